@@ -1,0 +1,75 @@
+"""Data access monitoring in user space: which memory is a program really using?
+
+The contract between this core and its plugins is in `damon_core.hookspecs`.
+"""
+
+from damon_core.attributes import Intervals, RegionLimits
+from damon_core.clock import Clock, SystemClock, VirtualClock
+from damon_core.context import Context
+from damon_core.errors import (
+    AttributeValueError,
+    BusyError,
+    ConfigError,
+    DamonError,
+    InputError,
+    NotRunningError,
+    PluginError,
+    Problem,
+    TargetError,
+)
+from damon_core.group import start, stop
+from damon_core.hookspecs import hookimpl
+from damon_core.parts import Backend, Callback, Finding, NoOptions, Primitive
+from damon_core.regions import PAGE_SIZE_BYTES, Range, Regions
+from damon_core.snapshot import RegionView, Snapshot, TargetSnapshot
+from damon_core.stats import CallbackStats, Stats
+from damon_core.target import Target
+from damon_core.units import (
+    Bytes,
+    Microseconds,
+    format_duration,
+    format_size,
+    parse_duration,
+    parse_size,
+)
+
+__all__ = [
+    "PAGE_SIZE_BYTES",
+    "AttributeValueError",
+    "Backend",
+    "BusyError",
+    "Bytes",
+    "Callback",
+    "CallbackStats",
+    "Clock",
+    "ConfigError",
+    "Context",
+    "DamonError",
+    "Finding",
+    "InputError",
+    "Intervals",
+    "Microseconds",
+    "NoOptions",
+    "NotRunningError",
+    "PluginError",
+    "Primitive",
+    "Problem",
+    "Range",
+    "RegionLimits",
+    "RegionView",
+    "Regions",
+    "Snapshot",
+    "Stats",
+    "SystemClock",
+    "Target",
+    "TargetError",
+    "TargetSnapshot",
+    "VirtualClock",
+    "format_duration",
+    "format_size",
+    "hookimpl",
+    "parse_duration",
+    "parse_size",
+    "start",
+    "stop",
+]

@@ -1,0 +1,239 @@
+"""A monitoring context: what is monitored, how, and who is told."""
+
+import contextlib
+import threading
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import Any, Self
+
+from damon_core.attributes import Intervals, RegionLimits
+from damon_core.clock import Clock, SystemClock
+from damon_core.errors import AttributeValueError, BusyError, DamonError, NotRunningError
+from damon_core.isolation import ContextHooks
+from damon_core.kdamond import Kdamond
+from damon_core.snapshot import Snapshot
+from damon_core.stats import Stats
+from damon_core.target import Target
+
+
+class Context:
+    """One primitive, any number of callbacks, and the attributes of their monitoring.
+
+    A context is started by `damon_core.start` and has one worker thread ("kdamond") while it
+    runs. As a context manager it stops and closes itself::
+
+        with Context(primitive, callbacks=[callback]) as context:
+            start(context)
+            context.wait(10)
+
+    Args:
+        primitive: Any object with `hookimpl` methods of the primitive operations.
+        callbacks: Any objects with `hookimpl` methods; called in this order.
+        intervals: Sampling, aggregation and update interval.
+        limits: Least and greatest number of regions.
+        name: What results and messages call this context.
+        clock: The time to run on; `VirtualClock` for tests.
+        failure_limit: Failures in a row in one hook that switch a callback off.
+
+    Attributes:
+        name: What results and messages call it.
+        targets: The monitoring targets; built and changed by the primitive, in the worker.
+
+    Raises:
+        PluginError: A part implements a hook that doesn't exist.
+        AttributeValueError: `failure_limit` is below 1.
+    """
+
+    def __init__(
+        self,
+        primitive: object,
+        callbacks: Sequence[object] = (),
+        *,
+        intervals: Intervals | None = None,
+        limits: RegionLimits | None = None,
+        name: str = "context",
+        clock: Clock | None = None,
+        failure_limit: int = 10,
+    ) -> None:
+        if failure_limit < 1:
+            raise AttributeValueError("failure_limit", failure_limit, "must be at least 1")
+        self.name = name
+        self.targets: list[Target] = []
+        self._intervals = intervals or Intervals()
+        self._limits = limits or RegionLimits()
+        self._clock = clock or SystemClock()
+        self._callbacks = tuple(callbacks)
+        self._private: dict[int, dict[str, Any]] = {id(part): {} for part in callbacks}
+        self._hooks = ContextHooks(primitive, callbacks, failure_limit=failure_limit)
+        # Guards only which worker there is; the worker's own fields are its own.
+        self._lock = threading.Lock()
+        self._kdamond: Kdamond | None = None
+        self._thread: threading.Thread | None = None
+        self._running = False
+
+    def __repr__(self) -> str:
+        return f"<Context {self.name!r} {'running' if self.running else 'not running'}>"
+
+    # -- attributes ------------------------------------------------------------------
+
+    @property
+    def intervals(self) -> Intervals:
+        """The intervals in force: while running they may be longer than those configured."""
+        kdamond = self._kdamond
+        return kdamond.intervals if self._running and kdamond is not None else self._intervals
+
+    @property
+    def limits(self) -> RegionLimits:
+        """The region limits."""
+        return self._limits
+
+    @property
+    def clock(self) -> Clock:
+        """The time that the context runs on."""
+        return self._clock
+
+    def set_attrs(
+        self, *, intervals: Intervals | None = None, limits: RegionLimits | None = None
+    ) -> None:
+        """Change intervals or limits of a context that isn't running.
+
+        Raises:
+            BusyError: The context is running.
+        """
+        with self._lock:
+            if self._running:
+                raise BusyError(f"context '{self.name}' is running: stop it first", [self.name])
+            self._intervals = intervals or self._intervals
+            self._limits = limits or self._limits
+
+    def stretch_sampling(self, sampling_us: int) -> None:
+        """Ask, from a hook, for a sampling interval of at least `sampling_us` microseconds.
+
+        For primitives whose checks cost more than the configured interval allows. It takes
+        effect between two iterations, and the aggregation interval grows only where it would
+        be shorter. 0 takes the request back.
+        """
+        if self._kdamond is not None:
+            self._kdamond.stretch_sampling(sampling_us)
+
+    def private(self, callback: object) -> dict[str, Any]:
+        """Return the private data that a callback keeps with this context.
+
+        It lasts as long as the context; one callback object may serve several contexts.
+
+        Raises:
+            KeyError: The object isn't a callback of this context.
+        """
+        return self._private[id(callback)]
+
+    # -- state -----------------------------------------------------------------------
+
+    @property
+    def running(self) -> bool:
+        """Whether the context has a worker."""
+        return self._running
+
+    @property
+    def snapshot(self) -> Snapshot | None:
+        """The last complete aggregation of this or the last run; None before the first."""
+        kdamond = self._kdamond
+        return kdamond.snapshot if kdamond is not None else None
+
+    @property
+    def stats(self) -> Stats:
+        """Counts of this or the last run."""
+        kdamond = self._kdamond
+        return kdamond.stats() if kdamond is not None else Stats()
+
+    @property
+    def error(self) -> BaseException | None:
+        """What ended this or the last run, None if it didn't fail."""
+        kdamond = self._kdamond
+        return kdamond.error if kdamond is not None else None
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until the context isn't running.
+
+        Args:
+            timeout: Seconds to wait at most; None waits for ever.
+
+        Returns:
+            Whether the context has ended.
+        """
+        thread = self._thread
+        if thread is not None:
+            thread.join(timeout)
+            return not thread.is_alive()
+        return True
+
+    def request_stop(self) -> None:
+        """Ask the context to stop, without waiting; from any thread, hooks included.
+
+        Raises:
+            NotRunningError: The context isn't running.
+        """
+        with self._lock:
+            if not self._running or self._kdamond is None:
+                raise NotRunningError(f"context '{self.name}' is not running", [self.name])
+            self._kdamond.stop()
+
+    def close(self) -> None:
+        """Release what the primitive holds: run its `cleanup`.
+
+        Raises:
+            BusyError: The context is running.
+            BaseException: What the primitive's cleanup raised.
+        """
+        with self._lock:
+            if self._running:
+                raise BusyError(f"context '{self.name}' is running: stop it first", [self.name])
+        self._hooks.call("cleanup", self)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        with contextlib.suppress(NotRunningError):
+            self.request_stop()
+        self.wait()
+        self.close()
+
+    # -- for damon_core.group ----------------------------------------------------------
+
+    def _launch(self, thread_name: str, on_end: Callable[["Context"], None]) -> None:
+        """Start the worker; `on_end` is called in it as the last thing of all."""
+        with self._lock:
+            if self._running:
+                raise BusyError(f"context '{self.name}' is already running", [self.name])
+            self._hooks.reset()
+            self.targets.clear()
+            kdamond = Kdamond(self, self._hooks, self._clock)
+
+            def work() -> None:
+                try:
+                    kdamond.run()
+                finally:
+                    on_end(self)
+
+            # A daemon, so that a program that forgets to stop can end: the group stops its
+            # contexts at exit.
+            thread = threading.Thread(target=work, name=thread_name, daemon=True)
+            before = self._kdamond, self._thread
+            self._kdamond, self._thread, self._running = kdamond, thread, True
+            try:
+                thread.start()
+            except RuntimeError as error:
+                (self._kdamond, self._thread), self._running = before, False
+                raise DamonError(f"context '{self.name}': no thread for it: {error}") from error
+
+    def _gone(self) -> None:
+        with self._lock:
+            self._running = False
+
+    def _is_current_thread(self) -> bool:
+        return self._running and self._thread is threading.current_thread()

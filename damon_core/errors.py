@@ -1,0 +1,139 @@
+"""Every error this project raises on purpose.
+
+`DamonError` is the root.  `InputError` and its children are the user's to mend (the command line
+exits with 2), everything else is a failure (it exits with 1).
+"""
+
+import errno
+import os
+from collections.abc import Iterable, Sequence
+
+from attrs import frozen
+
+
+class DamonError(Exception):
+    """The root of all errors of damon-core and its first-party plugins.
+
+    Attributes:
+        message: One line that says what is wrong, where, and what to do.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+    def __str__(self) -> str:
+        return self.message
+
+
+class InputError(DamonError):
+    """What the user gave can't be used as it is: an option, a pid, a path, a file."""
+
+
+class _ErrnoError(DamonError, OSError):
+    """A lifecycle error that is an OSError with the errno of the kernel's contract."""
+
+    def __init__(self, code: int, message: str, contexts: Iterable[str]) -> None:
+        super().__init__(message)
+        self.errno = code
+        self.strerror = os.strerror(code)
+        self.contexts = tuple(contexts)
+
+
+class BusyError(_ErrnoError):
+    """EBUSY: a running context is in the way.
+
+    Attributes:
+        errno: `errno.EBUSY`.
+        contexts: Names of the running contexts that are in the way.
+    """
+
+    def __init__(self, message: str, contexts: Iterable[str]) -> None:
+        super().__init__(errno.EBUSY, message, contexts)
+
+
+class NotRunningError(_ErrnoError):
+    """EPERM: a context that isn't running was asked to stop.
+
+    Attributes:
+        errno: `errno.EPERM`.
+        contexts: The name of the context that isn't running.
+    """
+
+    def __init__(self, message: str, contexts: Iterable[str]) -> None:
+        super().__init__(errno.EPERM, message, contexts)
+
+
+class AttributeValueError(InputError, ValueError):
+    """A value of intervals, limits or another attribute is out of range.
+
+    Attributes:
+        attribute: The attribute's name.
+        found: The value that was given.
+        allowed: What would be allowed, in words.
+    """
+
+    def __init__(self, attribute: str, found: object, allowed: str) -> None:
+        super().__init__(f"{attribute} is {found}: {allowed}")
+        self.attribute = attribute
+        self.found = found
+        self.allowed = allowed
+
+
+class TargetError(InputError):
+    """What should be monitored isn't there, isn't what it was, or may not be read.
+
+    Attributes:
+        target: The target as the user named it.
+        reason: What is wrong with it.
+    """
+
+    def __init__(self, target: str, reason: str) -> None:
+        super().__init__(f"{target}: {reason}")
+        self.target = target
+        self.reason = reason
+
+
+class PluginError(InputError):
+    """A plugin can't be used.
+
+    Attributes:
+        plugin: The plugin's name.
+        reason: Why it can't be used.
+    """
+
+    def __init__(self, plugin: str, reason: str) -> None:
+        super().__init__(f"plugin '{plugin}': {reason}")
+        self.plugin = plugin
+        self.reason = reason
+
+
+@frozen
+class Problem:
+    """One mistake in a configuration.
+
+    Attributes:
+        path: Where it is, such as ``context[0].callback[1].path``.
+        message: What was found there and what is allowed.
+    """
+
+    path: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.message}" if self.path else self.message
+
+
+class ConfigError(InputError):
+    """A configuration has mistakes; all of them are told at once.
+
+    Attributes:
+        source: The file, or what else was read.
+        problems: Every mistake found.
+    """
+
+    def __init__(self, source: str, problems: Sequence[Problem]) -> None:
+        lines = [f"{source}: {problem}" for problem in problems]
+        super().__init__("\n".join(lines))
+        self.source = source
+        self.problems = tuple(problems)

@@ -1,0 +1,197 @@
+"""The contract between damon-core and its plugins: every hook, in order of life.
+
+There are two kinds of plugins, made of the same hooks:
+
+- A *package* names a module or object under the entry-point group ``damon``. Its registration
+  hooks say what it has to offer: primitives, backends, callbacks, commands.
+- The *parts* of a running context, one primitive and any number of callbacks, are objects whose
+  methods are marked with `hookimpl`. The worker of the context calls their lifecycle hooks::
+
+      init -> before_start
+      until stop was requested or the target is invalid:
+          prepare_access_checks -> after_sampling -> (sleep) -> check_accesses
+          each aggregation interval: after_aggregation -> reset_aggregated
+          each update interval:      update
+      before_terminate -> cleanup
+
+All lifecycle hooks are called from the context's one worker thread ("kdamond"), never two at a
+time; so they may touch `context.targets` freely, and what they do delays the next check. Threads
+of other kinds read `context.snapshot` and `context.stats`. Every hook is optional, an
+implementation may take fewer arguments than its specification, and pluggy's ordering
+(``tryfirst``, ``trylast``) and wrappers (``wrapper=True``) work on each of them.
+
+What happens when an implementation raises depends on whose it is. The primitive's ends its
+context in order: `before_terminate`, `cleanup`, then `context.error` holds the exception. A
+callback's, in whichever hook or wrapper, is logged with the callback's name and counted; all
+others get their turn, and after `Context(failure_limit=...)` failures in a row in one hook the
+callback is switched off but for its `before_terminate`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import pluggy
+
+if TYPE_CHECKING:
+    import click
+
+    from damon_core.context import Context
+    from damon_core.parts import Backend, Callback, Primitive
+
+#: Marks specifications; only the core uses it.
+hookspec = pluggy.HookspecMarker("damon")
+#: Marks implementations: ``@hookimpl`` or ``@hookimpl(wrapper=True, tryfirst=True, ...)``.
+hookimpl = pluggy.HookimplMarker("damon")
+
+
+# -------------------------------------------------------------------------
+# The life of a package: what it has to offer
+# -------------------------------------------------------------------------
+
+
+@hookspec
+def register_primitives(register: Callable[[Primitive], None]) -> None:
+    """Offer primitives: ``register(Primitive("vaddr", factory, options=...))``.
+
+    Called when the package is first used or listed. A package that raises here, or registers a
+    name that is taken, is skipped and listed with the reason by ``damon plugins``.
+    """
+
+
+@hookspec
+def register_backends(register: Callable[[Backend], None]) -> None:
+    """Offer ways in which a primitive of any package can see accesses.
+
+    What a backend's factory returns is an agreement with the primitives that it serves; those
+    of ``damon-vaddr`` describe it in `damon_vaddr.backend`.
+    """
+
+
+@hookspec
+def register_callbacks(register: Callable[[Callback], None]) -> None:
+    """Offer callbacks: ``register(Callback("csv", factory, options=...))``."""
+
+
+@hookspec
+def register_commands(register: Callable[[click.Command], None]) -> None:
+    """Offer subcommands of ``damon``.
+
+    To be found without importing other packages, a command should have the name of the
+    package's entry point. A `DamonError` that it raises becomes one line and an exit code.
+    """
+
+
+# -------------------------------------------------------------------------
+# The life of a context: its beginning
+# -------------------------------------------------------------------------
+
+
+@hookspec
+def init(context: Context) -> None:
+    """Primitive operation: build `context.targets`, once, first thing in the worker.
+
+    If it raises, neither `before_start` nor the loop runs; `before_terminate` and `cleanup` do.
+    """
+
+
+@hookspec
+def before_start(context: Context) -> object:
+    """Callback: monitoring is about to begin; install private data, open outputs.
+
+    A true result asks to stop: the loop is skipped, `before_terminate` and `cleanup` still run.
+    """
+
+
+# -------------------------------------------------------------------------
+# Every sampling interval
+# -------------------------------------------------------------------------
+
+
+@hookspec
+def target_valid(context: Context) -> object:
+    """Primitive operation, at the head of every iteration: is there still something to monitor?
+
+    A false result (but None, which says nothing) ends the monitoring. Without an implementation
+    the target is valid. Called once for all targets of the context.
+    """
+
+
+@hookspec
+def prepare_access_checks(context: Context) -> None:
+    """Primitive operation, before the sleep: make the next check possible.
+
+    For example clear accessed bits. Accesses are observed from here to `check_accesses`.
+    """
+
+
+@hookspec
+def after_sampling(context: Context) -> object:
+    """Callback, after `prepare_access_checks` and before the sleep, in every iteration.
+
+    A true result asks to stop; the iteration under way still completes.
+    """
+
+
+@hookspec
+def check_accesses(context: Context) -> None:
+    """Primitive operation, after the sleep: add what was accessed to the regions' nr_accesses.
+
+    A check adds at most 1 to each region: 1 where the page that stands for it was accessed, or
+    the share of its pages that was.
+    """
+
+
+# -------------------------------------------------------------------------
+# Every aggregation interval
+# -------------------------------------------------------------------------
+
+
+@hookspec
+def after_aggregation(context: Context) -> object:
+    """Callback: an aggregation is complete and `context.snapshot` holds it.
+
+    A true result asks to stop; the iteration under way still completes.
+    """
+
+
+@hookspec
+def reset_aggregated(context: Context) -> None:
+    """Primitive operation, after `after_aggregation`: clear counters of the primitive's own.
+
+    The regions' counters are cleared by the core right afterwards.
+    """
+
+
+# -------------------------------------------------------------------------
+# Every update interval
+# -------------------------------------------------------------------------
+
+
+@hookspec
+def update(context: Context) -> None:
+    """Primitive operation: follow changes of the target (new mappings, children, hot-plug)."""
+
+
+# -------------------------------------------------------------------------
+# The life of a context: its end
+# -------------------------------------------------------------------------
+
+
+@hookspec
+def before_terminate(context: Context) -> object:
+    """Callback: monitoring has ended; flush, close, clear private data.
+
+    Called also when the primitive failed, even before `before_start`, and for callbacks that
+    were switched off. The result means nothing any more.
+    """
+
+
+@hookspec
+def cleanup(context: Context) -> None:
+    """Primitive operation: release everything; the last thing the worker does.
+
+    Called whatever happened before, and by `Context.close` of a context that isn't running; so
+    it may be called without `init`, and more than once. If it raises, `context.error` tells.
+    """

@@ -1,0 +1,244 @@
+"""The parts of one context behind pluggy, so that a callback that fails, fails alone.
+
+pluggy isolates nothing: one implementation that raises ends the whole call. So every
+implementation of a callback is registered behind a guard that catches, counts and logs. The
+primitive's is guarded only to remember its exception, which no wrapper may swallow.
+"""
+
+import functools
+import logging
+from collections.abc import Callable, Generator, Sequence
+from typing import Any
+
+import pluggy
+from attrs import define, evolve
+
+from damon_core import hookspecs
+from damon_core.errors import PluginError
+from damon_core.stats import CallbackStats
+from damon_core.validation import hook_implementations
+
+logger = logging.getLogger(__name__)
+
+_LAST_CALL = "before_terminate"
+
+
+@define(eq=False)
+class _Guard:
+    """What is remembered of one callback."""
+
+    name: str
+    failure_limit: int
+    in_a_row: dict[str, int]
+    stats: CallbackStats
+
+    def may_call(self, hook: str) -> bool:
+        return not self.stats.switched_off or hook == _LAST_CALL
+
+    def succeeded(self, hook: str) -> None:
+        self.in_a_row[hook] = 0
+
+    def failed(self, hook: str, error: BaseException) -> None:
+        self.in_a_row[hook] = self.in_a_row.get(hook, 0) + 1
+        self.stats = evolve(
+            self.stats,
+            failures=self.stats.failures + 1,
+            last_error=f"{type(error).__name__}: {error}",
+        )
+        logger.error(
+            "callback '%s' failed in %s: %s", self.name, hook, self.stats.last_error, exc_info=error
+        )
+        if self.in_a_row[hook] >= self.failure_limit and not self.stats.switched_off:
+            self.stats = evolve(self.stats, switched_off=True)
+            logger.critical(
+                "callback '%s' is switched off: %d failures in a row in %s",
+                self.name,
+                self.in_a_row[hook],
+                hook,
+            )
+
+    def call(self, hook: str, function: Callable[..., object]) -> Callable[..., object]:
+        @functools.wraps(function)
+        def guarded(*args: object) -> object:
+            if not self.may_call(hook):
+                return None
+            try:
+                result = function(*args)
+            except BaseException as error:  # not even SystemExit may end the worker
+                self.failed(hook, error)
+                return None
+            self.succeeded(hook)
+            return result
+
+        return guarded
+
+    def wrap(
+        self, hook: str, function: Callable[..., Generator[None, object, object]]
+    ) -> Callable[..., Generator[None, object, object]]:
+        @functools.wraps(function)
+        def guarded(*args: object) -> Generator[None, object, object]:
+            if not self.may_call(hook):
+                return (yield)
+            generator = function(*args)
+            try:
+                next(generator)
+            except BaseException as error:
+                self.failed(hook, _did_not_yield() if isinstance(error, StopIteration) else error)
+                return (yield)
+            inner: BaseException | None = None
+            outcome: object = None
+            try:
+                outcome = yield
+            except BaseException as error:
+                inner = error
+            try:
+                if inner is None:
+                    generator.send(outcome)
+                else:
+                    generator.throw(inner)
+            except StopIteration as end:
+                self.succeeded(hook)
+                return end.value
+            except BaseException as error:
+                if error is not inner:
+                    self.failed(hook, error)
+            else:
+                generator.close()
+                self.failed(hook, RuntimeError("the wrapper yielded twice"))
+            if inner is not None:
+                raise inner
+            return outcome
+
+        return guarded
+
+
+def _did_not_yield() -> RuntimeError:
+    return RuntimeError("the wrapper did not yield")
+
+
+class ContextHooks:
+    """The hook calls of one context.
+
+    Args:
+        primitive: The object with the primitive operations.
+        callbacks: Objects with callbacks, called in this order unless they say otherwise.
+        failure_limit: Failures in a row in one hook that switch a callback off.
+
+    Raises:
+        PluginError: A part implements a hook that doesn't exist, or one wrongly.
+    """
+
+    def __init__(
+        self, primitive: object, callbacks: Sequence[object], *, failure_limit: int
+    ) -> None:
+        self.primitive_error: BaseException | None = None
+        self._failure_limit = failure_limit
+        self._guards: list[_Guard] = []
+        self._manager = pluggy.PluginManager("damon")
+        self._manager.add_hookspecs(hookspecs)
+        taken: set[str] = set()
+        guards = [self._new_guard(callback, taken) for callback in callbacks]
+        # pluggy calls the last registered first; people expect the order that they wrote.
+        for callback, guard in reversed(list(zip(callbacks, guards, strict=True))):
+            self._register(callback, guard.name, functools.partial(self._guarded, guard))
+        self._guards = guards
+        self._register(primitive, _unique(part_name(primitive), taken), self._remembering)
+
+    def reset(self) -> None:
+        """Forget all failures, for a new run."""
+        self.primitive_error = None
+        for guard in self._guards:
+            guard.in_a_row.clear()
+            guard.stats = CallbackStats()
+
+    def callback_stats(self) -> dict[str, CallbackStats]:
+        """Return how each callback has fared, by name."""
+        return {guard.name: guard.stats for guard in self._guards}
+
+    def call(self, hook: str, context: object) -> list[Any]:
+        """Call all implementations of a hook and return their results, without the Nones.
+
+        Raises:
+            BaseException: What an implementation of the primitive raised.
+        """
+        before = self.primitive_error
+        results: list[Any] = []
+        try:
+            results = getattr(self._manager.hook, hook)(context=context)
+        except BaseException as error:
+            if error is not self.primitive_error:
+                raise
+        if self.primitive_error is not None and self.primitive_error is not before:
+            raise self.primitive_error
+        return results
+
+    def _new_guard(self, callback: object, taken: set[str]) -> _Guard:
+        name = _unique(part_name(callback), taken)
+        return _Guard(name, self._failure_limit, {}, CallbackStats())
+
+    def _register(
+        self,
+        part: object,
+        name: str,
+        guarded: Callable[[str, dict[str, Any], Callable[..., Any]], Callable[..., Any]],
+    ) -> None:
+        proxy = _Proxy()
+        for hook, options in hook_implementations(part, name).items():
+            function = guarded(hook, options, getattr(part, hook))
+            # functools.wraps can't copy the marker from every kind of callable.
+            setattr(function, "damon_impl", options)  # noqa: B010
+            setattr(proxy, hook, function)
+        try:
+            self._manager.register(proxy, name)
+        except pluggy.PluginValidationError as error:
+            raise PluginError(name, str(error).splitlines()[-1]) from error
+
+    @staticmethod
+    def _guarded(
+        guard: _Guard, hook: str, options: dict[str, Any], function: Callable[..., Any]
+    ) -> Callable[..., Any]:
+        return guard.wrap(hook, function) if options["wrapper"] else guard.call(hook, function)
+
+    def _remembering(
+        self, hook: str, options: dict[str, Any], function: Callable[..., Any]
+    ) -> Callable[..., Any]:
+        if options["wrapper"]:
+            return functools.wraps(function)(lambda *args: self._remember_wrapper(function, args))
+
+        @functools.wraps(function)
+        def remembering(*args: object) -> object:
+            try:
+                return function(*args)
+            except BaseException as error:
+                self.primitive_error = error
+                raise
+
+        return remembering
+
+    def _remember_wrapper(
+        self, function: Callable[..., Any], args: tuple[object, ...]
+    ) -> Generator[None, object, object]:
+        try:
+            return (yield from function(*args))
+        except BaseException as error:
+            self.primitive_error = error
+            raise
+
+
+class _Proxy:
+    """Stands for a part in pluggy; its attributes are the guarded implementations."""
+
+
+def part_name(part: object) -> str:
+    """Return what a part is called in logs and counts: its `name`, or its class's."""
+    name = getattr(part, "name", None)
+    return name if isinstance(name, str) and name else type(part).__name__
+
+
+def _unique(name: str, taken: set[str]) -> str:
+    unique, number = name, 1
+    while unique in taken:
+        number += 1
+        unique = f"{name}#{number}"
+    taken.add(unique)
+    return unique

@@ -1,0 +1,168 @@
+"""The worker: one run of a context, from `init` to `cleanup`, and its timing."""
+
+import logging
+import threading
+from typing import TYPE_CHECKING
+
+from damon_core.attributes import Intervals
+from damon_core.clock import Clock
+from damon_core.isolation import ContextHooks
+from damon_core.snapshot import Snapshot, take_snapshot
+from damon_core.stats import Stats
+
+if TYPE_CHECKING:
+    from damon_core.context import Context
+
+logger = logging.getLogger(__name__)
+
+
+class Kdamond:
+    """One run of a context. All state of the run is here; a restart begins with a new one.
+
+    Attributes:
+        snapshot: The last complete aggregation, None before the first.
+        error: What ended the run, None if nothing failed.
+        intervals: The intervals in force.
+    """
+
+    def __init__(self, context: "Context", hooks: ContextHooks, clock: Clock) -> None:
+        self.snapshot: Snapshot | None = None
+        self.error: BaseException | None = None
+        self.intervals: Intervals = context.intervals
+        self._configured = context.intervals
+        self._least_sampling_us = 0
+        self._context = context
+        self._hooks = hooks
+        self._clock = clock
+        self._stop_requested = False
+        self._wake = threading.Event()
+        self._samples = self._missed = self._aggregations = self._updates = 0
+        self._cpu_us = 0
+        self._checks = 0  # of the running aggregation
+
+    def stop(self) -> None:
+        """Ask the run to end, and end its sleep."""
+        self._stop_requested = True
+        self._wake.set()
+
+    def stretch_sampling(self, sampling_us: int) -> None:
+        """Make the sampling interval at least `sampling_us` from the next iteration on."""
+        self._least_sampling_us = sampling_us
+
+    def stats(self) -> Stats:
+        """Return the counts of this run so far."""
+        return Stats(
+            samples=self._samples,
+            missed_samples=self._missed,
+            aggregations=self._aggregations,
+            updates=self._updates,
+            cpu_us=self._cpu_us,
+            callbacks=self._hooks.callback_stats(),
+        )
+
+    def run(self) -> None:
+        """Run from `init` to `cleanup`, whatever fails in between."""
+        cpu_start_us = self._clock.cpu_us()
+        try:
+            self._hooks.call("init", self._context)
+            self._ask("before_start")
+            self._monitor(cpu_start_us)
+        except BaseException as error:
+            self._fail(error)
+        for hook in ("before_terminate", "cleanup"):
+            try:
+                self._hooks.call(hook, self._context)
+            except BaseException as error:
+                self._fail(error)
+        self._cpu_us = self._clock.cpu_us() - cpu_start_us
+
+    def _fail(self, error: BaseException) -> None:
+        logger.error("context '%s' failed: %s", self._context.name, error, exc_info=error)
+        if self.error is None:
+            self.error = error
+
+    def _ask(self, callback: str) -> None:
+        """Call the callbacks of one name; a true result of any asks to stop."""
+        if any(self._hooks.call(callback, self._context)):
+            self._stop_requested = True
+
+    def _target_valid(self) -> bool:
+        return all(self._hooks.call("target_valid", self._context))
+
+    def _monitor(self, cpu_start_us: int) -> None:
+        """Iterate until a stop is requested or the target is invalid.
+
+        Checks are due at points of a grid of sampling intervals that begins here. A late
+        wake-up doesn't move the grid; points that have passed are counted and left out.
+        """
+        clock, context = self._clock, self._context
+        due_us = aggregated_us = updated_us = clock.now_us()
+        while not self._stop_requested and self._target_valid():
+            self._apply_stretch()
+            sampling_us = self.intervals.sampling_us
+            self._hooks.call("prepare_access_checks", context)
+            self._ask("after_sampling")
+
+            due_us = self._skip_missed(due_us + sampling_us, clock.now_us() + 1)
+            clock.wait_until(due_us, self._wake)
+            now_us = clock.now_us()
+            # The sleep ended early only if it was asked to: then the grid has no more use.
+            due_us = (
+                self._skip_missed(due_us, now_us - sampling_us + 1) if now_us >= due_us else now_us
+            )
+
+            self._hooks.call("check_accesses", context)
+            self._samples += 1
+            self._checks += 1
+
+            if due_us - aggregated_us >= self.intervals.aggregation_us:
+                self._aggregate(due_us - aggregated_us)
+                aggregated_us = due_us
+            if due_us - updated_us >= self.intervals.update_us:
+                self._hooks.call("update", context)
+                self._updates += 1
+                updated_us = due_us
+            self._cpu_us = clock.cpu_us() - cpu_start_us
+
+    def _skip_missed(self, due_us: int, earliest_us: int) -> int:
+        """Return the first point of the grid from `due_us` on that isn't before `earliest_us`."""
+        if due_us >= earliest_us:
+            return due_us
+        missed = -((due_us - earliest_us) // self.intervals.sampling_us)
+        self._missed += missed
+        return due_us + missed * self.intervals.sampling_us
+
+    def _aggregate(self, elapsed_us: int) -> None:
+        context = self._context
+        for target in context.targets:
+            target.regions.grow_older(elapsed_us)
+        self._aggregations += 1
+        self.snapshot = take_snapshot(
+            context.targets,
+            context=context.name,
+            number=self._aggregations,
+            time_us=self._clock.unix_us(),
+            elapsed_us=elapsed_us,
+            intervals=self.intervals,
+            max_nr_accesses=self._checks,
+        )
+        self._ask("after_aggregation")
+        self._hooks.call("reset_aggregated", context)
+        for target in context.targets:
+            target.regions.reset_aggregated()
+        self._checks = 0
+
+    def _apply_stretch(self) -> None:
+        """Put a changed sampling interval in force: one step, between two iterations."""
+        wanted = self._configured.stretched(self._least_sampling_us)
+        if wanted == self.intervals:
+            return
+        logger.info(
+            "context '%s': sampling interval %d us, aggregation interval %d us",
+            self._context.name,
+            wanted.sampling_us,
+            wanted.aggregation_us,
+        )
+        for target in self._context.targets:
+            target.regions.rescale_age(self.intervals.aggregation_us, wanted.aggregation_us)
+        self.intervals = wanted

@@ -1,0 +1,79 @@
+"""What packages register: named, described, with options that are checked before use."""
+
+from collections.abc import Callable, Sequence
+
+from attrs import field, frozen
+
+
+@frozen
+class NoOptions:
+    """The options of a part that has none."""
+
+
+@frozen
+class Finding:
+    """One thing that a part needs of the machine, and whether it is there.
+
+    Attributes:
+        name: What is needed: a kernel option, a privilege, a file, a program.
+        works: Whether it is there.
+        detail: What was found, and what to do if that isn't enough.
+    """
+
+    name: str
+    works: bool
+    detail: str = ""
+
+
+def _nothing_needed() -> Sequence[Finding]:
+    return ()
+
+
+@frozen
+class _Part:
+    """What all parts have.
+
+    Attributes:
+        name: What ``use = "…"`` calls it. Letters, digits, ``_`` and ``-``.
+        factory: Makes the object that works, given checked options. It raises `InputError` if
+            they can't be used here (a missing process, a port in use), before anything runs.
+        options: The attrs class of the options. Its fields' types and validators say what is
+            allowed; use `Microseconds` and `Bytes` for durations and sizes.
+        summary: One line for listings.
+        probe: Tells what of it works on this machine and what is missing, for ``damon doctor``.
+    """
+
+    name: str
+    factory: Callable[..., object]
+    options: type = NoOptions
+    summary: str = ""
+    probe: Callable[[], Sequence[Finding]] = field(default=_nothing_needed, kw_only=True)
+
+
+@frozen
+class Primitive(_Part):
+    """An address space that can be monitored.
+
+    Its factory is called as ``factory(options, backends)``, with all backends registered for it
+    by name, the preferred first (`Mapping[str, Backend]`).
+    """
+
+
+@frozen
+class Backend(_Part):
+    """A way to see accesses in the address space of some primitives.
+
+    Attributes:
+        serves: Names of the primitives that it works for.
+        preference: Of the backends that work, the one with the greatest is chosen.
+
+    How its factory is called is agreed with the primitives that it serves.
+    """
+
+    serves: Sequence[str] = field(default=(), kw_only=True)
+    preference: int = field(default=0, kw_only=True)
+
+
+@frozen
+class Callback(_Part):
+    """Something that is done with results. Its factory is called as ``factory(options)``."""

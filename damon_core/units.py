@@ -1,0 +1,66 @@
+"""Durations and sizes as people write them: ``5ms``, ``64MiB``."""
+
+import re
+from typing import NewType
+
+from damon_core.errors import AttributeValueError
+
+#: A duration in microseconds; options of this type are written like ``5ms`` or ``1.5s``.
+Microseconds = NewType("Microseconds", int)
+#: A size in bytes; options of this type are written like ``64MiB`` or ``4096``.
+Bytes = NewType("Bytes", int)
+
+_US = {"us": 1, "ms": 1_000, "s": 1_000_000, "m": 60_000_000, "min": 60_000_000}
+_US |= {"h": 3_600_000_000, "d": 86_400_000_000}
+_BYTES = {"": 1, "B": 1}
+_BYTES |= {f"{prefix}iB": 1 << 10 * power for power, prefix in enumerate("KMGTPE", 1)}
+_BYTES |= {f"{prefix}B": 1000**power for power, prefix in enumerate("kMGTPE", 1)}
+
+_QUANTITY = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*")
+
+DURATION_HINT = "write a duration like '5ms', '1.5s' or '10m'"
+SIZE_HINT = "write a size like '4096', '64MiB' or '1.5GB'"
+
+
+def _parse(text: str, units: dict[str, int], kind: str, hint: str) -> int:
+    match = _QUANTITY.fullmatch(text)
+    if match is None or match[2] not in units:
+        raise AttributeValueError(kind, repr(text), hint)
+    number, factor = match[1], units[match[2]]
+    return int(number) * factor if "." not in number else round(float(number) * factor)
+
+
+def parse_duration(text: str) -> Microseconds:
+    """Return the microseconds of a duration such as ``5ms``, ``1.5s``, ``10m``, ``2h``.
+
+    Raises:
+        AttributeValueError: The text isn't a number with a unit of time.
+    """
+    return Microseconds(_parse(text, _US, "duration", DURATION_HINT))
+
+
+def parse_size(text: str) -> Bytes:
+    """Return the bytes of a size such as ``4096``, ``64MiB`` or ``1.5GB``.
+
+    Raises:
+        AttributeValueError: The text isn't a number with a unit of size.
+    """
+    return Bytes(_parse(text, _BYTES, "size", SIZE_HINT))
+
+
+def format_duration(us: float) -> str:
+    """Return microseconds as people write them, in the largest unit that stays at least one."""
+    for unit in ("d", "h", "m", "s", "ms"):
+        if us >= _US[unit]:
+            return f"{us / _US[unit]:.4g}{unit}"
+    return f"{us:.4g}us"
+
+
+def format_size(size_bytes: float) -> str:
+    """Return bytes as people write them, in the largest binary unit that stays at least one."""
+    value = float(size_bytes)
+    for unit in ("B", "KiB", "MiB", "GiB", "TiB", "PiB"):
+        if value < 1024 or unit == "PiB":
+            break
+        value /= 1024
+    return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"

@@ -1,0 +1,40 @@
+"""Does an object implement only hooks that exist? pluggy alone would take any name silently."""
+
+import difflib
+from typing import Any
+
+import pluggy
+
+from damon_core import hookspecs
+from damon_core.errors import PluginError
+
+#: Every hook of `damon_core.hookspecs`.
+HOOK_NAMES = frozenset(
+    name for name, value in vars(hookspecs).items() if hasattr(value, "damon_spec")
+)
+_PARSER = pluggy.PluginManager("damon")
+
+
+def hook_implementations(plugin: object, name: str) -> dict[str, dict[str, Any]]:
+    """Return the hooks that a plugin implements, with pluggy's options of each.
+
+    Args:
+        plugin: A module or object with implementations marked by `hookimpl`.
+        name: What to call it in an error.
+
+    Raises:
+        PluginError: It implements a hook that doesn't exist, or wraps one in pluggy's old way.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for attribute in dir(plugin):
+        options = _PARSER.parse_hookimpl_opts(plugin, attribute)
+        if options is None:
+            continue
+        if attribute not in HOOK_NAMES:
+            near = difflib.get_close_matches(attribute, HOOK_NAMES, 1)
+            hint = f"; did you mean '{near[0]}'?" if near else ""
+            raise PluginError(name, f"implements '{attribute}', which is not a hook{hint}")
+        if options.get("hookwrapper"):
+            raise PluginError(name, f"'{attribute}' uses hookwrapper=True; use wrapper=True")
+        found[attribute] = dict(options)
+    return found
