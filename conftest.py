@@ -1,0 +1,40 @@
+"""What tests need of the machine: `@pytest.mark.needs("redis-server", "root")`.
+
+A test whose needs aren't met is skipped with the reason. With DAMON_TEST_SKIPS=fail, as in
+`.ci/run`, it fails instead: nothing is skipped silently there.
+"""
+
+import os
+import shutil
+
+import pytest
+
+_HINTS = {"promtool": "prometheus", "alertmanager": "prometheus-alertmanager"}
+
+
+def _missing(need: str) -> str | None:
+    """Return why a need isn't met, or None if it is."""
+    if need == "root":
+        return None if os.geteuid() == 0 else "needs root: run the tests as root"
+    program = {"alertmanager": "prometheus-alertmanager"}.get(need, need)
+    if shutil.which(program) is None:
+        return f"needs the program {program}: apt-get install {_HINTS.get(need, need)}"
+    return None
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Declare the marker."""
+    config.addinivalue_line(
+        "markers", "needs(*names): programs on the PATH, or 'root', without which a test can't run"
+    )
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip a test, or fail it in CI, that can't run here."""
+    for marker in item.iter_markers("needs"):
+        for need in marker.args:
+            reason = _missing(need)
+            if reason is not None:
+                if os.environ.get("DAMON_TEST_SKIPS") == "fail":
+                    pytest.fail(reason)
+                pytest.skip(reason)
