@@ -5,6 +5,7 @@ The contract between this core and its plugins is in `damon_core.hookspecs`.
 
 from damon_core.attributes import Intervals, RegionLimits
 from damon_core.clock import Clock, SystemClock, VirtualClock
+from damon_core.config import build_contexts, load_config
 from damon_core.context import Context
 from damon_core.errors import (
     AttributeValueError,
@@ -20,6 +21,7 @@ from damon_core.errors import (
 from damon_core.group import start, stop
 from damon_core.hookspecs import hookimpl
 from damon_core.parts import Backend, Callback, Finding, NoOptions, Primitive
+from damon_core.plugins import PluginInfo, Plugins
 from damon_core.regions import PAGE_SIZE_BYTES, Range, Regions
 from damon_core.snapshot import RegionView, Snapshot, TargetSnapshot
 from damon_core.stats import CallbackStats, Stats
@@ -52,6 +54,8 @@ __all__ = [
     "NoOptions",
     "NotRunningError",
     "PluginError",
+    "PluginInfo",
+    "Plugins",
     "Primitive",
     "Problem",
     "Range",
@@ -65,9 +69,11 @@ __all__ = [
     "TargetError",
     "TargetSnapshot",
     "VirtualClock",
+    "build_contexts",
     "format_duration",
     "format_size",
     "hookimpl",
+    "load_config",
     "parse_duration",
     "parse_size",
     "start",

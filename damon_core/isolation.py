@@ -41,9 +41,7 @@ class _Guard:
     def failed(self, hook: str, error: BaseException) -> None:
         self.in_a_row[hook] = self.in_a_row.get(hook, 0) + 1
         self.stats = evolve(
-            self.stats,
-            failures=self.stats.failures + 1,
-            last_error=f"{type(error).__name__}: {error}",
+            self.stats, failures=self.stats.failures + 1, last_error=_one_line(error)
         )
         logger.error(
             "callback '%s' failed in %s: %s", self.name, hook, self.stats.last_error, exc_info=error
@@ -59,16 +57,18 @@ class _Guard:
 
     def call(self, hook: str, function: Callable[..., object]) -> Callable[..., object]:
         @functools.wraps(function)
-        def guarded(*args: object) -> object:
+        def guarded(*args: object, **defaults: object) -> object:
             if not self.may_call(hook):
                 return None
             try:
-                result = function(*args)
+                result = function(*args, **defaults)
+                # Asked here, because not everything has a truth value (a numpy array hasn't).
+                answer = None if result is None else bool(result)
             except BaseException as error:  # not even SystemExit may end the worker
                 self.failed(hook, error)
                 return None
             self.succeeded(hook)
-            return result
+            return answer
 
         return guarded
 
@@ -76,35 +76,29 @@ class _Guard:
         self, hook: str, function: Callable[..., Generator[None, object, object]]
     ) -> Callable[..., Generator[None, object, object]]:
         @functools.wraps(function)
-        def guarded(*args: object) -> Generator[None, object, object]:
+        def guarded(*args: object, **defaults: object) -> Generator[None, object, object]:
             if not self.may_call(hook):
                 return (yield)
-            generator = function(*args)
+            generator = function(*args, **defaults)
             try:
                 next(generator)
             except BaseException as error:
                 self.failed(hook, _did_not_yield() if isinstance(error, StopIteration) else error)
                 return (yield)
             inner: BaseException | None = None
-            outcome: object = None
+            outcome: object = []
             try:
                 outcome = yield
             except BaseException as error:
                 inner = error
             try:
-                if inner is None:
-                    generator.send(outcome)
-                else:
-                    generator.throw(inner)
-            except StopIteration as end:
-                self.succeeded(hook)
-                return end.value
+                results = _finish(generator, outcome, inner)
             except BaseException as error:
                 if error is not inner:
                     self.failed(hook, error)
             else:
-                generator.close()
-                self.failed(hook, RuntimeError("the wrapper yielded twice"))
+                self.succeeded(hook)
+                return results
             if inner is not None:
                 raise inner
             return outcome
@@ -114,6 +108,42 @@ class _Guard:
 
 def _did_not_yield() -> RuntimeError:
     return RuntimeError("the wrapper did not yield")
+
+
+def _finish(
+    generator: Generator[None, object, object], outcome: object, inner: BaseException | None
+) -> object:
+    """Run the part of a wrapper behind its yield and return the results that it leaves."""
+    try:
+        if inner is None:
+            generator.send(outcome)
+        else:
+            generator.throw(inner)
+    except StopIteration as end:
+        return _results(end.value, outcome)
+    generator.close()
+    raise RuntimeError("the wrapper yielded twice")
+
+
+def _results(returned: object, outcome: object) -> object:
+    """Return the results of a hook after a wrapper of it; None leaves them as they were."""
+    if returned is None:
+        return outcome
+    if not isinstance(returned, list):
+        raise TypeError(
+            f"the wrapper returned {returned!r}; it must return what `yield` gave it, "
+            "another list of results, or None"
+        )
+    return [bool(result) for result in returned]
+
+
+def _one_line(error: BaseException) -> str:
+    """Return an exception in one line, even one that can't be printed."""
+    try:
+        text = " ".join(str(error).split())
+    except Exception:
+        text = "(an exception without a printable message)"
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 class ContextHooks:
@@ -131,7 +161,7 @@ class ContextHooks:
     def __init__(
         self, primitive: object, callbacks: Sequence[object], *, failure_limit: int
     ) -> None:
-        self.primitive_error: BaseException | None = None
+        self._primitive_error: BaseException | None = None
         self._failure_limit = failure_limit
         self._guards: list[_Guard] = []
         self._manager = pluggy.PluginManager("damon")
@@ -146,7 +176,6 @@ class ContextHooks:
 
     def reset(self) -> None:
         """Forget all failures, for a new run."""
-        self.primitive_error = None
         for guard in self._guards:
             guard.in_a_row.clear()
             guard.stats = CallbackStats()
@@ -161,15 +190,13 @@ class ContextHooks:
         Raises:
             BaseException: What an implementation of the primitive raised.
         """
-        before = self.primitive_error
+        self._primitive_error = None
         results: list[Any] = []
         try:
             results = getattr(self._manager.hook, hook)(context=context)
-        except BaseException as error:
-            if error is not self.primitive_error:
-                raise
-        if self.primitive_error is not None and self.primitive_error is not before:
-            raise self.primitive_error
+        finally:
+            if self._primitive_error is not None:
+                raise self._primitive_error
         return results
 
     def _new_guard(self, callback: object, taken: set[str]) -> _Guard:
@@ -183,11 +210,12 @@ class ContextHooks:
         guarded: Callable[[str, dict[str, Any], Callable[..., Any]], Callable[..., Any]],
     ) -> None:
         proxy = _Proxy()
-        for hook, options in hook_implementations(part, name).items():
-            function = guarded(hook, options, getattr(part, hook))
+        for attribute, options in hook_implementations(part, name).items():
+            hook = options["specname"] or attribute
+            function = guarded(hook, options, getattr(part, attribute))
             # functools.wraps can't copy the marker from every kind of callable.
             setattr(function, "damon_impl", options)  # noqa: B010
-            setattr(proxy, hook, function)
+            setattr(proxy, attribute, function)
         try:
             self._manager.register(proxy, name)
         except pluggy.PluginValidationError as error:
@@ -202,27 +230,25 @@ class ContextHooks:
     def _remembering(
         self, hook: str, options: dict[str, Any], function: Callable[..., Any]
     ) -> Callable[..., Any]:
-        if options["wrapper"]:
-            return functools.wraps(function)(lambda *args: self._remember_wrapper(function, args))
-
         @functools.wraps(function)
-        def remembering(*args: object) -> object:
+        def remembering(*args: object, **defaults: object) -> object:
             try:
-                return function(*args)
+                return function(*args, **defaults)
             except BaseException as error:
-                self.primitive_error = error
+                self._primitive_error = error
                 raise
 
-        return remembering
+        @functools.wraps(function)
+        def remembering_wrapper(
+            *args: object, **defaults: object
+        ) -> Generator[None, object, object]:
+            try:
+                return _results((yield from function(*args, **defaults)), [])
+            except BaseException as error:
+                self._primitive_error = error
+                raise
 
-    def _remember_wrapper(
-        self, function: Callable[..., Any], args: tuple[object, ...]
-    ) -> Generator[None, object, object]:
-        try:
-            return (yield from function(*args))
-        except BaseException as error:
-            self.primitive_error = error
-            raise
+        return remembering_wrapper if options["wrapper"] else remembering
 
 
 class _Proxy:

@@ -1,0 +1,91 @@
+"""``damon doctor``: what works on this machine, and what exactly is missing for the rest."""
+
+import json
+from collections.abc import Sequence
+
+import attrs
+import click
+from attrs import frozen
+from rich.console import Console
+from rich.text import Text
+
+from damon_core.parts import Backend, Callback, Finding, Primitive
+from damon_core.plugins import Plugins
+
+
+@frozen
+class Diagnosis:
+    """What was found about one part."""
+
+    kind: str
+    name: str
+    summary: str
+    works: bool
+    findings: tuple[Finding, ...]
+    backends: "tuple[Diagnosis, ...]" = ()
+
+
+def diagnose(plugins: Plugins) -> list[Diagnosis]:
+    """Probe everything that is installed; plugins that can't be used are a diagnosis, too."""
+    found: list[Diagnosis] = []
+    infos = plugins.infos()
+    for info in infos:
+        for name in info.primitives:
+            backends = tuple(
+                _probe("backend", backend) for backend in plugins.backends(name).values()
+            )
+            found.append(_probe("primitive", plugins.primitive(name), backends))
+    for info in infos:
+        found += [_probe("callback", plugins.callback(name)) for name in info.callbacks]
+    found += [
+        Diagnosis(
+            "plugin", info.name, info.package, False, (Finding("usable", False, info.skipped),)
+        )
+        for info in infos
+        if info.skipped
+    ]
+    return found
+
+
+def _probe(
+    kind: str, part: Primitive | Backend | Callback, backends: Sequence[Diagnosis] = ()
+) -> Diagnosis:
+    try:
+        findings = tuple(part.probe())
+    except Exception as error:
+        findings = (Finding("probe", False, f"failed: {type(error).__name__}: {error}"),)
+    works = all(finding.works for finding in findings)
+    if backends:
+        works = works and any(backend.works for backend in backends)
+    return Diagnosis(kind, part.name, part.summary, works, findings, tuple(backends))
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_obj
+def doctor(plugins: Plugins, as_json: bool) -> None:
+    """Tell what works on this machine and what is missing for the rest.
+
+    Exits with 0 whatever it finds: a machine needn't be able to do everything.
+    """
+    diagnoses = diagnose(plugins)
+    if as_json:
+        click.echo(json.dumps([attrs.asdict(each) for each in diagnoses], indent=2))
+        return
+    console = Console()
+    for each in diagnoses:
+        _show(console, each, "")
+
+
+def _show(console: Console, diagnosis: Diagnosis, indent: str) -> None:
+    state = Text("works", "green") if diagnosis.works else Text("does not work", "red")
+    console.print(
+        Text(f"{indent}{diagnosis.kind} {diagnosis.name}: ").append_text(state),
+        Text(diagnosis.summary, "dim"),
+    )
+    for finding in diagnosis.findings:
+        mark = Text("ok     ", "green") if finding.works else Text("missing", "red")
+        detail = f": {finding.detail}" if finding.detail else ""
+        console.print(Text(f"{indent}    ").append_text(mark).append(f" {finding.name}{detail}"))
+    for backend in diagnosis.backends:
+        _show(console, backend, indent + "    ")

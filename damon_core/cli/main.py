@@ -1,0 +1,103 @@
+"""The ``damon`` command: its own subcommands, and those of plugins."""
+
+import logging
+from importlib.metadata import version
+from typing import IO, Any
+
+import click
+
+from damon_core.cli.check import check
+from damon_core.cli.doctor import doctor
+from damon_core.cli.plugins import plugins as plugins_command
+from damon_core.cli.run import run
+from damon_core.errors import DamonError, InputError
+from damon_core.options import nearest
+from damon_core.plugins import Plugins
+
+_OWN = {command.name or "": command for command in (check, doctor, plugins_command, run)}
+
+
+class _Failure(click.ClickException):
+    """An error as the command line tells it: lines that begin with the program's name."""
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        for line in self.message.splitlines():
+            click.echo(f"damon: {line}", err=True, file=file)
+
+
+class _Mistake(_Failure):
+    """The user's mistake."""
+
+    exit_code = 2
+
+
+class _DamonGroup(click.Group):
+    """Finds subcommands of plugins when they are asked for, and turns errors into lines."""
+
+    def make_context(
+        self,
+        info_name: str | None,
+        args: list[str],
+        parent: click.Context | None = None,
+        **extra: Any,
+    ) -> click.Context:
+        # Completion asks for commands without running the group, so it is too late there.
+        extra.setdefault("obj", Plugins.discover())
+        return super().make_context(info_name, args, parent, **extra)
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted({*_OWN, *ctx.find_object(Plugins).command_names()})  # type: ignore[union-attr]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        return _OWN.get(cmd_name) or ctx.find_object(Plugins).command(cmd_name)  # type: ignore[union-attr]
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if self.get_command(ctx, args[0]) is None and not args[0].startswith("-"):
+            hint = nearest(args[0], self.list_commands(ctx))
+            raise _Mistake(f"there is no command '{args[0]}'; {hint}")
+        return super().resolve_command(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except (click.ClickException, click.exceptions.Exit, click.Abort):
+            raise
+        except InputError as error:
+            raise _Mistake(error.message) from error
+        except DamonError as error:
+            raise _Failure(error.message) from error
+        except Exception as error:
+            logging.getLogger(__name__).debug("internal error", exc_info=error)
+            text = f"internal error: {type(error).__name__}: {error}"
+            raise _Failure(f"{text} (damon --verbose tells where)") from error
+
+
+@click.group(
+    cls=_DamonGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Start with 'damon doctor': it tells what works on this machine.",
+)
+@click.option("-v", "--verbose", is_flag=True, help="Log more, with tracebacks of failures.")
+@click.version_option(version("damon-core"), prog_name="damon")
+def main(verbose: bool) -> None:
+    """Which memory is a program really using? Data access monitoring for Linux."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(_LogFormat(verbose))
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(logging.DEBUG if verbose else logging.WARNING)
+
+
+class _LogFormat(logging.Formatter):
+    """One line a message; tracebacks only for those who asked for them."""
+
+    def __init__(self, tracebacks: bool) -> None:
+        super().__init__("damon: %(levelname)s: %(message)s")
+        self._tracebacks = tracebacks
+
+    def format(self, record: logging.LogRecord) -> str:
+        if not self._tracebacks:
+            record = logging.makeLogRecord({**record.__dict__, "exc_info": None, "exc_text": None})
+        return super().format(record)

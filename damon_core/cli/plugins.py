@@ -1,0 +1,38 @@
+"""``damon plugins``: what is installed, what it offers, what is skipped and why."""
+
+import json
+
+import attrs
+import click
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from damon_core.plugins import PluginInfo, Plugins
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_obj
+def plugins(plugins: Plugins, as_json: bool) -> None:
+    """List the installed plugins and what each offers."""
+    infos = plugins.infos()
+    if as_json:
+        click.echo(json.dumps([attrs.asdict(info) for info in infos], indent=2))
+        return
+    table = Table("plugin", "package", "offers", box=None, pad_edge=False)
+    for info in infos:
+        table.add_row(info.name, info.package, _offers(info))
+    Console().print(table)
+
+
+def _offers(info: PluginInfo) -> Text:
+    if info.skipped:
+        return Text(f"skipped: {info.skipped}", "red")
+    kinds = {
+        "primitive": info.primitives,
+        "backend": info.backends,
+        "callback": info.callbacks,
+        "command": info.commands,
+    }
+    return Text("; ".join(f"{kind} {', '.join(names)}" for kind, names in kinds.items() if names))

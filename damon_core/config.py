@@ -1,0 +1,232 @@
+"""A deployment in one TOML file: contexts, each with a primitive and callbacks."""
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from attrs import field, frozen, validators
+
+from damon_core.attributes import Intervals, RegionLimits
+from damon_core.context import Context
+from damon_core.errors import AttributeValueError, ConfigError, InputError, Problem
+from damon_core.options import structure
+from damon_core.parts import Callback, Primitive
+from damon_core.plugins import Plugins
+from damon_core.units import Microseconds
+
+_INTERVALS = Intervals()
+_LIMITS = RegionLimits()
+
+
+@frozen
+class _ContextTable:
+    """A ``[[context]]`` table as it is written."""
+
+    primitive: dict[str, Any] = field(metadata={"help": 'a table with use = "…"'})
+    callback: tuple[dict[str, Any], ...] = ()
+    name: str = "context"
+    sampling_interval: Microseconds = field(default=Microseconds(_INTERVALS.sampling_us))
+    aggregation_interval: Microseconds = field(default=Microseconds(_INTERVALS.aggregation_us))
+    update_interval: Microseconds = field(default=Microseconds(_INTERVALS.update_us))
+    min_regions: int = _LIMITS.min_regions
+    max_regions: int = _LIMITS.max_regions
+    failure_limit: int = field(default=10, validator=validators.ge(1))
+
+
+@frozen
+class _File:
+    """A whole file as it is written."""
+
+    context: tuple[dict[str, Any], ...] = field(metadata={"help": "one or more [[context]]"})
+
+
+@frozen
+class PrimitiveConfig:
+    """A primitive and its checked options."""
+
+    part: Primitive
+    options: object
+
+
+@frozen
+class CallbackConfig:
+    """A callback and its checked options."""
+
+    part: Callback
+    options: object
+
+
+@frozen
+class ContextConfig:
+    """A checked ``[[context]]`` table."""
+
+    name: str
+    intervals: Intervals
+    limits: RegionLimits
+    failure_limit: int
+    primitive: PrimitiveConfig
+    callbacks: tuple[CallbackConfig, ...]
+
+
+@frozen
+class Config:
+    """A checked configuration.
+
+    Attributes:
+        source: The file that it was read from.
+        contexts: Its contexts, with names unique among them.
+    """
+
+    source: str
+    contexts: tuple[ContextConfig, ...]
+
+
+_WRITTEN_AS = {
+    "sampling_us": "sampling_interval",
+    "aggregation_us": "aggregation_interval",
+    "update_us": "update_interval",
+}
+
+
+def load_config(path: Path, plugins: Plugins) -> Config:
+    """Read and check a configuration file, options of its plugins included.
+
+    Nothing is opened, started or bound yet: `build_contexts` does.
+
+    Raises:
+        ConfigError: With every mistake in the file, or why it can't be read.
+    """
+    source = str(path)
+    try:
+        with path.open("rb") as file:
+            raw = tomllib.load(file)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise ConfigError(source, [Problem("", f"can't be read: {reason}")]) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(source, [Problem("", f"is not valid TOML: {error}")]) from error
+    return check_config(raw, plugins, source)
+
+
+def check_config(raw: dict[str, Any], plugins: Plugins, source: str = "configuration") -> Config:
+    """Check a configuration that is a mapping already, as `tomllib` makes it.
+
+    Raises:
+        ConfigError: With every mistake.
+    """
+    tables = structure(_File, raw, source=source).context
+    problems: list[Problem] = []
+    contexts: list[ContextConfig] = []
+    names: set[str] = set()
+    if not tables:
+        problems.append(Problem("context", "is empty, must be one or more [[context]] tables"))
+    for index, table in enumerate(tables):
+        context = _check_context(table, f"context[{index}]", plugins, problems)
+        if context is None:
+            continue
+        if context.name in names:
+            problems.append(
+                Problem(f"context[{index}].name", f"'{context.name}' is taken; give it another")
+            )
+        names.add(context.name)
+        contexts.append(context)
+    if problems:
+        raise ConfigError(source, problems)
+    return Config(source, tuple(contexts))
+
+
+def _check_context(
+    raw: dict[str, Any], path: str, plugins: Plugins, problems: list[Problem]
+) -> ContextConfig | None:
+    """Return a checked context, or None with its mistakes appended to `problems`."""
+    known = len(problems)
+    # Parts are looked at even where the rest of the table is wrong: all mistakes at once.
+    primitive = callbacks = None
+    if isinstance(raw.get("primitive"), dict):
+        primitive = _check_part(raw["primitive"], f"{path}.primitive", plugins.primitive, problems)
+    if isinstance(raw.get("callback", []), list):
+        callbacks = [
+            _check_part(item, f"{path}.callback[{index}]", plugins.callback, problems)
+            for index, item in enumerate(raw.get("callback", []))
+            if isinstance(item, dict)
+        ]
+    try:
+        table = structure(_ContextTable, raw, path)
+        intervals = Intervals(
+            table.sampling_interval, table.aggregation_interval, table.update_interval
+        )
+        limits = RegionLimits(table.min_regions, table.max_regions)
+    except ConfigError as error:
+        problems += error.problems
+    except AttributeValueError as error:
+        name = _WRITTEN_AS.get(error.attribute, error.attribute)
+        problems.append(
+            Problem(f"{path}.{name}", f"found {raw.get(name, error.found)!r}, {error.allowed}")
+        )
+    if len(problems) > known or primitive is None or callbacks is None:
+        return None
+    return ContextConfig(
+        table.name,
+        intervals,
+        limits,
+        table.failure_limit,
+        PrimitiveConfig(*primitive),
+        tuple(CallbackConfig(*callback) for callback in callbacks if callback is not None),
+    )
+
+
+def _check_part(
+    raw: dict[str, Any], path: str, find: Any, problems: list[Problem]
+) -> tuple[Any, object] | None:
+    options = dict(raw)
+    use = options.pop("use", None)
+    if not isinstance(use, str):
+        problems.append(Problem(f"{path}.use", "is missing, must be the name of a plugin"))
+        return None
+    try:
+        part = find(use)
+        return part, structure(part.options, options, path)
+    except ConfigError as error:
+        problems += error.problems
+    except InputError as error:
+        problems.append(Problem(f"{path}.use", error.message))
+    return None
+
+
+def build_contexts(config: Config, plugins: Plugins) -> list[Context]:
+    """Make the contexts of a configuration: files are opened, ports bound, targets looked up.
+
+    Raises:
+        ConfigError: A part can't be used here as configured; all such parts are told.
+    """
+    problems: list[Problem] = []
+    contexts: list[Context] = []
+    for index, each in enumerate(config.contexts):
+        path = f"context[{index}]"
+        parts: list[object] = []
+        makers = [
+            (f"{path}.primitive", each.primitive, (plugins.backends(each.primitive.part.name),))
+        ]
+        makers += [
+            (f"{path}.callback[{number}]", callback, ())  # type: ignore[misc]
+            for number, callback in enumerate(each.callbacks)
+        ]
+        for place, part, extra in makers:
+            try:
+                parts.append(part.part.factory(part.options, *extra))
+            except InputError as error:
+                problems.append(Problem(place, error.message))
+        if not problems:
+            contexts.append(
+                Context(
+                    parts[0],
+                    parts[1:],
+                    intervals=each.intervals,
+                    limits=each.limits,
+                    name=each.name,
+                    failure_limit=each.failure_limit,
+                )
+            )
+    if problems:
+        raise ConfigError(config.source, problems)
+    return contexts

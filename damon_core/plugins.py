@@ -1,0 +1,315 @@
+"""Finding packages and what they offer. There is no global manager: make one, pass it on.
+
+Packages are found through the entry-point group ``damon`` and imported only when used or
+listed. The names of entry points tell what for, without importing:
+
+- ``NAME`` is imported when a primitive, callback or command of that name is used;
+- ``PRIMITIVE.BACKEND`` when the backends of a primitive are looked for.
+
+A name that no entry point has is looked for in all packages.
+"""
+
+from collections.abc import Callable, Mapping
+from importlib import metadata
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import pluggy
+from attrs import define, field, frozen
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import canonicalize_name
+
+from damon_core import hookspecs
+from damon_core.errors import PluginError
+from damon_core.options import nearest, structure
+from damon_core.parts import Backend, Callback, Primitive
+from damon_core.validation import hook_implementations
+
+if TYPE_CHECKING:
+    import click
+
+#: The one entry-point group.
+GROUP = "damon"
+_CORE = "damon-core"
+
+PartT = TypeVar("PartT", Primitive, Backend, Callback)
+
+
+@frozen
+class PluginInfo:
+    """What is known of one package, for listings.
+
+    Attributes:
+        name: Its entry-point names, or what it was given as.
+        package: The distribution and its version.
+        skipped: Why it can't be used; empty if it can.
+        primitives: Names of the primitives that it offers; likewise the others.
+    """
+
+    name: str
+    package: str
+    skipped: str
+    primitives: tuple[str, ...]
+    backends: tuple[str, ...]
+    callbacks: tuple[str, ...]
+    commands: tuple[str, ...]
+
+
+@define(eq=False)
+class _Package:
+    """A package and, once loaded, what it offers."""
+
+    names: list[str]
+    package: str
+    load: Callable[[], object]
+    requires: tuple[str, ...] = ()
+    loaded: bool = False
+    skipped: str = ""
+    primitives: dict[str, Primitive] = field(factory=dict)
+    backends: dict[str, Backend] = field(factory=dict)
+    callbacks: dict[str, Callback] = field(factory=dict)
+    commands: dict[str, "click.Command"] = field(factory=dict)
+
+    @property
+    def name(self) -> str:
+        return self.names[0]
+
+    def tables(self) -> "dict[str, dict[str, Any]]":
+        return {
+            "primitive": self.primitives,
+            "backend": self.backends,
+            "callback": self.callbacks,
+            "command": self.commands,
+        }
+
+    def collect(self) -> None:
+        """Import the package and let it register what it has.
+
+        Raises:
+            PluginError: It can't be used, for a reason told.
+        """
+        for text in self.requires:
+            if (wrong := _unmet_core_requirement(text)) is not None:
+                raise PluginError(self.name, wrong)
+        try:
+            plugin = self.load()
+        except Exception as error:
+            raise PluginError(
+                self.name, f"can't be imported: {type(error).__name__}: {error}"
+            ) from error
+        hook_implementations(plugin, self.name)
+        manager = pluggy.PluginManager("damon")
+        manager.add_hookspecs(hookspecs)
+        try:
+            manager.register(plugin, self.name)
+            for kind, table in self.tables().items():
+                getattr(manager.hook, f"register_{kind}s")(register=_adder(kind, table))
+        except PluginError:
+            raise
+        except Exception as error:
+            reason = str(error).splitlines()[-1] if str(error) else ""
+            raise PluginError(
+                self.name, f"fails to register: {type(error).__name__}: {reason}"
+            ) from error
+
+
+def _adder(kind: str, table: dict[str, Any]) -> Callable[[Any], None]:
+    expected = {"primitive": Primitive, "backend": Backend, "callback": Callback}.get(kind)
+
+    def register(part: Any) -> None:
+        if expected is not None and not isinstance(part, expected):
+            raise TypeError(f"register_{kind}s takes a {expected.__name__}, not {part!r}")
+        if part.name in table:
+            raise ValueError(f"registers {kind} '{part.name}' twice")
+        table[part.name] = part
+
+    return register
+
+
+def _unmet_core_requirement(text: str) -> str | None:
+    """Return why a requirement on the core isn't met; None if it is, or is on something else."""
+    try:
+        requirement = Requirement(text)
+    except InvalidRequirement:
+        return None
+    if canonicalize_name(requirement.name) != _CORE:
+        return None
+    if requirement.marker is not None and not requirement.marker.evaluate({"extra": ""}):
+        return None
+    version = metadata.version(_CORE)
+    if requirement.specifier.contains(version, prereleases=True):
+        return None
+    return f"needs {_CORE} {requirement.specifier}, but this is {_CORE} {version}"
+
+
+class Plugins:
+    """What can be used: packages and their primitives, backends, callbacks and commands.
+
+    Args:
+        plugins: The plugins and nothing else, by name: modules or objects with registration
+            hooks. `discover` takes the installed ones instead.
+    """
+
+    def __init__(self, plugins: Mapping[str, object] | None = None) -> None:
+        self._packages = [
+            _Package([name], "(given)", lambda plugin=plugin: plugin)  # type: ignore[misc]
+            for name, plugin in (plugins or {}).items()
+        ]
+
+    @classmethod
+    def discover(cls) -> "Plugins":
+        """Return the installed packages. Nothing is imported yet."""
+        found = cls()
+        by_object: dict[tuple[str, str], _Package] = {}
+        for entry in sorted(
+            metadata.entry_points(group=GROUP),
+            key=lambda entry: (entry.name, entry.dist.name if entry.dist else ""),
+        ):
+            package = f"{entry.dist.name} {entry.dist.version}" if entry.dist else "(unknown)"
+            known = by_object.get((package, entry.value))
+            if known is not None:
+                if entry.name not in known.names:
+                    known.names.append(entry.name)
+                continue
+            requires = tuple(entry.dist.requires or ()) if entry.dist else ()
+            by_object[package, entry.value] = _Package([entry.name], package, entry.load, requires)
+        found._packages = list(by_object.values())
+        return found
+
+    # -- looking up ------------------------------------------------------------------
+
+    def primitive(self, name: str) -> Primitive:
+        """Return a primitive by name.
+
+        Raises:
+            PluginError: No package offers it, or the one that does can't be used.
+        """
+        return self._find("primitive", name, lambda package: package.primitives)
+
+    def callback(self, name: str) -> Callback:
+        """Return a callback by name.
+
+        Raises:
+            PluginError: No package offers it, or the one that does can't be used.
+        """
+        return self._find("callback", name, lambda package: package.callbacks)
+
+    def backends(self, primitive: str) -> dict[str, Backend]:
+        """Return the backends that serve a primitive, by name, the preferred first."""
+        for package in self._packages:
+            if any(name.split(".")[0] == primitive for name in package.names):
+                self._load(package)
+        offered = [
+            backend
+            for package in self._packages
+            for backend in package.backends.values()
+            if primitive in backend.serves
+        ]
+        offered.sort(key=lambda backend: -backend.preference)
+        return {backend.name: backend for backend in offered}
+
+    def command(self, name: str) -> "click.Command | None":
+        """Return a command by name, or None."""
+        for package in self._candidates(name):
+            self._load(package)
+            if name in package.commands:
+                return package.commands[name]
+        return None
+
+    def command_names(self) -> list[str]:
+        """Return the names of all commands that packages offer."""
+        self._load_all()
+        return [name for package in self._packages for name in package.commands]
+
+    def infos(self) -> list[PluginInfo]:
+        """Import all packages and return what each offers, or why it is skipped."""
+        self._load_all()
+        return [
+            PluginInfo(
+                ", ".join(package.names),
+                package.package,
+                package.skipped,
+                *(tuple(table) for table in package.tables().values()),
+            )
+            for package in self._packages
+        ]
+
+    # -- making parts ------------------------------------------------------------------
+
+    def make_primitive(self, name: str, options: Mapping[str, object]) -> object:
+        """Return a new primitive with options as a configuration file has them.
+
+        Raises:
+            PluginError: The primitive can't be found.
+            ConfigError: An option is wrong.
+            InputError: The options can't be used on this machine now.
+        """
+        part = self.primitive(name)
+        checked: object = structure(part.options, options, source=f"options of primitive '{name}'")
+        return part.factory(checked, self.backends(name))
+
+    def make_callback(self, name: str, options: Mapping[str, object]) -> object:
+        """Return a new callback with options as a configuration file has them.
+
+        Raises:
+            PluginError: The callback can't be found.
+            ConfigError: An option is wrong.
+            InputError: The options can't be used on this machine now.
+        """
+        part = self.callback(name)
+        checked: object = structure(part.options, options, source=f"options of callback '{name}'")
+        return part.factory(checked)
+
+    # -- loading -----------------------------------------------------------------------
+
+    def _candidates(self, name: str) -> list[_Package]:
+        """Return the packages that may offer `name`: the one of that name, or else all."""
+        named = [package for package in self._packages if name in package.names]
+        return named or self._packages
+
+    def _find(
+        self, kind: str, name: str, table: Callable[[_Package], Mapping[str, PartT]]
+    ) -> PartT:
+        candidates = self._candidates(name)
+        for package in candidates:
+            self._load(package)
+            if name in table(package):
+                return table(package)[name]
+        for package in candidates:
+            if name in package.names and package.skipped:
+                raise PluginError(name, package.skipped)
+        self._load_all()
+        known = [each for package in self._packages for each in table(package)]
+        raise PluginError(name, f"no {kind} of this name is installed; {nearest(name, known)}")
+
+    def _load_all(self) -> None:
+        for package in self._packages:
+            self._load(package)
+
+    def _load(self, package: _Package) -> None:
+        if package.loaded:
+            return
+        package.loaded = True
+        try:
+            package.collect()
+            self._refuse_clashes(package)
+        except PluginError as error:
+            package.skipped = error.reason
+            for table in package.tables().values():
+                table.clear()
+
+    def _refuse_clashes(self, package: _Package) -> None:
+        for kind, table in package.tables().items():
+            for name in table:
+                for other in self._packages:
+                    if other is package:
+                        continue
+                    # An entry point reserves its name, so who wins doesn't depend on who is first.
+                    reserved = name in other.names and (
+                        name not in package.names
+                        or self._packages.index(other) < self._packages.index(package)
+                    )
+                    if reserved or name in other.tables()[kind]:
+                        raise PluginError(
+                            package.name,
+                            f"{kind} '{name}' clashes with {other.package} ({other.name})",
+                        )
