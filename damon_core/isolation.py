@@ -81,9 +81,9 @@ class _Guard:
                 return (yield)
             generator = function(*args, **defaults)
             try:
-                next(generator)
+                _begin(generator)
             except BaseException as error:
-                self.failed(hook, _did_not_yield() if isinstance(error, StopIteration) else error)
+                self.failed(hook, error)
                 return (yield)
             inner: BaseException | None = None
             outcome: object = []
@@ -94,7 +94,8 @@ class _Guard:
             try:
                 results = _finish(generator, outcome, inner)
             except BaseException as error:
-                if error is not inner:
+                # To let the primitive's exception pass, or to translate it, is no failure.
+                if inner is None or (error is not inner and error.__cause__ is not inner):
                     self.failed(hook, error)
             else:
                 self.succeeded(hook)
@@ -106,8 +107,12 @@ class _Guard:
         return guarded
 
 
-def _did_not_yield() -> RuntimeError:
-    return RuntimeError("the wrapper did not yield")
+def _begin(generator: Generator[None, object, object]) -> None:
+    """Run the part of a wrapper before its yield."""
+    try:
+        next(generator)
+    except StopIteration:
+        raise RuntimeError("the wrapper did not yield") from None
 
 
 def _finish(
@@ -242,8 +247,16 @@ class ContextHooks:
         def remembering_wrapper(
             *args: object, **defaults: object
         ) -> Generator[None, object, object]:
+            inner: BaseException | None = None
+            outcome: object = []
             try:
-                return _results((yield from function(*args, **defaults)), [])
+                generator = function(*args, **defaults)
+                _begin(generator)
+                try:
+                    outcome = yield
+                except BaseException as error:
+                    inner = error
+                return _finish(generator, outcome, inner)
             except BaseException as error:
                 self._primitive_error = error
                 raise

@@ -1,6 +1,7 @@
 """Does an object implement only hooks that exist? pluggy alone would take any name silently."""
 
 import difflib
+import inspect
 from typing import Any
 
 import pluggy
@@ -23,18 +24,22 @@ def hook_implementations(plugin: object, name: str) -> dict[str, dict[str, Any]]
         name: What to call it in an error.
 
     Raises:
-        PluginError: It implements a hook that doesn't exist, or wraps one in pluggy's old way.
+        PluginError: It implements a hook that doesn't exist, or wraps one without a yield or
+            in pluggy's old way.
     """
     found: dict[str, dict[str, Any]] = {}
     for attribute in dir(plugin):
         options = _PARSER.parse_hookimpl_opts(plugin, attribute)
         if options is None:
             continue
-        if attribute not in HOOK_NAMES:
-            near = difflib.get_close_matches(attribute, HOOK_NAMES, 1)
+        hook = options["specname"] or attribute
+        if hook not in HOOK_NAMES:
+            near = difflib.get_close_matches(hook, HOOK_NAMES, 1)
             hint = f"; did you mean '{near[0]}'?" if near else ""
-            raise PluginError(name, f"implements '{attribute}', which is not a hook{hint}")
-        if options.get("hookwrapper"):
+            raise PluginError(name, f"implements '{hook}', which is not a hook{hint}")
+        if options["hookwrapper"]:
             raise PluginError(name, f"'{attribute}' uses hookwrapper=True; use wrapper=True")
+        if options["wrapper"] and not inspect.isgeneratorfunction(getattr(plugin, attribute)):
+            raise PluginError(name, f"'{attribute}' is a wrapper, but has no yield")
         found[attribute] = dict(options)
     return found
