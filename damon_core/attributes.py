@@ -3,6 +3,7 @@
 from attrs import Attribute, field, frozen
 
 from damon_core.errors import AttributeValueError
+from damon_core.units import format_duration
 
 
 def _positive(_instance: object, attribute: "Attribute[int]", value: object) -> None:
@@ -36,7 +37,8 @@ class Intervals:
                 raise AttributeValueError(
                     name,
                     getattr(self, name),
-                    f"must not be shorter than the sampling interval ({self.sampling_us} us)",
+                    "must not be shorter than the sampling interval "
+                    f"({format_duration(self.sampling_us)})",
                 )
 
     def stretched(self, sampling_us: int) -> "Intervals":

@@ -1,6 +1,8 @@
 """A deployment in one TOML file: contexts, each with a primitive and callbacks."""
 
 import tomllib
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +39,9 @@ class _ContextTable:
 class _File:
     """A whole file as it is written."""
 
-    context: tuple[dict[str, Any], ...] = field(metadata={"help": "one or more [[context]]"})
+    context: tuple[dict[str, Any], ...] = field(
+        metadata={"help": "one or more [[context]] tables"}, validator=validators.min_len(1)
+    )
 
 
 @frozen
@@ -114,13 +118,17 @@ def check_config(raw: dict[str, Any], plugins: Plugins, source: str = "configura
     Raises:
         ConfigError: With every mistake.
     """
-    tables = structure(_File, raw, source=source).context
     problems: list[Problem] = []
     contexts: list[ContextConfig] = []
     names: set[str] = set()
-    if not tables:
-        problems.append(Problem("context", "is empty, must be one or more [[context]] tables"))
-    for index, table in enumerate(tables):
+    try:
+        structure(_File, raw)
+    except ConfigError as error:
+        problems += error.problems
+    tables = raw.get("context", [])
+    for index, table in enumerate(tables if isinstance(tables, list) else []):
+        if not isinstance(table, dict):
+            continue
         context = _check_context(table, f"context[{index}]", plugins, problems)
         if context is None:
             continue
@@ -140,30 +148,28 @@ def _check_context(
 ) -> ContextConfig | None:
     """Return a checked context, or None with its mistakes appended to `problems`."""
     known = len(problems)
-    # Parts are looked at even where the rest of the table is wrong: all mistakes at once.
-    primitive = callbacks = None
-    if isinstance(raw.get("primitive"), dict):
-        primitive = _check_part(raw["primitive"], f"{path}.primitive", plugins.primitive, problems)
-    if isinstance(raw.get("callback", []), list):
-        callbacks = [
-            _check_part(item, f"{path}.callback[{index}]", plugins.callback, problems)
-            for index, item in enumerate(raw.get("callback", []))
-            if isinstance(item, dict)
-        ]
+    table = intervals = limits = primitive = None
     try:
         table = structure(_ContextTable, raw, path)
-        intervals = Intervals(
-            table.sampling_interval, table.aggregation_interval, table.update_interval
-        )
-        limits = RegionLimits(table.min_regions, table.max_regions)
     except ConfigError as error:
         problems += error.problems
-    except AttributeValueError as error:
-        name = _WRITTEN_AS.get(error.attribute, error.attribute)
-        problems.append(
-            Problem(f"{path}.{name}", f"found {raw.get(name, error.found)!r}, {error.allowed}")
-        )
-    if len(problems) > known or primitive is None or callbacks is None:
+    # Parts are looked at even where the rest of the table is wrong: all mistakes at once.
+    if isinstance(raw.get("primitive"), dict):
+        primitive = _check_part(raw["primitive"], f"{path}.primitive", plugins.primitive, problems)
+    written = raw.get("callback", [])
+    callbacks = [
+        _check_part(item, f"{path}.callback[{index}]", plugins.callback, problems)
+        for index, item in enumerate(written if isinstance(written, list) else [])
+        if isinstance(item, dict)
+    ]
+    if table is not None:
+        with _attributes_at(path, raw, problems):
+            intervals = Intervals(
+                table.sampling_interval, table.aggregation_interval, table.update_interval
+            )
+        with _attributes_at(path, raw, problems):
+            limits = RegionLimits(table.min_regions, table.max_regions)
+    if len(problems) > known or not (table and intervals and limits and primitive):
         return None
     return ContextConfig(
         table.name,
@@ -173,6 +179,19 @@ def _check_context(
         PrimitiveConfig(*primitive),
         tuple(CallbackConfig(*callback) for callback in callbacks if callback is not None),
     )
+
+
+@contextmanager
+def _attributes_at(
+    path: str, raw: dict[str, Any], problems: list[Problem]
+) -> Generator[None, None, None]:
+    """Turn an attribute out of range into a mistake at the key that people write it as."""
+    try:
+        yield
+    except AttributeValueError as error:
+        name = _WRITTEN_AS.get(error.attribute, error.attribute)
+        found = raw.get(name, error.found)
+        problems.append(Problem(f"{path}.{name}", f"found {found!r}, {error.allowed}"))
 
 
 def _check_part(

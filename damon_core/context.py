@@ -63,8 +63,8 @@ class Context:
         self._limits = limits or RegionLimits()
         self._clock = clock or SystemClock()
         self._callbacks = tuple(callbacks)
-        self._private: dict[int, dict[str, Any]] = {id(part): {} for part in callbacks}
-        self._hooks = ContextHooks(primitive, callbacks, failure_limit=failure_limit)
+        self._private: dict[int, dict[str, Any]] = {id(part): {} for part in self._callbacks}
+        self._hooks = ContextHooks(primitive, self._callbacks, failure_limit=failure_limit)
         # Guards only which worker there is; the worker's own fields are its own.
         self._lock = threading.Lock()
         self._kdamond: Kdamond | None = None

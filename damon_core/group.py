@@ -1,10 +1,11 @@
 """Starting and stopping contexts in groups, and the one piece of process-wide state."""
 
 import atexit
+import contextlib
 import threading
 
 from damon_core.context import Context
-from damon_core.errors import BusyError, DamonError
+from damon_core.errors import BusyError, DamonError, NotRunningError
 
 
 class _RunningContexts:
@@ -39,7 +40,8 @@ class _RunningContexts:
         with self.lock:
             contexts = list(self.contexts)
         for context in contexts:
-            context.request_stop()
+            with contextlib.suppress(NotRunningError):  # It may end by itself meanwhile.
+                context.request_stop()
         for context in contexts:
             context.wait()
 

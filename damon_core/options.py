@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
 import attrs
-from cattrs import Converter, IterableValidationError
+from cattrs import Converter
 
 from damon_core.errors import AttributeValueError, ConfigError, Problem
 from damon_core.units import (
@@ -60,19 +60,7 @@ def nearest(name: str, known: Iterable[str]) -> str:
 def _problems(error: BaseException, path: str) -> list[Problem]:
     if isinstance(error, _InvalidError):
         return [Problem(_join(path, problem.path), problem.message) for problem in error.problems]
-    if isinstance(error, IterableValidationError):
-        with_notes, without = error.group_exceptions()
-        found = [
-            problem
-            for inner, note in with_notes
-            for problem in _problems(inner, _join(path, _index(note.index)))
-        ]
-        return found + [problem for inner in without for problem in _problems(inner, path)]
     return [Problem(path, str(error))]
-
-
-def _index(index: int | str) -> str:
-    return f"[{index}]" if isinstance(index, int) else index
 
 
 def _join(path: str, inner: str) -> str:
@@ -129,12 +117,8 @@ def _structure_class(raw: object, cls: type) -> object:
             problems.append(Problem(name, f"found {_found(raw[name])}, {error.allowed}"))
         except _InvalidError as error:
             problems += _problems(error, name)
-        except IterableValidationError as error:
-            problems += _problems(error, name)
         except (ValueError, TypeError) as error:
-            text = str(error)
-            told = text if text.startswith("found ") else f"found {_found(raw[name])}, {text}"
-            problems.append(Problem(name, told))
+            problems.append(Problem(name, _told(name, raw[name], str(error))))
     if not problems:
         try:
             return cls(**values)
@@ -143,6 +127,13 @@ def _structure_class(raw: object, cls: type) -> object:
         except (ValueError, TypeError) as error:
             problems.append(Problem("", str(error)))
     raise _InvalidError(problems)
+
+
+def _told(name: str, value: object, message: str) -> str:
+    """Return a validator's message behind what was found, without attrs's own naming of it."""
+    if message.startswith("found "):
+        return message
+    return f"found {_found(value)}, {message.removeprefix(f"'{name}' ").removesuffix(f': {value}')}"
 
 
 def _help(field: "attrs.Attribute[Any]") -> str:
@@ -183,6 +174,25 @@ def _structure_union(value: object, cls: Any) -> object:
     raise ValueError(f"found {_found(value)}, must be {allowed}")
 
 
+def _is_mapping(cls: Any) -> bool:
+    return get_origin(cls) is dict
+
+
+def _structure_mapping(raw: object, cls: Any) -> object:
+    if not isinstance(raw, Mapping):
+        raise ValueError(f"found {_found(raw)}, must be a table")
+    problems: list[Problem] = []
+    items = {}
+    for key, item in raw.items():
+        try:
+            items[str(key)] = _CONVERTER.structure(item, get_args(cls)[1])
+        except Exception as error:
+            problems += _problems(error, str(key))
+    if problems:
+        raise _InvalidError(problems)
+    return items
+
+
 def _is_sequence(cls: Any) -> bool:
     return get_origin(cls) is tuple
 
@@ -208,6 +218,7 @@ def _make_converter() -> Converter:
     converter.register_structure_hook_func(_is_literal, _structure_literal)
     converter.register_structure_hook_func(_is_union, _structure_union)
     converter.register_structure_hook_func(_is_sequence, _structure_sequence)
+    converter.register_structure_hook_func(_is_mapping, _structure_mapping)
     for cls, hook in (
         (bool, _leaf(bool, "true or false", bool)),
         (int, _leaf(int, "a whole number", int)),

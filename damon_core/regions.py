@@ -82,20 +82,18 @@ class Regions:
     def evenly(cls, ranges: Iterable[Range], limits: RegionLimits) -> "Regions":
         """Cut ranges into about `limits.min_regions` page-aligned pieces of even size.
 
-        Pieces are total // min_regions bytes, as the kernel's; never more than
-        `limits.max_regions` in all, and at least one a range.
+        Each range gets its share of the pieces by size, at least one; so there are never more
+        than `limits.min_regions`, unless there are more ranges.
         """
         ranges = list(ranges)
         total = sum(end - start for start, end in ranges)
-        size = max(PAGE_SIZE_BYTES, total // limits.min_regions)
         starts: list[int] = []
         ends: list[int] = []
         for start, end in ranges:
-            pieces = max(1, (end - start) // size)
-            step = max(
-                PAGE_SIZE_BYTES, (end - start) // pieces // PAGE_SIZE_BYTES * PAGE_SIZE_BYTES
-            )
-            cuts = [start + step * piece for piece in range(pieces)]
+            pages = (end - start) // PAGE_SIZE_BYTES
+            share = limits.min_regions * (end - start) // max(total, 1)
+            pieces = max(1, min(share, pages))
+            cuts = [start + pages * piece // pieces * PAGE_SIZE_BYTES for piece in range(pieces)]
             starts += cuts
             ends += [*cuts[1:], end]
         return cls(starts, ends)
@@ -139,9 +137,7 @@ class Regions:
             last = int(np.searchsorted(self.start, high, side="left"))
             if first >= last:
                 share = max(1, limits.min_regions * (high - low) // max(total, 1))
-                fresh = Regions.evenly(
-                    [Range(low, high)], RegionLimits(share, max(share, limits.max_regions))
-                )
+                fresh = Regions.evenly([Range(low, high)], RegionLimits(share, share))
                 for start, end in zip(fresh.start.tolist(), fresh.end.tolist(), strict=True):
                     add(start, end, -1)
                 continue
@@ -190,7 +186,8 @@ class Regions:
         A frequency that moved by more than a tenth of the largest one seen starts anew at age 0
         (Linux's merge threshold); idle time starts anew with any access.
         """
-        threshold = self.nr_accesses.max(initial=0) // 10
+        # Not the tenth rounded down: that is the same for whole numbers, but not for shares.
+        threshold = self.nr_accesses.max(initial=0) / 10
         changed = np.abs(self.nr_accesses - self.last_nr_accesses) > threshold
         self.age += 1
         self.age[changed] = 0
@@ -201,6 +198,10 @@ class Regions:
         """Clear the counters for the next aggregation and remember the old ones."""
         self.last_nr_accesses = self.nr_accesses
         self.nr_accesses = np.zeros(len(self))
+
+    def rescale_accesses(self, old_checks: int, new_checks: int) -> None:
+        """Express the previous aggregation's counters in another number of checks."""
+        self.last_nr_accesses = self.last_nr_accesses * new_checks / old_checks
 
     def rescale_age(self, old_aggregation_us: int, new_aggregation_us: int) -> None:
         """Express ages, which count aggregations, in a new aggregation interval."""

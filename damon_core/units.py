@@ -16,7 +16,7 @@ _BYTES = {"": 1, "B": 1}
 _BYTES |= {f"{prefix}iB": 1 << 10 * power for power, prefix in enumerate("KMGTPE", 1)}
 _BYTES |= {f"{prefix}B": 1000**power for power, prefix in enumerate("kMGTPE", 1)}
 
-_QUANTITY = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*")
+_QUANTITY = re.compile(r"\s*([0-9]{1,18}(?:\.[0-9]{1,18})?)\s*([A-Za-z]*)\s*")
 
 DURATION_HINT = "write a duration like '5ms', '1.5s' or '10m'"
 SIZE_HINT = "write a size like '4096', '64MiB' or '1.5GB'"
