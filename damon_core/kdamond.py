@@ -39,6 +39,7 @@ class Kdamond:
         self._samples = self._missed = self._aggregations = self._updates = 0
         self._cpu_us = 0
         self._checks = 0  # of the running aggregation
+        self._last_checks = 1  # of the previous one; before the first it scales only zeros
 
     def stop(self) -> None:
         """Ask the run to end, and end its sleep."""
@@ -136,6 +137,8 @@ class Kdamond:
     def _aggregate(self, elapsed_us: int) -> None:
         context = self._context
         for target in context.targets:
+            # Missed or stretched checks are no change of the access frequency.
+            target.regions.rescale_accesses(self._last_checks, self._checks)
             target.regions.grow_older(elapsed_us)
         self._aggregations += 1
         self.snapshot = take_snapshot(
@@ -151,7 +154,7 @@ class Kdamond:
         self._hooks.call("reset_aggregated", context)
         for target in context.targets:
             target.regions.reset_aggregated()
-        self._checks = 0
+        self._last_checks, self._checks = self._checks, 0
 
     def _apply_stretch(self) -> None:
         """Put a changed sampling interval in force: one step, between two iterations."""
