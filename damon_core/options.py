@@ -133,7 +133,8 @@ def _told(name: str, value: object, message: str) -> str:
     """Return a validator's message behind what was found, without attrs's own naming of it."""
     if message.startswith("found "):
         return message
-    return f"found {_found(value)}, {message.removeprefix(f"'{name}' ").removesuffix(f': {value}')}"
+    allowed = message.removeprefix(f"'{name}' ").removesuffix(f": {value}")
+    return f"found {_found(value)}, {allowed}"
 
 
 def _help(field: "attrs.Attribute[Any]") -> str:
