@@ -1,10 +1,8 @@
 """A deployment in one TOML file: contexts, each with a primitive and callbacks."""
 
 import tomllib
-from collections.abc import Generator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from attrs import field, frozen, validators
 
@@ -85,11 +83,15 @@ class Config:
     contexts: tuple[ContextConfig, ...]
 
 
-_WRITTEN_AS = {
-    "sampling_us": "sampling_interval",
-    "aggregation_us": "aggregation_interval",
-    "update_us": "update_interval",
+AttributesT = TypeVar("AttributesT", Intervals, RegionLimits)
+
+#: How attributes are written in a file.
+_INTERVAL_KEYS = {
+    "sampling_interval": "sampling_us",
+    "aggregation_interval": "aggregation_us",
+    "update_interval": "update_us",
 }
+_LIMIT_KEYS = {"min_regions": "min_regions", "max_regions": "max_regions"}
 
 
 def load_config(path: Path, plugins: Plugins) -> Config:
@@ -148,7 +150,7 @@ def _check_context(
 ) -> ContextConfig | None:
     """Return a checked context, or None with its mistakes appended to `problems`."""
     known = len(problems)
-    table = intervals = limits = primitive = None
+    table = primitive = None
     try:
         table = structure(_ContextTable, raw, path)
     except ConfigError as error:
@@ -162,13 +164,8 @@ def _check_context(
         for index, item in enumerate(written if isinstance(written, list) else [])
         if isinstance(item, dict)
     ]
-    if table is not None:
-        with _attributes_at(path, raw, problems):
-            intervals = Intervals(
-                table.sampling_interval, table.aggregation_interval, table.update_interval
-            )
-        with _attributes_at(path, raw, problems):
-            limits = RegionLimits(table.min_regions, table.max_regions)
+    intervals = _check_attributes(Intervals, _INTERVAL_KEYS, raw, path, problems)
+    limits = _check_attributes(RegionLimits, _LIMIT_KEYS, raw, path, problems)
     if len(problems) > known or not (table and intervals and limits and primitive):
         return None
     return ContextConfig(
@@ -181,17 +178,24 @@ def _check_context(
     )
 
 
-@contextmanager
-def _attributes_at(
-    path: str, raw: dict[str, Any], problems: list[Problem]
-) -> Generator[None, None, None]:
-    """Turn an attribute out of range into a mistake at the key that people write it as."""
+def _check_attributes(
+    cls: type[AttributesT],
+    keys: dict[str, str],
+    raw: dict[str, Any],
+    path: str,
+    problems: list[Problem],
+) -> AttributesT | None:
+    """Return intervals or limits made of their keys alone, whatever else is wrong."""
     try:
-        yield
+        table = structure(_ContextTable, {"primitive": {}} | {k: raw[k] for k in keys if k in raw})
+        return cls(**{attribute: getattr(table, key) for key, attribute in keys.items()})
+    except ConfigError:
+        return None  # told already, with the rest of the table
     except AttributeValueError as error:
-        name = _WRITTEN_AS.get(error.attribute, error.attribute)
-        found = raw.get(name, error.found)
-        problems.append(Problem(f"{path}.{name}", f"found {found!r}, {error.allowed}"))
+        key = next(key for key, attribute in keys.items() if attribute == error.attribute)
+        found = raw.get(key, error.found)
+        problems.append(Problem(f"{path}.{key}", f"found {found!r}, {error.allowed}"))
+        return None
 
 
 def _check_part(
