@@ -1,0 +1,67 @@
+"""The documentation can't drift from the code: its code runs, its tables are complete."""
+
+import inspect
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from damon_core import Plugins, hookspecs
+from damon_core.config import check_config
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES += sorted((ROOT / "plugins").glob("*/README.md"))
+
+
+def _ids(value: object) -> str:
+    return str(value.relative_to(ROOT)) if isinstance(value, Path) else ""
+
+
+def _blocks(page: Path, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)
+
+
+def test_every_hook_is_in_the_table_with_its_arguments() -> None:
+    """docs/plugins.md lists exactly the hooks of hookspecs.py, in order."""
+    specified = [
+        f"{name}({', '.join(inspect.signature(function).parameters)})"
+        for name, function in vars(hookspecs).items()
+        if hasattr(function, "damon_spec")
+    ]
+    text = (ROOT / "docs/plugins.md").read_text()
+    assert re.findall(r"^\| `(\w+\([^`]*\))` \|", text, re.MULTILINE) == specified
+
+
+@pytest.mark.parametrize("page", [p for p in PAGES if _blocks(p, "python")], ids=_ids)
+def test_python_of_the_documentation_runs(
+    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every Python block runs as it is printed."""
+    monkeypatch.chdir(tmp_path)
+    for number, block in enumerate(_blocks(page, "python")):
+        exec(compile(block, f"{page.name}[{number}]", "exec"), {"__name__": "documentation"})
+
+
+@pytest.mark.parametrize("page", PAGES, ids=_ids)
+def test_configurations_of_the_documentation_are_right(page: Path) -> None:
+    """Every TOML block with a whole context passes the check."""
+    for block in _blocks(page, "toml"):
+        raw = tomllib.loads(block)
+        if "context" in raw and all("primitive" in context for context in raw["context"]):
+            check_config(raw, Plugins.discover(), str(page))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=_ids)
+def test_links_lead_somewhere(page: Path) -> None:
+    """Every relative link points to a file that exists."""
+    for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text()):
+        assert (page.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("example", sorted((ROOT / "examples").glob("*.toml")), ids=_ids)
+def test_examples_are_right(example: Path) -> None:
+    """Every example passes `damon check` and says in its first lines what it is for."""
+    check_config(tomllib.loads(example.read_text()), Plugins.discover(), str(example))
+    assert example.read_text().startswith("# ")
