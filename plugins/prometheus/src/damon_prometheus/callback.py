@@ -1,0 +1,46 @@
+"""The callback that has a context served."""
+
+from damon_core import Context, hookimpl
+from damon_prometheus.listener import Listener
+from damon_prometheus.options import PrometheusOptions
+
+
+class PrometheusCallback:
+    """Serves the metrics of the context that it is a callback of.
+
+    Args:
+        options: What to serve and, without a `listener`, where.
+        listener: Serve there, together with other contexts. The listening part of `options`
+            then means nothing.
+
+    Attributes:
+        listener: Where the metrics are served.
+
+    Raises:
+        InputError: The listener can't be opened.
+    """
+
+    name = "prometheus"
+
+    def __init__(
+        self, options: PrometheusOptions | None = None, listener: Listener | None = None
+    ) -> None:
+        self._options = options or PrometheusOptions()
+        self.listener = listener or Listener(self._options)
+        # Until the first context starts, the callback itself is what needs the listener.
+        self.listener.acquire(self)
+
+    @hookimpl
+    def before_start(self, context: Context) -> None:
+        """Open the listener if it was closed, and serve the context there."""
+        self.listener.acquire((self, context))
+        self.listener.release(self)
+        self.listener.contexts.begin(self, context, self._options)
+        self.listener.serve()
+
+    @hookimpl
+    def before_terminate(self, context: Context) -> None:
+        """Close the listener if no other context needs it."""
+        self.listener.contexts.end(self, context)
+        self.listener.release(self)
+        self.listener.release((self, context))

@@ -1,0 +1,266 @@
+"""The metrics: from snapshots and counts, at the moment of a scrape.
+
+A scrape reads what the contexts have published and never waits for a worker.
+"""
+
+import logging
+import threading
+import weakref
+from collections.abc import Iterator, Sequence
+from importlib.metadata import version
+
+import numpy as np
+import psutil
+from attrs import define, field, frozen
+from prometheus_client import Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from damon_core import Context, Snapshot, TargetSnapshot, format_duration
+from damon_prometheus.options import PrometheusOptions
+
+logger = logging.getLogger(__name__)
+
+#: The target that stands for all those without series of their own.
+OTHER = "other"
+#: Into how many buckets the frequencies above 0 are put.
+FREQUENCY_BUCKETS = 10
+
+
+@frozen
+class _Family:
+    """The description of one metric."""
+
+    name: str
+    help: str
+    labels: tuple[str, ...]
+    counter: bool = field(default=False, kw_only=True)
+
+    def empty(self) -> CounterMetricFamily | GaugeMetricFamily:
+        kind = CounterMetricFamily if self.counter else GaugeMetricFamily
+        return kind(self.name, self.help, labels=self.labels)
+
+
+_TARGET = ("context", "target")
+_CONTEXT = ("context",)
+_CALLBACK = ("context", "callback")
+
+_WORKING_SET = _Family(
+    "damon_working_set_bytes", "Bytes accessed during the last aggregation interval.", _TARGET
+)
+_ACCESSED = _Family("damon_accessed_bytes", "Mean bytes accessed in a sampling interval.", _TARGET)
+_MONITORED = _Family("damon_monitored_bytes", "Bytes monitored, in memory.", _TARGET)
+_FREQUENCY = _Family(
+    "damon_frequency_bytes",
+    "Bytes by access frequency: the share of checks that saw an access, above the next lower "
+    "value of the label and up to it.",
+    (*_TARGET, "frequency"),
+)
+_IDLE = _Family(
+    "damon_idle_bytes",
+    "Bytes without an access for at least as long as the label says.",
+    (*_TARGET, "at_least"),
+)
+_REGIONS = _Family("damon_regions", "Regions that the monitored memory is cut into.", _TARGET)
+_SAMPLES = _Family("damon_samples_total", "Access checks made.", _CONTEXT, counter=True)
+_MISSED = _Family(
+    "damon_missed_samples_total",
+    "Access checks left out because their time had passed.",
+    _CONTEXT,
+    counter=True,
+)
+_AGGREGATIONS = _Family(
+    "damon_aggregations_total", "Aggregations completed.", _CONTEXT, counter=True
+)
+_FAILURES = _Family(
+    "damon_callback_failures_total", "Calls of a callback that failed.", _CALLBACK, counter=True
+)
+_SWITCHED_OFF = _Family(
+    "damon_callback_switched_off",
+    "1 if a callback failed too often in a row and isn't called any more.",
+    _CALLBACK,
+)
+_CPU = _Family(
+    "damon_cpu_seconds_total",
+    "Processor time of the worker that monitors, kernel time included.",
+    _CONTEXT,
+    counter=True,
+)
+_SAMPLING = _Family("damon_sampling_interval_seconds", "Sampling interval in force.", _CONTEXT)
+_AGGREGATION = _Family(
+    "damon_aggregation_interval_seconds", "Aggregation interval in force.", _CONTEXT
+)
+_RUNNING = _Family("damon_running", "1 while the context monitors, 0 when it has ended.", _CONTEXT)
+_LAST = _Family(
+    "damon_last_aggregation_timestamp_seconds",
+    "When the last aggregation ended, in Unix time.",
+    _CONTEXT,
+)
+_RESIDENT = _Family(
+    "damon_process_resident_memory_bytes", "Resident memory of the monitoring process.", ()
+)
+_BUILD = _Family(
+    "damon_build_info",
+    "Always 1; the labels are the versions of damon-core and damon-prometheus.",
+    ("version", "plugin_version"),
+)
+
+_FAMILIES = (
+    _WORKING_SET,
+    _ACCESSED,
+    _MONITORED,
+    _FREQUENCY,
+    _IDLE,
+    _REGIONS,
+    _SAMPLES,
+    _MISSED,
+    _AGGREGATIONS,
+    _FAILURES,
+    _SWITCHED_OFF,
+    _CPU,
+    _SAMPLING,
+    _AGGREGATION,
+    _RUNNING,
+    _LAST,
+    _RESIDENT,
+    _BUILD,
+)
+_FREQUENCY_LABELS = tuple(
+    f"{bucket / FREQUENCY_BUCKETS:g}" for bucket in range(FREQUENCY_BUCKETS + 1)
+)
+
+
+class _Scrape:
+    """The metric families of one scrape, filled step by step."""
+
+    def __init__(self) -> None:
+        self._families = {family.name: family.empty() for family in _FAMILIES}
+
+    def add(self, family: _Family, labels: Sequence[str], value: float) -> None:
+        self._families[family.name].add_metric(labels, value)
+
+    def result(self) -> Iterator[Metric]:
+        return (family for family in self._families.values() if family.samples)
+
+
+@define(eq=False)
+class _Served:
+    """A context that is served."""
+
+    label: str
+    # Weak, since those that have ended are served for as long as somebody keeps them.
+    context: weakref.ref[Context]
+    options: PrometheusOptions
+    ended: bool = False
+
+
+class ContextsCollector(Collector):
+    """Collects the metrics of any number of contexts."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._served: dict[tuple[int, int], _Served] = {}
+        self._versions = (version("damon-core"), version("damon-prometheus"))
+        self._process = psutil.Process()
+
+    def begin(self, callback: object, context: Context, options: PrometheusOptions) -> None:
+        """Serve a context; `callback` is who asks for it."""
+        key = (id(callback), id(context))
+        with self._lock:
+            self._served = {
+                other: served
+                for other, served in self._served.items()
+                if other != key
+                and served.context() is not None
+                and not (served.ended and served.label == context.name)
+            }
+            taken = {served.label for served in self._served.values()}
+            label, number = context.name, 1
+            while label in taken:
+                number += 1
+                label = f"{context.name}#{number}"
+            self._served[key] = _Served(label, weakref.ref(context), options)
+        if label != context.name:
+            logger.warning(
+                "a context named '%s' is served already: this one's metrics have context=\"%s\"",
+                context.name,
+                label,
+            )
+
+    def end(self, callback: object, context: Context) -> None:
+        """Serve of a context no more than its counts, and that it doesn't run."""
+        with self._lock:
+            served = self._served.get((id(callback), id(context)))
+            if served is not None:
+                served.ended = True
+
+    def collect(self) -> Iterator[Metric]:
+        """Return the metrics of this moment."""
+        scrape = _Scrape()
+        with self._lock:
+            everything = list(self._served.values())
+        for served in everything:
+            context = served.context()
+            if context is not None:
+                _add_counts(scrape, served, context)
+                snapshot = context.snapshot
+                if snapshot is not None and not served.ended:
+                    _add_snapshot(scrape, served, snapshot)
+        scrape.add(_RESIDENT, (), self._process.memory_info().rss)
+        scrape.add(_BUILD, self._versions, 1)
+        return scrape.result()
+
+
+def _add_counts(scrape: _Scrape, served: _Served, context: Context) -> None:
+    labels = (served.label,)
+    stats, intervals = context.stats, context.intervals
+    scrape.add(_RUNNING, labels, 0 if served.ended else 1)
+    scrape.add(_SAMPLES, labels, stats.samples)
+    scrape.add(_MISSED, labels, stats.missed_samples)
+    scrape.add(_AGGREGATIONS, labels, stats.aggregations)
+    scrape.add(_CPU, labels, stats.cpu_us / 1e6)
+    scrape.add(_SAMPLING, labels, intervals.sampling_us / 1e6)
+    scrape.add(_AGGREGATION, labels, intervals.aggregation_us / 1e6)
+    for name, callback in stats.callbacks.items():
+        scrape.add(_FAILURES, (served.label, name), callback.failures)
+        scrape.add(_SWITCHED_OFF, (served.label, name), int(callback.switched_off))
+
+
+def _add_snapshot(scrape: _Scrape, served: _Served, snapshot: Snapshot) -> None:
+    scrape.add(_LAST, (served.label,), snapshot.time_us / 1e6)
+    for target in bounded_targets(snapshot.targets, served.options.max_targets):
+        labels = (served.label, target.name)
+        scrape.add(_WORKING_SET, labels, target.working_set_bytes())
+        scrape.add(_ACCESSED, labels, target.accessed_bytes())
+        scrape.add(_MONITORED, labels, target.total_bytes)
+        scrape.add(_REGIONS, labels, len(target))
+        by_frequency = target.bytes_by_frequency(FREQUENCY_BUCKETS)
+        for bound, size_bytes in zip(_FREQUENCY_LABELS, by_frequency, strict=True):
+            scrape.add(_FREQUENCY, (*labels, bound), size_bytes)
+        for threshold_us in served.options.idle_thresholds:
+            scrape.add(
+                _IDLE, (*labels, format_duration(threshold_us)), target.idle_bytes(threshold_us)
+            )
+
+
+def bounded_targets(targets: Sequence[TargetSnapshot], max_targets: int) -> list[TargetSnapshot]:
+    """Return at most `max_targets` targets, and one that stands for all others.
+
+    Those with the largest working sets stay. Targets of one name become one.
+    """
+    if len(targets) > max_targets:
+        targets = sorted(targets, key=lambda target: target.working_set_bytes(), reverse=True)
+    groups: dict[str, list[TargetSnapshot]] = {}
+    for position, target in enumerate(targets):
+        groups.setdefault(target.name if position < max_targets else OTHER, []).append(target)
+    return [_together(name, group) for name, group in groups.items()]
+
+
+def _together(name: str, targets: Sequence[TargetSnapshot]) -> TargetSnapshot:
+    if len(targets) == 1 and targets[0].name == name:
+        return targets[0]
+    columns = {
+        column: np.concatenate([getattr(target, column) for target in targets])
+        for column in ("start", "end", "nr_accesses", "age", "idle_us", "resident_bytes")
+    }
+    return TargetSnapshot(targets[0].intervals, targets[0].max_nr_accesses, name=name, **columns)

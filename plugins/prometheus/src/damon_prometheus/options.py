@@ -1,0 +1,144 @@
+"""The options of the callback, as they are written in TOML or made in Python."""
+
+from pathlib import Path
+
+from attrs import Attribute, field, frozen
+
+from damon_core import Microseconds, format_duration
+
+DEFAULT_IDLE_THRESHOLDS = tuple(
+    Microseconds(seconds * 1_000_000) for seconds in (1, 10, 60, 600, 3_600)
+)
+
+
+def _not_empty(_instance: object, _attribute: "Attribute[str]", value: str | None) -> None:
+    if value is not None and not value.strip():
+        raise ValueError("must not be empty")
+
+
+def _user(_instance: object, _attribute: "Attribute[str]", value: str) -> None:
+    if not value or ":" in value or not value.isprintable():
+        raise ValueError("must be a user name, and can't contain a colon")
+
+
+def _port(_instance: object, _attribute: "Attribute[int]", value: int) -> None:
+    if not 0 <= value <= 65_535:
+        raise ValueError("must be a port from 1 to 65535, or 0 for any that is free")
+
+
+def _at_least_one(_instance: object, _attribute: "Attribute[int]", value: int) -> None:
+    if value < 1:
+        raise ValueError("must be at least 1")
+
+
+def _ascending(
+    _instance: object,
+    _attribute: "Attribute[tuple[Microseconds, ...]]",
+    value: tuple[Microseconds, ...],
+) -> None:
+    if any(threshold < 1 for threshold in value) or list(value) != sorted(value):
+        raise ValueError("must be durations above 0, the shortest first")
+    # Each becomes a label, and no two series may have the same labels.
+    if len({format_duration(threshold) for threshold in value}) < len(value):
+        raise ValueError("must be durations that differ by more than rounding")
+
+
+@frozen
+class TlsOptions:
+    """A certificate and its key, in PEM files.
+
+    Attributes:
+        certificate_file: The certificate, followed by those of the chain if there are any.
+        key_file: The private key, not encrypted.
+    """
+
+    certificate_file: Path = field(metadata={"help": "PEM file of the certificate and its chain"})
+    key_file: Path = field(metadata={"help": "PEM file of the private key, not encrypted"})
+
+
+@frozen
+class BasicAuthOptions:
+    """A user and a password for HTTP basic authentication.
+
+    Attributes:
+        user: The user's name.
+        password_file: A file with the password on its only line.
+    """
+
+    user: str = field(validator=_user, metadata={"help": "User name that a scrape must give"})
+    password_file: Path = field(metadata={"help": "File with the password on its only line"})
+
+
+@frozen
+class ListenerOptions:
+    """Where and to whom metrics are served.
+
+    Attributes:
+        address: The address to listen on: IPv4, IPv6 or a name of this machine.
+        port: The port to listen on; 0 takes any that is free (see `Listener.port`).
+        tls: Serve HTTPS with this certificate; None serves HTTP.
+        bearer_token_file: Answer only those who know the token on the only line of this file.
+        bearer_token_variable: The same with a token from this environment variable.
+        basic_auth: Answer only those who know this user's password.
+
+    Raises:
+        ValueError: A value is out of range, or more than one kind of authentication is given.
+    """
+
+    address: str = field(
+        default="127.0.0.1",
+        validator=_not_empty,
+        metadata={"help": "Address to listen on"},
+    )
+    port: int = field(
+        default=9464, validator=_port, metadata={"help": "Port to listen on; 0: any free one"}
+    )
+    tls: TlsOptions | None = field(
+        default=None, metadata={"help": "Serve HTTPS: certificate_file and key_file"}
+    )
+    bearer_token_file: Path | None = field(
+        default=None, metadata={"help": "Demand the bearer token in this file"}
+    )
+    bearer_token_variable: str | None = field(
+        default=None,
+        validator=_not_empty,
+        metadata={"help": "Demand the bearer token in this environment variable"},
+    )
+    basic_auth: BasicAuthOptions | None = field(
+        default=None, metadata={"help": "Demand basic authentication: user and password_file"}
+    )
+
+    def __attrs_post_init__(self) -> None:
+        if len(self.authentication) > 1:
+            raise ValueError(
+                "must have only one of bearer_token_file, bearer_token_variable, basic_auth"
+            )
+
+    @property
+    def authentication(self) -> tuple[object, ...]:
+        """The kinds of authentication that are asked for: none or one."""
+        kinds = (self.bearer_token_file, self.bearer_token_variable, self.basic_auth)
+        return tuple(kind for kind in kinds if kind is not None)
+
+
+@frozen
+class PrometheusOptions(ListenerOptions):
+    """The options of `PrometheusCallback`.
+
+    Attributes:
+        max_targets: How many targets of a context get series of their own: those with the
+            largest working sets. All others are added up as ``target="other"``.
+        idle_thresholds: For how long memory must have been idle to be counted, microseconds,
+            ascending; each is a series a target.
+    """
+
+    max_targets: int = field(
+        default=20,
+        validator=_at_least_one,
+        metadata={"help": 'Targets with series of their own; the rest is target="other"'},
+    )
+    idle_thresholds: tuple[Microseconds, ...] = field(
+        default=DEFAULT_IDLE_THRESHOLDS,
+        validator=_ascending,
+        metadata={"help": "Report bytes idle for at least each of these durations"},
+    )

@@ -1,0 +1,222 @@
+"""The HTTP server: a thread for each client, and none of them can hold up another."""
+
+import contextlib
+import logging
+import socket
+import ssl
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from socketserver import TCPServer
+from typing import Any
+
+from prometheus_client import CollectorRegistry, make_wsgi_app
+
+from damon_prometheus.authorization import Authorization
+
+logger = logging.getLogger(__name__)
+
+#: How long a client may take from connecting to the last byte of its answer, seconds.
+CLIENT_TIME_LIMIT_S = 10.0
+#: How many clients may be connected at a time; further ones are turned away at once.
+MAX_CLIENTS = 64
+
+_PAGE = b"""<!DOCTYPE html>
+<html lang="en"><head><title>DAMON</title></head>
+<body><h1>DAMON</h1><p><a href="/metrics">Metrics</a></p></body></html>
+"""
+
+
+class MetricsServer(ThreadingHTTPServer):
+    """Listens from its construction, answers between `start` and `stop`.
+
+    Args:
+        family: The socket's address family.
+        address: The socket's address.
+        registry: What is served.
+        tls: Serve HTTPS with this; None serves HTTP.
+        authorization: What a request must show; None lets everybody in.
+
+    Raises:
+        OSError: The address can't be listened on.
+    """
+
+    daemon_threads = True
+    request_queue_size = MAX_CLIENTS
+
+    def __init__(
+        self,
+        family: socket.AddressFamily,
+        address: tuple[Any, ...],
+        registry: CollectorRegistry,
+        *,
+        tls: ssl.SSLContext | None,
+        authorization: Authorization | None,
+    ) -> None:
+        self.address_family = family
+        self.authorization = authorization
+        self.exposition: Callable[..., Iterable[bytes]] = make_wsgi_app(registry)
+        self._tls = tls
+        self._thread: threading.Thread | None = None
+        self._lock = threading.Lock()
+        self._deadlines: dict[socket.socket, float] = {}
+        super().__init__(address, _Handler)
+
+    def start(self) -> None:
+        """Begin to answer, if it hasn't begun."""
+        if self._thread is None:
+            self._thread = threading.Thread(
+                target=self.serve_forever, args=(1.0,), name="damon-prometheus", daemon=True
+            )
+            self._thread.start()
+
+    def stop(self) -> None:
+        """Stop listening, cut all connections and wait for the listening thread."""
+        if self._thread is not None:
+            # The thread sleeps in poll(); on Linux this wakes it.
+            with contextlib.suppress(OSError):
+                self.socket.shutdown(socket.SHUT_RDWR)
+            self.shutdown()
+            self._thread.join()
+        self.server_close()
+        self._cut(float("inf"))
+
+    # -- socketserver's hooks ----------------------------------------------------------
+
+    def server_bind(self) -> None:
+        """Bind, without the look-up of this machine's name in DNS that http.server makes."""
+        TCPServer.server_bind(self)
+        self.server_name, self.server_port = self.socket.getsockname()[:2]
+
+    def get_request(self) -> tuple[socket.socket, Any]:
+        """Accept a client; the TLS handshake is left to its own thread."""
+        connection, client = super().get_request()
+        connection.settimeout(CLIENT_TIME_LIMIT_S)
+        if self._tls is None:
+            return connection, client
+        try:
+            wrapped = self._tls.wrap_socket(
+                connection, server_side=True, do_handshake_on_connect=False
+            )
+        except OSError:
+            connection.close()
+            raise
+        return wrapped, client
+
+    def verify_request(self, request: Any, client_address: Any) -> bool:
+        """Turn clients away when there are too many."""
+        with self._lock:
+            return len(self._deadlines) < MAX_CLIENTS
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Serve a client in a thread of its own, for a limited time."""
+        with self._lock:
+            self._deadlines[request] = time.monotonic() + CLIENT_TIME_LIMIT_S
+        super().process_request(request, client_address)
+
+    def finish_request(self, request: Any, client_address: Any) -> None:
+        """Shake hands and answer, in the client's thread."""
+        if isinstance(request, ssl.SSLSocket):
+            request.do_handshake()
+        super().finish_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        """Forget a client and close its connection."""
+        with self._lock:
+            self._deadlines.pop(request, None)
+        super().shutdown_request(request)
+
+    def service_actions(self) -> None:
+        """Once a second, cut those who have used up their time, one byte at a time."""
+        self._cut(time.monotonic())
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Log what ended a client's thread; what clients do wrong is nobody's business."""
+        error = sys.exception()
+        level = logging.DEBUG if isinstance(error, OSError) else logging.ERROR
+        logger.log(level, "client %s: %r", client_address, error, exc_info=level > logging.DEBUG)
+
+    def _cut(self, now: float) -> None:
+        with self._lock:
+            for connection, deadline in self._deadlines.items():
+                if deadline <= now:
+                    # Not SSLSocket's own shutdown, which would pull TLS from under its thread.
+                    with contextlib.suppress(OSError):
+                        socket.socket.shutdown(connection, socket.SHUT_RDWR)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    """Answers one request."""
+
+    server: MetricsServer
+    server_version = "damon-prometheus"
+    sys_version = ""
+
+    def do_GET(self) -> None:
+        """Serve the metrics and a page that leads to them."""
+        authorization = self.server.authorization
+        if authorization and not authorization.accepts(self.headers.get("Authorization")):
+            self._answer(
+                HTTPStatus.UNAUTHORIZED,
+                [("Content-Type", "text/plain"), ("WWW-Authenticate", authorization.challenge)],
+                b"401 Unauthorized\n",
+            )
+            return
+        path, _, query = self.path.partition("?")
+        if path == "/metrics":
+            self._serve_metrics(query)
+        elif path == "/":
+            self._answer(HTTPStatus.OK, [("Content-Type", "text/html; charset=utf-8")], _PAGE)
+        else:
+            self._answer(
+                HTTPStatus.NOT_FOUND,
+                [("Content-Type", "text/plain")],
+                b"404 Not Found: the metrics are at /metrics\n",
+            )
+
+    def _refuse(self) -> None:
+        body = b"" if self.command == "HEAD" else b"405 Method Not Allowed: use GET\n"
+        self._answer(
+            HTTPStatus.METHOD_NOT_ALLOWED, [("Content-Type", "text/plain"), ("Allow", "GET")], body
+        )
+
+    do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = _refuse  # noqa: N815
+
+    def _serve_metrics(self, query: str) -> None:
+        # The client library's WSGI application agrees on the format and compresses.
+        environ = {
+            "REQUEST_METHOD": "GET",
+            "PATH_INFO": "/metrics",
+            "QUERY_STRING": query,
+            "HTTP_ACCEPT": self.headers.get("Accept"),
+            "HTTP_ACCEPT_ENCODING": self.headers.get("Accept-Encoding"),
+        }
+        headers: list[tuple[str, str]] = []
+        try:
+            body = b"".join(
+                self.server.exposition(environ, lambda _status, fields: headers.extend(fields))
+            )
+        except Exception:
+            logger.exception("the metrics can't be collected")
+            self._answer(
+                HTTPStatus.INTERNAL_SERVER_ERROR,
+                [("Content-Type", "text/plain")],
+                b"500 Internal Server Error: see the log of damon\n",
+            )
+            return
+        self._answer(HTTPStatus.OK, headers, body)
+
+    def _answer(self, status: HTTPStatus, headers: list[tuple[str, str]], body: bytes) -> None:
+        self.send_response(status)
+        for name, value in headers:
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Log requests where they don't disturb."""
+        logger.debug("client %s: " + format, self.client_address[0], *args)
