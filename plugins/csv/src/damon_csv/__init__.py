@@ -1,0 +1,16 @@
+"""Access monitoring results as rows of a CSV file."""
+
+from damon_csv.callback import CsvCallback, CsvOptions
+from damon_csv.file import CsvFile
+from damon_csv.rotation import Rotation, rotated_files
+from damon_csv.rows import HEADER, format_rows
+
+__all__ = [
+    "HEADER",
+    "CsvCallback",
+    "CsvFile",
+    "CsvOptions",
+    "Rotation",
+    "format_rows",
+    "rotated_files",
+]

@@ -1,0 +1,89 @@
+"""When a file has become long or old enough, and what it is called from then on."""
+
+import logging
+import os
+import re
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from attrs import frozen
+
+logger = logging.getLogger(__name__)
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_STAMP = r"\d{8}T\d{6}\.\d{6}Z"
+
+
+@frozen
+class Rotation:
+    """When to begin a new file, and how many old ones to keep.
+
+    Attributes:
+        size_bytes: No file gets longer than this, unless one aggregation alone is. None: no
+            limit.
+        every_us: A new file begins at each whole multiple of this, in UTC: with an hour, at the
+            full hours. None: never.
+        keep: How many rotated files stay. None: all.
+    """
+
+    size_bytes: int | None = None
+    every_us: int | None = None
+    keep: int | None = None
+
+    @property
+    def enabled(self) -> bool:
+        """Whether files are ever rotated."""
+        return self.size_bytes is not None or self.every_us is not None
+
+    def is_due(self, file_bytes: int, begun_us: int, more_bytes: int, time_us: int) -> bool:
+        """Tell whether rows should go to a new file.
+
+        Args:
+            file_bytes: The length of the present file.
+            begun_us: The time of its first row.
+            more_bytes: The length of the rows to come.
+            time_us: Their time.
+        """
+        if self.size_bytes is not None and file_bytes + more_bytes > self.size_bytes:
+            return True
+        # Not "another period": a context whose rows come a little late must not turn it back.
+        return self.every_us is not None and time_us // self.every_us > begun_us // self.every_us
+
+
+def rotate(path: Path, time_us: int) -> Path:
+    """Rename a file to ``STEM.STAMP.SUFFIX``, never over another, and return the new path.
+
+    Raises:
+        OSError: It can't be renamed; it is where it was.
+    """
+    while True:
+        stamp = (_EPOCH + timedelta(microseconds=time_us)).strftime("%Y%m%dT%H%M%S.%fZ")
+        rotated = path.with_name(f"{path.stem}.{stamp}{path.suffix}")
+        try:
+            # Whoever creates the name owns it: renaming over one's own empty file is safe.
+            os.close(os.open(rotated, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644))
+        except FileExistsError:
+            time_us += 1
+            continue
+        try:
+            path.rename(rotated)
+        except OSError:
+            rotated.unlink()
+            raise
+        return rotated
+
+
+def rotated_files(path: Path) -> list[Path]:
+    """Return the rotated files of `path`, oldest first."""
+    name = re.compile(rf"{re.escape(path.stem)}\.{_STAMP}{re.escape(path.suffix)}")
+    # The stamp has a fixed width: the order of names is the order of time.
+    return sorted(entry for entry in path.parent.iterdir() if name.fullmatch(entry.name))
+
+
+def prune(path: Path, keep: int) -> None:
+    """Remove all rotated files of `path` but the last `keep`; one that can't be is logged."""
+    for old in rotated_files(path)[:-keep]:
+        try:
+            old.unlink(missing_ok=True)
+        except OSError as error:
+            logger.warning("'%s' can't be removed: %s", old, error.strerror)

@@ -1,0 +1,371 @@
+"""The file: header, torn rows, rotation, several writers."""
+
+import errno
+import os
+import stat
+import tempfile
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from damon_csv import CsvFile, Rotation, rotated_files
+from damon_csv.rotation import rotate
+
+from damon_core import DamonError, InputError
+
+HEADER = b"time_us,value\n"
+SECOND = 1_000_000
+HOUR = 3600 * SECOND
+NOBODY = 65534
+
+
+def row(time_us: int, value: object = "x") -> bytes:
+    """Return one row."""
+    return f"{time_us},{value}\n".encode()
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """A path where nothing is yet."""
+    return tmp_path / "out.csv"
+
+
+def everything(path: Path) -> list[bytes]:
+    """Return all rows of the rotated files and the present one, checking each header."""
+    rows: list[bytes] = []
+    for part in [*rotated_files(path), path]:
+        header, *body = part.read_bytes().splitlines(keepends=True)
+        assert header == HEADER
+        rows += body
+    return rows
+
+
+# -- opening ---------------------------------------------------------------------------
+
+
+def test_opening_creates_the_file_with_its_header(path: Path) -> None:
+    """A run without any aggregation leaves a valid file."""
+    file = CsvFile(path, HEADER)
+    file.open()
+    file.close()
+    assert path.read_bytes() == HEADER
+
+
+def test_check_changes_nothing(path: Path) -> None:
+    """A check of a configuration leaves no files behind and mends none."""
+    CsvFile(path, HEADER).check()
+    assert not path.exists()
+    path.write_bytes(HEADER + b"1,to")
+    CsvFile(path, HEADER).check()
+    assert path.read_bytes() == HEADER + b"1,to"
+
+
+def test_an_existing_file_is_appended_to(path: Path) -> None:
+    """No second header."""
+    for time_us in (1, 2):
+        file = CsvFile(path, HEADER)
+        file.append(row(time_us), time_us)
+        file.close()
+    assert path.read_bytes() == HEADER + row(1) + row(2)
+
+
+def test_an_empty_file_gets_a_header(path: Path) -> None:
+    """As mktemp, or a kill between creation and header, leaves it."""
+    path.touch()
+    file = CsvFile(path, HEADER)
+    file.append(row(1), 1)
+    file.close()
+    assert path.read_bytes() == HEADER + row(1)
+
+
+@pytest.mark.parametrize("found", [b"a,b\n1,2\n", HEADER.rstrip(), b"time_us,value\r\n", b"\xff\n"])
+def test_a_file_with_another_header_is_left_alone(path: Path, found: bytes) -> None:
+    """The error names the file and what was found."""
+    path.write_bytes(found)
+    file = CsvFile(path, HEADER)
+    for use in (file.check, file.open):
+        with pytest.raises(InputError, match=r"out\.csv.*other columns.*begins with"):
+            use()
+    assert path.read_bytes() == found
+
+
+@pytest.mark.parametrize("torn", [b"3", b"3,valu", b"3," + b"v" * 200_000])
+def test_a_torn_row_at_the_end_is_cut_off(path: Path, torn: bytes) -> None:
+    """The rows before it stay."""
+    path.write_bytes(HEADER + row(1) + row(2) + torn)
+    file = CsvFile(path, HEADER)
+    file.append(row(3), 3)
+    file.close()
+    assert path.read_bytes() == HEADER + row(1) + row(2) + row(3)
+
+
+def test_a_row_torn_by_another_writer_while_open_is_cut_off(path: Path) -> None:
+    """A second monitor may be killed at any time."""
+    file = CsvFile(path, HEADER)
+    file.append(row(1), 1)
+    with path.open("ab") as other:
+        other.write(b"2,to")
+    file.append(row(3), 3)
+    file.close()
+    assert path.read_bytes() == HEADER + row(1) + row(3)
+
+
+def test_a_missing_directory_is_named(tmp_path: Path) -> None:
+    """And what to do about it."""
+    with pytest.raises(InputError, match=r"there is no directory .*nowhere': create it"):
+        CsvFile(tmp_path / "nowhere" / "out.csv", HEADER).check()
+
+
+def test_only_regular_files_are_written(tmp_path: Path) -> None:
+    """A directory, a pipe, a device can't keep the promises."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    for path in (tmp_path, pipe, Path("/dev/full")):
+        file = CsvFile(path, HEADER)
+        for use in (file.check, file.open):
+            with pytest.raises(InputError, match="not a regular file"):
+                use()
+
+
+@pytest.fixture
+def own_directory() -> Iterator[Path]:
+    """A directory of an ordinary user, as whom the test runs, even if root started it."""
+    with tempfile.TemporaryDirectory() as name:
+        if os.geteuid() != 0:
+            yield Path(name)
+            return
+        os.chown(name, NOBODY, NOBODY)
+        os.seteuid(NOBODY)
+        try:
+            yield Path(name)
+        finally:
+            os.seteuid(0)
+
+
+def test_a_directory_without_permission_is_refused(own_directory: Path) -> None:
+    """Before anything runs."""
+    own_directory.chmod(0o500)
+    with pytest.raises(InputError, match="can't be written: Permission denied: choose another"):
+        CsvFile(own_directory / "out.csv", HEADER).check()
+    own_directory.chmod(0o700)
+
+
+def test_rotation_needs_a_writable_directory(own_directory: Path) -> None:
+    """Even where the file itself can be written."""
+    path = own_directory / "out.csv"
+    path.write_bytes(HEADER)
+    own_directory.chmod(0o500)
+    CsvFile(path, HEADER).check()
+    with pytest.raises(InputError, match="Permission denied"):
+        CsvFile(path, HEADER, Rotation(size_bytes=1_000)).check()
+    own_directory.chmod(0o700)
+
+
+def test_a_file_without_permission_is_refused(own_directory: Path) -> None:
+    """The error says why."""
+    path = own_directory / "out.csv"
+    path.write_bytes(HEADER)
+    path.chmod(0o400)
+    with pytest.raises(InputError, match="Permission denied"):
+        CsvFile(path, HEADER).check()
+
+
+def test_a_file_system_without_files_is_refused() -> None:
+    """Even root can't create a file in /proc."""
+    with pytest.raises(InputError, match=r"'/proc/out\.csv' can't be written"):
+        CsvFile(Path("/proc/out.csv"), HEADER).check()
+
+
+def test_a_loop_of_links_is_an_error_of_one_line(tmp_path: Path) -> None:
+    """Not a traceback."""
+    path = tmp_path / "loop"
+    path.symlink_to(path)
+    with pytest.raises(DamonError, match="symbolic links"):
+        CsvFile(path, HEADER).open()
+
+
+# -- rotation --------------------------------------------------------------------------
+
+
+def test_rotation_by_size_bounds_each_file_and_loses_nothing(path: Path) -> None:
+    """All rows are there, in order."""
+    file = CsvFile(path, HEADER, Rotation(size_bytes=100))
+    rows = [row(time_us * SECOND) for time_us in range(1, 51)]
+    for number, line in enumerate(rows, 1):
+        file.append(line, number * SECOND)
+    file.close()
+    parts = [*rotated_files(path), path]
+    assert len(parts) > 5
+    assert max(part.stat().st_size for part in parts) <= 100
+    assert everything(path) == rows
+
+
+def test_an_aggregation_longer_than_the_limit_stays_in_one_file(path: Path) -> None:
+    """Rows of one aggregation are never divided."""
+    file = CsvFile(path, HEADER, Rotation(size_bytes=20))
+    for number in range(1, 4):
+        file.append(row(number) * 10, number)
+    file.close()
+    assert [len(part.read_bytes().splitlines()) for part in [*rotated_files(path), path]] == [
+        11,
+        11,
+        11,
+    ]
+
+
+def test_rotation_by_time_is_at_whole_periods(path: Path) -> None:
+    """Files begin at the full hour, whenever the first row came."""
+    file = CsvFile(path, HEADER, Rotation(every_us=HOUR))
+    for time_us in (HOUR - 2, HOUR - 1, HOUR, 2 * HOUR - 1, 2 * HOUR):
+        file.append(row(time_us), time_us)
+    file.close()
+    assert [part.read_bytes() for part in [*rotated_files(path), path]] == [
+        HEADER + row(HOUR - 2) + row(HOUR - 1),
+        HEADER + row(HOUR) + row(2 * HOUR - 1),
+        HEADER + row(2 * HOUR),
+    ]
+
+
+def test_rotation_by_time_goes_on_after_a_restart(path: Path) -> None:
+    """The age of a file is the time of its first row."""
+    for time_us in (1, HOUR - 1, HOUR + 1):
+        file = CsvFile(path, HEADER, Rotation(every_us=HOUR))
+        file.append(row(time_us), time_us)
+        file.close()
+    (rotated,) = rotated_files(path)
+    assert rotated.read_bytes() == HEADER + row(1) + row(HOUR - 1)
+    assert path.read_bytes() == HEADER + row(HOUR + 1)
+
+
+def test_late_rows_of_another_context_rotate_nothing_back(path: Path) -> None:
+    """Two contexts don't end an aggregation at the same microsecond."""
+    file = CsvFile(path, HEADER, Rotation(every_us=HOUR))
+    for time_us in (HOUR - 2, HOUR, HOUR - 1, HOUR + 1):
+        file.append(row(time_us), time_us)
+    file.close()
+    assert len(rotated_files(path)) == 1
+
+
+def test_a_rotated_file_is_named_by_its_end_in_utc(path: Path) -> None:
+    """STEM.STAMP.SUFFIX, which sorts by time."""
+    file = CsvFile(path, HEADER, Rotation(every_us=HOUR))
+    for time_us in (1_700_000_000_000_000, 1_700_003_600_000_123):
+        file.append(row(time_us), time_us)
+    file.close()
+    assert [part.name for part in rotated_files(path)] == ["out.20231114T231320.000123Z.csv"]
+
+
+def test_rotation_never_overwrites_a_file(path: Path) -> None:
+    """The same time again takes another name."""
+    for content in (b"first", b"second"):
+        path.write_bytes(content)
+        rotate(path, 5)
+    assert [part.read_bytes() for part in rotated_files(path)] == [b"first", b"second"]
+
+
+def test_only_the_last_files_are_kept(path: Path) -> None:
+    """Files of other names are nobody's to remove."""
+    others = [path.with_name(name) for name in ("out.old.csv", "out.20231114T231320Z.csv", "b.csv")]
+    for other in others:
+        other.touch()
+    file = CsvFile(path, HEADER, Rotation(size_bytes=1, keep=2))
+    for number in range(1, 7):
+        file.append(row(number), number)
+    file.close()
+    assert everything(path) == [row(4), row(5), row(6)]
+    assert all(other.exists() for other in others)
+
+
+def test_a_link_is_followed_and_stays(tmp_path: Path) -> None:
+    """Rotation renames the file, not the link to it."""
+    real = tmp_path / "real.csv"
+    link = tmp_path / "link.csv"
+    link.symlink_to(real)
+    file = CsvFile(link, HEADER, Rotation(size_bytes=1))
+    for number in (1, 2):
+        file.append(row(number), number)
+    file.close()
+    assert link.is_symlink()
+    assert link.read_bytes() == HEADER + row(2)
+    assert len(rotated_files(real)) == 1
+
+
+def test_a_file_that_was_moved_away_is_begun_anew(path: Path) -> None:
+    """As logrotate does, without telling anyone."""
+    file = CsvFile(path, HEADER)
+    file.append(row(1), 1)
+    path.rename(path.with_suffix(".1"))
+    file.append(row(2), 2)
+    file.close()
+    assert path.read_bytes() == HEADER + row(2)
+    assert path.with_suffix(".1").read_bytes() == HEADER + row(1)
+
+
+# -- several writers -------------------------------------------------------------------
+
+
+def test_writers_of_one_path_lose_nothing_while_it_rotates(path: Path) -> None:
+    """Each thread has its own object; every row is whole and in one file exactly."""
+    failures: list[BaseException] = []
+
+    def write(writer: int) -> None:
+        try:
+            file = CsvFile(path, HEADER, Rotation(size_bytes=4_000))
+            for number in range(200):
+                file.append(row(number, f"{writer}:{number}") * 5, number)
+            file.close()
+        except BaseException as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=write, args=(writer,)) for writer in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert failures == []
+    expected = [row(n, f"{writer}:{n}") for writer in range(4) for n in range(200)] * 5
+    assert sorted(everything(path)) == sorted(expected)
+    assert len(rotated_files(path)) > 3
+
+
+def test_a_lock_held_by_others_is_not_waited_for_without_end(path: Path) -> None:
+    """Sampling goes on; the rows of this aggregation are counted as a failure."""
+    import fcntl
+
+    file = CsvFile(path, HEADER)
+    file.append(row(1), 1)
+    with path.open() as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        with pytest.raises(DamonError, match="locked by another program"):
+            file.append(row(2), 2)
+    file.append(row(3), 3)
+    file.close()
+    assert path.read_bytes() == HEADER + row(1) + row(3)
+
+
+# -- what goes wrong while running -------------------------------------------------------
+
+
+def test_a_directory_that_vanished_is_told(tmp_path: Path) -> None:
+    """And the file comes back with its directory."""
+    directory = tmp_path / "logs"
+    directory.mkdir()
+    file = CsvFile(directory / "out.csv", HEADER)
+    file.append(row(1), 1)
+    (directory / "out.csv").unlink()
+    directory.rmdir()
+    with pytest.raises(DamonError, match=os.strerror(errno.ENOENT)):
+        file.append(row(2), 2)
+    directory.mkdir()
+    file.append(row(3), 3)
+    file.close()
+    assert (directory / "out.csv").read_bytes() == HEADER + row(3)
+
+
+def test_the_file_is_readable_by_others_as_the_umask_says(path: Path) -> None:
+    """Results are no secrets by themselves."""
+    file = CsvFile(path, HEADER)
+    file.open()
+    file.close()
+    assert not stat.S_IMODE(path.stat().st_mode) & 0o133

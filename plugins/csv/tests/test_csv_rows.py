@@ -1,0 +1,104 @@
+"""Snapshots as rows: columns, quoting, numbers, cost."""
+
+import csv
+import io
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from damon_csv import HEADER, format_rows
+from hypothesis import given
+from hypothesis import strategies as st
+
+from damon_core import Intervals, Snapshot, TargetSnapshot
+
+
+def a_snapshot(
+    nr_accesses: Sequence[float] = (0,), *, context: str = "db", target: str = "redis[7]"
+) -> Snapshot:
+    """Return a snapshot of one target with a page a region."""
+    start = np.arange(len(nr_accesses), dtype=np.int64) * 4096
+    count = np.array(nr_accesses, dtype=np.float64)
+    zero = np.zeros_like(start)
+    part = TargetSnapshot(
+        Intervals(), 20, start, start + 4096, count, zero + 3, zero, zero, name=target
+    )
+    return Snapshot(
+        Intervals(),
+        20,
+        start,
+        start + 4096,
+        count,
+        zero + 3,
+        zero,
+        zero,
+        context=context,
+        number=1,
+        time_us=1_700_000_000_000_000,
+        targets=(part,),
+    )
+
+
+def test_a_row_has_the_columns_of_the_header() -> None:
+    """Time, context, target, borders, accesses, their maximum, age."""
+    assert HEADER == b"time_us,context,target,start,end,nr_accesses,max_nr_accesses,age\n"
+    assert format_rows(a_snapshot([5])) == b"1700000000000000,db,redis[7],0,4096,5,20,3\n"
+
+
+def test_counts_are_whole_where_they_can_be() -> None:
+    """7 stays 7, 7.25 stays 7.25, noise of floats is gone."""
+    rows = format_rows(a_snapshot([7, 7.25, 0.1 + 0.2, 3.000001])).decode().splitlines()
+    assert [row.split(",")[5] for row in rows] == ["7", "7.25", "0.3", "3"]
+
+
+def test_whole_counts_alone_have_no_decimals() -> None:
+    """A backend that counts checks gives a column of integers."""
+    rows = format_rows(a_snapshot([0, 20, 3])).decode().splitlines()
+    assert [row.split(",")[5] for row in rows] == ["0", "20", "3"]
+
+
+def test_a_context_without_regions_gives_nothing() -> None:
+    """No regions, no rows."""
+    assert format_rows(a_snapshot([])) == b""
+
+
+@given(st.text(st.characters(exclude_characters="\r\n", exclude_categories=["Cs"])))
+def test_any_name_of_one_line_is_read_back(name: str) -> None:
+    """Quoting is what csv.reader undoes."""
+    data = format_rows(a_snapshot([1], context=name, target=name)).decode()
+    (row,) = csv.reader(io.StringIO(data, newline=""))
+    assert row[1:3] == [name, name]
+
+
+@given(st.text(), st.text())
+def test_a_row_is_one_line_of_utf8_whatever_the_names(context: str, target: str) -> None:
+    """So a torn row can be told by its missing newline alone."""
+    data = format_rows(a_snapshot([1, 2], context=context, target=target))
+    data.decode()
+    assert data.count(b"\n") == 2
+    assert b"\r" not in data
+
+
+def test_line_breaks_in_names_are_escaped() -> None:
+    """As /proc/PID/status does."""
+    assert b",a\\nb," in format_rows(a_snapshot(target="a\nb"))
+
+
+def test_pandas_reads_numbers_and_names() -> None:
+    """Integers where everything is whole, floats in nr_accesses where it isn't."""
+    snapshot = a_snapshot([1, 2.5], target='a,"b')
+    table = pd.read_csv(io.BytesIO(HEADER + format_rows(snapshot)))
+    kinds = {name: dtype.kind for name, dtype in table.dtypes.items() if dtype.kind in "if"}
+    assert kinds == dict.fromkeys(("time_us", "start", "end", "max_nr_accesses", "age"), "i") | {
+        "nr_accesses": "f"
+    }
+    assert table["target"].tolist() == ['a,"b'] * 2
+    assert table["nr_accesses"].tolist() == [1, 2.5]
+
+
+def test_addresses_of_the_whole_space_are_exact() -> None:
+    """No address goes through a float."""
+    snapshot = a_snapshot([1])
+    snapshot.targets[0].start[0] = 2**47 - 4097
+    snapshot.targets[0].end[0] = 2**63 - 1
+    assert format_rows(snapshot).split(b",")[3:5] == [b"140737488351231", b"9223372036854775807"]
