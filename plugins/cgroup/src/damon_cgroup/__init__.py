@@ -1,0 +1,14 @@
+"""The memory of all processes of a cgroup as a primitive of damon-core."""
+
+from damon_cgroup.hierarchy import Hierarchy, find_cgroup, hierarchies
+from damon_cgroup.plugin import CgroupOptions, make_cgroup
+from damon_cgroup.source import CgroupSource
+
+__all__ = [
+    "CgroupOptions",
+    "CgroupSource",
+    "Hierarchy",
+    "find_cgroup",
+    "hierarchies",
+    "make_cgroup",
+]

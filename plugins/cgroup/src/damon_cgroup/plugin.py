@@ -1,0 +1,70 @@
+"""What damon-cgroup offers: the primitive `cgroup`."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+from attrs import field, frozen
+
+from damon_cgroup.hierarchy import find_cgroup, hierarchies
+from damon_cgroup.source import CgroupSource
+from damon_core import Backend, Finding, Primitive, hookimpl
+from damon_vaddr import (
+    AUTO,
+    BackendOptions,
+    ProcessMemory,
+    check_share,
+    choose_backend,
+    probe_processes,
+)
+
+
+@frozen
+class CgroupOptions:
+    """The options of `cgroup`."""
+
+    path: str = field(
+        metadata={"help": "the cgroup: an absolute path, or one like 'system.slice/redis.service'"}
+    )
+    descendants: bool = field(
+        default=False, metadata={"help": "take in the processes of the cgroups below it"}
+    )
+    backend: str = field(
+        default=AUTO, metadata={"help": "how accesses are seen; 'auto' takes the best that works"}
+    )
+    max_share: float = field(
+        default=0.02,
+        validator=check_share,
+        metadata={"help": "the greatest share of one processor that looking may cost"},
+    )
+
+
+def make_cgroup(options: CgroupOptions, backends: Mapping[str, Backend]) -> ProcessMemory:
+    """Make the primitive.
+
+    Raises:
+        TargetError: There is no such cgroup.
+        PluginError: The backend doesn't exist or doesn't work here.
+    """
+    source = CgroupSource(find_cgroup(options.path), options.descendants)
+    backend = choose_backend(
+        "cgroup", options.backend, backends, BackendOptions(max_share=options.max_share)
+    )
+    return ProcessMemory(source, backend, options.max_share, name="cgroup")
+
+
+def probe() -> Sequence[Finding]:
+    """Tell where cgroups are, and whose processes can be monitored."""
+    places = ", ".join(f"{found.mount} (v{found.version})" for found in hierarchies())
+    return (
+        Finding("a mounted cgroup hierarchy", bool(places), places or "mount one"),
+        *probe_processes(),
+    )
+
+
+@hookimpl
+def register_primitives(register: Callable[[Primitive], None]) -> None:
+    """Offer `cgroup`."""
+    register(
+        Primitive(
+            "cgroup", make_cgroup, CgroupOptions, "The memory of a cgroup's processes", probe=probe
+        )
+    )

@@ -1,0 +1,37 @@
+"""The memory of processes as a primitive of damon-core, and what other packages build on it."""
+
+from damon_vaddr.backend import (
+    AUTO,
+    BackendOptions,
+    ProcessBackend,
+    ProcessTarget,
+    choose_backend,
+)
+from damon_vaddr.mappings import parse_maps, three_ranges
+from damon_vaddr.plugin import VaddrOptions, check_share, make_vaddr, probe_processes
+from damon_vaddr.primitive import ProcessMemory
+from damon_vaddr.processes import Process, ProcessTable, descendants_of
+from damon_vaddr.referenced import Referenced
+from damon_vaddr.sources import CommandSource, PidSource, ProcessSource
+
+__all__ = [
+    "AUTO",
+    "BackendOptions",
+    "CommandSource",
+    "PidSource",
+    "Process",
+    "ProcessBackend",
+    "ProcessMemory",
+    "ProcessSource",
+    "ProcessTable",
+    "ProcessTarget",
+    "Referenced",
+    "VaddrOptions",
+    "check_share",
+    "choose_backend",
+    "descendants_of",
+    "make_vaddr",
+    "parse_maps",
+    "probe_processes",
+    "three_ranges",
+]

@@ -1,0 +1,114 @@
+"""What damon-vaddr offers: the primitive `vaddr` and the backend `referenced`."""
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+
+from attrs import Attribute, field, frozen
+
+from damon_core import Backend, Finding, Primitive, hookimpl
+from damon_vaddr import referenced
+from damon_vaddr.backend import AUTO, BackendOptions, choose_backend
+from damon_vaddr.primitive import ProcessMemory
+from damon_vaddr.sources import CommandSource, PidSource
+
+_CAP_SYS_PTRACE = 19
+
+
+def check_share(_instance: object, _attribute: "Attribute[float]", value: float) -> None:
+    """Validate a share of one processor."""
+    if not 0 < value <= 1:
+        raise ValueError("must be above 0 and at most 1, such as 0.02 for 2 % of one processor")
+
+
+def _check_pids(_instance: object, _attribute: object, value: int | tuple[int, ...] | None) -> None:
+    pids = (value,) if isinstance(value, int) else value or ()
+    if any(pid < 1 for pid in pids):
+        raise ValueError("must be a process id of at least 1")
+
+
+@frozen
+class VaddrOptions:
+    """The options of `vaddr`: exactly one of `pid`, `pids` and `command`."""
+
+    pid: int | None = field(
+        default=None, validator=_check_pids, metadata={"help": "the process to monitor"}
+    )
+    pids: tuple[int, ...] = field(
+        default=(), validator=_check_pids, metadata={"help": "several processes to monitor"}
+    )
+    command: tuple[str, ...] = field(
+        default=(), metadata={"help": "a program and its arguments, to start and monitor"}
+    )
+    descendants: bool = field(
+        default=False,
+        metadata={"help": "monitor the children, grandchildren and so on as well"},
+    )
+    backend: str = field(
+        default=AUTO, metadata={"help": "how accesses are seen; 'auto' takes the best that works"}
+    )
+    max_share: float = field(
+        default=0.02,
+        validator=check_share,
+        metadata={"help": "the greatest share of one processor that looking may cost"},
+    )
+
+    def __attrs_post_init__(self) -> None:
+        if sum((self.pid is not None, bool(self.pids), bool(self.command))) != 1:
+            raise ValueError("must have exactly one of pid, pids and command")
+
+
+def make_vaddr(options: VaddrOptions, backends: Mapping[str, Backend]) -> ProcessMemory:
+    """Make the primitive.
+
+    Raises:
+        TargetError: A process doesn't exist or may not be read, or there is no such program.
+        PluginError: The backend doesn't exist or doesn't work here.
+    """
+    source: CommandSource | PidSource
+    if options.command:
+        source = CommandSource(options.command, options.descendants)
+    else:
+        pids = options.pids if options.pid is None else (options.pid,)
+        source = PidSource(pids, options.descendants)
+    backend = choose_backend(
+        "vaddr", options.backend, backends, BackendOptions(max_share=options.max_share)
+    )
+    return ProcessMemory(source, backend, options.max_share)
+
+
+def probe_processes() -> Sequence[Finding]:
+    """Tell whose processes can be monitored."""
+    name = "processes of other users"
+    if os.geteuid() == 0 or _capability(_CAP_SYS_PTRACE):
+        return (Finding(name, True),)
+    return (Finding(name, False, "only your own can be monitored: run as root for the others"),)
+
+
+def _capability(number: int) -> bool:
+    with open("/proc/self/status", encoding="ascii", errors="replace") as file:
+        effective = next((line for line in file if line.startswith("CapEff:")), "CapEff: 0")
+    return bool(int(effective.split()[1], 16) >> number & 1)
+
+
+@hookimpl
+def register_primitives(register: Callable[[Primitive], None]) -> None:
+    """Offer `vaddr`."""
+    register(
+        Primitive(
+            "vaddr", make_vaddr, VaddrOptions, "The memory of processes", probe=probe_processes
+        )
+    )
+
+
+@hookimpl
+def register_backends(register: Callable[[Backend], None]) -> None:
+    """Offer `referenced`."""
+    register(
+        Backend(
+            "referenced",
+            referenced.Referenced,
+            summary="clear_refs and smaps: mapping by mapping, every kernel, no root",
+            probe=referenced.probe,
+            serves=("vaddr", "cgroup"),
+        )
+    )

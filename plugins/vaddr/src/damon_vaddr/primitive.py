@@ -1,0 +1,181 @@
+"""The primitive: the memory of processes, through whichever backend works."""
+
+import errno
+import logging
+from collections.abc import Collection, Iterable, Sequence
+from typing import cast
+
+from damon_core import Context, hookimpl
+from damon_vaddr.backend import ProcessBackend, ProcessTarget
+from damon_vaddr.budget import Budget
+from damon_vaddr.mappings import mapping_regions, parse_maps, range_regions
+from damon_vaddr.processes import Process, why_unreadable
+from damon_vaddr.sources import ProcessSource
+
+logger = logging.getLogger(__name__)
+
+
+class ProcessMemory:
+    """One target a process; processes come and go as the source says.
+
+    A process that executes another program becomes a new target, as its memory is a new one.
+    A process that may not be read is left out, with one warning; only a process that the user
+    named makes `init` fail.
+
+    Args:
+        source: Which processes.
+        backend: How their accesses are seen.
+        max_share: The greatest share of one processor that looking may cost, 0.0 to 1.0. It is
+            kept by lengthening the sampling interval: see `Context.intervals`.
+        name: What logs call the primitive.
+    """
+
+    def __init__(
+        self,
+        source: ProcessSource,
+        backend: ProcessBackend,
+        max_share: float = 0.02,
+        name: str = "vaddr",
+    ) -> None:
+        self.name = name
+        self._source = source
+        self._backend = backend
+        self._max_share = max_share
+        self._budget = Budget(max_share, 0)
+        self._prepare_us = 0
+        self._warned: set[int] = set()
+
+    @hookimpl
+    def init(self, context: Context) -> None:
+        """Find the processes and make their regions."""
+        self._warned.clear()
+        self._budget = Budget(self._max_share, context.clock.now_us())
+        self._source.start()
+        self._follow(context)
+
+    @hookimpl
+    def target_valid(self, context: Context) -> bool:
+        """Drop the processes that have ended; valid while others are there or may come."""
+        for process in self._source.take_ended():
+            logger.info("context '%s': pid %d has ended", context.name, process.pid)
+            self._drop(context, [t for t in _targets(context) if t.process is process])
+        return not self._source.finished()
+
+    @hookimpl
+    def prepare_access_checks(self, context: Context) -> None:
+        """Let the backend prepare."""
+        before_us = context.clock.cpu_us()
+        self._replace(context, self._backend.prepare(_targets(context)))
+        self._prepare_us = context.clock.cpu_us() - before_us
+
+    @hookimpl
+    def check_accesses(self, context: Context) -> None:
+        """Let the backend look, and see to it that looking stays within its budget."""
+        before_us = context.clock.cpu_us()
+        self._replace(context, self._backend.check(_targets(context)))
+        self._budget.checked(self._prepare_us + context.clock.cpu_us() - before_us)
+        self._stretch(context)
+
+    @hookimpl
+    def update(self, context: Context) -> None:
+        """Follow processes and mappings as they come and go."""
+        if not self._budget.update_due(context.clock.now_us()):
+            return
+        before_us = context.clock.cpu_us()
+        self._follow(context)
+        self._budget.updated(context.clock.cpu_us() - before_us, context.clock.now_us())
+
+    @hookimpl
+    def cleanup(self) -> None:
+        """Release everything; a command that was started is ended."""
+        try:
+            self._backend.close()
+        finally:
+            self._source.close()
+
+    def _stretch(self, context: Context) -> None:
+        context.stretch_sampling(
+            self._budget.sampling_us(context.clock.now_us(), context.intervals.update_us)
+        )
+
+    def _follow(self, context: Context) -> None:
+        """Make the targets those of the processes of now, and their regions those of now."""
+        processes = self._source.processes()
+        known = {target.process: target for target in _targets(context)}
+        self._drop(context, [known[process] for process in known.keys() - set(processes)])
+        maps = {process: self._read_maps(process) for process in processes}
+        mappings = sum(text.count(b"\n") for text in maps.values())
+        most = context.limits.max_regions
+        for process, text in maps.items():
+            limit = most if mappings <= most else most * text.count(b"\n") // mappings
+            if not text:
+                continue
+            if process not in known:
+                self._add(context, process, text, limit)
+            elif known[process].made_from != (text, limit):
+                self._make_regions(context, known[process], text, limit)
+
+    def _replace(self, context: Context, gone: Collection[ProcessTarget]) -> None:
+        """Drop targets whose memory is gone; a process that lives on has a new memory."""
+        self._drop(context, gone)
+        for target in gone:
+            text = self._read_maps(target.process)
+            if text:
+                used = sum(len(other.regions) for other in context.targets)
+                self._add(context, target.process, text, context.limits.max_regions - used)
+
+    def _add(self, context: Context, process: Process, maps: bytes, limit: int) -> None:
+        try:
+            target = ProcessTarget(process.label(), process=process)
+            self._make_regions(context, target, maps, limit)
+            self._backend.add(target)
+        except ProcessLookupError:
+            return
+        except OSError as error:
+            self._warn(process, error)
+            return
+        logger.info("context '%s': monitoring %s", context.name, target.name)
+        context.targets.append(target)
+
+    def _drop(self, context: Context, targets: Iterable[ProcessTarget]) -> None:
+        for target in targets:
+            self._backend.forget(target)
+            context.targets.remove(target)
+
+    def _make_regions(
+        self, context: Context, target: ProcessTarget, maps: bytes, limit: int
+    ) -> None:
+        mappings = parse_maps(maps)
+        if self._backend.layout == "mappings":
+            target.regions = mapping_regions(target.regions, mappings, limit)
+        else:
+            target.regions = range_regions(target.regions, mappings, context.limits)
+        target.made_from = maps, limit
+
+    def _read_maps(self, process: Process) -> bytes:
+        """Return a process's maps; empty if it has no memory, or none for us."""
+        try:
+            return process.maps()
+        except ProcessLookupError:
+            return b""
+        except OSError as error:
+            self._warn(process, error)
+            return b""
+
+    def _warn(self, process: Process, error: OSError) -> None:
+        """Say, once a process, why it is left out."""
+        if process.pid in self._warned:
+            return
+        self._warned.add(process.pid)
+        if isinstance(error, PermissionError):
+            reason = why_unreadable(process.pid)
+        elif error.errno in (errno.EMFILE, errno.ENFILE):
+            reason = "too many open files: each process takes three; raise 'ulimit -n'"
+        else:
+            reason = str(error)
+        logger.warning("pid %d is left out: %s", process.pid, reason)
+
+
+def _targets(context: Context) -> Sequence[ProcessTarget]:
+    """Return the context's targets, which this primitive alone makes."""
+    return cast(Sequence[ProcessTarget], context.targets)

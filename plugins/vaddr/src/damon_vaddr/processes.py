@@ -1,0 +1,271 @@
+"""Processes, held so that none is taken for another that got its pid later."""
+
+import contextlib
+import os
+import select
+from collections.abc import Iterator
+
+import psutil
+from attrs import define, field
+
+from damon_core import Range, TargetError
+from damon_vaddr.mappings import parse_maps
+
+
+@define(eq=False)
+class Process:
+    """One process: a pid and what proves that it is still the same.
+
+    Attributes:
+        pid: Its pid.
+        identity: psutil's idea of it: the pid and the start time.
+    """
+
+    pid: int
+    identity: psutil.Process
+    _pidfd: int | None = field(default=None, alias="pidfd")
+
+    @classmethod
+    def open(cls, pid: int) -> "Process":
+        """Take hold of the process that has this pid now.
+
+        Raises:
+            ProcessLookupError: There is none, or only a zombie is left of it.
+        """
+        pidfd: int | None = None
+        try:
+            pidfd = os.pidfd_open(pid)
+        except ProcessLookupError:
+            raise
+        except OSError:  # Linux before 5.3, or a sandbox: the start time has to do.
+            pass
+        try:
+            process = cls(pid, psutil.Process(pid), pidfd)
+        except psutil.Error as error:
+            if pidfd is not None:
+                os.close(pidfd)
+            raise ProcessLookupError(pid) from error
+        if process.ended():
+            process.close()
+            raise ProcessLookupError(pid)
+        return process
+
+    @property
+    def pidfd(self) -> int | None:
+        """The file descriptor that stands for the process; None where Linux has none to give."""
+        return self._pidfd
+
+    def label(self) -> str:
+        """Return what users know it by, such as ``redis-server[1234]``.
+
+        Raises:
+            ProcessLookupError: The process has ended.
+        """
+        try:
+            name = self.identity.name()
+        except psutil.Error as error:
+            raise ProcessLookupError(self.pid) from error
+        # Programs may put any bytes into their name, and not every output takes them.
+        return "".join(char if char.isprintable() else "?" for char in name) + f"[{self.pid}]"
+
+    def ended(self) -> bool:
+        """Tell whether the process has ended; a zombie has."""
+        if self._pidfd is not None:
+            poll = select.poll()
+            poll.register(self._pidfd, select.POLLIN)
+            return bool(poll.poll(0))
+        try:
+            return not self.identity.is_running() or (
+                self.identity.status() == psutil.STATUS_ZOMBIE
+            )
+        except psutil.Error:
+            return True
+
+    def open_file(self, name: str, flags: int = os.O_RDONLY) -> int:
+        """Open a file of `/proc/PID`, surely this process's, and return the descriptor.
+
+        Raises:
+            ProcessLookupError: The process has ended.
+            PermissionError: The file isn't for this user.
+        """
+        try:
+            descriptor = os.open(f"/proc/{self.pid}/{name}", flags | os.O_CLOEXEC)
+        except FileNotFoundError as error:
+            raise ProcessLookupError(self.pid) from error
+        # Opened before the end, so opened while the pid was this process's.
+        if self.ended():
+            os.close(descriptor)
+            raise ProcessLookupError(self.pid)
+        return descriptor
+
+    def maps(self) -> bytes:
+        """Return `/proc/PID/maps`; empty while the process has no memory.
+
+        Raises:
+            ProcessLookupError: The process has ended.
+            PermissionError: The process isn't for this user to read.
+        """
+        with open(self.open_file("maps"), "rb", buffering=0) as file:
+            return file.readall()
+
+    def mappings(self) -> list[Range]:
+        """Return what is mapped, as `parse_maps` does; raises as `maps`."""
+        return parse_maps(self.maps())
+
+    def close(self) -> None:
+        """Let go of the process."""
+        if self._pidfd is not None:
+            os.close(self._pidfd)
+            self._pidfd = None
+
+
+class ProcessTable:
+    """The processes that a source follows, by pid."""
+
+    def __init__(self) -> None:
+        self._by_pid: dict[int, Process] = {}
+        self._by_pidfd: dict[int, Process] = {}
+        self._epoll: select.epoll | None = None
+
+    def __len__(self) -> int:
+        return len(self._by_pid)
+
+    def __iter__(self) -> Iterator[Process]:
+        return iter(list(self._by_pid.values()))
+
+    def __contains__(self, pid: object) -> bool:
+        return pid in self._by_pid
+
+    def add(self, pid: int) -> None:
+        """Follow the process that has this pid now; nothing happens if there is none."""
+        if pid not in self._by_pid:
+            with contextlib.suppress(ProcessLookupError):
+                self.adopt(Process.open(pid))
+
+    def adopt(self, process: Process) -> None:
+        """Follow a process that is held already; it will be closed here."""
+        self._by_pid[process.pid] = process
+        if process.pidfd is not None:
+            self._by_pidfd[process.pidfd] = process
+            if self._epoll is None:
+                self._epoll = select.epoll()
+            self._epoll.register(process.pidfd, select.EPOLLIN)
+
+    def drop(self, process: Process) -> None:
+        """Follow a process no longer."""
+        del self._by_pid[process.pid]
+        if process.pidfd is not None:
+            del self._by_pidfd[process.pidfd]
+        process.close()  # which takes it out of the epoll as well
+
+    def take_ended(self) -> list[Process]:
+        """Drop those that have ended since the last call, and return them.
+
+        One system call however many there are, so cheap enough for every sampling interval;
+        only where Linux has no pidfd is each one asked.
+        """
+        ready = self._epoll.poll(0) if self._epoll is not None else []
+        ended = [self._by_pidfd[pidfd] for pidfd, _ in ready]
+        if len(self._by_pidfd) < len(self._by_pid):
+            ended += [process for process in self if process.pidfd is None and process.ended()]
+        for process in ended:
+            self.drop(process)
+        return ended
+
+    def close(self) -> None:
+        """Let go of all."""
+        for process in self:
+            self.drop(process)
+        if self._epoll is not None:
+            self._epoll.close()
+            self._epoll = None
+
+
+def descendants_of(pids: set[int]) -> set[int]:
+    """Return the pids of all children, grandchildren and so on of the given processes."""
+    children: dict[int, list[int]] = {}
+    for pid in psutil.pids():
+        try:
+            with open(f"/proc/{pid}/stat", "rb") as file:
+                # The name is in parentheses and may hold anything, parentheses too.
+                parent = int(file.read().rpartition(b")")[2].split()[1])
+        except (OSError, IndexError):  # gone meanwhile
+            continue
+        children.setdefault(parent, []).append(pid)
+    found: set[int] = set()
+    left = list(pids)
+    while left:
+        new = set(children.get(left.pop(), ())) - found
+        found |= new
+        left += new
+    return found
+
+
+def why_unreadable(pid: int) -> str:
+    """Say why a process's memory may not be read, and what would help."""
+    try:
+        owner = psutil.Process(pid).username()
+    except psutil.Error:
+        owner = "its owner"
+    return (
+        f"its memory may not be read by this user: run as {owner}, as root, or with "
+        "CAP_SYS_PTRACE (a process that changed its user or is marked not dumpable needs the "
+        "latter two)"
+    )
+
+
+def open_named(pid: int) -> Process:
+    """Take hold of a process that a user has named.
+
+    Raises:
+        TargetError: There is no such process, it has ended, has no memory, or may not be read.
+    """
+    label = f"pid {pid}"
+    if not psutil.pid_exists(pid):
+        raise TargetError(label, "there is no such process")
+    try:
+        process = Process.open(pid)
+    except ProcessLookupError as error:
+        raise TargetError(label, _fate(pid)) from error
+    try:
+        has_memory = bool(process.mappings())
+    except PermissionError as error:
+        process.close()
+        raise TargetError(label, why_unreadable(pid)) from error
+    except OSError as error:
+        process.close()
+        raise TargetError(label, _fate(pid)) from error
+    if not has_memory:
+        process.close()
+        raise TargetError(label, "it has no memory of its own: it is a kernel thread or ending")
+    return process
+
+
+def reopen_named(identity: psutil.Process) -> Process:
+    """Take hold of a process again that `open_named` held before.
+
+    Raises:
+        TargetError: As `open_named`; or the pid now belongs to another process.
+    """
+    if not psutil.pid_exists(identity.pid):
+        raise TargetError(f"pid {identity.pid}", "the process has ended")
+    process = open_named(identity.pid)
+    if process.identity != identity:
+        process.close()
+        raise TargetError(
+            f"pid {identity.pid}",
+            "the process has ended, and the pid now belongs to another one",
+        )
+    return process
+
+
+def _fate(pid: int) -> str:
+    """Say what has become of a process that was there a moment ago, or is hidden."""
+    try:
+        if psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
+            return "the process has ended and waits for its parent to notice (a zombie)"
+    except psutil.Error:
+        pass
+    if psutil.pid_exists(pid):
+        return "/proc doesn't show it to this user (mount option hidepid): run as root"
+    return "the process has ended"

@@ -1,0 +1,237 @@
+"""The backend `referenced`: clear_refs and smaps, which every distribution kernel has.
+
+Before the sleep the accessed bits of the whole process are cleared, after it smaps tells how
+much of each mapping was referenced. Both cost time in proportion to the resident memory; the
+primitive's budget keeps that small.
+"""
+
+import io
+import os
+import re
+from collections.abc import Collection, Sequence
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+from attrs import define, field
+
+from damon_core import Finding
+from damon_vaddr.backend import BackendOptions, ProcessTarget
+
+_Column = npt.NDArray[np.int64]
+
+#: Any record of smaps. Slow, as each line is looked at.
+_ANY_RECORD = re.compile(
+    rb"(?m)^([0-9a-f]+-[0-9a-f]+) .*\n"
+    rb"(?:[A-Z].*\n)*?Rss: +(\d+) kB\n(?:[A-Z].*\n)*?Referenced: +(\d+) kB\n"
+)
+_KIB = 1024
+
+
+def _fixed_record(sample: bytes) -> re.Pattern[bytes]:
+    """Return a pattern for records laid out like the first one of `sample`.
+
+    The lines of a record are the same, and as long, for all mappings but the first and the last
+    one, unless a mapping has 95 GiB or more. So the pattern steps over them without a look.
+    """
+    header = sample.index(b"\n") + 1
+    flags = sample.index(b"VmFlags:")
+    body = sample[header:flags]
+    rss = body.index(b"\nRss:") + len(b"\nRss:")
+    rss_end = body.index(b" kB", rss)
+    referenced = body.index(b"\nReferenced:") + len(b"\nReferenced:")
+    referenced_end = body.index(b" kB", referenced)
+    return re.compile(
+        rb"(?s)([0-9a-f]+-[0-9a-f]+) [^\n]*\n"
+        rb".{%d}\nRss:(.{%d}) kB.{%d}\nReferenced:(.{%d}) kB.{%d}VmFlags:[^\n]*\n"
+        % (
+            rss - len(b"\nRss:"),
+            rss_end - rss,
+            referenced - len(b"\nReferenced:") - rss_end - len(b" kB"),
+            referenced_end - referenced,
+            len(body) - referenced_end - len(b" kB"),
+        )
+    )
+
+
+def _numbers(texts: Sequence[bytes]) -> _Column:
+    """Return the numbers of decimal texts of one width, padded with spaces."""
+    if not texts:
+        return np.zeros(0, dtype=np.int64)
+    width = len(texts[0])
+    # The low four bits of a digit are its value, and those of a space are 0.
+    digits = np.frombuffer(b"".join(texts), dtype=np.uint8).reshape(-1, width) & 0x0F
+    powers: _Column = 10 ** np.arange(min(width, 18) - 1, -1, -1, dtype=np.int64)
+    return digits[:, -len(powers) :] @ powers
+
+
+class SmapsParser:
+    """Reads smaps text with little more time than it takes to walk over it.
+
+    Args:
+        sample: The smaps of any process of this kernel, to learn the layout of a record from.
+    """
+
+    def __init__(self, sample: bytes) -> None:
+        try:
+            self._fixed: re.Pattern[bytes] | None = _fixed_record(sample)
+        except ValueError:  # another layout than Linux's of today
+            self._fixed = None
+
+    def parse(self, text: bytes | memoryview) -> tuple[list[bytes], _Column, _Column]:
+        """Return each mapping's ``start-end``, its Rss and its Referenced, in KiB."""
+        if self._fixed is not None:
+            # Split leaves what isn't a record between the groups: nothing, if all fits.
+            parts: list[bytes] = self._fixed.split(text)
+            if not any(parts[::4]):
+                return parts[1::4], _numbers(parts[2::4]), _numbers(parts[3::4])
+        found = _ANY_RECORD.findall(text)
+        return (
+            [record[0] for record in found],
+            np.array([int(record[1]) for record in found], dtype=np.int64),
+            np.array([int(record[2]) for record in found], dtype=np.int64),
+        )
+
+
+def _addresses(headers: Sequence[bytes]) -> tuple[_Column, _Column]:
+    """Return starts and ends; the legacy system call page at the very top is cut off."""
+    top = np.iinfo(np.int64).max
+    pairs = [header.split(b"-") for header in headers]
+    start = np.array([min(int(pair[0], 16), top) for pair in pairs], dtype=np.int64)
+    end = np.array([min(int(pair[1], 16), top) for pair in pairs], dtype=np.int64)
+    return start, end
+
+
+@define(eq=False)
+class _Files:
+    """The open files of one process, and the addresses that were last read from them."""
+
+    clear_refs: int
+    smaps: io.FileIO
+    headers: list[bytes] = field(factory=list)
+    start: _Column = field(factory=lambda: np.zeros(0, dtype=np.int64))
+    end: _Column = field(factory=lambda: np.zeros(0, dtype=np.int64))
+
+    def close(self) -> None:
+        os.close(self.clear_refs)
+        self.smaps.close()
+
+
+class Referenced:
+    """The backend: a region is a mapping, an access is the share of it that was referenced.
+
+    nr_accesses grows by Referenced / Rss, summed over the mappings of the region: what checking
+    one random resident page would give on average. Mappings that are newer than the last update
+    are left out until the next; those that are gone count nothing.
+
+    The files of each process stay open, so that a pid that was taken over by another process
+    can't be read by mistake.
+
+    Args:
+        options: Not used: what looking costs is bounded by the primitive.
+    """
+
+    layout: Literal["mappings", "ranges"] = "mappings"
+
+    def __init__(self, options: BackendOptions | None = None) -> None:
+        with open("/proc/self/smaps", "rb") as file:
+            self._parser = SmapsParser(file.read())
+        self._files: dict[ProcessTarget, _Files] = {}
+        self._buffer = bytearray(1 << 18)
+
+    def add(self, target: ProcessTarget) -> None:
+        """Open the files of a process; raises as `ProcessBackend.add` says."""
+        clear_refs = target.process.open_file("clear_refs", os.O_WRONLY)
+        try:
+            smaps = io.FileIO(target.process.open_file("smaps"))
+        except OSError:
+            os.close(clear_refs)
+            raise
+        self._files[target] = _Files(clear_refs, smaps)
+
+    def prepare(self, targets: Sequence[ProcessTarget]) -> Collection[ProcessTarget]:
+        """Clear the accessed bits of each process."""
+        gone = []
+        for target in targets:
+            try:
+                os.write(self._files[target].clear_refs, b"1")
+            except ProcessLookupError:
+                gone.append(target)
+        return gone
+
+    def check(self, targets: Sequence[ProcessTarget]) -> Collection[ProcessTarget]:
+        """Read what was referenced since."""
+        return [target for target in targets if not self._check(target, self._files[target])]
+
+    def _check(self, target: ProcessTarget, files: _Files) -> bool:
+        try:
+            size = self._read(files.smaps)
+        except ProcessLookupError:
+            return False
+        if not size:  # The memory that these files belong to is gone: an end or an exec.
+            return False
+        with memoryview(self._buffer)[:size] as text:
+            headers, rss, referenced = self._parser.parse(text)
+        if headers != files.headers:
+            files.headers = headers
+            files.start, files.end = _addresses(headers)
+        # A mapping belongs to the last region that it overlaps: it may have grown, either way,
+        # since the regions were made.
+        regions = target.regions
+        index = np.searchsorted(regions.start, files.end) - 1
+        inside = np.flatnonzero((index >= 0) & (files.start < regions.end[index]))
+        index = index[inside]
+        resident = np.bincount(index, rss[inside], minlength=len(regions))
+        seen = np.bincount(index, referenced[inside], minlength=len(regions))
+        regions.nr_accesses += np.minimum(seen / np.maximum(resident, 1), 1.0)
+        regions.resident_bytes = (resident * _KIB).astype(np.int64)
+        return True
+
+    def _read(self, file: io.FileIO) -> int:
+        """Read a file of /proc from its beginning into the buffer and return its size."""
+        file.seek(0)
+        size = 0
+        # The kernel hands out a page or so at a time, whatever is asked for.
+        while True:
+            if size == len(self._buffer):
+                self._buffer += bytes(len(self._buffer))
+            with memoryview(self._buffer) as view, view[size:] as rest:
+                got = file.readinto(rest)
+            if not got:
+                return size
+            size += got
+
+    def forget(self, target: ProcessTarget) -> None:
+        """Close the files of a process."""
+        files = self._files.pop(target, None)
+        if files is not None:
+            files.close()
+
+    def close(self) -> None:
+        """Close all files."""
+        for target in list(self._files):
+            self.forget(target)
+
+
+def probe() -> Sequence[Finding]:
+    """Tell whether this kernel has what the backend needs."""
+    return (_clear_refs(), _referenced())
+
+
+def _clear_refs() -> Finding:
+    name = "/proc/PID/clear_refs"
+    try:
+        os.close(os.open("/proc/self/clear_refs", os.O_WRONLY | os.O_CLOEXEC))
+    except OSError as error:
+        return Finding(name, False, f"{error.strerror}: the kernel needs CONFIG_PROC_PAGE_MONITOR")
+    return Finding(name, True, "for processes of the same user; for others as root")
+
+
+def _referenced() -> Finding:
+    name = "Referenced in /proc/PID/smaps"
+    try:
+        with open("/proc/self/smaps", "rb") as file:
+            works = b"\nReferenced:" in file.read()
+    except OSError as error:
+        return Finding(name, False, f"{error.strerror}: the kernel needs CONFIG_PROC_PAGE_MONITOR")
+    return Finding(name, works, "" if works else "this kernel doesn't tell it")
