@@ -1,0 +1,151 @@
+"""``damon demo``: watch a workload whose access pattern is known, and show what was seen."""
+
+import contextlib
+from collections.abc import Callable, Generator
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn
+
+from damon_core import (
+    Context,
+    DamonError,
+    InputError,
+    Intervals,
+    Snapshot,
+    format_duration,
+    format_size,
+    hookimpl,
+)
+from damon_core.cli import DURATION, Plugins, run_contexts
+from damon_demo.process import WorkloadProcess
+from damon_demo.report import Watched, print_report
+from damon_demo.workload import AreaSpec, Pattern, Phase
+
+_MIB = 1 << 20
+#: Long enough for some checks even where the backend must lengthen the sampling interval to
+#: stay within its budget, short enough that most aggregations lie within one phase.
+_INTERVALS = Intervals(sampling_us=100_000, aggregation_us=400_000, update_us=1_000_000)
+#: The workload outlives the watching, whatever starting and stopping takes.
+_SPARE_US = 60_000_000
+
+
+class _History:
+    """Keeps all snapshots of its context."""
+
+    name = "history"
+
+    def __init__(self) -> None:
+        self.snapshots: list[Snapshot] = []
+
+    @hookimpl
+    def after_aggregation(self, context: Context) -> None:
+        assert context.snapshot is not None
+        self.snapshots.append(context.snapshot)
+
+
+@click.command(
+    epilog="Examples: damon demo; damon demo --for 60s -o /tmp/demo.csv",
+    short_help="Watch a workload whose access pattern is known; show what was seen.",
+)
+@click.option(
+    "--for",
+    "for_us",
+    type=DURATION,
+    default="20s",
+    show_default=True,
+    help="How long to watch.",
+)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    default="demo.csv",
+    show_default=True,
+    help="The CSV file that gets what was seen.",
+)
+@click.pass_obj
+def demo(plugins: Plugins, for_us: int, output: Path) -> None:
+    """Watch a workload whose access pattern is known; show what was seen.
+
+    Starts a process with six areas of memory: one hot all the time, one cold, and four of
+    which one is hot for four seconds and then the next. Watches it as any other process,
+    through the kernel, with the backend that works here. Then shows a heat map, working set
+    sizes, and how much of the hot and the cold memory was told right.
+
+    Needs no root: the process is one's own.
+    """
+    history = _History()
+    csv = plugins.make_callback("csv", {"path": str(output)})
+    with WorkloadProcess(demo_pattern(for_us + _SPARE_US)) as workload:
+        primitive = plugins.make_primitive("vaddr", {"pid": workload.pid})
+        context = Context(primitive, callbacks=[history, csv], intervals=_INTERVALS, name="demo")
+        with context, _progress(context, for_us) as tick:
+            run_contexts([context], for_us=for_us, tick=tick)
+            stats = context.stats
+        truth = workload.truth()
+    failed = stats.callbacks["csv"]
+    if failed.failures:
+        raise DamonError(f"{output} is not complete: {failed.last_error}")
+    if not history.snapshots:
+        raise InputError(
+            f"no aggregation was complete after {format_duration(for_us)}: watch for longer "
+            "with --for"
+        )
+    print_report(
+        Console(highlight=False),
+        Watched(tuple(history.snapshots), truth, stats, output),
+    )
+
+
+def demo_pattern(for_us: int) -> Pattern:
+    """Return the pattern of the demo: one area always hot, one never, and a hot spot that moves.
+
+    The hot areas of a phase are larger than what a processor's TLB reaches: of pages that stay
+    in it, accesses aren't seen.
+    """
+    moving = [AreaSpec(f"moving-{number}", 6 * _MIB) for number in range(1, 5)]
+    return Pattern(
+        areas=(AreaSpec("steady", 4 * _MIB), *moving, AreaSpec("cold", 8 * _MIB)),
+        phases=tuple(Phase(("steady", area.name), 4_000_000) for area in moving),
+        for_us=for_us,
+    )
+
+
+@contextlib.contextmanager
+def _progress(context: Context, for_us: int) -> Generator[Callable[[], None] | None, None, None]:
+    """Show progress on the standard error while inside, if that is a terminal."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield None
+        return
+    columns = (
+        TextColumn("watching"),
+        BarColumn(bar_width=None),
+        TextColumn("{task.fields[left_s]:.0f} s left  {task.fields[seen]}"),
+    )
+    with Progress(
+        *columns, console=console, refresh_per_second=4, transient=True, expand=True
+    ) as progress:
+        start_us = context.clock.now_us()
+        task = progress.add_task("", total=for_us, left_s=for_us / 1e6, seen="")
+
+        def tick() -> None:
+            elapsed_us = context.clock.now_us() - start_us
+            progress.update(
+                task,
+                completed=elapsed_us,
+                left_s=max(for_us - elapsed_us, 0) / 1e6,
+                seen=_seen(context, elapsed_us),
+            )
+
+        yield tick
+
+
+def _seen(context: Context, elapsed_us: int) -> str:
+    snapshot = context.snapshot
+    working_set = "-" if snapshot is None else format_size(snapshot.working_set_bytes())
+    cpu = 100 * context.stats.cpu_us / max(elapsed_us, 1)
+    sampling = format_duration(context.intervals.sampling_us)
+    return f"working set {working_set}  sampling {sampling}  CPU {cpu:.1f} %"

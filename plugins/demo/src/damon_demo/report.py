@@ -1,0 +1,189 @@
+"""What ``damon demo`` shows in the end."""
+
+import math
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from attrs import frozen
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from damon_core import Snapshot, Stats, format_duration, format_size
+from damon_demo.heatmap import heat_map
+from damon_demo.judgement import (
+    HOT_FREQUENCY,
+    Judgement,
+    area_working_set_bytes,
+    judge,
+)
+from damon_demo.truth import Truth
+
+_MIB_S = (1 << 20) * 1e6
+_WIDEST = 120
+
+
+@frozen
+class Watched:
+    """What came of watching.
+
+    Attributes:
+        snapshots: All aggregations, at least one.
+        truth: What the workload did.
+        stats: Counts of the context.
+        output: The CSV file.
+    """
+
+    snapshots: tuple[Snapshot, ...]
+    truth: Truth
+    stats: Stats
+    output: Path
+
+    @property
+    def begin_us(self) -> int:
+        """When the first aggregation began, in Unix microseconds."""
+        return self.snapshots[0].time_us - self.snapshots[0].elapsed_us
+
+    @property
+    def watched_us(self) -> int:
+        """How long all aggregations took together."""
+        return self.snapshots[-1].time_us - self.begin_us
+
+
+def print_report(console: Console, watched: Watched) -> None:
+    """Print everything: the heat map, working sets, seen versus true, and what to do next."""
+    judgement = judge(watched.truth, watched.snapshots)
+    for part in (
+        _how_it_was_watched(watched),
+        *_heat_map(console, watched),
+        _working_sets(watched),
+        _phases(watched, judgement),
+        _seen_versus_true(judgement),
+        _left_out(judgement),
+        _what_next(watched),
+    ):
+        console.print(part, crop=False, no_wrap=isinstance(part, Text), overflow="ignore")
+
+
+def _how_it_was_watched(watched: Watched) -> Text:
+    stats, watched_us = watched.stats, watched.watched_us
+    return Text(
+        f"Watched process {watched.truth.pid} through the kernel for {watched_us / 1e6:.1f} s: "
+        f"{len(watched.snapshots)} aggregations,\n"
+        f"{stats.samples} checks, one every {format_duration(watched_us / stats.samples)} on "
+        f"average; the monitor used {stats.cpu_us / watched_us * 100:.1f} % of one core.\n"
+    )
+
+
+def _heat_map(console: Console, watched: Watched) -> Sequence[Text]:
+    rich_colours = console.color_system in ("256", "truecolor") and not console.no_color
+    return [
+        Text("Heat map: time across, addresses up; gaps between the areas are left out", "bold"),
+        *heat_map(
+            watched.snapshots,
+            watched.truth.areas,
+            width=min(console.width, _WIDEST),
+            colour=rich_colours and console.encoding.startswith("utf"),
+            marks=[
+                (phase.unix_us, f"phase {phase.number}")
+                if phase.unix_us > watched.begin_us
+                else (watched.begin_us, f"phase {phase.number}")
+                for phase in watched.truth.phases
+            ],
+        ),
+        Text(),
+    ]
+
+
+def _table(title: str, first: str, *numbers: str) -> Table:
+    table = Table(
+        title=title,
+        title_justify="left",
+        title_style="bold",
+        box=None,
+        pad_edge=False,
+        padding=(0, 2, 0, 0),
+    )
+    table.add_column(first)
+    for number in numbers:
+        table.add_column(number, justify="right")
+    return table
+
+
+def _working_sets(watched: Watched) -> Table:
+    truth, snapshots = watched.truth, watched.snapshots
+    whole = [snapshot.working_set_bytes() for snapshot in snapshots]
+    areas = [area_working_set_bytes(snapshot, truth.areas) for snapshot in snapshots]
+    total_bytes = sum(area.size_bytes for area in truth.areas)
+    table = _table(
+        "Working set: bytes accessed in an aggregation", "", "min", "median", "p90", "max", "of"
+    )
+    for name, sizes, of_bytes in (
+        ("whole process, seen", whole, snapshots[-1].total_bytes),
+        ("the six areas, seen", areas, total_bytes),
+    ):
+        quantiles = np.quantile(sizes, [0, 0.5, 0.9, 1])
+        table.add_row(name, *(format_size(size) for size in (*quantiles, of_bytes)))
+    return table
+
+
+def _phases(watched: Watched, judgement: Judgement) -> Table:
+    table = _table(
+        "\nPhase by phase", "phase", "from", "true", "seen (median)", "hot right", "cold right"
+    )
+    table.add_column("truly hot")
+    for each in judgement.phases:
+        phase = each.phase
+        from_us = max(phase.unix_us - watched.begin_us, 0)
+        table.add_row(
+            str(phase.number),
+            f"{from_us / 1e6:.1f} s",
+            format_size(watched.truth.hot_bytes(phase.unix_us)),
+            format_size(float(np.median(each.working_sets_bytes))),
+            _percent(each.score.recall),
+            _percent(each.score.cold_recall),
+            ", ".join(phase.hot),
+        )
+    return table
+
+
+def _seen_versus_true(judgement: Judgement) -> Table:
+    score = judgement.score
+    table = _table("\nSeen versus true: bytes times time", "", "true", "told right", "")
+    for name, true, right, share in (
+        ("hot", score.hot, score.hot_right, score.recall),
+        ("cold", score.cold, score.cold_right, score.cold_recall),
+    ):
+        table.add_row(
+            name, f"{true / _MIB_S:.1f} MiB s", f"{right / _MIB_S:.1f} MiB s", _percent(share)
+        )
+    return table
+
+
+def _left_out(judgement: Judgement) -> Text:
+    return Text(
+        f"Of what was told hot, {_percent(judgement.score.precision)} was hot.\n"
+        f"Told hot: accessed in at least {HOT_FREQUENCY:.0%} of the checks of an aggregation.\n"
+        f"{judgement.judged} aggregations were judged; {judgement.left_out} in which the pattern "
+        "changed were left out.\n"
+    )
+
+
+def _what_next(watched: Watched) -> Text:
+    rows = sum(len(snapshot) for snapshot in watched.snapshots)
+    path = shlex.quote(str(watched.output))
+    return Text.assemble(
+        f"{rows} rows went to {watched.output}, one a region an aggregation. Next:\n\n",
+        (f"  head {path}\n", "bold"),
+        ("  damon record --pid PID -o mine.csv --for 30s", "bold"),
+        "   # a process of yours\n",
+        ("  damon doctor", "bold"),
+        "                                   # what works on this machine",
+    )
+
+
+def _percent(share: float | None) -> str:
+    """Return a share as text; rounded down, so that only what is whole is told to be."""
+    return "-" if share is None else f"{math.floor(share * 1000) / 10:.1f} %"

@@ -1,0 +1,88 @@
+"""``damon demo`` as people call it."""
+
+import csv
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+DAMON = Path(sys.executable).with_name("damon")
+
+
+def run_demo(directory: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    """Run ``damon demo`` in a directory and return what it printed."""
+    return subprocess.run(
+        [DAMON, "demo", *arguments],
+        cwd=directory,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the demo of this module is called."""
+    return tmp_path_factory.mktemp("demo")
+
+
+@pytest.fixture(scope="module")
+def shown(directory: Path) -> str:
+    """What a demo of ten seconds shows where no terminal is."""
+    done = run_demo(directory, "--for", "10s")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    return done.stdout
+
+
+class TestDemo:
+    def test_shows_all_parts(self, shown: str) -> None:
+        """Heat map, working sets, phases, seen versus true and what is next are there."""
+        parts = ("Heat map", "Working set", "Phase by phase", "Seen versus true", "damon record")
+        assert [part for part in parts if part not in shown] == []
+
+    def test_most_bytes_are_told_right(self, shown: str) -> None:
+        """The kernel's view of the workload agrees with the truth."""
+        shares = {
+            name: float(re.search(rf"^{name} .* ([\d.]+) %$", shown, re.MULTILINE)[1])  # type: ignore[index]
+            for name in ("hot", "cold")
+        }
+        # Nearly 100 on a quiet machine; a busy one may keep the workload from its work.
+        assert min(shares.values()) > 75
+
+    def test_no_control_codes(self, shown: str) -> None:
+        """Away from a terminal the text is plain and fits 80 columns."""
+        assert "\x1b" not in shown
+        assert "\r" not in shown
+        assert max(len(line.rstrip()) for line in shown.splitlines()) <= 80
+
+    def test_rows_are_in_the_file(self, shown: str, directory: Path) -> None:
+        """The CSV has as many rows as the demo says."""
+        with (directory / "demo.csv").open(newline="") as file:
+            rows = len(list(csv.DictReader(file)))
+        assert f"{rows} rows went to demo.csv" in shown
+
+    def test_no_workload_is_left(self, shown: str) -> None:
+        """The workload ends with the demo."""
+        pid = re.search(r"Watched process (\d+)", shown)
+        assert pid is not None
+        assert not Path(f"/proc/{pid[1]}").exists()
+
+
+def test_too_short_is_told(tmp_path: Path) -> None:
+    """A time without one aggregation is the user's mistake, told in one line."""
+    done = run_demo(tmp_path, "--for", "1ms")
+    assert done.returncode == 2
+    assert "watch for longer with --for" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_unwritable_output_is_told(tmp_path: Path) -> None:
+    """A file that can't be made is the user's mistake, before anything is watched."""
+    done = run_demo(tmp_path, "-o", "none/demo.csv")
+    assert done.returncode == 2
+    assert "none" in done.stderr
+    assert "Traceback" not in done.stderr

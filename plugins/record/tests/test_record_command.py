@@ -1,0 +1,204 @@
+"""``damon record`` as people call it, on real processes."""
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Generator
+from pathlib import Path
+
+import pytest
+
+DAMON = Path(sys.executable).with_name("damon")
+#: A program with a MiB that it reads all the time.
+BUSY = "import time\ndata = bytearray(1 << 20)\nwhile True:\n    data[::4096]\n    time.sleep(0.01)"
+COLUMNS = ["time_us", "context", "target", "start", "end", "nr_accesses", "max_nr_accesses", "age"]
+
+
+def damon(*arguments: str) -> "subprocess.CompletedProcess[str]":
+    """Run ``damon record`` to its end."""
+    return subprocess.run(
+        [DAMON, "record", *arguments], capture_output=True, text=True, timeout=120, check=False
+    )
+
+
+def read(path: Path) -> list[dict[str, str]]:
+    """Return the rows of a CSV file."""
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture
+def busy() -> Generator[int, None, None]:
+    """A process that uses memory; its pid."""
+    process = subprocess.Popen([sys.executable, "-c", BUSY])
+    yield process.pid
+    process.kill()
+    process.wait()
+
+
+class TestRecording:
+    def test_by_pid(self, busy: int, tmp_path: Path) -> None:
+        """The accesses of a running process are written, row by row."""
+        output = tmp_path / "out.csv"
+        done = damon("--pid", str(busy), "--for", "3s", "-o", str(output))
+        assert done.returncode == 0, done.stderr
+        rows = read(output)
+        assert list(rows[0]) == COLUMNS
+        assert {row["target"].endswith(f"[{busy}]") for row in rows} == {True}
+        assert any(float(row["nr_accesses"]) > 0 for row in rows)
+
+    def test_summary(self, busy: int, tmp_path: Path) -> None:
+        """At the end it says what came of it and where it is."""
+        output = tmp_path / "out.csv"
+        done = damon("--pid", str(busy), "--for", "2s", "-o", str(output))
+        assert "working set: min" in done.stdout
+        assert f"{len(read(output))} rows went to {output}" in done.stdout
+        assert f"head {output}" in done.stdout
+
+    def test_command(self, tmp_path: Path) -> None:
+        """A command is started, watched to its end, and its own exit code isn't ours."""
+        output = tmp_path / "out.csv"
+        script = BUSY.replace("while True", "for _ in range(200)") + "\nraise SystemExit(3)"
+        done = damon("-o", str(output), "--", sys.executable, "-c", script)
+        assert done.returncode == 0, done.stderr
+        assert read(output)
+
+    def test_command_ends_with_the_recording(self, tmp_path: Path) -> None:
+        """A command that would go on is ended when the time is over."""
+        pid_file = tmp_path / "pid"
+        script = f"import os; open({str(pid_file)!r}, 'w').write(str(os.getpid()))\n{BUSY}"
+        output = tmp_path / "out.csv"
+        done = damon("-o", str(output), "--for", "2s", "--", sys.executable, "-c", script)
+        assert done.returncode == 0, done.stderr
+        assert not Path(f"/proc/{pid_file.read_text()}").exists()
+
+    def test_options_of_the_command_are_its_own(self, tmp_path: Path) -> None:
+        """What follows -- isn't taken for options of damon record."""
+        output = tmp_path / "out.csv"
+        done = damon("-o", str(output), "--", "sleep", "--help")
+        assert "Usage: sleep" in done.stdout
+
+    def test_until_the_target_ends(self, tmp_path: Path) -> None:
+        """Without a time it goes on until the process has ended."""
+        script = BUSY.replace("while True", "for _ in range(200)")
+        process = subprocess.Popen([sys.executable, "-c", script])
+        try:
+            done = damon("--pid", str(process.pid), "-o", str(tmp_path / "out.csv"))
+        finally:
+            process.kill()
+            process.wait()
+        assert done.returncode == 0, done.stderr
+
+    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+    def test_a_signal_ends_it_in_order(
+        self, number: signal.Signals, busy: int, tmp_path: Path
+    ) -> None:
+        """SIGINT and SIGTERM end the recording; the summary comes and the file is whole."""
+        output = tmp_path / "out.csv"
+        recorder = subprocess.Popen(
+            [DAMON, "record", "--pid", str(busy), "-o", str(output)],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            if output.exists() and len(output.read_bytes().splitlines()) > 1:
+                break
+            time.sleep(0.05)
+        recorder.send_signal(number)
+        shown, _ = recorder.communicate(timeout=60)
+        assert recorder.returncode == 0
+        assert f"{len(read(output))} rows" in shown
+
+    def test_no_display_away_from_a_terminal(self, busy: int, tmp_path: Path) -> None:
+        """Standard error stays empty and nothing has control codes."""
+        done = damon("--pid", str(busy), "--for", "2s", "-o", str(tmp_path / "out.csv"))
+        assert done.stderr == ""
+        assert "\x1b" not in done.stdout
+
+    def test_display_on_a_terminal(self, busy: int, tmp_path: Path) -> None:
+        """On a terminal the display tells the working set and the interval in force."""
+        controller, terminal = os.openpty()
+        recorder = subprocess.Popen(
+            [DAMON, "record", "--pid", str(busy), "--for", "2s", "-o", str(tmp_path / "out.csv")],
+            stdout=subprocess.DEVNULL,
+            stderr=terminal,
+            env={**os.environ, "TERM": "xterm", "COLUMNS": "80"},
+        )
+        os.close(terminal)
+        shown = b""
+        try:
+            while chunk := os.read(controller, 65536):
+                shown += chunk
+        except OSError:  # EIO: the other side is closed
+            pass
+        os.close(controller)
+        assert recorder.wait(60) == 0
+        for heading in (b"working set", b"idle", b"sampling", b"missed", b"CPU", b"of 2 s"):
+            assert heading in shown
+
+
+class TestMistakes:
+    @pytest.mark.parametrize("what", [[], ["--pid", "1", "--cgroup", "/"], ["--pid", "1", "true"]])
+    def test_exactly_one_target(self, what: list[str], tmp_path: Path) -> None:
+        """None or two of pid, cgroup and command are refused."""
+        done = damon("-o", str(tmp_path / "out.csv"), *what)
+        assert done.returncode == 2
+        assert "exactly one of --pid, --cgroup and a COMMAND" in done.stderr
+
+    def test_unknown_ending(self, tmp_path: Path) -> None:
+        """A file whose ending tells no format is refused with what is possible."""
+        done = damon("-o", str(tmp_path / "out.txt"), "true")
+        assert done.returncode == 2
+        assert "possible: .csv" in done.stderr
+
+    def test_no_such_process(self, tmp_path: Path) -> None:
+        """A pid that nobody has is told in one line."""
+        done = damon("--pid", "4194304", "-o", str(tmp_path / "out.csv"))
+        assert done.returncode == 2
+        assert "4194304" in done.stderr
+        assert len(done.stderr.splitlines()) == 1
+
+    def test_a_command_that_is_not_there(self, tmp_path: Path) -> None:
+        """A misspelt command is told in one line."""
+        done = damon("-o", str(tmp_path / "out.csv"), "--", "no-such-program")
+        assert done.returncode == 2
+        assert "no-such-program" in done.stderr
+        assert len(done.stderr.splitlines()) == 1
+
+    def test_nothing_starts_without_an_output(self, tmp_path: Path) -> None:
+        """A command isn't started if the file can't be written."""
+        started = tmp_path / "started"
+        done = damon("-o", str(tmp_path / "none" / "out.csv"), "--", "touch", str(started))
+        assert done.returncode == 2
+        assert not started.exists()
+
+    @pytest.mark.parametrize(
+        ("options", "message"),
+        [
+            (["--sampling", "1s", "--aggregation", "100ms"], "shorter than the sampling interval"),
+            (["--min-regions", "20", "--max-regions", "10"], "must not be below min_regions"),
+            (["--sampling", "5"], "write a duration"),
+            (["--backend", "nonsense"], "nonsense"),
+        ],
+    )
+    def test_bad_attributes(self, options: list[str], message: str, tmp_path: Path) -> None:
+        """Intervals, limits and backends that can't be are told."""
+        done = damon("-o", str(tmp_path / "out.csv"), *options, "--", "true")
+        assert done.returncode == 2
+        assert message in done.stderr
+        assert "Traceback" not in done.stderr
+
+    def test_nothing_recorded_is_a_failure(self, tmp_path: Path) -> None:
+        """A command that ends before the first aggregation leaves exit code 1 and the reason."""
+        done = damon("-o", str(tmp_path / "out.csv"), "--aggregation", "1m", "--", "sleep", "0.1")
+        assert done.returncode == 1
+        assert "nothing was recorded" in done.stderr
+
+
+def test_help_has_examples() -> None:
+    """The help shows how it is called."""
+    assert "damon record --pid 1234 --for 30s -o db.csv" in damon("--help").stdout
