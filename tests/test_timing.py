@@ -1,0 +1,369 @@
+"""Timing: no drift, no bursts, intervals measured from when they last fired."""
+
+import random
+import threading
+import time
+from collections.abc import Callable
+
+import pytest
+
+from damon_core import (
+    Clock,
+    Context,
+    Intervals,
+    Regions,
+    Snapshot,
+    SystemClock,
+    Target,
+    VirtualClock,
+    hookimpl,
+    start,
+    stop,
+)
+
+SECOND = 1_000_000
+HOUR = 3_600 * SECOND
+
+
+class Hot:
+    """One region that is accessed all the time; notes when it is checked."""
+
+    def __init__(self) -> None:
+        self.checked_us: list[int] = []
+
+    @hookimpl
+    def init(self, context: Context) -> None:
+        context.targets.append(Target("hot", Regions([0], [4096])))
+
+    @hookimpl
+    def check_accesses(self, context: Context) -> None:
+        self.checked_us.append(context.clock.now_us())
+        context.targets[0].regions.nr_accesses += 1
+
+
+class Until:
+    """Keeps all snapshots, and asks to stop after so many checks."""
+
+    def __init__(self, checks: int) -> None:
+        self.snapshots: list[Snapshot] = []
+        self._checks = checks
+
+    @hookimpl
+    def after_aggregation(self, context: Context) -> None:
+        assert context.snapshot is not None
+        self.snapshots.append(context.snapshot)
+
+    @hookimpl
+    def after_sampling(self, context: Context) -> bool:
+        return context.stats.samples + 1 >= self._checks
+
+
+class Does:
+    """A callback that does something in after_sampling or after_aggregation."""
+
+    def __init__(
+        self,
+        after_sampling: Callable[[Context], object] = lambda _: None,
+        after_aggregation: Callable[[Context], object] = lambda _: None,
+    ) -> None:
+        self._after_sampling = after_sampling
+        self._after_aggregation = after_aggregation
+
+    @hookimpl
+    def after_sampling(self, context: Context) -> None:
+        self._after_sampling(context)
+
+    @hookimpl
+    def after_aggregation(self, context: Context) -> None:
+        self._after_aggregation(context)
+
+
+class Monitored:
+    """A finished run of a hot region for so many checks."""
+
+    def __init__(
+        self, checks: int, intervals: Intervals, *callbacks: object, clock: Clock | None = None
+    ) -> None:
+        self.hot, until = Hot(), Until(checks)
+        self.clock = clock or VirtualClock()
+        self.context = Context(self.hot, [until, *callbacks], intervals=intervals, clock=self.clock)
+        start(self.context)
+        assert self.context.wait(60)
+        assert self.context.error is None
+        self.checked_us = self.hot.checked_us
+        self.snapshots = until.snapshots
+
+
+def advance(us: int) -> Callable[[Context], None]:
+    """Return an action that takes `us` microseconds of virtual time."""
+
+    def act(context: Context) -> None:
+        assert isinstance(context.clock, VirtualClock)
+        context.clock.advance(us)
+
+    return act
+
+
+def once(action: Callable[[Context], None]) -> Callable[[Context], None]:
+    """Return an action that only happens the first time."""
+    actions = [action]
+
+    def act(context: Context) -> None:
+        if actions:
+            actions.pop()(context)
+
+    return act
+
+
+# -- drift ---------------------------------------------------------------------------
+
+
+def test_work_within_the_interval_makes_no_drift() -> None:
+    """For a virtual hour every check is on the grid, though each iteration works 0.4 s of 1."""
+    intervals = Intervals(sampling_us=SECOND, aggregation_us=20 * SECOND, update_us=60 * SECOND)
+    run = Monitored(3_600, intervals, Does(after_sampling=advance(400_000)))
+    assert run.checked_us == [second * SECOND for second in range(1, 3_601)]
+    assert (run.context.stats.missed_samples, run.context.stats.aggregations) == (0, 180)
+
+
+class LateClock(VirtualClock):
+    """Wakes up to 4 ms late each time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._random = random.Random(1)
+
+    def wait_until(self, deadline_us: int, wake: threading.Event) -> None:
+        super().wait_until(deadline_us, wake)
+        self.advance(self._random.randrange(4_000))
+
+
+def test_late_wake_ups_do_not_accumulate() -> None:
+    """The thousandth check is at most as late as the first."""
+    run = Monitored(1_000, Intervals(), clock=LateClock())
+    late_us = [now - 5_000 * check for check, now in enumerate(run.checked_us, 1)]
+    assert 0 <= min(late_us) <= max(late_us) < 4_000
+    assert run.context.stats.missed_samples == 0
+
+
+# -- missed intervals ----------------------------------------------------------------
+
+
+def test_missed_checks_are_counted_and_not_made_up_for() -> None:
+    """A callback that takes an hour costs an hour of checks, then one comes each interval."""
+    run = Monitored(25, Intervals(), Does(after_aggregation=once(advance(HOUR))))
+    before = [5_000 * check for check in range(1, 21)]
+    after = [HOUR + 100_000 + 5_000 * check for check in range(1, 6)]
+    assert run.checked_us == before + after
+    assert run.context.stats.missed_samples == HOUR // 5_000
+    assert run.context.stats.samples == 25
+
+
+def test_a_suspended_machine_misses_checks() -> None:
+    """A sleep that lasts an hour too long counts that hour, and keeps to the grid."""
+
+    class Suspended(VirtualClock):
+        def wait_until(self, deadline_us: int, wake: threading.Event) -> None:
+            suspended_us = HOUR + 2_000 if self.now_us() == 10_000 else 0
+            super().wait_until(deadline_us + suspended_us, wake)
+
+    run = Monitored(5, Intervals(), clock=Suspended())
+    woke_us = HOUR + 17_000
+    assert run.checked_us == [5_000, 10_000, woke_us, HOUR + 20_000, HOUR + 25_000]
+    assert run.context.stats.missed_samples == HOUR // 5_000
+
+
+def test_work_longer_than_the_interval_leaves_out_every_other_check() -> None:
+    """Work of 7 ms with an interval of 5: each check is 10 ms after the last one."""
+    run = Monitored(10, Intervals(), Does(after_sampling=advance(7_000)))
+    assert run.checked_us == [10_000 * check for check in range(1, 11)]
+    assert run.context.stats.missed_samples == 10
+
+
+def test_max_nr_accesses_is_the_number_of_checks_made() -> None:
+    """A region accessed in every check has frequency 1, however many checks were missed."""
+    run = Monitored(30, Intervals(), Does(after_sampling=advance(7_000)))
+    assert [snapshot.max_nr_accesses for snapshot in run.snapshots] == [10, 10, 10]
+    assert [snapshot.frequency.tolist() for snapshot in run.snapshots] == [[1.0]] * 3
+
+
+def test_max_nr_accesses_is_20_with_the_defaults() -> None:
+    """100 ms hold 20 checks 5 ms apart."""
+    run = Monitored(40, Intervals())
+    assert [snapshot.max_nr_accesses for snapshot in run.snapshots] == [20, 20]
+    assert [snapshot.nr_accesses.tolist() for snapshot in run.snapshots] == [[20.0], [20.0]]
+
+
+def test_missed_checks_do_not_look_like_a_change() -> None:
+    """A region that is always hot grows older while fewer checks are made than before."""
+    slow = Does(after_aggregation=once(advance(50_000)))
+    run = Monitored(50, Intervals(), slow)
+    assert [snapshot.max_nr_accesses for snapshot in run.snapshots] == [20, 10, 20]
+    assert [snapshot.age.tolist() for snapshot in run.snapshots] == [[0], [1], [2]]
+
+
+# -- intervals -----------------------------------------------------------------------
+
+
+def test_sampling_interval_that_does_not_divide_the_aggregation_interval() -> None:
+    """Aggregations are at the first check at or behind the interval, measured from the last."""
+    run = Monitored(12, Intervals(sampling_us=3, aggregation_us=10, update_us=100))
+    start_us = VirtualClock().unix_us()
+    assert [snapshot.time_us - start_us for snapshot in run.snapshots] == [12, 24, 36]
+    assert {(s.elapsed_us, s.max_nr_accesses) for s in run.snapshots} == {(12, 4)}
+
+
+def test_intervals_are_measured_from_when_they_last_fired() -> None:
+    """An aggregation that came an hour late is followed by one an interval later."""
+    run = Monitored(41, Intervals(), Does(after_aggregation=once(advance(HOUR))))
+    start_us = VirtualClock().unix_us()
+    times_us = [snapshot.time_us - start_us for snapshot in run.snapshots]
+    assert times_us == [100_000, HOUR + 105_000, HOUR + 205_000]
+    assert [snapshot.elapsed_us for snapshot in run.snapshots] == [100_000, HOUR + 5_000, 100_000]
+
+
+def test_updates_have_an_interval_of_their_own() -> None:
+    """The update interval counts on its own, whatever the aggregation interval is."""
+    updated_us = []
+
+    class Updated(Hot):
+        @hookimpl
+        def update(self, context: Context) -> None:
+            updated_us.append(context.clock.now_us())
+
+    context = Context(
+        Updated(),
+        [Until(20)],
+        intervals=Intervals(sampling_us=5, aggregation_us=50, update_us=30),
+        clock=VirtualClock(),
+    )
+    start(context)
+    assert context.wait(30)
+    assert (updated_us, context.stats.updates) == ([30, 60, 90], 3)
+
+
+def test_a_run_begins_at_any_time_of_the_clock() -> None:
+    """The grid begins where the loop does, not at zero."""
+    run = Monitored(3, Intervals(), clock=VirtualClock(start_us=123_456))
+    assert run.checked_us == [128_456, 133_456, 138_456]
+
+
+# -- a longer sampling interval on request -------------------------------------------
+
+
+def stretch(sampling_us: int) -> Callable[[Context], None]:
+    """Return an action that asks for a longer sampling interval."""
+    return lambda context: context.stretch_sampling(sampling_us)
+
+
+def test_stretching_begins_with_the_next_iteration() -> None:
+    """The check under way is made in time, those behind it are further apart."""
+    run = Monitored(4, Intervals(), Does(after_sampling=once(stretch(20_000))))
+    assert run.checked_us == [5_000, 25_000, 45_000, 65_000]
+
+
+def test_stretching_counts_the_checks_that_were_made() -> None:
+    """The aggregation interval stays; the most possible accesses are the checks made."""
+    run = Monitored(24, Intervals(), Does(after_aggregation=once(stretch(50_000))))
+    assert [s.max_nr_accesses for s in run.snapshots[:3]] == [20, 2, 2]
+    assert [s.elapsed_us for s in run.snapshots[:3]] == [100_000] * 3
+    assert [s.intervals.sampling_us for s in run.snapshots[:3]] == [5_000, 50_000, 50_000]
+
+
+def test_stretching_does_not_look_like_a_change() -> None:
+    """A region that is always hot grows older over the change of its counters' scale."""
+    run = Monitored(26, Intervals(), Does(after_aggregation=once(stretch(50_000))))
+    assert [s.age.tolist() for s in run.snapshots] == [[0], [1], [2], [3]]
+
+
+def test_stretching_beyond_the_aggregation_interval_rescales_ages() -> None:
+    """Ages count aggregations: 9 of 100 ms are 3 of 300 ms."""
+    action = stretch(300_000)
+
+    def at_the_tenth(context: Context) -> None:
+        if context.stats.aggregations == 10:
+            action(context)
+
+    run = Monitored(201, Intervals(), Does(after_aggregation=at_the_tenth))
+    assert [s.age.tolist() for s in run.snapshots[9:]] == [[9], [4]]
+    assert run.snapshots[-1].intervals == Intervals(300_000, 300_000, 1_000_000)
+
+
+def test_stretching_can_be_taken_back() -> None:
+    """With 0 the configured interval is in force again."""
+    asked = iter([20_000, 0])
+    run = Monitored(
+        4, Intervals(), Does(after_sampling=lambda c: c.stretch_sampling(next(asked, 0)))
+    )
+    assert run.checked_us == [5_000, 25_000, 30_000, 35_000]
+
+
+def test_stretching_never_shortens() -> None:
+    """A request below the configured interval changes nothing."""
+    run = Monitored(3, Intervals(), Does(after_sampling=stretch(1_000)))
+    assert run.checked_us == [5_000, 10_000, 15_000]
+
+
+def test_the_interval_in_force_can_be_seen() -> None:
+    """While running `intervals` are those in force, afterwards those configured."""
+    seen: list[int] = []
+
+    def look(context: Context) -> None:
+        seen.append(context.intervals.sampling_us)
+        context.stretch_sampling(20_000)
+
+    run = Monitored(3, Intervals(), Does(after_sampling=look))
+    assert seen == [5_000, 20_000, 20_000]
+    assert run.context.intervals == Intervals()
+
+
+# -- the machine's clock --------------------------------------------------------------
+
+
+def test_stop_is_prompt_with_an_interval_of_an_hour() -> None:
+    """stop() wakes the worker: 30 s are generous, an hour would not be."""
+
+    class Sleeping:
+        def __init__(self) -> None:
+            self.soon = threading.Event()
+
+        @hookimpl
+        def after_sampling(self) -> None:
+            self.soon.set()
+
+    sleeping = Sleeping()
+    context = Context(object(), [sleeping], intervals=Intervals(HOUR, HOUR, HOUR))
+    start(context)
+    assert sleeping.soon.wait(30)
+    before_s = time.monotonic()
+    stop(context)
+    assert time.monotonic() - before_s < 30
+    assert not context.running
+
+
+def test_system_clock_waits_until_the_deadline() -> None:
+    """A wait never ends before its deadline unless it is woken."""
+    clock = SystemClock()
+    deadline_us = clock.now_us() + 20_000
+    clock.wait_until(deadline_us, threading.Event())
+    assert clock.now_us() >= deadline_us
+
+
+@pytest.mark.parametrize("ahead_us", [-1, HOUR])
+def test_system_clock_does_not_wait_needlessly(ahead_us: int) -> None:
+    """A deadline that has passed, or a wake-up that was asked for, ends the wait at once."""
+    clock, wake = SystemClock(), threading.Event()
+    wake.set()
+    before_us = clock.now_us()
+    clock.wait_until(before_us + ahead_us, wake)
+    assert clock.now_us() - before_us < 30 * SECOND
+
+
+def test_real_time_runs_the_same_loop() -> None:
+    """On the machine's clock checks are made, and aggregations hold some of them."""
+    run = Monitored(20, Intervals(1_000, 5_000, 10_000), clock=SystemClock())
+    stats = run.context.stats
+    assert stats.samples == 20
+    assert sum(snapshot.max_nr_accesses for snapshot in run.snapshots) <= 20
+    assert run.snapshots[0].elapsed_us >= 5_000
+    assert stats.cpu_us > 0
