@@ -11,6 +11,15 @@ from collections.abc import Iterable, Sequence
 from attrs import frozen
 
 
+def one_line(error: BaseException) -> str:
+    """Return an exception in one line, even one that can't be printed."""
+    try:
+        text = " ".join(str(error).split())
+    except Exception:
+        text = "(an exception without a printable message)"
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
 class DamonError(Exception):
     """The root of all errors of damon-core and its first-party plugins.
 

@@ -14,7 +14,7 @@ import pluggy
 from attrs import define, evolve
 
 from damon_core import hookspecs
-from damon_core.errors import PluginError
+from damon_core.errors import PluginError, one_line
 from damon_core.stats import CallbackStats
 from damon_core.validation import hook_implementations
 
@@ -41,7 +41,7 @@ class _Guard:
     def failed(self, hook: str, error: BaseException) -> None:
         self.in_a_row[hook] = self.in_a_row.get(hook, 0) + 1
         self.stats = evolve(
-            self.stats, failures=self.stats.failures + 1, last_error=_one_line(error)
+            self.stats, failures=self.stats.failures + 1, last_error=one_line(error)
         )
         logger.error(
             "callback '%s' failed in %s: %s", self.name, hook, self.stats.last_error, exc_info=error
@@ -140,15 +140,6 @@ def _results(returned: object, outcome: object) -> object:
             "another list of results, or None"
         )
     return [bool(result) for result in returned]
-
-
-def _one_line(error: BaseException) -> str:
-    """Return an exception in one line, even one that can't be printed."""
-    try:
-        text = " ".join(str(error).split())
-    except Exception:
-        text = "(an exception without a printable message)"
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 class ContextHooks:

@@ -1,8 +1,10 @@
 """What packages register: named, described, with options that are checked before use."""
 
+import re
 from collections.abc import Callable, Sequence
+from typing import Any
 
-from attrs import field, frozen
+from attrs import Attribute, field, frozen, has, validators
 
 
 @frozen
@@ -29,6 +31,24 @@ def _nothing_needed() -> Sequence[Finding]:
     return ()
 
 
+_NAME = re.compile(r"[A-Za-z0-9_-]+")
+
+
+def _name(_instance: object, _attribute: "Attribute[str]", value: object) -> None:
+    if not isinstance(value, str) or not _NAME.fullmatch(value):
+        raise ValueError(f"a name must be of letters, digits, '_' and '-', not {value!r}")
+
+
+def _options_class(_instance: object, _attribute: "Attribute[Any]", value: object) -> None:
+    if not (isinstance(value, type) and has(value)):
+        raise TypeError(f"options must be an attrs class, not {value!r}")
+
+
+def _names(_instance: object, _attribute: "Attribute[Sequence[str]]", value: object) -> None:
+    if isinstance(value, str) or not isinstance(value, Sequence) or not value:
+        raise TypeError(f"serves must be a sequence of primitives' names, not {value!r}")
+
+
 @frozen
 class _Part:
     """What all parts have.
@@ -41,11 +61,15 @@ class _Part:
             allowed; use `Microseconds` and `Bytes` for durations and sizes.
         summary: One line for listings.
         probe: Tells what of it works on this machine and what is missing, for ``damon doctor``.
+
+    Raises:
+        ValueError: The name has other characters.
+        TypeError: The options aren't an attrs class, or the factory can't be called.
     """
 
-    name: str
-    factory: Callable[..., object]
-    options: type = NoOptions
+    name: str = field(validator=_name)
+    factory: Callable[..., object] = field(validator=validators.is_callable())
+    options: type = field(default=NoOptions, validator=_options_class)
     summary: str = ""
     probe: Callable[[], Sequence[Finding]] = field(default=_nothing_needed, kw_only=True)
 
@@ -64,13 +88,13 @@ class Backend(_Part):
     """A way to see accesses in the address space of some primitives.
 
     Attributes:
-        serves: Names of the primitives that it works for.
+        serves: Names of the primitives that it works for, at least one.
         preference: Of the backends that work, the one with the greatest is chosen.
 
     How its factory is called is agreed with the primitives that it serves.
     """
 
-    serves: Sequence[str] = field(default=(), kw_only=True)
+    serves: Sequence[str] = field(validator=_names, kw_only=True)
     preference: int = field(default=0, kw_only=True)
 
 

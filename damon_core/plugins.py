@@ -4,7 +4,8 @@ Packages are found through the entry-point group ``damon`` and imported only whe
 listed. The names of entry points tell what for, without importing:
 
 - ``NAME`` is imported when a primitive, callback or command of that name is used;
-- ``PRIMITIVE.BACKEND`` when the backends of a primitive are looked for.
+- ``PRIMITIVE.BACKEND`` when the backends of a primitive are looked for: a backend that serves
+  primitives of other packages needs one such name for each.
 
 A name that no entry point has is looked for in all packages.
 """
@@ -19,7 +20,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
 from damon_core import hookspecs
-from damon_core.errors import PluginError
+from damon_core.errors import PluginError, one_line
 from damon_core.options import nearest, structure
 from damon_core.parts import Backend, Callback, Primitive
 from damon_core.validation import hook_implementations
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
 #: The one entry-point group.
 GROUP = "damon"
+#: The core's own subcommands, whose names no package can take.
+CORE_COMMANDS = frozenset({"check", "doctor", "plugins", "run"})
 _CORE = "damon-core"
 
 PartT = TypeVar("PartT", Primitive, Backend, Callback)
@@ -62,6 +65,7 @@ class _Package:
     package: str
     load: Callable[[], object]
     requires: tuple[str, ...] = ()
+    discovered: bool = False
     loaded: bool = False
     skipped: str = ""
     primitives: dict[str, Primitive] = field(factory=dict)
@@ -92,37 +96,56 @@ class _Package:
                 raise PluginError(self.name, wrong)
         try:
             plugin = self.load()
-        except Exception as error:
-            raise PluginError(
-                self.name, f"can't be imported: {type(error).__name__}: {error}"
-            ) from error
-        hook_implementations(plugin, self.name)
+        except (Exception, SystemExit) as error:
+            raise PluginError(self.name, f"can't be imported: {one_line(error)}") from error
         manager = pluggy.PluginManager("damon")
         manager.add_hookspecs(hookspecs)
         try:
+            hook_implementations(plugin, self.name)
             manager.register(plugin, self.name)
             for kind, table in self.tables().items():
                 getattr(manager.hook, f"register_{kind}s")(register=_adder(kind, table))
         except PluginError:
             raise
-        except Exception as error:
-            reason = str(error).splitlines()[-1] if str(error) else ""
-            raise PluginError(
-                self.name, f"fails to register: {type(error).__name__}: {reason}"
-            ) from error
+        except pluggy.PluginValidationError as error:
+            raise PluginError(self.name, str(error).splitlines()[-1]) from error
+        except (Exception, SystemExit) as error:
+            raise PluginError(self.name, f"fails to register: {one_line(error)}") from error
+        self._refuse_hidden_backends()
+
+    def _refuse_hidden_backends(self) -> None:
+        """Refuse backends that would be found only after something else loaded the package."""
+        found_for = {name.split(".")[0] for name in self.names}
+        for backend in self.backends.values():
+            for primitive in backend.serves:
+                if self.discovered and primitive not in found_for:
+                    raise PluginError(
+                        self.name,
+                        f"backend '{backend.name}' serves '{primitive}', so the package needs an "
+                        f"entry point '{primitive}.{backend.name}'",
+                    )
 
 
 def _adder(kind: str, table: dict[str, Any]) -> Callable[[Any], None]:
-    expected = {"primitive": Primitive, "backend": Backend, "callback": Callback}.get(kind)
-
     def register(part: Any) -> None:
-        if expected is not None and not isinstance(part, expected):
+        expected: Any = _class_of(kind)
+        if not isinstance(part, expected):
             raise TypeError(f"register_{kind}s takes a {expected.__name__}, not {part!r}")
+        if not (isinstance(part.name, str) and part.name):
+            raise ValueError(f"registers a {kind} without a name")
         if part.name in table:
             raise ValueError(f"registers {kind} '{part.name}' twice")
         table[part.name] = part
 
     return register
+
+
+def _class_of(kind: str) -> type:
+    if kind == "command":
+        import click  # noqa: PLC0415  # only those who have commands need it
+
+        return click.Command
+    return {"primitive": Primitive, "backend": Backend, "callback": Callback}[kind]
 
 
 def _unmet_core_requirement(text: str) -> str | None:
@@ -141,6 +164,10 @@ def _unmet_core_requirement(text: str) -> str | None:
     return f"needs {_CORE} {requirement.specifier}, but this is {_CORE} {version}"
 
 
+def _origin(entry: metadata.EntryPoint) -> str:
+    return f"{entry.dist.name} {entry.dist.version}" if entry.dist else "(unknown)"
+
+
 class Plugins:
     """What can be used: packages and their primitives, backends, callbacks and commands.
 
@@ -154,24 +181,27 @@ class Plugins:
             _Package([name], "(given)", lambda plugin=plugin: plugin)  # type: ignore[misc]
             for name, plugin in (plugins or {}).items()
         ]
+        self._load_all()
 
     @classmethod
     def discover(cls) -> "Plugins":
         """Return the installed packages. Nothing is imported yet."""
         found = cls()
         by_object: dict[tuple[str, str], _Package] = {}
-        for entry in sorted(
-            metadata.entry_points(group=GROUP),
-            key=lambda entry: (entry.name, entry.dist.name if entry.dist else ""),
-        ):
-            package = f"{entry.dist.name} {entry.dist.version}" if entry.dist else "(unknown)"
+        entries = [
+            (entry.name, _origin(entry), entry) for entry in metadata.entry_points(group=GROUP)
+        ]
+        # Plain names before those of backends: a package is called by its first.
+        for name, package, entry in sorted(entries, key=lambda each: ("." in each[0], *each[:2])):
             known = by_object.get((package, entry.value))
             if known is not None:
-                if entry.name not in known.names:
-                    known.names.append(entry.name)
+                if name not in known.names:
+                    known.names.append(name)
                 continue
             requires = tuple(entry.dist.requires or ()) if entry.dist else ()
-            by_object[package, entry.value] = _Package([entry.name], package, entry.load, requires)
+            by_object[package, entry.value] = _Package(
+                [name], package, entry.load, requires, discovered=True
+            )
         found._packages = list(by_object.values())
         return found
 
@@ -219,6 +249,11 @@ class Plugins:
         """Return the names of all commands that packages offer."""
         self._load_all()
         return [name for package in self._packages for name in package.commands]
+
+    def why_skipped(self, name: str) -> str:
+        """Return why the package with an entry point of this name can't be used, or nothing."""
+        named = [package for package in self._packages if name in package.names]
+        return next((package.skipped for package in named if package.skipped), "")
 
     def infos(self) -> list[PluginInfo]:
         """Import all packages and return what each offers, or why it is skipped."""
@@ -274,12 +309,24 @@ class Plugins:
             self._load(package)
             if name in table(package):
                 return table(package)[name]
-        for package in candidates:
-            if name in package.names and package.skipped:
-                raise PluginError(name, package.skipped)
+        if reason := self.why_skipped(name):
+            raise PluginError(name, reason)
+        raise PluginError(name, f"no {kind} of this name is installed; {self._hint(kind, name)}")
+
+    def _hint(self, kind: str, name: str) -> str:
+        """Return what may be meant by a name that no part of this kind has."""
         self._load_all()
-        known = [each for package in self._packages for each in table(package)]
-        raise PluginError(name, f"no {kind} of this name is installed; {nearest(name, known)}")
+        for package in self._packages:
+            for other, table in package.tables().items():
+                if name in table:
+                    return f"there is a {other} of this name, in {package.package}"
+        hint = nearest(
+            name, [each for package in self._packages for each in package.tables()[kind]]
+        )
+        skipped = [package.name for package in self._packages if package.skipped]
+        if not skipped:
+            return hint
+        return f"{hint} ('damon plugins' tells why {', '.join(skipped)} can't be used)"
 
     def _load_all(self) -> None:
         for package in self._packages:
@@ -298,6 +345,9 @@ class Plugins:
                 table.clear()
 
     def _refuse_clashes(self, package: _Package) -> None:
+        for name in package.commands:
+            if name in CORE_COMMANDS:
+                raise PluginError(package.name, f"command '{name}' clashes with {_CORE}'s own")
         for kind, table in package.tables().items():
             for name in table:
                 for other in self._packages:

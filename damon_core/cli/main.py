@@ -42,7 +42,8 @@ class _DamonGroup(click.Group):
         **extra: Any,
     ) -> click.Context:
         # Completion asks for commands without running the group, so it is too late there.
-        extra.setdefault("obj", Plugins.discover())
+        if "obj" not in extra:
+            extra["obj"] = Plugins.discover()
         return super().make_context(info_name, args, parent, **extra)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -54,9 +55,12 @@ class _DamonGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        if self.get_command(ctx, args[0]) is None and not args[0].startswith("-"):
-            hint = nearest(args[0], self.list_commands(ctx))
-            raise _Mistake(f"there is no command '{args[0]}'; {hint}")
+        name = args[0]
+        # Completion asks with resilient parsing, and is no place for errors.
+        if not (ctx.resilient_parsing or name.startswith("-") or self.get_command(ctx, name)):
+            reason = ctx.find_object(Plugins).why_skipped(name)  # type: ignore[union-attr]
+            hint = reason or nearest(name, self.list_commands(ctx))
+            raise _Mistake(f"there is no command '{name}'; {hint}")
         return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: click.Context) -> object:
