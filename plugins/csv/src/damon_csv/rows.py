@@ -22,7 +22,7 @@ def format_rows(snapshot: Snapshot) -> bytes:
     """
     lines: list[str] = []
     for target in snapshot.targets:
-        # Numbers need no quoting, and there are many: without the csv module it takes half the time.
+        # Numbers need no quoting, and they are most of it: no need for the csv module.
         head = f"{snapshot.time_us},{_quoted(snapshot.context, target.name)}"
         most = target.max_nr_accesses
         lines += [

@@ -1,0 +1,147 @@
+"""The primitive ``sim``: memory that exists only as numbers."""
+
+import numpy as np
+import numpy.typing as npt
+
+from damon_core import (
+    PAGE_SIZE_BYTES,
+    AttributeValueError,
+    Context,
+    DamonError,
+    InputError,
+    Range,
+    Regions,
+    Target,
+    hookimpl,
+)
+from damon_sim.patterns import MAX_BYTES, Area, Pattern, PiecewisePattern
+
+
+class SimulatedMemory:
+    """An address space from 0 to a size, accessed by a known pattern.
+
+    Per check and region one random page is drawn, and accessed with the probability that the
+    pattern gives it at the beginning of the sampling interval. Time counts from `init`. The same
+    seed gives the same result on a `VirtualClock`; so does a restart. One object serves one
+    context at a time.
+
+    Args:
+        size_bytes: Its size: whole pages, up to 4 EiB.
+        pattern: One of `damon_sim.patterns`, or any function like `Pattern`.
+        seed: Of the pages and accesses that are drawn.
+        ends_after_us: Microseconds after which the target becomes invalid. None: never.
+
+    Raises:
+        AttributeValueError: The size or the time is out of range.
+        InputError: The pattern needs more memory, or doesn't give rates.
+    """
+
+    name = "sim"
+
+    def __init__(
+        self,
+        size_bytes: int,
+        pattern: Pattern,
+        seed: int = 0,
+        ends_after_us: int | None = None,
+    ) -> None:
+        if size_bytes < 1 or size_bytes % PAGE_SIZE_BYTES or size_bytes > MAX_BYTES:
+            raise AttributeValueError(
+                "size_bytes",
+                size_bytes,
+                f"must be a multiple of {PAGE_SIZE_BYTES} bytes, up to 4 EiB",
+            )
+        if ends_after_us is not None and ends_after_us < 1:
+            raise AttributeValueError("ends_after_us", ends_after_us, "must be at least 1")
+        if isinstance(pattern, PiecewisePattern) and pattern.extent_bytes > size_bytes:
+            raise InputError(
+                f"the pattern needs {pattern.extent_bytes} bytes, the simulated memory has "
+                f"{size_bytes}: make it larger, or the pattern smaller"
+            )
+        self._size_bytes = size_bytes
+        self._pattern = pattern
+        self._seed = seed
+        self._ends_after_us = ends_after_us
+        try:
+            self._rates(np.array([0, size_bytes - PAGE_SIZE_BYTES]), 0)
+        except DamonError as error:
+            raise InputError(error.message) from error
+        self._rng = np.random.default_rng(seed)
+        self._begun_us = 0
+        self._interval_begin_us = 0
+        self._pages: npt.NDArray[np.int64] = np.array([], dtype=np.int64)
+
+    @property
+    def size_bytes(self) -> int:
+        """The size of the address space."""
+        return self._size_bytes
+
+    def areas(self, time_us: int) -> list[Area]:
+        """Return the truth at a time: areas that cover the whole memory, with their rates.
+
+        Raises:
+            InputError: The pattern isn't made of areas.
+        """
+        if not isinstance(self._pattern, PiecewisePattern):
+            name = _pattern_name(self._pattern)
+            raise InputError(f"the pattern {name} isn't made of areas")
+        covered = []
+        position = 0
+        for area in self._pattern.areas(time_us):
+            if area.start > position:
+                covered.append(Area(position, area.start, 0.0))
+            position = min(area.end, self._size_bytes)
+            covered.append(Area(area.start, position, area.rate))
+        if position < self._size_bytes:
+            covered.append(Area(position, self._size_bytes, 0.0))
+        return covered
+
+    @hookimpl
+    def init(self, context: Context) -> None:
+        """Make the one target, with evenly cut regions."""
+        self._rng = np.random.default_rng(self._seed)
+        self._begun_us = context.clock.now_us()
+        regions = Regions.evenly([Range(0, self._size_bytes)], context.limits)
+        context.targets.append(Target(self.name, regions))
+
+    @hookimpl
+    def target_valid(self, context: Context) -> bool:
+        """Return whether the time isn't over."""
+        return self._ends_after_us is None or self._time_us(context) < self._ends_after_us
+
+    @hookimpl
+    def prepare_access_checks(self, context: Context) -> None:
+        """Draw a page of each region, and note the time at which the interval begins."""
+        self._interval_begin_us = self._time_us(context)
+        self._pages = context.targets[0].regions.random_pages(self._rng)
+
+    @hookimpl
+    def check_accesses(self, context: Context) -> None:
+        """Draw whether the pages were accessed."""
+        rates = self._rates(self._pages, self._interval_begin_us)
+        context.targets[0].regions.nr_accesses += self._rng.random(len(rates)) < rates
+
+    def _time_us(self, context: Context) -> int:
+        return context.clock.now_us() - self._begun_us
+
+    def _rates(self, addresses: npt.NDArray[np.int64], time_us: int) -> npt.NDArray[np.float64]:
+        """Ask the pattern, which may be anyone's function."""
+        name = _pattern_name(self._pattern)
+        try:
+            rates = np.asarray(self._pattern(addresses, time_us), dtype=np.float64)
+        except Exception as error:
+            raise DamonError(
+                f"the pattern {name} failed: {type(error).__name__}: {error}"
+            ) from error
+        if rates.shape != addresses.shape:
+            raise DamonError(
+                f"the pattern {name} gave an array of shape {rates.shape} "
+                f"for {len(addresses)} addresses: it must give one rate for each"
+            )
+        if not ((rates >= 0) & (rates <= 1)).all():
+            raise DamonError(f"the pattern {name} gave a rate that isn't from 0 to 1")
+        return rates
+
+
+def _pattern_name(pattern: Pattern) -> str:
+    return getattr(pattern, "__qualname__", type(pattern).__qualname__)

@@ -1,0 +1,235 @@
+"""Access patterns: the truth that monitoring is to find out.
+
+A pattern is a pure function of address and time, exact at any size. It gives rates: the
+probability with which the page at an address is accessed during one sampling interval.
+"""
+
+import math
+from abc import ABC, abstractmethod
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import numpy.typing as npt
+from attrs import Attribute, field, frozen
+
+from damon_core import PAGE_SIZE_BYTES, Bytes, Microseconds
+
+#: The end of all addresses; half of what 64 bits with a sign can count, so that sums don't wrap.
+MAX_BYTES = 1 << 62
+
+
+class Pattern(Protocol):
+    """What `SimulatedMemory` needs of a pattern; any function of this form will do."""
+
+    def __call__(self, addresses: npt.NDArray[np.int64], time_us: int, /) -> npt.ArrayLike:
+        """Return, for each address, the rate of its page: 0 to 1, or False and True.
+
+        Args:
+            addresses: Addresses of pages, in any order.
+            time_us: Microseconds since monitoring began.
+        """
+
+
+class Area(NamedTuple):
+    """Addresses from `start` up to and without `end`, all with one rate."""
+
+    start: int
+    end: int
+    rate: float
+
+
+def _at_least_1(_instance: object, _attribute: "Attribute[Any]", value: int) -> None:
+    if value < 1:
+        raise ValueError("must be at least 1")
+
+
+def _probability(_instance: object, _attribute: "Attribute[Any]", value: float) -> None:
+    if not 0 <= value <= 1:
+        raise ValueError("must be from 0 to 1")
+
+
+def whole_pages(_instance: object, _attribute: "Attribute[Any]", value: int) -> None:
+    """Check that a size is a positive multiple of the page size (an attrs validator).
+
+    Raises:
+        ValueError: It isn't.
+    """
+    if value < 1 or value % PAGE_SIZE_BYTES or value > MAX_BYTES:
+        raise ValueError(f"must be a multiple of {PAGE_SIZE_BYTES} bytes, up to 4EiB")
+
+
+class PiecewisePattern(ABC):
+    """A pattern that at each moment consists of a few areas of one rate each."""
+
+    @abstractmethod
+    def areas(self, time_us: int) -> list[Area]:
+        """Return the areas with a rate above 0, disjoint and in order of address."""
+
+    @property
+    def extent_bytes(self) -> int:
+        """The end of the last area at any time; 0 if the pattern fits any size."""
+        return 0
+
+    def __call__(self, addresses: npt.NDArray[np.int64], time_us: int, /) -> npt.ArrayLike:
+        """Return the rate at each address."""
+        areas = self.areas(time_us)
+        borders = [border for area in areas for border in (area.start, area.end)]
+        rates = [0.0] + [rate for area in areas for rate in (area.rate, 0.0)]
+        return np.array(rates)[np.searchsorted(np.array(borders, np.int64), addresses, "right")]
+
+
+@frozen
+class Uniform(PiecewisePattern):
+    """All memory is accessed alike.
+
+    Attributes:
+        rate: The rate of every page.
+    """
+
+    rate: float = field(validator=_probability, metadata={"help": "rate of every page, 0 to 1"})
+
+    def areas(self, time_us: int) -> list[Area]:
+        """Return one area without end."""
+        return [Area(0, MAX_BYTES, self.rate)] if self.rate else []
+
+
+@frozen
+class Zone:
+    """One of the areas that `Zones` lays side by side.
+
+    Attributes:
+        size: Its size in bytes, whole pages.
+        rate: The rate of its pages.
+    """
+
+    size: Bytes = field(validator=whole_pages, metadata={"help": "size of the area"})
+    rate: float = field(validator=_probability, metadata={"help": "rate of its pages, 0 to 1"})
+
+
+@frozen
+class Zones(PiecewisePattern):
+    """Areas side by side from address 0 on, that never change; nothing else is accessed.
+
+    Attributes:
+        zones: The areas.
+    """
+
+    zones: tuple[Zone, ...]
+
+    @property
+    def extent_bytes(self) -> int:
+        """The size of all zones together."""
+        return sum(zone.size for zone in self.zones)
+
+    def areas(self, time_us: int) -> list[Area]:
+        """Return the zones that are accessed at all."""
+        found = []
+        start = 0
+        for zone in self.zones:
+            if zone.rate:
+                found.append(Area(start, start + zone.size, zone.rate))
+            start += zone.size
+        return found
+
+
+@frozen
+class _HotArea(PiecewisePattern):
+    """One hot area that is at another place in each period.
+
+    Attributes:
+        area: Its size in bytes, whole pages.
+        places: How many places it has, side by side from address 0 on.
+        period: Microseconds for which it stays at a place.
+        rate: The rate of its pages; nothing else is accessed.
+    """
+
+    area: Bytes = field(validator=whole_pages, metadata={"help": "size of the hot area"})
+    places: int = field(
+        validator=_at_least_1, metadata={"help": "places it has, side by side from address 0 on"}
+    )
+    period: Microseconds = field(
+        validator=_at_least_1, metadata={"help": "for how long it stays at a place"}
+    )
+    rate: float = field(
+        default=1.0, validator=_probability, metadata={"help": "rate of its pages, 0 to 1"}
+    )
+
+    @property
+    def extent_bytes(self) -> int:
+        """The end of the last place."""
+        return self.area * self.places
+
+    def areas(self, time_us: int) -> list[Area]:
+        """Return the hot area where it is now."""
+        start = self._place(time_us // self.period) * self.area
+        return [Area(start, start + self.area, self.rate)] if self.rate else []
+
+    @abstractmethod
+    def _place(self, period: int) -> int:
+        """Return the number of the place at which the area is in a period."""
+
+
+@frozen
+class Stairs(_HotArea):
+    """A hot area that climbs from place to place, and begins again at the bottom."""
+
+    def _place(self, period: int) -> int:
+        return period % self.places
+
+
+@frozen
+class Zigzag(_HotArea):
+    """A hot area that climbs from place to place, and then down again."""
+
+    def _place(self, period: int) -> int:
+        way = period % max(1, 2 * (self.places - 1))
+        return min(way, 2 * (self.places - 1) - way)
+
+
+@frozen
+class Moving(_HotArea):
+    """A hot area that jumps far in each period, and comes to all places equally often."""
+
+    def _place(self, period: int) -> int:
+        # A stride near the golden section, without a divisor in common with the number of
+        # places: each is visited once before any is again, and neighbours at distant times.
+        stride = max(1, round(self.places * 0.618))
+        while math.gcd(stride, self.places) > 1:
+            stride += 1
+        return period * stride % self.places
+
+
+@frozen
+class RandomPages:
+    """Hot pages scattered at random: the worst case for monitoring by regions.
+
+    Which pages are hot follows from the page number and the seed alone.
+
+    Attributes:
+        share: The share of pages that are hot.
+        rate: The rate of these; the others are not accessed.
+        seed: Another seed makes other pages hot.
+    """
+
+    share: float = field(
+        validator=_probability, metadata={"help": "share of pages that are hot, 0 to 1"}
+    )
+    rate: float = field(
+        default=1.0, validator=_probability, metadata={"help": "rate of these pages, 0 to 1"}
+    )
+    seed: int = field(default=0, metadata={"help": "another seed makes other pages hot"})
+
+    def __call__(self, addresses: npt.NDArray[np.int64], _time_us: int, /) -> npt.ArrayLike:
+        """Return the rate at each address."""
+        pages = (addresses // PAGE_SIZE_BYTES).astype(np.uint64)
+        return np.where(_hash(pages, self.seed) < self.share, self.rate, 0.0)
+
+
+def _hash(numbers: npt.NDArray[np.uint64], seed: int) -> npt.NDArray[np.float64]:
+    """Return a number from 0 up to and without 1 for each number: the mixer of SplitMix64."""
+    offset = np.uint64((seed * 0x9E3779B97F4A7C15 + 0x632BE59BD9B4E019) % (1 << 64))
+    mixed = (numbers * np.uint64(0x9E3779B97F4A7C15)) ^ offset
+    mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    mixed ^= mixed >> np.uint64(31)
+    return (mixed >> np.uint64(11)).astype(np.float64) / float(1 << 53)
