@@ -1,0 +1,154 @@
+"""The alert callback: rules on one side, receivers on the other."""
+
+import time
+from collections.abc import Sequence
+
+from attrs import frozen
+
+from damon_alert.delivery import Counters, Delivery, DeliveryPolicy, ReceiverStats
+from damon_alert.notifiers import Notifier
+from damon_alert.notifiers.alertmanager import AlertmanagerNotifier
+from damon_alert.notifiers.hook import HttpNotifier
+from damon_alert.notifiers.log import LogNotifier
+from damon_alert.notifiers.program import ProgramNotifier
+from damon_alert.options import AlertOptions, Notify
+from damon_alert.rules import Evaluator
+from damon_core import Context, hookimpl
+
+
+@frozen
+class AlertStats:
+    """How delivery has fared since the callback was made.
+
+    Attributes:
+        receivers: Each receiver, in the order of the options.
+    """
+
+    receivers: tuple[ReceiverStats, ...]
+
+    @property
+    def sent(self) -> int:
+        """Notifications delivered, repeats included."""
+        return sum(receiver.sent for receiver in self.receivers)
+
+    @property
+    def failed(self) -> int:
+        """Notifications given up after being tried."""
+        return sum(receiver.failed for receiver in self.receivers)
+
+    @property
+    def dropped(self) -> int:
+        """Notifications never tried."""
+        return sum(receiver.dropped for receiver in self.receivers)
+
+    @property
+    def queued(self) -> int:
+        """Notifications that wait."""
+        return sum(receiver.queued for receiver in self.receivers)
+
+
+@frozen
+class _Receiver:
+    notifier: Notifier
+    policy: DeliveryPolicy
+    counters: Counters
+
+
+@frozen
+class _Run:
+    """What belongs to one run of one context."""
+
+    evaluator: Evaluator
+    deliveries: tuple[Delivery, ...]
+
+
+class AlertCallback:
+    """Tells receivers when a quantity of the snapshot is beyond a threshold, and when no more.
+
+    In the context's worker it only compares numbers and queues what has changed; each receiver
+    has a thread of its own from `before_start` to `before_terminate`. One object may serve
+    several contexts.
+
+    Args:
+        options: Rules and receivers.
+        notifiers: Receivers of other kinds, objects made by the caller.
+
+    Raises:
+        InputError: A receiver can't be used on this machine: a program, a variable or a file is
+            missing.
+    """
+
+    name = "alert"
+
+    def __init__(self, options: AlertOptions, notifiers: Sequence[Notifier] = ()) -> None:
+        self._options = options
+        self._receivers = tuple(
+            [
+                _receiver(
+                    make_notifier(notify), DeliveryPolicy(notify.queue_length, notify.retry_for)
+                )
+                for notify in options.notify
+            ]
+            + [_receiver(notifier, DeliveryPolicy()) for notifier in notifiers]
+        )
+
+    @property
+    def stats(self) -> AlertStats:
+        """The counts of all receivers at this moment; from any thread."""
+        return AlertStats(tuple(receiver.counters.stats for receiver in self._receivers))
+
+    @hookimpl
+    def before_start(self, context: Context) -> None:
+        """Start the receivers' threads, and begin with every alert inactive."""
+        deliveries = tuple(
+            Delivery(receiver.notifier, receiver.policy, receiver.counters)
+            for receiver in self._receivers
+        )
+        context.private(self)["run"] = _Run(Evaluator(self._options.rule), deliveries)
+        for delivery in deliveries:
+            delivery.start()
+
+    @hookimpl
+    def after_aggregation(self, context: Context) -> None:
+        """Compare, and queue what has changed."""
+        run: _Run | None = context.private(self).get("run")
+        snapshot = context.snapshot
+        if run is None or snapshot is None:
+            return
+        for notification in run.evaluator.evaluate(snapshot, context.stats):
+            for delivery in run.deliveries:
+                delivery.submit(notification)
+
+    @hookimpl
+    def before_terminate(self, context: Context) -> None:
+        """Deliver what is queued, within the time limit, and end the threads.
+
+        Alerts that fire aren't resolved: nobody knows whether their cause is gone.
+        """
+        run: _Run | None = context.private(self).pop("run", None)
+        if run is None:
+            return
+        deadline_s = time.monotonic() + self._options.flush_timeout / 1e6
+        for delivery in run.deliveries:
+            delivery.request_close()
+        for delivery in run.deliveries:
+            delivery.close(deadline_s)
+
+
+def make_notifier(notify: Notify) -> Notifier:
+    """Return the notifier that options ask for.
+
+    Raises:
+        InputError: It can't be used on this machine.
+    """
+    if notify.to == "program":
+        return ProgramNotifier(notify.command, notify.time_limit)
+    if notify.to == "http":
+        return HttpNotifier(notify)
+    if notify.to == "alertmanager":
+        return AlertmanagerNotifier(notify)
+    return LogNotifier()
+
+
+def _receiver(notifier: Notifier, policy: DeliveryPolicy) -> _Receiver:
+    return _Receiver(notifier, policy, Counters(notifier.description))

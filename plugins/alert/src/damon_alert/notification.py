@@ -1,0 +1,124 @@
+"""What receivers are told: one alert that fires or is resolved."""
+
+import datetime
+import socket
+from typing import Any, Literal
+
+from attrs import field, frozen
+
+from damon_alert.options import Rule
+from damon_alert.quantities import format_amount
+from damon_core import format_duration
+
+#: The version of the JSON document; it changes when a field changes its meaning or goes.
+JSON_VERSION = 1
+
+
+def rfc3339(unix_us: int) -> str:
+    """Return microseconds since 1970-01-01 UTC as RFC 3339 writes times."""
+    epoch = datetime.datetime(1970, 1, 1)
+    return (epoch + datetime.timedelta(microseconds=unix_us)).isoformat("T", "microseconds") + "Z"
+
+
+@frozen
+class Notification:
+    """An alert of one rule began to fire, or was resolved.
+
+    Attributes:
+        status: Which of the two.
+        rule: The rule.
+        context: The context's name.
+        target: The target's name, None for an alert of the whole context.
+        value: The quantity at that moment, in its unit; None if there was nothing to measure.
+        since_us: Since when the condition held, microseconds since 1970-01-01 UTC.
+        fired_us: When the alert began to fire.
+        resolved_us: When it was resolved, None while it fires.
+        host: The name of the machine.
+    """
+
+    status: Literal["firing", "resolved"]
+    rule: Rule
+    context: str
+    target: str | None
+    value: float | None
+    since_us: int
+    fired_us: int
+    resolved_us: int | None = None
+    host: str = field(factory=socket.gethostname, kw_only=True)
+
+    @property
+    def key(self) -> tuple[str, str, str | None]:
+        """Which alert it is: the same for its firing and its end."""
+        return self.rule.name, self.context, self.target
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """The labels that identify and route the alert."""
+        labels = {
+            # Else the same rule on two machines would be one alert.
+            "instance": self.host,
+            **self.rule.labels,
+            "alertname": self.rule.name,
+            "severity": self.rule.severity,
+            "context": self.context,
+        }
+        return labels if self.target is None else {**labels, "target": self.target}
+
+    @property
+    def value_text(self) -> str:
+        """The value as people write it."""
+        return "nothing" if self.value is None else self._amount(self.value)
+
+    @property
+    def threshold_text(self) -> str:
+        """The threshold as people write it."""
+        return self._amount(self.rule.condition.threshold)
+
+    @property
+    def summary(self) -> str:
+        """One line for people: what is measured, its value, the threshold, for how long."""
+        rule = self.rule
+        what = rule.quantity.words
+        if rule.idle_for is not None:
+            what += f" for at least {format_duration(rule.idle_for)}"
+        if rule.quantity.unit == "count":
+            what += f" within {format_duration(rule.within_us)}"
+        whose = self.context if self.target is None else f"{self.target} in {self.context}"
+        limit = f"{rule.condition.comparison} {self.threshold_text}"
+        if self.value is None:
+            text = f"{what} of {whose}: no longer measured"
+        elif self.status == "resolved":
+            text = f"{what} of {whose}: {self.value_text}, no longer {limit}"
+        else:
+            lasting = f" for {format_duration(rule.lasting)}" if rule.lasting else ""
+            text = f"{what} of {whose}: {self.value_text}, {limit}{lasting}"
+        # Names of processes may hold anything, line feeds too.
+        return "".join(char if char.isprintable() else "?" for char in text)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the document that programs and HTTP hooks get; README.md describes it."""
+        rule, condition = self.rule, self.rule.condition
+        return {
+            "version": JSON_VERSION,
+            "status": self.status,
+            "alert": rule.name,
+            "severity": rule.severity,
+            "host": self.host,
+            "context": self.context,
+            "target": self.target,
+            "labels": dict(rule.labels),
+            "quantity": rule.when,
+            "unit": rule.quantity.unit,
+            "comparison": condition.comparison,
+            "threshold": condition.threshold,
+            "clear": condition.clear,
+            "lasting_us": rule.lasting,
+            "value": self.value,
+            "since": rfc3339(self.since_us),
+            "fired_at": rfc3339(self.fired_us),
+            "resolved_at": None if self.resolved_us is None else rfc3339(self.resolved_us),
+            "summary": self.summary,
+        }
+
+    def _amount(self, amount: float) -> str:
+        return format_amount(amount, self.rule.quantity.unit)

@@ -1,0 +1,134 @@
+"""One JSON document posted to one address, with nothing that surprises.
+
+`http.client` on purpose: it follows no redirect and asks no environment variable for a proxy,
+so a document, and the credentials with it, goes to the configured host or nowhere.
+"""
+
+import http.client
+import json
+import os
+import ssl
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from damon_alert.notifiers.base import DeliveryError
+from damon_alert.options import Notify
+from damon_core import InputError
+
+#: Answers after which another attempt may succeed, besides all of 500 and above.
+_TEMPORARY = (408, 425, 429)
+_LONGEST_SECRET_BYTES = 65_536
+
+
+class Endpoint:
+    """An address to post JSON to.
+
+    Args:
+        notify: The receiver's options; those of the kinds ``http`` and ``alertmanager``.
+        path: What to add to the path of the address.
+
+    Raises:
+        InputError: A variable or a file that a header comes from, or the file of certificates,
+            is missing or not readable.
+    """
+
+    def __init__(self, notify: Notify, path: str = "") -> None:
+        parts = urlsplit(notify.url or "")
+        assert parts.hostname is not None, "checked by Notify"
+        self._host, self._port = parts.hostname, parts.port
+        self._path = (parts.path.rstrip("/") + path if path else parts.path) or "/"
+        if parts.query:
+            self._path += f"?{parts.query}"
+        self._timeout_s = notify.time_limit / 1e6
+        self._tls = _tls(notify.ca_file) if parts.scheme == "https" else None
+        # Path and query are left out: those of a hook often are its secret.
+        self.address = f"{parts.scheme}://{parts.netloc}"
+        self._headers = {
+            "Content-Type": "application/json",
+            "User-Agent": "damon-alert",
+            **notify.headers,
+            **{name: _variable(name, key) for name, key in notify.headers_from_env.items()},
+        }
+        self._header_files = dict(notify.headers_from_file)
+        self._file_headers()  # a missing file is told at once, not at the first alert
+
+    def post(self, document: Any) -> None:
+        """Post a document, once.
+
+        Raises:
+            DeliveryError: The host can't be reached, or its answer isn't a success.
+        """
+        try:
+            headers = self._headers | self._file_headers()
+        except InputError as error:
+            raise DeliveryError(str(error), temporary=True) from error
+        connection = self._connection()
+        try:
+            connection.request("POST", self._path, json.dumps(document).encode(), headers)
+            with connection.getresponse() as response:
+                status, answer = response.status, response.read(200)
+        except (OSError, http.client.HTTPException) as error:
+            # TimeoutError and http.client's errors often come without a text.
+            raise DeliveryError(str(error) or type(error).__name__, temporary=True) from error
+        except ValueError as error:
+            raise DeliveryError(f"the request can't be made: {error}", temporary=False) from error
+        finally:
+            connection.close()
+        _check(status, answer)
+
+    def _connection(self) -> http.client.HTTPConnection:
+        if self._tls is None:
+            return http.client.HTTPConnection(self._host, self._port, timeout=self._timeout_s)
+        return http.client.HTTPSConnection(
+            self._host, self._port, timeout=self._timeout_s, context=self._tls
+        )
+
+    def _file_headers(self) -> dict[str, str]:
+        """Read headers anew for each request: secrets in files are replaced now and then."""
+        return {name: _secret(path) for name, path in self._header_files.items()}
+
+
+def _check(status: int, answer: bytes) -> None:
+    if 200 <= status < 300:
+        return
+    if 300 <= status < 400:
+        raise DeliveryError(
+            f"answered {status}, a redirect, which isn't followed: configure the final address",
+            temporary=False,
+        )
+    said = "".join(char for char in answer.decode(errors="replace") if char.isprintable())
+    raise DeliveryError(
+        f"answered {status}{': ' if said else ''}{said}",
+        temporary=status >= 500 or status in _TEMPORARY,
+    )
+
+
+def _tls(ca_file: Path | None) -> ssl.SSLContext:
+    try:
+        return ssl.create_default_context(cafile=ca_file)
+    except OSError as error:  # ssl.SSLError is one
+        raise InputError(f"alert: ca_file '{ca_file}': {error.strerror or error}") from error
+
+
+def _variable(name: str, key: str) -> str:
+    value = os.environ.get(key)
+    if not value:
+        raise InputError(f"alert: header {name}: the environment variable '{key}' is not set")
+    return _header_value(value, f"environment variable '{key}'")
+
+
+def _secret(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            content = file.read(_LONGEST_SECRET_BYTES).decode(errors="replace")
+    except OSError as error:
+        raise InputError(f"alert: header file '{path}': {error.strerror}") from error
+    return _header_value(content, f"header file '{path}'")
+
+
+def _header_value(text: str, source: str) -> str:
+    value = text.strip()
+    if not value or not value.isprintable() or not value.isascii():
+        raise InputError(f"alert: {source}: must hold one line of printable ASCII")
+    return value

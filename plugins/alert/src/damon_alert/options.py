@@ -1,0 +1,321 @@
+"""The options of the alert callback: rules and receivers, checked when they are made."""
+
+import re
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+from attrs import Attribute, field, fields, frozen
+
+from damon_alert.quantities import QUANTITIES, Quantity, QuantityName, parse_threshold
+from damon_core import AttributeValueError, Microseconds
+
+#: How bad it is; the log's level follows it.
+Severity = Literal["info", "warning", "critical"]
+#: The kinds of receivers.
+ReceiverKind = Literal["log", "program", "http", "alertmanager"]
+
+_LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
+#: Labels that the rule itself decides.
+_RESERVED_LABELS = ("alertname", "severity", "context", "target")
+_DEFAULT_WITHIN_US = Microseconds(60_000_000)
+
+
+def _positive(_instance: object, attribute: "Attribute[Any]", value: int) -> None:
+    if value < 1:
+        raise AttributeValueError(attribute.name, value, "must be above 0")
+
+
+def _not_negative(_instance: object, attribute: "Attribute[Any]", value: int) -> None:
+    if value < 0:
+        raise AttributeValueError(attribute.name, value, "must not be negative")
+
+
+def _name(_instance: object, attribute: "Attribute[str]", value: str) -> None:
+    if not value.strip() or not value.isprintable():
+        raise AttributeValueError(
+            attribute.name, repr(value), "must be printable characters, not only spaces"
+        )
+
+
+def _labels(
+    _instance: object, attribute: "Attribute[dict[str, str]]", value: dict[str, str]
+) -> None:
+    for label in value:
+        if not _LABEL.fullmatch(label):
+            raise AttributeValueError(
+                attribute.name,
+                repr(label),
+                f"the name {label!r} must be letters, digits and '_', and not begin with a digit",
+            )
+        if label in _RESERVED_LABELS:
+            raise AttributeValueError(
+                attribute.name, repr(label), f"{label!r} is set by the rule itself"
+            )
+
+
+@frozen
+class Condition:
+    """When a quantity is too far out, and when it is well again; numbers in its unit.
+
+    Attributes:
+        comparison: On which side of the threshold the trouble lies.
+        threshold: The condition holds beyond it, not at it.
+        clear: A firing alert is resolved at it or on its good side.
+    """
+
+    comparison: Literal["above", "below"]
+    threshold: float
+    clear: float
+
+    def holds(self, value: float) -> bool:
+        """Tell whether a value lies beyond the threshold."""
+        if self.comparison == "above":
+            return value > self.threshold
+        return value < self.threshold
+
+    def cleared(self, value: float) -> bool:
+        """Tell whether a value ends an alert that fires."""
+        return value <= self.clear if self.comparison == "above" else value >= self.clear
+
+
+@frozen
+class Rule:
+    """One rule: a quantity, a threshold, for how long, and what the alert is called.
+
+    Raises:
+        AttributeValueError: A field, or its combination with others, makes no sense.
+    """
+
+    name: str = field(validator=_name, metadata={"help": "what the alert is called"})
+    when: QuantityName = field(metadata={"help": "the quantity that is watched"})
+    above: str | float | None = field(
+        default=None, metadata={"help": "the condition holds above this: '64MiB', '20%', '10'"}
+    )
+    below: str | float | None = field(
+        default=None, metadata={"help": "the condition holds below this: '64MiB', '20%', '10'"}
+    )
+    clear: str | float | None = field(
+        default=None,
+        metadata={"help": "a firing alert is resolved here; default: the threshold"},
+    )
+    lasting: Microseconds = field(
+        default=Microseconds(0),
+        validator=_not_negative,
+        metadata={"help": "how long the condition must hold before the alert fires"},
+    )
+    per: Literal["context", "target"] = field(
+        default="context", metadata={"help": "one alert for the whole, or one a target"}
+    )
+    idle_for: Microseconds | None = field(
+        default=None,
+        metadata={"help": "for idle and idle_share: without an access for at least so long"},
+    )
+    within: Microseconds | None = field(
+        default=None,
+        metadata={"help": "for counts: how far back they are counted; default: 1m"},
+    )
+    severity: Severity = field(default="warning", metadata={"help": "how bad it is"})
+    labels: dict[str, str] = field(
+        factory=dict, validator=_labels, metadata={"help": "labels to route and group by"}
+    )
+
+    def __attrs_post_init__(self) -> None:
+        quantity = self.quantity
+        if self.per == "target" and not quantity.of_targets:
+            raise AttributeValueError("per", "'target'", f"{self.when} belongs to the context")
+        self._check_duration("idle_for", self.when in ("idle", "idle_share"), "idle or idle_share")
+        self._check_duration("within", quantity.unit == "count", "a count")
+        _ = self.condition  # raises if the thresholds make no sense
+
+    @property
+    def quantity(self) -> Quantity:
+        """What is known of the quantity that is watched."""
+        return QUANTITIES[self.when]
+
+    @property
+    def within_us(self) -> int:
+        """How far back a count is counted, in microseconds."""
+        return _DEFAULT_WITHIN_US if self.within is None else self.within
+
+    @property
+    def condition(self) -> Condition:
+        """The thresholds as numbers in the unit of the quantity."""
+        if (self.above is None) == (self.below is None):
+            found = "nothing" if self.above is None else "given with 'below'"
+            raise AttributeValueError("above", found, "give one of 'above' and 'below'")
+        comparison: Literal["above", "below"] = "above" if self.below is None else "below"
+        text = self.above if self.above is not None else self.below
+        assert text is not None
+        unit = self.quantity.unit
+        threshold = parse_threshold(comparison, text, unit)
+        clear = threshold if self.clear is None else parse_threshold("clear", self.clear, unit)
+        if (clear > threshold) if comparison == "above" else (clear < threshold):
+            side = "not be above" if comparison == "above" else "not be below"
+            raise AttributeValueError(
+                "clear", repr(self.clear), f"must {side} the threshold {text!r}"
+            )
+        return Condition(comparison, threshold, clear)
+
+    def _check_duration(self, name: str, fits: bool, allowed_for: str) -> None:
+        value: int | None = getattr(self, name)
+        if value is None:
+            return
+        if not fits:
+            raise AttributeValueError(
+                name, f"given for {self.when}", f"only a rule on {allowed_for} has it"
+            )
+        if value < 1:
+            raise AttributeValueError(name, value, "must be above 0")
+
+
+#: Which fields of `Notify` a kind of receiver has, besides those that all have.
+_WEB_FIELDS = {"url", "headers", "headers_from_env", "headers_from_file", "ca_file", "time_limit"}
+_FIELDS_OF_KIND: dict[ReceiverKind, set[str]] = {
+    "log": set(),
+    "program": {"command", "time_limit"},
+    "http": _WEB_FIELDS,
+    "alertmanager": _WEB_FIELDS | {"repeat"},
+}
+_COMMON_FIELDS = {"to", "queue_length", "retry_for"}
+
+
+@frozen
+class Notify:
+    """One receiver of alerts.
+
+    Raises:
+        AttributeValueError: A field is wrong, missing, or not one of this kind of receiver.
+    """
+
+    to: ReceiverKind = field(metadata={"help": "the kind of receiver"})
+    command: tuple[str, ...] = field(
+        default=(),
+        metadata={"help": "program: the program and its arguments; no shell is involved"},
+    )
+    url: str | None = field(
+        default=None,
+        metadata={"help": "http: where to post to; alertmanager: its address, without /api"},
+    )
+    headers: dict[str, str] = field(
+        factory=dict, metadata={"help": "http, alertmanager: headers of each request"}
+    )
+    headers_from_env: dict[str, str] = field(
+        factory=dict,
+        metadata={"help": "http, alertmanager: headers with the variable that holds the value"},
+    )
+    headers_from_file: dict[str, Path] = field(
+        factory=dict,
+        metadata={"help": "http, alertmanager: headers with the file that holds the value"},
+    )
+    ca_file: Path | None = field(
+        default=None,
+        metadata={"help": "http, alertmanager: certificates to trust instead of the system's"},
+    )
+    time_limit: Microseconds = field(
+        default=Microseconds(10_000_000),
+        validator=_positive,
+        metadata={"help": "program, http, alertmanager: longest time for one attempt"},
+    )
+    repeat: Microseconds = field(
+        default=Microseconds(60_000_000),
+        validator=_positive,
+        metadata={"help": "alertmanager: how often a firing alert is sent again"},
+    )
+    queue_length: int = field(
+        default=100,
+        validator=_positive,
+        metadata={"help": "how many notifications may wait; more are dropped and counted"},
+    )
+    retry_for: Microseconds = field(
+        default=Microseconds(300_000_000),
+        validator=_not_negative,
+        metadata={"help": "how long a notification is tried again before it is given up"},
+    )
+
+    def __attrs_post_init__(self) -> None:
+        mine = _FIELDS_OF_KIND[self.to]
+        for attribute in fields(Notify):
+            if attribute.name in mine | _COMMON_FIELDS:
+                continue
+            default = {} if "headers" in attribute.name else attribute.default
+            if getattr(self, attribute.name) != default:
+                kinds = [
+                    f"'{kind}'"
+                    for kind, names in _FIELDS_OF_KIND.items()
+                    if attribute.name in names
+                ]
+                raise AttributeValueError(
+                    attribute.name,
+                    f"given for to = '{self.to}'",
+                    f"only to = {' or '.join(kinds)} has it",
+                )
+        if self.to == "program" and not self.command:
+            raise AttributeValueError(
+                "command", "nothing", "write a list like ['/usr/bin/logger', '-t', 'damon']"
+            )
+        if "url" in mine:
+            _check_url(self.url)
+            _check_headers(self)
+
+
+def _check_url(url: str | None) -> None:
+    if url is None:
+        raise AttributeValueError("url", "nothing", "write one like 'http://127.0.0.1:9093'")
+    # A hook's address often is its secret, so no message repeats more of it than needed.
+    if not url.isascii() or not url.isprintable() or " " in url:
+        raise AttributeValueError("url", "not plain", "must be ASCII; escape the rest with %XX")
+    try:
+        parts = urlsplit(url)
+        valid = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        valid = False
+    if not valid:
+        raise AttributeValueError("url", repr(url), "must be like http://HOST:PORT or https://HOST")
+    if parts.username is not None:
+        raise AttributeValueError(
+            "url", "with a user's name", "put credentials into headers_from_file or _from_env"
+        )
+    if parts.fragment:
+        raise AttributeValueError("url", "with a '#'", "leave the fragment out")
+
+
+def _check_headers(notify: Notify) -> None:
+    seen: set[str] = set()
+    for name in [*notify.headers, *notify.headers_from_env, *notify.headers_from_file]:
+        if not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name):
+            raise AttributeValueError("headers", repr(name), "isn't the name of a header")
+        if name.lower() in seen:
+            raise AttributeValueError("headers", repr(name), "is given more than once")
+        seen.add(name.lower())
+    for name, value in notify.headers.items():
+        if not value.isprintable() or not value.isascii():
+            raise AttributeValueError("headers", repr(name), "its value must be printable ASCII")
+
+
+@frozen
+class AlertOptions:
+    """Rules, and who is notified.
+
+    Raises:
+        AttributeValueError: There is no rule, or two have one name.
+    """
+
+    rule: tuple[Rule, ...] = field(metadata={"help": "the rules, at least one"})
+    notify: tuple[Notify, ...] = field(
+        default=(Notify("log"),), metadata={"help": "the receivers; default: the log"}
+    )
+    flush_timeout: Microseconds = field(
+        default=Microseconds(5_000_000),
+        validator=_not_negative,
+        metadata={"help": "longest time, at the end, for what is still to be delivered"},
+    )
+
+    def __attrs_post_init__(self) -> None:
+        if not self.rule:
+            raise AttributeValueError("rule", "empty", "give at least one rule")
+        seen: set[str] = set()
+        for rule in self.rule:
+            if rule.name in seen:
+                raise AttributeValueError("rule", f"'{rule.name}' twice", "names must differ")
+            seen.add(rule.name)

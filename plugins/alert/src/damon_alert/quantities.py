@@ -1,0 +1,158 @@
+"""What rules compare: quantities, their units, and thresholds written in those units."""
+
+import re
+from collections import deque
+from typing import Literal
+
+from attrs import frozen
+
+from damon_core import (
+    AttributeValueError,
+    Snapshot,
+    TargetSnapshot,
+    format_size,
+    parse_size,
+)
+
+#: What numbers of a quantity mean: bytes, shares from 0 to 1, or counts.
+Unit = Literal["bytes", "ratio", "count"]
+
+#: The names of all quantities, as rules write them.
+QuantityName = Literal[
+    "working_set",
+    "accessed",
+    "idle",
+    "monitored",
+    "working_set_share",
+    "accessed_share",
+    "idle_share",
+    "missed_samples",
+    "callback_failures",
+]
+
+_GREATEST = 2**63
+_SHARE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(%?)\s*")
+_HINTS: dict[Unit, str] = {
+    "bytes": "write a size like '64MiB' or '1.5GB'",
+    "ratio": "write a share like '20%' or '0.2', from 0% to 100%",
+    "count": "write a whole number like '10'",
+}
+
+
+@frozen
+class Quantity:
+    """A kind of number that a rule can watch.
+
+    Attributes:
+        words: What people call it.
+        unit: What its numbers mean.
+        of_targets: Whether each target has one; the others belong to the whole context.
+    """
+
+    words: str
+    unit: Unit
+    of_targets: bool = True
+
+
+#: All quantities by name.
+QUANTITIES: dict[QuantityName, Quantity] = {
+    "working_set": Quantity("working set", "bytes"),
+    "accessed": Quantity("memory accessed per sampling interval", "bytes"),
+    "idle": Quantity("idle memory", "bytes"),
+    "monitored": Quantity("monitored memory", "bytes"),
+    "working_set_share": Quantity("share of memory in the working set", "ratio"),
+    "accessed_share": Quantity("share of memory accessed per sampling interval", "ratio"),
+    "idle_share": Quantity("share of memory idle", "ratio"),
+    "missed_samples": Quantity("missed samples", "count", of_targets=False),
+    "callback_failures": Quantity("callback failures", "count", of_targets=False),
+}
+
+
+def measure(
+    name: QuantityName, columns: Snapshot | TargetSnapshot, idle_for_us: int = 0
+) -> float | None:
+    """Return a quantity that the regions of a snapshot have.
+
+    Args:
+        name: A quantity with the unit bytes or ratio.
+        columns: The whole snapshot, or one target of it.
+        idle_for_us: For how long memory must have been idle to count as idle.
+
+    Returns:
+        Bytes, or a share of the monitored bytes; None for a share of nothing.
+    """
+    base = name.removesuffix("_share")
+    if base == "working_set":
+        amount = columns.working_set_bytes()
+    elif base == "accessed":
+        amount = columns.accessed_bytes()
+    elif base == "idle":
+        amount = columns.idle_bytes(idle_for_us)
+    else:
+        amount = columns.total_bytes
+    if base == name:
+        return amount
+    total = columns.total_bytes
+    return amount / total if total else None
+
+
+class Window:
+    """How much a count has grown within the last `within_us` microseconds.
+
+    Args:
+        within_us: How far back growth counts.
+    """
+
+    def __init__(self, within_us: int) -> None:
+        self._within_us = within_us
+        self._total = 0
+        self._steps: deque[tuple[int, int]] = deque()
+
+    def grown(self, total: int, now_us: int) -> int:
+        """Note that the count is `total` at `now_us`, and return its growth in the window."""
+        if total != self._total:
+            self._steps.append((now_us, total - self._total))
+            self._total = total
+        while self._steps and self._steps[0][0] <= now_us - self._within_us:
+            self._steps.popleft()
+        return sum(growth for _, growth in self._steps)
+
+
+def parse_threshold(field: str, written: str | float, unit: Unit) -> float:
+    """Return the number of a threshold, in the unit of its quantity.
+
+    Args:
+        field: The name of the option, for the message.
+        written: What was written, such as ``64MiB``, ``20%`` or ``10``.
+        unit: What the quantity is measured in.
+
+    Raises:
+        AttributeValueError: It isn't a number with that unit.
+    """
+    try:
+        number = _parse_text(written, unit) if isinstance(written, str) else written
+    except ValueError as error:  # AttributeValueError is one
+        raise AttributeValueError(field, repr(written), _HINTS[unit]) from error
+    # Written so that not a number, as a float can be, is out of range too.
+    in_range = 0 <= number <= (1 if unit == "ratio" else _GREATEST)
+    if not in_range or (unit != "ratio" and number != int(number)):
+        raise AttributeValueError(field, repr(written), _HINTS[unit])
+    return number
+
+
+def _parse_text(text: str, unit: Unit) -> float:
+    if unit == "bytes":
+        return parse_size(text)
+    if unit == "count":
+        return int(text)
+    match = _SHARE.fullmatch(text)
+    if match is None:
+        raise ValueError(text)
+    return float(match[1]) / (100 if match[2] else 1)
+
+
+def format_amount(amount: float, unit: Unit) -> str:
+    """Return a number of a quantity as people write it."""
+    if unit == "bytes":
+        return format_size(amount)
+    return f"{amount:.1%}" if unit == "ratio" else f"{amount:.0f}"

@@ -1,0 +1,138 @@
+"""From snapshots to notifications: the state of every alert, and nothing else.
+
+Durations are measured in the time that the aggregations took, not in the time of day, so that a
+clock that is set changes no alert.
+"""
+
+import enum
+from collections.abc import Sequence
+
+from attrs import define, field
+
+from damon_alert.notification import Notification
+from damon_alert.options import Condition, Rule
+from damon_alert.quantities import Window, measure
+from damon_core import Snapshot, Stats
+
+
+class Phase(enum.Enum):
+    """Where an alert stands."""
+
+    INACTIVE = "inactive"
+    PENDING = "pending"
+    FIRING = "firing"
+
+
+@define
+class Alert:
+    """The state of one rule on one context or target.
+
+    Attributes:
+        condition: When it holds and when it is cleared.
+        lasting_us: How long the condition must hold before the alert fires.
+        phase: Where the alert stands.
+        since_us: When the condition began to hold, microseconds since 1970-01-01 UTC.
+        fired_us: When the alert began to fire, likewise.
+    """
+
+    condition: Condition
+    lasting_us: int
+    phase: Phase = Phase.INACTIVE
+    since_us: int = 0
+    fired_us: int = 0
+    _pending_from_us: int = field(default=0, init=False)
+
+    def observe(self, value: float | None, now_us: int, unix_us: int) -> bool:
+        """Take in one value, and tell whether the alert has begun or ceased to fire.
+
+        Args:
+            value: The quantity in its unit; None if there is nothing to measure, which ends
+                every alert.
+            now_us: The time, which never goes back, in microseconds.
+            unix_us: The time of day, microseconds since 1970-01-01 UTC.
+        """
+        if self.phase is Phase.FIRING:
+            if value is not None and not self.condition.cleared(value):
+                return False
+            self.phase = Phase.INACTIVE
+            return True
+        if value is None or not self.condition.holds(value):
+            self.phase = Phase.INACTIVE
+            return False
+        if self.phase is Phase.INACTIVE:
+            self.phase = Phase.PENDING
+            self.since_us, self._pending_from_us = unix_us, now_us
+        if now_us - self._pending_from_us < self.lasting_us:
+            return False
+        self.phase = Phase.FIRING
+        self.fired_us = unix_us
+        return True
+
+
+class Evaluator:
+    """All alerts of one run of one context.
+
+    Args:
+        rules: The rules.
+    """
+
+    def __init__(self, rules: Sequence[Rule]) -> None:
+        self._rules = rules
+        self._alerts: list[dict[str | None, Alert]] = [{} for _ in rules]
+        self._windows = [Window(rule.within_us) for rule in rules]
+        self._now_us = 0
+
+    def evaluate(self, snapshot: Snapshot, stats: Stats) -> list[Notification]:
+        """Take in the result of one aggregation.
+
+        Args:
+            snapshot: The result.
+            stats: The context's counts at the same time.
+
+        Returns:
+            The alerts that begin to fire, and those that are resolved, in the rules' order.
+        """
+        self._now_us += snapshot.elapsed_us
+        changes: list[Notification] = []
+        for number, rule in enumerate(self._rules):
+            values = self._measure(number, rule, snapshot, stats)
+            alerts = self._alerts[number]
+            gone = [target for target in alerts if target not in values]
+            for target in [*values, *gone]:
+                if target not in alerts:
+                    alerts[target] = Alert(rule.condition, rule.lasting)
+                alert, value = alerts[target], values.get(target)
+                if alert.observe(value, self._now_us, snapshot.time_us):
+                    changes.append(_notification(rule, alert, snapshot, target, value))
+                if target not in values:
+                    del alerts[target]
+        return changes
+
+    def _measure(
+        self, number: int, rule: Rule, snapshot: Snapshot, stats: Stats
+    ) -> dict[str | None, float | None]:
+        """Return the values of a rule by target; that of the whole context under None."""
+        if rule.when == "missed_samples":
+            return {None: self._windows[number].grown(stats.missed_samples, self._now_us)}
+        if rule.when == "callback_failures":
+            return {None: self._windows[number].grown(stats.callback_failures, self._now_us)}
+        idle_for_us = rule.idle_for or 0
+        if rule.per == "context":
+            return {None: measure(rule.when, snapshot, idle_for_us)}
+        return {target.name: measure(rule.when, target, idle_for_us) for target in snapshot.targets}
+
+
+def _notification(
+    rule: Rule, alert: Alert, snapshot: Snapshot, target: str | None, value: float | None
+) -> Notification:
+    firing = alert.phase is Phase.FIRING
+    return Notification(
+        status="firing" if firing else "resolved",
+        rule=rule,
+        context=snapshot.context,
+        target=target,
+        value=value,
+        since_us=alert.since_us,
+        fired_us=alert.fired_us,
+        resolved_us=None if firing else snapshot.time_us,
+    )

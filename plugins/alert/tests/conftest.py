@@ -1,0 +1,85 @@
+"""Hand-made snapshots and notifications."""
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import pytest
+from damon_alert import Notification, Rule
+
+from damon_core import Intervals, Snapshot, TargetSnapshot
+
+MIB = 1 << 20
+#: 2023-11-14 22:13:20 UTC.
+UNIX_US = 1_700_000_000_000_000
+
+SnapshotFactory = Callable[..., Snapshot]
+NotificationFactory = Callable[..., Notification]
+
+
+def _columns(regions: list[tuple[int, float, int]]) -> dict[str, np.ndarray]:
+    """Return columns of adjacent regions, given as (MiB, nr_accesses, idle_us)."""
+    sizes = np.array([size for size, _, _ in regions], dtype=np.int64) * MIB
+    end = np.cumsum(sizes)
+    return {
+        "start": end - sizes,
+        "end": end,
+        "nr_accesses": np.array([nr for _, nr, _ in regions], dtype=np.float64),
+        "age": np.zeros(len(regions), dtype=np.int64),
+        "idle_us": np.array([idle for _, _, idle in regions], dtype=np.int64),
+        "resident_bytes": sizes,
+    }
+
+
+@pytest.fixture
+def make_snapshot() -> SnapshotFactory:
+    """Return a maker of snapshots of targets, whose regions are (MiB, nr_accesses, idle_us)."""
+
+    def make(
+        targets: Mapping[str, list[tuple[int, float, int]]],
+        *,
+        elapsed_us: int = 1_000_000,
+        time_us: int = UNIX_US,
+    ) -> Snapshot:
+        intervals = Intervals(sampling_us=100_000, aggregation_us=1_000_000)
+        everything = [region for regions in targets.values() for region in regions]
+        return Snapshot(
+            intervals,
+            10,
+            **_columns(everything),
+            context="db",
+            number=1,
+            time_us=time_us,
+            elapsed_us=elapsed_us,
+            targets=tuple(
+                TargetSnapshot(intervals, 10, **_columns(regions), name=name)
+                for name, regions in targets.items()
+            ),
+        )
+
+    return make
+
+
+@pytest.fixture
+def make_notification() -> NotificationFactory:
+    """Return a maker of notifications of a rule on the working set of the context 'db'."""
+
+    def make(number: int = 0, *, resolved: bool = False, target: str | None = None) -> Notification:
+        rule = Rule(
+            f"large-{number}" if number else "large",
+            "working_set",
+            above="64MiB",
+            clear="48MiB",
+            labels={"team": "storage"},
+        )
+        return Notification(
+            status="resolved" if resolved else "firing",
+            rule=rule,
+            context="db",
+            target=target,
+            value=40.0 * MIB if resolved else 70.0 * MIB,
+            since_us=UNIX_US,
+            fired_us=UNIX_US + 30_000_000,
+            resolved_us=UNIX_US + 90_000_000 if resolved else None,
+        )
+
+    return make

@@ -1,0 +1,345 @@
+"""The callback in a context, with receivers that work, are dead, or hang."""
+
+import http.server
+import json
+import logging
+import socket
+import threading
+import time
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from attrs import fields
+from damon_alert import AlertCallback, AlertOptions, Notification, Notify, Rule
+from damon_alert import plugin as alert_plugin
+
+from damon_core import (
+    Callback,
+    ConfigError,
+    Context,
+    Intervals,
+    Microseconds,
+    Plugins,
+    Range,
+    RegionLimits,
+    Regions,
+    Target,
+    VirtualClock,
+    hookimpl,
+    start,
+)
+
+LONG_S = 30.0
+#: Aggregations of one check each.
+FAST = Intervals(sampling_us=1_000, aggregation_us=1_000, update_us=1_000_000)
+LARGE = Rule("large", "working_set", above="1MiB")
+
+
+class Flapping:
+    """A primitive whose one target is accessed in every other aggregation of one check."""
+
+    def __init__(self, iterations: int, *, always: bool = False) -> None:
+        self._iterations = iterations
+        self._always = always
+        self._checks = 0
+
+    @hookimpl
+    def init(self, context: Context) -> None:
+        self._checks = 0
+        context.targets.append(Target("a", Regions.evenly([Range(0, 2 << 20)], context.limits)))
+
+    @hookimpl
+    def target_valid(self) -> bool:
+        return self._checks < self._iterations
+
+    @hookimpl
+    def check_accesses(self, context: Context) -> None:
+        self._checks += 1
+        if self._always or self._checks % 2:
+            context.targets[0].regions.nr_accesses += 1
+
+
+def context_with(callback: AlertCallback, iterations: int, *, always: bool = False) -> Context:
+    """Return a context on virtual time, whose aggregations are one check each."""
+    return Context(
+        Flapping(iterations, always=always),
+        [callback],
+        intervals=FAST,
+        limits=RegionLimits(2, 2),
+        clock=VirtualClock(),
+        name="db",
+    )
+
+
+def run(callback: AlertCallback, iterations: int, *, always: bool = False) -> Context:
+    """Run a context to its end."""
+    context = context_with(callback, iterations, always=always)
+    start(context, exclusive=False)
+    assert context.wait(LONG_S)
+    assert context.error is None
+    return context
+
+
+class Recorder:
+    """A receiver in this process."""
+
+    description = "recorder"
+    repeat_s = None
+
+    def __init__(self) -> None:
+        self.statuses: list[str] = []
+
+    def send(self, notification: Notification, cancelled: threading.Event) -> None:
+        self.statuses.append(notification.status)
+
+
+def test_alerts_of_a_run() -> None:
+    """A run tells each firing and each end, in order, and has told all when it has ended."""
+    recorder = Recorder()
+    callback = AlertCallback(AlertOptions((LARGE,), ()), [recorder])
+    run(callback, 5)
+    assert recorder.statuses == ["firing", "resolved", "firing", "resolved", "firing"]
+    assert (callback.stats.sent, callback.stats.queued) == (5, 0)
+
+
+def test_alert_that_fires_at_the_end_is_not_resolved() -> None:
+    """The end of monitoring resolves nothing."""
+    recorder = Recorder()
+    run(AlertCallback(AlertOptions((LARGE,), ()), [recorder]), 5, always=True)
+    assert recorder.statuses == ["firing"]
+
+
+def test_restart_begins_inactive() -> None:
+    """A restarted context begins with every alert inactive; the counts go on."""
+    recorder = Recorder()
+    callback = AlertCallback(AlertOptions((LARGE,), ()), [recorder])
+    context = context_with(callback, 1)
+    for _ in range(2):
+        start(context, exclusive=False)
+        assert context.wait(LONG_S)
+    assert recorder.statuses == ["firing", "firing"]
+    assert callback.stats.sent == 2
+
+
+def test_threads_end_with_the_run() -> None:
+    """The receivers' threads live from the start to the end of monitoring."""
+    recorder = Recorder()
+    callback = AlertCallback(AlertOptions((LARGE,), ()), [recorder])
+    before = threading.active_count()
+    run(callback, 3)
+    assert threading.active_count() == before
+
+
+def test_one_callback_serves_several_contexts() -> None:
+    """Contexts that share a callback have their own alerts; the counts are common."""
+    recorder = Recorder()
+    callback = AlertCallback(AlertOptions((LARGE,), ()), [recorder])
+    contexts = [context_with(callback, 1) for _ in range(2)]
+    start(*contexts, exclusive=False)
+    assert all(context.wait(LONG_S) for context in contexts)
+    assert recorder.statuses == ["firing", "firing"]
+
+
+def test_every_receiver_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    """All receivers get each notification, and their counts are told apart."""
+    caplog.set_level(logging.INFO)
+    recorder = Recorder()
+    callback = AlertCallback(AlertOptions((LARGE,)), [recorder])
+    run(callback, 1)
+    assert [(stats.receiver, stats.sent) for stats in callback.stats.receivers] == [
+        ("log", 1),
+        ("recorder", 1),
+    ]
+    assert (
+        "alert large (warning) is firing: working set of db: 2.0 MiB, above 1.0 MiB" in caplog.text
+    )
+
+
+def test_failure_before_start_is_survived() -> None:
+    """When the primitive fails first, there is nothing to end, and no failure is counted."""
+
+    class Broken:
+        @hookimpl
+        def init(self) -> None:
+            raise ValueError("no memory")
+
+    context = Context(Broken(), [AlertCallback(AlertOptions((LARGE,)))], clock=VirtualClock())
+    start(context, exclusive=False)
+    assert context.wait(LONG_S)
+    assert context.stats.callback_failures == 0
+
+
+# -- dead and hanging receivers ----------------------------------------------------------------
+
+
+@pytest.fixture
+def hanging_url() -> Iterator[str]:
+    """Return the address of a listener that accepts and never answers."""
+    with socket.create_server(("127.0.0.1", 0), backlog=50) as server:
+        yield f"http://127.0.0.1:{server.getsockname()[1]}"
+
+
+@pytest.fixture
+def dead_url() -> str:
+    """Return an address on which nobody listens."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return f"http://127.0.0.1:{server.getsockname()[1]}"
+
+
+def check_receiver_delays_nothing(url: str) -> None:
+    """Run 10,000 aggregations, each of which tells a receiver that doesn't take it."""
+    notify = Notify("http", url=url, queue_length=10, time_limit=Microseconds(60_000_000))
+    recorder = Recorder()
+    options = AlertOptions((LARGE,), (notify,), flush_timeout=Microseconds(100_000))
+    callback = AlertCallback(options, [recorder])
+    context = run(callback, 10_000)
+    stats = callback.stats.receivers[0]
+    assert context.stats.aggregations == 10_000
+    assert context.stats.callback_failures == 0
+    assert stats.sent == 0
+    assert stats.dropped >= 9_900
+    assert stats.queued == 0
+
+
+def test_dead_receiver_delays_nothing(dead_url: str) -> None:
+    """With a closed port every aggregation goes on, the queue fills, and drops are counted."""
+    check_receiver_delays_nothing(dead_url)
+
+
+def test_hanging_receiver_delays_nothing(hanging_url: str) -> None:
+    """With a receiver that never answers likewise, and the end comes within its limit."""
+    # One attempt may take a minute: only a callback that waited for it would fail here.
+    begin = time.monotonic()
+    check_receiver_delays_nothing(hanging_url)
+    assert time.monotonic() - begin < 55
+
+
+class _Unreliable(http.server.BaseHTTPRequestHandler):
+    """Answers 503 to the first two requests."""
+
+    def do_POST(self) -> None:
+        """Keep the request."""
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        seen: list[Any] = self.server.seen  # type: ignore[attr-defined]
+        seen.append(body)
+        self.send_response(503 if len(seen) < 3 else 200)
+        self.end_headers()
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Say nothing."""
+
+
+def test_server_that_recovers_gets_the_alert() -> None:
+    """A server that fails twice gets the same document a third time, and no more."""
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Unreliable) as server:
+        seen: list[Any] = []
+        server.seen = seen  # type: ignore[attr-defined]
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        notify = Notify("http", url=f"http://127.0.0.1:{server.server_port}")
+        callback = AlertCallback(AlertOptions((LARGE,), (notify,)))
+        # On the machine's time: the end of monitoring would end the retries.
+        context = Context(Flapping(1 << 40, always=True), [callback], intervals=FAST)
+        start(context, exclusive=False)
+        end = time.monotonic() + LONG_S
+        while not callback.stats.sent and time.monotonic() < end:
+            time.sleep(0.01)
+        context.request_stop()
+        assert context.wait(LONG_S)
+        server.shutdown()
+        thread.join()
+    assert len(seen) == 3
+    assert seen[0] == seen[1] == seen[2]
+    assert callback.stats.failed == 0
+
+
+# -- registration and configuration ------------------------------------------------------------
+
+
+def test_registration() -> None:
+    """The package registers the callback 'alert'."""
+    registered: list[Callback] = []
+    alert_plugin.register_callbacks(registered.append)
+    assert [(part.name, part.factory, part.options) for part in registered] == [
+        ("alert", AlertCallback, AlertOptions)
+    ]
+
+
+def plugins() -> Plugins:
+    """Return a manager with this package alone."""
+    return Plugins({"alert": alert_plugin})
+
+
+def test_configuration() -> None:
+    """A table as TOML gives it becomes the callback."""
+    made = plugins().make_callback(
+        "alert",
+        {
+            "rule": [
+                {
+                    "name": "cold",
+                    "when": "idle_share",
+                    "idle_for": "10m",
+                    "above": "50%",
+                    "clear": 0.4,
+                    "lasting": "30s",
+                    "per": "target",
+                    "severity": "critical",
+                    "labels": {"team": "db"},
+                }
+            ],
+            "notify": [{"to": "program", "command": ["true"], "time_limit": "5s"}],
+        },
+    )
+    assert isinstance(made, AlertCallback)
+    rule = made._options.rule[0]
+    assert (rule.lasting, rule.condition.threshold, rule.condition.clear) == (30_000_000, 0.5, 0.4)
+
+
+def test_configuration_tells_all_mistakes() -> None:
+    """Mistakes are told all at once, each with its path."""
+    with pytest.raises(ConfigError) as caught:
+        plugins().make_callback(
+            "alert",
+            {
+                "rule": [
+                    {"name": "a", "when": "working_set", "above": "20%"},
+                    {"name": "b", "when": "wss", "above": "20MiB"},
+                ],
+                "notify": [{"to": "http"}, {"to": "log", "colour": "red"}],
+            },
+        )
+    text = str(caught.value)
+    assert "rule[0].above: found '20%', write a size like '64MiB' or '1.5GB'" in text
+    assert "rule[1].when: found 'wss', must be one of 'working_set'" in text
+    assert "notify[0].url: found nothing, write one like 'http://127.0.0.1:9093'" in text
+    assert "notify[1].colour: unknown key" in text
+
+
+@pytest.mark.parametrize("options", [Rule, Notify, AlertOptions])
+def test_every_option_has_help(options: type) -> None:
+    """Each option has one line of help."""
+    assert [option.name for option in fields(options) if not option.metadata.get("help")] == []
+
+
+def test_readme_examples_are_the_same() -> None:
+    """README.md's configuration is valid, and what it shows in Python is the same."""
+    readme = (Path(__file__).parents[1] / "README.md").read_text()
+    toml = tomllib.loads(readme.partition("```toml\n")[2].partition("```")[0])
+    (table,) = toml["context"]["callback"]
+    assert table.pop("use") == "alert"
+    from_toml = plugins().make_callback("alert", table)
+    names: dict[str, Any] = {}
+    exec(readme.partition("```python\n")[2].partition("```")[0], names)
+    assert isinstance(from_toml, AlertCallback)
+    assert names["callback"]._options == from_toml._options
+
+
+def test_readme_has_every_option() -> None:
+    """README.md describes each option."""
+    readme = (Path(__file__).parents[1] / "README.md").read_text()
+    names = [option.name for cls in (Rule, Notify, AlertOptions) for option in fields(cls)]
+    assert [name for name in names if f"`{name}`" not in readme] == []

@@ -1,0 +1,298 @@
+"""Delivery: retried, bounded, counted, and never in anybody's way."""
+
+import logging
+import random
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+from damon_alert import DeliveryError, Notification, Notify
+from damon_alert.callback import make_notifier
+from damon_alert.delivery import Backoff, Counters, Delivery, DeliveryPolicy
+
+from damon_core import Microseconds
+
+Make = Callable[..., Notification]
+QUICK = Backoff(first_s=0.001, longest_s=0.002)
+#: Far more than anything here takes; only a failing test waits so long.
+LONG_S = 30.0
+
+
+def wait_until(condition: Callable[[], object]) -> None:
+    """Poll until a condition is true."""
+    end = time.monotonic() + LONG_S
+    while not condition():
+        assert time.monotonic() < end, "waited too long"
+        time.sleep(0.005)
+
+
+class Recorder:
+    """A receiver in this process that fails as often as it is told to."""
+
+    def __init__(
+        self, failures: int = 0, *, temporary: bool = True, repeat_s: float | None = None
+    ) -> None:
+        self.description = "recorder"
+        self.repeat_s = repeat_s
+        self.failures = failures
+        self.temporary = temporary
+        self.received: list[Notification] = []
+        self.attempts = 0
+        self.gate = threading.Event()
+        self.gate.set()
+
+    def send(self, notification: Notification, cancelled: threading.Event) -> None:
+        self.attempts += 1
+        while not self.gate.wait(0.005):
+            if cancelled.is_set():
+                raise DeliveryError("cancelled", temporary=True)
+        if self.failures > 0:
+            self.failures -= 1
+            raise DeliveryError("not now", temporary=self.temporary)
+        self.received.append(notification)
+
+
+def started(
+    notifier: Recorder, *, queue_length: int = 100, retry_for_us: int = 60_000_000
+) -> tuple[Delivery, Counters]:
+    """Return a delivery whose thread runs, and its counters."""
+    counters = Counters(notifier.description)
+    policy = DeliveryPolicy(queue_length, retry_for_us, QUICK)
+    delivery = Delivery(notifier, policy, counters)
+    delivery.start()
+    return delivery, counters
+
+
+def end(delivery: Delivery) -> None:
+    """Close with plenty of time."""
+    delivery.close(time.monotonic() + LONG_S)
+
+
+def test_notifications_arrive_in_order(make_notification: Make) -> None:
+    """What is queued arrives in order, and the end waits for it."""
+    recorder = Recorder()
+    delivery, counters = started(recorder)
+    notifications = [make_notification(number) for number in range(20)]
+    for notification in notifications:
+        delivery.submit(notification)
+    end(delivery)
+    assert recorder.received == notifications
+    assert (counters.stats.sent, counters.stats.queued) == (20, 0)
+
+
+def test_failure_is_retried(make_notification: Make) -> None:
+    """A notification that fails for a while arrives in the end, once."""
+    recorder = Recorder(failures=3)
+    delivery, counters = started(recorder)
+    delivery.submit(make_notification())
+    wait_until(lambda: counters.stats.sent)
+    end(delivery)
+    assert len(recorder.received) == 1
+    assert recorder.attempts == 4
+    assert counters.stats.failed == 0
+
+
+def test_refusal_is_not_retried(make_notification: Make) -> None:
+    """A notification that is refused for good is given up at once, the next one is tried."""
+    recorder = Recorder(failures=1, temporary=False)
+    delivery, counters = started(recorder)
+    delivery.submit(make_notification(1))
+    delivery.submit(make_notification(2))
+    end(delivery)
+    assert [notification.rule.name for notification in recorder.received] == ["large-2"]
+    assert (counters.stats.failed, counters.stats.sent) == (1, 1)
+
+
+def test_retries_end(make_notification: Make) -> None:
+    """After the time for retries a notification is given up and counted."""
+    recorder = Recorder(failures=1_000_000)
+    delivery, counters = started(recorder, retry_for_us=20_000)
+    delivery.submit(make_notification())
+    wait_until(lambda: counters.stats.failed)
+    end(delivery)
+    assert counters.stats.sent == 0
+
+
+def test_mistake_in_a_notifier_does_not_end_its_thread(
+    make_notification: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An exception that isn't a DeliveryError is logged, counted, and the next is tried."""
+
+    class Broken(Recorder):
+        def send(self, notification: Notification, cancelled: threading.Event) -> None:
+            if notification.rule.name == "large-1":
+                raise KeyError("x")
+            super().send(notification, cancelled)
+
+    recorder = Broken()
+    delivery, counters = started(recorder)
+    delivery.submit(make_notification(1))
+    delivery.submit(make_notification(2))
+    end(delivery)
+    assert (counters.stats.failed, counters.stats.sent) == (1, 1)
+    assert "recorder failed unexpectedly" in caplog.text
+
+
+def test_full_queue_drops_and_counts(
+    make_notification: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What finds the queue full is dropped and counted; the log tells it once, not each time."""
+    recorder = Recorder()
+    recorder.gate.clear()
+    delivery, counters = started(recorder, queue_length=5)
+    delivery.submit(make_notification())
+    wait_until(lambda: recorder.attempts)  # it is under way, the queue is empty
+    for number in range(1, 21):
+        delivery.submit(make_notification(number))
+    assert (counters.stats.queued, counters.stats.dropped) == (5, 15)
+    assert caplog.text.count("its queue of 5 is full") == 1
+    recorder.gate.set()
+    end(delivery)
+    assert [notification.rule.name for notification in recorder.received] == [
+        "large",
+        *(f"large-{number}" for number in range(1, 6)),
+    ]
+
+
+def test_end_waits_no_longer_than_its_limit(
+    make_notification: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    """At the end, what can't be delivered in time is dropped, counted and logged."""
+    recorder = Recorder()
+    recorder.gate.clear()
+    delivery, counters = started(recorder)
+    for number in range(4):
+        delivery.submit(make_notification(number))
+    wait_until(lambda: recorder.attempts)
+    delivery.close(time.monotonic() + 0.05)
+    assert (counters.stats.dropped, counters.stats.queued) == (3, 0)
+    assert "not done in time at the end; 3 notifications dropped" in caplog.text
+    wait_until(lambda: counters.stats.failed == 1)  # the one under way was cancelled
+
+
+def test_end_does_not_wait_for_retries(make_notification: Make) -> None:
+    """At the end everything is tried once: a dead receiver doesn't hold up the stop."""
+    recorder = Recorder(failures=1_000_000)
+    delivery = Delivery(
+        recorder,
+        DeliveryPolicy(backoff=Backoff(first_s=3_600, longest_s=3_600), retry_for_us=1 << 50),
+        counters := Counters("recorder"),
+    )
+    delivery.start()
+    for number in range(3):
+        delivery.submit(make_notification(number))
+    wait_until(lambda: recorder.attempts)
+    end(delivery)
+    assert (counters.stats.failed, counters.stats.queued) == (3, 0)
+
+
+def test_receiver_that_forgets_is_told_again(make_notification: Make) -> None:
+    """A firing alert is repeated until it is resolved, for a receiver that needs it."""
+    recorder = Recorder(repeat_s=0.01)
+    delivery, _ = started(recorder)
+    delivery.submit(make_notification())
+    wait_until(lambda: len(recorder.received) >= 3)
+    delivery.submit(make_notification(resolved=True))
+    wait_until(lambda: recorder.received[-1].status == "resolved")
+    count = len(recorder.received)
+    time.sleep(0.05)
+    end(delivery)
+    assert len(recorder.received) == count
+    assert [notification.status for notification in recorder.received[:-1]] == ["firing"] * (
+        count - 1
+    )
+
+
+def test_dropped_end_of_an_alert_ends_its_repeats(make_notification: Make) -> None:
+    """Even when the end of an alert finds the queue full, the alert isn't repeated for ever."""
+    recorder = Recorder(repeat_s=0.01)
+    recorder.gate.clear()
+    delivery, counters = started(recorder, queue_length=1)
+    delivery.submit(make_notification(1))
+    wait_until(lambda: recorder.attempts)
+    delivery.submit(make_notification(2))
+    delivery.submit(make_notification(1, resolved=True))
+    delivery.submit(make_notification(2, resolved=True))
+    assert counters.stats.dropped == 2
+    recorder.gate.set()
+    wait_until(lambda: len(recorder.received) == 2)
+    time.sleep(0.05)
+    end(delivery)
+    assert len(recorder.received) == 2
+
+
+def test_dropped_alert_is_sent_by_its_repeat(make_notification: Make) -> None:
+    """An alert that found the queue full reaches a receiver that is told again and again."""
+    recorder = Recorder(repeat_s=0.01)
+    recorder.gate.clear()
+    delivery, counters = started(recorder, queue_length=1)
+    for number in range(1, 4):
+        delivery.submit(make_notification(number))
+        wait_until(lambda: recorder.attempts)
+    assert counters.stats.dropped == 1
+    recorder.gate.set()
+    wait_until(lambda: "large-3" in {received.rule.name for received in recorder.received})
+    end(delivery)
+
+
+def test_recovery_is_logged(make_notification: Make, caplog: pytest.LogCaptureFixture) -> None:
+    """The first failure is logged, and that the receiver works again."""
+    recorder = Recorder(failures=5)
+    delivery, counters = started(recorder)
+    delivery.submit(make_notification())
+    wait_until(lambda: counters.stats.sent)
+    end(delivery)
+    assert [
+        record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING
+    ] == [
+        "recorder: not now; trying again for up to 1m",
+        "recorder: works again",
+    ]
+
+
+def test_backoff_doubles_up_to_its_limit() -> None:
+    """Each pause is half to the whole of twice the last, up to the longest."""
+    backoff, rng = Backoff(first_s=1.0, longest_s=10.0), random.Random(1)
+    for failures, whole in [(1, 1.0), (2, 2.0), (3, 4.0), (4, 8.0), (5, 10.0), (5_000, 10.0)]:
+        pauses = [backoff.pause_s(failures, rng) for _ in range(100)]
+        assert whole / 2 <= min(pauses) < max(pauses) <= whole
+
+
+# -- receivers over the network that are dead or hang ------------------------------------------
+
+
+@pytest.fixture
+def hanging_port() -> Iterator[int]:
+    """Return a port whose listener accepts connections and never answers."""
+    with socket.create_server(("127.0.0.1", 0), backlog=50) as server:
+        yield server.getsockname()[1]
+
+
+@pytest.fixture
+def closed_port() -> int:
+    """Return a port on which nobody listens."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port: int = server.getsockname()[1]
+    return port
+
+
+def test_hanging_receiver_is_left_after_the_time_limit(
+    hanging_port: int, make_notification: Make
+) -> None:
+    """A receiver that accepts and never answers fails after the time limit."""
+    notifier = make_notifier(
+        Notify("http", url=f"http://127.0.0.1:{hanging_port}", time_limit=Microseconds(50_000))
+    )
+    with pytest.raises(DeliveryError, match="timed out") as caught:
+        notifier.send(make_notification(), threading.Event())
+    assert caught.value.temporary
+
+
+def test_closed_port_is_temporary(closed_port: int, make_notification: Make) -> None:
+    """A receiver that isn't there may come back."""
+    notifier = make_notifier(Notify("http", url=f"http://127.0.0.1:{closed_port}"))
+    with pytest.raises(DeliveryError, match="refused") as caught:
+        notifier.send(make_notification(), threading.Event())
+    assert caught.value.temporary
