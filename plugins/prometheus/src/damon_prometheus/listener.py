@@ -8,6 +8,7 @@ import socket
 import ssl
 import threading
 import weakref
+from collections.abc import Hashable
 from typing import Any
 
 from prometheus_client import CollectorRegistry
@@ -45,7 +46,7 @@ class Listener:
         self.registry.register(self.contexts)
         self._family, self._address = resolve(self.options)
         self._lock = threading.Lock()
-        self._users: set[object] = set()
+        self._users: set[Hashable] = set()
         self._server: MetricsServer | None = None
         self._open()
 
@@ -65,7 +66,7 @@ class Listener:
         """Whether it listens."""
         return self._server is not None
 
-    def acquire(self, user: object) -> None:
+    def acquire(self, user: Hashable) -> None:
         """Keep the listener open for `user`, and open it if it is closed.
 
         Raises:
@@ -82,7 +83,7 @@ class Listener:
             if self._server is not None:
                 self._server.start()
 
-    def release(self, user: object) -> None:
+    def release(self, user: Hashable) -> None:
         """Close the listener if nobody but `user` needed it."""
         with self._lock:
             self._users.discard(user)

@@ -1,0 +1,380 @@
+"""What a scrape yields."""
+
+import logging
+import re
+import subprocess
+from collections.abc import Callable
+from email.message import Message
+from pathlib import Path
+
+import psutil
+import pytest
+from damon_prometheus import Listener, PrometheusCallback, PrometheusOptions
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
+
+from damon_core import Context, Microseconds, hookimpl, start
+
+MIB = 1 << 20
+Make = Callable[..., Context]
+MakeListener = Callable[..., Listener]
+Values = Callable[[Listener], dict[str, float]]
+Get = Callable[..., tuple[str, Message]]
+
+
+def run(*contexts: Context) -> None:
+    """Run contexts to their end, which must not be a failure."""
+    start(*contexts)
+    for context in contexts:
+        assert context.wait(60)
+        assert context.error is None
+
+
+@pytest.fixture
+def scraped(
+    make_context: Make, make_listener: MakeListener, values: Values
+) -> Callable[..., dict[str, float]]:
+    """Return a function that runs a context and returns what the second aggregation shows."""
+
+    def scrape(options: PrometheusOptions | None = None, **context: object) -> dict[str, float]:
+        listener = make_listener()
+        result: list[dict[str, float]] = []
+        callback = PrometheusCallback(options, listener)
+        run(
+            make_context(
+                callback, at_aggregation=lambda _context: result.append(values(listener)), **context
+            )
+        )
+        return result[1]
+
+    return scrape
+
+
+def test_working_set(scraped: Callable[..., dict[str, float]]) -> None:
+    """The working set is what was accessed in the last aggregation."""
+    assert scraped()['damon_working_set_bytes{context="db",target="one"}'] == 3 * MIB
+
+
+def test_accessed_bytes(scraped: Callable[..., dict[str, float]]) -> None:
+    """Accessed bytes are weighted with their frequency."""
+    result = scraped(targets={"one": [(4 * MIB, 0.5), (4 * MIB, 1.0)]})
+    assert result['damon_accessed_bytes{context="db",target="one"}'] == 6 * MIB
+
+
+def test_monitored_bytes_and_regions(scraped: Callable[..., dict[str, float]]) -> None:
+    """All memory and the number of its regions are told."""
+    result = scraped()
+    assert result['damon_monitored_bytes{context="db",target="one"}'] == 8 * MIB
+    assert result['damon_regions{context="db",target="one"}'] == 2
+
+
+def test_bytes_by_frequency(scraped: Callable[..., dict[str, float]]) -> None:
+    """Each byte is in the one bucket that its frequency doesn't exceed."""
+    result = scraped(targets={"one": [(1 * MIB, 0.0), (2 * MIB, 0.5), (4 * MIB, 1.0)]})
+    by_frequency = {
+        match[1]: value
+        for key, value in result.items()
+        if (match := re.fullmatch(r'damon_frequency_bytes\{.*frequency="(.*)"\}', key))
+    }
+    assert " ".join(by_frequency) == "0 0.1 0.2 0.3 0.4 0.5 0.6 0.7 0.8 0.9 1"
+    assert {key: value for key, value in by_frequency.items() if value} == {
+        "0": 1 * MIB,
+        "0.5": 2 * MIB,
+        "1": 4 * MIB,
+    }
+
+
+def test_idle_bytes(scraped: Callable[..., dict[str, float]]) -> None:
+    """Memory counts as idle from each threshold that it has reached."""
+    options = PrometheusOptions(
+        idle_thresholds=(Microseconds(1), Microseconds(100_000), Microseconds(101_000))
+    )
+    result = scraped(options)  # after two aggregations of 50 ms
+    idle = [value for key, value in result.items() if key.startswith("damon_idle_bytes")]
+    assert idle == [5 * MIB, 5 * MIB, 0]
+
+
+def test_idle_labels(scraped: Callable[..., dict[str, float]]) -> None:
+    """Thresholds are labels as people write durations."""
+    assert [
+        match[1]
+        for key in scraped()
+        if (match := re.fullmatch(r'damon_idle_bytes\{.*at_least="(.*)"\}', key))
+    ] == ["1s", "10s", "1m", "10m", "1h"]
+
+
+def test_counts(scraped: Callable[..., dict[str, float]]) -> None:
+    """Samples and aggregations are counted."""
+    result = scraped()
+    assert result['damon_samples_total{context="db"}'] == 20
+    assert result['damon_aggregations_total{context="db"}'] == 2
+
+
+def test_missed_samples(make_context: Make, make_listener: MakeListener, values: Values) -> None:
+    """Checks that were left out are counted."""
+    listener = make_listener()
+    result: list[float] = []
+
+    def delay(context: Context) -> None:
+        context.clock.advance(32_000)  # type: ignore[attr-defined]
+        result.append(values(listener)['damon_missed_samples_total{context="db"}'])
+
+    run(make_context(PrometheusCallback(listener=listener), at_aggregation=delay))
+    assert result[:2] == [0, 6]
+
+
+def test_callback_failures(make_context: Make, make_listener: MakeListener, values: Values) -> None:
+    """Failures are counted for each callback, and one that is switched off is told."""
+
+    class Broken:
+        name = "broken"
+
+        @hookimpl
+        def after_sampling(self) -> None:
+            raise RuntimeError("no")
+
+    listener = make_listener()
+    run(make_context(PrometheusCallback(listener=listener), Broken()))
+    result = values(listener)
+    assert result['damon_callback_failures_total{context="db",callback="broken"}'] == 10
+    assert result['damon_callback_switched_off{context="db",callback="broken"}'] == 1
+    assert result['damon_callback_failures_total{context="db",callback="prometheus"}'] == 0
+    assert result['damon_callback_switched_off{context="db",callback="prometheus"}'] == 0
+
+
+def test_intervals_in_force(
+    make_context: Make, make_listener: MakeListener, values: Values
+) -> None:
+    """Stretched intervals are shown, not the configured ones."""
+    listener = make_listener()
+    result: list[tuple[float, float]] = []
+
+    def stretch(context: Context) -> None:
+        context.stretch_sampling(80_000)
+        seen = values(listener)
+        result.append(
+            (
+                seen['damon_sampling_interval_seconds{context="db"}'],
+                seen['damon_aggregation_interval_seconds{context="db"}'],
+            )
+        )
+
+    run(make_context(PrometheusCallback(listener=listener), at_aggregation=stretch))
+    assert result[:2] == [(0.005, 0.05), (0.08, 0.08)]
+
+
+def test_last_aggregation(scraped: Callable[..., dict[str, float]]) -> None:
+    """The time of the last aggregation is Unix time in seconds."""
+    # A virtual clock begins at this time; two aggregations take 100 ms.
+    result = scraped()['damon_last_aggregation_timestamp_seconds{context="db"}']
+    assert result == pytest.approx(1_700_000_000.1, abs=1e-3)
+
+
+def test_own_resident_memory(scraped: Callable[..., dict[str, float]]) -> None:
+    """The resident memory of this very process is shown."""
+    assert scraped()["damon_process_resident_memory_bytes"] == pytest.approx(
+        psutil.Process().memory_info().rss, rel=0.5
+    )
+
+
+def test_cpu_seconds(make_context: Make, make_listener: MakeListener, values: Values) -> None:
+    """The worker's processor time is in seconds."""
+    listener = make_listener()
+    context = make_context(PrometheusCallback(listener=listener))
+    run(context)
+    shown = values(listener)['damon_cpu_seconds_total{context="db"}']
+    assert shown == context.stats.cpu_us / 1e6
+
+
+def test_before_the_first_aggregation(
+    make_context: Make, make_listener: MakeListener, values: Values
+) -> None:
+    """Without a snapshot there are no bytes, but the context is running."""
+    listener = make_listener()
+    result: list[dict[str, float]] = []
+
+    class AtFirstSample:
+        @hookimpl
+        def after_sampling(self) -> bool:
+            result.append(values(listener))
+            return True
+
+    run(make_context(PrometheusCallback(listener=listener), AtFirstSample()))
+    assert result[0]['damon_running{context="db"}'] == 1
+    assert not [key for key in result[0] if "target=" in key]
+
+
+def test_after_the_end(make_context: Make, make_listener: MakeListener, values: Values) -> None:
+    """Of an ended context, the counts remain and the last snapshot does not."""
+    listener = make_listener()
+    context = make_context(PrometheusCallback(listener=listener))
+    run(context)
+    result = values(listener)
+    assert result['damon_running{context="db"}'] == 0
+    assert result['damon_samples_total{context="db"}'] == 20
+    assert not [key for key in result if "target=" in key]
+
+
+def test_forgotten_context(make_context: Make, make_listener: MakeListener, values: Values) -> None:
+    """A context that ended and that nobody keeps has no series any more."""
+    import gc
+
+    listener = make_listener()
+    run(make_context(PrometheusCallback(listener=listener)))
+    gc.collect()
+    assert not [key for key in values(listener) if "context=" in key]
+
+
+def test_restart(make_context: Make, make_listener: MakeListener, values: Values) -> None:
+    """A context that starts again is shown once, with counts from 0."""
+    listener = make_listener()
+    seen: list[float] = []
+    context = make_context(
+        PrometheusCallback(listener=listener),
+        at_aggregation=lambda _context: seen.append(
+            values(listener)['damon_samples_total{context="db"}']
+        ),
+    )
+    run(context)
+    run(context)
+    assert seen == [10, 20, 10, 20]
+
+
+def test_same_names(
+    make_context: Make,
+    make_listener: MakeListener,
+    values: Values,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Two running contexts of one name stay apart, and that is logged."""
+    import threading
+
+    listener = make_listener()
+    together = threading.Barrier(2, timeout=60)
+    result: list[dict[str, float]] = []
+
+    def both_run(_context: Context) -> bool:
+        together.wait()
+        result.append(values(listener))
+        together.wait()
+        return True
+
+    contexts = [
+        make_context(PrometheusCallback(listener=listener), at_aggregation=both_run)
+        for _ in range(2)
+    ]
+    with caplog.at_level(logging.WARNING):
+        run(*contexts)
+    assert result[0]['damon_running{context="db"}'] == 1
+    assert result[0]['damon_running{context="db#2"}'] == 1
+    assert "'db' is served already" in caplog.text
+
+
+AWKWARD = 'a "b" \\ {c}\nd'
+MANY = {f"p{number}": [(number * MIB, 1.0), (MIB, 0.0)] for number in (2, 5, 1, 4, 3)}
+
+
+def test_max_targets(scraped: Callable[..., dict[str, float]]) -> None:
+    """The targets with the largest working sets stay, the others are added up."""
+    result = scraped(PrometheusOptions(max_targets=2), targets=MANY)
+    working_sets = {
+        key: value for key, value in result.items() if key.startswith("damon_working_set_bytes")
+    }
+    assert working_sets == {
+        'damon_working_set_bytes{context="db",target="p5"}': 5 * MIB,
+        'damon_working_set_bytes{context="db",target="p4"}': 4 * MIB,
+        'damon_working_set_bytes{context="db",target="other"}': 6 * MIB,
+    }
+
+
+@pytest.mark.parametrize("max_targets", [1, 2, 4, 5, 20])
+def test_other_keeps_sums(scraped: Callable[..., dict[str, float]], max_targets: int) -> None:
+    """Sums over all targets don't depend on how many are shown."""
+    result = scraped(PrometheusOptions(max_targets=max_targets), targets=MANY)
+    monitored = [value for key, value in result.items() if key.startswith("damon_monitored_bytes")]
+    idle = [value for key, value in result.items() if 'frequency="0"' in key]
+    assert len(monitored) == min(max_targets + 1, 5)
+    assert sum(monitored) == 20 * MIB
+    assert sum(idle) == 5 * MIB
+
+
+def test_a_target_named_other(scraped: Callable[..., dict[str, float]]) -> None:
+    """A target that is really called "other" is added to the rest, never a second series."""
+    targets = {"other": [(9 * MIB, 1.0)], "a": [(2 * MIB, 1.0)], "b": [(MIB, 1.0)]}
+    result = scraped(PrometheusOptions(max_targets=2), targets=targets)
+    assert result['damon_working_set_bytes{context="db",target="other"}'] == 10 * MIB
+    assert result['damon_working_set_bytes{context="db",target="a"}'] == 2 * MIB
+
+
+@pytest.fixture
+def awkward_scrape(make_context: Make, make_listener: MakeListener, get: Get) -> Get:
+    """Return a function that scrapes a context with awkward names in a format."""
+
+    def scrape(accept: str) -> tuple[str, Message]:
+        listener = make_listener()
+        scrapes: list[tuple[str, Message]] = []
+        run(
+            make_context(
+                PrometheusCallback(PrometheusOptions(max_targets=2), listener),
+                targets=MANY | {AWKWARD: [(90 * MIB, 1.0)]},
+                name='naïve "name"',
+                at_aggregation=lambda _context: scrapes.append(
+                    get(listener.url, headers={"Accept": accept})
+                ),
+            )
+        )
+        return scrapes[1]
+
+    return scrape
+
+
+@pytest.mark.needs("promtool")
+def test_promtool(awkward_scrape: Get) -> None:
+    """Debian's promtool accepts a real scrape without a warning."""
+    text, headers = awkward_scrape("text/plain")
+    assert headers["Content-Type"].startswith("text/plain; version=0.0.4")
+    assert 'target="other"' in text
+    checked = subprocess.run(
+        ["promtool", "check", "metrics"],
+        input=text,
+        text=True,
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    assert (checked.returncode, checked.stdout, checked.stderr) == (0, "", "")
+
+
+def test_openmetrics(awkward_scrape: Get) -> None:
+    """Who asks for OpenMetrics gets it, and a strict parser reads it."""
+    text, headers = awkward_scrape("application/openmetrics-text; version=1.0.0")
+    assert headers["Content-Type"].startswith("application/openmetrics-text")
+    families = list(text_string_to_metric_families(text))  # type: ignore[no-untyped-call]
+    assert AWKWARD in {sample.labels.get("target") for one in families for sample in one.samples}
+
+
+def test_readme_lists_all_metrics(make_context: Make, make_listener: MakeListener) -> None:
+    """The README's table names exactly the metrics of a scrape, with their types and labels."""
+    listener = make_listener()
+    seen: dict[str, tuple[str, set[str]]] = {}
+
+    def scrape(_context: Context) -> None:
+        for family in listener.registry.collect():
+            for sample in family.samples:
+                seen[sample.name] = (family.type, set(sample.labels))
+
+    run(make_context(PrometheusCallback(listener=listener), at_aggregation=scrape))
+    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    table = re.findall(r"^\| `(damon_\w+)` \| (\w+) \| ([\w, ]*?) ?\|", readme, re.MULTILINE)
+    assert {
+        name: (kind, set(filter(None, labels.split(", ")))) for name, kind, labels in table
+    } == seen
+
+
+def test_readme_lists_all_options() -> None:
+    """The README's table names exactly the options, in their order."""
+    import attrs
+
+    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    section = readme.partition("## Options")[2].partition("\n## ")[0]
+    named = re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE)
+    assert named == [option.name for option in attrs.fields(PrometheusOptions)]

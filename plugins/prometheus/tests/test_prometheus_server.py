@@ -1,0 +1,121 @@
+"""A real Prometheus scrapes and answers queries."""
+
+import json
+import socket
+import subprocess
+import time
+import urllib.parse
+from collections.abc import Callable
+from contextlib import closing
+from email.message import Message
+from pathlib import Path
+
+import pytest
+from damon_prometheus import (
+    BasicAuthOptions,
+    PrometheusCallback,
+    PrometheusOptions,
+    TlsOptions,
+)
+
+from damon_core import Context, SystemClock, start
+
+MIB = 1 << 20
+TIME_LIMIT_S = 90.0
+
+
+def _free_port() -> int:
+    with closing(socket.create_server(("127.0.0.1", 0))) as probe:
+        return int(probe.getsockname()[1])
+
+
+@pytest.mark.needs("prometheus", "openssl")
+def test_real_prometheus(
+    make_context: Callable[..., Context],
+    get: Callable[..., tuple[str, Message]],
+    certificate: TlsOptions,
+    tmp_path: Path,
+) -> None:
+    """Prometheus scrapes a running context, over TLS with a password, and answers a query."""
+    password_file = tmp_path / "password"
+    password_file.write_text("s3cret", encoding="utf-8")
+    options = PrometheusOptions(
+        port=0, tls=certificate, basic_auth=BasicAuthOptions("prometheus", password_file)
+    )
+    callback = PrometheusCallback(options)
+    port = _free_port()
+    (tmp_path / "prometheus.yml").write_text(
+        f"""
+scrape_configs:
+  - job_name: damon
+    scrape_interval: 1s
+    scheme: https
+    tls_config: {{ca_file: {certificate.certificate_file}}}
+    basic_auth: {{username: prometheus, password_file: {password_file}}}
+    static_configs: [{{targets: ["127.0.0.1:{callback.listener.port}"]}}]
+""",
+        encoding="utf-8",
+    )
+
+    def ask(query: str) -> float | None:
+        parameters = urllib.parse.urlencode({"query": query})
+        try:
+            text, _ = get(f"http://127.0.0.1:{port}/api/v1/query?{parameters}")
+        except OSError:
+            return None  # It is still starting.
+        result = json.loads(text)["data"]["result"]
+        return float(result[0]["value"][1]) if result else None
+
+    with (
+        make_context(callback, checks=None, clock=SystemClock()) as context,
+        (tmp_path / "prometheus.log").open("wb") as log,
+        subprocess.Popen(
+            [
+                "prometheus",
+                f"--config.file={tmp_path / 'prometheus.yml'}",
+                f"--web.listen-address=127.0.0.1:{port}",
+                f"--storage.tsdb.path={tmp_path / 'data'}",
+            ],
+            stdout=log,
+            stderr=log,
+        ) as prometheus,
+    ):
+        try:
+            start(context)
+            give_up = time.monotonic() + TIME_LIMIT_S
+            while (answer := ask('damon_working_set_bytes{context="db",target="one"}')) is None:
+                assert time.monotonic() < give_up, (tmp_path / "prometheus.log").read_text()
+                time.sleep(0.2)
+            assert answer == 3 * MIB
+            assert ask('sum(damon_frequency_bytes{frequency="0"})') == 5 * MIB
+            assert ask("damon_running") == 1
+        finally:
+            prometheus.terminate()
+
+
+@pytest.mark.needs("promtool")
+def test_readme_for_prometheus(tmp_path: Path) -> None:
+    """The README's scrape configuration, queries and alerting rules are right for Prometheus."""
+    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    blocks = [block.partition("```")[0] for block in readme.split("```yaml\n")[1:]]
+    (config,) = [block for block in blocks if block.startswith("scrape_configs:")]
+    (rules,) = [block for block in blocks if block.startswith("groups:")]
+    queries = readme.partition("```promql\n")[2].partition("```")[0].strip().split("\n\n")
+    config_file, rules_file = tmp_path / "prometheus.yml", tmp_path / "rules.yml"
+    config_file.write_text(config + "\nrule_files: [rules.yml]\n", encoding="utf-8")
+    queries_as_rules = [
+        {"record": f"query_{number}", "expr": query} for number, query in enumerate(queries)
+    ]
+    assert len(queries_as_rules) == 6
+    rules_file.write_text(rules, encoding="utf-8")
+    (tmp_path / "queries.yml").write_text(
+        json.dumps({"groups": [{"name": "queries", "rules": queries_as_rules}]}), encoding="utf-8"
+    )
+    for check in (
+        ["config", str(config_file)],
+        ["rules", str(rules_file), str(tmp_path / "queries.yml")],
+    ):
+        checked = subprocess.run(
+            ["promtool", "check", *check], capture_output=True, text=True, timeout=60, check=False
+        )
+        assert checked.returncode == 0, checked.stdout + checked.stderr
