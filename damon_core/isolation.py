@@ -215,7 +215,8 @@ class ContextHooks:
         try:
             self._manager.register(proxy, name)
         except pluggy.PluginValidationError as error:
-            raise PluginError(name, str(error).splitlines()[-1]) from error
+            # The first line names the plugin once more.
+            raise PluginError(name, "; ".join(str(error).splitlines()[1:])) from error
 
     @staticmethod
     def _guarded(
