@@ -52,13 +52,15 @@ def find_cgroup(path: str, mounted: list[Hierarchy] | None = None) -> Path:
     if not roots:
         raise TargetError(label, "no cgroup hierarchy is mounted: mount one at /sys/fs/cgroup")
     below = path.strip("/")
-    for candidate in (Path(path), *(root.mount / below for root in roots)):
-        if (
-            candidate.is_absolute()
-            and (candidate / "cgroup.procs").is_file()
-            and any(candidate.is_relative_to(root.mount) for root in roots)
-        ):
-            return candidate
+    candidates = [root.mount / below for root in roots]
+    if Path(path).is_absolute():
+        candidates.insert(0, Path(path))
+    for candidate in candidates:
+        # Without dots and links: /sys/fs/cgroup/cpu may be a link to where it is mounted.
+        place = candidate.resolve()
+        inside = any(place.is_relative_to(root.mount) for root in roots)
+        if inside and (place / "cgroup.procs").is_file():
+            return place
     if Path(path).is_absolute() and Path(path).exists():
         reason = "this is not a cgroup: it isn't a directory of a cgroup hierarchy"
     else:

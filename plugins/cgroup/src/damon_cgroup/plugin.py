@@ -3,10 +3,6 @@
 from collections.abc import Callable, Mapping, Sequence
 
 from attrs import field, frozen
-
-from damon_cgroup.hierarchy import find_cgroup, hierarchies
-from damon_cgroup.source import CgroupSource
-from damon_core import Backend, Finding, Primitive, hookimpl
 from damon_vaddr import (
     AUTO,
     BackendOptions,
@@ -15,6 +11,10 @@ from damon_vaddr import (
     choose_backend,
     probe_processes,
 )
+
+from damon_cgroup.hierarchy import find_cgroup, hierarchies
+from damon_cgroup.source import CgroupSource
+from damon_core import Backend, Finding, Primitive, hookimpl
 
 
 @frozen

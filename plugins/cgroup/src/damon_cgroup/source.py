@@ -4,8 +4,9 @@ import os
 from collections.abc import Collection
 from pathlib import Path
 
-from damon_core import TargetError
 from damon_vaddr import Process, ProcessTable
+
+from damon_core import TargetError
 
 
 def members(directory: Path, descendants: bool) -> set[int]:

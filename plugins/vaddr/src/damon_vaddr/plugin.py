@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from attrs import Attribute, field, frozen
 
@@ -20,9 +21,9 @@ def check_share(_instance: object, _attribute: "Attribute[float]", value: float)
         raise ValueError("must be above 0 and at most 1, such as 0.02 for 2 % of one processor")
 
 
-def _check_pids(_instance: object, _attribute: object, value: int | tuple[int, ...] | None) -> None:
-    pids = (value,) if isinstance(value, int) else value or ()
-    if any(pid < 1 for pid in pids):
+def _check_pids(_instance: object, _attribute: object, value: Any) -> None:
+    pids = value if isinstance(value, tuple) else (value,)
+    if any(pid is not None and pid < 1 for pid in pids):
         raise ValueError("must be a process id of at least 1")
 
 

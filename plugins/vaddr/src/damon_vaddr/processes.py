@@ -203,15 +203,15 @@ def descendants_of(pids: set[int]) -> set[int]:
 
 def why_unreadable(pid: int) -> str:
     """Say why a process's memory may not be read, and what would help."""
+    needed = "as root or with CAP_SYS_PTRACE"
     try:
-        owner = psutil.Process(pid).username()
+        process = psutil.Process(pid)
+        # Its own user can't read it either if it isn't dumpable, as after a change of its user.
+        if process.uids().real not in (0, os.geteuid()):
+            needed = f"as {process.username()}, {needed}"
     except psutil.Error:
-        owner = "its owner"
-    return (
-        f"its memory may not be read by this user: run as {owner}, as root, or with "
-        "CAP_SYS_PTRACE (a process that changed its user or is marked not dumpable needs the "
-        "latter two)"
-    )
+        pass
+    return f"its memory may not be read by this user: run {needed}"
 
 
 def open_named(pid: int) -> Process:

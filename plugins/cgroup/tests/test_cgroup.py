@@ -1,0 +1,235 @@
+"""The processes of a cgroup: in a directory that looks like one, and in real ones."""
+
+import os
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from damon_cgroup import CgroupOptions, CgroupSource, Hierarchy, find_cgroup, hierarchies, plugin
+from damon_vaddr import plugin as vaddr_plugin
+
+from damon_core import Context, Intervals, Plugins, TargetError, start, stop
+
+_SHORT = Intervals(sampling_us=20_000, aggregation_us=100_000, update_us=50_000)
+
+
+@pytest.fixture
+def sleepers() -> Iterator[Callable[[], int]]:
+    """Start processes that do nothing and return their pids."""
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start_one() -> int:
+        started.append(subprocess.Popen(["sleep", "600"]))
+        return started[-1].pid
+
+    yield start_one
+    for process in started:
+        process.kill()
+        process.wait()
+
+
+@pytest.fixture
+def fake(tmp_path: Path) -> Path:
+    """Return a directory that looks like a mounted hierarchy with one group in it."""
+    group = tmp_path / "system.slice" / "db.service"
+    group.mkdir(parents=True)
+    for place in (tmp_path, group.parent, group):
+        (place / "cgroup.procs").write_text("")
+    return tmp_path
+
+
+def _writable(hierarchy: Hierarchy) -> bool:
+    return hierarchy.version == 2 or hierarchy.mount.name in ("pids", "freezer", "systemd")
+
+
+@pytest.fixture(params=[2, 1])
+def real(request: pytest.FixtureRequest) -> Iterator[Path]:
+    """Make a real cgroup of version 2 or 1, and remove it after the test."""
+    found = [h for h in hierarchies() if h.version == request.param and _writable(h)]
+    if not found:
+        pytest.skip(f"no cgroup v{request.param} hierarchy is mounted on this machine")
+    path = found[0].mount / f"damon-test-{os.getpid()}"
+    try:
+        path.mkdir()
+    except OSError as error:
+        pytest.skip(f"no cgroup can be made here: {error}; run on a machine that allows it")
+    yield path
+    _remove(path)
+
+
+def _remove(path: Path) -> None:
+    """Remove a cgroup as soon as its last process has gone."""
+    if not path.is_dir():
+        return
+    for child in path.iterdir():
+        if child.is_dir():
+            _remove(child)
+    for pid in (path / "cgroup.procs").read_text().split():
+        (path.parent / "cgroup.procs").write_text(pid)
+    path.rmdir()
+
+
+def _eventually(condition: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline, "it didn't come true within 30 s"
+        time.sleep(0.005)
+
+
+def _pids(source: CgroupSource) -> set[int]:
+    return {process.pid for process in source.processes()}
+
+
+def test_hierarchies_are_read_from_mountinfo(tmp_path: Path) -> None:
+    """Version 2 comes first; other file systems and escapes in names don't disturb."""
+    path = tmp_path / "mountinfo"
+    path.write_text(
+        "31 23 0:28 / /sys/fs/cgroup rw,relatime - tmpfs tmpfs rw,mode=755\n"
+        "36 31 0:33 / /sys/fs/cgroup/devices rw,relatime shared:9 - cgroup cgroup rw,devices\n"
+        "41 31 0:38 / /mnt/my\\040groups rw,relatime shared:1 master:2 - cgroup2 cgroup2 rw\n"
+    )
+    assert hierarchies(path) == [
+        Hierarchy(Path("/mnt/my groups"), 2),
+        Hierarchy(Path("/sys/fs/cgroup/devices"), 1),
+    ]
+
+
+@pytest.mark.parametrize("path", ["system.slice/db.service", "/system.slice/db.service"])
+def test_a_cgroup_is_found_below_a_hierarchy(fake: Path, path: str) -> None:
+    """A path as systemd or /proc/PID/cgroup tell it is looked up in the hierarchies."""
+    assert find_cgroup(path, [Hierarchy(fake, 2)]) == fake / "system.slice" / "db.service"
+
+
+def test_a_cgroup_is_found_by_its_absolute_path(fake: Path) -> None:
+    """A directory below a mount stands for itself, the root of a hierarchy included."""
+    for path in (fake / "system.slice", fake):
+        assert find_cgroup(str(path), [Hierarchy(fake, 1)]) == path
+
+
+def test_a_missing_cgroup_is_named_with_the_places_looked_in(fake: Path) -> None:
+    """The message says where it was looked for."""
+    with pytest.raises(TargetError, match=f"cgroup 'nosuch': there is no such.*{fake}"):
+        find_cgroup("nosuch", [Hierarchy(fake, 2)])
+
+
+def test_an_ordinary_directory_is_not_a_cgroup(fake: Path) -> None:
+    """A directory elsewhere isn't a cgroup, whatever is in it."""
+    with pytest.raises(TargetError, match="not a cgroup"):
+        find_cgroup("/tmp", [Hierarchy(fake, 2)])
+    with pytest.raises(TargetError, match="not a cgroup"):
+        find_cgroup(str(fake), [Hierarchy(fake / "system.slice", 2)])
+
+
+def test_dots_do_not_lead_out_of_a_hierarchy(fake: Path) -> None:
+    """A path can't name a directory outside of the hierarchy it is looked up in."""
+    with pytest.raises(TargetError, match="cgroup"):
+        find_cgroup("../../system.slice", [Hierarchy(fake / "system.slice" / "db.service", 2)])
+
+
+def test_without_any_hierarchy_the_message_says_so() -> None:
+    """A machine without cgroups is told apart from a missing one."""
+    with pytest.raises(TargetError, match="no cgroup hierarchy is mounted"):
+        find_cgroup("a", [])
+
+
+def test_members_come_and_go(fake: Path, sleepers: Callable[[], int]) -> None:
+    """What is listed is followed, what isn't any more is left."""
+    one, other = sleepers(), sleepers()
+    source = CgroupSource(fake)
+    source.start()
+    assert _pids(source) == set()
+    (fake / "cgroup.procs").write_text(f"{one}\n{other}\n")
+    assert _pids(source) == {one, other}
+    (fake / "cgroup.procs").write_text(f"{other}\n0\n")
+    assert _pids(source) == {other}
+    assert not source.finished()
+    source.close()
+
+
+def test_descendants_are_the_cgroups_below(fake: Path, sleepers: Callable[[], int]) -> None:
+    """With descendants the members of all cgroups below belong to it."""
+    pid = sleepers()
+    (fake / "system.slice" / "db.service" / "cgroup.procs").write_text(f"{pid}\n")
+    for descendants, expected in ((False, set[int]()), (True, {pid})):
+        source = CgroupSource(fake, descendants)
+        assert _pids(source) == expected
+        source.close()
+
+
+def test_a_removed_cgroup_cannot_be_started(fake: Path) -> None:
+    """Between naming and starting it can go."""
+    source = CgroupSource(fake / "gone")
+    assert source.finished()
+    with pytest.raises(TargetError, match="removed"):
+        source.start()
+
+
+def test_a_link_to_a_hierarchy_is_followed(
+    fake: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """/sys/fs/cgroup/cpu is a link to cpu,cpuacct on machines with cgroup v1."""
+    link = tmp_path_factory.mktemp("links") / "cpu"
+    link.symlink_to(fake)
+    assert find_cgroup(str(link / "system.slice"), [Hierarchy(fake, 1)]) == fake / "system.slice"
+
+
+@pytest.mark.needs("root")
+def test_a_real_cgroup_is_monitored_to_its_end(real: Path, sleepers: Callable[[], int]) -> None:
+    """An empty cgroup is waited for, members come and go, its removal ends the context."""
+    plugins = Plugins({"cgroup": plugin, "vaddr": vaddr_plugin})
+    context = Context(plugins.make_primitive("cgroup", {"path": str(real)}), intervals=_SHORT)
+
+    def targets() -> int:
+        return len(context.snapshot.targets) if context.snapshot is not None else -1
+
+    start(context)
+    _eventually(lambda: targets() == 0)
+    pids = [sleepers(), sleepers()]
+    for pid in pids:
+        (real / "cgroup.procs").write_text(str(pid))
+    _eventually(lambda: targets() == 2)
+    assert context.snapshot is not None
+    assert context.snapshot.total_bytes > 0
+    os.kill(pids[0], 9)
+    _eventually(lambda: targets() == 1)
+    (real.parent / "cgroup.procs").write_text(str(pids[1]))
+    _eventually(lambda: targets() == 0)
+    real.rmdir()
+    assert context.wait(30)
+    assert context.error is None
+
+
+@pytest.mark.needs("root")
+def test_a_real_cgroup_is_found_by_its_name(real: Path) -> None:
+    """The name alone is enough."""
+    assert find_cgroup(real.name) == real
+
+
+@pytest.mark.needs("root")
+def test_a_cgroup_inside_another_is_followed(real: Path, sleepers: Callable[[], int]) -> None:
+    """A cgroup that is made meanwhile belongs to its parent's descendants."""
+    plugins = Plugins({"cgroup": plugin, "vaddr": vaddr_plugin})
+    primitive = plugins.make_primitive("cgroup", {"path": real.name, "descendants": True})
+    context = Context(primitive, intervals=_SHORT)
+    start(context)
+    child = real / "child"
+    child.mkdir()
+    (child / "cgroup.procs").write_text(str(sleepers()))
+    _eventually(lambda: context.snapshot is not None and len(context.snapshot.targets) == 1)
+    stop(context)
+    assert context.error is None
+
+
+def test_the_probe_tells_where_cgroups_are() -> None:
+    """`damon doctor` shows the hierarchies found."""
+    finding = plugin.probe()[0]
+    assert finding.works == bool(hierarchies())
+    assert all(str(found.mount) in finding.detail for found in hierarchies())
+
+
+def test_a_wrong_share_is_refused() -> None:
+    """The same limits as for vaddr."""
+    with pytest.raises(ValueError, match="above 0"):
+        CgroupOptions(path="a", max_share=0.0)

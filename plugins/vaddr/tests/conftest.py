@@ -1,0 +1,93 @@
+"""Real processes whose memory is known, for the tests of this package."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+#: Maps a hot and a cold area, tells where they are, and keeps sweeping the hot one. The short
+#: sleep lets translations leave the TLB, behind which accessed bits would stay clear.
+_HOT_AND_COLD = """
+import ctypes, mmap, time
+SIZE = 8 << 20
+areas = []
+for _ in range(3):  # the unmapped middle one keeps the other two apart
+    area = mmap.mmap(-1, SIZE)
+    area.madvise(mmap.MADV_NOHUGEPAGE)
+    areas.append(area)
+def address(area):
+    return ctypes.addressof(ctypes.c_char.from_buffer(area))
+areas.sort(key=address)
+hot, gap, cold = areas
+gap.close()
+for area in (hot, cold):
+    area[::4096] = b"x" * (SIZE // 4096)
+print(address(hot), address(cold), SIZE, flush=True)
+while True:
+    hot[::4096]
+    time.sleep(0.001)
+"""
+
+StartProgram = Callable[..., "subprocess.Popen[str]"]
+
+
+@pytest.fixture
+def start_program() -> Iterator[StartProgram]:
+    """Start programs in Python, and end them after the test."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start(code: str, *arguments: str, **options: object) -> "subprocess.Popen[str]":
+        program = subprocess.Popen(  # type: ignore[call-overload]
+            [sys.executable, "-u", "-c", code, *arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            **options,
+        )
+        started.append(program)
+        return program  # type: ignore[no-any-return]
+
+    yield start
+    for program in started:
+        program.kill()
+        program.communicate()
+
+
+@pytest.fixture
+def sleeper(start_program: StartProgram) -> "subprocess.Popen[str]":
+    """Return a process that does nothing, ready."""
+    program = start_program("print('ready'); import time; time.sleep(600)")
+    assert program.stdout is not None
+    program.stdout.readline()
+    return program
+
+
+@pytest.fixture
+def hot_and_cold(start_program: StartProgram) -> tuple[int, int, int, int]:
+    """Return a busy process's pid, the addresses of its hot and cold area, and their size."""
+    program = start_program(_HOT_AND_COLD)
+    assert program.stdout is not None
+    hot, cold, size = map(int, program.stdout.readline().split())
+    return program.pid, hot, cold, size
+
+
+@pytest.fixture
+def eventually() -> Callable[[Callable[[], object]], None]:
+    """Wait until something holds, and fail if it doesn't within a generous time."""
+
+    def wait(condition: Callable[[], object]) -> None:
+        deadline = time.monotonic() + 30
+        while not condition():
+            assert time.monotonic() < deadline, "it didn't come true within 30 s"
+            time.sleep(0.005)
+
+    return wait
+
+
+@pytest.fixture
+def open_descriptors() -> Callable[[], int]:
+    """Count this process's open files."""
+    return lambda: len(os.listdir("/proc/self/fd"))

@@ -1,0 +1,122 @@
+"""Mappings, and how they become regions."""
+
+import itertools
+from collections.abc import Sequence
+
+import numpy as np
+from damon_vaddr import parse_maps, three_ranges
+from damon_vaddr.mappings import join_nearest, mapping_regions, range_regions
+from hypothesis import given
+from hypothesis import strategies as st
+
+from damon_core import Range, RegionLimits, Regions
+
+_MAPS = b"""\
+00400000-00452000 r-xp 00000000 08:02 173521      /usr/bin/a name with (parentheses)
+7f0000000000-7f0000001000 rw-p 00000000 00:00 0
+7f0000002000-7f0000003000 rw-p 00000000 00:00 0 [anon:[vvar] of mine]
+7ffd00000000-7ffd00004000 r--p 00000000 00:00 0                          [vvar]
+7ffd00004000-7ffd00006000 r--p 00000000 00:00 0                          [vvar_vclock]
+7ffd00006000-7ffd00008000 r-xp 00000000 00:00 0                          [vdso]
+ffffffffff600000-ffffffffff601000 --xp 00000000 00:00 0                  [vsyscall]
+"""
+
+
+@st.composite
+def mappings(draw: st.DrawFn) -> list[Range]:
+    """Draw ascending disjoint page-aligned mappings, some of them adjacent."""
+    sizes = draw(st.lists(st.tuples(st.integers(0, 50), st.integers(1, 50)), max_size=40))
+    found = []
+    position = 0x1000
+    for gap, size in sizes:
+        start = position + gap * 4096
+        position = start + size * 4096
+        found.append(Range(start, position))
+    return found
+
+
+def test_the_kernels_own_mappings_are_left_out() -> None:
+    """The vsyscall page and the kernel's clock data aren't the program's memory."""
+    assert parse_maps(_MAPS) == [
+        (0x400000, 0x452000),
+        (0x7F0000000000, 0x7F0000001000),
+        (0x7F0000002000, 0x7F0000003000),
+        (0x7FFD00006000, 0x7FFD00008000),
+    ]
+
+
+def test_nothing_mapped_is_nothing_parsed() -> None:
+    """A process without memory has an empty maps."""
+    assert parse_maps(b"") == []
+
+
+def test_the_two_biggest_gaps_cut_the_space() -> None:
+    """Heap, mapped areas and stack are three ranges; small gaps stay inside."""
+    found = [Range(0, 10), Range(12, 20), Range(100, 110), Range(111, 120), Range(300, 310)]
+    assert three_ranges(found) == [(0, 20), (100, 120), (300, 310)]
+
+
+def test_few_mappings_give_few_ranges() -> None:
+    """None, one and two mappings are none, one and two ranges."""
+    assert three_ranges([]) == []
+    assert three_ranges([Range(5, 6)]) == [(5, 6)]
+    assert three_ranges([Range(5, 6), Range(8, 9)]) == [(5, 6), (8, 9)]
+
+
+def test_neighbours_without_a_gap_stay_together() -> None:
+    """Where nothing lies between mappings there is nothing to leave out."""
+    assert three_ranges([Range(0, 1), Range(1, 2), Range(2, 3)]) == [(0, 3)]
+
+
+@given(mappings())
+def test_three_ranges_contain_all_mappings(found: list[Range]) -> None:
+    """Whatever is mapped, it lies in exactly one of at most three disjoint ranges."""
+    ranges = three_ranges(found)
+    assert len(ranges) <= 3
+    assert all(left.end < right.start for left, right in itertools.pairwise(ranges))
+    for mapping in found:
+        assert sum(r.start <= mapping.start and mapping.end <= r.end for r in ranges) == 1
+
+
+@given(mappings(), st.integers(1, 50))
+def test_joining_keeps_every_mapping_and_the_limit(found: list[Range], limit: int) -> None:
+    """The joined ranges are as many as allowed and contain what was joined."""
+    joined = join_nearest(found, limit)
+    assert len(joined) == min(len(found), limit)
+    for mapping in found:
+        assert any(r.start <= mapping.start and mapping.end <= r.end for r in joined)
+
+
+def test_the_smallest_gap_is_joined_first() -> None:
+    """What lies near is joined, what lies far apart stays apart."""
+    found = [Range(0, 1), Range(5, 6), Range(7, 8), Range(20, 21)]
+    assert join_nearest(found, 3) == [(0, 1), (5, 8), (20, 21)]
+
+
+def _pages(*ranges: tuple[int, int]) -> list[Range]:
+    return [Range(start * 4096, end * 4096) for start, end in ranges]
+
+
+def test_a_mapping_that_stays_keeps_its_counters() -> None:
+    """An update changes only what was mapped or unmapped."""
+    known = mapping_regions(Regions(), _pages((1, 2), (4, 6)), 10)
+    known.age[:] = 7
+    known.resident_bytes[:] = 4096
+    fresh = mapping_regions(known, _pages((4, 8), (9, 10)), 10)
+    assert fresh.age.tolist() == [7, 0]
+    assert fresh.resident_bytes[1] == 0
+
+
+def test_regions_of_ranges_keep_their_counters() -> None:
+    """For backends that sample pages, an update covers the new ranges with the old regions."""
+    limits = RegionLimits(4, 10)
+
+    def make(known: Regions, found: Sequence[Range]) -> Regions:
+        return range_regions(known, found, limits)
+
+    known = make(Regions(), _pages((0, 8), (100, 108)))
+    assert len(known) == 4
+    known.age[:] = 3
+    fresh = make(known, _pages((0, 8), (100, 120)))
+    assert fresh.end[-1] == 120 * 4096
+    assert np.count_nonzero(fresh.age == 3) == 4

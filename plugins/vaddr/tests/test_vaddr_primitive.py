@@ -1,0 +1,412 @@
+"""Real processes monitored through the kernel, and the rules of the primitive."""
+
+import logging
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Literal
+
+import numpy as np
+import pytest
+from damon_vaddr import (
+    BackendOptions,
+    CommandSource,
+    PidSource,
+    ProcessMemory,
+    ProcessTarget,
+    Referenced,
+    VaddrOptions,
+    choose_backend,
+    make_vaddr,
+    plugin,
+)
+
+from damon_core import (
+    Backend,
+    ConfigError,
+    Context,
+    Finding,
+    Intervals,
+    PluginError,
+    Plugins,
+    RegionLimits,
+    Snapshot,
+    TargetError,
+    VirtualClock,
+    hookimpl,
+    start,
+    stop,
+)
+
+Eventually = Callable[[Callable[[], object]], None]
+StartProgram = Callable[..., "subprocess.Popen[str]"]
+_SHORT = Intervals(sampling_us=20_000, aggregation_us=200_000, update_us=50_000)
+
+
+class Counting:
+    """A backend that sees every region accessed, and can lose targets."""
+
+    def __init__(self, layout: Literal["mappings", "ranges"] = "ranges") -> None:
+        self.layout: Literal["mappings", "ranges"] = layout
+        self.added: list[str] = []
+        self.forgotten: list[str] = []
+        self.lose: set[str] = set()
+
+    def add(self, target: ProcessTarget) -> None:
+        self.added.append(target.name)
+
+    def prepare(self, targets: Sequence[ProcessTarget]) -> Collection[ProcessTarget]:
+        lost = [target for target in targets if target.name in self.lose]
+        self.lose.clear()
+        return lost
+
+    def check(self, targets: Sequence[ProcessTarget]) -> Collection[ProcessTarget]:
+        for target in targets:
+            target.regions.nr_accesses += 1
+        return ()
+
+    def forget(self, target: ProcessTarget) -> None:
+        self.forgotten.append(target.name)
+
+    def close(self) -> None:
+        pass
+
+
+class Until:
+    """A callback that stops after some aggregations and keeps the last snapshot."""
+
+    def __init__(self, aggregations: int) -> None:
+        self.aggregations = aggregations
+
+    @hookimpl
+    def after_aggregation(self, context: Context) -> bool:
+        assert context.snapshot is not None
+        return context.snapshot.number >= self.aggregations
+
+
+def _monitor(context: Context) -> Snapshot:
+    """Run a context to its end and return its last snapshot."""
+    start(context)
+    assert context.wait(60)
+    if context.error is not None:
+        raise context.error
+    assert context.snapshot is not None
+    return context.snapshot
+
+
+def _region(snapshot: Snapshot, address: int) -> int:
+    """Return the row of the region that holds an address."""
+    row = int(np.searchsorted(snapshot.start, address, side="right")) - 1
+    assert snapshot.end[row] > address
+    return row
+
+
+def test_the_hot_area_of_a_real_process_is_hotter(
+    hot_and_cold: tuple[int, int, int, int],
+) -> None:
+    """Seen through the kernel, a swept area is accessed and an untouched one isn't."""
+    pid, hot, cold, size = hot_and_cold
+    context = Context(
+        ProcessMemory(PidSource([pid]), Referenced(), max_share=0.5),
+        [Until(3)],
+        intervals=Intervals(sampling_us=50_000, aggregation_us=500_000, update_us=500_000),
+    )
+    snapshot = _monitor(context)
+    assert snapshot.resident_bytes[_region(snapshot, hot)] >= size
+    assert snapshot.resident_bytes[_region(snapshot, cold)] >= size
+    assert snapshot.frequency[_region(snapshot, hot)] > 0.5
+    assert snapshot.frequency[_region(snapshot, cold)] < 0.1
+    assert snapshot.working_set_bytes() >= size
+    assert snapshot.idle_bytes() < snapshot.total_bytes - size / 2
+
+
+def test_the_end_of_the_process_ends_the_monitoring(
+    sleeper: "subprocess.Popen[str]", eventually: Eventually
+) -> None:
+    """A process that ends is no error: the context ends in order."""
+    context = Context(ProcessMemory(PidSource([sleeper.pid]), Referenced()), intervals=_SHORT)
+    start(context)
+    eventually(lambda: context.stats.samples > 1)
+    sleeper.kill()
+    assert context.wait(30)
+    assert context.error is None
+
+
+def test_no_file_stays_open_and_a_restart_works(
+    sleeper: "subprocess.Popen[str]", open_descriptors: Callable[[], int], eventually: Eventually
+) -> None:
+    """A context that was stopped holds nothing, and can be started again."""
+    before = open_descriptors()
+    context = Context(ProcessMemory(PidSource([sleeper.pid]), Referenced()), intervals=_SHORT)
+    for _ in range(2):
+        start(context)
+        eventually(lambda: context.stats.samples > 1)
+        stop(context)
+        assert context.error is None
+        assert open_descriptors() == before
+
+
+def test_a_command_is_monitored_to_its_end() -> None:
+    """The end of the command ends the context."""
+    source = CommandSource([sys.executable, "-c", "import time; time.sleep(1)"])
+    context = Context(ProcessMemory(source, Referenced(), max_share=0.5), intervals=_SHORT)
+    snapshot = _monitor(context)
+    assert snapshot.targets[0].name.startswith("python")
+    assert source.exit_status == 0
+
+
+def test_a_process_that_executes_another_program_is_a_new_target(
+    start_program: StartProgram, eventually: Eventually
+) -> None:
+    """The old memory is gone; what replaces it is monitored under its new name."""
+    program = start_program(
+        "import os, sys; sys.stdin.read(1); os.execvp('sleep', ['sleep', '600'])"
+    )
+    context = Context(
+        ProcessMemory(PidSource([program.pid]), Referenced(), max_share=0.5), intervals=_SHORT
+    )
+    start(context)
+    eventually(lambda: context.snapshot)
+    assert program.stdin is not None
+    program.stdin.write("x")
+    program.stdin.flush()
+
+    def renamed() -> bool:
+        assert context.snapshot is not None
+        return [t.name for t in context.snapshot.targets] == [f"sleep[{program.pid}]"]
+
+    eventually(renamed)
+    stop(context)
+    assert context.error is None
+
+
+def test_descendants_come_and_go(start_program: StartProgram, eventually: Eventually) -> None:
+    """A child that is started meanwhile becomes a target, and leaves with its end."""
+    program = start_program(
+        "import subprocess, sys\n"
+        "for _ in sys.stdin:\n"
+        "    child = subprocess.Popen(['sleep', '600'])\n"
+        "    print(child.pid, flush=True)\n"
+        "    sys.stdin.readline()\n"
+        "    child.kill(); child.wait()\n"
+    )
+    assert program.stdin is not None
+    assert program.stdout is not None
+    context = Context(
+        ProcessMemory(PidSource([program.pid], descendants=True), Referenced(), max_share=0.5),
+        intervals=_SHORT,
+    )
+    start(context)
+    eventually(lambda: context.snapshot is not None)
+
+    def names() -> list[str]:
+        assert context.snapshot is not None
+        return [target.name for target in context.snapshot.targets]
+
+    assert len(names()) == 1
+    program.stdin.write("\n")
+    program.stdin.flush()
+    child = int(program.stdout.readline())
+    eventually(lambda: f"sleep[{child}]" in names())
+    program.stdin.write("\n")
+    program.stdin.flush()
+    eventually(lambda: len(names()) == 1)
+    stop(context)
+    assert context.error is None
+
+
+def test_looking_stays_within_its_share(hot_and_cold: tuple[int, int, int, int]) -> None:
+    """Over a run of a second and more, no more is spent than the share and a few checks."""
+    context = Context(
+        ProcessMemory(PidSource([hot_and_cold[0]]), Referenced(), max_share=0.02),
+        intervals=Intervals(sampling_us=1_000, aggregation_us=100_000, update_us=1_000_000),
+    )
+    begun = time.monotonic()
+    start(context)
+    time.sleep(3)
+    stop(context)
+    assert context.stats.cpu_us < 0.1 * (time.monotonic() - begun) * 1e6
+    assert context.intervals.sampling_us == 1_000  # as configured, once it has ended
+
+
+def test_the_interval_in_force_can_be_seen(hot_and_cold: tuple[int, int, int, int]) -> None:
+    """With a tiny share the sampling interval grows, and the snapshot tells it."""
+    context = Context(
+        ProcessMemory(PidSource([hot_and_cold[0]]), Referenced(), max_share=0.01),
+        [Until(3)],
+        intervals=Intervals(sampling_us=1_000, aggregation_us=50_000, update_us=1_000_000),
+    )
+    assert _monitor(context).intervals.sampling_us > 1_000
+
+
+def test_a_target_that_is_lost_while_its_process_lives_is_added_anew(
+    sleeper: "subprocess.Popen[str]",
+) -> None:
+    """What a backend reports as gone is dropped, and looked at afresh."""
+    backend = Counting()
+    backend.lose = {
+        f"python3[{sleeper.pid}]",
+        f"python3.11[{sleeper.pid}]",
+        f"python[{sleeper.pid}]",
+    }
+    context = Context(
+        ProcessMemory(PidSource([sleeper.pid]), backend), [Until(2)], clock=VirtualClock()
+    )
+    snapshot = _monitor(context)
+    assert len(backend.added) == 2
+    assert backend.forgotten[0] == backend.added[0]
+    assert len(snapshot.targets) == 1
+
+
+def test_a_process_that_may_not_be_read_is_left_out_with_one_warning(
+    sleeper: "subprocess.Popen[str]", caplog: pytest.LogCaptureFixture
+) -> None:
+    """Others of the family go on; the log says once who is missing."""
+
+    class Refusing(Counting):
+        def add(self, target: ProcessTarget) -> None:
+            raise PermissionError(13, os.strerror(13))
+
+    context = Context(
+        ProcessMemory(PidSource([sleeper.pid]), Refusing()), [Until(50)], clock=VirtualClock()
+    )
+    with caplog.at_level(logging.WARNING):
+        assert not _monitor(context).targets
+    assert len(caplog.records) == 1
+    assert f"pid {sleeper.pid} is left out: its memory may not be read" in caplog.text
+
+
+@pytest.mark.parametrize("layout", ["mappings", "ranges"])
+def test_regions_are_what_the_backend_needs(
+    sleeper: "subprocess.Popen[str]", layout: Literal["mappings", "ranges"]
+) -> None:
+    """Either one region a mapping, or about min_regions pieces of three ranges."""
+    context = Context(
+        ProcessMemory(PidSource([sleeper.pid]), Counting(layout)),
+        [Until(1)],
+        clock=VirtualClock(),
+    )
+    snapshot = _monitor(context)
+    if layout == "ranges":
+        assert 3 <= len(snapshot) <= 14
+    else:
+        assert len(snapshot) > 14
+
+
+def test_more_mappings_than_regions_are_joined(start_program: StartProgram) -> None:
+    """max_regions holds over all processes, and no resident byte is lost by it."""
+    many = (
+        "import mmap, time\n"
+        "areas = [mmap.mmap(-1, 8192) for _ in range(600)]\n"
+        "for area in areas[::2]: area.madvise(mmap.MADV_NOHUGEPAGE)\n"
+        "for area in areas: area[0] = area[4096] = 1\n"
+        "print('ready'); time.sleep(600)\n"
+    )
+    programs = [start_program(many) for _ in range(2)]
+    for program in programs:
+        assert program.stdout is not None
+        program.stdout.readline()
+
+    def whole(max_regions: int) -> Snapshot:
+        return _monitor(
+            Context(
+                ProcessMemory(PidSource([p.pid for p in programs]), Referenced(), max_share=1),
+                [Until(1)],
+                limits=RegionLimits(10, max_regions),
+                intervals=_SHORT,
+            )
+        )
+
+    fine, coarse = whole(5_000), whole(50)
+    assert len(fine) > 1_000
+    assert len(coarse) <= 50
+    assert len(coarse.targets) == 2
+    assert coarse.total_bytes == pytest.approx(fine.total_bytes, rel=0.02)
+
+
+def test_the_plugin_is_used_by_its_name(sleeper: "subprocess.Popen[str]") -> None:
+    """`use = "vaddr"` with a pid makes a primitive with a backend that works."""
+    plugins = Plugins({"vaddr": plugin})
+    primitive = plugins.make_primitive("vaddr", {"pid": sleeper.pid})
+    snapshot = _monitor(Context(primitive, [Until(1)], intervals=_SHORT))
+    assert snapshot.total_bytes > 0
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({}, "exactly one of pid, pids and command"),
+        ({"pid": 1, "command": ["true"]}, "exactly one of pid, pids and command"),
+        ({"pid": 0}, "process id"),
+        ({"pids": [-3]}, "process id"),
+        ({"pid": 1, "max_share": 0.0}, "above 0"),
+        ({"pid": 1, "max_share": 1.5}, "at most 1"),
+    ],
+)
+def test_wrong_options_are_explained(options: Mapping[str, object], told: str) -> None:
+    """Each mistake in the options is told in words."""
+    with pytest.raises(ConfigError, match=told):
+        Plugins({"vaddr": plugin}).make_primitive("vaddr", options)
+
+
+def test_an_unknown_backend_is_named_with_those_known(sleeper: "subprocess.Popen[str]") -> None:
+    """Whoever asks for a backend that isn't there is told which are."""
+    with pytest.raises(PluginError, match="no backend 'page_idel': use one of auto, referenced"):
+        Plugins({"vaddr": plugin}).make_primitive(
+            "vaddr", {"pid": sleeper.pid, "backend": "page_idel"}
+        )
+
+
+def _backend(name: str, works: bool) -> Backend:
+    return Backend(
+        name,
+        lambda options: Counting(),
+        serves=("vaddr",),
+        probe=lambda: (Finding("the kernel option", works, "CONFIG_SOMETHING"),),
+    )
+
+
+def test_the_first_backend_that_works_is_chosen(sleeper: "subprocess.Popen[str]") -> None:
+    """The automatic choice passes over what doesn't work here."""
+    backends = {"best": _backend("best", False), "good": _backend("good", True)}
+    primitive = make_vaddr(VaddrOptions(pid=sleeper.pid), backends)
+    snapshot = _monitor(Context(primitive, [Until(1)], clock=VirtualClock()))
+    assert len(snapshot.targets) == 1
+
+
+def test_a_named_backend_that_does_not_work_is_explained() -> None:
+    """The reason and what works instead are in the message."""
+    backends = {"best": _backend("best", False), "good": _backend("good", True)}
+    with pytest.raises(
+        PluginError, match=r"doesn't work here: .*CONFIG_SOMETHING.*; what works here: good"
+    ):
+        choose_backend("vaddr", "best", backends, BackendOptions())
+
+
+def test_a_probe_that_fails_does_not_stop_others() -> None:
+    """A broken backend of one package leaves the others usable."""
+
+    def broken() -> Sequence[Finding]:
+        raise RuntimeError("oops")
+
+    bad = Backend("bad", Counting, serves=("vaddr",), probe=broken)
+    good = _backend("good", True)
+    assert isinstance(
+        choose_backend("vaddr", "auto", {"bad": bad, "good": good}, BackendOptions()), Counting
+    )
+    with pytest.raises(PluginError, match="no backend works here: bad: its probe failed"):
+        choose_backend("vaddr", "auto", {"bad": bad}, BackendOptions())
+
+
+def test_a_named_process_that_ended_is_an_error_of_the_context(
+    sleeper: "subprocess.Popen[str]",
+) -> None:
+    """Between making the primitive and its start the process can go; then init says so."""
+    context = Context(ProcessMemory(PidSource([sleeper.pid]), Referenced()))
+    sleeper.kill()
+    sleeper.wait()
+    start(context)
+    assert context.wait(30)
+    assert isinstance(context.error, TargetError)

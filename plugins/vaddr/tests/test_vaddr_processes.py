@@ -1,0 +1,253 @@
+"""Processes are told apart, and what is wrong with one is said."""
+
+import os
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+from damon_vaddr import CommandSource, PidSource, Process, ProcessTable, descendants_of
+from damon_vaddr.processes import open_named, reopen_named
+
+from damon_core import TargetError
+
+Eventually = Callable[[Callable[[], object]], None]
+StartProgram = Callable[..., "subprocess.Popen[str]"]
+_FAMILY = """
+import subprocess, sys, time
+child = subprocess.Popen([sys.executable, "-c", {child!r}])
+print(child.pid, flush=True)
+sys.stdin.readline()
+"""
+_SLEEP = "import time; time.sleep(600)"
+
+
+def _line(program: "subprocess.Popen[str]") -> str:
+    assert program.stdout is not None
+    return program.stdout.readline()
+
+
+def _unused_pid() -> int:
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    return ended.pid
+
+
+def test_a_pid_without_a_process_is_named() -> None:
+    """A missing pid is the user's mistake, said in one line."""
+    pid = _unused_pid()
+    with pytest.raises(TargetError) as caught:
+        PidSource([pid])
+    assert str(caught.value) == f"pid {pid}: there is no such process"
+
+
+def test_a_kernel_thread_has_no_memory() -> None:
+    """A kernel thread exists, but there is nothing to monitor."""
+    threads = [p.pid for p in psutil.process_iter() if p.ppid() == 2]
+    if not threads:
+        pytest.skip("no kernel thread is visible here: run outside of a container")
+    with pytest.raises(TargetError, match=r"kernel thread|may not be read"):
+        open_named(threads[0])
+
+
+def test_a_zombie_has_ended(start_program: StartProgram, eventually: Eventually) -> None:
+    """A zombie isn't missing, but it isn't there any more either."""
+    program = start_program("")
+    eventually(lambda: psutil.Process(program.pid).status() == psutil.STATUS_ZOMBIE)
+    with pytest.raises(TargetError, match="zombie"):
+        open_named(program.pid)
+
+
+@pytest.mark.needs("root")
+def test_a_foreign_process_needs_permission(sleeper: "subprocess.Popen[str]") -> None:
+    """Another user's process can't be read; the message says whose and what would help."""
+    code = textwrap.dedent(f"""
+        import os, sys
+        sys.path[:] = {sys.path!r}
+        from damon_core import TargetError
+        from damon_vaddr import PidSource
+        os.setgroups([]); os.setgid(65534); os.setuid(65534)
+        try:
+            PidSource([{sleeper.pid}])
+        except TargetError as error:
+            print(error)
+    """)
+    told = subprocess.run(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, check=True, timeout=60
+    ).stdout
+    assert told.startswith(f"pid {sleeper.pid}: its memory may not be read by this user: ")
+    assert told.endswith("run as root or with CAP_SYS_PTRACE\n")
+
+
+def test_a_named_process_that_ended_before_the_start(sleeper: "subprocess.Popen[str]") -> None:
+    """What was there when it was named and isn't at the start has ended."""
+    source = PidSource([sleeper.pid])
+    sleeper.kill()
+    sleeper.wait()
+    with pytest.raises(TargetError, match="has ended"):
+        source.start()
+
+
+@pytest.mark.needs("root")
+def test_another_process_with_the_same_pid_is_told_apart(start_program: StartProgram) -> None:
+    """A pid that was given to another process stands for the old one no longer."""
+    last_pid = Path("/proc/sys/kernel/ns_last_pid")
+    if not last_pid.exists():
+        pytest.skip("needs a kernel with CONFIG_CHECKPOINT_RESTORE")
+    first = start_program(_SLEEP)
+    identity = psutil.Process(first.pid)
+    identity.create_time()
+    first.kill()
+    first.wait()
+    time.sleep(0.05)  # start times count in hundredths of a second
+    for _ in range(100):  # others may take the pid before us
+        last_pid.write_text(str(first.pid - 1))
+        second = start_program(_SLEEP)
+        if second.pid == first.pid:
+            break
+    else:
+        pytest.skip("other programs took the pid: run on a quieter machine")
+    with pytest.raises(TargetError, match="another one"):
+        reopen_named(identity)
+
+
+def test_the_same_process_is_found_again(sleeper: "subprocess.Popen[str]") -> None:
+    """A context can be restarted on the same process."""
+    process = reopen_named(psutil.Process(sleeper.pid))
+    assert process.pid == sleeper.pid
+    process.close()
+
+
+def test_a_table_tells_ended_processes_once(
+    start_program: StartProgram, eventually: Eventually
+) -> None:
+    """An end is told, zombie or not, and the rest stays."""
+    one, other = start_program(_SLEEP), start_program(_SLEEP)
+    table = ProcessTable()
+    table.add(one.pid)
+    table.add(other.pid)
+    assert table.take_ended() == []
+    one.kill()
+    told: list[Process] = []
+
+    def ended() -> bool:
+        told.extend(table.take_ended())
+        return bool(told)
+
+    eventually(ended)
+    assert [process.pid for process in told] == [one.pid]
+    assert [process.pid for process in table] == [other.pid]
+    assert table.take_ended() == []
+    table.close()
+
+
+def test_without_pidfds_the_start_time_tells(
+    sleeper: "subprocess.Popen[str]", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where Linux has no pidfd, an end is noticed all the same."""
+
+    def no_pidfd(pid: int) -> int:
+        raise OSError(38, os.strerror(38))
+
+    monkeypatch.setattr(os, "pidfd_open", no_pidfd)
+    table = ProcessTable()
+    table.add(sleeper.pid)
+    assert table.take_ended() == []
+    sleeper.kill()
+    sleeper.wait()
+    assert [process.pid for process in table.take_ended()] == [sleeper.pid]
+    table.close()
+
+
+def test_a_name_with_any_bytes_can_be_shown(start_program: StartProgram) -> None:
+    """What a program calls itself can't break an output."""
+    program = start_program(
+        "open('/proc/self/comm', 'wb').write(b'a\\xff\\nb'); print('ready');" + _SLEEP
+    )
+    _line(program)
+    process = Process.open(program.pid)
+    assert process.label() == f"a??b[{program.pid}]"
+    process.close()
+
+
+def test_descendants_are_found(start_program: StartProgram) -> None:
+    """Children and their children are descendants; others aren't."""
+    program = start_program(_FAMILY.format(child=_FAMILY.format(child=_SLEEP)))
+    child = int(_line(program))
+    grandchild = int(_line(program))
+    assert {child, grandchild} <= descendants_of({program.pid})
+    assert program.pid not in descendants_of({program.pid})
+    assert os.getpid() not in descendants_of({program.pid})
+    os.kill(grandchild, 9)
+    os.kill(child, 9)
+
+
+def test_a_child_is_followed_when_its_parent_has_ended(
+    start_program: StartProgram, eventually: Eventually
+) -> None:
+    """A process that has been seen as a descendant stays one."""
+    program = start_program(_FAMILY.format(child=_SLEEP))
+    child = int(_line(program))
+    source = PidSource([program.pid], descendants=True)
+    source.start()
+    assert {process.pid for process in source.processes()} == {program.pid, child}
+    program.kill()
+    eventually(source.take_ended)
+    assert [process.pid for process in source.processes()] == [child]
+    assert not source.finished()
+    os.kill(child, 9)
+    eventually(source.take_ended)
+    assert source.finished()
+    source.close()
+
+
+def test_a_missing_command_is_named() -> None:
+    """A command that can't be found is the user's mistake, before anything runs."""
+    with pytest.raises(TargetError, match="no-such-program"):
+        CommandSource(["no-such-program"])
+
+
+def test_a_command_that_cannot_be_executed_is_named(tmp_path: Path) -> None:
+    """A file that isn't a program is told by the kernel, at the start."""
+    path = tmp_path / "broken"
+    path.write_bytes(b"\x7fELF but not really")
+    path.chmod(0o755)
+    with pytest.raises(TargetError, match=r"broken.*Exec format error"):
+        CommandSource([str(path)]).start()
+
+
+def test_a_command_is_ended_with_the_monitoring() -> None:
+    """What was started is sent SIGTERM, and can be started again."""
+    source = CommandSource(["sleep", "600"])
+    for _ in range(2):
+        source.start()
+        assert len(source.processes()) == 1
+        source.close()
+        assert source.exit_status == -15
+
+
+def test_a_command_that_ignores_sigterm_is_killed(tmp_path: Path) -> None:
+    """After the grace period there is SIGKILL."""
+    ready = tmp_path / "ready"
+    source = CommandSource(
+        ["sh", "-c", f"trap '' TERM; : > {ready}; while :; do sleep 0.1; done"], grace=0.2
+    )
+    source.start()
+    while not ready.exists():
+        time.sleep(0.01)
+    source.close()
+    assert source.exit_status == -9
+
+
+def test_the_exit_status_of_a_command_is_kept(eventually: Eventually) -> None:
+    """A command that ends by itself leaves its status."""
+    source = CommandSource(["sh", "-c", "exit 3"])
+    source.start()
+    eventually(lambda: source.take_ended() or source.finished())
+    assert source.finished()
+    source.close()
+    assert source.exit_status == 3
