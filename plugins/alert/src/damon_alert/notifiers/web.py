@@ -36,7 +36,9 @@ class Endpoint:
     def __init__(self, notify: Notify, path: str = "") -> None:
         parts = urlsplit(notify.url or "")
         assert parts.hostname is not None, "checked by Notify"
-        self._host, self._port = parts.hostname, parts.port
+        self._host = parts.hostname
+        # Always given: without one, http.client looks for it behind a colon of an IPv6 address.
+        self._port = parts.port or (443 if parts.scheme == "https" else 80)
         self._path = (parts.path.rstrip("/") + path if path else parts.path) or "/"
         if parts.query:
             self._path += f"?{parts.query}"
