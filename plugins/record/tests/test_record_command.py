@@ -198,6 +198,21 @@ class TestMistakes:
         assert done.returncode == 1
         assert "nothing was recorded" in done.stderr
 
+    def test_a_full_disk_ends_the_recording(self, busy: int, tmp_path: Path) -> None:
+        """When rows can't be written any more it ends by itself, with exit code 1."""
+        output = tmp_path / "out.csv"
+        limited = ["sh", "-c", 'ulimit -f 8; exec "$0" record "$@"', str(DAMON)]
+        done = subprocess.run(
+            [*limited, "--pid", str(busy), "-o", str(output)],
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert done.returncode == 1
+        assert done.stderr.splitlines()[-1].startswith(f"damon: {output} is not complete")
+        assert read(output)
+
 
 def test_help_has_examples() -> None:
     """The help shows how it is called."""

@@ -64,14 +64,14 @@ def print_report(console: Console, watched: Watched) -> None:
         _left_out(judgement),
         _what_next(watched),
     ):
-        console.print(part, crop=False, no_wrap=isinstance(part, Text), overflow="ignore")
+        console.print(part, crop=False)
 
 
 def _how_it_was_watched(watched: Watched) -> Text:
     stats, watched_us = watched.stats, watched.watched_us
     return Text(
         f"Watched process {watched.truth.pid} through the kernel for {watched_us / 1e6:.1f} s: "
-        f"{len(watched.snapshots)} aggregations,\n"
+        f"{len(watched.snapshots)} aggregations, "
         f"{stats.samples} checks, one every {format_duration(watched_us / stats.samples)} on "
         f"average; the monitor used {stats.cpu_us / watched_us * 100:.1f} % of one core.\n"
     )
@@ -164,8 +164,8 @@ def _seen_versus_true(judgement: Judgement) -> Table:
 
 def _left_out(judgement: Judgement) -> Text:
     return Text(
-        f"Of what was told hot, {_percent(judgement.score.precision)} was hot.\n"
-        f"Told hot: accessed in at least {HOT_FREQUENCY:.0%} of the checks of an aggregation.\n"
+        f"Of what was told hot, {_percent(judgement.score.precision)} was hot. Told hot means: "
+        f"accessed in at least {HOT_FREQUENCY:.0%} of the checks of an aggregation. "
         f"{judgement.judged} aggregations were judged; {judgement.left_out} in which the pattern "
         "changed were left out.\n"
     )
@@ -181,6 +181,8 @@ def _what_next(watched: Watched) -> Text:
         "   # a process of yours\n",
         ("  damon doctor", "bold"),
         "                                   # what works on this machine",
+        no_wrap=True,
+        overflow="ignore",
     )
 
 

@@ -32,7 +32,7 @@ Examples:
 
 
 @click.command(epilog=_EPILOG, short_help="Record the memory accesses of a process, to a file.")
-@click.option("--pid", type=click.IntRange(min=1), help="Watch this process.")
+@click.option("--pid", type=click.IntRange(min=1), metavar="N", help="Watch this process.")
 @click.option("--cgroup", metavar="PATH", help="Watch the processes of this cgroup.")
 @click.option(
     "-o",
@@ -69,8 +69,12 @@ Examples:
     show_default=True,
     help="Time between two looks for new mappings and processes.",
 )
-@click.option("--min-regions", type=int, default=10, show_default=True, help="Least regions.")
-@click.option("--max-regions", type=int, default=1_000, show_default=True, help="Most regions.")
+@click.option(
+    "--min-regions", type=int, metavar="N", default=10, show_default=True, help="Least regions."
+)
+@click.option(
+    "--max-regions", type=int, metavar="N", default=1_000, show_default=True, help="Most regions."
+)
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)
 @click.pass_obj
 def record(

@@ -22,10 +22,11 @@ class Tally:
     targets: set[str] = field(factory=set)
 
     @hookimpl
-    def after_aggregation(self, context: Context) -> None:
-        """Count one aggregation."""
+    def after_aggregation(self, context: Context) -> bool:
+        """Count one aggregation; ask to stop when nothing is written any more."""
         snapshot = context.snapshot
         assert snapshot is not None
         self.working_sets_bytes.append(snapshot.working_set_bytes())
         self.rows += len(snapshot)
         self.targets.update(target.name for target in snapshot.targets)
+        return any(callback.switched_off for callback in context.stats.callbacks.values())
