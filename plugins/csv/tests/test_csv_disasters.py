@@ -125,7 +125,7 @@ def test_kill_9_leaves_whole_rows_to_go_on_from(tmp_path: Path) -> None:
             number += 1
     """
     acknowledged = 0
-    for _ in range(5):
+    for _ in range(3):
         with subprocess.Popen(
             [sys.executable, "-c", textwrap.dedent(program)],
             stdin=subprocess.PIPE,

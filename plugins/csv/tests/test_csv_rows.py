@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 from damon_csv import HEADER, format_rows
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from damon_core import Intervals, Snapshot, TargetSnapshot
@@ -62,6 +62,7 @@ def test_a_context_without_regions_gives_nothing() -> None:
     assert format_rows(a_snapshot([])) == b""
 
 
+@settings(deadline=None)
 @given(st.text(st.characters(exclude_characters="\r\n", exclude_categories=["Cs"])))
 def test_any_name_of_one_line_is_read_back(name: str) -> None:
     """Quoting is what csv.reader undoes."""
@@ -70,6 +71,7 @@ def test_any_name_of_one_line_is_read_back(name: str) -> None:
     assert row[1:3] == [name, name]
 
 
+@settings(deadline=None)
 @given(st.text(), st.text())
 def test_a_row_is_one_line_of_utf8_whatever_the_names(context: str, target: str) -> None:
     """So a torn row can be told by its missing newline alone."""

@@ -133,12 +133,12 @@ def test_an_hour_of_monitoring_passes_quickly() -> None:
     """A hot area of 8 TiB that moves every 5 s is found wherever it is."""
     pattern = Moving(Bytes(1 << 43), 100, Microseconds(5 * SECOND))
     memory = SimulatedMemory(pattern.extent_bytes, pattern, ends_after_us=3_600 * SECOND)
-    snapshots = monitor(memory, intervals=Intervals(100_000, SECOND, SECOND), regions=100)
+    snapshots = monitor(memory, intervals=Intervals(500_000, SECOND, SECOND), regions=100)
     assert len(snapshots) == 3_600
     for snapshot in snapshots[::7]:
         (area,) = pattern.areas(snapshot.time_us - snapshots[0].time_us)
         (hottest,) = snapshot.hottest(1)
-        assert (hottest.start, hottest.end, hottest.nr_accesses) == (area.start, area.end, 10)
+        assert (hottest.start, hottest.end, hottest.nr_accesses) == (area.start, area.end, 2)
 
 
 def test_monitoring_ends_when_the_time_is_over() -> None:

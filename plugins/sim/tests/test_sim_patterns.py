@@ -6,8 +6,19 @@ from collections import Counter
 import numpy as np
 import numpy.typing as npt
 import pytest
-from damon_sim import Area, Moving, RandomPages, Stairs, Uniform, Zigzag, Zone, Zones
-from hypothesis import given
+from damon_sim import (
+    Area,
+    Moving,
+    Pattern,
+    PiecewisePattern,
+    RandomPages,
+    Stairs,
+    Uniform,
+    Zigzag,
+    Zone,
+    Zones,
+)
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from damon_core import PAGE_SIZE_BYTES, Bytes, Microseconds
@@ -38,9 +49,10 @@ def addresses_of(numbers: list[int]) -> npt.NDArray[np.int64]:
     return np.array(numbers, dtype=np.int64) * PAGE
 
 
+@settings(deadline=None)
 @given(piecewise, times, st.lists(pages, min_size=1))
 def test_rates_are_those_of_the_areas(
-    pattern: Zones | Stairs, time_us: int, numbers: list[int]
+    pattern: PiecewisePattern, time_us: int, numbers: list[int]
 ) -> None:
     """What a pattern answers for an address is what its areas say, and 0 outside of them."""
     addresses = addresses_of(numbers)
@@ -52,8 +64,9 @@ def test_rates_are_those_of_the_areas(
     assert np.asarray(pattern(addresses, time_us)).tolist() == expected
 
 
+@settings(deadline=None)
 @given(piecewise, times)
-def test_areas_are_disjoint_sorted_whole_pages(pattern: Zones | Stairs, time_us: int) -> None:
+def test_areas_are_disjoint_sorted_whole_pages(pattern: PiecewisePattern, time_us: int) -> None:
     """None is empty, and none without accesses."""
     areas = pattern.areas(time_us)
     borders = [border for area in areas for border in (area.start, area.end)]
@@ -62,15 +75,17 @@ def test_areas_are_disjoint_sorted_whole_pages(pattern: Zones | Stairs, time_us:
     assert all(border % PAGE == 0 for border in borders)
 
 
+@settings(deadline=None)
 @given(zones | hot_areas, times)
-def test_areas_never_leave_the_extent(pattern: Zones | Stairs, time_us: int) -> None:
+def test_areas_never_leave_the_extent(pattern: PiecewisePattern, time_us: int) -> None:
     """So that a memory of this size holds the pattern at any time."""
     assert all(area.end <= pattern.extent_bytes for area in pattern.areas(time_us))
 
 
+@settings(deadline=None)
 @given(piecewise | st.builds(RandomPages, rates, rates, st.integers(-5, 5)), times, st.data())
 def test_a_pattern_is_a_pure_function_of_each_address(
-    pattern: Zones | RandomPages, time_us: int, data: st.DataObject
+    pattern: Pattern, time_us: int, data: st.DataObject
 ) -> None:
     """Neither the order nor the company of addresses matters."""
     numbers = data.draw(st.lists(pages, min_size=1))
@@ -121,6 +136,7 @@ def test_a_hot_area_moves_exactly_at_the_period() -> None:
     assert [pattern.areas(time_us)[0].start for time_us in (SECOND - 1, SECOND)] == [0, PAGE]
 
 
+@settings(deadline=None)
 @given(st.sampled_from([0.0, 0.01, 0.5, 1.0]), st.integers(0, 99), st.sampled_from([0, PIB]))
 def test_the_share_of_random_pages_is_hot(share: float, seed: int, base: int) -> None:
     """Within five standard deviations, anywhere in memory; exactly for none and all."""

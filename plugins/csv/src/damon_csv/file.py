@@ -5,6 +5,7 @@ one write. So a writer that finds a torn row under the lock knows that its autho
 keeps count of writers: a file that was rotated by another is noticed by its inode.
 """
 
+import contextlib
 import fcntl
 import logging
 import os
@@ -12,7 +13,6 @@ import stat
 import tempfile
 import time
 from collections.abc import Generator
-from contextlib import contextmanager
 from pathlib import Path
 
 from damon_core import DamonError, InputError
@@ -20,7 +20,7 @@ from damon_csv.rotation import Rotation, prune, rotate
 
 logger = logging.getLogger(__name__)
 
-_LOCK_WAIT_S = 1.0
+_LOCK_WAIT_S = 2.0
 _LOCK_POLL_S = 0.001
 _BLOCK_BYTES = 65_536
 
@@ -53,15 +53,18 @@ class CsvFile:
         try:
             if not directory.is_dir():
                 raise InputError(f"'{self.path}': there is no directory '{directory}': create it")
-            exists = self.path.exists()
-            if exists:
+            creates = self._rotation.enabled
+            try:
                 self._check_regular()
                 fd = os.open(self.path, os.O_RDWR | os.O_APPEND)
+            except FileNotFoundError:
+                creates = True
+            else:
                 try:
                     self._check_header(fd)
                 finally:
                     os.close(fd)
-            if not exists or self._rotation.enabled:
+            if creates:
                 # Asking for permission wouldn't tell of file systems that can't create files.
                 tempfile.TemporaryFile(dir=directory).close()
         except OSError as error:
@@ -115,7 +118,7 @@ class CsvFile:
         with self._turn() as (fd, size_bytes):
             self._write(fd, size_bytes, rows)
 
-    @contextmanager
+    @contextlib.contextmanager
     def _turn(self) -> Generator[tuple[int, int]]:
         """Lock the file that is at the path now and yield it with its length, in whole rows."""
         fd = self._lock()
@@ -139,7 +142,8 @@ class CsvFile:
             self.close()  # and so unlock
 
     def _open(self) -> int:
-        if self.path.exists():
+        # Not "if it exists": another writer may rotate it away at any moment.
+        with contextlib.suppress(FileNotFoundError):
             self._check_regular()
         fd = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
         try:
