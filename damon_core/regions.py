@@ -82,17 +82,17 @@ class Regions:
     def evenly(cls, ranges: Iterable[Range], limits: RegionLimits) -> "Regions":
         """Cut ranges into about `limits.min_regions` page-aligned pieces of even size.
 
-        Each range gets its share of the pieces by size, at least one; so there are never more
-        than `limits.min_regions`, unless there are more ranges.
+        Each range is one piece, and gets its share, by size, of the pieces that are left; so
+        there are never more than `limits.min_regions`, unless there are more ranges.
         """
         ranges = list(ranges)
-        total = sum(end - start for start, end in ranges)
+        total = sum(end - start for start, end in ranges) or 1
+        spare = max(0, limits.min_regions - len(ranges))
         starts: list[int] = []
         ends: list[int] = []
         for start, end in ranges:
             pages = (end - start) // PAGE_SIZE_BYTES
-            share = limits.min_regions * (end - start) // max(total, 1)
-            pieces = max(1, min(share, pages))
+            pieces = max(1, min(1 + spare * (end - start) // total, pages))
             cuts = [start + pages * piece // pieces * PAGE_SIZE_BYTES for piece in range(pieces)]
             starts += cuts
             ends += [*cuts[1:], end]

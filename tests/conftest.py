@@ -5,8 +5,13 @@ import threading
 from collections.abc import Callable, Iterator
 
 import pytest
+from hypothesis import settings
 
 from damon_core import Context, Intervals, NotRunningError, VirtualClock, hookimpl, start
+
+# A busy machine is no failure, and the suite stays quick.
+settings.register_profile("quick", max_examples=40, deadline=None)
+settings.load_profile("quick")
 
 #: An aggregation every 2 checks, an update every 4.
 SHORT = Intervals(sampling_us=5, aggregation_us=10, update_us=20)

@@ -1,0 +1,204 @@
+"""Snapshots: immutable columns, and the questions that people ask of them."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from damon_core import Intervals, Regions, Snapshot, Target
+from damon_core.snapshot import take_snapshot
+
+CHECKS = 20
+COLUMNS = ["start", "end", "nr_accesses", "age", "idle_us", "resident_bytes"]
+
+#: Of one region: size in bytes, bytes in memory, nr_accesses, age, idle time.
+Row = tuple[int, int, float, int, int]
+
+
+def target(name: str, rows: Sequence[Row]) -> Target:
+    """Return a target with these regions, with a gap before each."""
+    ends = np.cumsum([size + 1 for size, *_ in rows], dtype=np.int64)
+    regions = Regions([end - size for end, (size, *_) in zip(ends, rows, strict=True)], ends)
+    for column, values in zip(
+        COLUMNS[5:] + COLUMNS[2:5], list(zip(*rows, strict=True))[1:], strict=False
+    ):
+        getattr(regions, column)[:] = values
+    return Target(name, regions)
+
+
+def snapshot_of(*targets: Target, checks: int = CHECKS) -> Snapshot:
+    """Return a snapshot of targets."""
+    return take_snapshot(
+        targets,
+        context="c",
+        number=1,
+        time_us=2,
+        elapsed_us=3,
+        intervals=Intervals(),
+        max_nr_accesses=checks,
+    )
+
+
+def rows(values: st.SearchStrategy[float]) -> st.SearchStrategy[list[Row]]:
+    """Regions whose nr_accesses are drawn from `values`."""
+    sizes = st.integers(1, 1 << 40)
+    row = st.tuples(sizes, sizes, values, st.integers(0, 99), st.integers(0, 10**12))
+    return st.lists(row.map(lambda r: (r[0], min(r[1], r[0]), *r[2:])), max_size=8)
+
+
+whole = rows(st.integers(0, CHECKS).map(float))
+shares = rows(st.floats(0, CHECKS))
+
+
+# -- columns -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("column", COLUMNS)
+def test_columns_can_not_be_written(column: str) -> None:
+    """Neither those of the whole nor those of a target."""
+    snapshot = snapshot_of(target("t", [(10, 10, 1.0, 1, 0)]))
+    for part in (snapshot, *snapshot.targets):
+        with pytest.raises(ValueError, match="read-only"):
+            getattr(part, column)[0] = 1
+
+
+def test_attributes_can_not_be_set() -> None:
+    """A snapshot is a value."""
+    with pytest.raises(AttributeError):
+        snapshot_of().number = 5  # type: ignore[misc]
+
+
+def test_a_snapshot_is_a_copy() -> None:
+    """Monitoring goes on without changing what was published."""
+    live = target("t", [(10, 10, 1.0, 1, 0)])
+    snapshot = snapshot_of(live)
+    live.regions.nr_accesses[:] = 9
+    live.regions.age += 1
+    assert (snapshot.nr_accesses.tolist(), snapshot.age.tolist()) == ([1.0], [1])
+
+
+def test_a_snapshot_holds_targets_together_and_one_by_one() -> None:
+    """The columns of the whole are those of the targets behind each other."""
+    snapshot = snapshot_of(
+        target("a", [(10, 10, 1.0, 1, 0), (20, 20, 2.0, 1, 0)]),
+        target("none", []),
+        target("b", [(30, 30, 3.0, 1, 0)]),
+    )
+    assert [part.name for part in snapshot.targets] == ["a", "none", "b"]
+    assert [part.nr_accesses.tolist() for part in snapshot.targets] == [[1.0, 2.0], [], [3.0]]
+    assert snapshot.nr_accesses.tolist() == [1.0, 2.0, 3.0]
+    assert (len(snapshot), len(snapshot.targets[0])) == (3, 2)
+
+
+def test_a_snapshot_without_targets_answers_every_question() -> None:
+    """Nothing is monitored: nothing is accessed, nothing is idle."""
+    snapshot = snapshot_of(checks=0)
+    assert (len(snapshot), snapshot.total_bytes, snapshot.accessed_bytes()) == (0, 0, 0)
+    assert (snapshot.working_set_bytes(), snapshot.idle_bytes(), snapshot.hottest()) == (0, 0, [])
+    assert snapshot.bytes_by_frequency(4) == [0] * 5
+
+
+# -- working set -----------------------------------------------------------------------------
+
+
+def test_working_set_is_what_was_accessed_often_enough() -> None:
+    """At least 1 check by default, at least n of max on request."""
+    snapshot = snapshot_of(
+        target("t", [(10, 10, 0, 0, 0), (200, 200, 1, 0, 0), (3_000, 3_000, 20, 0, 0)])
+    )
+    assert snapshot.working_set_bytes() == 3_200
+    assert snapshot.working_set_bytes(at_least=2) == 3_000
+    assert snapshot.working_set_bytes(at_least=20) == 3_000
+    assert snapshot.working_set_bytes(at_least=21) == 0
+    assert snapshot.working_set_bytes(at_least=0) == 3_210
+
+
+def test_working_set_counts_bytes_in_memory() -> None:
+    """Address space without memory behind it isn't a working set."""
+    assert snapshot_of(target("t", [(1_000, 400, 5, 0, 0)])).working_set_bytes() == 400
+
+
+def test_shares_count_in_part() -> None:
+    """0.4 accesses of a region are 40 % of its bytes; 1.5 are all, and half of them twice."""
+    snapshot = snapshot_of(target("t", [(1_000, 1_000, 0.4, 0, 0), (100, 100, 1.5, 0, 0)]))
+    assert snapshot.working_set_bytes() == 500
+    assert snapshot.working_set_bytes(at_least=2) == 50
+
+
+@given(shares)
+def test_working_set_shrinks_as_more_is_asked(regions: list[Row]) -> None:
+    """It never grows with `at_least`, nor beyond all bytes."""
+    snapshot = snapshot_of(target("t", regions))
+    sizes = [snapshot.working_set_bytes(n) for n in range(CHECKS + 2)]
+    assert sizes == sorted(sizes, reverse=True)
+    assert (sizes[0], sizes[-1]) == (snapshot.total_bytes, 0)
+
+
+@given(whole)
+def test_working_set_and_idle_bytes_are_all_bytes(regions: list[Row]) -> None:
+    """Each byte was accessed in this aggregation, or it wasn't."""
+    snapshot = snapshot_of(target("t", regions))
+    assert snapshot.working_set_bytes() + snapshot.idle_bytes() == snapshot.total_bytes
+
+
+# -- idle ------------------------------------------------------------------------------------
+
+
+def test_idle_bytes_are_those_without_access_for_long_enough() -> None:
+    """A region accessed in this aggregation isn't idle."""
+    snapshot = snapshot_of(
+        target("t", [(1, 1, 0, 0, 100), (20, 20, 0, 0, 200), (300, 300, 1, 0, 0)])
+    )
+    assert [snapshot.idle_bytes(us) for us in (0, 100, 101, 200, 201)] == [21, 21, 20, 20, 0]
+
+
+# -- frequency -------------------------------------------------------------------------------
+
+
+def test_bytes_by_frequency_puts_borders_into_the_lower_bucket() -> None:
+    """Of 20 checks: none, up to 2 (a tenth), up to 4, …, up to all."""
+    regions: list[Row] = [(10**n, 10**n, a, 0, 0) for n, a in enumerate([0, 1, 2, 3, 18, 19, 20])]
+    sums = snapshot_of(target("t", regions)).bytes_by_frequency()
+    assert sums == [1, 110, 1_000, 0, 0, 0, 0, 0, 0, 10_000, 1_100_000]
+
+
+@given(shares, st.integers(1, 30))
+def test_bytes_by_frequency_are_all_bytes(regions: list[Row], buckets: int) -> None:
+    """Every byte is in one bucket, exactly."""
+    snapshot = snapshot_of(target("t", regions))
+    sums = snapshot.bytes_by_frequency(buckets)
+    assert (len(sums), sum(sums)) == (buckets + 1, snapshot.total_bytes)
+
+
+@given(shares, shares)
+def test_questions_add_up_over_targets(a: list[Row], b: list[Row]) -> None:
+    """What the whole answers is the sum of what its targets answer."""
+    snapshot = snapshot_of(target("a", a), target("b", b))
+    parts = snapshot.targets
+    assert snapshot.total_bytes == sum(part.total_bytes for part in parts)
+    assert snapshot.idle_bytes(5) == sum(part.idle_bytes(5) for part in parts)
+    assert abs(snapshot.working_set_bytes(3) - sum(p.working_set_bytes(3) for p in parts)) <= 1
+
+
+def test_accessed_bytes_are_bytes_times_frequency() -> None:
+    """Half of 100 bytes a check, and all of 10."""
+    snapshot = snapshot_of(target("t", [(100, 100, 10, 0, 0), (10, 10, 20, 0, 0)]))
+    assert snapshot.accessed_bytes() == 60
+    assert snapshot.frequency.tolist() == [0.5, 1.0]
+
+
+# -- hottest ---------------------------------------------------------------------------------
+
+
+def test_hottest_are_the_most_accessed_then_the_oldest() -> None:
+    """Over all targets, or in one; ties go to the longest so, then to the lowest address."""
+    snapshot = snapshot_of(
+        target("a", [(10, 7, 3, 1, 0), (10, 10, 5, 1, 0), (10, 10, 5, 2, 0)]),
+        target("b", [(10, 10, 4, 0, 0), (10, 10, 4, 0, 0)]),
+    )
+    ranked = [(view.target, view.nr_accesses, view.age) for view in snapshot.hottest(4)]
+    assert ranked == [("a", 5, 2), ("a", 5, 1), ("b", 4, 0), ("b", 4, 0)]
+    assert [view.start for view in snapshot.targets[1].hottest()] == [1, 12]
+    assert snapshot.hottest(99)[-1] == ("a", 1, 11, 3.0, 1, 7)
