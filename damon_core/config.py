@@ -1,5 +1,6 @@
 """A deployment in one TOML file: contexts, each with a primitive and callbacks."""
 
+import sys
 import tomllib
 from pathlib import Path
 from typing import Any, TypeVar
@@ -8,12 +9,20 @@ from attrs import field, frozen, validators
 
 from damon_core.attributes import Intervals, RegionLimits
 from damon_core.context import Context
-from damon_core.errors import AttributeValueError, ConfigError, InputError, Problem
+from damon_core.errors import (
+    AttributeValueError,
+    ConfigError,
+    DamonError,
+    InputError,
+    Problem,
+    one_line,
+)
 from damon_core.options import structure
 from damon_core.parts import Callback, Primitive
 from damon_core.plugins import Plugins
-from damon_core.units import Microseconds
+from damon_core.units import Microseconds, format_duration
 
+_NAME = "context"
 _INTERVALS = Intervals()
 _LIMITS = RegionLimits()
 
@@ -24,7 +33,7 @@ class _ContextTable:
 
     primitive: dict[str, Any] = field(metadata={"help": 'a table with use = "…"'})
     callback: tuple[dict[str, Any], ...] = ()
-    name: str = "context"
+    name: str = field(default=_NAME, validator=validators.min_len(1))
     sampling_interval: Microseconds = field(default=Microseconds(_INTERVALS.sampling_us))
     aggregation_interval: Microseconds = field(default=Microseconds(_INTERVALS.aggregation_us))
     update_interval: Microseconds = field(default=Microseconds(_INTERVALS.update_us))
@@ -85,6 +94,8 @@ class Config:
 
 AttributesT = TypeVar("AttributesT", Intervals, RegionLimits)
 
+#: The keys whose values bound others from below.
+_LEAST = {"sampling_interval", "min_regions"}
 #: How attributes are written in a file.
 _INTERVAL_KEYS = {
     "sampling_interval": "sampling_us",
@@ -131,15 +142,13 @@ def check_config(raw: dict[str, Any], plugins: Plugins, source: str = "configura
     for index, table in enumerate(tables if isinstance(tables, list) else []):
         if not isinstance(table, dict):
             continue
+        name = table.get("name", _NAME)
+        if isinstance(name, str) and name in names:
+            problems.append(Problem(f"context[{index}].name", f"'{name}' is taken; give another"))
+        names.add(str(name))
         context = _check_context(table, f"context[{index}]", plugins, problems)
-        if context is None:
-            continue
-        if context.name in names:
-            problems.append(
-                Problem(f"context[{index}].name", f"'{context.name}' is taken; give it another")
-            )
-        names.add(context.name)
-        contexts.append(context)
+        if context is not None:
+            contexts.append(context)
     if problems:
         raise ConfigError(source, problems)
     return Config(source, tuple(contexts))
@@ -188,14 +197,25 @@ def _check_attributes(
     """Return intervals or limits made of their keys alone, whatever else is wrong."""
     try:
         table = structure(_ContextTable, {"primitive": {}} | {k: raw[k] for k in keys if k in raw})
-        return cls(**{attribute: getattr(table, key) for key, attribute in keys.items()})
     except ConfigError:
         return None  # told already, with the rest of the table
-    except AttributeValueError as error:
-        key = next(key for key, attribute in keys.items() if attribute == error.attribute)
-        found = raw.get(key, error.found)
-        problems.append(Problem(f"{path}.{key}", f"found {found!r}, {error.allowed}"))
-        return None
+    values = {attribute: getattr(table, key) for key, attribute in keys.items()}
+    known = len(problems)
+    while True:
+        try:
+            made = cls(**values)
+            return made if len(problems) == known else None
+        except AttributeValueError as error:
+            key = next(key for key, attribute in keys.items() if attribute == error.attribute)
+            found = f"found {raw[key]!r}" if key in raw else f"is {_default(cls, error)} by default"
+            problems.append(Problem(f"{path}.{key}", f"{found}, {error.allowed}"))
+            # The others are checked beside a value that agrees with any of theirs.
+            values[error.attribute] = 1 if key in _LEAST else sys.maxsize
+
+
+def _default(cls: type[AttributesT], error: AttributeValueError) -> str:
+    default: int = getattr(cls(), error.attribute)
+    return format_duration(default) if cls is Intervals else str(default)
 
 
 def _check_part(
@@ -204,7 +224,8 @@ def _check_part(
     options = dict(raw)
     use = options.pop("use", None)
     if not isinstance(use, str):
-        problems.append(Problem(f"{path}.use", "is missing, must be the name of a plugin"))
+        found = "is missing" if use is None else f"found {use!r}"
+        problems.append(Problem(f"{path}.use", f"{found}, must be the name of a plugin"))
         return None
     try:
         part = find(use)
@@ -221,6 +242,7 @@ def build_contexts(config: Config, plugins: Plugins) -> list[Context]:
 
     Raises:
         ConfigError: A part can't be used here as configured; all such parts are told.
+        DamonError: A part's factory fails in another way than it should.
     """
     problems: list[Problem] = []
     contexts: list[Context] = []
@@ -239,17 +261,26 @@ def build_contexts(config: Config, plugins: Plugins) -> list[Context]:
                 parts.append(part.part.factory(part.options, *extra))
             except InputError as error:
                 problems.append(Problem(place, error.message))
-        if not problems:
-            contexts.append(
-                Context(
-                    parts[0],
-                    parts[1:],
-                    intervals=each.intervals,
-                    limits=each.limits,
-                    name=each.name,
-                    failure_limit=each.failure_limit,
-                )
+            except DamonError:
+                raise
+            except Exception as error:
+                problem = Problem(place, f"'{part.part.name}' fails: {one_line(error)}")
+                raise DamonError(f"{config.source}: {problem}") from error
+        if problems:
+            continue
+        try:
+            context = Context(
+                parts[0],
+                parts[1:],
+                intervals=each.intervals,
+                limits=each.limits,
+                name=each.name,
+                failure_limit=each.failure_limit,
             )
+        except InputError as error:
+            problems.append(Problem(path, error.message))
+        else:
+            contexts.append(context)
     if problems:
         raise ConfigError(config.source, problems)
     return contexts

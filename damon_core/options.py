@@ -1,6 +1,9 @@
 """What a person wrote (TOML, a mapping) as checked attrs classes, with all mistakes at once."""
 
+import contextlib
 import difflib
+import math
+import re
 import types
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -9,7 +12,7 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 import attrs
 from cattrs import Converter
 
-from damon_core.errors import AttributeValueError, ConfigError, Problem
+from damon_core.errors import AttributeValueError, ConfigError, Problem, one_line
 from damon_core.units import (
     DURATION_HINT,
     SIZE_HINT,
@@ -20,6 +23,13 @@ from damon_core.units import (
 )
 
 T = TypeVar("T")
+
+#: What the validators of attrs say: the field, what is allowed, what was found.
+_ATTRS_MESSAGE = re.compile(
+    r"(?P<length>Length of )?'\w+' (?P<allowed>must (?:be [<>=]+ \S+|be in .+|match regex .+))"
+    r"(?:: \S+| \(.+\))",
+    re.DOTALL,
+)
 
 
 class _InvalidError(Exception):
@@ -74,7 +84,9 @@ def _found(value: object) -> str:
         return "a table"
     if isinstance(value, list | tuple):
         return "a list"
-    return "true" if value is True else "false" if value is False else repr(value)
+    if isinstance(value, bool):
+        return str(value).lower()
+    return repr(value) if isinstance(value, str) else str(value)
 
 
 def _leaf(
@@ -89,6 +101,8 @@ def _leaf(
             return convert(value)
         except AttributeValueError as error:
             raise ValueError(f"found {_found(value)}, {error.allowed}") from error
+        except (ValueError, ArithmeticError, RuntimeError) as error:
+            raise ValueError(f"found {_found(value)}, must be {allowed}") from error
 
     return hook
 
@@ -96,7 +110,7 @@ def _leaf(
 def _structure_class(raw: object, cls: type) -> object:
     if not isinstance(raw, Mapping):
         raise ValueError(f"found {_found(raw)}, must be a table")
-    fields = {field.name: field for field in attrs.fields(attrs.resolve_types(cls))}
+    fields = {field.alias: field for field in attrs.fields(attrs.resolve_types(cls)) if field.init}
     problems = [
         Problem(str(key), f"unknown key; {nearest(str(key), fields)}")
         for key in raw
@@ -110,31 +124,44 @@ def _structure_class(raw: object, cls: type) -> object:
             continue
         try:
             values[name] = _CONVERTER.structure(raw[name], field.type)
-            if field.validator is not None:
-                # Here, not only in the class: so the mistake is told with the field's path.
-                field.validator(None, field, values[name])
+            _validate(field, values[name])
         except AttributeValueError as error:
             problems.append(Problem(name, f"found {_found(raw[name])}, {error.allowed}"))
         except _InvalidError as error:
             problems += _problems(error, name)
-        except (ValueError, TypeError) as error:
-            problems.append(Problem(name, _told(name, raw[name], str(error))))
+        except Exception as error:
+            problems.append(Problem(name, _told(raw[name], error)))
     if not problems:
         try:
             return cls(**values)
         except AttributeValueError as error:
             problems.append(Problem(error.attribute, f"found {error.found}, {error.allowed}"))
-        except (ValueError, TypeError) as error:
-            problems.append(Problem("", str(error)))
+        except Exception as error:
+            problems.append(Problem("", _text(error)))
     raise _InvalidError(problems)
 
 
-def _told(name: str, value: object, message: str) -> str:
-    """Return a validator's message behind what was found, without attrs's own naming of it."""
+def _validate(field: "attrs.Attribute[Any]", value: object) -> None:
+    """Run a validator here, not only in the class: so the mistake is told with its path."""
+    if field.validator is not None:
+        # One that looks at other fields, which None hasn't, is left to the class.
+        with contextlib.suppress(AttributeError):
+            field.validator(None, field, value)
+
+
+def _told(value: object, error: Exception) -> str:
+    """Return a mistake behind what was found, without attrs's own naming of it."""
+    message = _text(error)
     if message.startswith("found "):
         return message
-    allowed = message.removeprefix(f"'{name}' ").removesuffix(f": {value}")
-    return f"found {_found(value)}, {allowed}"
+    if (match := _ATTRS_MESSAGE.fullmatch(message)) is not None:
+        message = f"its length {match['allowed']}" if match["length"] else match["allowed"]
+    return f"found {_found(value)}, {message}"
+
+
+def _text(error: Exception) -> str:
+    # Other exceptions than these are no words for users: they need their type to be understood.
+    return str(error) if isinstance(error, ValueError | TypeError) else one_line(error)
 
 
 def _help(field: "attrs.Attribute[Any]") -> str:
@@ -169,10 +196,12 @@ def _structure_union(value: object, cls: Any) -> object:
             return _CONVERTER.structure(value, member)
         except Exception as error:
             errors.append(error)
-    if len(errors) == 1:
-        raise errors[0]
-    allowed = " or ".join(str(error).rpartition("must be ")[2] for error in errors)
-    raise ValueError(f"found {_found(value)}, must be {allowed}")
+    tables = [error for error in errors if isinstance(error, _InvalidError)]
+    if len(errors) == 1 or len(tables) == 1:  # Only one of them is of the kind that was found.
+        raise (tables or errors)[0]
+    found = f"found {_found(value)}, "
+    allowed = [str(error).removeprefix(found).removeprefix("must be ") for error in errors]
+    raise ValueError(f"{found}must be {' or '.join(allowed)}")
 
 
 def _is_mapping(cls: Any) -> bool:
@@ -200,7 +229,8 @@ def _is_sequence(cls: Any) -> bool:
 
 def _structure_sequence(value: object, cls: Any) -> object:
     if not isinstance(value, list | tuple):
-        raise ValueError(f"found {_found(value)}, must be a list")
+        hint = ": in TOML, write [[…]] for each" if isinstance(value, Mapping) else ""
+        raise ValueError(f"found {_found(value)}, must be a list{hint}")
     problems: list[Problem] = []
     items = []
     for index, item in enumerate(value):
@@ -213,6 +243,18 @@ def _structure_sequence(value: object, cls: Any) -> object:
     return tuple(items)
 
 
+def _finite(value: float) -> float:
+    if not math.isfinite(number := float(value)):
+        raise ValueError
+    return number
+
+
+def _path(text: str | Path) -> Path:
+    if not str(text) or "\0" in str(text):
+        raise ValueError
+    return Path(text).expanduser()
+
+
 def _make_converter() -> Converter:
     converter = Converter(forbid_extra_keys=True)
     converter.register_structure_hook_func(attrs.has, _structure_class)
@@ -223,9 +265,9 @@ def _make_converter() -> Converter:
     for cls, hook in (
         (bool, _leaf(bool, "true or false", bool)),
         (int, _leaf(int, "a whole number", int)),
-        (float, _leaf((int, float), "a number", float)),
+        (float, _leaf((int, float), "a finite number", _finite)),
         (str, _leaf(str, "a string", str)),
-        (Path, _leaf(str, "a path", lambda text: Path(text).expanduser())),
+        (Path, _leaf((str, Path), "a path", _path)),
     ):
         converter.register_structure_hook(cls, hook)
     # Durations and sizes are subtypes of int for the type checker alone.

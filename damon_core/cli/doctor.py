@@ -9,6 +9,7 @@ from attrs import frozen
 from rich.console import Console
 from rich.text import Text
 
+from damon_core.errors import one_line
 from damon_core.parts import Backend, Callback, Finding, Primitive
 from damon_core.plugins import Plugins
 
@@ -52,15 +53,15 @@ def _probe(
 ) -> Diagnosis:
     try:
         findings = tuple(part.probe())
+        works = all(finding.works for finding in findings)
     except Exception as error:
-        findings = (Finding("probe", False, f"failed: {type(error).__name__}: {error}"),)
-    works = all(finding.works for finding in findings)
+        findings, works = (Finding("probe", False, f"failed: {one_line(error)}"),), False
     if backends:
         works = works and any(backend.works for backend in backends)
     return Diagnosis(kind, part.name, part.summary, works, findings, tuple(backends))
 
 
-@click.command()
+@click.command(epilog="Example: damon doctor --json")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
 def doctor(plugins: Plugins, as_json: bool) -> None:
@@ -82,10 +83,14 @@ def _show(console: Console, diagnosis: Diagnosis, indent: str) -> None:
     console.print(
         Text(f"{indent}{diagnosis.kind} {diagnosis.name}: ").append_text(state),
         Text(diagnosis.summary, "dim"),
+        soft_wrap=True,
     )
     for finding in diagnosis.findings:
         mark = Text("ok     ", "green") if finding.works else Text("missing", "red")
         detail = f": {finding.detail}" if finding.detail else ""
-        console.print(Text(f"{indent}    ").append_text(mark).append(f" {finding.name}{detail}"))
+        console.print(
+            Text(f"{indent}    ").append_text(mark).append(f" {finding.name}{detail}"),
+            soft_wrap=True,
+        )
     for backend in diagnosis.backends:
         _show(console, backend, indent + "    ")

@@ -1,5 +1,6 @@
 """The ``damon`` command: its own subcommands, and those of plugins."""
 
+import functools
 import logging
 from importlib.metadata import version
 from typing import IO, Any
@@ -10,7 +11,7 @@ from damon_core.cli.check import check
 from damon_core.cli.doctor import doctor
 from damon_core.cli.plugins import plugins as plugins_command
 from damon_core.cli.run import run
-from damon_core.errors import DamonError, InputError
+from damon_core.errors import DamonError, InputError, one_line
 from damon_core.options import nearest
 from damon_core.plugins import Plugins
 
@@ -74,8 +75,8 @@ class _DamonGroup(click.Group):
             raise _Failure(error.message) from error
         except Exception as error:
             logging.getLogger(__name__).debug("internal error", exc_info=error)
-            text = f"internal error: {type(error).__name__}: {error}"
-            raise _Failure(f"{text} (damon --verbose tells where)") from error
+            text = f"internal error: {one_line(error)} (damon --verbose tells where)"
+            raise _Failure(text) from error
 
 
 @click.group(
@@ -85,13 +86,15 @@ class _DamonGroup(click.Group):
 )
 @click.option("-v", "--verbose", is_flag=True, help="Log more, with tracebacks of failures.")
 @click.version_option(version("damon-core"), prog_name="damon")
-def main(verbose: bool) -> None:
+@click.pass_context
+def main(context: click.Context, verbose: bool) -> None:
     """Which memory is a program really using? Data access monitoring for Linux."""
     handler = logging.StreamHandler()
     handler.setFormatter(_LogFormat(verbose))
     root = logging.getLogger()
-    root.handlers[:] = [handler]
+    root.addHandler(handler)
     root.setLevel(logging.DEBUG if verbose else logging.WARNING)
+    context.call_on_close(functools.partial(root.removeHandler, handler))
 
 
 class _LogFormat(logging.Formatter):

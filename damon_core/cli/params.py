@@ -6,7 +6,7 @@ from damon_core.errors import AttributeValueError
 from damon_core.units import Bytes, Microseconds, parse_duration, parse_size
 
 
-class _Duration(click.ParamType[Microseconds]):
+class _Duration(click.ParamType):  # type: ignore[type-arg]  # not generic before click 8.4
     name = "duration"
 
     def convert(
@@ -20,7 +20,7 @@ class _Duration(click.ParamType[Microseconds]):
             self.fail(error.message, param, ctx)
 
 
-class _Size(click.ParamType[Bytes]):
+class _Size(click.ParamType):  # type: ignore[type-arg]
     name = "size"
 
     def convert(

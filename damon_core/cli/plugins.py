@@ -10,8 +10,11 @@ from rich.text import Text
 
 from damon_core.plugins import PluginInfo, Plugins
 
+#: Characters of a line that isn't broken.
+_UNBROKEN = 10_000
 
-@click.command()
+
+@click.command(epilog="Example: damon plugins --json")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
 def plugins(plugins: Plugins, as_json: bool) -> None:
@@ -20,10 +23,16 @@ def plugins(plugins: Plugins, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps([attrs.asdict(info) for info in infos], indent=2))
         return
+    if not infos:
+        click.echo("no plugins are installed; begin with: pip install damon-vaddr")
+        return
     table = Table("plugin", "package", "offers", box=None, pad_edge=False)
     for info in infos:
-        table.add_row(info.name, info.package, _offers(info))
-    Console().print(table)
+        table.add_row(Text(info.name), Text(info.package), _offers(info))
+    console = Console()
+    if not console.is_terminal:
+        console.width = _UNBROKEN  # for grep, and for reasons that are worth reading
+    console.print(table)
 
 
 def _offers(info: PluginInfo) -> Text:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager, suppress
 
 from damon_core.context import Context
-from damon_core.errors import NotRunningError
+from damon_core.errors import DamonError, NotRunningError, one_line
 from damon_core.group import start
 
 logger = logging.getLogger(__name__)
@@ -32,12 +32,13 @@ def run_contexts(
         tick: Called about ten times a second, for progress.
 
     Raises:
-        BaseException: What the first context that failed failed with, after all have ended.
+        DamonError: The first context that failed, failed; raised after all have ended. It is what
+            the context failed with, or says so in one line.
     """
     with _stop_signals() as stop_event:
         deadline = None if for_us is None else time.monotonic() + for_us / 1e6
         start(*contexts)
-        told: set[str] = set()
+        told: set[Context] = set()
         try:
             while any(context.running for context in contexts) and not stop_event.is_set():
                 left = _TICK_S if deadline is None else deadline - time.monotonic()
@@ -52,19 +53,33 @@ def run_contexts(
                 with suppress(NotRunningError):
                     context.request_stop()
                 context.wait()
-    for context in contexts:
-        if context.error is not None:
-            raise context.error
+    failed = [context for context in contexts if context.error is not None]
+    for context in failed[1:]:
+        if context not in told:
+            logger.error("%s", _failure(context))
+    if failed:
+        if isinstance(failed[0].error, DamonError):
+            raise failed[0].error
+        raise DamonError(f"{_failure(failed[0])} (damon --verbose tells where)") from failed[
+            0
+        ].error
 
 
-def _tell_failures(contexts: Sequence[Context], told: set[str]) -> None:
-    """Log a failure at once if others go on; the last one's is raised to the caller."""
+def _tell_failures(contexts: Sequence[Context], told: set[Context]) -> None:
+    """Log a failure at once if others go on; without others it is raised to the caller."""
     for context in contexts:
-        if context.error is None or context.running or context.name in told:
+        if context.error is None or context.running or context in told:
             continue
         if any(other.running for other in contexts):
-            told.add(context.name)
-            logger.error("context '%s' failed: %s; others go on", context.name, context.error)
+            told.add(context)
+            logger.error("%s; others go on", _failure(context))
+
+
+def _failure(context: Context) -> str:
+    error = context.error
+    assert error is not None
+    reason = error.message if isinstance(error, DamonError) else one_line(error)
+    return f"context '{context.name}' failed: {reason}"
 
 
 @contextmanager
