@@ -1,0 +1,112 @@
+"""Durations and sizes as people write them."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from damon_core import (
+    AttributeValueError,
+    format_duration,
+    format_size,
+    parse_duration,
+    parse_size,
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "us"),
+    [
+        ("250us", 250),
+        ("5ms", 5_000),
+        ("1.5s", 1_500_000),
+        ("10m", 600_000_000),
+        ("10min", 600_000_000),
+        ("2h", 7_200_000_000),
+        ("1d", 86_400_000_000),
+        (" 5 ms ", 5_000),
+        ("0s", 0),
+    ],
+)
+def test_a_duration_is_a_number_with_a_unit(text: str, us: int) -> None:
+    """Whole or decimal, with or without a blank between."""
+    assert parse_duration(text) == us
+
+
+@pytest.mark.parametrize(
+    ("text", "size_bytes"),
+    [
+        ("4096", 4_096),
+        ("4096B", 4_096),
+        ("64MiB", 64 << 20),
+        ("1.5GB", 1_500_000_000),
+        ("1.5 GiB", 3 << 29),
+        ("1kB", 1_000),
+        ("1KiB", 1_024),
+        ("2TiB", 2 << 40),
+        ("1EiB", 1 << 60),
+    ],
+)
+def test_a_size_is_a_number_with_or_without_a_unit(text: str, size_bytes: int) -> None:
+    """Binary units count in 1,024, the others in 1,000."""
+    assert parse_size(text) == size_bytes
+
+
+WRONG = ["", "ms", "-5ms", "5 parsecs", "1,5s", "1.s", ".5s", "5ms5", "inf s", "9" * 5_000 + "s"]
+
+
+@pytest.mark.parametrize("text", [*WRONG, "5", "5MS", "9" * 400 + ".5s"])
+def test_what_is_no_duration_is_refused(text: str) -> None:
+    """A bare number isn't one: nobody could tell seconds from microseconds."""
+    with pytest.raises(AttributeValueError, match=r"write a duration like '5ms', '1\.5s' or '10m'"):
+        parse_duration(text)
+
+
+@pytest.mark.parametrize("text", [*WRONG, "5mb", "5KB", "64 mib"])
+def test_what_is_no_size_is_refused(text: str) -> None:
+    """Units are spelt as they are: mb would be a thousandth of a bit."""
+    with pytest.raises(AttributeValueError, match=r"write a size like '4096', '64MiB' or '1\.5GB'"):
+        parse_size(text)
+
+
+@pytest.mark.parametrize(
+    ("us", "text"),
+    [
+        (0, "0us"),
+        (999, "999us"),
+        (5_000, "5ms"),
+        (1_500_000, "1.5s"),
+        (90_000_000, "1.5m"),
+        (5_400_000_000, "1.5h"),
+        (86_400_000_000 * 3, "3d"),
+    ],
+)
+def test_a_duration_is_written_in_its_largest_unit(us: int, text: str) -> None:
+    """The largest unit of which there is at least one."""
+    assert format_duration(us) == text
+
+
+@pytest.mark.parametrize(
+    ("size_bytes", "text"),
+    [
+        (0, "0 B"),
+        (1_023, "1023 B"),
+        (1_024, "1.0 KiB"),
+        (3 << 29, "1.5 GiB"),
+        (1 << 60, "1024.0 PiB"),
+    ],
+)
+def test_a_size_is_written_in_its_largest_unit(size_bytes: int, text: str) -> None:
+    """The largest binary unit of which there is at least one."""
+    assert format_size(size_bytes) == text
+
+
+@given(st.integers(0, 9_999 * 86_400_000_000))
+def test_a_written_duration_can_be_read_back(us: int) -> None:
+    """To four digits, as precisely as it is written."""
+    assert parse_duration(format_duration(us)) == pytest.approx(us, rel=1e-3)
+
+
+@given(st.integers(0, 1 << 56))
+def test_a_written_size_can_be_read_back(size_bytes: int) -> None:
+    """To a tenth of its unit, as precisely as it is written."""
+    assert parse_size(format_size(size_bytes)) == pytest.approx(size_bytes, rel=0.051)
