@@ -1,0 +1,18 @@
+"""The command: ``damon tick``."""
+
+import click
+
+from damon_core import Bytes, Context
+from damon_core.cli import DURATION, SIZE, Plugins, run_contexts
+
+
+@click.command(epilog="Example: damon tick --size 16MiB --for 2s")
+@click.option("--size", type=SIZE, default="64MiB", show_default=True, help="Bytes of memory.")
+@click.option("--for", "for_us", type=DURATION, default="1s", show_default=True, help="How long.")
+@click.pass_obj
+def tick(plugins: Plugins, size: Bytes, for_us: int) -> None:
+    """Watch ticking memory and tell its working set."""
+    context = Context(plugins.make_primitive("tick", {"size": size}), name="tick")
+    run_contexts([context], for_us)
+    if context.snapshot is not None:
+        click.echo(f"{context.snapshot.working_set_bytes()} bytes are in use")
