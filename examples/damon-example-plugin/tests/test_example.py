@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
-from damon_core import Context, Plugins, VirtualClock, hookimpl, start
 from damon_example import Tally, TallyOptions, Tick, plugin
+
+from damon_core import Context, Plugins, VirtualClock, hookimpl, start
 
 
 class StopAt:

@@ -30,7 +30,7 @@ class TickOptions:
 
     size: Bytes = field(
         default=Bytes(64 << 20),
-        validator=validators.ge(1 << 20),
+        validator=validators.ge(Bytes(1 << 20)),
         metadata={"help": "bytes of the address space, such as 64MiB"},
     )
     backend: str = field(
