@@ -59,7 +59,9 @@ def print_report(console: Console, watched: Watched) -> None:
         _how_it_was_watched(watched),
         *_heat_map(console, watched),
         _working_sets(watched),
+        Text(),
         _phases(watched, judgement),
+        Text(),
         _seen_versus_true(judgement),
         _left_out(judgement),
         _what_next(watched),
@@ -131,7 +133,7 @@ def _working_sets(watched: Watched) -> Table:
 
 def _phases(watched: Watched, judgement: Judgement) -> Table:
     table = _table(
-        "\nPhase by phase", "phase", "from", "true", "seen (median)", "hot right", "cold right"
+        "Phase by phase", "phase", "from", "true", "seen (median)", "hot right", "cold right"
     )
     table.add_column("truly hot")
     for each in judgement.phases:
@@ -151,7 +153,7 @@ def _phases(watched: Watched, judgement: Judgement) -> Table:
 
 def _seen_versus_true(judgement: Judgement) -> Table:
     score = judgement.score
-    table = _table("\nSeen versus true: bytes times time", "", "true", "told right", "")
+    table = _table("Seen versus true: bytes times time", "", "true", "told right", "")
     for name, true, right, share in (
         ("hot", score.hot, score.hot_right, score.recall),
         ("cold", score.cold, score.cold_right, score.cold_recall),

@@ -156,7 +156,7 @@ def _summarise(tally: Tally, context: Context, output: Path) -> None:
         )
     median = statistics.median(sizes)
     click.echo(
-        f"{len(sizes)} aggregations of {len(tally.targets)} targets, {stats.samples} checks, "
+        f"{len(sizes)} aggregations, targets: {len(tally.targets)}, {stats.samples} checks, "
         f"{stats.missed_samples} missed\n"
         f"working set: min {format_size(min(sizes))}, median {format_size(median)}, "
         f"max {format_size(max(sizes))}\n"
