@@ -36,7 +36,7 @@ class Intervals:
             if getattr(self, name) < self.sampling_us:
                 raise AttributeValueError(
                     name,
-                    getattr(self, name),
+                    format_duration(getattr(self, name)),
                     "must not be shorter than the sampling interval "
                     f"({format_duration(self.sampling_us)})",
                 )

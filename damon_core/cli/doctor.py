@@ -80,17 +80,14 @@ def doctor(plugins: Plugins, as_json: bool) -> None:
 
 def _show(console: Console, diagnosis: Diagnosis, indent: str) -> None:
     state = Text("works", "green") if diagnosis.works else Text("does not work", "red")
-    console.print(
-        Text(f"{indent}{diagnosis.kind} {diagnosis.name}: ").append_text(state),
-        Text(diagnosis.summary, "dim"),
-        soft_wrap=True,
-    )
+    line = Text(f"{indent}{diagnosis.kind} {diagnosis.name}: ").append_text(state)
+    if diagnosis.summary:
+        line.append(f" ({diagnosis.summary})", "dim")
+    console.print(line, soft_wrap=True)
     for finding in diagnosis.findings:
         mark = Text("ok     ", "green") if finding.works else Text("missing", "red")
         detail = f": {finding.detail}" if finding.detail else ""
-        console.print(
-            Text(f"{indent}    ").append_text(mark).append(f" {finding.name}{detail}"),
-            soft_wrap=True,
-        )
+        line = Text(f"{indent}    ").append_text(mark).append(f" {finding.name}{detail}")
+        console.print(line, soft_wrap=True)
     for backend in diagnosis.backends:
         _show(console, backend, indent + "    ")
