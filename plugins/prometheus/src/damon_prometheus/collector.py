@@ -1,10 +1,12 @@
 """The metrics: from snapshots and counts, at the moment of a scrape.
 
-A scrape reads what the contexts have published and never waits for a worker.
+A scrape reads what the contexts have published and never waits for a worker. It shares the
+interpreter's lock with the workers, though: so it works in small portions, and sleeps between them.
 """
 
 import logging
 import threading
+import time
 import weakref
 from collections.abc import Iterator, Sequence
 from importlib.metadata import version
@@ -25,6 +27,10 @@ logger = logging.getLogger(__name__)
 OTHER = "other"
 #: Into how many buckets the frequencies above 0 are put.
 FREQUENCY_BUCKETS = 10
+
+#: How long a scrape sleeps between two targets and between two metrics. A worker that wakes up
+#: meanwhile gets the lock at once, where it would wait for several milliseconds otherwise.
+_PAUSE_S = 0.001
 
 
 @frozen
@@ -140,7 +146,10 @@ class _Scrape:
         self._families[family.name].add_metric(labels, value)
 
     def result(self) -> Iterator[Metric]:
-        return (family for family in self._families.values() if family.samples)
+        for family in self._families.values():
+            if family.samples:
+                yield family
+                time.sleep(_PAUSE_S)
 
 
 @define(eq=False)
@@ -241,6 +250,7 @@ def _add_snapshot(scrape: _Scrape, served: _Served, snapshot: Snapshot) -> None:
             scrape.add(
                 _IDLE, (*labels, format_duration(threshold_us)), target.idle_bytes(threshold_us)
             )
+        time.sleep(_PAUSE_S)
 
 
 def bounded_targets(targets: Sequence[TargetSnapshot], max_targets: int) -> list[TargetSnapshot]:
