@@ -1,0 +1,94 @@
+"""What the benchmarks share: alternating runs, medians, and tables.
+
+Machines are noisy, so nothing is told without a baseline: the two are measured in turns, and
+what counts is the median of the ratios of neighbouring runs.
+"""
+
+import argparse
+import statistics
+import sys
+from collections.abc import Callable, Sequence
+from typing import Self
+
+from attrs import frozen
+
+
+@frozen
+class Comparison:
+    """One figure against its baseline, run by run.
+
+    Attributes:
+        figures: What was measured, in the unit of the benchmark.
+        baselines: What the baseline took, each measured next to the figure of the same place.
+    """
+
+    figures: Sequence[float]
+    baselines: Sequence[float]
+
+    @classmethod
+    def of(cls, figure: Callable[[], float], baseline: Callable[[], float], runs: int) -> Self:
+        """Measure both in turns; which one comes first alternates too."""
+        figures: list[float] = []
+        baselines: list[float] = []
+        turns = [(figure, figures), (baseline, baselines)]
+        for _ in range(runs):
+            for measure, results in turns:
+                results.append(measure())
+            turns.reverse()
+        return cls(figures, baselines)
+
+    @property
+    def figure(self) -> float:
+        return statistics.median(self.figures)
+
+    @property
+    def baseline(self) -> float:
+        return statistics.median(self.baselines)
+
+    @property
+    def ratios(self) -> list[float]:
+        return [a / b for a, b in zip(self.figures, self.baselines, strict=True)]
+
+    @property
+    def ratio(self) -> str:
+        """The median of the ratios, and between what they lie."""
+        ratios = self.ratios
+        return f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
+
+
+def percentile(values: Sequence[float], percent: float) -> float:
+    """Return the smallest value that at least `percent` of the values don't exceed."""
+    ordered = sorted(values)
+    rank = -(-len(ordered) * percent // 100)
+    return ordered[max(0, int(rank) - 1)]
+
+
+def is_quick(description: str | None) -> bool:
+    """Read the command line of a benchmark: whether a smoke run is enough."""
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--quick", action="store_true", help="one short run of each: does it work? no figures"
+    )
+    return bool(parser.parse_args().quick)
+
+
+def progress(text: str) -> None:
+    """Say on standard error what is being measured."""
+    print(f"measuring: {text}", file=sys.stderr)
+
+
+def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print a Markdown table; the first column holds names, the others figures."""
+    lines = [columns, *rows]
+    widths = [max(len(line[number]) for line in lines) for number in range(len(columns))]
+    marks = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
+    print(f"{title}\n")
+    for line in (columns, marks, *rows):
+        cells = [
+            cell.ljust(width) if number == 0 else cell.rjust(width)
+            for number, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ]
+        print(f"| {' | '.join(cells)} |")
+    print()
