@@ -1,0 +1,180 @@
+"""The main job on real input: a redis under load, by pid and by cgroup, told to real receivers."""
+
+import json
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+DAMON = Path(sys.executable).parent / "damon"
+PATIENCE_S = 60
+
+CONFIG = """
+[[context]]
+name = "by-pid"
+aggregation_interval = "500ms"
+[context.primitive]
+use = "vaddr"
+pid = {pid}
+[[context.callback]]
+use = "csv"
+path = "{csv}"
+[[context.callback]]
+use = "prometheus"
+port = {metrics_port}
+[[context.callback]]
+use = "alert"
+[[context.callback.rule]]
+name = "redis-is-used"
+when = "working_set"
+above = "64KiB"
+[[context.callback.notify]]
+to = "alertmanager"
+url = "http://127.0.0.1:{alertmanager_port}"
+
+[[context]]
+name = "by-cgroup"
+aggregation_interval = "500ms"
+[context.primitive]
+use = "cgroup"
+path = "{cgroup}"
+[[context.callback]]
+use = "csv"
+path = "{csv}"
+[[context.callback]]
+use = "prometheus"
+port = {metrics_port}
+"""
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+def _get(url: str) -> Any:
+    with urllib.request.urlopen(url, timeout=10) as answer:
+        return json.load(answer)
+
+
+def _until(condition: Callable[[], Any]) -> Any:
+    """Return the first true answer, or the last one when patience is over."""
+    deadline = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            answer = condition()
+        except (OSError, urllib.error.URLError):
+            answer = None
+        if answer or time.monotonic() > deadline:
+            return answer
+        time.sleep(0.2)
+
+
+@contextmanager
+def _running(*command: str | Path) -> Iterator[subprocess.Popen[bytes]]:
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        yield process
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+@contextmanager
+def _cgroup_of(pid: int) -> Iterator[Path]:
+    """A cgroup with one process, in the v2 hierarchy; the process goes back at the end."""
+    root = next(
+        Path(line.split()[1])
+        for line in Path("/proc/mounts").read_text().splitlines()
+        if line.split()[2] == "cgroup2"
+    )
+    group = root / f"damon-test-{pid}"
+    group.mkdir()
+    (group / "cgroup.procs").write_text(str(pid))
+    try:
+        yield group
+    finally:
+        (root / "cgroup.procs").write_text(str(pid))
+        group.rmdir()
+
+
+@pytest.mark.needs("root", "redis-server", "prometheus", "alertmanager")
+def test_redis_under_load_reaches_every_receiver(tmp_path: Path) -> None:
+    """One `damon run`: rows in pandas, an answer of Prometheus, an alert in Alertmanager."""
+    redis_port, metrics_port = _free_port(), _free_port()
+    prometheus_port, alertmanager_port = _free_port(), _free_port()
+    csv = tmp_path / "redis.csv"
+    (tmp_path / "prometheus.yml").write_text(
+        "global: {scrape_interval: 1s}\n"
+        "scrape_configs:\n"
+        f"- {{job_name: damon, static_configs: [{{targets: ['127.0.0.1:{metrics_port}']}}]}}\n"
+    )
+    (tmp_path / "alertmanager.yml").write_text("route: {receiver: none}\nreceivers: [{name: none}]")
+    with ExitStack() as stack:
+        enter = stack.enter_context
+        redis = enter(
+            _running("redis-server", "--port", str(redis_port), "--bind", "127.0.0.1", "--save", "")
+        )
+        group = enter(_cgroup_of(redis.pid))
+        enter(
+            _running(
+                *("prometheus", f"--config.file={tmp_path}/prometheus.yml"),
+                *(f"--storage.tsdb.path={tmp_path}/tsdb",),
+                f"--web.listen-address=127.0.0.1:{prometheus_port}",
+            )
+        )
+        enter(
+            _running(
+                *("prometheus-alertmanager", f"--config.file={tmp_path}/alertmanager.yml"),
+                *(f"--storage.path={tmp_path}/alerts", "--cluster.listen-address="),
+                f"--web.listen-address=127.0.0.1:{alertmanager_port}",
+            )
+        )
+        enter(
+            _running(
+                *("redis-benchmark", "-h", "127.0.0.1", "-p", str(redis_port), "-t", "set,get"),
+                *("-r", "20000", "-n", "100000000", "-q"),
+            )
+        )
+        config = tmp_path / "redis.toml"
+        config.write_text(
+            CONFIG.format(
+                pid=redis.pid,
+                csv=csv,
+                cgroup=group,
+                metrics_port=metrics_port,
+                alertmanager_port=alertmanager_port,
+            )
+        )
+        damon = enter(_running(DAMON, "run", config))
+
+        query = urllib.parse.quote("sum by (context) (damon_working_set_bytes) > 0")
+        url = f"http://127.0.0.1:{prometheus_port}/api/v1/query?query={query}"
+        series = _until(lambda: len(_get(url)["data"]["result"]) == 2 and _get(url))
+        alerts = _until(lambda: _get(f"http://127.0.0.1:{alertmanager_port}/api/v2/alerts"))
+        damon.send_signal(signal.SIGTERM)
+        exit_code = damon.wait(30)
+
+    assert {each["metric"]["context"] for each in series["data"]["result"]} == {
+        "by-pid",
+        "by-cgroup",
+    }
+    assert alerts[0]["labels"]["alertname"] == "redis-is-used"
+    assert exit_code == 0
+    rows = pd.read_csv(csv)
+    assert set(rows["context"]) == {"by-pid", "by-cgroup"}
+    assert set(rows["target"]) == {f"redis-server[{redis.pid}]"}
+    assert (rows["nr_accesses"] <= rows["max_nr_accesses"]).all()
+    assert rows["nr_accesses"].max() > 0
