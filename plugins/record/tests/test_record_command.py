@@ -30,6 +30,15 @@ def read(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+def wait_for_rows(path: Path) -> None:
+    """Wait until a recording has written something."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        if path.exists() and len(path.read_bytes().splitlines()) > 1:
+            return
+        time.sleep(0.05)
+
+
 @pytest.fixture
 def busy() -> Generator[int, None, None]:
     """A process that uses memory; its pid."""
@@ -83,14 +92,13 @@ class TestRecording:
 
     def test_until_the_target_ends(self, tmp_path: Path) -> None:
         """Without a time it goes on until the process has ended."""
-        script = BUSY.replace("while True", "for _ in range(200)")
-        process = subprocess.Popen([sys.executable, "-c", script])
-        try:
-            done = damon("--pid", str(process.pid), "-o", str(tmp_path / "out.csv"))
-        finally:
-            process.kill()
-            process.wait()
-        assert done.returncode == 0, done.stderr
+        output = tmp_path / "out.csv"
+        process = subprocess.Popen([sys.executable, "-c", BUSY])
+        recorder = subprocess.Popen([DAMON, "record", "--pid", str(process.pid), "-o", str(output)])
+        wait_for_rows(output)
+        process.kill()
+        process.wait()
+        assert recorder.wait(60) == 0
 
     @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
     def test_a_signal_ends_it_in_order(
@@ -103,11 +111,7 @@ class TestRecording:
             stdout=subprocess.PIPE,
             text=True,
         )
-        deadline = time.monotonic() + 60
-        while time.monotonic() < deadline:
-            if output.exists() and len(output.read_bytes().splitlines()) > 1:
-                break
-            time.sleep(0.05)
+        wait_for_rows(output)
         recorder.send_signal(number)
         shown, _ = recorder.communicate(timeout=60)
         assert recorder.returncode == 0
