@@ -41,7 +41,7 @@ def test_no_interval_is_shorter_than_the_sampling_interval(name: str) -> None:
     with pytest.raises(AttributeValueError) as caught:
         Intervals(sampling_us=10, **({"aggregation_us": 10, "update_us": 10} | {name: 9}))
     assert (
-        str(caught.value) == f"{name} is 9: must not be shorter than the sampling interval (10us)"
+        str(caught.value) == f"{name} is 9us: must not be shorter than the sampling interval (10us)"
     )
 
 
