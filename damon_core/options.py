@@ -161,7 +161,10 @@ def _told(value: object, error: Exception) -> str:
 
 def _text(error: Exception) -> str:
     # Other exceptions than these are no words for users: they need their type to be understood.
-    return str(error) if isinstance(error, ValueError | TypeError) else one_line(error)
+    if not isinstance(error, ValueError | TypeError):
+        return one_line(error)
+    # Some validators of attrs give the field and the value besides the words.
+    return str(error.args[0] if error.args else error)
 
 
 def _help(field: "attrs.Attribute[Any]") -> str:
@@ -200,8 +203,10 @@ def _structure_union(value: object, cls: Any) -> object:
     if len(errors) == 1 or len(tables) == 1:  # Only one of them is of the kind that was found.
         raise (tables or errors)[0]
     found = f"found {_found(value)}, "
-    allowed = [str(error).removeprefix(found).removeprefix("must be ") for error in errors]
-    raise ValueError(f"{found}must be {' or '.join(allowed)}")
+    allowed = " or ".join(str(error).removeprefix(found) for error in errors)
+    if allowed.startswith("must be "):
+        allowed = allowed.replace(" or must be ", " or ")
+    raise ValueError(found + allowed)
 
 
 def _is_mapping(cls: Any) -> bool:

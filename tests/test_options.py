@@ -1,0 +1,330 @@
+"""Options as people write them become checked classes, or lines that say what is wrong."""
+
+from datetime import date
+from pathlib import Path
+from typing import Any, Literal
+
+import attrs
+import pytest
+from attrs import field, frozen, validators
+
+from damon_core import Bytes, ConfigError, Microseconds, Problem
+from damon_core.errors import AttributeValueError
+from damon_core.options import nearest, structure
+
+
+@frozen
+class Inner:
+    number: int
+    text: str = "text"
+
+
+@frozen
+class Options:
+    """One field of each allowed type."""
+
+    whole: int = 1
+    real: float = 1.0
+    flag: bool = False
+    text: str = ""
+    path: Path = Path("p")
+    duration: Microseconds = field(default=Microseconds(1))
+    size: Bytes = field(default=Bytes(1))
+    choice: Literal["low", "high"] = "low"
+    many: tuple[int, ...] = ()
+    table: dict[str, Microseconds] = field(factory=dict)
+    inner: Inner | None = None
+    inners: tuple[Inner, ...] = ()
+    either: int | str = 0
+    auto: Microseconds | Literal["auto"] = "auto"
+
+
+def mistakes(options: type, raw: object, path: str = "") -> list[str]:
+    """Return the mistakes that are told of what a person wrote."""
+    with pytest.raises(ConfigError) as caught:
+        structure(options, raw, path)
+    return [str(problem) for problem in caught.value.problems]
+
+
+@pytest.mark.parametrize(
+    ("name", "raw", "value"),
+    [
+        ("whole", 5, 5),
+        ("real", 5, 5.0),
+        ("real", 0.5, 0.5),
+        ("flag", True, True),
+        ("text", "x", "x"),
+        ("path", "a/b", Path("a/b")),
+        ("path", "~/b", Path.home() / "b"),
+        ("path", Path("a"), Path("a")),
+        ("duration", "5ms", 5_000),
+        ("size", "64MiB", 64 << 20),
+        ("size", 4096, 4096),
+        ("choice", "high", "high"),
+        ("many", [1, 2], (1, 2)),
+        ("many", [], ()),
+        ("table", {"a": "1s"}, {"a": 1_000_000}),
+        ("inner", {"number": 1}, Inner(1, "text")),
+        ("inners", [{"number": 1}, {"number": 2, "text": ""}], (Inner(1), Inner(2, ""))),
+        ("either", 1, 1),
+        ("either", "one", "one"),
+        ("auto", "auto", "auto"),
+        ("auto", "2s", 2_000_000),
+    ],
+)
+def test_values(name: str, raw: object, value: object) -> None:
+    """Each allowed type takes what people write for it."""
+    found = getattr(structure(Options, {name: raw}), name)
+    assert found == value
+    assert type(found) is type(value)
+
+
+@pytest.mark.parametrize(
+    ("name", "raw", "message"),
+    [
+        ("whole", "5", "found '5', must be a whole number"),
+        ("whole", 5.0, "found 5.0, must be a whole number"),
+        ("whole", True, "found true, must be a whole number"),
+        ("whole", date(2020, 1, 2), "found 2020-01-02, must be a whole number"),
+        ("real", "0.5", "found '0.5', must be a finite number"),
+        ("real", float("nan"), "found nan, must be a finite number"),
+        ("real", float("inf"), "found inf, must be a finite number"),
+        ("flag", 1, "found 1, must be true or false"),
+        ("flag", "yes", "found 'yes', must be true or false"),
+        ("text", 5, "found 5, must be a string"),
+        ("path", 5, "found 5, must be a path"),
+        ("path", "", "found '', must be a path"),
+        ("path", "a\0b", "found 'a\\x00b', must be a path"),
+        ("path", "~nobody-of-this-name/x", "found '~nobody-of-this-name/x', must be a path"),
+        (
+            "duration",
+            5,
+            "found 5, must be a duration: write a duration like '5ms', '1.5s' or '10m'",
+        ),
+        ("duration", "5x", "found '5x', write a duration like '5ms', '1.5s' or '10m'"),
+        ("size", "5ms", "found '5ms', write a size like '4096', '64MiB' or '1.5GB'"),
+        ("size", -1, "found -1, write a size like '4096', '64MiB' or '1.5GB'"),
+        ("choice", "mid", "found 'mid', must be one of 'low', 'high'"),
+        ("choice", ["low"], "found a list, must be one of 'low', 'high'"),
+        ("many", 5, "found 5, must be a list"),
+        ("many", {"a": 1}, "found a table, must be a list: in TOML, write [[…]] for each"),
+        ("table", [1], "found a list, must be a table"),
+        ("inner", "x", "found 'x', must be a table"),
+        ("either", [1], "found a list, must be a whole number or a string"),
+        (
+            "auto",
+            "5x",
+            "found '5x', write a duration like '5ms', '1.5s' or '10m' or must be one of 'auto'",
+        ),
+    ],
+)
+def test_mistakes(name: str, raw: object, message: str) -> None:
+    """Each mistake is told with its path, what was found and what is allowed."""
+    assert mistakes(Options, {name: raw}) == [f"{name}: {message}"]
+
+
+def test_a_number_too_great_is_no_crash() -> None:
+    """TOML has whole numbers of any length; not all are floats."""
+    (message,) = mistakes(Options, {"real": 10**400})
+    assert message.endswith(", must be a finite number")
+
+
+def test_all_at_once_with_paths() -> None:
+    """Mistakes at any depth are all told, each with its whole path."""
+    raw = {
+        "whole": "x",
+        "many": [1, "2", 3, None],
+        "table": {"a": "1s", "b": 5},
+        "inners": [{"number": 1}, {"number": "x", "txt": ""}, {}],
+    }
+    assert [line.split(": ")[0] for line in mistakes(Options, raw, "context[0].primitive")] == [
+        "context[0].primitive.whole",
+        "context[0].primitive.many[1]",
+        "context[0].primitive.many[3]",
+        "context[0].primitive.table.b",
+        "context[0].primitive.inners[1].txt",
+        "context[0].primitive.inners[1].number",
+        "context[0].primitive.inners[2].number",
+    ]
+
+
+def test_unknown_key_with_the_nearest() -> None:
+    """A key that there isn't is told with the one that may be meant."""
+    assert mistakes(Options, {"durations": "1s"}) == [
+        "durations: unknown key; did you mean 'duration'?"
+    ]
+
+
+def test_unknown_key_with_all_known() -> None:
+    """A key like no other is told with those that there are."""
+    assert mistakes(Inner, {"number": 1, "zzz": 1}) == ["zzz: unknown key; known: number, text"]
+
+
+def test_not_a_table() -> None:
+    """Options are a table."""
+    assert mistakes(Inner, 5) == ["found 5, must be a table"]
+
+
+def test_defaults() -> None:
+    """What isn't written has its default."""
+    assert structure(Options, {}) == Options()
+
+
+def test_missing_is_told_with_its_help() -> None:
+    """A field that must be there is told with its one line of help."""
+
+    @frozen
+    class Needs:
+        path: Path = field(metadata={"help": "the file to write"})
+
+    assert mistakes(Needs, {}) == ["path: is missing (the file to write)"]
+
+
+class TestValidators:
+    @pytest.mark.parametrize(
+        ("validator", "raw", "message"),
+        [
+            (validators.ge(3), 2, "found 2, must be >= 3"),
+            (validators.lt(3), 3, "found 3, must be < 3"),
+            (validators.in_([1, 2]), 3, "found 3, must be in [1, 2]"),
+            (validators.and_(validators.gt(0), validators.le(9)), 10, "found 10, must be <= 9"),
+        ],
+    )
+    def test_of_attrs(self, validator: Any, raw: object, message: str) -> None:
+        """What attrs's validators say is told like the rest, without naming the field twice."""
+        cls = attrs.make_class("Made", {"x": field(type=int, validator=validator)}, frozen=True)
+        assert mistakes(cls, {"x": raw}) == [f"x: {message}"]
+
+    def test_of_lengths(self) -> None:
+        """A length is told as such."""
+
+        @frozen
+        class Long:
+            x: str = field(validator=validators.min_len(2))
+
+        assert mistakes(Long, {"x": "a"}) == ["x: found 'a', its length must be >= 2"]
+
+    def test_of_patterns(self) -> None:
+        """A pattern is told as such."""
+        checked = field(type=str, validator=validators.matches_re("[a-z]+"))
+        cls = attrs.make_class("Made", {"x": checked}, frozen=True)
+        assert mistakes(cls, {"x": "A:b"}) == ["x: found 'A:b', must match regex '[a-z]+'"]
+
+    def test_own_words(self) -> None:
+        """A validator's own words follow what was found."""
+
+        def check(_instance: object, _attribute: object, value: int) -> None:
+            if value % 2:
+                raise ValueError("must be even: 2, 4, …")
+
+        cls = attrs.make_class("Made", {"x": field(type=int, validator=check)}, frozen=True)
+        assert mistakes(cls, {"x": 3}) == ["x: found 3, must be even: 2, 4, …"]
+
+    def test_several_fields_at_once(self) -> None:
+        """Validators of all fields are asked, not only the first's."""
+
+        @frozen
+        class Two:
+            a: int = field(validator=validators.ge(1))
+            b: int = field(validator=validators.ge(1))
+
+        assert mistakes(Two, {"a": 0, "b": 0}) == [
+            "a: found 0, must be >= 1",
+            "b: found 0, must be >= 1",
+        ]
+
+    def test_that_looks_at_other_fields(self) -> None:
+        """A validator may use its instance, as attrs documents it."""
+
+        @frozen
+        class Span:
+            low: int = 0
+            high: int = field(default=1)
+
+            @high.validator
+            def _above_low(self, _attribute: object, value: int) -> None:
+                if value < self.low:
+                    raise ValueError(f"high must not be below low ({self.low})")
+
+        assert structure(Span, {"low": 1, "high": 2}) == Span(1, 2)
+        assert mistakes(Span, {"low": 3, "high": 2}) == ["high must not be below low (3)"]
+
+    def test_that_fails_is_told_with_its_exception(self) -> None:
+        """A validator with a bug of its own is told where it is, and what it raised."""
+
+        def check(_instance: object, _attribute: object, value: int) -> None:
+            raise KeyError(value)
+
+        cls = attrs.make_class("Made", {"x": field(type=int, validator=check)}, frozen=True)
+        assert mistakes(cls, {"x": 3}) == ["x: found 3, KeyError: 3"]
+
+    def test_across_fields(self) -> None:
+        """A check of the whole class is told with the table's path."""
+
+        @frozen
+        class OneOf:
+            a: int | None = None
+            b: int | None = None
+
+            def __attrs_post_init__(self) -> None:
+                if (self.a is None) == (self.b is None):
+                    raise ValueError("must have exactly one of a and b")
+
+        assert mistakes(OneOf, {}, "here") == ["here: must have exactly one of a and b"]
+
+    def test_attribute_value_errors_name_their_attribute(self) -> None:
+        """A class that says which attribute is wrong has it told at that one's path."""
+
+        @frozen
+        class Range:
+            low: int = 0
+            high: int = 0
+
+            def __attrs_post_init__(self) -> None:
+                if self.high < self.low:
+                    raise AttributeValueError("high", self.high, "must not be below low")
+
+        assert mistakes(Range, {"low": 2, "high": 1}) == ["high: found 1, must not be below low"]
+
+
+class TestFieldsOfAttrs:
+    def test_private_fields_go_by_their_alias(self) -> None:
+        """A private field has the name that the class's constructor gives it."""
+
+        @frozen
+        class Private:
+            _x: int = 0
+
+        assert structure(Private, {"x": 2}) == Private(x=2)
+
+    def test_fields_without_init_are_unknown(self) -> None:
+        """What can't be given to the class can't be written either."""
+
+        @frozen
+        class Derived:
+            a: int = 0
+            b: int = field(default=1, init=False)
+
+        assert mistakes(Derived, {"b": 2}) == ["b: unknown key; known: a"]
+
+
+def test_the_error_tells_source_and_problems() -> None:
+    """For programs: where it was read from, and each mistake on its own."""
+    with pytest.raises(ConfigError) as caught:
+        structure(Inner, {}, "inner", source="file.toml")
+    assert caught.value.source == "file.toml"
+    assert caught.value.problems == (Problem("inner.number", "is missing"),)
+    assert caught.value.message == "file.toml: inner.number: is missing"
+
+
+@pytest.mark.parametrize(
+    ("name", "known", "hint"),
+    [
+        ("vadr", ["vaddr", "sim"], "did you mean 'vaddr'?"),
+        ("x", ["vaddr", "sim"], "known: sim, vaddr"),
+        ("x", [], "none is known"),
+    ],
+)
+def test_nearest(name: str, known: list[str], hint: str) -> None:
+    """The nearest name if one is near, else all there are."""
+    assert nearest(name, known) == hint

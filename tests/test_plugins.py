@@ -1,0 +1,376 @@
+"""Packages of plugins: found, named, imported when used, and skipped alone.
+
+The distributions are real: metadata and modules in a directory of the path, as pip leaves them.
+"""
+
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from textwrap import dedent
+from types import SimpleNamespace
+
+import click
+import pytest
+
+from damon_core import (
+    Backend,
+    Callback,
+    InputError,
+    NoOptions,
+    PluginError,
+    PluginInfo,
+    Plugins,
+    Primitive,
+    hookimpl,
+)
+from damon_core.plugins import CORE_COMMANDS
+
+OFFER = """
+from damon_core import Backend, Callback, Primitive, hookimpl
+
+@hookimpl
+def register_{kind}s(register):
+    register({part})
+"""
+
+
+def offering(kind: str, part: str) -> str:
+    """Return the source of a module that registers one part."""
+    return OFFER.format(kind=kind, part=part)
+
+
+class Site:
+    """A directory of installed distributions, each with one module of its name."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.modules: list[str] = []
+
+    def install(
+        self, name: str, source: str, *entries: str, requires: str = "", version: str = "0.1"
+    ) -> str:
+        """Install a distribution with a module and entry points; return the module's name."""
+        module = name.replace("-", "_")
+        (self._path / f"{module}.py").write_text(dedent(source))
+        info = self._path / f"{module}-{version}.dist-info"
+        info.mkdir()
+        metadata = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
+        if requires:
+            metadata += f"Requires-Dist: {requires}\n"
+        (info / "METADATA").write_text(metadata)
+        lines = [entry if "=" in entry else f"{entry} = {module}" for entry in entries]
+        (info / "entry_points.txt").write_text("\n".join(["[damon]", *lines, ""]))
+        self.modules.append(module)
+        return module
+
+    def imported(self) -> list[str]:
+        """Return those of its modules that were imported."""
+        return [module for module in self.modules if module in sys.modules]
+
+
+@pytest.fixture
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
+    """A directory of distributions on the path."""
+    monkeypatch.syspath_prepend(tmp_path)
+    site = Site(tmp_path)
+    yield site
+    for module in site.modules:
+        sys.modules.pop(module, None)
+
+
+def info_of(plugins: Plugins, package: str) -> PluginInfo:
+    """Return what is known of a distribution."""
+    (info,) = (info for info in plugins.infos() if info.package.split()[0] == package)
+    return info
+
+
+def given(**hooks: Callable[..., None]) -> SimpleNamespace:
+    """Return a plugin object with the hooks given, marked as implementations."""
+    return SimpleNamespace(**{name: hookimpl(hook) for name, hook in hooks.items()})
+
+
+class TestDiscovery:
+    def test_nothing_is_imported_by_discovery(self, site: Site) -> None:
+        """Looking for packages reads their metadata only."""
+        site.install("t-lazy", offering("primitive", "Primitive('t1', dict)"), "t1")
+        Plugins.discover()
+        assert site.imported() == []
+
+    def test_a_package_is_imported_when_its_name_is_used(self, site: Site) -> None:
+        """Of two packages only the one whose entry point has the name is imported."""
+        used = site.install("t-used", offering("callback", "Callback('t2', dict)"), "t2")
+        site.install("t-unused", offering("callback", "Callback('t3', dict)"), "t3")
+        assert Plugins.discover().callback("t2").name == "t2"
+        assert site.imported() == [used]
+
+    def test_a_command_is_imported_when_it_is_called(self, site: Site) -> None:
+        """Commands are found by the names of entry points as well."""
+        source = offering("command", "click.Command('t4')")
+        used = site.install("t-command", "import click\n" + source, "t4")
+        site.install("t-other", offering("callback", "Callback('t5', dict)"), "t5")
+        command = Plugins.discover().command("t4")
+        assert command is not None
+        assert command.name == "t4"
+        assert site.imported() == [used]
+
+    def test_backends_are_imported_with_their_primitive(self, site: Site) -> None:
+        """PRIMITIVE.BACKEND is imported when the backends of the primitive are looked for."""
+        backend = offering("backend", "Backend('b1', dict, serves=['t6'])")
+        wanted = site.install("t-b1", backend, "t6.b1")
+        site.install("t-b2", backend.replace("t6", "t7"), "t7.b1")
+        assert list(Plugins.discover().backends("t6")) == ["b1"]
+        assert site.imported() == [wanted]
+
+    def test_listing_imports_all(self, site: Site) -> None:
+        """What packages offer is known only by importing them."""
+        site.install("t-one", offering("callback", "Callback('t8', dict)"), "t8")
+        site.install("t-two", offering("callback", "Callback('t9', dict)"), "t9")
+        infos = Plugins.discover().infos()
+        assert site.imported() == ["t_one", "t_two"]
+        assert {"t8", "t9"} <= {name for info in infos for name in info.callbacks}
+
+    def test_a_name_without_entry_point_is_looked_for_everywhere(self, site: Site) -> None:
+        """A package may offer more than its entry points say."""
+        site.install("t-more", offering("primitive", "Primitive('t10-more', dict)"), "t10")
+        assert Plugins.discover().primitive("t10-more").name == "t10-more"
+
+    def test_several_entry_points_of_one_object_are_one_package(self, site: Site) -> None:
+        """One module under several names is listed once, called by its plain name first."""
+        source = offering("backend", "Backend('b', dict, serves=['t11', 'a'])")
+        site.install("t-many", source, "a.b", "t11")
+        info = info_of(Plugins.discover(), "t-many")
+        assert (info.name, info.skipped, info.backends) == ("t11, a.b", "", ("b",))
+
+    def test_the_preferred_backend_is_first(self, site: Site) -> None:
+        """Backends come in the order of preference, whatever their names."""
+        plain = offering("backend", "Backend('a', dict, serves=['t12'])")
+        better = offering("backend", "Backend('z', dict, serves=['t12'], preference=5)")
+        site.install("t-plain", plain, "t12.a")
+        site.install("t-better", better, "t12.z")
+        assert list(Plugins.discover().backends("t12")) == ["z", "a"]
+
+
+BROKEN = {
+    "missing module": ("import nothing_of_this_name", "ModuleNotFoundError: No module named"),
+    "syntax": ("def", "can't be imported: SyntaxError"),
+    "exits": ("raise SystemExit(3)", "can't be imported: SystemExit: 3"),
+    "long message": ("raise ValueError('one\\ntwo')", "can't be imported: ValueError: one two"),
+    "misspelt hook": (
+        "from damon_core import hookimpl\n@hookimpl\ndef register_primitive(register): pass",
+        "implements 'register_primitive', which is not a hook; did you mean 'register_primitives'?",
+    ),
+    "misspelt argument": (
+        "from damon_core import hookimpl\n@hookimpl\ndef register_primitives(add): pass",
+        "Argument(s) {'add'} are declared",
+    ),
+    "raises": (offering("callback", "1 / 0"), "fails to register: ZeroDivisionError"),
+    "exits late": (offering("callback", "exit('no')"), "fails to register: SystemExit: no"),
+    "not a primitive": (
+        offering("primitive", "'t'"),
+        "TypeError: register_primitives takes a Primitive, not 't'",
+    ),
+    "callback among primitives": (
+        offering("primitive", "Callback('t', dict)"),
+        "register_primitives takes a Primitive, not Callback(",
+    ),
+    "not a command": (
+        offering("command", "print"),
+        "TypeError: register_commands takes a Command, not <built-in function print>",
+    ),
+    "nameless command": (
+        "import click\n" + offering("command", "click.Command(None)"),
+        "registers a command without a name",
+    ),
+    "odd name": (
+        offering("primitive", "Primitive('a b', dict)"),
+        "a name must be of letters, digits, '_' and '-', not 'a b'",
+    ),
+    "odd factory": (offering("primitive", "Primitive('t', None)"), "'factory' must be callable"),
+    "odd options": (
+        offering("primitive", "Primitive('t', dict, {'a': 1})"),
+        "options must be an attrs class, not {'a': 1}",
+    ),
+    "serves a string": (
+        offering("backend", "Backend('t', dict, serves='vaddr')"),
+        "serves must be a sequence of primitives' names, not 'vaddr'",
+    ),
+    "hidden backend": (
+        offering("backend", "Backend('t', dict, serves=['other'])"),
+        "backend 't' serves 'other', so the package needs an entry point 'other.t'",
+    ),
+    "twice": (
+        offering("callback", "Callback('t', dict)") + "    register(Callback('t', dict))",
+        "registers callback 't' twice",
+    ),
+    "core command": (
+        "import click\n" + offering("command", "click.Command('run')"),
+        "command 'run' clashes with damon-core's own",
+    ),
+}
+
+
+class TestSkipped:
+    @pytest.mark.parametrize(("source", "reason"), BROKEN.values(), ids=BROKEN)
+    def test_listed_with_the_reason(self, site: Site, source: str, reason: str) -> None:
+        """A package that can't be used offers nothing, says why in one line, and hurts nobody."""
+        site.install("t-broken", source, "t-broken")
+        site.install("t-good", offering("callback", "Callback('t-good', dict)"), "t-good")
+        plugins = Plugins.discover()
+        info = info_of(plugins, "t-broken")
+        assert reason in info.skipped
+        assert "\n" not in info.skipped
+        assert (info.primitives, info.backends, info.callbacks, info.commands) == ((), (), (), ())
+        assert info_of(plugins, "t-good").callbacks == ("t-good",)
+
+    @pytest.mark.parametrize(("source", "reason"), BROKEN.values(), ids=BROKEN)
+    def test_an_error_when_asked_for(self, site: Site, source: str, reason: str) -> None:
+        """Whoever asks for it by name is told the same reason."""
+        site.install("t-broken", source, "t-broken")
+        with pytest.raises(PluginError) as caught:
+            Plugins.discover().primitive("t-broken")
+        assert caught.value.message.startswith("plugin 't-broken': ")
+        assert reason in caught.value.reason
+
+    def test_another_core_is_needed(self, site: Site) -> None:
+        """A package for another version of the core isn't even imported."""
+        source = offering("callback", "Callback('t20', dict)")
+        site.install("t-future", source, "t20", requires="damon_core >=99,<100")
+        with pytest.raises(PluginError, match=r"needs damon-core <100,>=99, but this is damon-co"):
+            Plugins.discover().callback("t20")
+        assert site.imported() == []
+
+    @pytest.mark.parametrize(
+        "requires", ["damon-core>=0.0", "other>=99", "damon-core>=99; extra == 'x'", "?? rubbish"]
+    )
+    def test_requirements_that_do_not_matter(self, site: Site, requires: str) -> None:
+        """Only an unmet requirement on the core is the core's business."""
+        source = offering("callback", "Callback('t21', dict)")
+        site.install("t-present", source, "t21", requires=requires)
+        assert info_of(Plugins.discover(), "t-present").skipped == ""
+
+    def test_an_entry_point_reserves_its_name(self, site: Site) -> None:
+        """The package whose entry point has the name wins, even if it is loaded later."""
+        site.install("t-a-thief", offering("callback", "Callback('t22', dict)"), "a-thief")
+        site.install("t-owner", offering("callback", "Callback('t22', dict)"), "t22")
+        plugins = Plugins.discover()
+        assert info_of(plugins, "t-a-thief").skipped == (
+            "callback 't22' clashes with t-owner 0.1 (t22)"
+        )
+        assert info_of(plugins, "t-owner").callbacks == ("t22",)
+
+    def test_two_packages_with_the_same_entry_point(self, site: Site) -> None:
+        """The first by name is used, the second told to clash."""
+        for name in ("t-first", "t-second"):
+            site.install(name, offering("callback", "Callback('t23', dict)"), "t23")
+        plugins = Plugins.discover()
+        assert info_of(plugins, "t-first").callbacks == ("t23",)
+        assert "clashes with t-first 0.1" in info_of(plugins, "t-second").skipped
+
+    def test_backends_clash_too(self, site: Site) -> None:
+        """Two backends of one name for one primitive can't be told apart."""
+        for name in ("t-first", "t-second"):
+            backend = offering("backend", "Backend('b', dict, serves=['t24'])")
+            site.install(name, backend, "t24.b")
+        plugins = Plugins.discover()
+        assert list(plugins.backends("t24")) == ["b"]
+        assert "backend 'b' clashes with t-first" in info_of(plugins, "t-second").skipped
+
+    def test_an_entry_point_to_nowhere(self, site: Site) -> None:
+        """An entry point may name what the module doesn't have."""
+        site.install("t-nowhere", "", "t25 = t_nowhere:plugin")
+        assert "AttributeError" in info_of(Plugins.discover(), "t-nowhere").skipped
+
+    def test_two_versions_on_the_path(
+        self, site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """What is found twice on the path is used once, as by Python: the first."""
+        site.install("t-twice", offering("callback", "Callback('t26', dict)"), "t26")
+        first = tmp_path / "first"
+        first.mkdir()
+        Site(first).install(
+            "t-twice", offering("callback", "Callback('t26', dict)"), "t26", version="0.2"
+        )
+        monkeypatch.syspath_prepend(first)
+        info = info_of(Plugins.discover(), "t-twice")
+        assert (info.package, info.skipped) == ("t-twice 0.2", "")
+
+    def test_the_cores_commands_are_reserved(self) -> None:
+        """The reserved names are those of the commands that there are."""
+        from damon_core.cli.main import _OWN
+
+        assert set(_OWN) == CORE_COMMANDS
+
+
+class TestNotFound:
+    def test_the_nearest_name_is_hinted_at(self) -> None:
+        """A misspelt name is told with the one that is meant."""
+        plugin = given(register_primitives=lambda register: register(Primitive("vaddr", dict)))
+        with pytest.raises(PluginError, match=r"no primitive of this name .*mean 'vaddr'\?"):
+            Plugins({"mine": plugin}).primitive("vadr")
+
+    def test_a_part_of_another_kind_is_hinted_at(self) -> None:
+        """A callback asked for as a primitive is told to be a callback."""
+        plugin = given(register_callbacks=lambda register: register(Callback("csv", dict)))
+        with pytest.raises(PluginError, match="there is a callback of this name"):
+            Plugins({"csv": plugin}).primitive("csv")
+
+    def test_skipped_packages_are_hinted_at(self) -> None:
+        """What is missing may be in a package that can't be used."""
+        plugins = Plugins({"broken": given(no_hook=lambda: None)})
+        with pytest.raises(PluginError, match=r"\('damon plugins' tells why broken can't be used"):
+            plugins.primitive("elsewhere")
+
+    def test_no_command_is_none(self) -> None:
+        """A command that nobody offers is no error here: the command line tells."""
+        assert Plugins().command("nothing") is None
+
+
+class TestGiven:
+    def test_nothing_but_its_own(self) -> None:
+        """A manager made with plugins knows these and no installed ones."""
+        plugin = given(
+            register_primitives=lambda register: register(Primitive("p", dict)),
+            register_backends=lambda register: register(Backend("b", dict, serves=("p",))),
+            register_callbacks=lambda register: register(Callback("c", dict)),
+            register_commands=lambda register: register(click.Command("d")),
+        )
+        assert Plugins({"mine": plugin}).infos() == [
+            PluginInfo("mine", "(given)", "", ("p",), ("b",), ("c",), ("d",))
+        ]
+
+    def test_without_plugins_there_is_nothing(self) -> None:
+        """There is no global manager behind an empty one."""
+        assert Plugins().infos() == []
+
+    def test_backends_of_given_plugins_are_found(self) -> None:
+        """Given plugins need no entry point to serve a primitive."""
+        plugin = given(
+            register_backends=lambda register: register(Backend("b", dict, serves=("p",)))
+        )
+        assert list(Plugins({"mine": plugin}).backends("p")) == ["b"]
+
+    def test_managers_know_nothing_of_each_other(self) -> None:
+        """Two managers of the same plugin are two."""
+        plugin = given(register_callbacks=lambda register: register(Callback("c", dict)))
+        one, other = Plugins({"one": plugin}), Plugins({"other": plugin})
+        assert [info.skipped for info in one.infos() + other.infos()] == ["", ""]
+
+
+class TestMaking:
+    def test_a_primitive_gets_options_and_backends(self) -> None:
+        """The factory of a primitive is called with checked options and its backends."""
+        backend = Backend("b", dict, serves=("p",))
+        plugin = given(
+            register_primitives=lambda register: register(
+                Primitive("p", lambda options, backends: (options, backends))
+            ),
+            register_backends=lambda register: register(backend),
+        )
+        made = Plugins({"mine": plugin}).make_primitive("p", {})
+        assert made == (NoOptions(), {"b": backend})
+
+    def test_wrong_options_name_the_part(self) -> None:
+        """The source of a mistake is the part whose option it is."""
+        plugin = given(register_callbacks=lambda register: register(Callback("c", dict)))
+        with pytest.raises(InputError, match=r"^options of callback 'c': x: unknown key; none"):
+            Plugins({"mine": plugin}).make_callback("c", {"x": 1})

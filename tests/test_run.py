@@ -1,0 +1,287 @@
+"""`damon run` as a real process: its ends, its order, its exit codes."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+DAMON = Path(sys.executable).parent / "damon"
+
+#: A package with a primitive and a callback that write down what happens to them.
+PACKAGE = """
+import os, time
+from pathlib import Path
+
+from attrs import frozen
+
+from damon_core import Callback, InputError, Primitive, Range, Regions, Target, hookimpl
+
+@frozen
+class Options:
+    path: Path
+    checks: int = 1_000_000_000
+    raises: str = ""
+    hook: str = "init"
+
+def say(path, *words):
+    with path.open("a") as file:
+        print(*words, file=file)
+
+class Memory:
+    name = "memory"
+
+    def __init__(self, options, backends):
+        self.options, self.checks = options, 0
+
+    def act(self, context, hook):
+        say(self.options.path, context.name, hook)
+        if self.options.raises and hook == self.options.hook:
+            raise {"input": InputError, "other": RuntimeError, "exit": SystemExit}[
+                self.options.raises
+            ]("no memory")
+
+    @hookimpl
+    def init(self, context):
+        self.act(context, "init")
+        context.targets.append(Target("t", Regions.evenly([Range(0, 1 << 20)], context.limits)))
+
+    @hookimpl
+    def check_accesses(self):
+        self.checks += 1
+
+    @hookimpl
+    def target_valid(self):
+        return self.checks < self.options.checks
+
+    @hookimpl
+    def cleanup(self, context):
+        self.act(context, "cleanup")
+
+@frozen
+class NoteOptions:
+    path: Path
+
+class Note:
+    name = "note"
+
+    def __init__(self, options):
+        self.path = options.path
+
+    @hookimpl
+    def after_aggregation(self, context):
+        say(self.path, context.name, "aggregation", os.getpid())
+
+    @hookimpl
+    def before_terminate(self, context):
+        say(self.path, context.name, "before_terminate")
+
+@hookimpl
+def register_primitives(register):
+    register(Primitive("t-memory", Memory, Options))
+
+@hookimpl
+def register_callbacks(register):
+    register(Callback("t-note", Note, NoteOptions))
+"""
+
+
+@pytest.fixture(autouse=True)
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The package is installed for the processes of these tests."""
+    site = tmp_path / "site"
+    info = site / "t_run-0.1.dist-info"
+    info.mkdir(parents=True)
+    (site / "t_run.py").write_text(PACKAGE)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: t-run\nVersion: 0.1\n")
+    (info / "entry_points.txt").write_text("[damon]\nt-memory = t_run\nt-note = t_run\n")
+    monkeypatch.setenv("PYTHONPATH", str(site))
+
+
+@pytest.fixture
+def notes(tmp_path: Path) -> Path:
+    """Where the parts write down what happens to them."""
+    return tmp_path / "notes"
+
+
+@pytest.fixture
+def config(tmp_path: Path, notes: Path) -> Callable[..., Path]:
+    """Write a configuration of contexts, each given as TOML lines for its primitive."""
+
+    def write(**contexts: str) -> Path:
+        path = tmp_path / "damon.toml"
+        path.write_text(
+            "".join(
+                f'[[context]]\nname = "{name}"\n'
+                'sampling_interval = "1ms"\naggregation_interval = "5ms"\n'
+                f'[context.primitive]\nuse = "t-memory"\npath = "{notes}"\n{lines}\n'
+                f'[[context.callback]]\nuse = "t-note"\npath = "{notes}"\n'
+                for name, lines in contexts.items()
+            )
+        )
+        return path
+
+    return write
+
+
+@pytest.fixture
+def start() -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Start `damon` with arguments; it is killed if a test leaves it running."""
+    started: list[subprocess.Popen[str]] = []
+
+    def popen(*args: str | Path) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            [DAMON, *args], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        started.append(process)
+        return process
+
+    yield popen
+    for process in started:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()
+
+
+def run(*args: str | Path) -> subprocess.CompletedProcess[str]:
+    """Run `damon` to its end."""
+    result = subprocess.run([DAMON, *args], check=False, capture_output=True, text=True, timeout=60)
+    assert "Traceback" not in result.stderr
+    return result
+
+
+def wait_for(notes: Path, line: str) -> None:
+    """Wait until something was written down."""
+    deadline = time.monotonic() + 60
+    while not (notes.exists() and line in notes.read_text()):
+        assert time.monotonic() < deadline, f"no '{line}'"
+        time.sleep(0.02)
+
+
+def of(notes: Path, name: str) -> list[str]:
+    """Return what happened to one context, aggregations in a row as one."""
+    lines: list[str] = []
+    for line in notes.read_text().splitlines():
+        context, what, *_ = line.split()
+        if context == name and not (what == "aggregation" and lines[-1] == what):
+            lines.append(what)
+    return lines
+
+
+WHOLE = ["init", "aggregation", "before_terminate", "cleanup"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda n: n.name)
+def test_signals_end_all_contexts_in_order(
+    number: signal.Signals,
+    notes: Path,
+    config: Callable[..., Path],
+    start: Callable[..., subprocess.Popen[str]],
+) -> None:
+    """A signal ends every context as `stop` does, and is a success."""
+    process = start("run", config(a="", b=""))
+    wait_for(notes, "a aggregation")
+    wait_for(notes, "b aggregation")
+    process.send_signal(number)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out, err) == (0, "", "")
+    assert of(notes, "a") == WHOLE
+    assert of(notes, "b") == WHOLE
+
+
+def test_the_time_is_over(notes: Path, config: Callable[..., Path]) -> None:
+    """`--for` ends all in order."""
+    result = run("run", config(a=""), "--for", "500ms")
+    assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
+    assert of(notes, "a") == WHOLE
+
+
+def test_all_targets_end(notes: Path, config: Callable[..., Path]) -> None:
+    """When the last target has ended, so does the command, without being told to."""
+    result = run("run", config(a="checks = 20", b="checks = 40"))
+    assert (result.returncode, result.stderr) == (0, "")
+    assert of(notes, "a") == of(notes, "b") == WHOLE
+
+
+@pytest.mark.parametrize(
+    ("raises", "code", "line"),
+    [
+        ("input", 2, "damon: no memory\n"),
+        ("other", 1, "context 'a' failed: RuntimeError: no memory (damon --verbose tells where)\n"),
+        ("exit", 1, "context 'a' failed: SystemExit: no memory (damon --verbose tells where)\n"),
+    ],
+)
+def test_exit_codes_of_a_primitive_that_fails(
+    raises: str, code: int, line: str, notes: Path, config: Callable[..., Path]
+) -> None:
+    """2 where the user can mend it, 1 where not, and one line."""
+    result = run("run", config(a=f"raises = '{raises}'"))
+    assert result.returncode == code
+    assert result.stderr.endswith(line)
+    assert len(result.stderr.splitlines()) == 1
+    assert of(notes, "a") == ["init", "before_terminate", "cleanup"]
+
+
+def test_others_go_on(notes: Path, config: Callable[..., Path]) -> None:
+    """A context that fails is told of at once, and the others run to their end."""
+    result = run("run", config(a="raises = 'input'", b="checks = 500"))
+    assert result.returncode == 2
+    assert "context 'a' failed: no memory; others go on" in result.stderr
+    assert of(notes, "b") == WHOLE
+
+
+def test_no_failure_is_hidden_by_another(notes: Path, config: Callable[..., Path]) -> None:
+    """The second that fails is told of as well, even at the very end."""
+    contexts = config(a="raises = 'input'", b="raises = 'other'\nhook = 'cleanup'\nchecks = 500")
+    result = run("run", contexts)
+    assert result.returncode == 2
+    assert "context 'b' failed: RuntimeError: no memory" in result.stderr
+    assert result.stderr.endswith("damon: no memory\n")
+
+
+def test_verbose_tells_where(config: Callable[..., Path]) -> None:
+    """Who asks for it gets the traceback of a failure."""
+    result = subprocess.run(
+        [DAMON, "--verbose", "run", config(a="raises = 'other'")],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert result.returncode == 1
+    assert "t_run.py" in result.stderr
+
+
+def test_wrong_configuration(tmp_path: Path, notes: Path) -> None:
+    """Nothing begins, all mistakes are told, each in a line that begins with the program."""
+    path = tmp_path / "wrong.toml"
+    path.write_text("[[context]]\nnam = 'x'\n[context.primitive]\nuse = 't-memory'\n")
+    result = run("run", path)
+    assert result.returncode == 2
+    assert result.stdout == ""
+    assert result.stderr.splitlines() == [
+        f"damon: {path}: context[0].nam: unknown key; did you mean 'name'?",
+        f"damon: {path}: context[0].primitive.path: is missing",
+    ]
+    assert not notes.exists()
+
+
+def test_a_reader_that_goes_away(tmp_path: Path) -> None:
+    """Output into a closed pipe is no traceback."""
+    read, write = os.pipe()
+    os.close(read)
+    with os.fdopen(write, "wb") as closed:
+        result = subprocess.run(
+            [DAMON, "plugins"],
+            check=False,
+            stdout=closed,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+        )
+    assert result.returncode == 1
+    assert "Traceback" not in result.stderr
