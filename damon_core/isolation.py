@@ -160,6 +160,8 @@ class ContextHooks:
         self._primitive_error: BaseException | None = None
         self._failure_limit = failure_limit
         self._guards: list[_Guard] = []
+        # Only hooks that somebody implements: calling one that nobody does costs as much.
+        self._callers: dict[str, pluggy.HookCaller] = {}
         self._manager = pluggy.PluginManager("damon")
         self._manager.add_hookspecs(hookspecs)
         taken: set[str] = set()
@@ -186,10 +188,13 @@ class ContextHooks:
         Raises:
             BaseException: What an implementation of the primitive raised.
         """
+        caller = self._callers.get(hook)
+        if caller is None:
+            return []
         self._primitive_error = None
         results: list[Any] = []
         try:
-            results = getattr(self._manager.hook, hook)(context=context)
+            results = caller(context=context)
         finally:
             if self._primitive_error is not None:
                 raise self._primitive_error
@@ -212,6 +217,7 @@ class ContextHooks:
             # functools.wraps can't copy the marker from every kind of callable.
             setattr(function, "damon_impl", options)  # noqa: B010
             setattr(proxy, attribute, function)
+            self._callers[hook] = getattr(self._manager.hook, hook)
         try:
             self._manager.register(proxy, name)
         except pluggy.PluginValidationError as error:

@@ -30,7 +30,7 @@ class Kdamond:
         self.error: BaseException | None = None
         self.intervals: Intervals = context.intervals
         self._configured = context.intervals
-        self._least_sampling_us = 0
+        self._wanted = context.intervals
         self._context = context
         self._hooks = hooks
         self._clock = clock
@@ -48,7 +48,7 @@ class Kdamond:
 
     def stretch_sampling(self, sampling_us: int) -> None:
         """Make the sampling interval at least `sampling_us` from the next iteration on."""
-        self._least_sampling_us = sampling_us
+        self._wanted = self._configured.stretched(sampling_us)
 
     def stats(self) -> Stats:
         """Return the counts of this run so far."""
@@ -158,7 +158,7 @@ class Kdamond:
 
     def _apply_stretch(self) -> None:
         """Put a changed sampling interval in force: one step, between two iterations."""
-        wanted = self._configured.stretched(self._least_sampling_us)
+        wanted = self._wanted
         if wanted == self.intervals:
             return
         logger.info(
