@@ -50,27 +50,24 @@ class Rotation:
         return self.every_us is not None and time_us // self.every_us > begun_us // self.every_us
 
 
-def rotate(path: Path, time_us: int) -> Path:
-    """Rename a file to ``STEM.STAMP.SUFFIX``, never over another, and return the new path.
+def rotate(path: Path, time_us: int) -> None:
+    """Rename a file to ``STEM.STAMP.SUFFIX``, never over another.
+
+    The caller holds the file's lock: nobody else then makes names from its name.
 
     Raises:
         OSError: It can't be renamed; it is where it was.
     """
-    while True:
-        stamp = (_EPOCH + timedelta(microseconds=time_us)).strftime("%Y%m%dT%H%M%S.%fZ")
-        rotated = path.with_name(f"{path.stem}.{stamp}{path.suffix}")
-        try:
-            # Whoever creates the name owns it: renaming over one's own empty file is safe.
-            os.close(os.open(rotated, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644))
-        except FileExistsError:
-            time_us += 1
-            continue
-        try:
-            path.rename(rotated)
-        except OSError:
-            rotated.unlink()
-            raise
-        return rotated
+    # One rename, and no placeholder to rename over: a kill leaves nothing half done, and no file
+    # system takes it for a replacement that it had better flush to the disk.
+    while os.path.lexists(rotated := _rotated_name(path, time_us)):
+        time_us += 1
+    path.rename(rotated)
+
+
+def _rotated_name(path: Path, time_us: int) -> Path:
+    stamp = (_EPOCH + timedelta(microseconds=time_us)).strftime("%Y%m%dT%H%M%S.%fZ")
+    return path.with_name(f"{path.stem}.{stamp}{path.suffix}")
 
 
 def rotated_files(path: Path) -> list[Path]:
