@@ -27,13 +27,18 @@ _INTERVALS = Intervals()
 _LIMITS = RegionLimits()
 
 
+def _check_name(_instance: object, _attribute: object, value: str) -> None:
+    if not (value and value.isprintable()):
+        raise ValueError("must be at least one character, all of them printable")
+
+
 @frozen
 class _ContextTable:
     """A ``[[context]]`` table as it is written."""
 
     primitive: dict[str, Any] = field(metadata={"help": 'a table with use = "…"'})
     callback: tuple[dict[str, Any], ...] = ()
-    name: str = field(default=_NAME, validator=validators.min_len(1))
+    name: str = field(default=_NAME, validator=_check_name)
     sampling_interval: Microseconds = field(default=Microseconds(_INTERVALS.sampling_us))
     aggregation_interval: Microseconds = field(default=Microseconds(_INTERVALS.aggregation_us))
     update_interval: Microseconds = field(default=Microseconds(_INTERVALS.update_us))
@@ -120,7 +125,7 @@ def load_config(path: Path, plugins: Plugins) -> Config:
     except OSError as error:
         reason = error.strerror or str(error)
         raise ConfigError(source, [Problem("", f"can't be read: {reason}")]) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ConfigError(source, [Problem("", f"is not valid TOML: {error}")]) from error
     return check_config(raw, plugins, source)
 

@@ -190,7 +190,9 @@ class TestUnreadable:
         with pytest.raises(ConfigError, match=r"damon\.toml: can't be read: Is a directory"):
             load_config(path, plugins)
 
-    @pytest.mark.parametrize("content", [b"context: []", b"\xff\xfe", b"a = 1\na = 2", b"a = ["])
+    @pytest.mark.parametrize(
+        "content", [b"context: []", b"\xff\xfe", b"a = 1\na = 2", b"a = [", b"a = " + b"[" * 5_000]
+    )
     def test_not_toml(self, path: Path, plugins: Plugins, content: bytes) -> None:
         """What isn't TOML is told in one line with the place."""
         path.write_bytes(content)
@@ -268,7 +270,17 @@ class TestUnreadable:
             ],
         ),
         (in_context("failure_limit = 0"), ["context[0].failure_limit: found 0, must be >= 1"]),
-        (in_context("name = ''"), ["context[0].name: found '', its length must be >= 1"]),
+        (
+            in_context("name = ''"),
+            ["context[0].name: found '', must be at least one character, all of them printable"],
+        ),
+        (
+            in_context('name = "a\\nb"'),
+            [
+                "context[0].name: found 'a\\nb', "
+                "must be at least one character, all of them printable"
+            ],
+        ),
         (
             in_context("callback = {use = 'log'}"),
             ["context[0].callback: found a table, must be a list: in TOML, write [[…]] for each"],
