@@ -8,6 +8,11 @@ import os
 import shutil
 
 import pytest
+from hypothesis import settings
+
+# A busy machine is slow, not wrong.
+settings.register_profile("patient", deadline=None)
+settings.load_profile("patient")
 
 _HINTS = {"promtool": "prometheus", "alertmanager": "prometheus-alertmanager"}
 
