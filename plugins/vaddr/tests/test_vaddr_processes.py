@@ -45,6 +45,12 @@ def test_a_pid_without_a_process_is_named() -> None:
     assert str(caught.value) == f"pid {pid}: there is no such process"
 
 
+def test_a_number_that_no_pid_can_be() -> None:
+    """A number too great for the kernel is a missing pid like any other."""
+    with pytest.raises(TargetError, match="pid 99999999999: there is no such process"):
+        PidSource([99_999_999_999])
+
+
 def test_a_kernel_thread_has_no_memory() -> None:
     """A kernel thread exists, but there is nothing to monitor."""
     threads = [p.pid for p in psutil.process_iter() if p.ppid() == 2]

@@ -11,6 +11,9 @@ from attrs import define, field
 from damon_core import Range, TargetError
 from damon_vaddr.mappings import parse_maps
 
+#: The kernel's pid_t is an int; with a greater number it can't even be asked.
+_GREATEST_PID = (1 << 31) - 1
+
 
 @define(eq=False)
 class Process:
@@ -221,7 +224,7 @@ def open_named(pid: int) -> Process:
         TargetError: There is no such process, it has ended, has no memory, or may not be read.
     """
     label = f"pid {pid}"
-    if not psutil.pid_exists(pid):
+    if pid > _GREATEST_PID or not psutil.pid_exists(pid):
         raise TargetError(label, "there is no such process")
     try:
         process = Process.open(pid)
