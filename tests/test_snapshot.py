@@ -164,6 +164,13 @@ def test_bytes_by_frequency_puts_borders_into_the_lower_bucket() -> None:
     assert sums == [1, 110, 1_000, 0, 0, 0, 0, 0, 0, 10_000, 1_100_000]
 
 
+def test_bytes_by_frequency_are_exact_at_the_borders() -> None:
+    """With as many buckets as checks, each count has its own."""
+    regions: list[Row] = [(n, n, n, 0, 0) for n in range(1, 101)]
+    sums = snapshot_of(target("t", regions), checks=100).bytes_by_frequency(100)
+    assert sums == list(range(101))
+
+
 @given(shares, st.integers(1, 30))
 def test_bytes_by_frequency_are_all_bytes(regions: list[Row], buckets: int) -> None:
     """Every byte is in one bucket, exactly."""

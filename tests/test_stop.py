@@ -81,15 +81,21 @@ def test_a_restart_forgets_the_results_of_the_last_run(stage: Stage) -> None:
         seen.append((len(context.targets), context.snapshot, stats.samples, context.error))
         context.targets.append(Target("t"))
 
-    def fail(_: Context) -> None:
-        raise ValueError("on purpose")
+    def fail_at_first(_: Context) -> None:
+        if len(seen) == 1:
+            raise ValueError("on purpose")
 
-    context = stage.context(stage.part(init=init, reset_aggregated=fail))
+    part = stage.part(
+        init=init, reset_aggregated=fail_at_first, update=lambda context: context.request_stop()
+    )
+    context = stage.context(part)
     stage.run(context)
     assert (context.snapshot is None, context.stats.samples) == (False, 2)
-    assert isinstance(context.error, ValueError)
+    assert type(context.error) is ValueError
     stage.run(context)
     assert seen == [(0, None, 0, None)] * 2
+    assert context.stats.samples == 4
+    assert context.error is None
 
 
 # -- closing -----------------------------------------------------------------------------

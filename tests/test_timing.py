@@ -171,6 +171,8 @@ def test_a_suspended_machine_misses_checks() -> None:
     woke_us = HOUR + 17_000
     assert run.checked_us == [5_000, 10_000, woke_us, HOUR + 20_000, HOUR + 25_000]
     assert run.context.stats.missed_samples == HOUR // 5_000
+    # The aggregation that was due meanwhile comes with the wake-up.
+    assert [(s.elapsed_us, s.max_nr_accesses) for s in run.snapshots] == [(HOUR + 15_000, 3)]
 
 
 def test_work_longer_than_the_interval_leaves_out_every_other_check() -> None:
@@ -222,24 +224,33 @@ def test_intervals_are_measured_from_when_they_last_fired() -> None:
     assert [snapshot.elapsed_us for snapshot in run.snapshots] == [100_000, HOUR + 5_000, 100_000]
 
 
-def test_updates_have_an_interval_of_their_own() -> None:
-    """The update interval counts on its own, whatever the aggregation interval is."""
-    updated_us = []
+class Updated(Hot):
+    """Notes when it is updated as well."""
 
-    class Updated(Hot):
-        @hookimpl
-        def update(self, context: Context) -> None:
-            updated_us.append(context.clock.now_us())
+    def __init__(self) -> None:
+        super().__init__()
+        self.updated_us: list[int] = []
 
+    @hookimpl
+    def update(self, context: Context) -> None:
+        self.updated_us.append(context.clock.now_us())
+
+
+@pytest.mark.parametrize(
+    ("late_us", "expected_us"), [(0, [30, 60, 90]), (1_000, [30, 1_055, 1_085])]
+)
+def test_updates_have_an_interval_of_their_own(late_us: int, expected_us: list[int]) -> None:
+    """It counts on its own, from the last update, and a late one brings no burst."""
+    updated = Updated()
     context = Context(
-        Updated(),
-        [Until(20)],
+        updated,
+        [Until(20), Does(after_aggregation=once(advance(late_us)))],
         intervals=Intervals(sampling_us=5, aggregation_us=50, update_us=30),
         clock=VirtualClock(),
     )
     start(context)
     assert context.wait(30)
-    assert (updated_us, context.stats.updates) == ([30, 60, 90], 3)
+    assert (updated.updated_us, context.stats.updates) == (expected_us, 3)
 
 
 def test_a_run_begins_at_any_time_of_the_clock() -> None:
@@ -315,6 +326,13 @@ def test_the_interval_in_force_can_be_seen() -> None:
     run = Monitored(3, Intervals(), Does(after_sampling=look))
     assert seen == [5_000, 20_000, 20_000]
     assert run.context.intervals == Intervals()
+
+
+def test_virtual_time_never_goes_back() -> None:
+    """Waiting for what has passed takes no time."""
+    clock = VirtualClock(start_us=100)
+    clock.wait_until(50, threading.Event())
+    assert clock.now_us() == 100
 
 
 # -- the machine's clock --------------------------------------------------------------
