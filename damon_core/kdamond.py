@@ -78,8 +78,7 @@ class Kdamond:
         self._cpu_us = self._clock.cpu_us() - cpu_start_us
 
     def _fail(self, error: BaseException) -> None:
-        # Not an error here: who started the context reads `context.error` and decides.
-        logger.info("context '%s' failed: %s", self._context.name, error, exc_info=error)
+        logger.error("context '%s' failed: %s", self._context.name, error, exc_info=error)
         if self.error is None:
             self.error = error
 

@@ -94,6 +94,9 @@ def main(context: click.Context, verbose: bool) -> None:
     root = logging.getLogger()
     root.addHandler(handler)
     root.setLevel(logging.DEBUG if verbose else logging.WARNING)
+    if not verbose:
+        # Failures of contexts are told by the command that runs them, once.
+        logging.getLogger("damon_core.kdamond").setLevel(logging.CRITICAL)
     context.call_on_close(functools.partial(root.removeHandler, handler))
 
 
