@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from attrs import define, field
 
-from damon_core import Finding
+from damon_core import Finding, Regions
 from damon_vaddr.backend import BackendOptions, ProcessTarget
 
 _Column = npt.NDArray[np.int64]
@@ -26,6 +26,7 @@ _ANY_RECORD = re.compile(
     rb"(?:[A-Z].*\n)*?Rss: +(\d+) kB\n(?:[A-Z].*\n)*?Referenced: +(\d+) kB\n"
 )
 _KIB = 1024
+_POWERS: _Column = 10 ** np.arange(18, -1, -1, dtype=np.int64)
 
 
 def _fixed_record(sample: bytes) -> re.Pattern[bytes]:
@@ -34,21 +35,23 @@ def _fixed_record(sample: bytes) -> re.Pattern[bytes]:
     The lines of a record are the same, and as long, for all mappings but the first and the last
     one, unless a mapping has 95 GiB or more. So the pattern steps over them without a look.
     """
-    header = sample.index(b"\n") + 1
-    flags = sample.index(b"VmFlags:")
-    body = sample[header:flags]
+    body = sample[sample.index(b"\n") + 1 : sample.index(b"VmFlags:")]
     rss = body.index(b"\nRss:") + len(b"\nRss:")
     rss_end = body.index(b" kB", rss)
     referenced = body.index(b"\nReferenced:") + len(b"\nReferenced:")
     referenced_end = body.index(b" kB", referenced)
+    # Both numbers are padded to one column; the same width of both makes them easy to read.
+    width = min(rss_end - rss, referenced_end - referenced)
     return re.compile(
         rb"(?s)([0-9a-f]+-[0-9a-f]+) [^\n]*\n"
-        rb".{%d}\nRss:(.{%d}) kB.{%d}\nReferenced:(.{%d}) kB.{%d}VmFlags:[^\n]*\n"
+        rb".{%d}\nRss:.{%d}(.{%d}) kB.{%d}\nReferenced:.{%d}(.{%d}) kB.{%d}VmFlags:[^\n]*\n"
         % (
             rss - len(b"\nRss:"),
-            rss_end - rss,
+            rss_end - rss - width,
+            width,
             referenced - len(b"\nReferenced:") - rss_end - len(b" kB"),
-            referenced_end - referenced,
+            referenced_end - referenced - width,
+            width,
             len(body) - referenced_end - len(b" kB"),
         )
     )
@@ -58,11 +61,11 @@ def _numbers(texts: Sequence[bytes]) -> _Column:
     """Return the numbers of decimal texts of one width, padded with spaces."""
     if not texts:
         return np.zeros(0, dtype=np.int64)
-    width = len(texts[0])
     # The low four bits of a digit are its value, and those of a space are 0.
-    digits = np.frombuffer(b"".join(texts), dtype=np.uint8).reshape(-1, width) & 0x0F
-    powers: _Column = 10 ** np.arange(min(width, 18) - 1, -1, -1, dtype=np.int64)
-    return digits[:, -len(powers) :] @ powers
+    digits = np.frombuffer(b"".join(texts), dtype=np.uint8) & 0x0F
+    powers = _POWERS[-len(texts[0]) :]
+    numbers: _Column = digits.reshape(-1, len(powers)) @ powers
+    return numbers
 
 
 class SmapsParser:
@@ -84,7 +87,9 @@ class SmapsParser:
             # Split leaves what isn't a record between the groups: nothing, if all fits.
             parts: list[bytes] = self._fixed.split(text)
             if not any(parts[::4]):
-                return parts[1::4], _numbers(parts[2::4]), _numbers(parts[3::4])
+                headers = parts[1::4]
+                numbers = _numbers(parts[2::4] + parts[3::4])
+                return headers, numbers[: len(headers)], numbers[len(headers) :]
         found = _ANY_RECORD.findall(text)
         return (
             [record[0] for record in found],
@@ -104,13 +109,29 @@ def _addresses(headers: Sequence[bytes]) -> tuple[_Column, _Column]:
 
 @define(eq=False)
 class _Files:
-    """The open files of one process, and the addresses that were last read from them."""
+    """The open files of one process, and which of its mappings belong to which region.
+
+    Attributes:
+        row: The region of each mapping in `headers`; one behind the last for none.
+    """
 
     clear_refs: int
     smaps: io.FileIO
+    regions: Regions | None = None
     headers: list[bytes] = field(factory=list)
-    start: _Column = field(factory=lambda: np.zeros(0, dtype=np.int64))
-    end: _Column = field(factory=lambda: np.zeros(0, dtype=np.int64))
+    row: _Column = field(factory=lambda: np.zeros(0, dtype=np.int64))
+
+    def match(self, regions: Regions, headers: list[bytes]) -> None:
+        """Find the region of each mapping.
+
+        It is the last one that the mapping overlaps, as a mapping may have grown, either way,
+        since the regions were made.
+        """
+        start, end = _addresses(headers)
+        row = np.searchsorted(regions.start, end) - 1
+        outside = (row < 0) | (start >= regions.end[row])
+        row[outside] = len(regions)
+        self.regions, self.headers, self.row = regions, headers, row
 
     def close(self) -> None:
         os.close(self.clear_refs)
@@ -172,17 +193,11 @@ class Referenced:
             return False
         with memoryview(self._buffer)[:size] as text:
             headers, rss, referenced = self._parser.parse(text)
-        if headers != files.headers:
-            files.headers = headers
-            files.start, files.end = _addresses(headers)
-        # A mapping belongs to the last region that it overlaps: it may have grown, either way,
-        # since the regions were made.
         regions = target.regions
-        index = np.searchsorted(regions.start, files.end) - 1
-        inside = np.flatnonzero((index >= 0) & (files.start < regions.end[index]))
-        index = index[inside]
-        resident = np.bincount(index, rss[inside], minlength=len(regions))
-        seen = np.bincount(index, referenced[inside], minlength=len(regions))
+        if regions is not files.regions or headers != files.headers:
+            files.match(regions, headers)
+        resident = np.bincount(files.row, rss, len(regions) + 1)[:-1]
+        seen = np.bincount(files.row, referenced, len(regions) + 1)[:-1]
         regions.nr_accesses += np.minimum(seen / np.maximum(resident, 1), 1.0)
         regions.resident_bytes = (resident * _KIB).astype(np.int64)
         return True
@@ -191,15 +206,14 @@ class Referenced:
         """Read a file of /proc from its beginning into the buffer and return its size."""
         file.seek(0)
         size = 0
-        # The kernel hands out a page or so at a time, whatever is asked for.
         while True:
-            if size == len(self._buffer):
-                self._buffer += bytes(len(self._buffer))
-            with memoryview(self._buffer) as view, view[size:] as rest:
-                got = file.readinto(rest)
-            if not got:
+            with memoryview(self._buffer) as view:
+                # The kernel hands out a page or so at a time, whatever is asked for.
+                while got := file.readinto(view[size:]):
+                    size += got
+            if size < len(self._buffer):
                 return size
-            size += got
+            self._buffer += bytes(len(self._buffer))
 
     def forget(self, target: ProcessTarget) -> None:
         """Close the files of a process."""
