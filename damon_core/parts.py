@@ -20,11 +20,13 @@ class Finding:
         name: What is needed: a kernel option, a privilege, a file, a program.
         works: Whether it is there.
         detail: What was found, and what to do if that isn't enough.
+        required: Whether the part is of no use without it; otherwise it is only limited.
     """
 
     name: str
     works: bool
     detail: str = ""
+    required: bool = True
 
 
 def _nothing_needed() -> Sequence[Finding]:

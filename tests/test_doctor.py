@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterable
 
+import attrs
 import pytest
 from click.testing import CliRunner, Result
 
@@ -75,9 +76,17 @@ def test_what_is_missing_is_told() -> None:
     (found,) = diagnosed(Callback("c", dict, probe=lambda: (GOOD, BAD)))
     assert found["works"] is False
     assert found["findings"] == [
-        {"name": "kernel option", "works": True, "detail": "CONFIG_GOOD=y"},
-        {"name": "privilege", "works": False, "detail": "CAP_SYS_ADMIN; run as root"},
+        attrs.asdict(GOOD),
+        attrs.asdict(BAD),
     ]
+
+
+def test_what_is_not_required_only_limits() -> None:
+    """A part works, with limits, without what it doesn't require."""
+    limit = Finding("processes of others", False, "run as root", required=False)
+    part = Callback("c", dict, probe=lambda: (limit,))
+    assert diagnosed(part)[0]["works"] is True
+    assert "callback c: works, with limits" in doctor(package(part)).stdout
 
 
 @pytest.mark.parametrize(
@@ -109,7 +118,7 @@ def test_a_probe_that_fails(probe: Callable[[], list[Finding]], reason: str) -> 
     """A probe with a bug is a finding about its part alone."""
     found = diagnosed(Callback("c", dict, probe=probe), Callback("d", dict))
     assert [each["works"] for each in found] == [False, True]
-    assert found[0]["findings"] == [{"name": "probe", "works": False, "detail": reason}]
+    assert found[0]["findings"] == [attrs.asdict(Finding("probe", False, reason))]
 
 
 def test_packages_that_cannot_be_used() -> None:

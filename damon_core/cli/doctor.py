@@ -53,7 +53,7 @@ def _probe(
 ) -> Diagnosis:
     try:
         findings = tuple(part.probe())
-        works = all(finding.works for finding in findings)
+        works = all(finding.works or not finding.required for finding in findings)
     except Exception as error:
         findings, works = (Finding("probe", False, f"failed: {one_line(error)}"),), False
     if backends:
@@ -79,13 +79,18 @@ def doctor(plugins: Plugins, as_json: bool) -> None:
 
 
 def _show(console: Console, diagnosis: Diagnosis, indent: str) -> None:
-    state = Text("works", "green") if diagnosis.works else Text("does not work", "red")
+    state = Text("does not work", "red")
+    if diagnosis.works:
+        limited = any(not finding.works for finding in diagnosis.findings)
+        state = Text("works, with limits", "yellow") if limited else Text("works", "green")
     line = Text(f"{indent}{diagnosis.kind} {diagnosis.name}: ").append_text(state)
     if diagnosis.summary:
         line.append(f" ({diagnosis.summary})", "dim")
     console.print(line, soft_wrap=True)
     for finding in diagnosis.findings:
-        mark = Text("ok     ", "green") if finding.works else Text("missing", "red")
+        mark = Text("missing", "red" if finding.required else "yellow")
+        if finding.works:
+            mark = Text("ok     ", "green")
         detail = f": {finding.detail}" if finding.detail else ""
         line = Text(f"{indent}    ").append_text(mark).append(f" {finding.name}{detail}")
         console.print(line, soft_wrap=True)

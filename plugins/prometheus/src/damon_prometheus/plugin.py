@@ -26,6 +26,6 @@ def probe() -> Sequence[Finding]:
     try:
         listener = Listener(options)
     except InputError as error:
-        return [Finding("default address", False, str(error))]
+        return [Finding("default address", False, str(error), required=False)]
     listener.release(None)
     return [Finding("default address", True, f"{options.address}:{options.port} is free")]

@@ -144,5 +144,5 @@ def _missing(backend: Backend) -> str:
     return "; ".join(
         f"{finding.name} ({finding.detail})" if finding.detail else finding.name
         for finding in findings
-        if not finding.works
+        if finding.required and not finding.works
     )
