@@ -39,12 +39,18 @@ class _Guard:
         self.in_a_row[hook] = 0
 
     def failed(self, hook: str, error: BaseException) -> None:
+        told = one_line(error)
+        # A full disk fails each time alike: that is said once, and then that it goes on too long.
+        again = self.in_a_row.get(hook, 0) > 0 and told == self.stats.last_error
         self.in_a_row[hook] = self.in_a_row.get(hook, 0) + 1
-        self.stats = evolve(
-            self.stats, failures=self.stats.failures + 1, last_error=one_line(error)
-        )
-        logger.error(
-            "callback '%s' failed in %s: %s", self.name, hook, self.stats.last_error, exc_info=error
+        self.stats = evolve(self.stats, failures=self.stats.failures + 1, last_error=told)
+        logger.log(
+            logging.DEBUG if again else logging.ERROR,
+            "callback '%s' failed in %s: %s",
+            self.name,
+            hook,
+            told,
+            exc_info=error,
         )
         if self.in_a_row[hook] >= self.failure_limit and not self.stats.switched_off:
             self.stats = evolve(self.stats, switched_off=True)
