@@ -183,6 +183,15 @@ def test_a_callback_is_switched_off_after_failures_in_a_row(
     assert loud == ["callback 'x' is switched off: 3 failures in a row in after_sampling"]
 
 
+def test_the_same_failure_in_a_row_is_told_once(
+    stage: Stage, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A full disk doesn't fill the log as well."""
+    stage.run(stage.context(ending(stage, updates=2), stage.part("x", after_sampling=fail)))
+    told = [record for record in caplog.records if record.levelno == logging.ERROR]
+    assert len(told) == 1
+
+
 def test_a_success_begins_the_row_anew(stage: Stage) -> None:
     """Failures that aren't in a row never switch a callback off."""
 
