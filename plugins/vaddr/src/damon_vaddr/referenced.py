@@ -35,7 +35,9 @@ def _fixed_record(sample: bytes) -> re.Pattern[bytes]:
     The lines of a record are the same, and as long, for all mappings but the first and the last
     one, unless a mapping has 95 GiB or more. So the pattern steps over them without a look.
     """
-    body = sample[sample.index(b"\n") + 1 : sample.index(b"VmFlags:")]
+    # From the end of the header on, so that the pattern begins with text that is quick to find.
+    body = sample[sample.index(b"\n") : sample.index(b"VmFlags:")]
+    first = body[: body.index(b":") + 1]
     rss = body.index(b"\nRss:") + len(b"\nRss:")
     rss_end = body.index(b" kB", rss)
     referenced = body.index(b"\nReferenced:") + len(b"\nReferenced:")
@@ -43,10 +45,10 @@ def _fixed_record(sample: bytes) -> re.Pattern[bytes]:
     # Both numbers are padded to one column; the same width of both makes them easy to read.
     width = min(rss_end - rss, referenced_end - referenced)
     return re.compile(
-        rb"(?s)([0-9a-f]+-[0-9a-f]+) [^\n]*\n"
-        rb".{%d}\nRss:.{%d}(.{%d}) kB.{%d}\nReferenced:.{%d}(.{%d}) kB.{%d}VmFlags:[^\n]*\n"
+        rb"(?s)%b.{%d}\nRss:.{%d}(.{%d}) kB.{%d}\nReferenced:.{%d}(.{%d}) kB.{%d}VmFlags:"
         % (
-            rss - len(b"\nRss:"),
+            re.escape(first),
+            rss - len(b"\nRss:") - len(first),
             rss_end - rss - width,
             width,
             referenced - len(b"\nReferenced:") - rss_end - len(b" kB"),
@@ -82,13 +84,18 @@ class SmapsParser:
             self._fixed = None
 
     def parse(self, text: bytes | memoryview) -> tuple[list[bytes], _Column, _Column]:
-        """Return each mapping's ``start-end``, its Rss and its Referenced, in KiB."""
+        """Return each mapping's header, its Rss and its Referenced, in KiB.
+
+        A header is text whose last line begins with the mapping's ``start-end``.
+        """
         if self._fixed is not None:
-            # Split leaves what isn't a record between the groups: nothing, if all fits.
+            # Split leaves the flags of a record and the header of the next between the groups,
+            # two lines with one line break, and more wherever a record doesn't fit.
             parts: list[bytes] = self._fixed.split(text)
-            if not any(parts[::4]):
-                headers = parts[1::4]
-                numbers = _numbers(parts[2::4] + parts[3::4])
+            between = parts[::3]
+            headers = between[:-1]
+            if b"".join(between).count(b"\n") == len(headers):
+                numbers = _numbers(parts[1::3] + parts[2::3])
                 return headers, numbers[: len(headers)], numbers[len(headers) :]
         found = _ANY_RECORD.findall(text)
         return (
@@ -101,7 +108,7 @@ class SmapsParser:
 def _addresses(headers: Sequence[bytes]) -> tuple[_Column, _Column]:
     """Return starts and ends; the legacy system call page at the very top is cut off."""
     top = np.iinfo(np.int64).max
-    pairs = [header.split(b"-") for header in headers]
+    pairs = [header.rpartition(b"\n")[2].partition(b" ")[0].split(b"-") for header in headers]
     start = np.array([min(int(pair[0], 16), top) for pair in pairs], dtype=np.int64)
     end = np.array([min(int(pair[1], 16), top) for pair in pairs], dtype=np.int64)
     return start, end
