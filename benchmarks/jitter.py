@@ -101,6 +101,7 @@ def of_contexts(count: int, seconds: float, scrape: bool = False) -> Spread:
             primitive,
             [PrometheusCallback(listener=listener)] if listener is not None else [],
             intervals=Intervals(sampling_us=SAMPLING_US),
+            cpu_budget=None,
             name=f"context{number}",
         )
         for number, primitive in enumerate(primitives)

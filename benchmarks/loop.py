@@ -43,7 +43,7 @@ class Adding:
 def context_us(regions: int, samples: int, aggregate: bool) -> float:
     """Return the worker's processor time per sample, microseconds."""
     intervals = Intervals(SAMPLING_US, SAMPLING_US if aggregate else NEVER_US, NEVER_US)
-    with Context(Adding(regions, samples), intervals=intervals) as context:
+    with Context(Adding(regions, samples), intervals=intervals, cpu_budget=None) as context:
         start(context)
         context.wait()
         if context.error is not None:

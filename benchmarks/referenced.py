@@ -115,7 +115,7 @@ def worker_us(pid: int, checks: int) -> float:
     """Return the processor time per iteration of a whole context, microseconds."""
     primitive = ProcessMemory(PidSource([pid]), Referenced(), max_share=1.0)
     timer = Timer(checks + 2)
-    with Context(primitive, [timer], clock=UnwaitingClock()) as context:
+    with Context(primitive, [timer], clock=UnwaitingClock(), cpu_budget=None) as context:
         start(context)
         context.wait()
         if context.error is not None:

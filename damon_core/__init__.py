@@ -20,9 +20,14 @@ from damon_core.errors import (
 )
 from damon_core.group import start, stop
 from damon_core.hookspecs import hookimpl
-from damon_core.parts import Backend, Callback, Finding, NoOptions, Primitive
+from damon_core.pacing import IntervalsGoal
+from damon_core.parts import Backend, Callback, Finding, NoOptions, Policy, Primitive
 from damon_core.plugins import PluginInfo, Plugins
+from damon_core.policies.evidence import EvidencePolicy, EvidencePolicyOptions
+from damon_core.policies.kernel import KernelPolicy, KernelPolicyOptions
+from damon_core.policy import RegionPolicy
 from damon_core.regions import PAGE_SIZE_BYTES, Range, Regions
+from damon_core.samples import Samples
 from damon_core.snapshot import RegionView, Snapshot, TargetSnapshot
 from damon_core.stats import CallbackStats, Stats
 from damon_core.target import Target
@@ -47,21 +52,29 @@ __all__ = [
     "ConfigError",
     "Context",
     "DamonError",
+    "EvidencePolicy",
+    "EvidencePolicyOptions",
     "Finding",
     "InputError",
     "Intervals",
+    "IntervalsGoal",
+    "KernelPolicy",
+    "KernelPolicyOptions",
     "Microseconds",
     "NoOptions",
     "NotRunningError",
     "PluginError",
     "PluginInfo",
     "Plugins",
+    "Policy",
     "Primitive",
     "Problem",
     "Range",
     "RegionLimits",
+    "RegionPolicy",
     "RegionView",
     "Regions",
+    "Samples",
     "Snapshot",
     "Stats",
     "SystemClock",

@@ -6,7 +6,12 @@ from damon_core.errors import AttributeValueError
 from damon_core.units import format_duration
 
 
-def _positive(_instance: object, attribute: "Attribute[int]", value: object) -> None:
+def check_positive(_instance: object, attribute: "Attribute[int]", value: object) -> None:
+    """Refuse, as a validator of attrs, what isn't a whole number of at least 1.
+
+    Raises:
+        AttributeValueError: It isn't.
+    """
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
         raise AttributeValueError(
             attribute.name, repr(value), "must be a whole number of at least 1"
@@ -27,9 +32,9 @@ class Intervals:
         AttributeValueError: A value isn't a positive whole number, or is below `sampling_us`.
     """
 
-    sampling_us: int = field(default=5_000, validator=_positive)
-    aggregation_us: int = field(default=100_000, validator=_positive)
-    update_us: int = field(default=1_000_000, validator=_positive)
+    sampling_us: int = field(default=5_000, validator=check_positive)
+    aggregation_us: int = field(default=100_000, validator=check_positive)
+    update_us: int = field(default=1_000_000, validator=check_positive)
 
     def __attrs_post_init__(self) -> None:
         for name in ("aggregation_us", "update_us"):
@@ -54,6 +59,20 @@ class Intervals:
             update_us=max(self.update_us, sampling_us),
         )
 
+    def with_sampling(self, sampling_us: int) -> "Intervals":
+        """Return these intervals with another sampling interval and the same number of checks.
+
+        The aggregation interval keeps its ratio to the sampling interval; the update interval
+        only grows where it would be shorter than the sampling interval.
+        """
+        if sampling_us == self.sampling_us:
+            return self
+        return Intervals(
+            sampling_us=sampling_us,
+            aggregation_us=round(self.aggregation_us * sampling_us / self.sampling_us),
+            update_us=max(self.update_us, sampling_us),
+        )
+
 
 @frozen
 class RegionLimits:
@@ -67,8 +86,8 @@ class RegionLimits:
         AttributeValueError: A value is below 1, or `max_regions` is below `min_regions`.
     """
 
-    min_regions: int = field(default=10, validator=_positive)
-    max_regions: int = field(default=1_000, validator=_positive)
+    min_regions: int = field(default=10, validator=check_positive)
+    max_regions: int = field(default=1_000, validator=check_positive)
 
     def __attrs_post_init__(self) -> None:
         if self.max_regions < self.min_regions:

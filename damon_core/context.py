@@ -1,6 +1,7 @@
 """A monitoring context: what is monitored, how, and who is told."""
 
 import contextlib
+import math
 import threading
 from collections.abc import Callable, Sequence
 from types import TracebackType
@@ -11,6 +12,16 @@ from damon_core.clock import Clock, SystemClock
 from damon_core.errors import AttributeValueError, BusyError, DamonError, NotRunningError
 from damon_core.isolation import ContextHooks
 from damon_core.kdamond import Kdamond
+from damon_core.pacing import (
+    DEFAULT_CPU_BUDGET,
+    BudgetKeeper,
+    IntervalsGoal,
+    Pace,
+    SharedBudget,
+    check_share,
+)
+from damon_core.policies.evidence import EvidencePolicy
+from damon_core.policy import RegionPolicy
 from damon_core.snapshot import Snapshot
 from damon_core.stats import Stats
 from damon_core.target import Target
@@ -34,6 +45,10 @@ class Context:
         name: What results and messages call this context.
         clock: The time to run on; `VirtualClock` for tests.
         failure_limit: Failures in a row in one hook that switch a callback off.
+        policy: How regions of adaptive targets are sampled, merged, split and aged.
+        goal: Tune the intervals to this share of access events; None leaves them as they are.
+        cpu_budget: The share of one processor that the worker may use, kernel time included:
+            intervals are stretched to keep within it. None spends what it takes.
 
     Attributes:
         name: What results and messages call it.
@@ -41,7 +56,7 @@ class Context:
 
     Raises:
         PluginError: A part implements a hook that doesn't exist.
-        AttributeValueError: `failure_limit` is below 1.
+        AttributeValueError: `failure_limit` is below 1, or `cpu_budget` isn't a share.
     """
 
     def __init__(
@@ -54,16 +69,23 @@ class Context:
         name: str = "context",
         clock: Clock | None = None,
         failure_limit: int = 10,
+        policy: RegionPolicy | None = None,
+        goal: IntervalsGoal | None = None,
+        cpu_budget: float | None = DEFAULT_CPU_BUDGET,
     ) -> None:
         if failure_limit < 1:
             raise AttributeValueError("failure_limit", failure_limit, "must be at least 1")
+        check_share("cpu_budget", cpu_budget)
         self.name = name
         self.targets: list[Target] = []
-        self._intervals = intervals or Intervals()
-        self._limits = limits or RegionLimits()
+        # One object, so that the worker sees a change of both as one.
+        self._attributes = (intervals or Intervals(), limits or RegionLimits())
         self._clock = clock or SystemClock()
         self._callbacks = tuple(callbacks)
         self._private: dict[int, dict[str, Any]] = {id(part): {} for part in self._callbacks}
+        self._policy: RegionPolicy = policy or EvidencePolicy()
+        self._goal = goal
+        self._cpu_budget = cpu_budget
         self._hooks = ContextHooks(primitive, self._callbacks, failure_limit=failure_limit)
         # Guards only which worker there is; the worker's own fields are its own.
         self._lock = threading.Lock()
@@ -80,12 +102,18 @@ class Context:
     def intervals(self) -> Intervals:
         """The intervals in force: while running they may be longer than those configured."""
         kdamond = self._kdamond
-        return kdamond.intervals if self._running and kdamond is not None else self._intervals
+        return kdamond.intervals if self._running and kdamond is not None else self._attributes[0]
 
     @property
     def limits(self) -> RegionLimits:
-        """The region limits."""
-        return self._limits
+        """The region limits in force."""
+        kdamond = self._kdamond
+        return kdamond.limits if self._running and kdamond is not None else self._attributes[1]
+
+    @property
+    def cpu_budget(self) -> float | None:
+        """The share of one processor that the worker may use; None for what it takes."""
+        return self._cpu_budget
 
     @property
     def clock(self) -> Clock:
@@ -103,18 +131,35 @@ class Context:
         with self._lock:
             if self._running:
                 raise BusyError(f"context '{self.name}' is running: stop it first", [self.name])
-            self._intervals = intervals or self._intervals
-            self._limits = limits or self._limits
+            self._change(intervals, limits)
+
+    def commit(
+        self, *, intervals: Intervals | None = None, limits: RegionLimits | None = None
+    ) -> None:
+        """Change intervals or limits, while running or not; from any thread.
+
+        While running they come into force together, between two iterations: a sleep that has
+        begun still lasts as long as it was to. What regions know is rescaled to the new
+        intervals, and a goal tunes from them on. They stay for later runs. (`set_attrs` is the
+        kernel's older call, for a context that isn't running.)
+        """
+        with self._lock:
+            self._change(intervals, limits)
+
+    def _change(self, intervals: Intervals | None, limits: RegionLimits | None) -> None:
+        before = self._attributes
+        self._attributes = (intervals or before[0], limits or before[1])
 
     def stretch_sampling(self, sampling_us: int) -> None:
         """Ask, from a hook, for a sampling interval of at least `sampling_us` microseconds.
 
-        For primitives whose checks cost more than the configured interval allows. It takes
-        effect between two iterations, and the aggregation interval grows only where it would
-        be shorter. 0 takes the request back.
+        For primitives that can check only so often, whatever the budget. It takes effect between
+        two iterations, and the aggregation interval grows only where it would be shorter. The
+        CPU budget, if it needs still longer intervals, stretches these further, aggregation
+        included. 0 takes the request back.
         """
         if self._kdamond is not None:
-            self._kdamond.stretch_sampling(sampling_us)
+            self._kdamond.pace.stretch(sampling_us)
 
     def private(self, callback: object) -> dict[str, Any]:
         """Return the private data that a callback keeps with this context.
@@ -205,14 +250,18 @@ class Context:
 
     # -- for damon_core.group ----------------------------------------------------------
 
-    def _launch(self, thread_name: str, on_end: Callable[["Context"], None]) -> None:
+    def _launch(
+        self, thread_name: str, shared_budget: SharedBudget, on_end: Callable[["Context"], None]
+    ) -> None:
         """Start the worker; `on_end` is called in it as the last thing of all."""
         with self._lock:
             if self._running:
                 raise BusyError(f"context '{self.name}' is already running", [self.name])
             self._hooks.reset()
             self.targets.clear()
-            kdamond = Kdamond(self, self._hooks, self._clock)
+            budget = BudgetKeeper(self._cpu_budget or math.inf, shared_budget)
+            pace = Pace(self._attributes[0], self._goal, budget)
+            kdamond = Kdamond(self, self._hooks, self._policy, pace)
 
             def work() -> None:
                 try:

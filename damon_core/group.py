@@ -2,10 +2,12 @@
 
 import atexit
 import contextlib
+import math
 import threading
 
 from damon_core.context import Context
-from damon_core.errors import BusyError, DamonError, NotRunningError
+from damon_core.errors import AttributeValueError, BusyError, DamonError, NotRunningError
+from damon_core.pacing import SharedBudget
 
 
 class _RunningContexts:
@@ -17,7 +19,7 @@ class _RunningContexts:
         self.exclusive = False
         self._stops_at_exit = False
 
-    def start(self, contexts: tuple[Context, ...], exclusive: bool) -> None:
+    def start(self, contexts: tuple[Context, ...], exclusive: bool, budget: SharedBudget) -> None:
         with self.lock:
             if self.contexts and (exclusive or self.exclusive):
                 names = [context.name for context in self.contexts]
@@ -27,7 +29,7 @@ class _RunningContexts:
                 self._stops_at_exit = True
             self.exclusive = exclusive
             for context in contexts:
-                context._launch(f"kdamond.{len(self.contexts)}", self._ended)
+                context._launch(f"kdamond.{len(self.contexts)}", budget, self._ended)
                 self.contexts.append(context)
 
     def _ended(self, context: Context) -> None:
@@ -49,7 +51,7 @@ class _RunningContexts:
 _running_contexts = _RunningContexts()
 
 
-def start(*contexts: Context, exclusive: bool = True) -> None:
+def start(*contexts: Context, exclusive: bool = True, cpu_budget: float | None = None) -> None:
     """Start a group of contexts, each with a worker thread of its own.
 
     Contexts start in order. The first that fails ends the call with its error; those already
@@ -58,13 +60,23 @@ def start(*contexts: Context, exclusive: bool = True) -> None:
     Args:
         contexts: The contexts of the group.
         exclusive: Run alone in this process. Groups started with False run side by side.
+        cpu_budget: The share of one processor that the group may use, all workers together; by
+            default the largest budget of its contexts. Those that need less than an equal part
+            have what they need, the others share the rest equally.
 
     Raises:
         BusyError: A context of an earlier start is still running and either that group or this
             one is exclusive (then nothing was started), or one of `contexts` is running already.
+        AttributeValueError: `cpu_budget` isn't above 0.
         DamonError: No thread could be started.
     """
-    _running_contexts.start(contexts, exclusive)
+    if cpu_budget is not None and not cpu_budget > 0:
+        raise AttributeValueError("cpu_budget", cpu_budget, "must be above 0")
+    if cpu_budget is None:
+        budgets = [context.cpu_budget for context in contexts]
+        # A context without a budget of its own doesn't limit the group either.
+        cpu_budget = max((budget or math.inf for budget in budgets), default=math.inf)
+    _running_contexts.start(contexts, exclusive, SharedBudget(cpu_budget))
 
 
 def stop(*contexts: Context) -> None:

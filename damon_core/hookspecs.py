@@ -3,7 +3,7 @@
 There are two kinds of plugins, made of the same hooks:
 
 - A *package* names a module or object under the entry-point group ``damon``. Its registration
-  hooks say what it has to offer: primitives, backends, callbacks, commands.
+  hooks say what it has to offer: primitives, backends, policies, callbacks, commands.
 - The *parts* of a running context, one primitive and any number of callbacks, are objects whose
   methods are marked with `hookimpl`. The worker of the context calls their lifecycle hooks::
 
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     import click
 
     from damon_core.context import Context
-    from damon_core.parts import Backend, Callback, Primitive
+    from damon_core.parts import Backend, Callback, Policy, Primitive
 
 #: Marks specifications; only the core uses it.
 hookspec = pluggy.HookspecMarker("damon")
@@ -66,6 +66,15 @@ def register_backends(register: Callable[[Backend], None]) -> None:
 
     What a backend's factory returns is an agreement with the primitives that it serves; those
     of ``damon-vaddr`` describe it in `damon_vaddr.backend`.
+    """
+
+
+@hookspec
+def register_policies(register: Callable[[Policy], None]) -> None:
+    """Offer policies of region adjustment: ``register(Policy("kernel", factory, options=...))``.
+
+    What the factory returns is no part with hooks, but a `damon_core.RegionPolicy`: the worker
+    calls it around the hooks, in the order that `damon_core.policy` states.
     """
 
 

@@ -4,11 +4,13 @@ import logging
 import threading
 from typing import TYPE_CHECKING
 
-from damon_core.attributes import Intervals
-from damon_core.clock import Clock
+from damon_core.attributes import Intervals, RegionLimits
 from damon_core.isolation import ContextHooks
+from damon_core.pacing import Pace
+from damon_core.policy import RegionPolicy
 from damon_core.snapshot import Snapshot, take_snapshot
 from damon_core.stats import Stats
+from damon_core.target import Target
 
 if TYPE_CHECKING:
     from damon_core.context import Context
@@ -23,21 +25,27 @@ class Kdamond:
         snapshot: The last complete aggregation, None before the first.
         error: What ended the run, None if nothing failed.
         intervals: The intervals in force.
+        limits: The region limits in force.
+        pace: The intervals that are wanted.
     """
 
-    def __init__(self, context: "Context", hooks: ContextHooks, clock: Clock) -> None:
+    def __init__(
+        self, context: "Context", hooks: ContextHooks, policy: RegionPolicy, pace: Pace
+    ) -> None:
         self.snapshot: Snapshot | None = None
         self.error: BaseException | None = None
-        self.intervals: Intervals = context.intervals
-        self._configured = context.intervals
-        self._wanted = context.intervals
+        self.intervals: Intervals = pace.wanted
+        self._attributes = context._attributes  # those that are in force
+        self.limits: RegionLimits = self._attributes[1]
+        self.pace = pace
+        self._policy = policy
         self._context = context
         self._hooks = hooks
-        self._clock = clock
+        self._clock = context.clock
         self._stop_requested = False
         self._wake = threading.Event()
         self._samples = self._missed = self._aggregations = self._updates = 0
-        self._cpu_us = 0
+        self._cpu_start_us = self._cpu_us = 0
         self._checks = 0  # of the running aggregation
         self._last_checks = 1  # of the previous one; before the first it scales only zeros
 
@@ -45,10 +53,6 @@ class Kdamond:
         """Ask the run to end, and end its sleep."""
         self._stop_requested = True
         self._wake.set()
-
-    def stretch_sampling(self, sampling_us: int) -> None:
-        """Make the sampling interval at least `sampling_us` from the next iteration on."""
-        self._wanted = self._configured.stretched(sampling_us)
 
     def stats(self) -> Stats:
         """Return the counts of this run so far."""
@@ -63,11 +67,13 @@ class Kdamond:
 
     def run(self) -> None:
         """Run from `init` to `cleanup`, whatever fails in between."""
-        cpu_start_us = self._clock.cpu_us()
+        self._cpu_start_us = self._clock.cpu_us()
         try:
+            self._policy.begin(self.limits)
             self._hooks.call("init", self._context)
             self._ask("before_start")
-            self._monitor(cpu_start_us)
+            self.pace.begun(self._spent_us())
+            self._monitor()
         except BaseException as error:
             self._fail(error)
         for hook in ("before_terminate", "cleanup"):
@@ -75,7 +81,8 @@ class Kdamond:
                 self._hooks.call(hook, self._context)
             except BaseException as error:
                 self._fail(error)
-        self._cpu_us = self._clock.cpu_us() - cpu_start_us
+        self.pace.end()
+        self._spent_us()
 
     def _fail(self, error: BaseException) -> None:
         logger.error("context '%s' failed: %s", self._context.name, error, exc_info=error)
@@ -90,7 +97,12 @@ class Kdamond:
     def _target_valid(self) -> bool:
         return all(self._hooks.call("target_valid", self._context))
 
-    def _monitor(self, cpu_start_us: int) -> None:
+    def _spent_us(self) -> int:
+        """Return the processor time since the last call, kernel time included."""
+        before_us, self._cpu_us = self._cpu_us, self._clock.cpu_us() - self._cpu_start_us
+        return self._cpu_us - before_us
+
+    def _monitor(self) -> None:
         """Iterate until a stop is requested or the target is invalid.
 
         Checks are due at points of a grid of sampling intervals that begins here. A late
@@ -99,8 +111,9 @@ class Kdamond:
         clock, context = self._clock, self._context
         due_us = aggregated_us = updated_us = clock.now_us()
         while not self._stop_requested and self._target_valid():
-            self._apply_stretch()
+            self._apply_changes()
             sampling_us = self.intervals.sampling_us
+            self._policy.choose(self._adaptive())
             self._hooks.call("prepare_access_checks", context)
             self._ask("after_sampling")
 
@@ -113,8 +126,10 @@ class Kdamond:
             )
 
             self._hooks.call("check_accesses", context)
+            self._policy.observe(self._adaptive())
             self._samples += 1
             self._checks += 1
+            self.pace.checked(self._spent_us(), self.intervals)
 
             if due_us - aggregated_us >= self.intervals.aggregation_us:
                 self._aggregate(due_us - aggregated_us)
@@ -123,7 +138,7 @@ class Kdamond:
                 self._hooks.call("update", context)
                 self._updates += 1
                 updated_us = due_us
-            self._cpu_us = clock.cpu_us() - cpu_start_us
+                self.pace.updated(self._spent_us())
 
     def _skip_missed(self, due_us: int, earliest_us: int) -> int:
         """Return the first point of the grid from `due_us` on that isn't before `earliest_us`."""
@@ -138,7 +153,9 @@ class Kdamond:
         for target in context.targets:
             # Missed or stretched checks are no change of the access frequency.
             target.regions.rescale_accesses(self._last_checks, self._checks)
-            target.regions.grow_older(elapsed_us)
+            if not target.adaptive:
+                target.regions.grow_older(elapsed_us)
+        self._policy.aggregate(self._adaptive(), self._checks, elapsed_us)
         self._aggregations += 1
         self.snapshot = take_snapshot(
             context.targets,
@@ -153,11 +170,27 @@ class Kdamond:
         self._hooks.call("reset_aggregated", context)
         for target in context.targets:
             target.regions.reset_aggregated()
+        self._policy.adapt(self._adaptive())
         self._last_checks, self._checks = self._checks, 0
+        total_bytes = self.snapshot.total_bytes
+        seen = self.snapshot.accessed_bytes() / total_bytes if total_bytes else None
+        self.pace.aggregated(seen, self._spent_us(), elapsed_us)
 
-    def _apply_stretch(self) -> None:
-        """Put a changed sampling interval in force: one step, between two iterations."""
-        wanted = self._wanted
+    def _adaptive(self) -> list[Target]:
+        return [target for target in self._context.targets if target.adaptive]
+
+    def _apply_changes(self) -> None:
+        """Put changed intervals and limits in force: one step, between two iterations."""
+        attributes = self._context._attributes
+        if attributes is not self._attributes:
+            (before, _), self._attributes = self._attributes, attributes
+            intervals, limits = attributes
+            if intervals != before:
+                self.pace.change(intervals)
+            if limits != self.limits:
+                self.limits = limits
+                self._policy.set_limits(limits)
+        wanted = self.pace.wanted
         if wanted == self.intervals:
             return
         logger.info(

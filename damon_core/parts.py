@@ -101,5 +101,14 @@ class Backend(_Part):
 
 
 @frozen
+class Policy(_Part):
+    """A way to adjust regions.
+
+    Its factory is called as ``factory(options)``, once for each context, and returns a
+    `damon_core.RegionPolicy`.
+    """
+
+
+@frozen
 class Callback(_Part):
     """Something that is done with results. Its factory is called as ``factory(options)``."""

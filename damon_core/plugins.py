@@ -3,16 +3,17 @@
 Packages are found through the entry-point group ``damon`` and imported only when used or
 listed. The names of entry points tell what for, without importing:
 
-- ``NAME`` is imported when a primitive, callback or command of that name is used;
+- ``NAME`` is imported when a primitive, policy, callback or command of that name is used;
 - ``PRIMITIVE.BACKEND`` when the backends of a primitive are looked for: a backend that serves
   primitives of other packages needs one such name for each.
 
-A name that no entry point has is looked for in all packages.
+A name that no entry point has is looked for in all packages. What the core itself offers is found
+in the same way, and its names are its own.
 """
 
 from collections.abc import Callable, Mapping
 from importlib import metadata
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import pluggy
 from attrs import define, field, frozen
@@ -22,7 +23,8 @@ from packaging.utils import canonicalize_name
 from damon_core import hookspecs
 from damon_core.errors import PluginError, one_line
 from damon_core.options import nearest, structure
-from damon_core.parts import Backend, Callback, Primitive
+from damon_core.parts import Backend, Callback, Policy, Primitive
+from damon_core.policy import RegionPolicy
 from damon_core.validation import hook_implementations
 
 if TYPE_CHECKING:
@@ -34,7 +36,15 @@ GROUP = "damon"
 CORE_COMMANDS = frozenset({"check", "doctor", "plugins", "run"})
 _CORE = "damon-core"
 
-PartT = TypeVar("PartT", Primitive, Backend, Callback)
+#: What can be registered but commands, which are click's.
+_PARTS: dict[str, type] = {
+    "primitive": Primitive,
+    "backend": Backend,
+    "policy": Policy,
+    "callback": Callback,
+}
+
+PartT = TypeVar("PartT", Primitive, Backend, Policy, Callback)
 
 
 @frozen
@@ -53,6 +63,7 @@ class PluginInfo:
     skipped: str
     primitives: tuple[str, ...]
     backends: tuple[str, ...]
+    policies: tuple[str, ...]
     callbacks: tuple[str, ...]
     commands: tuple[str, ...]
 
@@ -70,6 +81,7 @@ class _Package:
     skipped: str = ""
     primitives: dict[str, Primitive] = field(factory=dict)
     backends: dict[str, Backend] = field(factory=dict)
+    policies: dict[str, Policy] = field(factory=dict)
     callbacks: dict[str, Callback] = field(factory=dict)
     commands: dict[str, "click.Command"] = field(factory=dict)
 
@@ -81,6 +93,7 @@ class _Package:
         return {
             "primitive": self.primitives,
             "backend": self.backends,
+            "policy": self.policies,
             "callback": self.callbacks,
             "command": self.commands,
         }
@@ -104,7 +117,7 @@ class _Package:
             hook_implementations(plugin, self.name)
             manager.register(plugin, self.name)
             for kind, table in self.tables().items():
-                getattr(manager.hook, f"register_{kind}s")(register=_adder(kind, table))
+                getattr(manager.hook, _hook_of(kind))(register=_adder(kind, table))
         except PluginError:
             raise
         except pluggy.PluginValidationError as error:
@@ -126,11 +139,15 @@ class _Package:
                     )
 
 
+def _hook_of(kind: str) -> str:
+    return "register_policies" if kind == "policy" else f"register_{kind}s"
+
+
 def _adder(kind: str, table: dict[str, Any]) -> Callable[[Any], None]:
     def register(part: Any) -> None:
         expected: Any = _class_of(kind)
         if not isinstance(part, expected):
-            raise TypeError(f"register_{kind}s takes a {expected.__name__}, not {part!r}")
+            raise TypeError(f"{_hook_of(kind)} takes a {expected.__name__}, not {part!r}")
         if not (isinstance(part.name, str) and part.name):
             raise ValueError(f"registers a {kind} without a name")
         if part.name in table:
@@ -145,7 +162,7 @@ def _class_of(kind: str) -> type:
         import click  # noqa: PLC0415  # only those who have commands need it
 
         return click.Command
-    return {"primitive": Primitive, "backend": Backend, "callback": Callback}[kind]
+    return _PARTS[kind]
 
 
 def _unmet_core_requirement(text: str) -> str | None:
@@ -164,12 +181,16 @@ def _unmet_core_requirement(text: str) -> str | None:
     return f"needs {_CORE} {requirement.specifier}, but this is {_CORE} {version}"
 
 
+def _is_core(entry: metadata.EntryPoint) -> bool:
+    return entry.dist is not None and canonicalize_name(entry.dist.name) == _CORE
+
+
 def _origin(entry: metadata.EntryPoint) -> str:
     return f"{entry.dist.name} {entry.dist.version}" if entry.dist else "(unknown)"
 
 
 class Plugins:
-    """What can be used: packages and their primitives, backends, callbacks and commands.
+    """What can be used: packages and their primitives, backends, policies, callbacks, commands.
 
     Args:
         plugins: The plugins and nothing else, by name: modules or objects with registration
@@ -191,8 +212,10 @@ class Plugins:
         entries = [
             (entry.name, _origin(entry), entry) for entry in metadata.entry_points(group=GROUP)
         ]
-        # Plain names before those of backends: a package is called by its first.
-        for name, package, entry in sorted(entries, key=lambda each: ("." in each[0], *each[:2])):
+        # The core first: nobody takes its names. Plain names before those of backends: a package
+        # is called by its first.
+        entries.sort(key=lambda each: (not _is_core(each[2]), "." in each[0], *each[:2]))
+        for name, package, entry in entries:
             known = by_object.get((package, entry.value))
             if known is not None:
                 if name not in known.names:
@@ -214,6 +237,14 @@ class Plugins:
             PluginError: No package offers it, or the one that does can't be used.
         """
         return self._find("primitive", name, lambda package: package.primitives)
+
+    def policy(self, name: str) -> Policy:
+        """Return a policy of region adjustment by name.
+
+        Raises:
+            PluginError: No package offers it, or the one that does can't be used.
+        """
+        return self._find("policy", name, lambda package: package.policies)
 
     def callback(self, name: str) -> Callback:
         """Return a callback by name.
@@ -281,6 +312,18 @@ class Plugins:
         part = self.primitive(name)
         checked: object = structure(part.options, options, source=f"options of primitive '{name}'")
         return part.factory(checked, self.backends(name))
+
+    def make_policy(self, name: str, options: Mapping[str, object]) -> RegionPolicy:
+        """Return a new policy, for one context, with options as a configuration file has them.
+
+        Raises:
+            PluginError: The policy can't be found.
+            ConfigError: An option is wrong.
+            InputError: The options can't be used on this machine now.
+        """
+        part = self.policy(name)
+        checked: object = structure(part.options, options, source=f"options of policy '{name}'")
+        return cast(RegionPolicy, part.factory(checked))
 
     def make_callback(self, name: str, options: Mapping[str, object]) -> object:
         """Return a new callback with options as a configuration file has them.

@@ -37,6 +37,8 @@ class Regions:
         end: First address behind each region.
         nr_accesses: In how many checks of the running aggregation each region was accessed.
         last_nr_accesses: The same of the previous aggregation.
+        nr_checks: How many checks of the running aggregation told whether each region was
+            accessed; counted by the policies of adaptive targets, 0 elsewhere.
         age: For how many aggregations each region's access frequency has stayed alike.
         idle_us: For how many microseconds, up to the last aggregation, no access was seen.
         resident_bytes: How many bytes of each region are in memory; its size where the
@@ -59,6 +61,7 @@ class Regions:
         "idle_us",
         "last_nr_accesses",
         "nr_accesses",
+        "nr_checks",
         "resident_bytes",
         "start",
     )
@@ -74,6 +77,7 @@ class Regions:
             raise AttributeValueError("regions", "ranges", "must be sorted, disjoint and not empty")
         self.nr_accesses: FloatColumn = np.zeros(len(self.start))
         self.last_nr_accesses: FloatColumn = np.zeros(len(self.start))
+        self.nr_checks: IntColumn = np.zeros(len(self.start), dtype=np.int64)
         self.age: IntColumn = np.zeros(len(self.start), dtype=np.int64)
         self.idle_us: IntColumn = np.zeros(len(self.start), dtype=np.int64)
         self.resident_bytes: IntColumn = self.end - self.start
@@ -109,11 +113,20 @@ class Regions:
     def random_pages(self, rng: np.random.Generator) -> IntColumn:
         """Return the address of one uniformly random page of each region.
 
-        The draw is exact at any size; the kernel's is 32 bits wide and misses most of a
-        region of 4 GiB and more.
+        Drawn from the whole of a region of any size; the kernel's draw is 32 bits wide and
+        misses most of a region of 4 GiB and more.
         """
         pages = self.size_bytes // PAGE_SIZE_BYTES
-        return self.start + rng.integers(np.maximum(pages, 1)) * PAGE_SIZE_BYTES
+        # Below 2**53 pages the product never rounds up to the number of pages.
+        return self.start + (rng.random(len(self)) * pages).astype(np.int64) * PAGE_SIZE_BYTES
+
+    def holding(self, addresses: IntColumn) -> IntColumn:
+        """Return the index of the region that holds each address, -1 where none does."""
+        if not len(self):
+            return np.full(len(addresses), -1, dtype=np.int64)
+        index = np.searchsorted(self.start, addresses, side="right") - 1
+        index[addresses >= self.end[index]] = -1
+        return index
 
     def cover(self, ranges: Sequence[Range], limits: RegionLimits) -> "Regions":
         """Return a table that covers exactly `ranges` and keeps what is known of them.
@@ -168,26 +181,63 @@ class Regions:
 
     def _inherit(self, fresh: "Regions", origin: IntColumn) -> "Regions":
         """Give `fresh` the counters of the regions of this table that `origin` names (-1: none)."""
+        if not len(self):
+            return fresh
         known = origin >= 0
-        source = origin[known]
-        fresh.nr_accesses[known] = self.nr_accesses[source]
-        fresh.last_nr_accesses[known] = self.last_nr_accesses[source]
-        fresh.age[known] = self.age[source]
-        fresh.idle_us[known] = self.idle_us[source]
-        whole = fresh.size_bytes[known] == self.size_bytes[source]
-        fresh.resident_bytes[known] = np.where(
-            whole, self.resident_bytes[source], fresh.size_bytes[known]
-        )
+        for name in ("nr_accesses", "last_nr_accesses", "nr_checks", "age", "idle_us"):
+            setattr(fresh, name, np.where(known, getattr(self, name)[origin], 0))
+        whole = known & (fresh.size_bytes == self.size_bytes[origin])
+        fresh.resident_bytes[whole] = self.resident_bytes[origin[whole]]
         return fresh
 
-    def grow_older(self, elapsed_us: int) -> None:
+    def cut_at(self, addresses: IntColumn) -> "Regions":
+        """Return a table with regions cut at addresses inside them; parts inherit all counters.
+
+        Addresses at borders of regions, or outside, change nothing.
+        """
+        inside = self.holding(addresses)
+        start = np.sort(np.concatenate((self.start, addresses[inside >= 0])))
+        start = start[np.diff(start, prepend=-1) > 0]
+        origin = np.searchsorted(self.start, start, side="right") - 1
+        end = np.minimum(np.append(start[1:], self.end[-1:]), self.end[origin])
+        return self._inherit(Regions(start, end), origin)
+
+    def joined(self, first: IntColumn) -> "Regions":
+        """Return a table with runs of touching regions joined.
+
+        nr_accesses become means weighted by size, and so do ages, rounded down; idle times and
+        nr_checks become the least of the run.
+
+        Args:
+            first: The index of the first region of each run, ascending, beginning with 0.
+        """
+        last = np.append(first[1:], len(self)) - 1
+        joined = Regions(self.start[first], self.end[last])
+        size = self.size_bytes
+        whole = np.add.reduceat(size, first)
+        for name in ("nr_accesses", "last_nr_accesses"):
+            setattr(joined, name, np.add.reduceat(getattr(self, name) * size, first) / whole)
+        joined.age = (np.add.reduceat(self.age * size.astype(float), first) / whole).astype(
+            np.int64
+        )
+        joined.idle_us = np.minimum.reduceat(self.idle_us, first)
+        joined.nr_checks = np.minimum.reduceat(self.nr_checks, first)
+        joined.resident_bytes = np.add.reduceat(self.resident_bytes, first)
+        return joined
+
+    def grow_older(self, elapsed_us: int, threshold: float | None = None) -> None:
         """Age by one aggregation of `elapsed_us` microseconds.
 
-        A frequency that moved by more than a tenth of the largest one seen starts anew at age 0
-        (Linux's merge threshold); idle time starts anew with any access.
+        A frequency that moved by more than the threshold starts anew at age 0; idle time starts
+        anew with any access.
+
+        Args:
+            elapsed_us: How long the aggregation took.
+            threshold: In accesses; by default a tenth of the largest nr_accesses of this table.
         """
-        # Not the tenth rounded down: that is the same for whole numbers, but not for shares.
-        threshold = self.nr_accesses.max(initial=0) / 10
+        if threshold is None:
+            # Not rounded down: that is the same for whole numbers, but not for shares.
+            threshold = float(self.nr_accesses.max(initial=0)) / 10
         changed = np.abs(self.nr_accesses - self.last_nr_accesses) > threshold
         self.age += 1
         self.age[changed] = 0
@@ -198,6 +248,7 @@ class Regions:
         """Clear the counters for the next aggregation and remember the old ones."""
         self.last_nr_accesses = self.nr_accesses
         self.nr_accesses = np.zeros(len(self))
+        self.nr_checks = np.zeros(len(self), dtype=np.int64)
 
     def rescale_accesses(self, old_checks: int, new_checks: int) -> None:
         """Express the previous aggregation's counters in another number of checks."""

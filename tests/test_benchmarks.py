@@ -3,9 +3,16 @@
 import re
 import subprocess
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
+from damon_sim import Area, RandomPages
+
+from benchmarks.accuracy.patterns import Case, cases, held_out_cases
+from benchmarks.accuracy.runs import Run, find_case, run_all, run_policy
+from benchmarks.accuracy.truth import AreaTruth, PageTruth, Score, Told
 
 ROOT = Path(__file__).parents[1]
 
@@ -22,10 +29,10 @@ def _ratios(benchmark: str) -> list[str]:
     )
     assert done.returncode == 0, done.stderr
     rows = [line for line in done.stdout.splitlines() if line.startswith("| ")]
-    header, marks, *figures = [row.strip("| ").split("|")[-1].strip() for row in rows]
-    assert header == "ratio"
-    assert set(marks) == {"-", ":"}
-    return figures
+    last = [row.strip("| ").split("|")[-1].strip() for row in rows]
+    assert last[0].startswith("ratio")
+    assert set(last[1]) == {"-", ":"}
+    return [cell for cell in last if not cell.startswith(("ratio", "-"))]
 
 
 @pytest.mark.parametrize("benchmark", ["loop", "jitter"])
@@ -58,3 +65,92 @@ def test_referenced_without_a_compiler_says_what_to_do(tmp_path: Path) -> None:
     assert done.stdout.splitlines() == [
         "skipped: there is no C compiler (cc) for the baseline: apt-get install gcc"
     ]
+
+
+def test_accuracy_compares_policies_with_the_kernels(tmp_path: Path) -> None:
+    """Each policy has a row for a pattern; pictures are drawn where they are asked for."""
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "benchmarks.accuracy", "--quick"),
+            *("--patterns", "zones,random", "-o", str(tmp_path)),
+        ],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    rows = [[cell.strip() for cell in row.split("|")] for row in done.stdout.splitlines()]
+    assert [row[1:3] for row in rows if "kernel" in row] == [
+        ["zones", "kernel"],
+        ["random", "kernel"],
+    ]
+    assert ["", "evidence"] in [row[1:3] for row in rows]
+    assert (tmp_path / "accuracy-errors.png").stat().st_size > 0
+
+
+def test_accuracy_knows_its_patterns() -> None:
+    """A pattern that doesn't exist is a mistake of the command line, told in one line."""
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.accuracy", "--patterns", "nosuch"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "there is no pattern 'nosuch': choose from zones, stairs" in done.stderr
+
+
+def test_the_same_seed_gives_the_same_run() -> None:
+    """Accuracy is a matter of the seed alone."""
+    case = find_case("phases", 3)
+    first, second = (run_policy(case, "kernel", 3, 5) for _ in range(2))
+    assert first.scores == second.scores
+
+
+def test_a_perfect_answer_has_no_error() -> None:
+    """Who tells the truth has all that is hot, and no error."""
+    truth = AreaTruth([Area(0, 8192, 0.0), Area(8192, 12288, 0.75), Area(12288, 20480, 0.25)])
+    score = truth.score(Told(np.array([0, 8192, 12288, 20480]), np.array([0.0, 0.75, 0.25])))
+    assert score == Score(error=0.0, true_hot=4096, told_hot=4096, both=4096)
+
+
+def test_error_is_weighted_by_bytes_across_borders() -> None:
+    """A region over two areas is wrong in each by its own difference."""
+    truth = AreaTruth([Area(0, 4096, 1.0), Area(4096, 16384, 0.0)])
+    score = truth.score(Told(np.array([0, 8192, 16384]), np.array([0.5, 0.0])))
+    assert score == Score(error=0.25, true_hot=4096, told_hot=8192, both=4096)
+
+
+def test_random_pages_are_scored_page_by_page() -> None:
+    """The exact truth of random pages agrees with areas of one page each."""
+    pattern, pages = RandomPages(0.3, seed=5), 64
+    told = Told(np.array([0, 20, 64]) * 4096, np.array([0.4, 0.9]))
+    rates = np.asarray(pattern(np.arange(pages) * 4096, 0))
+    areas = [Area(n * 4096, (n + 1) * 4096, float(rate)) for n, rate in enumerate(rates)]
+    score, expected = PageTruth(pattern, pages * 4096).score(told), AreaTruth(areas).score(told)
+    assert score == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("make", [cases, held_out_cases])
+def test_an_oracle_errs_less_than_the_kernel(make: Callable[[int], Sequence[Case]]) -> None:
+    """Knowing all borders is never worse than not, where areas are larger than checks are far."""
+    for case in make(1):
+        if case.name in ("zones", "5 TiB", "window", "far"):
+            kernel, oracle = run_all(case.name, ["kernel"], seed=1, aggregations=10)
+            assert sum(s.error for s in oracle.scores) < sum(s.error for s in kernel.scores)
+
+
+def test_what_is_never_found_counts_as_later_than_all() -> None:
+    """A change that isn't found counts as one aggregation more than there were."""
+    scores = [Score(0.0, 4096, told, told) for told in (0, 4096, 4096, 0, 0, 0)]
+    run = Run("pattern", "policy", 3, scores, [10] * 6)
+    assert run.until_found() == [(2, True), (4, False)]
+
+
+def test_scale_prints_ratios() -> None:
+    """Each row ends with a ratio to a baseline of the same run."""
+    assert all(re.match(r"\d", ratio) for ratio in _ratios("scale"))

@@ -16,13 +16,17 @@ from damon_core import (
     DamonError,
     InputError,
     Intervals,
+    IntervalsGoal,
     Plugins,
+    Policy,
     Primitive,
     RegionLimits,
     build_contexts,
     hookimpl,
     load_config,
+    start,
 )
+from damon_core.policies.kernel import KernelPolicy
 
 
 @frozen
@@ -53,6 +57,19 @@ class Log:
         self.options = options
 
 
+@frozen
+class WideOptions:
+    parts: int = field(default=2, validator=validators.ge(2))
+
+
+class WidePolicy(KernelPolicy):
+    def __init__(self, options: WideOptions) -> None:
+        super().__init__()
+        if options.parts > 9:
+            raise InputError("no memory for so many")
+        self.options = options
+
+
 class Misspelt:
     @hookimpl
     def before_strat(self) -> None:
@@ -71,6 +88,11 @@ class Package:
     def register_backends(self, register: object) -> None:
         assert callable(register)
         register(Backend("eyes", dict, serves=("memory",)))
+
+    @hookimpl
+    def register_policies(self, register: object) -> None:
+        assert callable(register)
+        register(Policy("wide", WidePolicy, WideOptions))
 
     @hookimpl
     def register_callbacks(self, register: object) -> None:
@@ -105,6 +127,11 @@ def mistakes(path: Path, plugins: Plugins, text: str) -> list[str]:
     return [str(problem) for problem in caught.value.problems]
 
 
+def callback(name: str) -> str:
+    """Return the lines of a callback, to follow those of a context."""
+    return f"[[context.callback]]\nuse = '{name}'\n"
+
+
 def in_context(lines: str) -> str:
     """Return a configuration that is right but for lines of its one context."""
     return f"[[context]]\n{lines}\n[context.primitive]\nuse = 'memory'\n"
@@ -122,6 +149,15 @@ class TestRight:
             min_regions = 5
             max_regions = 50
             failure_limit = 3
+            cpu_budget = 0.5
+            [context.intervals_goal]
+            access_share = 0.1
+            aggregations = 5
+            min_sampling = "2ms"
+            max_sampling = "1s"
+            [context.policy]
+            use = "wide"
+            parts = 3
             [context.primitive]
             use = "memory"
             size = "64MiB"
@@ -139,6 +175,10 @@ class TestRight:
         assert config.intervals == Intervals(1_000, 20_000, 500_000)
         assert config.limits == RegionLimits(5, 50)
         assert config.failure_limit == 3
+        assert config.cpu_budget == 0.5
+        assert config.goal == IntervalsGoal(0.1, 5, 2_000, 1_000_000)
+        assert config.policy is not None
+        assert (config.policy.part.name, config.policy.options) == ("wide", WideOptions(3))
         assert config.primitive.options == MemoryOptions(Bytes(64 << 20))
         assert [callback.options for callback in config.callbacks] == [
             LogOptions(Path("db.log")),
@@ -153,6 +193,64 @@ class TestRight:
             Intervals(),
             RegionLimits(),
         )
+
+    def test_defaults_of_pacing(self, path: Path, plugins: Plugins) -> None:
+        """Without a word the policy is the default one, with a budget of 2 %, and without goal."""
+        path.write_text(in_context(""))
+        config = load_config(path, plugins)
+        (context,) = config.contexts
+        assert (context.policy, context.goal, context.cpu_budget) == (None, None, 0.02)
+        assert config.cpu_budget is None
+
+    def test_a_goal_may_be_empty(self, path: Path, plugins: Plugins) -> None:
+        """The table alone asks for the usual goal: 4 % over 3 aggregations, from 5 ms to 10 s."""
+        path.write_text(in_context("intervals_goal = {}"))
+        (context,) = load_config(path, plugins).contexts
+        assert context.goal == IntervalsGoal(0.04, 3, 5_000, 10_000_000)
+
+    def test_pacing_reaches_the_context(self, path: Path, plugins: Plugins) -> None:
+        """The context that is built has the budget and begins within the bounds of the goal."""
+        text = in_context("cpu_budget = 1\nintervals_goal = {min_sampling = '50ms'}")
+        (context,) = built(path, plugins, text)
+        assert context.cpu_budget == 1.0
+        seen: list[Intervals] = []
+
+        class Look:
+            @hookimpl
+            def after_sampling(self, context: Context) -> bool:
+                seen.append(context.intervals)
+                return True
+
+        (context,) = built(path, Plugins({"p": Looking(Look)}), text + callback("look"))
+        start(context)
+        assert context.wait(30)
+        assert seen == [Intervals(50_000, 1_000_000, 1_000_000)]
+
+    def test_each_context_has_a_policy_of_its_own(self, path: Path) -> None:
+        """A policy keeps state, so two contexts never share one."""
+        made: list[object] = []
+
+        class Noting(Package):
+            @hookimpl
+            def register_policies(self, register: object) -> None:
+                assert callable(register)
+
+                def make(options: WideOptions) -> object:
+                    made.append(WidePolicy(options))
+                    return made[-1]
+
+                register(Policy("wide", make, WideOptions))
+
+        one = in_context("name = 'a'\npolicy = {use = 'wide'}")
+        other = in_context("name = 'b'\npolicy = {use = 'wide', parts = 4}")
+        contexts = built(path, Plugins({"package": Noting()}), one + other)
+        assert [policy.options.parts for policy in made] == [2, 4]  # type: ignore[attr-defined]
+        assert [context._policy for context in contexts] == made
+
+    def test_the_budget_of_all(self, path: Path, plugins: Plugins) -> None:
+        """The budget above all contexts may be more than one processor."""
+        path.write_text("cpu_budget = 1.5\n" + in_context(""))
+        assert load_config(path, plugins).cpu_budget == 1.5
 
     def test_primitives_get_their_backends(self, path: Path) -> None:
         """The factory of a primitive is given the backends that serve it."""
@@ -176,6 +274,18 @@ class TestRight:
         """Checking a file opens and binds nothing: the factories aren't called."""
         path.write_text("[[context]]\n[context.primitive]\nuse = 'memory'\nbusy = true\n")
         assert len(load_config(path, plugins).contexts) == 1
+
+
+class Looking(Package):
+    """The same with a callback `look`."""
+
+    def __init__(self, look: type) -> None:
+        self._look = look
+
+    @hookimpl
+    def register_callbacks(self, register: object) -> None:
+        assert callable(register)
+        register(Callback("look", lambda _options: self._look()))
 
 
 class TestUnreadable:
@@ -267,6 +377,70 @@ class TestUnreadable:
             [
                 "context[0].min_regions: found 0, must be a whole number of at least 1",
                 "context[0].max_regions: found -1, must be a whole number of at least 1",
+            ],
+        ),
+        (
+            "cpu_budget = 0\n" + in_context("cpu_budget = 1.5"),
+            [
+                "cpu_budget: found 0, must be above 0",
+                "context[0].cpu_budget: found 1.5, must be above 0 and at most 1",
+            ],
+        ),
+        (
+            in_context("cpu_budget = '2%'"),
+            ["context[0].cpu_budget: found '2%', must be a finite number"],
+        ),
+        (
+            in_context("policy = 'kernel'"),
+            ["context[0].policy: found 'kernel', must be a table"],
+        ),
+        (
+            in_context("policy = {parts = 3}"),
+            ["context[0].policy.use: is missing, must be the name of a plugin"],
+        ),
+        (
+            in_context("policy = {use = 'wid'}"),
+            [
+                "context[0].policy.use: plugin 'wid': no policy of this name is installed; "
+                "did you mean 'wide'?"
+            ],
+        ),
+        (
+            in_context("policy = {use = 'wide', parts = 1, seed = 2}"),
+            [
+                "context[0].policy.seed: unknown key; known: parts",
+                "context[0].policy.parts: found 1, must be >= 2",
+            ],
+        ),
+        (
+            in_context("intervals_goal = 5"),
+            ["context[0].intervals_goal: found 5, must be a table"],
+        ),
+        (
+            in_context("intervals_goal = {min_samplin = '1s', max_sampling = 3}"),
+            [
+                "context[0].intervals_goal.min_samplin: unknown key; did you mean 'min_sampling'?",
+                "context[0].intervals_goal.max_sampling: found 3, must be a duration: "
+                "write a duration like '5ms', '1.5s' or '10m'",
+            ],
+        ),
+        (
+            in_context(
+                "intervals_goal = {access_share = 4, aggregations = 0, min_sampling = '0s'}"
+            ),
+            [
+                "context[0].intervals_goal.access_share: found 4, must be above 0 and at most 1",
+                "context[0].intervals_goal.aggregations: found 0, "
+                "must be a whole number of at least 1",
+                "context[0].intervals_goal.min_sampling: found '0s', "
+                "must be a whole number of at least 1",
+            ],
+        ),
+        (
+            in_context("intervals_goal = {min_sampling = '11s'}"),
+            [
+                "context[0].intervals_goal.max_sampling: is 10s by default, "
+                "must not be shorter than the shortest sampling interval (11s)"
             ],
         ),
         (in_context("failure_limit = 0"), ["context[0].failure_limit: found 0, must be >= 1"]),
@@ -370,6 +544,14 @@ class TestBuilding:
             "context[0].primitive: memory is busy",
             "context[0].callback[0]: the file is taken",
             "context[1].callback[1]: the file is taken",
+        ]
+
+    def test_a_policy_that_cannot_be_used(self, path: Path, plugins: Plugins) -> None:
+        """What the factory of a policy objects to is told with its place."""
+        text = in_context("policy = {use = 'wide', parts = 10}") + "busy = true\n"
+        assert mistakes(path, plugins, text) == [
+            "context[0].primitive: memory is busy",
+            "context[0].policy: no memory for so many",
         ]
 
     def test_a_part_with_a_hook_that_is_none(self, path: Path, plugins: Plugins) -> None:

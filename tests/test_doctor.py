@@ -7,14 +7,14 @@ import attrs
 import pytest
 from click.testing import CliRunner, Result
 
-from damon_core import Backend, Callback, Finding, Plugins, Primitive, hookimpl
+from damon_core import Backend, Callback, Finding, Plugins, Policy, Primitive, hookimpl
 from damon_core.cli.main import main
 
 GOOD = Finding("kernel option", True, "CONFIG_GOOD=y")
 BAD = Finding("privilege", False, "CAP_SYS_ADMIN; run as root")
 
 
-def package(*parts: Primitive | Backend | Callback) -> Plugins:
+def package(*parts: Primitive | Backend | Policy | Callback) -> Plugins:
     """Return a manager with some parts."""
 
     class Package:
@@ -25,6 +25,10 @@ def package(*parts: Primitive | Backend | Callback) -> Plugins:
         @hookimpl
         def register_backends(self, register: Callable[[object], None]) -> None:
             self._offer(register, Backend)
+
+        @hookimpl
+        def register_policies(self, register: Callable[[object], None]) -> None:
+            self._offer(register, Policy)
 
         @hookimpl
         def register_callbacks(self, register: Callable[[object], None]) -> None:
@@ -46,7 +50,7 @@ def doctor(plugins: Plugins, *args: str) -> Result:
     return result
 
 
-def diagnosed(*parts: Primitive | Backend | Callback) -> list[dict[str, object]]:
+def diagnosed(*parts: Primitive | Backend | Policy | Callback) -> list[dict[str, object]]:
     """Return what the command tells programs."""
     found: list[dict[str, object]] = json.loads(doctor(package(*parts), "--json").stdout)
     return found
@@ -100,6 +104,18 @@ def test_a_primitive_needs_one_backend(backends: list[Backend], works: bool) -> 
     """A primitive with backends works if one of them does."""
     (found,) = diagnosed(Primitive("p", dict), *backends)
     assert found["works"] is works
+
+
+def test_policies_are_probed() -> None:
+    """Policies come behind primitives and before callbacks, with what they find."""
+    found = diagnosed(
+        Callback("c", dict), Policy("e", dict, probe=lambda: (BAD,)), Primitive("p", dict)
+    )
+    assert [(each["kind"], each["name"], each["works"]) for each in found] == [
+        ("primitive", "p", True),
+        ("policy", "e", False),
+        ("callback", "c", True),
+    ]
 
 
 def _raises() -> Iterable[Finding]:

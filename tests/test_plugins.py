@@ -4,6 +4,7 @@ The distributions are real: metadata and modules in a directory of the path, as 
 """
 
 import sys
+import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from textwrap import dedent
@@ -15,28 +16,33 @@ import pytest
 from damon_core import (
     Backend,
     Callback,
+    Context,
     InputError,
     NoOptions,
     PluginError,
     PluginInfo,
     Plugins,
+    Policy,
     Primitive,
+    RegionLimits,
     hookimpl,
 )
 from damon_core.plugins import CORE_COMMANDS
+from damon_core.policies.kernel import KernelPolicy
 
 OFFER = """
-from damon_core import Backend, Callback, Primitive, hookimpl
+from damon_core import Backend, Callback, Policy, Primitive, hookimpl
 
 @hookimpl
-def register_{kind}s(register):
+def register_{kinds}(register):
     register({part})
 """
 
 
 def offering(kind: str, part: str) -> str:
     """Return the source of a module that registers one part."""
-    return OFFER.format(kind=kind, part=part)
+    kinds = "policies" if kind == "policy" else f"{kind}s"
+    return OFFER.format(kinds=kinds, part=part)
 
 
 class Site:
@@ -101,6 +107,13 @@ class TestDiscovery:
         used = site.install("t-used", offering("callback", "Callback('t2', dict)"), "t2")
         site.install("t-unused", offering("callback", "Callback('t3', dict)"), "t3")
         assert Plugins.discover().callback("t2").name == "t2"
+        assert site.imported() == [used]
+
+    def test_a_policy_is_imported_when_its_name_is_used(self, site: Site) -> None:
+        """Policies of other packages are found like callbacks."""
+        used = site.install("t-policy", offering("policy", "Policy('t30', dict)"), "t30")
+        site.install("t-unused", offering("policy", "Policy('t31', dict)"), "t31")
+        assert Plugins.discover().policy("t30").name == "t30"
         assert site.imported() == [used]
 
     def test_a_command_is_imported_when_it_is_called(self, site: Site) -> None:
@@ -169,6 +182,10 @@ BROKEN = {
         offering("primitive", "'t'"),
         "TypeError: register_primitives takes a Primitive, not 't'",
     ),
+    "callback among policies": (
+        offering("policy", "Callback('t', dict)"),
+        "TypeError: register_policies takes a Policy, not Callback(",
+    ),
     "callback among primitives": (
         offering("primitive", "Callback('t', dict)"),
         "register_primitives takes a Primitive, not Callback(",
@@ -219,7 +236,8 @@ class TestSkipped:
         info = info_of(plugins, "t-broken")
         assert reason in info.skipped
         assert "\n" not in info.skipped
-        assert (info.primitives, info.backends, info.callbacks, info.commands) == ((), (), (), ())
+        assert (info.primitives, info.backends, info.policies) == ((), (), ())
+        assert (info.callbacks, info.commands) == ((), ())
         assert info_of(plugins, "t-good").callbacks == ("t-good",)
 
     @pytest.mark.parametrize(("source", "reason"), BROKEN.values(), ids=BROKEN)
@@ -331,11 +349,12 @@ class TestGiven:
         plugin = given(
             register_primitives=lambda register: register(Primitive("p", dict)),
             register_backends=lambda register: register(Backend("b", dict, serves=("p",))),
+            register_policies=lambda register: register(Policy("e", dict)),
             register_callbacks=lambda register: register(Callback("c", dict)),
             register_commands=lambda register: register(click.Command("d")),
         )
         assert Plugins({"mine": plugin}).infos() == [
-            PluginInfo("mine", "(given)", "", ("p",), ("b",), ("c",), ("d",))
+            PluginInfo("mine", "(given)", "", ("p",), ("b",), ("e",), ("c",), ("d",))
         ]
 
     def test_without_plugins_there_is_nothing(self) -> None:
@@ -374,3 +393,62 @@ class TestMaking:
         plugin = given(register_callbacks=lambda register: register(Callback("c", dict)))
         with pytest.raises(InputError, match=r"^options of callback 'c': x: unknown key; none"):
             Plugins({"mine": plugin}).make_callback("c", {"x": 1})
+
+    def test_a_policy_gets_options(self) -> None:
+        """The factory of a policy is called with checked options, for each context anew."""
+        plugin = given(register_policies=lambda register: register(Policy("e", lambda o: [o])))
+        plugins = Plugins({"mine": plugin})
+        made: object = plugins.make_policy("e", {})
+        assert made == [NoOptions()]
+        assert plugins.make_policy("e", {}) is not plugins.make_policy("e", {})
+
+    def test_wrong_options_name_the_policy(self) -> None:
+        """The source of a mistake is the policy whose option it is."""
+        plugin = given(register_policies=lambda register: register(Policy("e", dict)))
+        with pytest.raises(InputError, match=r"^options of policy 'e': x: unknown key; none"):
+            Plugins({"mine": plugin}).make_policy("e", {"x": 1})
+
+
+def core_metadata() -> str:
+    """Return the entry points that the core declares, as an installed package has them."""
+    project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["project"]
+    entries = project["entry-points"]["damon"].items()
+    return "\n".join(["[damon]", *(f"{name} = {value}" for name, value in entries), ""])
+
+
+class TestCore:
+    @pytest.fixture(autouse=True)
+    def _installed(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Metadata of the core as its pyproject.toml says, whatever is installed here."""
+        info = tmp_path / "core" / "damon_core-0.1.0.dist-info"
+        info.mkdir(parents=True)
+        (info / "METADATA").write_text("Metadata-Version: 2.1\nName: damon-core\nVersion: 0.1.0\n")
+        (info / "entry_points.txt").write_text(core_metadata())
+        monkeypatch.syspath_prepend(info.parent)
+
+    def test_its_policies_are_found_as_any_others(self) -> None:
+        """The core is a package among others, with one name for each policy."""
+        info = info_of(Plugins.discover(), "damon-core")
+        assert (info.name, info.skipped) == ("evidence, kernel", "")
+        assert info.policies == ("evidence", "kernel")
+
+    @pytest.mark.parametrize("name", ["evidence", "kernel"])
+    def test_its_policies_can_be_used(self, name: str) -> None:
+        """Each is made of its own options, which are checked, and can begin a run."""
+        plugins = Plugins.discover()
+        policy = plugins.make_policy(name, {"seed": 5})
+        policy.begin(RegionLimits())
+        Context(object(), policy=policy)
+        with pytest.raises(InputError, match=r"seed: found 'x', must be a whole number"):
+            plugins.make_policy(name, {"seed": "x"})
+
+    def test_kernel_is_linux_s(self) -> None:
+        """The name `kernel` is that of the policy that follows Linux."""
+        assert isinstance(Plugins.discover().make_policy("kernel", {}), KernelPolicy)
+
+    def test_its_names_cannot_be_taken(self, site: Site) -> None:
+        """A package with the same entry point is skipped, even if its name sorts before."""
+        site.install("a-thief", offering("policy", "Policy('kernel', dict)"), "kernel")
+        plugins = Plugins.discover()
+        assert "policy 'kernel' clashes with damon-core" in info_of(plugins, "a-thief").skipped
+        assert info_of(plugins, "damon-core").policies == ("evidence", "kernel")

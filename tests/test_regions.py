@@ -37,6 +37,7 @@ def counted(ranges: list[Range], number: RegionLimits) -> Regions:
     numbers = np.arange(1, len(regions) + 1)
     regions.nr_accesses = numbers.astype(np.float64)
     regions.last_nr_accesses = regions.nr_accesses + 0.5
+    regions.nr_checks = numbers + 1
     regions.age = numbers * 10
     regions.idle_us = numbers * 100
     regions.resident_bytes = regions.size_bytes // 2
@@ -243,6 +244,60 @@ def test_matching_knows_empty_tables(old: int, new: int) -> None:
     assert len(table(old).matching(table(new).start, table(new).end)) == new
 
 
+# -- cutting and joining -------------------------------------------------------------------------
+
+
+def test_addresses_are_held_by_the_region_around_them() -> None:
+    """The start belongs to a region, the end doesn't; holes hold nothing."""
+    regions = Regions([0x1000, 0x3000, 0x4000], [0x2000, 0x4000, 0x5000])
+    addresses = np.array([0, 0x1000, 0x1FFF, 0x2000, 0x3000, 0x3FFF, 0x4000, 0x5000])
+    assert regions.holding(addresses).tolist() == [-1, 0, 0, -1, 1, 1, 2, -1]
+    assert Regions().holding(addresses).tolist() == [-1] * len(addresses)
+
+
+def test_cuts_at_borders_in_holes_and_twice_change_nothing_more() -> None:
+    """Regions are cut inside only, at each address once, whatever the order."""
+    regions = Regions([0x1000, 0x4000], [0x3000, 0x6000])
+    cut = regions.cut_at(np.array([0x5000, 0x2000, 0x2000, 0x1000, 0x3000, 0x3800, 0x6000, 0]))
+    assert cut.start.tolist() == [0x1000, 0x2000, 0x4000, 0x5000]
+    assert cut.end.tolist() == [0x2000, 0x3000, 0x5000, 0x6000]
+    assert len(Regions().cut_at(np.array([0x1000]))) == 0
+
+
+@given(page_ranges, limits, st.lists(st.integers(0, MOST_PAGES * 5), max_size=20))
+def test_cuts_keep_the_address_space_and_the_counters(
+    ranges: list[Range], number: RegionLimits, pages: list[int]
+) -> None:
+    """Each part knows what is known of its whole; joined again they are what they were."""
+    before = counted(ranges, number)
+    after = before.cut_at(np.array(pages, dtype=np.int64) * PAGE_SIZE_BYTES)
+    origin = before.holding(after.start)
+    assert covered(after) == union(ranges)
+    for column in ("nr_accesses", "last_nr_accesses", "nr_checks", "age", "idle_us"):
+        assert np.array_equal(getattr(after, column), getattr(before, column)[origin]), column
+    joined = after.joined(np.flatnonzero(np.diff(origin, prepend=-1)))
+    assert np.array_equal(joined.start, before.start)
+    assert np.array_equal(joined.end, before.end)
+    assert joined.nr_accesses == pytest.approx(before.nr_accesses)
+    assert np.array_equal(joined.idle_us, before.idle_us)
+
+
+def test_joined_regions_know_means_and_the_least() -> None:
+    """3 pages and 1 page: frequencies and ages by size, idle times and checks the least."""
+    regions = Regions([0, 0x3000, 0x4000], [0x3000, 0x4000, 0x6000])
+    regions.nr_accesses[:], regions.last_nr_accesses[:] = [4, 8, 1], [0, 4, 2]
+    regions.nr_checks[:], regions.age[:] = [20, 10, 5], [3, 9, 7]
+    regions.idle_us[:], regions.resident_bytes[:] = [50, 90, 10], [100, 200, 300]
+    joined = regions.joined(np.array([0, 2]))
+    assert joined.end.tolist() == [0x4000, 0x6000]
+    assert joined.nr_accesses.tolist() == [5, 1]
+    assert joined.last_nr_accesses.tolist() == [1, 2]
+    assert joined.age.tolist() == [4, 7]
+    assert joined.nr_checks.tolist() == [10, 5]
+    assert joined.idle_us.tolist() == [50, 10]
+    assert joined.resident_bytes.tolist() == [300, 300]
+
+
 # -- ages ------------------------------------------------------------------------------------
 
 
@@ -266,6 +321,15 @@ def test_a_small_change_of_shares_is_alike() -> None:
     assert aged([0.9, 0.4, 0.6], [0.85, 0.45, 0.4]).age.tolist() == [6, 6, 0]
 
 
+def test_the_threshold_may_be_given() -> None:
+    """The same change is alike or not."""
+    for threshold, age in ((2, 1), (1, 0)):
+        regions = Regions([0], [10])
+        regions.nr_accesses[:], regions.last_nr_accesses[:] = 3, 5
+        regions.grow_older(100, threshold)
+        assert regions.age.tolist() == [age]
+
+
 def test_any_access_ends_the_idle_time() -> None:
     """Idle time is exact: the smallest share of an access counts."""
     assert aged([0, 0.01], [0, 0]).idle_us.tolist() == [1_100, 0]
@@ -279,7 +343,9 @@ def test_regions_that_are_never_accessed_grow_old() -> None:
 def test_reset_remembers_the_counters_of_the_aggregation() -> None:
     """The next aggregation begins at 0 and is compared with this one."""
     regions = aged([3, 4], [1, 2])
+    regions.nr_checks[:] = 20
     regions.reset_aggregated()
+    assert regions.nr_checks.tolist() == [0, 0]
     assert regions.last_nr_accesses.tolist() == [3, 4]
     assert regions.nr_accesses.tolist() == [0, 0]
 

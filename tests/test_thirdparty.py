@@ -56,6 +56,7 @@ def test_listed(site: Path) -> None:
         "skipped": "",
         "primitives": ["tick"],
         "backends": ["random"],
+        "policies": [],
         "callbacks": ["tally"],
         "commands": ["tick"],
     }

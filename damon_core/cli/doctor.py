@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.text import Text
 
 from damon_core.errors import one_line
-from damon_core.parts import Backend, Callback, Finding, Primitive
+from damon_core.parts import Backend, Callback, Finding, Policy, Primitive
 from damon_core.plugins import Plugins
 
 
@@ -37,6 +37,8 @@ def diagnose(plugins: Plugins) -> list[Diagnosis]:
             )
             found.append(_probe("primitive", plugins.primitive(name), backends))
     for info in infos:
+        found += [_probe("policy", plugins.policy(name)) for name in info.policies]
+    for info in infos:
         found += [_probe("callback", plugins.callback(name)) for name in info.callbacks]
     found += [
         Diagnosis(
@@ -49,7 +51,7 @@ def diagnose(plugins: Plugins) -> list[Diagnosis]:
 
 
 def _probe(
-    kind: str, part: Primitive | Backend | Callback, backends: Sequence[Diagnosis] = ()
+    kind: str, part: Primitive | Backend | Policy | Callback, backends: Sequence[Diagnosis] = ()
 ) -> Diagnosis:
     try:
         findings = tuple(part.probe())

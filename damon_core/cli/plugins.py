@@ -23,8 +23,11 @@ def plugins(plugins: Plugins, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps([attrs.asdict(info) for info in infos], indent=2))
         return
+    if not any(info.primitives or info.skipped for info in infos):
+        click.echo(
+            "nothing that can be monitored is installed; begin with: pip install damon-vaddr"
+        )
     if not infos:
-        click.echo("no plugins are installed; begin with: pip install damon-vaddr")
         return
     table = Table("plugin", "package", "offers", box=None, pad_edge=False)
     for info in infos:
@@ -41,6 +44,7 @@ def _offers(info: PluginInfo) -> Text:
     kinds = {
         "primitive": info.primitives,
         "backend": info.backends,
+        "policy": info.policies,
         "callback": info.callbacks,
         "command": info.commands,
     }

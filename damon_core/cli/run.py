@@ -20,4 +20,5 @@ def run(plugins: Plugins, file: Path, for_us: int | None) -> None:
     Runs until SIGINT or SIGTERM, the end of all targets, or the time given; then stops in
     order. Logs go to standard error.
     """
-    run_contexts(build_contexts(load_config(file, plugins), plugins), for_us)
+    config = load_config(file, plugins)
+    run_contexts(build_contexts(config, plugins), for_us, cpu_budget=config.cpu_budget)

@@ -20,6 +20,7 @@ def run_contexts(
     contexts: Sequence[Context],
     for_us: int | None = None,
     tick: Callable[[], None] | None = None,
+    cpu_budget: float | None = None,
 ) -> None:
     """Start contexts as one group and stop them in order at the end.
 
@@ -30,6 +31,7 @@ def run_contexts(
         contexts: The contexts, not running.
         for_us: Microseconds after which to stop.
         tick: Called about ten times a second, for progress.
+        cpu_budget: The share of one processor for all together, as `damon_core.start` has it.
 
     Raises:
         DamonError: The first context that failed, failed; raised after all have ended. It is what
@@ -37,7 +39,7 @@ def run_contexts(
     """
     with _stop_signals() as stop_event:
         deadline = None if for_us is None else time.monotonic() + for_us / 1e6
-        start(*contexts)
+        start(*contexts, cpu_budget=cpu_budget)
         told: set[Context] = set()
         try:
             while any(context.running for context in contexts) and not stop_event.is_set():

@@ -22,6 +22,7 @@ from damon_vaddr import (
     make_vaddr,
     plugin,
 )
+from damon_vaddr.mappings import parse_maps, three_ranges
 
 from damon_core import (
     Backend,
@@ -29,6 +30,8 @@ from damon_core import (
     Context,
     Finding,
     Intervals,
+    KernelPolicy,
+    KernelPolicyOptions,
     PluginError,
     Plugins,
     RegionLimits,
@@ -46,7 +49,7 @@ _SHORT = Intervals(sampling_us=20_000, aggregation_us=200_000, update_us=50_000)
 
 
 class Counting:
-    """A backend that sees every region accessed, and can lose targets."""
+    """A backend that sees everything accessed, and can lose targets."""
 
     def __init__(self, layout: Literal["mappings", "ranges"] = "ranges") -> None:
         self.layout: Literal["mappings", "ranges"] = layout
@@ -64,7 +67,11 @@ class Counting:
 
     def check(self, targets: Sequence[ProcessTarget]) -> Collection[ProcessTarget]:
         for target in targets:
-            target.regions.nr_accesses += 1
+            if self.layout == "ranges":
+                assert target.samples is not None
+                target.samples.accessed[:] = True
+            else:
+                target.regions.nr_accesses += 1
         return ()
 
     def forget(self, target: ProcessTarget) -> None:
@@ -111,6 +118,7 @@ def test_the_hot_area_of_a_real_process_is_hotter(
     context = Context(
         ProcessMemory(PidSource([pid]), Referenced(), max_share=0.5),
         [Until(3)],
+        cpu_budget=None,
         intervals=Intervals(sampling_us=50_000, aggregation_us=500_000, update_us=500_000),
     )
     snapshot = _monitor(context)
@@ -151,7 +159,9 @@ def test_no_file_stays_open_and_a_restart_works(
 def test_a_command_is_monitored_to_its_end() -> None:
     """The end of the command ends the context."""
     source = CommandSource([sys.executable, "-c", "import time; time.sleep(1)"])
-    context = Context(ProcessMemory(source, Referenced(), max_share=0.5), intervals=_SHORT)
+    context = Context(
+        ProcessMemory(source, Referenced(), max_share=0.5), cpu_budget=None, intervals=_SHORT
+    )
     snapshot = _monitor(context)
     assert snapshot.targets[0].name.startswith("python")
     assert source.exit_status == 0
@@ -165,7 +175,9 @@ def test_a_process_that_executes_another_program_is_a_new_target(
         "import os, sys; sys.stdin.read(1); os.execvp('sleep', ['sleep', '600'])"
     )
     context = Context(
-        ProcessMemory(PidSource([program.pid]), Referenced(), max_share=0.5), intervals=_SHORT
+        ProcessMemory(PidSource([program.pid]), Referenced(), max_share=0.5),
+        cpu_budget=None,
+        intervals=_SHORT,
     )
     start(context)
     eventually(lambda: context.snapshot)
@@ -196,6 +208,7 @@ def test_descendants_come_and_go(start_program: StartProgram, eventually: Eventu
     assert program.stdout is not None
     context = Context(
         ProcessMemory(PidSource([program.pid], descendants=True), Referenced(), max_share=0.5),
+        cpu_budget=None,
         intervals=_SHORT,
     )
     start(context)
@@ -295,6 +308,90 @@ def test_regions_are_what_the_backend_needs(
         assert len(snapshot) > 14
 
 
+class LargestHalf(Counting):
+    """A backend that sees the lower half of the largest of the three ranges accessed.
+
+    Attributes:
+        hot: That half, from the first check on.
+        asked: The pages that it was asked to prepare, and to tell of.
+    """
+
+    def __init__(self) -> None:
+        super().__init__("ranges")
+        self.hot = (0, 0)
+        self.asked: list[list[int]] = []
+
+    def add(self, target: ProcessTarget) -> None:
+        super().add(target)
+        mappings = parse_maps(target.process.maps())
+        low, high = max(three_ranges(mappings), key=lambda space: space.end - space.start)
+        self.hot = low, low + (high - low) // 2
+
+    def prepare(self, targets: Sequence[ProcessTarget]) -> Collection[ProcessTarget]:
+        self._note(targets)
+        return ()
+
+    def check(self, targets: Sequence[ProcessTarget]) -> Collection[ProcessTarget]:
+        self._note(targets)
+        for target in targets:
+            assert target.samples is not None
+            addresses = target.samples.addresses
+            assert (target.regions.holding(addresses) >= 0).all()
+            target.samples.accessed[:] = (addresses >= self.hot[0]) & (addresses < self.hot[1])
+        return ()
+
+    def _note(self, targets: Sequence[ProcessTarget]) -> None:
+        self.asked += [target.samples.addresses.tolist() for target in targets if target.samples]
+
+
+def test_regions_of_ranges_follow_what_the_backend_sees(
+    sleeper: "subprocess.Popen[str]",
+) -> None:
+    """The context's policy chooses the pages and adapts the regions."""
+    backend = LargestHalf()
+    context = Context(
+        ProcessMemory(PidSource([sleeper.pid]), backend),
+        [Until(40)],
+        clock=VirtualClock(),
+        policy=KernelPolicy(KernelPolicyOptions(seed=1)),
+        cpu_budget=None,
+    )
+    snapshot = _monitor(context)
+    assert backend.asked[::2] == backend.asked[1::2]
+    hot = backend.hot[1] - backend.hot[0]
+    assert snapshot.working_set_bytes(at_least=10) == pytest.approx(hot, rel=0.1)
+
+
+def test_a_target_that_comes_between_preparing_and_looking_has_to_wait(
+    sleeper: "subprocess.Popen[str]",
+) -> None:
+    """A lost target is replaced at once; its pages are chosen with the next check."""
+    backend = Counting("ranges")
+    prepare = backend.prepare
+    looked_at: list[int] = []
+    check = backend.check
+
+    def lose_once(targets: Sequence[ProcessTarget]) -> Collection[ProcessTarget]:
+        prepare(targets)
+        return targets if len(backend.added) == 1 else ()
+
+    def note(targets: Sequence[ProcessTarget]) -> Collection[ProcessTarget]:
+        looked_at.append(len(targets))
+        return check(targets)
+
+    backend.prepare, backend.check = lose_once, note  # type: ignore[method-assign]
+    context = Context(
+        ProcessMemory(PidSource([sleeper.pid]), backend),
+        [Until(1)],
+        clock=VirtualClock(),
+        policy=KernelPolicy(KernelPolicyOptions(seed=1)),
+    )
+    snapshot = _monitor(context)
+    assert looked_at[:2] == [0, 1]
+    # 19 of 20 checks were of the new target, and all of them saw it accessed.
+    assert set(snapshot.frequency.tolist()) == {1.0}
+
+
 def test_more_mappings_than_regions_are_joined(start_program: StartProgram) -> None:
     """max_regions holds over all processes, and no resident byte is lost by it."""
     many = (
@@ -314,6 +411,7 @@ def test_more_mappings_than_regions_are_joined(start_program: StartProgram) -> N
             Context(
                 ProcessMemory(PidSource([p.pid for p in programs]), Referenced(), max_share=1),
                 [Until(1)],
+                cpu_budget=None,
                 limits=RegionLimits(10, max_regions),
                 intervals=_SHORT,
             )

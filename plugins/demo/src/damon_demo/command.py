@@ -5,6 +5,7 @@ from collections.abc import Callable, Generator
 from pathlib import Path
 
 import click
+from click.core import ParameterSource
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
@@ -19,6 +20,8 @@ from damon_core import (
     hookimpl,
 )
 from damon_core.cli import DURATION, Plugins, run_contexts
+from damon_demo.adapting import watch
+from damon_demo.adapting_report import print_adapting
 from damon_demo.process import WorkloadProcess
 from damon_demo.report import Watched, print_report
 from damon_demo.workload import AreaSpec, Pattern, Phase
@@ -46,7 +49,7 @@ class _History:
 
 
 @click.command(
-    epilog="Examples: damon demo; damon demo --for 60s -o /tmp/demo.csv",
+    epilog="Examples: damon demo; damon demo --for 60s -o /tmp/demo.csv; damon demo --regions",
     short_help="Watch a workload whose access pattern is known; show what was seen.",
 )
 @click.option(
@@ -65,8 +68,20 @@ class _History:
     show_default=True,
     help="The CSV file that gets what was seen.",
 )
+@click.option(
+    "--regions",
+    is_flag=True,
+    help="Show on one page how regions adapt, on simulated memory; takes a second.",
+)
+@click.option(
+    "--seed",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="With --regions: another seed draws other accesses and checks.",
+)
 @click.pass_obj
-def demo(plugins: Plugins, for_us: int, output: Path) -> None:
+def demo(plugins: Plugins, for_us: int, output: Path, regions: bool, seed: int) -> None:
     """Watch a workload whose access pattern is known; show what was seen.
 
     Starts a process with six areas of memory: one hot all the time, one cold, and four of
@@ -76,6 +91,29 @@ def demo(plugins: Plugins, for_us: int, output: Path) -> None:
 
     Needs no root: the process is one's own.
     """
+    _refuse_options_without_use(click.get_current_context(), regions)
+    if regions:
+        print_adapting(Console(highlight=False), watch(seed), seed)
+    else:
+        _watch_workload(plugins, for_us, output)
+
+
+def _refuse_options_without_use(click_context: click.Context, regions: bool) -> None:
+    """Raise a usage error if an option was given that means nothing with the others."""
+    for name, option, needs_regions in (
+        ("for_us", "--for", False),
+        ("output", "--output", False),
+        ("seed", "--seed", True),
+    ):
+        given = click_context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+        if given and regions != needs_regions:
+            raise click.UsageError(
+                f"{option} has {'a' if needs_regions else 'no'} meaning "
+                f"{'only ' if needs_regions else ''}with --regions"
+            )
+
+
+def _watch_workload(plugins: Plugins, for_us: int, output: Path) -> None:
     history = _History()
     csv = plugins.make_callback("csv", {"path": str(output)})
     with WorkloadProcess(demo_pattern(for_us + _SPARE_US)) as workload:

@@ -5,6 +5,7 @@ from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
+from rich.console import Console
 from rich.style import Style
 from rich.text import Text
 
@@ -30,6 +31,12 @@ PALETTE = (
     (247, 204, 60),
     (252, 255, 164),
 )
+
+
+def shows_colours(console: Console) -> bool:
+    """Return whether coloured half blocks can be seen on a console."""
+    rich_colours = console.color_system in ("256", "truecolor") and not console.no_color
+    return rich_colours and console.encoding.startswith("utf")
 
 
 class Band(Protocol):
@@ -169,11 +176,12 @@ def heat_map(
         (round(i * step_s * 1e6 / span_us * columns), f"{i * step_s:g}s") for i in range(count)
     ]
     result.append(Text(" " * label + _ruler(ticks, columns)))
-    result.append(Text(" " * label) + _key(colour))
+    result.append(Text(" " * label) + key(colour))
     return result
 
 
-def _key(colour: bool) -> Text:
+def key(colour: bool) -> Text:
+    """Return the line that tells what the colours or shades mean."""
     scale = Text()
     for level in range(10):
         heat = level / 9

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from damon_core import Snapshot, Stats, format_duration, format_size
-from damon_demo.heatmap import heat_map
+from damon_demo.heatmap import heat_map, shows_colours
 from damon_demo.judgement import (
     HOT_FREQUENCY,
     Judgement,
@@ -80,14 +80,13 @@ def _how_it_was_watched(watched: Watched) -> Text:
 
 
 def _heat_map(console: Console, watched: Watched) -> Sequence[Text]:
-    rich_colours = console.color_system in ("256", "truecolor") and not console.no_color
     return [
         Text("Heat map: time across, addresses up; gaps between the areas are left out", "bold"),
         *heat_map(
             watched.snapshots,
             watched.truth.areas,
             width=min(console.width, _WIDEST),
-            colour=rich_colours and console.encoding.startswith("utf"),
+            colour=shows_colours(console),
             marks=[
                 (phase.unix_us, f"phase {phase.number}")
                 if phase.unix_us > watched.begin_us

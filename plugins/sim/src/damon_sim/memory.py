@@ -20,15 +20,15 @@ from damon_sim.patterns import MAX_BYTES, Area, Pattern, PiecewisePattern
 class SimulatedMemory:
     """An address space from 0 to a size, accessed by a known pattern.
 
-    Per check and region one random page is drawn, and accessed with the probability that the
-    pattern gives it at the beginning of the sampling interval. Time counts from `init`. The same
-    seed gives the same result on a `VirtualClock`; so does a restart. One object serves one
-    context at a time.
+    A page that a check looks at is accessed with the probability that the pattern gives it at
+    the beginning of the sampling interval. Time counts from `init`. On a `VirtualClock` the same
+    seed gives the same result, if the context's policy has a seed too; so does a restart. One
+    object serves one context at a time.
 
     Args:
         size_bytes: Its size: whole pages, up to 4 EiB.
         pattern: One of `damon_sim.patterns`, or any function like `Pattern`.
-        seed: Of the pages and accesses that are drawn.
+        seed: Of the accesses that are drawn.
         ends_after_us: Microseconds after which the target becomes invalid. None: never.
 
     Raises:
@@ -69,7 +69,6 @@ class SimulatedMemory:
         self._rng = np.random.default_rng(seed)
         self._begun_us = 0
         self._interval_begin_us = 0
-        self._pages: npt.NDArray[np.int64] = np.array([], dtype=np.int64)
 
     @property
     def size_bytes(self) -> int:
@@ -102,7 +101,7 @@ class SimulatedMemory:
         self._rng = np.random.default_rng(self._seed)
         self._begun_us = context.clock.now_us()
         regions = Regions.evenly([Range(0, self._size_bytes)], context.limits)
-        context.targets.append(Target(self.name, regions))
+        context.targets.append(Target(self.name, regions, adaptive=True))
 
     @hookimpl
     def target_valid(self, context: Context) -> bool:
@@ -111,15 +110,16 @@ class SimulatedMemory:
 
     @hookimpl
     def prepare_access_checks(self, context: Context) -> None:
-        """Draw a page of each region, and note the time at which the interval begins."""
+        """Note the time at which the interval begins."""
         self._interval_begin_us = self._time_us(context)
-        self._pages = context.targets[0].regions.random_pages(self._rng)
 
     @hookimpl
     def check_accesses(self, context: Context) -> None:
-        """Draw whether the pages were accessed."""
-        rates = self._rates(self._pages, self._interval_begin_us)
-        context.targets[0].regions.nr_accesses += self._rng.random(len(rates)) < rates
+        """Draw whether the pages that are looked at were accessed."""
+        for target in context.targets:
+            if target.samples is not None:
+                rates = self._rates(target.samples.addresses, self._interval_begin_us)
+                target.samples.accessed[:] = self._rng.random(len(rates)) < rates
 
     def _time_us(self, context: Context) -> int:
         return context.clock.now_us() - self._begun_us

@@ -39,7 +39,7 @@ class SimOptions:
 
     Attributes:
         size: The size of the address space in bytes, whole pages.
-        seed: Of the pages and accesses that are drawn.
+        seed: Of the accesses that are drawn.
         ends_after: Microseconds after which monitoring ends. None: never.
         zones: Areas side by side, as `Zones`.
         moving: A hot area that jumps.

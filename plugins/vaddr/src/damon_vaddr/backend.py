@@ -59,11 +59,14 @@ class ProcessBackend(Protocol):
 
     @property
     def layout(self) -> Literal["mappings", "ranges"]:
-        """What the regions of targets are.
+        """What the regions of targets are, and so how the backend is asked.
 
         ``"mappings"``: one region a mapping, several joined where there are more than the
-        limits allow. ``"ranges"``: pieces of the three ranges around the two biggest gaps,
-        which needn't be mapped all over.
+        limits allow. The backend looks at whole regions and adds to their `nr_accesses`.
+
+        ``"ranges"``: pieces of the three ranges around the two biggest gaps, which needn't be
+        mapped all over. They are adaptive: the context's policy splits and merges them, and
+        chooses the pages in `target.samples` that the backend looks at.
         """
 
     def add(self, target: ProcessTarget) -> None:
@@ -76,7 +79,7 @@ class ProcessBackend(Protocol):
         """
 
     def prepare(self, targets: Sequence[ProcessTarget]) -> Collection[ProcessTarget]:
-        """Make the next check possible.
+        """Make the next check possible: of all memory, or of the pages at `samples.addresses`.
 
         Returns:
             The targets whose memory is gone: the process has ended or executes another program.
@@ -84,9 +87,15 @@ class ProcessBackend(Protocol):
         """
 
     def check(self, targets: Sequence[ProcessTarget]) -> Collection[ProcessTarget]:
-        """Add what was accessed since `prepare` to nr_accesses, at most 1 to each region.
+        """Tell what was accessed since `prepare`.
 
-        May set `resident_bytes` of the regions. Returns as `prepare` does.
+        ``"mappings"``: add to nr_accesses, at most 1 to each region. May set `resident_bytes`.
+
+        ``"ranges"``: set `samples.accessed`, and `samples.known` to False for pages that it
+        can't tell of. A page that isn't mapped is known: it wasn't accessed. Every target has
+        the samples that it was prepared with.
+
+        Returns as `prepare` does.
         """
 
     def forget(self, target: ProcessTarget) -> None:

@@ -72,7 +72,7 @@ class ProcessMemory:
     def check_accesses(self, context: Context) -> None:
         """Let the backend look, and see to it that looking stays within its budget."""
         before_us = context.clock.cpu_us()
-        self._replace(context, self._backend.check(_targets(context)))
+        self._replace(context, self._backend.check(_prepared(context)))
         self._budget.checked(self._prepare_us + context.clock.cpu_us() - before_us)
         self._stretch(context)
 
@@ -126,7 +126,8 @@ class ProcessMemory:
 
     def _add(self, context: Context, process: Process, maps: bytes, limit: int) -> None:
         try:
-            target = ProcessTarget(process.label(), process=process)
+            adaptive = self._backend.layout == "ranges"
+            target = ProcessTarget(process.label(), adaptive=adaptive, process=process)
             self._make_regions(context, target, maps, limit)
             self._backend.add(target)
         except ProcessLookupError:
@@ -146,10 +147,10 @@ class ProcessMemory:
         self, context: Context, target: ProcessTarget, maps: bytes, limit: int
     ) -> None:
         mappings = parse_maps(maps)
-        if self._backend.layout == "mappings":
-            target.regions = mapping_regions(target.regions, mappings, limit)
-        else:
+        if target.adaptive:
             target.regions = range_regions(target.regions, mappings, context.limits)
+        else:
+            target.regions = mapping_regions(target.regions, mappings, limit)
         target.made_from = maps, limit
 
     def _read_maps(self, process: Process) -> bytes:
@@ -177,5 +178,15 @@ class ProcessMemory:
 
 
 def _targets(context: Context) -> Sequence[ProcessTarget]:
-    """Return the context's targets, which this primitive alone makes."""
-    return cast(Sequence[ProcessTarget], context.targets)
+    """Return the context's targets of now, which this primitive alone makes."""
+    return cast(Sequence[ProcessTarget], tuple(context.targets))
+
+
+def _prepared(context: Context) -> Sequence[ProcessTarget]:
+    """Return the targets but for those that came when the others had been prepared.
+
+    A region that is a whole mapping needs no preparation to be looked at.
+    """
+    return [
+        target for target in _targets(context) if target.samples is not None or not target.adaptive
+    ]

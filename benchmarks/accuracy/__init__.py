@@ -1,0 +1,1 @@
+"""How well region policies find the truth: simulated, seeded, told exactly."""

@@ -1,0 +1,224 @@
+"""The patterns that policies are measured on, each from a seed.
+
+Times are told in aggregations: a pattern changes only between two of them.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+
+import numpy as np
+from attrs import field, frozen
+from damon_sim import (
+    Area,
+    Moving,
+    PiecewisePattern,
+    RandomPages,
+    SimulatedMemory,
+    Stairs,
+    Uniform,
+    Zigzag,
+    Zone,
+    Zones,
+)
+
+from benchmarks.accuracy.truth import AreaTruth, Bools, Ints, Truth, page_truth
+from damon_core import PAGE_SIZE_BYTES, Bytes, Intervals, Microseconds
+
+MIB, GIB, TIB = 1 << 20, 1 << 30, 1 << 40
+AGGREGATION_US = Intervals().aggregation_us
+
+
+@frozen
+class Changing(PiecewisePattern):
+    """Areas that follow from the number of the aggregation.
+
+    Attributes:
+        at: Gives them; addresses are rounded down to whole pages.
+    """
+
+    at: Callable[[int], Iterable[tuple[float, float, float]]]
+
+    def areas(self, time_us: int) -> list[Area]:
+        areas = self.at(time_us // AGGREGATION_US)
+        return [Area(_page(start), _page(end), rate) for start, end, rate in areas if rate]
+
+
+def _page(address: float) -> int:
+    return int(address) // PAGE_SIZE_BYTES * PAGE_SIZE_BYTES
+
+
+@frozen
+class Case:
+    """A memory with a known pattern.
+
+    Attributes:
+        name: What tables call it.
+        pattern: What is accessed.
+        size_bytes: The size of the memory, or what it is in each aggregation.
+        change_every: After how many aggregations another memory is hot; None: it stays, or
+            moves a little all the time.
+        busy: The share of each aggregation, at its end, in which memory is accessed at all.
+    """
+
+    name: str
+    pattern: PiecewisePattern | RandomPages
+    size_bytes: int | Callable[[int], int] = field(repr=False)
+    change_every: int | None = None
+    busy: float = 1.0
+
+    def size_at(self, aggregation: int) -> int:
+        """Return the size of the memory in bytes."""
+        return self.size_bytes if isinstance(self.size_bytes, int) else self.size_bytes(aggregation)
+
+    def truth_at(self, aggregation: int) -> Truth:
+        """Return what memory does in an aggregation."""
+        if isinstance(self.pattern, RandomPages):
+            return page_truth(self.pattern, self.size_at(aggregation))
+        memory = SimulatedMemory(self.size_at(aggregation), self.pattern)
+        areas = memory.areas(aggregation * AGGREGATION_US)
+        return AreaTruth([area._replace(rate=area.rate * self.busy) for area in areas])
+
+    def accessed(
+        self, truth: Truth, addresses: Ints, part: float, rng: np.random.Generator
+    ) -> Bools:
+        """Draw whether pages are accessed in a check, when `part` of the aggregation is over."""
+        awake = part >= 1 - self.busy
+        return rng.random(len(addresses)) < truth.rates(addresses) * awake / self.busy
+
+
+def _zones(*zones: tuple[int, float]) -> Zones:
+    return Zones(tuple(Zone(Bytes(size), rate) for size, rate in zones))
+
+
+def _row(rates: Iterable[float], size: int) -> Zones:
+    return _zones(*((size, float(rate)) for rate in rates))
+
+
+def _scattered(seed: int, count: int, size: int, slot: int, memory: int) -> Zones:
+    """Hot areas of one size, each in a slot of its own that is drawn."""
+    hot = np.zeros(memory // slot)
+    hot[np.random.default_rng(seed).choice(len(hot), count, replace=False)] = 1.0
+    cold = slot - size
+    gap = ((cold, 0.0),) if cold else ()
+    return _zones(*(zone for rate in hot for zone in ((size, float(rate)), *gap)))
+
+
+def _zipf(seed: int, exponent: float, scale: float) -> Zones:
+    """Rates that fall with the rank of an area; ranks are shuffled."""
+    rates = np.minimum(1.0, scale / np.arange(1, 4097) ** exponent)
+    np.random.default_rng(seed).shuffle(rates)
+    return _row(rates, 16 * MIB)
+
+
+def _phases(seed: int) -> Changing:
+    """Twelve areas of random sizes, every second one accessed; all anew every 20 aggregations."""
+
+    def at(aggregation: int) -> list[tuple[float, float, float]]:
+        rng = np.random.default_rng((seed, aggregation // 20))
+        cuts = [0, *sorted(rng.choice(np.arange(1, 1024), 11, replace=False)), 1024]
+        rates = rng.choice([0.3, 0.7, 1.0], 6)
+        return [
+            (cuts[2 * number] * 64.0 * MIB, cuts[2 * number + 1] * 64.0 * MIB, float(rate))
+            for number, rate in enumerate(rates)
+        ]
+
+    return Changing(at)
+
+
+def _heap_bytes(aggregation: int) -> int:
+    return GIB + aggregation * 256 * MIB
+
+
+def _heap(aggregation: int) -> list[tuple[float, float, float]]:
+    """A tenth of the heap is hot, what lies above it is warm."""
+    size = _heap_bytes(aggregation)
+    return [(0.5 * size, 0.6 * size, 1.0), (0.6 * size, size, 0.2)]
+
+
+def _young(aggregation: int) -> list[tuple[float, float, float]]:
+    """The oldest GiB is in use for ever, otherwise only what was allocated last."""
+    size = _heap_bytes(aggregation)
+    return [(0, 0.5 * GIB, 0.9), (max(0.5 * GIB, size - 2 * GIB), size, 1.0)]
+
+
+def _stack(aggregation: int) -> list[tuple[float, float, float]]:
+    """A hot area that grows downward, and a warm one that stays."""
+    return [
+        (4.0 * GIB, 6.0 * GIB, 0.4),
+        (30.0 * GIB - (aggregation + 1) * 64.0 * MIB, 30.0 * GIB, 1.0),
+    ]
+
+
+def _window(aggregation: int) -> list[tuple[float, float, float]]:
+    """Two GiB that slide on by an eighth of their size each aggregation."""
+    start = 8.0 * GIB + aggregation * 256.0 * MIB
+    return [(start, start + 2.0 * GIB, 1.0)]
+
+
+def _bursts(aggregation: int) -> list[tuple[float, float, float]]:
+    """An area that is hot in three of ten aggregations, and one that always is."""
+    burst = 1.0 if aggregation % 10 < 3 else 0.0
+    return [(8.0 * GIB, 12.0 * GIB, burst), (40.0 * GIB, 41.0 * GIB, 1.0)]
+
+
+def _us(aggregations: int) -> Microseconds:
+    return Microseconds(aggregations * AGGREGATION_US)
+
+
+def cases(seed: int) -> Sequence[Case]:
+    """Return the patterns of issue 3."""
+    tera_hot, tera_warm = 0.2 * 5 * TIB, 0.7 * 5 * TIB
+    return (
+        Case(
+            "zones",
+            _zones(
+                (8 * GIB, 0),
+                (2 * GIB, 1),
+                (10 * GIB, 0),
+                (4 * GIB, 0.6),
+                (16 * GIB, 0),
+                (GIB, 1),
+                (9 * GIB, 0.3),
+            ),
+            64 * GIB,
+        ),
+        Case("stairs", Stairs(Bytes(4 * GIB), 16, _us(20)), 64 * GIB, change_every=20),
+        Case("zigzag", Zigzag(Bytes(5 * GIB), 4, _us(10)), 64 * GIB, change_every=10),
+        Case("levels", _row(np.linspace(0, 1, 16), 4 * GIB), 64 * GIB),
+        Case("ridges", _row(np.abs((np.arange(32) + 0.5) / 8 % 2 - 1), 2 * GIB), 64 * GIB),
+        Case("needle", Changing(lambda _: [(0.37 * TIB, 0.38 * TIB, 1.0)]), TIB),
+        Case("scattered", _scattered(seed, 60, 32 * MIB, 32 * MIB, 64 * GIB), 64 * GIB),
+        Case("zipf", _zipf(seed, exponent=1.0, scale=64.0), 64 * GIB),
+        Case("random", RandomPages(0.1, seed=seed), 16 * GIB),
+        Case("heap", Changing(_heap), _heap_bytes),
+        Case("phases", _phases(seed), 64 * GIB, change_every=20),
+        Case(
+            "5 TiB",
+            Changing(
+                lambda _: [
+                    (tera_hot, tera_hot + 10 * GIB, 1.0),
+                    (tera_warm, tera_warm + 50 * GIB, 0.3),
+                ]
+            ),
+            5 * TIB,
+        ),
+    )
+
+
+def held_out_cases(seed: int) -> Sequence[Case]:
+    """Return other patterns, that no parameter was chosen on."""
+    strides = np.where(np.arange(256) % 2, 0.0, np.where(np.arange(256) % 4, 0.6, 1.0))
+    return (
+        Case("stack", Changing(_stack), 32 * GIB),
+        Case("young heap", Changing(_young), _heap_bytes),
+        Case("window", Changing(_window), 64 * GIB),
+        Case("bursts", Changing(_bursts), 64 * GIB),
+        Case("jumps", Moving(Bytes(2 * GIB), 32, _us(15)), 64 * GIB, change_every=15),
+        Case("strides", _row(strides, 64 * MIB), 16 * GIB),
+        Case("gradient", _row(np.linspace(0, 1, 64) ** 2, 512 * MIB), 32 * GIB),
+        Case("tiny", _scattered(seed, 200, MIB, 2 * MIB, 16 * GIB), 16 * GIB),
+        Case("far", _scattered(seed, 12, 512 * MIB, GIB, TIB), TIB),
+        Case("soft zipf", _zipf(seed, exponent=0.6, scale=3.0), 64 * GIB),
+        Case("pulses", _zones((20 * GIB, 0), (20 * GIB, 0.8), (24 * GIB, 0)), 64 * GIB, busy=0.5),
+        Case("all warm", Uniform(0.4), 64 * GIB),
+        Case("all cold", Uniform(0.0), 64 * GIB),
+    )

@@ -1,0 +1,133 @@
+"""The truth of an aggregation, and how far from it a policy's answer is: exact, by bytes."""
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import numpy.typing as npt
+from attrs import frozen
+from damon_sim import Area, RandomPages
+
+from damon_core import PAGE_SIZE_BYTES, Regions
+
+#: Memory is hot if it is accessed in at least this share of the checks.
+HOT_RATE = 0.5
+
+Ints = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
+Floats = npt.NDArray[np.float64]
+
+
+@frozen(eq=False)
+class Told:
+    """What a policy says of one aggregation: regions without holes, and their frequencies.
+
+    Attributes:
+        borders: The start of each region in bytes, and the end of the last.
+        frequency: Accessed checks as a share of all, of each region.
+    """
+
+    borders: Ints
+    frequency: Floats
+
+    @classmethod
+    def of(cls, regions: Regions, checks: int) -> "Told":
+        """Read the answer from regions that a policy has aggregated."""
+        if np.any(regions.start[1:] != regions.end[:-1]):
+            raise ValueError("the policy left holes between regions")
+        return cls(np.append(regions.start, regions.end[-1]), regions.nr_accesses / checks)
+
+    def at(self, addresses: Ints) -> Floats:
+        """Return the frequency that is told for each address."""
+        return self.frequency[np.searchsorted(self.borders, addresses, side="right") - 1]
+
+
+class Score(NamedTuple):
+    """One aggregation's answer against the truth.
+
+    Attributes:
+        error: Mean absolute error of the access frequency, every byte weighing the same.
+        true_hot: Bytes that are hot.
+        told_hot: Bytes that are said to be hot.
+        both: Bytes that are hot and said to be so.
+    """
+
+    error: float
+    true_hot: float
+    told_hot: float
+    both: float
+
+
+class Truth(Protocol):
+    """What memory really does in one aggregation."""
+
+    def rates(self, addresses: Ints) -> Floats:
+        """Return the probability that a check finds each page accessed."""
+
+    def score(self, told: Told) -> Score:
+        """Compare an answer."""
+
+
+class AreaTruth:
+    """Memory made of areas of one rate each.
+
+    Args:
+        areas: All memory from address 0 on, in order and without holes.
+    """
+
+    def __init__(self, areas: Sequence[Area]) -> None:
+        self.areas = areas
+        self.borders = np.array([0, *(area.end for area in areas)], dtype=np.int64)
+        self.rate = np.array([area.rate for area in areas])
+
+    def rates(self, addresses: Ints) -> Floats:
+        return self.rate[np.searchsorted(self.borders, addresses, side="right") - 1]
+
+    def score(self, told: Told) -> Score:
+        borders = np.union1d(self.borders, told.borders)
+        size = np.diff(borders)
+        rate, frequency = self.rates(borders[:-1]), told.at(borders[:-1])
+        hot, called_hot = rate >= HOT_RATE, frequency >= HOT_RATE
+        return Score(
+            error=float((size * np.abs(rate - frequency)).sum() / size.sum()),
+            true_hot=float(size[hot].sum()),
+            told_hot=float(size[called_hot].sum()),
+            both=float(size[hot & called_hot].sum()),
+        )
+
+
+class PageTruth:
+    """Memory of which each page is always accessed or never, without any order.
+
+    Args:
+        pattern: Which pages; their rate must be 1.
+        size_bytes: The size of the memory.
+    """
+
+    def __init__(self, pattern: RandomPages, size_bytes: int) -> None:
+        pages = np.arange(size_bytes // PAGE_SIZE_BYTES)
+        self.page_rates = np.asarray(pattern(pages * PAGE_SIZE_BYTES, 0), dtype=np.float64)
+        self._hot_before = np.concatenate([[0], np.cumsum(self.page_rates >= HOT_RATE)])
+
+    def rates(self, addresses: Ints) -> Floats:
+        return self.page_rates[addresses // PAGE_SIZE_BYTES]
+
+    def score(self, told: Told) -> Score:
+        borders = told.borders // PAGE_SIZE_BYTES
+        pages = np.diff(borders)
+        hot = np.diff(self._hot_before[borders])
+        called_hot = told.frequency >= HOT_RATE
+        wrong = hot * (1 - told.frequency) + (pages - hot) * told.frequency
+        return Score(
+            error=float(wrong.sum() / pages.sum()),
+            true_hot=float(hot.sum() * PAGE_SIZE_BYTES),
+            told_hot=float(pages[called_hot].sum() * PAGE_SIZE_BYTES),
+            both=float(hot[called_hot].sum() * PAGE_SIZE_BYTES),
+        )
+
+
+@lru_cache(maxsize=1)
+def page_truth(pattern: RandomPages, size_bytes: int) -> PageTruth:
+    """Return the truth of random pages; it is large, and the same in all aggregations."""
+    return PageTruth(pattern, size_bytes)

@@ -1,0 +1,152 @@
+"""Areas: the regions of one target as the policy believes them, with their rates."""
+
+import numpy as np
+from attrs import evolve, frozen
+
+from damon_core.policies.evidence.statistics import ragged
+from damon_core.regions import PAGE_SIZE_BYTES, FloatColumn, IntColumn, Regions
+from damon_core.samples import BoolColumn
+
+
+@frozen(eq=False)
+class Areas:
+    """A sorted table of disjoint half-open address ranges; never changed, only replaced.
+
+    Attributes:
+        start: First address of each area.
+        end: First address behind each area.
+        rate: The share of checks that see an access, as far as is known; 0 where nothing is.
+        believed: The weight of the checks that tell the rate.
+    """
+
+    start: IntColumn
+    end: IntColumn
+    rate: FloatColumn
+    believed: FloatColumn
+
+    @classmethod
+    def none(cls) -> "Areas":
+        """Return an empty table."""
+        return cls(
+            np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64), np.zeros(0), np.zeros(0)
+        )
+
+    def __len__(self) -> int:
+        return len(self.start)
+
+    @property
+    def size_bytes(self) -> IntColumn:
+        """Bytes of address space of each area."""
+        return self.end - self.start
+
+    @property
+    def touching(self) -> BoolColumn:
+        """Whether each area but the last touches the next one."""
+        touching: BoolColumn = self.end[:-1] == self.start[1:]
+        return touching
+
+    @property
+    def smoothed_rate(self) -> FloatColumn:
+        """The rate, drawn towards a half where few checks tell it."""
+        return (self.rate * self.believed + 0.5) / (self.believed + 1)
+
+    def holding(self, addresses: IntColumn) -> IntColumn:
+        """Return the index of the area that holds each address, -1 where none does."""
+        return holding(self.start, self.end, addresses)
+
+    def ranges(self) -> tuple[IntColumn, IntColumn]:
+        """Return starts and ends of the ranges that touching areas make up."""
+        return ranges_of(self.start, self.end)
+
+    def covering(self, start: IntColumn, end: IntColumn, limit_bytes: int) -> "Areas":
+        """Return areas that cover exactly the given ranges, keeping what is known of them.
+
+        What is new is cut evenly, into pieces of at most `limit_bytes`.
+        """
+        edges = np.unique(np.concatenate((self.start, self.end, start, end)))
+        inside = holding(start, end, edges[:-1]) >= 0
+        low, high = edges[:-1][inside], edges[1:][inside]
+        origin = self.holding(low)
+        pages = (high - low) // PAGE_SIZE_BYTES
+        limit = limit_bytes // PAGE_SIZE_BYTES
+        parts = np.where(origin < 0, -(-pages // limit), 1)
+        piece = np.repeat(np.arange(len(low)), parts)
+        part = ragged(np.zeros(len(low), dtype=np.int64), parts)
+        pages, parts = pages[piece], parts[piece]
+        return self._inherited(
+            low[piece] + pages * part // parts * PAGE_SIZE_BYTES,
+            low[piece] + pages * (part + 1) // parts * PAGE_SIZE_BYTES,
+            origin[piece],
+        )
+
+    def cut_at(self, addresses: IntColumn) -> "Areas":
+        """Return areas cut at addresses inside them; parts keep the rate."""
+        start = np.union1d(self.start, addresses)
+        origin = np.searchsorted(self.start, start, side="right") - 1
+        behind = np.append(start[1:], self.end[-1])
+        return self._inherited(start, np.minimum(self.end[origin], behind), origin)
+
+    def with_borders(self, left: IntColumn, addresses: IntColumn) -> "Areas":
+        """Return areas with the borders behind the areas `left` moved to the addresses."""
+        start, end = self.start.copy(), self.end.copy()
+        start[left + 1] = end[left] = addresses
+        return evolve(self, start=start, end=end)
+
+    def joined(self, join: BoolColumn) -> "Areas":
+        """Return areas with area i joined with i + 1 where told, but never three at once.
+
+        Rates become means weighted by size. Of a run of joins every second one is done.
+        """
+        follows = np.concatenate(([False], join[:-1]))
+        run_start = np.maximum.accumulate(np.where(join & ~follows, np.arange(len(join)), 0))
+        left = np.flatnonzero(join & ((np.arange(len(join)) - run_start) % 2 == 0))
+        size = self.size_bytes.astype(np.float64)
+        share = size[left] / (size[left] + size[left + 1])
+        rate, believed, end = self.rate.copy(), self.believed.copy(), self.end.copy()
+        for column in (rate, believed):
+            column[left] = column[left] * share + column[left + 1] * (1 - share)
+        end[left] = end[left + 1]
+        kept = np.ones(len(self), dtype=np.bool_)
+        kept[left + 1] = False
+        return Areas(self.start[kept], end[kept], rate[kept], believed[kept])
+
+    def _inherited(self, start: IntColumn, end: IntColumn, origin: IntColumn) -> "Areas":
+        """Return the given areas with the rates of areas of this table (-1: nothing known)."""
+        known = origin >= 0
+        rate, believed = np.zeros(len(start)), np.zeros(len(start))
+        rate[known] = self.rate[origin[known]]
+        believed[known] = self.believed[origin[known]]
+        return Areas(start, end, rate, believed)
+
+
+def holding(start: IntColumn, end: IntColumn, addresses: IntColumn) -> IntColumn:
+    """Return the index of the range that holds each address, -1 where none does."""
+    if not len(start):
+        return np.full(len(addresses), -1, dtype=np.int64)
+    index = np.searchsorted(start, addresses, side="right") - 1
+    index[addresses >= end[index]] = -1
+    return index
+
+
+def ranges_of(start: IntColumn, end: IntColumn) -> tuple[IntColumn, IntColumn]:
+    """Return starts and ends of the ranges that sorted pieces, some of them touching, make up."""
+    apart = end[:-1] != start[1:]
+    first = np.concatenate((np.ones(min(len(start), 1), dtype=np.bool_), apart))
+    last = np.concatenate((apart, np.ones(min(len(start), 1), dtype=np.bool_)))
+    return start[first], end[last]
+
+
+def regions_of(areas: Areas, before: Regions, checks: int) -> Regions:
+    """Return the areas as a table of regions, with rates expressed in `checks`.
+
+    Each takes age, idle time and last nr_accesses from the region before that its middle was in.
+    """
+    regions = Regions(areas.start, areas.end)
+    regions.nr_accesses = np.minimum(areas.rate * checks, checks)
+    origin = before.holding((areas.start + areas.size_bytes // 2).astype(np.int64))
+    known = origin >= 0
+    source = origin[known]
+    regions.last_nr_accesses[known] = before.last_nr_accesses[source]
+    regions.age[known] = before.age[source]
+    regions.idle_us[known] = before.idle_us[source]
+    return regions

@@ -1,0 +1,170 @@
+"""The policy `evidence`, glued to targets: who gets how many checks and regions."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from attrs import Attribute, field, frozen
+
+from damon_core.attributes import RegionLimits
+from damon_core.policies.evidence.learner import Learner
+from damon_core.policies.evidence.pool import CAPACITY
+from damon_core.regions import PAGE_SIZE_BYTES, FloatColumn, IntColumn
+from damon_core.target import Target
+
+#: Linux's idle state is two to three regions for each of min_regions, each checked in every
+#: sampling interval: three checks are never more than it would spend.
+_CHECKS_PER_MIN_REGION = 3
+#: With many regions, one of five is checked in each sampling interval.
+_REGIONS_PER_CHECK = 5
+#: The number of checks expected in the first aggregation: that of the default intervals.
+_FIRST_CHECKS = 20
+#: Checks are divided over targets by size, by number of regions, and this part evenly, so that
+#: a small target is never lost beside a huge one.
+_EVEN_SHARE = 0.2
+#: Linux's rule: a frequency moved if by more than a tenth of the largest one.
+_AGE_TOLERANCE = 0.1
+
+
+def _positive(_instance: object, _attribute: "Attribute[int | None]", value: int | None) -> None:
+    if value is not None and value < 1:
+        raise ValueError("must be at least 1")
+
+
+@frozen
+class EvidencePolicyOptions:
+    """Options of the policy."""
+
+    seed: int | None = field(
+        default=None, metadata={"help": "The same seed gives the same choices; none: random."}
+    )
+    checks_per_interval: int | None = field(
+        default=None,
+        validator=_positive,
+        metadata={
+            "help": "Pages checked in each sampling interval, at most max_regions; none: three "
+            "for each of min_regions, and at least a fifth of the number of regions."
+        },
+    )
+
+
+class EvidencePolicy:
+    """Adapts regions to all checks that are still believed.
+
+    Args:
+        options: The seed and the number of checks.
+    """
+
+    name = "evidence"
+
+    def __init__(self, options: EvidencePolicyOptions | None = None) -> None:
+        self._options = options or EvidencePolicyOptions()
+        self.begin(RegionLimits())
+
+    def begin(self, limits: RegionLimits) -> None:
+        """Forget all targets and begin a new sequence of random numbers."""
+        self._limits = limits
+        self._rng = np.random.default_rng(self._options.seed)
+        self._learners: dict[Target, Learner] = {}
+        self._expected_checks = _FIRST_CHECKS
+
+    def set_limits(self, limits: RegionLimits) -> None:
+        """Keep within other limits from the next aggregation on."""
+        self._limits = limits
+
+    def choose(self, targets: Sequence[Target]) -> None:
+        """Hand out the next pages of the plan, which is made at the first check."""
+        learners = self._follow(targets)
+        if not all(learner.planned for learner in learners):
+            budgets = self._checks_each(learners).tolist()
+            for learner, checks in zip(learners, budgets, strict=True):
+                if not learner.planned:
+                    learner.make_plan(checks, self._expected_checks)
+        for target, learner in zip(targets, learners, strict=True):
+            target.samples = learner.next_samples()
+
+    def observe(self, targets: Sequence[Target]) -> None:
+        """Take in what was seen."""
+        for target in targets:
+            learner = self._learners.get(target)
+            if learner is not None and target.samples is not None:
+                learner.observe(target.samples)
+
+    def aggregate(self, targets: Sequence[Target], checks: int, elapsed_us: int) -> None:
+        """Learn from all checks and write the regions.
+
+        Regions age by the rule of Linux. One is idle as long as no access is believed in it:
+        since its last access was seen, or since later checks made that too old to count. Where
+        no check is believed, and in a target that no check told anything of, nr_accesses, age
+        and idle time stay.
+        """
+        self._expected_checks = checks
+        learners = self._follow(targets)
+        limit_bytes = self._limit_bytes(targets)
+        told = []
+        for learner, most in zip(learners, self._most_each(learners).tolist(), strict=True):
+            told.append(learner.learn(most, limit_bytes))
+        for target, learner in zip(targets, learners, strict=True):
+            target.regions = learner.write(checks)
+        largest = max((target.regions.nr_accesses.max(initial=0) for target in targets), default=0)
+        for target, learner, anything in zip(targets, learners, told, strict=True):
+            if anything:
+                regions, untold = target.regions, learner.areas.believed == 0
+                age, idle_us = regions.age[untold], regions.idle_us[untold]
+                regions.grow_older(elapsed_us, _AGE_TOLERANCE * largest)
+                regions.age[untold], regions.idle_us[untold] = age, idle_us
+
+    def adapt(self, targets: Sequence[Target]) -> None:
+        """Nothing is left to prepare."""
+
+    def _follow(self, targets: Sequence[Target]) -> list[Learner]:
+        """Return the learners of the targets, which know their ranges; forget other targets."""
+        self._learners = {
+            target: self._learners.get(target) or Learner(self._rng) for target in targets
+        }
+        replaced = [
+            item for item in self._learners.items() if item[1].regions is not item[0].regions
+        ]
+        if replaced:
+            limit_bytes = self._limit_bytes(targets)
+            for target, learner in replaced:
+                learner.adopt(target.regions, limit_bytes)
+        return list(self._learners.values())
+
+    def _limit_bytes(self, targets: Sequence[Target]) -> int:
+        """Return the size limit: no region is larger than 1 / min_regions of all targets."""
+        pages = sum(int(target.regions.size_bytes.sum()) for target in targets) // PAGE_SIZE_BYTES
+        return max(1, -(-pages // self._limits.min_regions)) * PAGE_SIZE_BYTES
+
+    def _checks_each(self, learners: Sequence[Learner]) -> IntColumn:
+        """Divide the checks of an aggregation over the targets."""
+        count = sum(len(learner.areas) for learner in learners)
+        per_interval = self._options.checks_per_interval or max(
+            _CHECKS_PER_MIN_REGION * self._limits.min_regions, count // _REGIONS_PER_CHECK
+        )
+        # Slices of a plan differ by one check: then those of all targets keep within the limit.
+        per_interval = min(per_interval, max(1, self._limits.max_regions - len(learners) + 1))
+        # More than the pool holds would tell no more.
+        total = min(per_interval * self._expected_checks, CAPACITY)
+        even = _EVEN_SHARE / len(learners)
+        return np.maximum(1, ((1 - _EVEN_SHARE) * _weights(learners) + even) * total).astype(
+            np.int64
+        )
+
+    def _most_each(self, learners: Sequence[Learner]) -> IntColumn:
+        """Divide max_regions over the targets: to each what it has, and a share of the rest."""
+        count = np.array([len(learner.areas) for learner in learners], dtype=np.int64)
+        ranges = np.array([len(learner.areas.ranges()[0]) for learner in learners], dtype=np.int64)
+        room = self._limits.max_regions - int(count.sum())
+        if room >= 0:
+            return count + (room * _weights(learners)).astype(np.int64)
+        # Too many: a limit was lowered, or ranges came. Ranges can't be joined, areas can.
+        spare = max(0, self._limits.max_regions - int(ranges.sum()))
+        return ranges + (count - ranges) * spare // max(1, int((count - ranges).sum()))
+
+
+def _weights(learners: Sequence[Learner]) -> FloatColumn:
+    """Return the weight of each target, half by size and half by number of areas; 1 in all."""
+    size = np.array([float(learner.areas.size_bytes.sum()) for learner in learners])
+    count = np.array([float(len(learner.areas)) for learner in learners])
+    weights: FloatColumn = (size / max(size.sum(), 1) + count / max(count.sum(), 1)) / 2
+    return weights

@@ -1,0 +1,240 @@
+"""The policy `kernel`: region adjustment as Linux 6.12's DAMON does it, without its two bugs.
+
+One uniformly random page of each region is checked. Neighbours that were accessed alike are
+merged, and regions are split at random places to find out whether they were rightly one.
+
+What differs from Linux:
+
+- The random page is drawn from the whole region. Linux draws an offset of 32 bits, so that most
+  of a region of 4 GiB and more is never looked at.
+- Regions age once an aggregation. Linux ages again in each repeated merge pass.
+- Linux keeps within the size limit even if more than max_regions are left then. Here the
+  neighbours most alike are joined in a last pass, however large, so that max_regions holds
+  always; but for ranges with holes between them, which nothing joins.
+- The regions' count at the last split is kept per context, not for all contexts together.
+- A check that couldn't tell, and one that wasn't made because the region appeared in the middle
+  of an aggregation, counts neither way: nr_accesses is scaled up from the checks that told
+  something. A region that nothing was told of keeps its last nr_accesses, its age and its idle
+  time. Linux counts both as not accessed.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from attrs import field, frozen
+
+from damon_core.attributes import RegionLimits
+from damon_core.regions import PAGE_SIZE_BYTES, Regions
+from damon_core.samples import Samples
+from damon_core.target import Target
+
+#: A merge tolerates a difference of at most a tenth of the largest nr_accesses, at first.
+_THRESHOLD_DIVISOR = 10
+#: A region is cut at a tenth of its size, from one to nine tenths.
+_CUT_TENTHS = 10
+#: Regions of up to two pages aren't split.
+_UNSPLIT_PAGES = 2
+
+
+@frozen
+class KernelPolicyOptions:
+    """Options of the policy."""
+
+    seed: int | None = field(
+        default=None, metadata={"help": "The same seed gives the same choices; none: random."}
+    )
+
+
+class KernelPolicy:
+    """Linux 6.12's region adjustment.
+
+    Args:
+        options: The seed.
+    """
+
+    name = "kernel"
+
+    def __init__(self, options: KernelPolicyOptions | None = None) -> None:
+        self._seed = (options or KernelPolicyOptions()).seed
+        self.begin(RegionLimits())
+
+    def begin(self, limits: RegionLimits) -> None:
+        """Forget the counts of regions and begin a new sequence of random numbers."""
+        self._limits = limits
+        self._rng = np.random.default_rng(self._seed)
+        self._regions_at_last_split = 0
+
+    def set_limits(self, limits: RegionLimits) -> None:
+        """Keep within other limits from the next aggregation on."""
+        self._limits = limits
+
+    def choose(self, targets: Sequence[Target]) -> None:
+        """Choose one random page of each region."""
+        for target in targets:
+            target.samples = Samples(target.regions.random_pages(self._rng))
+
+    def observe(self, targets: Sequence[Target]) -> None:
+        """Count the accessed pages to their regions."""
+        for target in targets:
+            if target.samples is not None:
+                _count_samples(target.regions, target.samples)
+
+    def aggregate(self, targets: Sequence[Target], checks: int, elapsed_us: int) -> None:
+        """Age the regions, then merge neighbours until there are few enough."""
+        for target in targets:
+            _scale_up(target.regions, checks)
+        largest = max((target.regions.nr_accesses.max(initial=0) for target in targets), default=0)
+        threshold = int(largest) // _THRESHOLD_DIVISOR
+        for target in targets:
+            _grow_older(target.regions, elapsed_us, threshold)
+        limit_bytes = self._size_limit_bytes(targets)
+        while True:
+            for target in targets:
+                target.regions = merged(target.regions, threshold, limit_bytes)
+            threshold = max(1, 2 * threshold)
+            surplus = _count(targets) - self._limits.max_regions
+            if surplus <= 0:
+                return
+            if threshold // 2 >= checks:
+                break
+        join_most_alike(targets, surplus)
+
+    def adapt(self, targets: Sequence[Target]) -> None:
+        """Split regions into two parts, or three if splitting in two changed nothing."""
+        count = _count(targets)
+        if count > self._limits.max_regions // 2:
+            return
+        in_three = count == self._regions_at_last_split and count < self._limits.max_regions // 3
+        self._regions_at_last_split = count
+        for target in targets:
+            target.regions = split(target.regions, 3 if in_three else 2, self._rng)
+
+    def _size_limit_bytes(self, targets: Sequence[Target]) -> int:
+        total = sum(int(target.regions.size_bytes.sum()) for target in targets)
+        return max(PAGE_SIZE_BYTES, total // self._limits.min_regions)
+
+
+def _count(targets: Sequence[Target]) -> int:
+    return sum(len(target.regions) for target in targets)
+
+
+def _count_samples(regions: Regions, samples: Samples) -> None:
+    """Add what samples tell to the regions that hold them by now."""
+    addresses = samples.addresses
+    told = samples.known
+    hit = samples.accessed & told
+    if len(addresses) == len(regions) and bool(
+        ((regions.start <= addresses) & (addresses < regions.end)).all()
+    ):
+        regions.nr_checks += told
+        regions.nr_accesses += hit
+        return
+    # The table was replaced: several samples can be in one region by now, and some in none.
+    index = regions.holding(addresses)
+    regions.nr_checks += np.bincount(index[told & (index >= 0)], minlength=len(regions))
+    regions.nr_accesses += np.bincount(index[hit & (index >= 0)], minlength=len(regions))
+
+
+def _scale_up(regions: Regions, checks: int) -> None:
+    """Express nr_accesses in `checks`, where fewer of them told something.
+
+    Whole numbers, like all counters of single pages.
+    """
+    told = regions.nr_checks > 0
+    share = regions.nr_accesses[told] / regions.nr_checks[told]
+    regions.nr_accesses = np.minimum(np.rint(regions.last_nr_accesses), checks)
+    regions.nr_accesses[told] = np.rint(share * checks)
+
+
+def _grow_older(regions: Regions, elapsed_us: int, threshold: int) -> None:
+    """Age the regions that something was told of."""
+    untold = regions.nr_checks == 0
+    age, idle_us = regions.age[untold], regions.idle_us[untold]
+    regions.grow_older(elapsed_us, threshold)
+    regions.age[untold], regions.idle_us[untold] = age, idle_us
+
+
+def merged(regions: Regions, threshold: int, limit_bytes: int) -> Regions:
+    """Return regions with neighbours joined that were accessed alike.
+
+    From left to right, a region is absorbed by the one before it if they touch, their nr_accesses
+    differ by at most `threshold`, and they are not larger than `limit_bytes` together.
+    nr_accesses and age become means weighted by size, rounded down.
+    """
+    touching = regions.end[:-1] == regions.start[1:]
+    alike = (
+        touching
+        & (np.abs(np.diff(regions.nr_accesses)) <= threshold)
+        & (regions.end[1:] - regions.start[:-1] <= limit_bytes)
+    )
+    # Plain numbers: one after the other they are much faster than elements of columns.
+    touches, size = [False, *touching.tolist()], regions.size_bytes.tolist()
+    accesses, age = regions.nr_accesses.astype(np.int64).tolist(), regions.age.tolist()
+    count = len(size)
+    first = np.ones(count, dtype=np.bool_)  # where a joined region begins
+    behind = 0  # the first region that no run has reached
+    for left in np.flatnonzero(alike).tolist():
+        if left < behind:
+            continue
+        whole, mean, mean_age = size[left], accesses[left], age[left]
+        for behind in range(left + 1, count + 1):
+            if (
+                behind == count
+                or not touches[behind]
+                or abs(mean - accesses[behind]) > threshold
+                or whole + size[behind] > limit_bytes
+            ):
+                break
+            part = size[behind]
+            if mean != accesses[behind]:
+                mean = (mean * whole + accesses[behind] * part) // (whole + part)
+            if mean_age != age[behind]:
+                mean_age = (mean_age * whole + age[behind] * part) // (whole + part)
+            whole += part
+        first[left + 1 : behind] = False
+        accesses[left], age[left] = mean, mean_age
+    if first.all():
+        return regions
+    index = np.flatnonzero(first)
+    joined = regions.joined(index)
+    joined.nr_accesses = np.array(accesses, dtype=np.float64)[index]
+    joined.age = np.array(age)[index]
+    return joined
+
+
+def join_most_alike(targets: Sequence[Target], surplus: int) -> None:
+    """Join `surplus` pairs of touching neighbours, of all targets those most alike first."""
+    differences = [
+        np.where(
+            target.regions.end[:-1] == target.regions.start[1:],
+            np.abs(np.diff(target.regions.nr_accesses)),
+            np.inf,
+        )
+        for target in targets
+    ]
+    together = np.concatenate(differences)
+    most_alike = np.argsort(together, kind="stable")[:surplus]
+    joins = np.zeros(len(together), dtype=np.bool_)
+    joins[most_alike[np.isfinite(together[most_alike])]] = True
+    borders = np.cumsum([len(difference) for difference in differences])[:-1]
+    for target, join in zip(targets, np.split(joins, borders), strict=True):
+        if join.any():
+            first = np.flatnonzero(np.append(True, ~join))
+            target.regions = target.regions.joined(first)
+            target.regions.nr_accesses = np.floor(target.regions.nr_accesses)
+
+
+def split(regions: Regions, parts: int, rng: np.random.Generator) -> Regions:
+    """Return regions each cut into up to `parts`, at random tenths of their size.
+
+    Parts inherit all counters. The first part of a region is the one that is cut again.
+    """
+    pages = regions.size_bytes // PAGE_SIZE_BYTES
+    cuts = []
+    for _ in range(parts - 1):
+        tenths = rng.integers(1, _CUT_TENTHS, len(regions))
+        cut = pages * tenths // _CUT_TENTHS
+        cuttable = (pages > _UNSPLIT_PAGES) & (cut > 0)
+        cuts.append((regions.start + cut * PAGE_SIZE_BYTES)[cuttable])
+        pages = np.where(cuttable, cut, pages)
+    return regions.cut_at(np.concatenate(cuts))

@@ -1,0 +1,29 @@
+"""What the core itself registers: its policies, found like those of any other package."""
+
+from collections.abc import Callable
+
+from damon_core.hookspecs import hookimpl
+from damon_core.parts import Policy
+from damon_core.policies.evidence import EvidencePolicy, EvidencePolicyOptions
+from damon_core.policies.kernel import KernelPolicy, KernelPolicyOptions
+
+
+@hookimpl
+def register_policies(register: Callable[[Policy], None]) -> None:
+    """Offer ``evidence`` and ``kernel``."""
+    register(
+        Policy(
+            "evidence",
+            EvidencePolicy,
+            EvidencePolicyOptions,
+            "Regions follow the evidence of past checks (default)",
+        )
+    )
+    register(
+        Policy(
+            "kernel",
+            KernelPolicy,
+            KernelPolicyOptions,
+            "Regions as Linux 6.12's DAMON adjusts them",
+        )
+    )

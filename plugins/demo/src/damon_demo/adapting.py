@@ -1,0 +1,248 @@
+"""How regions adapt: simulated memory that both region policies watch, and how well they do."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+from attrs import frozen
+from damon_sim import Area, PiecewisePattern, SimulatedMemory
+
+from damon_core import (
+    Context,
+    EvidencePolicy,
+    EvidencePolicyOptions,
+    Intervals,
+    KernelPolicy,
+    KernelPolicyOptions,
+    RegionLimits,
+    RegionPolicy,
+    Snapshot,
+    VirtualClock,
+    hookimpl,
+)
+from damon_core.cli import run_contexts
+from damon_demo.judgement import HOT_FREQUENCY
+
+AGGREGATIONS = 24
+#: How many of them are before the jump, and how many after it.
+BEFORE = AGGREGATIONS // 2
+#: The hot area is told rightly from this F1 on.
+FOUND_F1 = 0.9
+
+INTERVALS = Intervals()
+#: Times that pages are looked at in an aggregation.
+ROUNDS = INTERVALS.aggregation_us // INTERVALS.sampling_us
+LIMITS = RegionLimits()
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+
+
+_GIB = 1 << 30
+SIZE_BYTES = 64 * _GIB
+#: Where the hot area lies before and after the jump. No border is where regions are cut at first.
+HOT = (Area(8 * _GIB, 12 * _GIB, 1.0), Area(52 * _GIB, 56 * _GIB, 1.0))
+LUKEWARM = Area(20 * _GIB, 28 * _GIB, 0.3)
+
+
+class Jump(PiecewisePattern):
+    """A hot area that jumps once, and a lukewarm one that stays."""
+
+    def areas(self, time_us: int) -> list[Area]:
+        """Return the two areas as they are at a time."""
+        jumped = time_us >= BEFORE * INTERVALS.aggregation_us
+        return sorted([HOT[jumped], LUKEWARM])
+
+    @property
+    def extent_bytes(self) -> int:
+        """The end of the hot area where it lies highest."""
+        return HOT[1].end
+
+
+@frozen
+class Score:
+    """How well one aggregation was told; hot is what is accessed in at least half of the checks.
+
+    Attributes:
+        error: Mean absolute error of the access frequency, every byte weighing the same.
+        true_hot: Bytes that were hot.
+        told_hot: Bytes that were told hot.
+        both: Bytes that were hot and told so.
+    """
+
+    error: float
+    true_hot: int
+    told_hot: int
+    both: int
+
+
+@frozen
+class Adapted:
+    """What came of one policy.
+
+    Attributes:
+        policy: Its name.
+        snapshots: What was told in each aggregation.
+        checks: How many pages were looked at in each aggregation.
+        scores: How well each was told.
+    """
+
+    policy: str
+    snapshots: Sequence[Snapshot]
+    checks: Sequence[int]
+    scores: Sequence[Score]
+
+    @property
+    def regions(self) -> float:
+        """The mean number of regions."""
+        return float(np.mean([len(snapshot) for snapshot in self.snapshots]))
+
+    @property
+    def checks_per_aggregation(self) -> float:
+        """The mean number of pages that were looked at in an aggregation."""
+        return float(np.mean(self.checks))
+
+    @property
+    def error(self) -> float:
+        """The mean absolute error of the access frequency, 0 to 1."""
+        return float(np.mean([score.error for score in self.scores]))
+
+    @property
+    def f1(self) -> float:
+        """F1 of hot, over all aggregations together."""
+        return _f1(self.scores)
+
+    def found_after(self, aggregation: int) -> int | None:
+        """Return which aggregation after one is the first with an F1 of `FOUND_F1`.
+
+        1 is the very next. None if there is none before the next jump or the end.
+        """
+        phase = self.scores[aggregation : aggregation + BEFORE]
+        return next((n for n, score in enumerate(phase, 1) if _f1([score]) >= FOUND_F1), None)
+
+    @property
+    def missed_by_bytes(self) -> float:
+        """How far true borders were from the nearest cut, before the jump and at the end: a mean.
+
+        A cut is where one region ends and the next begins.
+        """
+        distances = []
+        for aggregation in (BEFORE - 1, AGGREGATIONS - 1):
+            cuts = self.snapshots[aggregation].start
+            borders = [area.start for area in true_areas(aggregation)][1:]
+            distances += [np.abs(cuts - border).min() for border in borders]
+        return float(np.mean(distances))
+
+
+def _f1(scores: Sequence[Score]) -> float:
+    hot = sum(score.true_hot + score.told_hot for score in scores)
+    return 2 * sum(score.both for score in scores) / hot if hot else 1.0
+
+
+def watch(seed: int) -> list[Adapted]:
+    """Watch the simulated memory with the policies `kernel` and `evidence`, on virtual time."""
+    # Another seed than that of the memory: they must not draw the same numbers.
+    policies: dict[str, RegionPolicy] = {
+        "kernel": KernelPolicy(KernelPolicyOptions(seed=seed + 1)),
+        "evidence": EvidencePolicy(EvidencePolicyOptions(seed=seed + 1)),
+    }
+    watchers = {name: _Watcher() for name in policies}
+    run_contexts(
+        [
+            Context(
+                SimulatedMemory(SIZE_BYTES, Jump(), seed, AGGREGATIONS * INTERVALS.aggregation_us),
+                callbacks=[watchers[name]],
+                intervals=INTERVALS,
+                limits=LIMITS,
+                name=name,
+                clock=VirtualClock(),
+                policy=policy,
+            )
+            for name, policy in policies.items()
+        ]
+    )
+    truth = true_snapshots()
+    return [
+        Adapted(
+            name,
+            watcher.snapshots,
+            watcher.checks,
+            [score(*pair) for pair in zip(truth, watcher.snapshots, strict=True)],
+        )
+        for name, watcher in watchers.items()
+    ]
+
+
+class _Watcher:
+    """Keeps all snapshots of its context, and counts the pages that were looked at."""
+
+    name = "watcher"
+
+    def __init__(self) -> None:
+        self.snapshots: list[Snapshot] = []
+        self.checks: list[int] = []
+        self._checks = 0
+
+    @hookimpl
+    def after_sampling(self, context: Context) -> None:
+        for target in context.targets:
+            assert target.samples is not None
+            self._checks += len(target.samples.addresses)
+
+    @hookimpl
+    def after_aggregation(self, context: Context) -> None:
+        assert context.snapshot is not None
+        self.snapshots.append(context.snapshot)
+        self.checks.append(self._checks)
+        self._checks = 0
+
+
+def true_areas(aggregation: int) -> list[Area]:
+    """Return the areas as they are during an aggregation; 0 is the first."""
+    memory = SimulatedMemory(SIZE_BYTES, Jump())
+    return memory.areas(aggregation * INTERVALS.aggregation_us)
+
+
+def true_snapshots() -> list[Snapshot]:
+    """Return what somebody would tell who knows the truth of each aggregation."""
+    return [_snapshot(number, true_areas(number - 1)) for number in range(1, AGGREGATIONS + 1)]
+
+
+def _snapshot(number: int, areas: Sequence[Area]) -> Snapshot:
+    start = np.array([area.start for area in areas], dtype=np.int64)
+    end = np.array([area.end for area in areas], dtype=np.int64)
+    rate = np.array([area.rate for area in areas], dtype=np.float64)
+    zero = np.zeros(len(areas), dtype=np.int64)
+    return Snapshot(
+        INTERVALS,
+        ROUNDS,
+        start,
+        end,
+        rate * ROUNDS,
+        zero,
+        zero,
+        end - start,
+        number=number,
+        time_us=number * INTERVALS.aggregation_us,
+        elapsed_us=INTERVALS.aggregation_us,
+    )
+
+
+def score(truth: Snapshot, told: Snapshot) -> Score:
+    """Compare what was told with the truth; both cover the same memory without holes."""
+    borders = np.union1d(truth.start, told.start)
+    size = np.diff(borders, append=truth.end[-1])
+    true, seen = _frequency_at(truth, borders), _frequency_at(told, borders)
+    hot, told_hot = true >= HOT_FREQUENCY, seen >= HOT_FREQUENCY
+    return Score(
+        error=float((size * np.abs(true - seen)).sum() / size.sum()),
+        true_hot=int(size[hot].sum()),
+        told_hot=int(size[told_hot].sum()),
+        both=int(size[hot & told_hot].sum()),
+    )
+
+
+def _frequency_at(snapshot: Snapshot, addresses: Ints) -> Floats:
+    index = np.searchsorted(snapshot.start, addresses, side="right") - 1
+    frequency: Floats = snapshot.frequency[index]
+    return frequency

@@ -1,0 +1,133 @@
+"""What ``damon demo --regions`` shows: truth and policies side by side, on one page."""
+
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.text import Text
+
+from damon_core import Snapshot, format_size
+from damon_demo.adapting import (
+    AGGREGATIONS,
+    BEFORE,
+    FOUND_F1,
+    HOT,
+    LIMITS,
+    LUKEWARM,
+    ROUNDS,
+    SIZE_BYTES,
+    Adapted,
+    true_snapshots,
+)
+from damon_demo.heatmap import block_lines, heat_grid, key, shade_lines, shows_colours
+from damon_demo.judgement import HOT_FREQUENCY
+from damon_demo.truth import AreaPlace
+
+_LINES = 16
+#: Addresses are written at the left of every fourth line.
+_LINES_PER_LABEL = 4
+_LABEL = 6
+_GAP = " "
+_WIDTH = _LABEL + 3 * AGGREGATIONS + 2 * len(_GAP)
+
+
+_EXPLANATION = """\
+The policy kernel, which is Linux's, looks at one random page of each region. It
+joins neighbours that were accessed about alike and cuts every region at random
+places; a border is found only when a cut happens to fall near it.
+The policy evidence remembers where it looked and what it saw there. It cuts
+where remembered checks differ by more than chance, joins neighbours that don't,
+looks more closely around borders, and forgets what new checks contradict."""
+
+
+def print_adapting(console: Console, results: Sequence[Adapted], seed: int) -> None:
+    """Print the maps of the truth and of each result, their numbers, and what to see."""
+    colour = shows_colours(console)
+    columns = [true_snapshots(), *(result.snapshots for result in results)]
+    for line in (
+        Text(_introduction(seed)),
+        Text(),
+        _row("", ["truth", *(result.policy for result in results)], style="bold"),
+        *_maps(columns, colour),
+        _row("", [f"{'0 s':<{BEFORE}}^ the jump"] * len(columns)),
+        Text(" " * _LABEL) + key(colour),
+        Text(),
+        *_numbers(results),
+        Text(),
+        Text(_EXPLANATION),
+    ):
+        console.print(line, crop=False, width=min(console.width, _WIDTH))
+
+
+def _introduction(seed: int) -> str:
+    size = format_size(SIZE_BYTES)
+    hot, lukewarm = (format_size(area.end - area.start) for area in (HOT[0], LUKEWARM))
+    return (
+        f"How regions adapt: {size} of simulated memory (seed {seed}), in {AGGREGATIONS} "
+        f"aggregations of {ROUNDS} checks. {hot} are hot, accessed in every check; they jump "
+        f"from address {format_size(HOT[0].start)} to {format_size(HOT[1].start)} after "
+        f"aggregation {BEFORE}. {lukewarm} from {format_size(LUKEWARM.start)} on are accessed "
+        f"in {LUKEWARM.rate:.0%} of the checks, the rest never. Two policies find out "
+        f"by looking at single pages; each may have {LIMITS.min_regions} to "
+        f"{LIMITS.max_regions} regions. Told hot is what they say was accessed "
+        f"in at least {HOT_FREQUENCY:.0%} of the checks. Time across, addresses up:"
+    )
+
+
+def _row(label: str, cells: Sequence[str], style: str = "") -> Text:
+    line = f"{label:<{_LABEL}}" + _GAP.join(f"{cell:<{AGGREGATIONS}}" for cell in cells)
+    return Text(line.rstrip(), style)
+
+
+def _maps(columns: Sequence[Sequence[Snapshot]], colour: bool) -> list[Text]:
+    """Return the maps side by side, one character for each aggregation."""
+    memory = [AreaPlace("memory", 0, SIZE_BYTES)]
+    maps = [
+        block_lines(heat_grid(snapshots, memory, AGGREGATIONS, 2 * _LINES))
+        if colour
+        else [
+            Text(line) for line in shade_lines(heat_grid(snapshots, memory, AGGREGATIONS, _LINES))
+        ]
+        for snapshots in columns
+    ]
+    lines = []
+    for number, parts in enumerate(zip(*maps, strict=True), 1):
+        first_gib = (_LINES - number) * (SIZE_BYTES >> 30) // _LINES
+        label = f"{first_gib:>2}GiB" if number % _LINES_PER_LABEL == 0 else ""
+        line = Text(f"{label:<{_LABEL}}") + Text(_GAP).join(parts)
+        if not colour:
+            line.rstrip()
+        lines.append(line)
+    return lines
+
+
+def _numbers(results: Sequence[Adapted]) -> list[Text]:
+    """Return the table of numbers, each policy's below its map."""
+    rows = (
+        ("Regions, mean", [f"{result.regions:.0f}" for result in results]),
+        (
+            "Pages looked at a check, mean",
+            [f"{result.checks_per_aggregation / ROUNDS:.0f}" for result in results],
+        ),
+        ("  and in an aggregation", [f"{result.checks_per_aggregation:.0f}" for result in results]),
+        ("Frequency, mean error", [f"{result.error:.2%}" for result in results]),
+        ("Hot memory, F1", [f"{result.f1:.3f}" for result in results]),
+        (
+            f"Aggregations until F1 is {FOUND_F1}",
+            [_aggregations(result.found_after(0)) for result in results],
+        ),
+        ("  and after the jump", [_aggregations(result.found_after(BEFORE)) for result in results]),
+        ("Cuts miss true borders by", [format_size(result.missed_by_bytes) for result in results]),
+    )
+    left = _LABEL + AGGREGATIONS + len(_GAP)
+    return [
+        Text(
+            (
+                f"{label:<{left}}" + _GAP.join(f"{value:<{AGGREGATIONS}}" for value in values)
+            ).rstrip()
+        )
+        for label, values in rows
+    ]
+
+
+def _aggregations(number: int | None) -> str:
+    return f"not within {BEFORE}" if number is None else str(number)

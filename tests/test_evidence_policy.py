@@ -1,0 +1,333 @@
+"""The policy `evidence`: its statistics, its pool, and how fast and exactly it finds things."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from damon_core import RegionLimits
+from damon_core.policies.evidence import EvidencePolicy, EvidencePolicyOptions
+from damon_core.policies.evidence.areas import Areas
+from damon_core.policies.evidence.plan import plan
+from damon_core.policies.evidence.pool import FADE, Pool
+from damon_core.policies.evidence.statistics import (
+    best_of_each,
+    log_likelihood,
+    ragged,
+    rising_runs,
+)
+from damon_core.regions import PAGE_SIZE_BYTES, FloatColumn, IntColumn, Range, Regions
+from damon_core.target import Target
+
+CHECKS = 20
+GIB = 1 << 30
+Rate = Callable[[IntColumn], FloatColumn]
+
+
+def target_of(size_bytes: int, name: str = "t") -> Target:
+    """Return an adaptive target of one range, cut as a primitive does."""
+    return Target(name, Regions.evenly([Range(0, size_bytes)], RegionLimits()), adaptive=True)
+
+
+def policy_of(limits: RegionLimits | None = None, seed: int = 1) -> EvidencePolicy:
+    """Return a policy that has begun."""
+    policy = EvidencePolicy(EvidencePolicyOptions(seed=seed))
+    policy.begin(limits or RegionLimits())
+    return policy
+
+
+class Run:
+    """Targets that are accessed by a rate for each address, under one policy."""
+
+    def __init__(self, policy: EvidencePolicy, *targets: Target) -> None:
+        self.policy = policy
+        self.targets = list(targets)
+        self.rng = np.random.default_rng(7)
+
+    def check(self, rate: Rate, known: bool = True) -> list[IntColumn]:
+        """Check once; return the pages looked at."""
+        self.policy.choose(self.targets)
+        looked = []
+        for target in self.targets:
+            assert target.samples is not None
+            pages = target.samples.addresses
+            target.samples.accessed[:] = self.rng.random(len(pages)) < rate(pages)
+            target.samples.known[:] = known
+            looked.append(pages)
+        self.policy.observe(self.targets)
+        return looked
+
+    def aggregate(self, rate: Rate, known: bool = True) -> Regions:
+        """Monitor for one aggregation; return the regions of the first target."""
+        for target in self.targets:
+            target.regions.reset_aggregated()
+        for _ in range(CHECKS):
+            self.check(rate, known)
+        self.policy.aggregate(self.targets, CHECKS, 100_000)
+        return self.targets[0].regions
+
+
+def within(start: int, end: int, rate: float = 1.0) -> Rate:
+    """Return the rate of a target that is accessed only from start to end."""
+    return lambda pages: np.where((start <= pages) & (pages < end), rate, 0.0)
+
+
+def hot_bytes(regions: Regions, start: int, end: int) -> tuple[int, int]:
+    """Return how many bytes told hot lie in the range, and how many outside."""
+    hot = regions.nr_accesses >= CHECKS / 2
+    inside = np.clip(np.minimum(regions.end, end) - np.maximum(regions.start, start), 0, None)
+    told = int(inside[hot].sum())
+    return told, int(regions.size_bytes[hot].sum()) - told
+
+
+# Statistics
+
+
+def test_log_likelihood_is_that_of_the_best_rate() -> None:
+    """3 of 4 has the likelihood (3/4)^3 (1/4); certain results have 1."""
+    told = log_likelihood(np.array([3.0, 0.0, 5.0]), np.array([4.0, 7.0, 5.0]))
+    assert told == pytest.approx([3 * np.log(0.75) + np.log(0.25), 0, 0], abs=1e-9)
+
+
+def test_ragged_lists_the_numbers_of_each_span() -> None:
+    """Spans are listed in a row, empty ones not at all."""
+    assert ragged(np.array([5, 9, 2]), np.array([2, 0, 3])).tolist() == [5, 6, 2, 3, 4]
+
+
+def test_the_best_of_each_group_is_its_first_largest() -> None:
+    """One position for each group."""
+    value = np.array([1.0, 3.0, 3.0, -5.0, -7.0])
+    assert best_of_each(value, np.array([0, 0, 0, 4, 4])).tolist() == [1, 3]
+
+
+def test_a_rising_run_goes_from_its_low_to_its_peak() -> None:
+    """What falls before and after doesn't belong to it."""
+    score = np.array([-1.0, 2.0, 2.0, -1.0, 2.0, -3.0, -3.0])
+    first, last = rising_runs(score, np.zeros(7, dtype=np.int64), 4.5)
+    assert (first.tolist(), last.tolist()) == ([1], [4])
+
+
+def test_runs_end_at_the_end_of_a_group() -> None:
+    """The same scores exceed the threshold together, but not in two groups."""
+    score = np.array([2.0, 2.0])
+    assert rising_runs(score, np.array([0, 0]), 3.0)[0].tolist() == [0]
+    assert rising_runs(score, np.array([0, 1]), 3.0)[0].tolist() == []
+
+
+# Pool
+
+
+def test_remembered_checks_stay_sorted_and_fade() -> None:
+    """New checks count 1, those of the aggregation before FADE."""
+    pool = Pool()
+    pool.remember(np.array([0, 8192]), np.array([1.0, 0.0]), np.ones(0, dtype=np.bool_))
+    pool.remember(np.array([4096]), np.array([1.0]), np.ones(2, dtype=np.bool_))
+    assert pool.addresses.tolist() == [0, 4096, 8192]
+    assert pool.weights.tolist() == [FADE, 1, FADE]
+    assert pool.hits.tolist() == [FADE, 1, 0]
+
+
+def test_sums_of_spans_are_those_of_their_checks() -> None:
+    """Weight and hits of the checks from a position to another."""
+    pool = Pool()
+    pool.remember(np.array([0, 4096, 8192]), np.array([1.0, 0.0, 1.0]), np.ones(0, dtype=np.bool_))
+    weight, hits = pool.sums(np.array([0, 1]), np.array([3, 2]))
+    assert (weight.tolist(), hits.tolist()) == ([3, 1], [2, 0])
+
+
+def test_checks_that_are_not_kept_are_forgotten() -> None:
+    """Neither in the columns nor in the sums."""
+    pool = Pool()
+    pool.remember(np.array([0, 4096]), np.array([1.0, 0.0]), np.ones(0, dtype=np.bool_))
+    pool.keep(np.array([False, True]))
+    assert pool.addresses.tolist() == [4096]
+    assert pool.hits_before.tolist() == [0, 0]
+
+
+def test_old_checks_are_forgotten_in_the_end() -> None:
+    """A check that nothing confirmed or contradicted becomes too light."""
+    pool = Pool()
+    pool.remember(np.array([0]), np.array([1.0]), np.ones(0, dtype=np.bool_))
+    for _ in range(50):
+        pool.remember(np.array([4096]), np.array([0.0]), np.ones(len(pool), dtype=np.bool_))
+    assert 0 not in pool.addresses
+
+
+# Plan
+
+
+def test_probes_follow_a_hit_in_a_cold_area() -> None:
+    """More pages are chosen near the only hit than without it."""
+    size, hit = 1000 * PAGE_SIZE_BYTES, 500 * PAGE_SIZE_BYTES
+    areas = Areas(np.array([0]), np.array([size]), np.array([0.05]), np.array([19.0]))
+    pool = Pool()
+    pages = np.arange(0, size, 100 * PAGE_SIZE_BYTES)
+    pool.remember(pages, (pages == hit).astype(float), np.ones(0, dtype=np.bool_))
+    near = []
+    for found in (np.array([hit]), np.array([], dtype=np.int64)):
+        chosen, _ = plan(areas, pool, found, 16, np.random.default_rng(1))
+        near.append(int((np.abs(chosen - hit) <= 8 * PAGE_SIZE_BYTES).sum()))
+    assert near[0] >= 2 > near[1]
+
+
+# What it finds
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_hundredth_of_a_tebibyte_is_found_in_three_aggregations(seed: int) -> None:
+    """Nine tenths of the hot bytes are told hot, and little else."""
+    start, end = 370 * GIB, 380 * GIB
+    run = Run(policy_of(seed=seed), target_of(1 << 40))
+    for _ in range(3):
+        regions = run.aggregate(within(start, end))
+    inside, outside = hot_bytes(regions, start, end)
+    assert inside > 0.9 * (end - start)
+    assert outside < 0.1 * (end - start)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_borders_become_exact_to_the_page(seed: int) -> None:
+    """After thirty aggregations both borders of a hot area are where they belong."""
+    start, end = 12_345 * PAGE_SIZE_BYTES, 23_456 * PAGE_SIZE_BYTES
+    run = Run(policy_of(seed=seed), target_of(GIB))
+    for _ in range(30):
+        regions = run.aggregate(within(start, end))
+    assert {start, end} <= set(regions.start.tolist())
+    assert hot_bytes(regions, start, end) == (end - start, 0)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_what_has_moved_is_forgotten_in_two_aggregations(seed: int) -> None:
+    """A hot area that moves is told cold where it was, and hot where it is."""
+    run = Run(policy_of(seed=seed), target_of(64 * GIB))
+    for _ in range(20):
+        run.aggregate(within(8 * GIB, 16 * GIB))
+    for _ in range(2):
+        regions = run.aggregate(within(40 * GIB, 48 * GIB))
+    assert hot_bytes(regions, 8 * GIB, 16 * GIB)[0] < GIB
+    assert hot_bytes(regions, 40 * GIB, 48 * GIB)[0] > 7 * GIB
+
+
+def test_chance_makes_no_regions() -> None:
+    """A target that is alike everywhere keeps about min_regions, however long it is watched."""
+    run = Run(policy_of(), target_of(64 * GIB))
+    counts = [len(run.aggregate(within(0, 64 * GIB, 0.4))) for _ in range(60)]
+    assert np.mean(counts[20:]) < 18
+
+
+def test_the_rate_is_the_mean_of_the_pages() -> None:
+    """Believed checks of many aggregations tell a rate better than those of one."""
+    run = Run(policy_of(), target_of(64 * GIB))
+    for _ in range(20):
+        regions = run.aggregate(within(0, 64 * GIB, 0.3))
+    mean = float(np.average(regions.nr_accesses, weights=regions.size_bytes)) / CHECKS
+    assert mean == pytest.approx(0.3, abs=0.03)
+
+
+# Checks
+
+
+def test_every_region_is_looked_at_in_an_aggregation() -> None:
+    """The slices of a plan together have a page of every region."""
+    run = Run(policy_of(), target_of(64 * GIB))
+    for _ in range(10):
+        regions = run.aggregate(within(8 * GIB, 9 * GIB))
+    looked = np.concatenate([run.check(within(0, 0))[0] for _ in range(CHECKS)])
+    assert set(regions.holding(looked).tolist()) == set(range(len(regions)))
+
+
+def test_more_checks_than_planned_look_at_new_pages() -> None:
+    """After its plan an aggregation goes on with as many checks as before."""
+    run = Run(policy_of(), target_of(64 * GIB))
+    looked = [set(run.check(within(0, 0))[0].tolist()) for _ in range(3 * CHECKS)]
+    planned, further = set().union(*looked[:CHECKS]), set().union(*looked[CHECKS:])
+    assert len(further) > 1.9 * len(planned)
+    assert len(planned & further) < 10
+
+
+def test_the_option_sets_the_number_of_checks() -> None:
+    """As many pages as were asked for in each interval."""
+    policy = EvidencePolicy(EvidencePolicyOptions(seed=1, checks_per_interval=7))
+    policy.begin(RegionLimits())
+    run = Run(policy, target_of(64 * GIB))
+    counts = [len(run.check(within(0, 0))[0]) for _ in range(CHECKS)]
+    assert sum(counts) == pytest.approx(7 * CHECKS, abs=2)
+
+
+@pytest.mark.parametrize("checks", [0, -1])
+def test_the_number_of_checks_must_be_positive(checks: int) -> None:
+    """Said when the options are made."""
+    with pytest.raises(ValueError, match="at least 1"):
+        EvidencePolicyOptions(checks_per_interval=checks)
+
+
+# Targets
+
+
+def test_known_borders_outlive_growth_of_the_target() -> None:
+    """What was learned of the old part is still told when the primitive adds a range."""
+    start, end = 1 * GIB, 2 * GIB
+    run = Run(policy_of(), target_of(8 * GIB))
+    for _ in range(20):
+        run.aggregate(within(start, end))
+    target = run.targets[0]
+    ranges = [Range(0, 8 * GIB), Range(16 * GIB, 20 * GIB)]
+    target.regions = target.regions.cover(ranges, RegionLimits())
+    regions = run.aggregate(within(start, end))
+    assert hot_bytes(regions, start, end) == (end - start, 0)
+    assert int(regions.size_bytes.sum()) == 12 * GIB
+
+
+def test_targets_share_the_limit_of_regions() -> None:
+    """However much there is to tell, all together keep within max_regions."""
+    limits = RegionLimits(5, 20)
+    run = Run(policy_of(limits), target_of(4 * GIB, "a"), target_of(GIB, "b"))
+    striped: Rate = lambda pages: (pages // (GIB // 16) % 2).astype(float)  # noqa: E731
+    most = 0
+    for _ in range(20):
+        run.aggregate(striped)
+        count = sum(len(target.regions) for target in run.targets)
+        assert count <= 20
+        most = max(most, count)
+    assert most > 15
+
+
+def test_a_lowered_limit_holds_from_the_next_aggregation() -> None:
+    """Neighbours are joined, however large they become."""
+    run = Run(policy_of(), target_of(4 * GIB))
+    striped: Rate = lambda pages: (pages // (GIB // 16) % 2).astype(float)  # noqa: E731
+    for _ in range(10):
+        run.aggregate(striped)
+    run.policy.set_limits(RegionLimits(1, 3))
+    assert len(run.aggregate(striped)) <= 3
+
+
+def test_regions_idle_as_long_as_no_access_is_believed() -> None:
+    """A region that cools down begins to idle; one that is accessed never does."""
+    run = Run(policy_of(), target_of(64 * GIB))
+    for _ in range(10):
+        regions = run.aggregate(within(0, 32 * GIB))
+    assert (regions.idle_us[regions.nr_accesses > 0] == 0).all()
+    assert regions.idle_us[-1] >= 900_000
+
+
+def test_an_aggregation_that_told_nothing_changes_nothing() -> None:
+    """Results, ages and idle times stay."""
+    run = Run(policy_of(), target_of(64 * GIB))
+    for _ in range(10):
+        before = run.aggregate(within(0, 32 * GIB))
+    columns = ("start", "nr_accesses", "age", "idle_us")
+    kept = {name: getattr(before, name).tolist() for name in columns}
+    after = run.aggregate(within(0, 64 * GIB), known=False)
+    assert {name: getattr(after, name).tolist() for name in columns} == kept
+
+
+def test_a_target_that_is_gone_is_forgotten() -> None:
+    """When it comes back it is learned anew."""
+    run = Run(policy_of(), target_of(64 * GIB))
+    for _ in range(10):
+        run.aggregate(within(0, 32 * GIB))
+    target = run.targets.pop()
+    run.policy.choose([])
+    run.targets.append(target)
+    assert run.aggregate(within(0, 0)).nr_accesses.max() == 0

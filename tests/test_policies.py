@@ -1,0 +1,492 @@
+"""What every policy has to keep, whatever it decides: invariants under arbitrary histories."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from damon_core import (
+    PAGE_SIZE_BYTES,
+    Context,
+    EvidencePolicy,
+    EvidencePolicyOptions,
+    Intervals,
+    KernelPolicy,
+    KernelPolicyOptions,
+    Range,
+    RegionLimits,
+    RegionPolicy,
+    Regions,
+    Samples,
+    Target,
+    VirtualClock,
+    hookimpl,
+    start,
+)
+
+PAGE = PAGE_SIZE_BYTES
+AGGREGATION_US = 100
+#: 1 PiB.
+MOST_PAGES = 1 << 38
+
+POLICIES: dict[str, Callable[[int], RegionPolicy]] = {
+    "kernel": lambda seed: KernelPolicy(KernelPolicyOptions(seed=seed)),
+    "evidence": lambda seed: EvidencePolicy(EvidencePolicyOptions(seed=seed)),
+}
+
+every_policy = pytest.mark.parametrize("make", POLICIES.values(), ids=POLICIES)
+
+
+def ranges_of(gaps_and_sizes: list[tuple[int, int]]) -> list[Range]:
+    """Return page-aligned ranges of these numbers of pages, each behind a gap."""
+    ranges: list[Range] = []
+    position = 0
+    for gap, size in gaps_and_sizes:
+        start = position + gap * PAGE
+        position = start + size * PAGE
+        ranges.append(Range(start, position))
+    return ranges
+
+
+pages = st.one_of(st.integers(1, 4), st.integers(1, 5_000), st.integers(1, MOST_PAGES))
+gaps = st.one_of(st.just(0), pages)
+address_spaces = st.lists(st.tuples(gaps, pages), min_size=0, max_size=4).map(ranges_of)
+limits = st.builds(
+    lambda least, more: RegionLimits(least, least + more), st.integers(1, 30), st.integers(0, 60)
+)
+seeds = st.integers(0, 2**32)
+
+
+def covered(regions: Regions) -> list[tuple[int, int]]:
+    """Return the address space of regions, those that touch joined."""
+    joined: list[tuple[int, int]] = []
+    for first, end in zip(regions.start.tolist(), regions.end.tolist(), strict=True):
+        if joined and joined[-1][1] == first:
+            joined[-1] = (joined[-1][0], end)
+        else:
+            joined.append((first, end))
+    return joined
+
+
+def all_covered(targets: Sequence[Target]) -> list[list[tuple[int, int]]]:
+    """Return the address spaces of targets."""
+    return [covered(target.regions) for target in targets]
+
+
+def count(targets: Sequence[Target]) -> int:
+    """Return the number of regions of targets."""
+    return sum(len(target.regions) for target in targets)
+
+
+def made(ranges: list[Range], number: RegionLimits, name: str = "target") -> Target:
+    """Return a target of some ranges, cut evenly."""
+    return Target(name, Regions.evenly(ranges, number), adaptive=True)
+
+
+def check_tables(targets: Sequence[Target]) -> None:
+    """Assert what holds of regions at any time."""
+    for target in targets:
+        regions = target.regions
+        for column in Regions.__slots__:
+            assert getattr(regions, column).shape == (len(regions),), column
+        assert np.all(regions.start < regions.end)
+        assert np.all(regions.end[:-1] <= regions.start[1:])
+        assert not np.any(regions.start % PAGE)
+        assert not np.any(regions.end % PAGE)
+
+
+def check_samples(targets: Sequence[Target]) -> None:
+    """Assert that a target's samples are pages of its regions, ascending, each with a result."""
+    for target in targets:
+        samples, regions = target.samples, target.regions
+        assert samples is not None
+        assert samples.accessed.shape == samples.known.shape == samples.addresses.shape
+        assert not samples.accessed.any()
+        assert samples.known.all()
+        assert np.all(np.diff(samples.addresses) >= 0)
+        assert not np.any(samples.addresses % PAGE)
+        assert np.all(regions.holding(samples.addresses) >= 0)
+
+
+def check_results(
+    targets: Sequence[Target],
+    checks: int,
+    number: RegionLimits,
+    oldest: int,
+    elapsed_us: int,
+) -> None:
+    """Assert what holds of results: `oldest` aggregations, of `elapsed_us` in all, are past."""
+    ranges = sum(len(space) for space in all_covered(targets))
+    assert count(targets) <= max(number.max_regions, ranges)
+    for target in targets:
+        regions = target.regions
+        assert np.all((regions.nr_accesses >= 0) & (regions.nr_accesses <= checks))
+        assert np.all((regions.age >= 0) & (regions.age <= oldest))
+        assert np.all((regions.idle_us >= 0) & (regions.idle_us <= elapsed_us))
+
+
+class Monitor:
+    """Drives a policy as the worker does, without one.
+
+    Args:
+        policy: The policy.
+        number: The limits.
+        seed: Of what is accessed.
+        known_share: The share of samples that can be told.
+
+    Attributes:
+        targets: The targets; change them between any two calls.
+        known_share: The share of samples that can be told; may be changed.
+        meanwhile: Called between any two calls of the policy.
+    """
+
+    def __init__(
+        self, policy: RegionPolicy, number: RegionLimits, seed: int, known_share: float = 1.0
+    ) -> None:
+        self.targets: list[Target] = []
+        self.meanwhile: Callable[[], None] = lambda: None
+        self.rng = np.random.default_rng(seed)
+        self.policy = policy
+        self.limits = number
+        self.known_share = known_share
+        self._aggregations = 0
+        self._last_checks = 1
+        policy.begin(number)
+
+    def set_limits(self, number: RegionLimits) -> None:
+        """Change the limits while running."""
+        self.limits = number
+        self.policy.set_limits(number)
+
+    def aggregation(self, checks: int, rate: float = 0.5) -> None:
+        """Run one aggregation, in which each page looked at is accessed with `rate`."""
+        for _ in range(checks):
+            self.policy.choose(self.targets)
+            check_samples(self.targets)
+            self.meanwhile()
+            for target in self.targets:
+                self._look(target.samples, rate)
+            self.meanwhile()
+            self.policy.observe(self.targets)
+            check_tables(self.targets)
+            self.meanwhile()
+        for target in self.targets:
+            target.regions.rescale_accesses(self._last_checks, checks)
+        spaces = all_covered(self.targets)
+        self.policy.aggregate(self.targets, checks, AGGREGATION_US)
+        self._aggregations += 1
+        check_tables(self.targets)
+        assert all_covered(self.targets) == spaces
+        check_results(
+            self.targets,
+            checks,
+            self.limits,
+            self._aggregations,
+            self._aggregations * AGGREGATION_US,
+        )
+        for target in self.targets:
+            target.regions.reset_aggregated()
+        self.meanwhile()
+        spaces, before = all_covered(self.targets), count(self.targets)
+        self.policy.adapt(self.targets)
+        check_tables(self.targets)
+        assert all_covered(self.targets) == spaces
+        assert count(self.targets) <= max(self.limits.max_regions, before)
+        self._last_checks = checks
+        self.meanwhile()
+
+    def _look(self, samples: Samples | None, rate: float) -> None:
+        if samples is not None:
+            samples.accessed[:] = self.rng.random(len(samples.addresses)) < rate
+            samples.known[:] = self.rng.random(len(samples.addresses)) < self.known_share
+
+    def columns(self) -> list[list[list[float]]]:
+        """Return all that regions know."""
+        return [
+            [getattr(target.regions, column).tolist() for column in Regions.__slots__]
+            for target in self.targets
+        ]
+
+
+# -- under arbitrary histories -------------------------------------------------------------------
+
+histories = st.lists(st.tuples(st.integers(1, 5), st.floats(0, 1)), min_size=1, max_size=6)
+
+
+@every_policy
+@given(
+    spaces=st.lists(address_spaces, min_size=0, max_size=3),
+    number=limits,
+    seed=seeds,
+    known_share=st.sampled_from([1.0, 0.5, 0.0]),
+    history=histories,
+)
+def test_invariants_hold_whatever_is_seen(
+    make: Callable[[int], RegionPolicy],
+    *,
+    spaces: list[list[Range]],
+    number: RegionLimits,
+    seed: int,
+    known_share: float,
+    history: list[tuple[int, float]],
+) -> None:
+    """Sorted, disjoint, aligned, complete, few enough, counters within their bounds."""
+    monitor = Monitor(make(seed), number, seed, known_share)
+    monitor.targets = [made(space, number, str(index)) for index, space in enumerate(spaces)]
+    for checks, rate in history:
+        monitor.aggregation(checks, rate)
+
+
+@every_policy
+@given(
+    spaces=st.lists(address_spaces, min_size=1, max_size=6),
+    number=limits,
+    seed=seeds,
+    history=histories,
+)
+def test_invariants_hold_while_targets_change(
+    make: Callable[[int], RegionPolicy],
+    spaces: list[list[Range]],
+    number: RegionLimits,
+    seed: int,
+    history: list[tuple[int, float]],
+) -> None:
+    """Targets appear and disappear and their regions are replaced between any two calls."""
+    monitor = Monitor(make(seed), number, seed)
+    rng = np.random.default_rng(seed)
+
+    def change() -> None:
+        space = spaces[int(rng.integers(len(spaces)))]
+        kind = int(rng.integers(6))
+        if kind == 0 and len(monitor.targets) < 4:
+            monitor.targets.append(made(space, number, str(rng.random())))
+        elif monitor.targets:
+            index = int(rng.integers(len(monitor.targets)))
+            target = monitor.targets[index]
+            if kind == 1:
+                del monitor.targets[index]
+            elif kind == 2:
+                target.regions = target.regions.cover(space, number)
+
+    monitor.meanwhile = change
+    for checks, rate in history:
+        monitor.aggregation(checks, rate)
+
+
+@every_policy
+@given(space=address_spaces, seed=seeds, numbers=st.lists(limits, min_size=2, max_size=5))
+def test_limits_may_change_while_running(
+    make: Callable[[int], RegionPolicy],
+    space: list[Range],
+    seed: int,
+    numbers: list[RegionLimits],
+) -> None:
+    """The next results keep them, lower or higher."""
+    monitor = Monitor(make(seed), numbers[0], seed)
+    monitor.targets = [made(space, numbers[0])]
+    for number in numbers:
+        monitor.set_limits(number)
+        monitor.aggregation(3)
+        monitor.aggregation(3)
+
+
+@every_policy
+@given(space=address_spaces, number=limits, seed=seeds, history=histories)
+def test_the_same_seed_gives_the_same_result(
+    make: Callable[[int], RegionPolicy],
+    space: list[Range],
+    number: RegionLimits,
+    seed: int,
+    history: list[tuple[int, float]],
+) -> None:
+    """Bit by bit; so does a new run of the same policy."""
+    policy = make(seed)
+    results = []
+    for used in (policy, policy, make(seed)):
+        monitor = Monitor(used, number, seed, known_share=0.9)
+        monitor.targets = [made(space, number)]
+        for checks, rate in history:
+            monitor.aggregation(checks, rate)
+        results.append(monitor.columns())
+    assert results[0] == results[1] == results[2]
+
+
+@every_policy
+def test_another_seed_gives_another_choice(make: Callable[[int], RegionPolicy]) -> None:
+    """Seeds are used."""
+    chosen = []
+    for seed in (1, 2):
+        monitor = Monitor(make(seed), RegionLimits(), 1)
+        monitor.targets = [made([Range(0, 1 << 40)], RegionLimits())]
+        monitor.policy.choose(monitor.targets)
+        samples = monitor.targets[0].samples
+        assert samples is not None
+        chosen.append(samples.addresses.tolist())
+    assert chosen[0] != chosen[1]
+
+
+# -- special targets -----------------------------------------------------------------------------
+
+
+@every_policy
+def test_a_target_of_one_page_is_seen(make: Callable[[int], RegionPolicy]) -> None:
+    """There is nothing to cut, and its one page is checked."""
+    monitor = Monitor(make(1), RegionLimits(), 1)
+    monitor.targets = [made([Range(8 * PAGE, 9 * PAGE)], RegionLimits())]
+    for _ in range(5):
+        monitor.aggregation(4, rate=1.0)
+    assert monitor.targets[0].regions.last_nr_accesses.tolist() == [4]
+    assert monitor.targets[0].regions.start.tolist() == [8 * PAGE]
+
+
+@every_policy
+@pytest.mark.parametrize("size_bytes", [1 << 40, 1 << 50])
+def test_regions_of_a_huge_target_are_sampled_over_their_whole_size(
+    make: Callable[[int], RegionPolicy], size_bytes: int
+) -> None:
+    """Each sixteenth of the only region is looked at about equally often."""
+    monitor = Monitor(make(1), RegionLimits(1, 1), 1)
+    monitor.targets = [made([Range(0, size_bytes)], RegionLimits(1, 1))]
+    counts = np.zeros(16, dtype=np.int64)
+    for _ in range(1_600):
+        monitor.policy.choose(monitor.targets)
+        samples = monitor.targets[0].samples
+        assert samples is not None
+        counts += np.bincount(samples.addresses // (size_bytes // 16), minlength=16)
+        monitor.policy.observe(monitor.targets)
+    assert counts.min() > counts.sum() / 16 / 2
+
+
+@every_policy
+def test_what_is_always_accessed_has_as_many_accesses_as_checks(
+    make: Callable[[int], RegionPolicy],
+) -> None:
+    """And what never is has none, and grows idle."""
+    for rate, accesses in ((1.0, 20.0), (0.0, 0.0)):
+        monitor = Monitor(make(1), RegionLimits(), 1)
+        monitor.targets = [made([Range(0, 1 << 30)], RegionLimits())]
+        for _ in range(10):
+            monitor.aggregation(20, rate)
+        regions = monitor.targets[0].regions
+        assert set(regions.last_nr_accesses.tolist()) == {accesses}
+        assert set(regions.idle_us.tolist()) == {0 if rate else 10 * AGGREGATION_US}
+
+
+@every_policy
+def test_age_tells_for_how_many_aggregations_nothing_changed(
+    make: Callable[[int], RegionPolicy],
+) -> None:
+    """It grows by one each, and begins anew when the frequency does."""
+    monitor = Monitor(make(1), RegionLimits(), 1)
+    monitor.targets = [made([Range(0, 1 << 30)], RegionLimits())]
+    ages = []
+    for rate in [1.0] * 5 + [0.0] * 3:
+        monitor.aggregation(20, rate)
+        ages.append(monitor.targets[0].regions.age.tolist())
+    assert [set(age) for age in ages[1:5]] == [{ages[0][0] + grown} for grown in range(1, 5)]
+    assert [set(age) for age in ages[5:]] == [{0}, {1}, {2}]
+
+
+@every_policy
+def test_what_cannot_be_told_counts_as_neither_accessed_nor_idle(
+    make: Callable[[int], RegionPolicy],
+) -> None:
+    """Half of the checks of memory that is always accessed tell that it is; so do all."""
+    monitor = Monitor(make(1), RegionLimits(), 1, known_share=0.5)
+    monitor.targets = [made([Range(0, 1 << 30)], RegionLimits())]
+    for _ in range(3):
+        monitor.aggregation(20, rate=1.0)
+    assert set(monitor.targets[0].regions.last_nr_accesses.tolist()) == {20}
+
+
+@every_policy
+def test_a_target_that_appears_late_is_told_from_its_own_checks(
+    make: Callable[[int], RegionPolicy],
+) -> None:
+    """Always accessed since it came, it has as many accesses as there were checks."""
+    monitor = Monitor(make(1), RegionLimits(), 1)
+    monitor.targets = [made([Range(0, 1 << 30)], RegionLimits())]
+    looks = 0
+
+    def appear() -> None:
+        nonlocal looks
+        looks += 1
+        if looks == 6:
+            monitor.targets.append(made([Range(0, 1 << 30)], RegionLimits(), "late"))
+
+    monitor.meanwhile = appear
+    monitor.aggregation(20, rate=1.0)
+    assert set(monitor.targets[1].regions.last_nr_accesses.tolist()) == {20}
+
+
+@every_policy
+def test_memory_that_is_not_known_any_more_keeps_what_was_known(
+    make: Callable[[int], RegionPolicy],
+) -> None:
+    """An aggregation that tells nothing changes neither frequency, age nor idle time."""
+    for rate in (1.0, 0.0):
+        monitor = Monitor(make(1), RegionLimits(), 1)
+        monitor.targets = [made([Range(0, 1 << 30)], RegionLimits())]
+        for _ in range(3):
+            monitor.aggregation(20, rate)
+        before = known_of(monitor.targets[0].regions)
+        monitor.known_share = 0.0
+        monitor.aggregation(20, 1.0 - rate)
+        assert known_of(monitor.targets[0].regions) == before
+
+
+def known_of(regions: Regions) -> set[tuple[float, int, int]]:
+    """Return the different results of regions."""
+    return set(
+        zip(
+            regions.last_nr_accesses.tolist(),
+            regions.age.tolist(),
+            regions.idle_us.tolist(),
+            strict=True,
+        )
+    )
+
+
+# -- in a context --------------------------------------------------------------------------------
+
+
+class HalfHot:
+    """A primitive of 1 GiB whose lower half is always accessed."""
+
+    @hookimpl
+    def init(self, context: Context) -> None:
+        context.targets.append(made([Range(0, 1 << 30)], context.limits))
+
+    @hookimpl
+    def check_accesses(self, context: Context) -> None:
+        for target in context.targets:
+            if target.samples is not None:
+                target.samples.accessed[:] = target.samples.addresses < 1 << 29
+
+
+@every_policy
+def test_a_context_finds_what_is_hot(make: Callable[[int], RegionPolicy]) -> None:
+    """Within 5 % after 30 aggregations."""
+    seen: list[int] = []
+
+    class Note:
+        @hookimpl
+        def after_aggregation(self, context: Context) -> bool:
+            assert context.snapshot is not None
+            seen.append(context.snapshot.working_set_bytes(at_least=10))
+            return len(seen) == 30
+
+    context = Context(
+        HalfHot(),
+        [Note()],
+        intervals=Intervals(5, 100, 1_000),
+        clock=VirtualClock(),
+        policy=make(1),
+        cpu_budget=None,
+    )
+    start(context)
+    assert context.wait(60)
+    assert context.error is None
+    assert seen[-1] == pytest.approx(1 << 29, rel=0.05)
