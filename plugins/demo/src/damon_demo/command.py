@@ -76,7 +76,7 @@ class _History:
 @click.option(
     "--seed",
     type=click.IntRange(min=0),
-    default=0,
+    default=6,
     show_default=True,
     help="With --regions: another seed draws other accesses and checks.",
 )
