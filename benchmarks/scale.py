@@ -3,9 +3,9 @@
 First, a context's worker on simulated memory of growing size with one pattern stretched to it:
 processor time per aggregation, without the sleep, as a ratio to that at 1 GiB.
 
-Then the policies alone at 1000 regions, all different from their neighbours: per sampling
-interval (choosing pages, taking results in) and per aggregation (results, merging, splitting),
-as a ratio to a bare numpy pass over as many columns as regions have.
+Then the policies alone at 1000 areas, all different from their neighbours: a usual sampling
+interval (choosing pages, taking results in) and the rest of an aggregation (plan, results, merging,
+splitting), as a ratio to a bare numpy pass over as many columns as regions have.
 """
 
 import time

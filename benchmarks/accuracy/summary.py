@@ -190,7 +190,7 @@ def aims(lines: Sequence[Line], policy: str) -> list[list[str]]:
 
     def most(aim: str, limit: float, value: float | None, where: str = "") -> None:
         if value is not None:
-            missed = f"no, {value / limit:.2f} times as much"
+            missed = f"no, {100 * (value / limit - 1):.2g} % more"
             reached = "yes" if value <= limit else missed
             rows.append([aim, f"{value:.2f}{where}", reached])
 
