@@ -487,6 +487,9 @@ def test_end_of_one_of_two(make_context: Make, get: Get) -> None:
         for name in ("first", "second")
     )
     start(first, second)
+    deadline = time.monotonic() + 30
+    while second.snapshot is None and time.monotonic() < deadline:
+        time.sleep(0.01)
     stop(first)
     text, _ = get(listener.url)
     stop(second)
