@@ -208,9 +208,8 @@ class BudgetKeeper:
         self._time_us += in_force.sampling_us
         if self._recent_us is not None:
             self._recent_us = _smoothed(self._recent_us, cpu_us, _WEIGHT_AT_ONCE)
-        elif self._checks_us > self._left * (
-            self._time_us + min(in_force.aggregation_us, _PAID_BACK_IN_US)
-        ):
+        elif self._checks_us > self._left * (self._time_us + _PAID_BACK_IN_US):
+            # Not sooner: the first checks of a run are dear, because nothing is in the caches.
             self._recent_us = self._checks_us / self._checks
         if self._recent_us is None:
             return False

@@ -82,7 +82,7 @@ def test_used_by_run(site: Path, tmp_path: Path) -> None:
 def test_its_command(site: Path) -> None:
     """Its command is listed and can be called."""
     assert "  tick " in call(DAMON, "--help", site=site)
-    output = call(DAMON, "tick", "--size", "1MiB", "--for", "500ms", site=site)
+    output = call(DAMON, "tick", "--size", "1MiB", "--for", "3s", site=site)
     assert output.endswith("bytes are in use\n")
 
 
