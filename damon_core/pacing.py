@@ -208,13 +208,19 @@ class BudgetKeeper:
         self._time_us += in_force.sampling_us
         if self._recent_us is not None:
             self._recent_us = _smoothed(self._recent_us, cpu_us, _WEIGHT_AT_ONCE)
-        elif self._checks_us > self._left * (self._time_us + _PAID_BACK_IN_US):
-            # Not sooner: the first checks of a run are dear, because nothing is in the caches.
+        elif self._checks_us > self._left * (self._time_us + self._lead_us(in_force)):
             self._recent_us = self._checks_us / self._checks
         if self._recent_us is None:
             return False
         self.fit(base, self._recent_us)
         return True
+
+    def _lead_us(self, in_force: Intervals) -> int:
+        """Return for how long an aggregation's checks may spend ahead of time."""
+        if self._aggregate_us is None:
+            # The first checks of a run are dear, because nothing is in the caches yet.
+            return _PAID_BACK_IN_US
+        return min(in_force.aggregation_us, _PAID_BACK_IN_US)
 
     def updated(self, cpu_us: int, base: Intervals) -> None:
         """Take in what an update cost, and decide anew: the next may come soon."""
