@@ -1,6 +1,7 @@
 """What the tests of the core share: parts that note every event, and a clock that notes sleeps."""
 
 import contextlib
+import os
 import threading
 from collections.abc import Callable, Iterator
 
@@ -9,8 +10,10 @@ from hypothesis import settings
 
 from damon_core import Context, Intervals, NotRunningError, VirtualClock, hookimpl, start
 
-# A busy machine is no failure, and the suite stays quick.
-settings.register_profile("quick", max_examples=40, deadline=None)
+# A busy machine is no failure, the suite stays quick, and CI tries the same examples each time.
+settings.register_profile(
+    "quick", max_examples=40, deadline=None, derandomize=os.environ.get("CI") == "true"
+)
 settings.load_profile("quick")
 
 #: An aggregation every 2 checks, an update every 4.
