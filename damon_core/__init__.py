@@ -4,6 +4,7 @@ The contract between this core and its plugins is in `damon_core.hookspecs`.
 """
 
 from damon_core.attributes import Intervals, RegionLimits
+from damon_core.backends import AUTO, BackendOption, make_backend
 from damon_core.clock import Clock, SystemClock, VirtualClock
 from damon_core.config import build_contexts, load_config
 from damon_core.context import Context
@@ -41,9 +42,11 @@ from damon_core.units import (
 )
 
 __all__ = [
+    "AUTO",
     "PAGE_SIZE_BYTES",
     "AttributeValueError",
     "Backend",
+    "BackendOption",
     "BusyError",
     "Bytes",
     "Callback",
@@ -87,6 +90,7 @@ __all__ = [
     "format_size",
     "hookimpl",
     "load_config",
+    "make_backend",
     "parse_duration",
     "parse_size",
     "start",

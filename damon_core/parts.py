@@ -93,7 +93,8 @@ class Backend(_Part):
         serves: Names of the primitives that it works for, at least one.
         preference: Of the backends that work, the one with the greatest is chosen.
 
-    How its factory is called is agreed with the primitives that it serves.
+    Its factory is called as ``factory(options)``; what it returns is agreed with the primitives
+    that it serves, which call `make_backend`.
     """
 
     serves: Sequence[str] = field(validator=_names, kw_only=True)

@@ -16,7 +16,7 @@ PLUGINS = sorted(path.name for path in (ROOT / "plugins").iterdir() if path.is_d
 #: Names of plugins that Python's library uses too: logging calls its messages records.
 ALSO_PYTHON_S = {"record"}
 #: Modules that may know the tools for reading files and for talking to people.
-OUTER = {"cli", "config", "options", "plugins"}
+OUTER = {"backends", "cli", "config", "options", "plugins"}
 #: The loop and what it works on.
 INNER = [
     "attributes",

@@ -11,14 +11,12 @@ from typing import Literal
 import numpy as np
 import pytest
 from damon_vaddr import (
-    BackendOptions,
     CommandSource,
     PidSource,
     ProcessMemory,
     ProcessTarget,
     Referenced,
     VaddrOptions,
-    choose_backend,
     make_vaddr,
     plugin,
 )
@@ -32,7 +30,6 @@ from damon_core import (
     Intervals,
     KernelPolicy,
     KernelPolicyOptions,
-    PluginError,
     Plugins,
     RegionLimits,
     Snapshot,
@@ -449,14 +446,6 @@ def test_wrong_options_are_explained(options: Mapping[str, object], told: str) -
         Plugins({"vaddr": plugin}).make_primitive("vaddr", options)
 
 
-def test_an_unknown_backend_is_named_with_those_known(sleeper: "subprocess.Popen[str]") -> None:
-    """Whoever asks for a backend that isn't there is told which are."""
-    with pytest.raises(PluginError, match="no backend 'page_idel': use one of auto, referenced"):
-        Plugins({"vaddr": plugin}).make_primitive(
-            "vaddr", {"pid": sleeper.pid, "backend": "page_idel"}
-        )
-
-
 def _backend(name: str, works: bool) -> Backend:
     return Backend(
         name,
@@ -472,30 +461,6 @@ def test_the_first_backend_that_works_is_chosen(sleeper: "subprocess.Popen[str]"
     primitive = make_vaddr(VaddrOptions(pid=sleeper.pid), backends)
     snapshot = _monitor(Context(primitive, [Until(1)], clock=VirtualClock()))
     assert len(snapshot.targets) == 1
-
-
-def test_a_named_backend_that_does_not_work_is_explained() -> None:
-    """The reason and what works instead are in the message."""
-    backends = {"best": _backend("best", False), "good": _backend("good", True)}
-    with pytest.raises(
-        PluginError, match=r"doesn't work here: .*CONFIG_SOMETHING.*; what works here: good"
-    ):
-        choose_backend("vaddr", "best", backends, BackendOptions())
-
-
-def test_a_probe_that_fails_does_not_stop_others() -> None:
-    """A broken backend of one package leaves the others usable."""
-
-    def broken() -> Sequence[Finding]:
-        raise RuntimeError("oops")
-
-    bad = Backend("bad", Counting, serves=("vaddr",), probe=broken)
-    good = _backend("good", True)
-    assert isinstance(
-        choose_backend("vaddr", "auto", {"bad": bad, "good": good}, BackendOptions()), Counting
-    )
-    with pytest.raises(PluginError, match="no backend works here: bad: its probe failed"):
-        choose_backend("vaddr", "auto", {"bad": bad}, BackendOptions())
 
 
 def test_a_named_process_that_ended_is_an_error_of_the_context(

@@ -1,20 +1,22 @@
 """What damon-cgroup offers: the primitive `cgroup`."""
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import cast
 
 from attrs import field, frozen
-from damon_vaddr import (
-    AUTO,
-    BackendOptions,
-    ProcessMemory,
-    check_share,
-    choose_backend,
-    probe_processes,
-)
+from damon_vaddr import ProcessBackend, ProcessMemory, check_share, probe_processes
 
 from damon_cgroup.hierarchy import find_cgroup, hierarchies
 from damon_cgroup.source import CgroupSource
-from damon_core import Backend, Finding, Primitive, hookimpl
+from damon_core import (
+    AUTO,
+    Backend,
+    BackendOption,
+    Finding,
+    Primitive,
+    hookimpl,
+    make_backend,
+)
 
 
 @frozen
@@ -27,7 +29,7 @@ class CgroupOptions:
     descendants: bool = field(
         default=False, metadata={"help": "take in the processes of the cgroups below it"}
     )
-    backend: str = field(
+    backend: BackendOption = field(
         default=AUTO, metadata={"help": "how accesses are seen; 'auto' takes the best that works"}
     )
     max_share: float = field(
@@ -43,12 +45,11 @@ def make_cgroup(options: CgroupOptions, backends: Mapping[str, Backend]) -> Proc
     Raises:
         TargetError: There is no such cgroup.
         PluginError: The backend doesn't exist or doesn't work here.
+        ConfigError: An option of the backend is wrong.
     """
     source = CgroupSource(find_cgroup(options.path), options.descendants)
-    backend = choose_backend(
-        "cgroup", options.backend, backends, BackendOptions(max_share=options.max_share)
-    )
-    return ProcessMemory(source, backend, options.max_share, name="cgroup")
+    backend = make_backend("cgroup", options.backend, backends)
+    return ProcessMemory(source, cast(ProcessBackend, backend), options.max_share, name="cgroup")
 
 
 def probe() -> Sequence[Finding]:

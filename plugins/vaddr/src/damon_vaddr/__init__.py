@@ -1,12 +1,6 @@
 """The memory of processes as a primitive of damon-core, and what other packages build on it."""
 
-from damon_vaddr.backend import (
-    AUTO,
-    BackendOptions,
-    ProcessBackend,
-    ProcessTarget,
-    choose_backend,
-)
+from damon_vaddr.backend import ProcessBackend, ProcessTarget
 from damon_vaddr.mappings import parse_maps, three_ranges
 from damon_vaddr.plugin import VaddrOptions, check_share, make_vaddr, probe_processes
 from damon_vaddr.primitive import ProcessMemory
@@ -15,8 +9,6 @@ from damon_vaddr.referenced import Referenced
 from damon_vaddr.sources import CommandSource, PidSource, ProcessSource
 
 __all__ = [
-    "AUTO",
-    "BackendOptions",
     "CommandSource",
     "PidSource",
     "Process",
@@ -28,7 +20,6 @@ __all__ = [
     "Referenced",
     "VaddrOptions",
     "check_share",
-    "choose_backend",
     "descendants_of",
     "make_vaddr",
     "parse_maps",

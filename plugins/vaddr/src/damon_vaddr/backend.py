@@ -1,4 +1,4 @@
-"""How accesses are seen: what a backend of the process primitives has to do, and its choice.
+"""How accesses are seen: what a backend of the process primitives has to do.
 
 A package adds a backend of its own by registering it for the primitives by name::
 
@@ -10,34 +10,16 @@ A package adds a backend of its own by registering it for the primitives by name
             )
         )
 
-Its factory is called as ``factory(BackendOptions(...))`` and returns a `ProcessBackend`.
+Its factory is called as ``factory(options)`` and returns a `ProcessBackend`.
 """
 
-import logging
-from collections.abc import Collection, Mapping, Sequence
-from typing import Literal, Protocol, cast
+from collections.abc import Collection, Sequence
+from typing import Literal, Protocol
 
-from attrs import define, field, frozen
+from attrs import define, field
 
-from damon_core import Backend, Finding, PluginError, Target
+from damon_core import Target
 from damon_vaddr.processes import Process
-
-logger = logging.getLogger(__name__)
-
-#: The name that stands for the automatic choice.
-AUTO = "auto"
-
-
-@frozen
-class BackendOptions:
-    """What a backend is told when it is made.
-
-    Attributes:
-        max_share: The greatest share of one processor that looking may cost. The primitive
-            measures it and lengthens the sampling interval; a backend can heed it beyond that.
-    """
-
-    max_share: float = 0.02
 
 
 @define(eq=False)
@@ -103,55 +85,3 @@ class ProcessBackend(Protocol):
 
     def close(self) -> None:
         """Release everything; more targets may be added later."""
-
-
-def choose_backend(
-    primitive: str, name: str, backends: Mapping[str, Backend], options: BackendOptions
-) -> ProcessBackend:
-    """Make the backend of a name, or with "auto" the preferred one that works here.
-
-    Args:
-        primitive: The primitive that it is for, to name in errors.
-        name: The backend's name, or "auto".
-        backends: Those registered for the primitive, the preferred first.
-        options: What the backend is told.
-
-    Raises:
-        PluginError: There is no such backend, it doesn't work here, or none does.
-    """
-    if name != AUTO:
-        if name not in backends:
-            known = ", ".join([AUTO, *backends])
-            raise PluginError(primitive, f"there is no backend '{name}': use one of {known}")
-        missing = _missing(backends[name])
-        if missing:
-            others = [other for other in backends if not _missing(backends[other])]
-            hint = f"; what works here: {', '.join(others)}" if others else ""
-            raise PluginError(primitive, f"backend '{name}' doesn't work here: {missing}{hint}")
-        return _make(backends[name], options)
-    reasons = []
-    for candidate in backends.values():
-        missing = _missing(candidate)
-        if not missing:
-            logger.info("backend '%s' chosen for '%s'", candidate.name, primitive)
-            return _make(candidate, options)
-        reasons.append(f"{candidate.name}: {missing}")
-    raise PluginError(primitive, f"no backend works here: {'; '.join(reasons) or 'none is known'}")
-
-
-def _make(backend: Backend, options: BackendOptions) -> ProcessBackend:
-    return cast(ProcessBackend, backend.factory(options))
-
-
-def _missing(backend: Backend) -> str:
-    """Return what a backend lacks on this machine, empty if nothing."""
-    try:
-        findings: Sequence[Finding] = backend.probe()
-    except Exception as error:  # Whoever wrote it, others' backends must stay usable.
-        logger.warning("backend '%s': its probe failed", backend.name, exc_info=error)
-        return f"its probe failed: {type(error).__name__}: {error}"
-    return "; ".join(
-        f"{finding.name} ({finding.detail})" if finding.detail else finding.name
-        for finding in findings
-        if finding.required and not finding.works
-    )

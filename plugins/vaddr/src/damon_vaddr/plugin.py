@@ -2,13 +2,21 @@
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 from attrs import Attribute, field, frozen
 
-from damon_core import Backend, Finding, Primitive, hookimpl
+from damon_core import (
+    AUTO,
+    Backend,
+    BackendOption,
+    Finding,
+    Primitive,
+    hookimpl,
+    make_backend,
+)
 from damon_vaddr import referenced
-from damon_vaddr.backend import AUTO, BackendOptions, choose_backend
+from damon_vaddr.backend import ProcessBackend
 from damon_vaddr.primitive import ProcessMemory
 from damon_vaddr.sources import CommandSource, PidSource
 
@@ -44,7 +52,7 @@ class VaddrOptions:
         default=False,
         metadata={"help": "monitor the children, grandchildren and so on as well"},
     )
-    backend: str = field(
+    backend: BackendOption = field(
         default=AUTO, metadata={"help": "how accesses are seen; 'auto' takes the best that works"}
     )
     max_share: float = field(
@@ -64,6 +72,7 @@ def make_vaddr(options: VaddrOptions, backends: Mapping[str, Backend]) -> Proces
     Raises:
         TargetError: A process doesn't exist or may not be read, or there is no such program.
         PluginError: The backend doesn't exist or doesn't work here.
+        ConfigError: An option of the backend is wrong.
     """
     source: CommandSource | PidSource
     if options.command:
@@ -71,10 +80,8 @@ def make_vaddr(options: VaddrOptions, backends: Mapping[str, Backend]) -> Proces
     else:
         pids = options.pids if options.pid is None else (options.pid,)
         source = PidSource(pids, options.descendants)
-    backend = choose_backend(
-        "vaddr", options.backend, backends, BackendOptions(max_share=options.max_share)
-    )
-    return ProcessMemory(source, backend, options.max_share)
+    backend = make_backend("vaddr", options.backend, backends)
+    return ProcessMemory(source, cast(ProcessBackend, backend), options.max_share)
 
 
 def probe_processes() -> Sequence[Finding]:

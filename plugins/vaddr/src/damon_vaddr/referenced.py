@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 from attrs import define, field
 
-from damon_core import Finding, Regions
-from damon_vaddr.backend import BackendOptions, ProcessTarget
+from damon_core import Finding, NoOptions, Regions
+from damon_vaddr.backend import ProcessTarget
 
 _Column = npt.NDArray[np.int64]
 
@@ -154,14 +154,11 @@ class Referenced:
 
     The files of each process stay open, so that a pid that was taken over by another process
     can't be read by mistake.
-
-    Args:
-        options: Not used: what looking costs is bounded by the primitive.
     """
 
     layout: Literal["mappings", "ranges"] = "mappings"
 
-    def __init__(self, options: BackendOptions | None = None) -> None:
+    def __init__(self, _options: NoOptions | None = None) -> None:
         with open("/proc/self/smaps", "rb") as file:
             self._parser = SmapsParser(file.read())
         self._files: dict[ProcessTarget, _Files] = {}
