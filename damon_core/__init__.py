@@ -31,7 +31,7 @@ from damon_core.regions import PAGE_SIZE_BYTES, Range, Regions
 from damon_core.samples import Samples
 from damon_core.snapshot import RegionView, Snapshot, TargetSnapshot
 from damon_core.stats import CallbackStats, Stats
-from damon_core.target import Target
+from damon_core.target import Owner, Target
 from damon_core.units import (
     Bytes,
     Microseconds,
@@ -66,6 +66,7 @@ __all__ = [
     "Microseconds",
     "NoOptions",
     "NotRunningError",
+    "Owner",
     "PluginError",
     "PluginInfo",
     "Plugins",

@@ -17,9 +17,7 @@ AUTO = "auto"
 BackendOption: TypeAlias = str | dict[str, Any]
 
 
-def make_backend(
-    primitive: str, wanted: BackendOption, backends: Mapping[str, Backend]
-) -> object:
+def make_backend(primitive: str, wanted: BackendOption, backends: Mapping[str, Backend]) -> object:
     """Make the backend that is wanted, or with "auto" the preferred one that works here.
 
     Args:

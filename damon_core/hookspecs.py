@@ -10,7 +10,7 @@ There are two kinds of plugins, made of the same hooks:
       init -> before_start
       until stop was requested or the target is invalid:
           prepare_access_checks -> after_sampling -> (sleep) -> check_accesses
-          each aggregation interval: after_aggregation -> reset_aggregated
+          each aggregation interval: describe_regions -> after_aggregation -> reset_aggregated
           each update interval:      update
       before_terminate -> cleanup
 
@@ -155,6 +155,15 @@ def check_accesses(context: Context) -> None:
 # -------------------------------------------------------------------------
 # Every aggregation interval
 # -------------------------------------------------------------------------
+
+
+@hookspec
+def describe_regions(context: Context) -> None:
+    """Primitive operation: an aggregation is complete and regions are adjusted to it.
+
+    Tell what only the primitive knows of them before the snapshot is taken: the
+    `resident_bytes` of regions where that isn't their size, the `owners` of targets.
+    """
 
 
 @hookspec

@@ -156,6 +156,7 @@ class Kdamond:
             if not target.adaptive:
                 target.regions.grow_older(elapsed_us)
         self._policy.aggregate(self._adaptive(), self._checks, elapsed_us)
+        self._hooks.call("describe_regions", context)
         self._aggregations += 1
         self.snapshot = take_snapshot(
             context.targets,

@@ -8,7 +8,7 @@ from attrs import field, frozen
 
 from damon_core.attributes import Intervals
 from damon_core.regions import FloatColumn, IntColumn, Regions
-from damon_core.target import Target
+from damon_core.target import Owner, Target
 
 
 class RegionView(NamedTuple):
@@ -110,9 +110,11 @@ class TargetSnapshot(_Columns):
 
     Attributes:
         name: The target's name.
+        owners: Whose its memory is, where the primitive tells.
     """
 
     name: str = ""
+    owners: tuple[Owner, ...] = ()
 
     def hottest(self, count: int = 10) -> list[RegionView]:
         """Return up to `count` regions, the most accessed first, the longest so first in ties."""
@@ -183,7 +185,15 @@ def take_snapshot(
         position = rows.stop
         # Slices of read-only columns are read-only views: a target costs no second copy.
         views = {name: column[rows] for name, column in columns.items()}
-        parts.append(TargetSnapshot(intervals, max_nr_accesses, name=target.name, **views))
+        parts.append(
+            TargetSnapshot(
+                intervals,
+                max_nr_accesses,
+                name=target.name,
+                owners=tuple(target.owners),
+                **views,
+            )
+        )
     return Snapshot(
         intervals,
         max_nr_accesses,

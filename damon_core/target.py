@@ -1,9 +1,30 @@
-"""A monitoring target: a name and its regions."""
+"""A monitoring target: a name, its regions, and whose memory they are."""
 
-from attrs import define, field
+from collections.abc import Sequence
+
+from attrs import define, field, frozen
 
 from damon_core.regions import Regions
 from damon_core.samples import Samples
+
+
+@frozen
+class Owner:
+    """Somebody whose the memory of a target partly is, estimated from sampled pages.
+
+    Attributes:
+        kind: What it is, such as ``cgroup``.
+        name: What users know it by.
+        total_bytes: How much of the target is its memory.
+        working_set_bytes: How much of that was accessed in the aggregation.
+        accessed_bytes: How much of it was accessed in a sampling interval, on average.
+    """
+
+    kind: str
+    name: str
+    total_bytes: int
+    working_set_bytes: int
+    accessed_bytes: int
 
 
 @define(eq=False)
@@ -18,10 +39,12 @@ class Target:
         adaptive: Whether regions may be merged and split to follow accesses, and single pages
             can be checked: then a policy chooses `samples`. Otherwise regions stay as they are
             and the primitive adds to their nr_accesses itself.
+        owners: Whose the memory is; empty where the primitive doesn't tell.
         samples: For an adaptive target the pages that the check under way looks at.
     """
 
     name: str
     regions: Regions = field(factory=Regions)
     adaptive: bool = False
+    owners: Sequence[Owner] = field(default=(), init=False)
     samples: Samples | None = field(default=None, init=False)

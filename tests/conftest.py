@@ -79,6 +79,10 @@ class Recorder:
         return self._note("after_sampling", context)
 
     @hookimpl
+    def describe_regions(self, context: Context) -> object:
+        return self._note("describe_regions", context)
+
+    @hookimpl
     def after_aggregation(self, context: Context) -> object:
         return self._note("after_aggregation", context)
 

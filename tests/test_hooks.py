@@ -278,7 +278,7 @@ def lifecycle_hooks() -> list[str]:
     ]
 
 
-def test_there_are_seven_operations_and_four_callbacks() -> None:
+def test_there_are_eight_operations_and_four_callbacks() -> None:
     """The contract's hooks are specified in the order in which a context calls them."""
     assert lifecycle_hooks() == [
         "init",
@@ -287,6 +287,7 @@ def test_there_are_seven_operations_and_four_callbacks() -> None:
         "prepare_access_checks",
         "after_sampling",
         "check_accesses",
+        "describe_regions",
         "after_aggregation",
         "reset_aggregated",
         "update",

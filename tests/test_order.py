@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 BEGIN = ["init", "before_start"]
 ITERATION = ["target_valid", "prepare_access_checks", "after_sampling", "sleep", "check_accesses"]
-AGGREGATION = ["after_aggregation", "reset_aggregated"]
+AGGREGATION = ["describe_regions", "after_aggregation", "reset_aggregated"]
 END = ["before_terminate", "cleanup"]
 
 
@@ -36,6 +36,7 @@ def test_normal_run(stage: Stage) -> None:
         "after_sampling",
         "sleep",
         "check_accesses",
+        "describe_regions",
         "after_aggregation",
         "reset_aggregated",
         "target_valid",
@@ -48,6 +49,7 @@ def test_normal_run(stage: Stage) -> None:
         "after_sampling",
         "sleep",
         "check_accesses",
+        "describe_regions",
         "after_aggregation",
         "reset_aggregated",
         "update",

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from damon_core import Intervals, Regions, Snapshot, Target
+from damon_core import Intervals, Owner, Regions, Snapshot, Target
 from damon_core.snapshot import take_snapshot
 
 CHECKS = 20
@@ -90,6 +90,15 @@ def test_a_snapshot_holds_targets_together_and_one_by_one() -> None:
     assert [part.nr_accesses.tolist() for part in snapshot.targets] == [[1.0, 2.0], [], [3.0]]
     assert snapshot.nr_accesses.tolist() == [1.0, 2.0, 3.0]
     assert (len(snapshot), len(snapshot.targets[0])) == (3, 2)
+
+
+def test_a_target_tells_whose_its_memory_is() -> None:
+    """Owners are kept as the primitive told them, target by target."""
+    owner = Owner("cgroup", "/web", 300, 200, 100)
+    owned = target("a", [(300, 300, 0, 0, 0)])
+    owned.owners = [owner]
+    snapshot = snapshot_of(owned, target("b", [(5, 5, 0, 0, 0)]))
+    assert [each.owners for each in snapshot.targets] == [(owner,), ()]
 
 
 def test_a_snapshot_without_targets_answers_every_question() -> None:

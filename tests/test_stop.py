@@ -258,6 +258,21 @@ class OneRegion:
         context.targets[0].regions.nr_accesses += 1
 
 
+def test_what_the_primitive_tells_of_regions_is_in_the_snapshot(stage: Stage) -> None:
+    """describe_regions comes when regions are final, and before they are frozen."""
+
+    class HalfResident(OneRegion):
+        @hookimpl
+        def describe_regions(self, context: Context) -> None:
+            context.targets[0].regions.resident_bytes[:] //= 2
+
+    context = stage.context(HalfResident(), stage.part(after_aggregation=lambda _: True))
+    stage.run(context)
+    snapshot = context.snapshot
+    assert snapshot is not None
+    assert snapshot.total_bytes == snapshot.size_bytes.sum() // 2
+
+
 def test_a_snapshot_is_there_when_after_aggregation_is_called(stage: Stage) -> None:
     """It holds the aggregation that just completed."""
     numbers: list[tuple[int, float]] = []

@@ -10,6 +10,7 @@ import time
 import weakref
 from collections.abc import Iterator, Sequence
 from importlib.metadata import version
+from typing import Any
 
 import numpy as np
 import psutil
@@ -269,7 +270,7 @@ def bounded_targets(targets: Sequence[TargetSnapshot], max_targets: int) -> list
 def _together(name: str, targets: Sequence[TargetSnapshot]) -> TargetSnapshot:
     if len(targets) == 1 and targets[0].name == name:
         return targets[0]
-    columns = {
+    columns: dict[str, Any] = {
         column: np.concatenate([getattr(target, column) for target in targets])
         for column in ("start", "end", "nr_accesses", "age", "idle_us", "resident_bytes")
     }
