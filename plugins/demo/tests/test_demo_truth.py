@@ -4,7 +4,8 @@ import json
 
 import numpy as np
 import pytest
-from damon_demo import AreaPlace, PhaseStart, Score, Truth, judge
+from damon_demo import AccessedRange, AreaPlace, PhaseRun, Score, Touch, Truth, judge
+from damon_demo.workload import KINDS
 
 from damon_core import DamonError, Intervals, Range, Snapshot
 
@@ -14,9 +15,19 @@ B = AreaPlace("b", 20 * PAGE, 22 * PAGE)
 TRUTH = Truth(
     pid=7,
     areas=(A, B),
-    phases=(PhaseStart(1, 1_000, 0, ("a",)), PhaseStart(2, 2_000, 1_000, ("b",))),
+    phases=(
+        PhaseRun(1, 1_000, 0, (Touch("a", every_us=5_000),), {"a": 9}),
+        PhaseRun(2, 2_000, 1_000, (Touch("b", every_us=5_000),)),
+    ),
     end_us=3_000,
+    children=(8,),
 )
+
+
+def truth_of(touch: Touch, kind: str = "anonymous") -> Truth:
+    """Return the truth of area a, which has 4 pages, touched in one way all the time."""
+    end = A.start + 4 * KINDS[kind]
+    return Truth(7, (AreaPlace("a", A.start, end, kind),), (PhaseRun(1, 0, 0, (touch,)),))
 
 
 def snapshot(
@@ -40,6 +51,12 @@ def snapshot(
     )
 
 
+def phase_line(number: int, area: str, **times: int) -> dict[str, object]:
+    """Return what the workload tells when a phase begins."""
+    hot = [{"area": area, "every_us": 5_000}]
+    return {"event": "phase", "number": number, "hot": hot, **times}
+
+
 class TestTruth:
     def test_parse(self) -> None:
         """The workload's lines become the truth; areas are sorted by address."""
@@ -47,18 +64,23 @@ class TestTruth:
             {
                 "event": "areas",
                 "pid": 7,
+                "children": [8],
                 "areas": [
                     {"name": "b", "start": B.start, "end": B.end},
                     {"name": "a", "start": A.start, "end": A.end},
                 ],
             },
-            {"event": "phase", "number": 1, "hot": ["a"], "unix_us": 1_000, "boottime_us": 0},
-            {"event": "phase", "number": 2, "hot": ["b"], "unix_us": 2_000, "boottime_us": 1_000},
+            phase_line(1, "a", unix_us=1_000, boottime_us=0),
+            {"event": "phase_end", "number": 1, "sweeps": {"a": 9}},
+            phase_line(2, "b", unix_us=2_000, boottime_us=1_000),
             {"event": "end", "unix_us": 3_000, "boottime_us": 2_000},
         ]
         assert Truth.parse(json.dumps(line) for line in lines) == TRUTH
 
-    @pytest.mark.parametrize("lines", [["hello"], ['{"event": "areas"}'], ["[]"], []])
+    @pytest.mark.parametrize(
+        "lines",
+        [["hello"], ['{"event": "areas"}'], ['{"event": "phase_end", "sweeps": {}}'], ["[]"], []],
+    )
     def test_other_output_is_refused(self, lines: list[str]) -> None:
         """What the workload can't have printed is an error."""
         with pytest.raises(DamonError, match="the workload"):
@@ -76,6 +98,40 @@ class TestTruth:
     def test_hot_ranges(self) -> None:
         """The addresses of the hot areas are told."""
         assert TRUTH.hot_ranges(2_500) == [Range(B.start, B.end)]
+
+    @pytest.mark.parametrize(
+        ("touch", "pages"),
+        [
+            (Touch("a", share=0.5), {(0, 2)}),
+            (Touch("a", share=0.5, begin=0.25), {(1, 3)}),
+            (Touch("a", share=0.5, scattered=True), {(0, 1), (2, 3)}),
+            (Touch("a", share=0.75, scattered=True), {(0, 3)}),
+            (Touch("a", share=0.25, begin=0.75), {(3, 4)}),
+        ],
+    )
+    @pytest.mark.parametrize("kind", ["anonymous", "thp"])
+    def test_shares_are_exact_to_the_page(
+        self, touch: Touch, pages: set[tuple[int, int]], kind: str
+    ) -> None:
+        """Of an area only the pages that are touched are hot, by the pages of its kind."""
+        size = KINDS[kind]
+        assert truth_of(touch, kind).hot_ranges(0) == [
+            Range(A.start + first * size, A.start + end * size) for first, end in sorted(pages)
+        ]
+
+    def test_accessed(self) -> None:
+        """How often a range is accessed, and whether it is written, is told."""
+        touch = Touch("a", share=0.5, every_us=20_000, write=True)
+        assert truth_of(touch).accessed(0) == [
+            AccessedRange(A.start, A.start + 2 * PAGE, 20_000, write=True)
+        ]
+
+    @pytest.mark.parametrize(
+        ("every_us", "frequency"), [(0, 1.0), (5_000, 1.0), (10_000, 0.5), (50_000, 0.1)]
+    )
+    def test_frequency(self, every_us: int, frequency: float) -> None:
+        """Checks every 5 ms see what is accessed less often in fewer of them."""
+        assert AccessedRange(0, PAGE, every_us, write=False).frequency(5_000) == frequency
 
     def test_phase_throughout(self) -> None:
         """A time in which a phase begins has no single phase."""
@@ -107,6 +163,18 @@ class TestJudge:
         assert score.recall == 1 / 4
         assert score.precision == 1 / 2
         assert score.cold_recall == 1 / 2
+
+    def test_part_of_an_area_is_hot(self) -> None:
+        """The untouched pages of a hot area are cold."""
+        truth = truth_of(Touch("a", share=0.5, scattered=True))
+        score = judge(truth, [snapshot(1_500, {(10, 13): 4, (13, 14): 0})]).score
+        assert (score.recall, score.precision, score.cold_recall) == (1, 2 / 3, 1 / 2)
+
+    @pytest.mark.parametrize(("every_us", "hot"), [(10_000, 4), (10_001, 0)])
+    def test_what_is_accessed_too_rarely_is_cold(self, every_us: int, hot: int) -> None:
+        """Memory whose accesses half of the checks can't see isn't truly hot."""
+        truth = truth_of(Touch("a", every_us=every_us))
+        assert judge(truth, [snapshot(1_500, {})]).score.hot == hot * PAGE * 100
 
     def test_uncovered_memory_is_told_cold(self) -> None:
         """Where nothing was watched nothing was told hot."""

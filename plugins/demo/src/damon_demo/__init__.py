@@ -7,18 +7,20 @@ it really did, `judge` compares that with what a monitor saw, `heat_map` draws w
 from damon_demo.heatmap import heat_map
 from damon_demo.judgement import Judgement, PhaseJudgement, Score, judge
 from damon_demo.process import WorkloadProcess
-from damon_demo.truth import AreaPlace, PhaseStart, Truth
-from damon_demo.workload import AreaSpec, Pattern, Phase
+from damon_demo.truth import AccessedRange, AreaPlace, PhaseRun, Truth
+from damon_demo.workload import AreaSpec, Pattern, Phase, Touch
 
 __all__ = [
+    "AccessedRange",
     "AreaPlace",
     "AreaSpec",
     "Judgement",
     "Pattern",
     "Phase",
     "PhaseJudgement",
-    "PhaseStart",
+    "PhaseRun",
     "Score",
+    "Touch",
     "Truth",
     "WorkloadProcess",
     "heat_map",

@@ -6,8 +6,8 @@ import numpy as np
 import numpy.typing as npt
 from attrs import frozen
 
-from damon_core import Snapshot
-from damon_demo.truth import AreaPlace, PhaseStart, Truth
+from damon_core import Range, Snapshot
+from damon_demo.truth import AreaPlace, PhaseRun, Truth
 
 #: Memory is told hot that was accessed in at least this share of an aggregation's checks.
 HOT_FREQUENCY = 0.5
@@ -65,7 +65,7 @@ class PhaseJudgement:
             accessed.
     """
 
-    phase: PhaseStart
+    phase: PhaseRun
     score: Score
     working_sets_bytes: tuple[int, ...]
 
@@ -99,7 +99,7 @@ def area_working_set_bytes(snapshot: Snapshot, areas: Sequence[AreaPlace]) -> in
     A region whose counter is below 1 counts in part, as in `Snapshot.working_set_bytes`.
     """
     accessed = np.clip(snapshot.nr_accesses, 0.0, 1.0)
-    return round(sum(float((_overlap_bytes(snapshot, area) * accessed).sum()) for area in areas))
+    return round(float((_overlap_bytes(snapshot, _ranges(areas)) * accessed).sum()))
 
 
 def judge(truth: Truth, snapshots: Sequence[Snapshot]) -> Judgement:
@@ -114,29 +114,44 @@ def judge(truth: Truth, snapshots: Sequence[Snapshot]) -> Judgement:
         before = phases.get(phase.number, PhaseJudgement(phase, Score(), ()))
         phases[phase.number] = PhaseJudgement(
             phase,
-            before.score + _score(snapshot, truth.areas, phase),
+            before.score + _score(snapshot, truth),
             (*before.working_sets_bytes, area_working_set_bytes(snapshot, truth.areas)),
         )
     return Judgement(tuple(phases.values()), left_out)
 
 
-def _score(snapshot: Snapshot, areas: Sequence[AreaPlace], phase: PhaseStart) -> Score:
+def _score(snapshot: Snapshot, truth: Truth) -> Score:
+    """Judge one aggregation that lies within one phase."""
     told_hot = snapshot.frequency >= HOT_FREQUENCY
-    score = Score()
-    for area in areas:
-        size = float(area.size_bytes) * snapshot.elapsed_us
-        # What no region covers was not told hot: it counts as told cold.
-        hot = float(_overlap_bytes(snapshot, area)[told_hot].sum()) * snapshot.elapsed_us
-        if area.name in phase.hot:
-            score += Score(hot=size, hot_right=hot)
-        else:
-            score += Score(cold=size, cold_right=size - hot)
-    return score
+    hot_ranges = [
+        Range(each.start, each.end)
+        for each in truth.accessed(snapshot.time_us)
+        if each.frequency(snapshot.intervals.sampling_us) >= HOT_FREQUENCY
+    ]
+    hot = sum(end - start for start, end in hot_ranges)
+    cold = sum(area.size_bytes for area in truth.areas) - hot
+    # What no region covers was not told hot: it counts as told cold.
+    told = float(_overlap_bytes(snapshot, _ranges(truth.areas))[told_hot].sum())
+    hot_right = float(_overlap_bytes(snapshot, hot_ranges)[told_hot].sum())
+    cold_right = cold - (told - hot_right)
+    bytes_us = np.array([hot, hot_right, cold, cold_right]) * snapshot.elapsed_us
+    return Score(*bytes_us.tolist())
 
 
-def _overlap_bytes(snapshot: Snapshot, area: AreaPlace) -> npt.NDArray[np.int64]:
-    """Return how many bytes of each region lie in the area."""
-    low = np.maximum(snapshot.start, area.start)
-    high = np.minimum(snapshot.end, area.end)
-    overlap: npt.NDArray[np.int64] = np.maximum(high - low, 0)
+def _ranges(areas: Sequence[AreaPlace]) -> list[Range]:
+    return [Range(area.start, area.end) for area in areas]
+
+
+def _overlap_bytes(snapshot: Snapshot, ranges: Sequence[Range]) -> npt.NDArray[np.float64]:
+    """Return how many bytes of each region lie in sorted ranges."""
+    if not ranges:
+        return np.zeros(len(snapshot))
+    sizes = np.array([[0, end - start] for start, end in ranges]).ravel()
+    borders = np.array(ranges).ravel()
+    # How many bytes of the ranges lie below an address: no float rounds a number so small.
+    below_start, below_end = (
+        np.interp(addresses, borders, np.cumsum(sizes))
+        for addresses in (snapshot.start, snapshot.end)
+    )
+    overlap: npt.NDArray[np.float64] = below_end - below_start
     return overlap

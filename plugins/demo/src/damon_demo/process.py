@@ -1,5 +1,6 @@
 """The workload as a child process."""
 
+import signal
 import subprocess
 import sys
 import threading
@@ -10,6 +11,9 @@ from damon_core import DamonError
 from damon_demo import workload
 from damon_demo.truth import Truth
 from damon_demo.workload import Pattern
+
+#: Runs the program. By file and without site-packages, so that it holds little but its areas.
+COMMAND = (sys.executable, "-I", "-S", workload.__file__)
 
 
 class WorkloadProcess:
@@ -22,18 +26,18 @@ class WorkloadProcess:
         pid: Its process.
 
     Raises:
-        DamonError: It can't be started, or ends before its memory is there.
+        DamonError: It can't be started, or ends before its memory is there, as where the machine
+            can't give what the pattern asks for.
     """
 
     def __init__(self, pattern: Pattern) -> None:
-        # By file and without site-packages, so that the process holds little but its areas. In
-        # a session of its own, so that Ctrl-C ends the monitoring first and then the workload.
-        command = [sys.executable, "-I", "-S", workload.__file__, "-"]
+        # In a session of its own, so that Ctrl-C ends the monitoring first, then the workload.
         try:
             self._process = subprocess.Popen(
-                command,
+                [*COMMAND, "-"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
                 text=True,
                 start_new_session=True,
             )
@@ -53,10 +57,8 @@ class WorkloadProcess:
             pass  # it has ended already: told below
         self._ready.wait()
         if not self._lines:
-            self.close()
-            raise DamonError(
-                f"the workload ended with code {self._process.returncode} before it began"
-            )
+            self.wait()
+            raise DamonError("the workload ended before it told where its areas lie")
 
     def _read(self) -> None:
         assert self._process.stdout is not None
@@ -69,13 +71,36 @@ class WorkloadProcess:
         """Return what it has done so far."""
         return Truth.parse(list(self._lines))
 
+    def wait(self) -> None:
+        """Wait until it has ended by itself.
+
+        Raises:
+            DamonError: It failed.
+        """
+        self._end(0)
+
     def close(self) -> None:
-        """End the process and read its last lines."""
+        """End it, if it hasn't ended yet.
+
+        Raises:
+            DamonError: It had failed.
+        """
         self._process.terminate()
-        self._process.wait()
+        self._end(0, -signal.SIGTERM)
+
+    def _end(self, *codes: int) -> None:
+        """Read the last lines, whose end is the end of its children too."""
+        assert self._process.stdout is not None
+        assert self._process.stderr is not None
+        if self._process.stdout.closed:
+            return
+        errors = self._process.stderr.read().splitlines()
         self._reader.join()
-        if self._process.stdout is not None:
-            self._process.stdout.close()
+        code = self._process.wait()
+        self._process.stdout.close()
+        self._process.stderr.close()
+        if code not in codes:
+            raise DamonError(f"the workload failed: {errors[-1] if errors else f'code {code}'}")
 
     def __enter__(self) -> Self:
         return self

@@ -1,11 +1,12 @@
 """What the workload really did, as it told itself: which bytes were hot when."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from damon_core import DamonError, Range
+from damon_demo.workload import KINDS, Touch
 
 
 @frozen
@@ -16,11 +17,13 @@ class AreaPlace:
         name: Its name.
         start: Its first address.
         end: The first address behind it.
+        kind: What kind of memory it is, one of those of `AreaSpec`.
     """
 
     name: str
     start: int
     end: int
+    kind: str = "anonymous"
 
     @property
     def size_bytes(self) -> int:
@@ -29,20 +32,49 @@ class AreaPlace:
 
 
 @frozen
-class PhaseStart:
-    """The beginning of a phase.
+class AccessedRange:
+    """Memory all of whose pages are accessed alike.
+
+    Attributes:
+        start: Its first address.
+        end: The first address behind it.
+        every_us: How often each page is accessed; 0 without a break.
+        write: Whether it is written.
+    """
+
+    start: int
+    end: int
+    every_us: int
+    write: bool
+
+    def frequency(self, sampling_us: int) -> float:
+        """Return in which share of the checks its pages should be found accessed, 0 to 1."""
+        return min(sampling_us / self.every_us, 1.0) if self.every_us else 1.0
+
+
+@frozen
+class PhaseRun:
+    """A phase as it was carried out.
 
     Attributes:
         number: 1 for the first, then 2, 3, …
         unix_us: When it began, microseconds since 1970-01-01 UTC.
         boottime_us: The same on CLOCK_BOOTTIME.
-        hot: Names of the areas that are hot until the next phase.
+        touches: How each hot area is touched until the next phase.
+        sweeps: How often that was done, by area; None while it goes on. Fewer than at another
+            time means that the workload was slowed down.
     """
 
     number: int
     unix_us: int
     boottime_us: int
-    hot: tuple[str, ...]
+    touches: tuple[Touch, ...]
+    sweeps: Mapping[str, int] | None = None
+
+    @property
+    def hot(self) -> tuple[str, ...]:
+        """Names of the areas that are hot."""
+        return tuple(touch.area for touch in self.touches)
 
 
 @frozen
@@ -54,12 +86,14 @@ class Truth:
         areas: Its areas, the lowest address first.
         phases: The phases that have begun, in order.
         end_us: When the last phase ended; None while it goes on.
+        children: The processes that do the same at the same addresses.
     """
 
     pid: int
     areas: tuple[AreaPlace, ...]
-    phases: tuple[PhaseStart, ...] = ()
+    phases: tuple[PhaseRun, ...] = ()
     end_us: int | None = None
+    children: tuple[int, ...] = ()
 
     @classmethod
     def parse(cls, lines: Iterable[str]) -> "Truth":
@@ -69,49 +103,67 @@ class Truth:
             DamonError: The lines aren't the output of the workload.
         """
         places: tuple[AreaPlace, ...] | None = None
-        pid, phases, end_us = 0, [], None
+        pid, end_us = 0, None
+        children: tuple[int, ...] = ()
+        phases: list[PhaseRun] = []
         try:
             for line in lines:
                 event = json.loads(line)
                 match event["event"]:
                     case "areas":
-                        pid = event["pid"]
+                        pid, children = event["pid"], tuple(event["children"])
                         found = [AreaPlace(**area) for area in event["areas"]]
                         places = tuple(sorted(found, key=lambda area: area.start))
                     case "phase":
                         phases.append(
-                            PhaseStart(
+                            PhaseRun(
                                 number=event["number"],
                                 unix_us=event["unix_us"],
                                 boottime_us=event["boottime_us"],
-                                hot=tuple(event["hot"]),
+                                touches=tuple(Touch(**touch) for touch in event["hot"]),
                             )
                         )
+                    case "phase_end":
+                        phases[-1] = evolve(phases[-1], sweeps=event["sweeps"])
                     case "end":
                         end_us = event["unix_us"]
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, IndexError) as error:
             raise DamonError(f"the workload printed what isn't a line of its: {line!r}") from error
         if places is None:
             raise DamonError("the workload didn't tell where its areas lie")
-        return cls(pid, places, tuple(phases), end_us)
+        return cls(pid, places, tuple(phases), end_us, children)
 
-    def phase_at(self, time_us: int) -> PhaseStart | None:
+    def phase_at(self, time_us: int) -> PhaseRun | None:
         """Return the phase at a time; None before the first and after the end."""
         if self.end_us is not None and time_us >= self.end_us:
             return None
         begun = [phase for phase in self.phases if phase.unix_us <= time_us]
         return begun[-1] if begun else None
 
-    def phase_throughout(self, begin_us: int, end_us: int) -> PhaseStart | None:
+    def phase_throughout(self, begin_us: int, end_us: int) -> PhaseRun | None:
         """Return the phase that fills the whole time between; None if it changed."""
         phase = self.phase_at(begin_us)
         return phase if phase == self.phase_at(end_us) else None
 
-    def hot_ranges(self, time_us: int) -> list[Range]:
-        """Return the addresses that are hot at a time, the lowest first."""
+    def accessed(self, time_us: int) -> list[AccessedRange]:
+        """Return what is accessed at a time and how, to the page, the lowest address first."""
         phase = self.phase_at(time_us)
-        hot = phase.hot if phase is not None else ()
-        return [Range(area.start, area.end) for area in self.areas if area.name in hot]
+        touches = {touch.area: touch for touch in phase.touches} if phase is not None else {}
+        return [
+            AccessedRange(
+                area.start + first * KINDS[area.kind],
+                area.start + end * KINDS[area.kind],
+                touches[area.name].every_us or 0,
+                touches[area.name].write,
+            )
+            for area in self.areas
+            if area.name in touches
+            for first, end in touches[area.name].page_runs(area.size_bytes // KINDS[area.kind])
+        ]
+
+    def hot_ranges(self, time_us: int) -> list[Range]:
+        """Return the addresses that are accessed at a time, the lowest first."""
+        return [Range(each.start, each.end) for each in self.accessed(time_us)]
 
     def hot_bytes(self, time_us: int) -> int:
         """Return how many bytes are hot at a time."""

@@ -1,16 +1,19 @@
 """A program whose memory accesses are known to the byte.
 
-Run as ``python -m damon_demo.workload PATTERN.json`` (``-`` reads the pattern from the standard
+Run as ``python -m damon_demo PATTERN.json`` (``-`` reads the pattern from the standard
 input). A pattern names areas of memory and a schedule of phases, repeated to the end::
 
-    {"areas": [{"name": "a", "size_bytes": 8388608}, {"name": "b", "size_bytes": 8388608}],
-     "phases": [{"hot": ["a"], "duration_us": 4000000}, {"hot": ["b"], "duration_us": 4000000}],
+    {"areas": [{"name": "a", "size_bytes": 8388608},
+               {"name": "b", "size_bytes": 8388608, "kind": "file"}],
+     "phases": [{"hot": ["a"], "duration_us": 4000000},
+                {"hot": [{"area": "b", "share": 0.5, "every_us": 20000}], "duration_us": 4000000}],
      "for_us": 20000000}
 
-Every area is a private anonymous mapping of its own, wholly resident from the start. In each
-phase every page of its hot areas is read again and again; nothing touches the others. The
-program prints one JSON line with where its areas lie, then one at the start of each phase and
-one at its end; `damon_demo.truth` reads them. It ends after ``for_us`` or with its parent.
+Every area is a mapping of its own, wholly resident from the start. In each phase the pages that
+its hot areas name are read or written again and again; nothing touches the others. The program
+prints one JSON line with where its areas lie, then one at the start of each phase, one at the
+end of each with how many sweeps were done in it, and one at its own end; `damon_demo.truth`
+reads them. It ends after ``for_us`` or with its parent.
 
 Only the standard library is imported, so that the process is small: what a monitor has to walk
 is mostly the areas.
@@ -20,29 +23,126 @@ import argparse
 import ctypes
 import itertools
 import json
+import math
 import mmap
 import os
 import pathlib
 import sys
 import time
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 #: A sweep over the hot areas takes well under a millisecond: most of the time the program sleeps.
 DEFAULT_PAUSE_US = 5_000
+HUGE_PAGE_BYTES = 2 << 20
+#: The kinds of areas, and the size of their pages.
+KINDS = {
+    "anonymous": mmap.PAGESIZE,
+    "file": mmap.PAGESIZE,
+    "shared": mmap.PAGESIZE,
+    "thp": HUGE_PAGE_BYTES,
+    "hugetlb": HUGE_PAGE_BYTES,
+}
+
+#: How often the program looks whether its parent lives; no sleep is longer.
+_LOOK_AT_PARENT_US = 100_000
+#: Huge pages of 2 MiB, whichever size is the system's default; Python has no names for these.
+_MAP_HUGETLB_2MB = 0x40000 | 21 << 26
 
 
 class AreaSpec(NamedTuple):
-    """One area of memory: its name and its size, a multiple of the page size."""
+    """One area of memory.
+
+    Attributes:
+        name: Its name.
+        size_bytes: Its size, a multiple of its kind's page size.
+        kind: ``anonymous``: private memory in small pages. ``file``: a private mapping of an
+            unlinked temporary file, all of it in the page cache; the first write to a page makes
+            a private copy of it. ``shared``: anonymous memory that children share. ``thp``:
+            private memory in transparent huge pages. ``hugetlb``: shared memory in huge pages
+            that the administrator reserved.
+    """
 
     name: str
     size_bytes: int
+    kind: str = "anonymous"
+
+    @property
+    def pages(self) -> int:
+        """How many pages it has."""
+        return self.size_bytes // KINDS[self.kind]
+
+
+class Touch(NamedTuple):
+    """How an area is touched in a phase.
+
+    Attributes:
+        area: Its name.
+        share: Which share of its pages is touched, above 0 to 1.
+        begin: At which share of its pages they begin. Of an area with n pages, those from
+            ``round(begin * n)`` to before ``round((begin + share) * n)`` are touched.
+        scattered: Evenly scattered pages are touched instead: of ``m = round(share * n)`` the
+            pages ``i * n // m`` for i from 0 to m - 1.
+        every_us: From the start of one sweep over these pages to the start of the next; None for
+            the pattern's pause. 0 spins: sweep follows sweep and the program never sleeps, so
+            that no switch to another program empties the TLB.
+        write: Whether the pages are written, instead of read.
+    """
+
+    area: str
+    share: float = 1.0
+    begin: float = 0.0
+    scattered: bool = False
+    every_us: int | None = None
+    write: bool = False
+
+    def page_runs(self, pages: int) -> list[tuple[int, int]]:
+        """Return which of an area's pages are touched, as runs from a page to before another."""
+        if not self.scattered:
+            return [(round(self.begin * pages), round((self.begin + self.share) * pages))]
+        runs: list[tuple[int, int]] = []
+        for page in self._scattered_pages(pages):
+            first = runs.pop()[0] if runs and runs[-1][1] == page else page
+            runs.append((first, page + 1))
+        return runs
+
+    def _scattered_pages(self, pages: int) -> list[int]:
+        count = round(self.share * pages)
+        return [number * pages // count for number in range(count)]
+
+    def byte_slices(self, size_bytes: int, page_bytes: int) -> list[slice]:
+        """Return slices of an area with one byte of each small page that is touched.
+
+        As few as possible: one suffices for pages in a row, or at equal distances.
+        """
+        pages, step = size_bytes // page_bytes, mmap.PAGESIZE
+        if self.scattered and page_bytes == step:
+            scattered = self._scattered_pages(pages)
+            # The distances between the pages recur after so many of them.
+            periods = math.gcd(len(scattered), pages)
+            firsts = scattered[: len(scattered) // periods]
+            return [slice(page * step, size_bytes, pages // periods * step) for page in firsts]
+        return [
+            slice(first * page_bytes, end * page_bytes, step)
+            for first, end in self.page_runs(pages)
+        ]
 
 
 class Phase(NamedTuple):
-    """Which areas are hot, and for how long."""
+    """Which areas are hot, and for how long.
 
-    hot: tuple[str, ...]
+    Attributes:
+        hot: How each is touched; a name alone is ``Touch(name)``.
+        duration_us: How long.
+    """
+
+    hot: tuple[str | Touch, ...]
     duration_us: int
+
+    @property
+    def touches(self) -> tuple[Touch, ...]:
+        """How each hot area is touched, names included."""
+        return tuple(Touch(hot) if isinstance(hot, str) else hot for hot in self.hot)
 
 
 class Pattern(NamedTuple):
@@ -52,24 +152,78 @@ class Pattern(NamedTuple):
         areas: Its areas.
         phases: Its phases, in order; after the last comes the first again.
         for_us: When it ends.
-        pause_us: How long it sleeps between two sweeps over the hot areas.
+        pause_us: The `every_us` of all touches that have none.
+        children: How many forked children do the same with the same areas.
     """
 
     areas: tuple[AreaSpec, ...]
     phases: tuple[Phase, ...]
     for_us: int
     pause_us: int = DEFAULT_PAUSE_US
+    children: int = 0
+
+    @classmethod
+    def moving(
+        cls,
+        hot_bytes: int,
+        size_bytes: int,
+        duration_us: int,
+        for_us: int,
+        *,
+        kind: str = "anonymous",
+        every_us: int | None = None,
+        write: bool = False,
+    ) -> "Pattern":
+        """Return a pattern of one area, ``moving``, of which one part is hot, then the next.
+
+        Args:
+            hot_bytes: The size of a part, in whole pages.
+            size_bytes: The size of the area, in whole parts.
+            duration_us: How long each part is hot.
+            for_us: When it ends.
+            kind: The kind of the area.
+            every_us: How often the part is swept; None for the default pause.
+            write: Whether it is written.
+
+        Raises:
+            ValueError: The area can't be cut into such parts.
+        """
+        if hot_bytes <= 0 or hot_bytes % KINDS[kind] or size_bytes % hot_bytes:
+            raise ValueError(
+                f"size_bytes must be a multiple of hot_bytes, and that of {KINDS[kind]}"
+            )
+        parts = size_bytes // hot_bytes
+        return cls(
+            areas=(AreaSpec("moving", size_bytes, kind),),
+            phases=tuple(
+                Phase(
+                    (
+                        Touch(
+                            "moving",
+                            share=1 / parts,
+                            begin=part / parts,
+                            every_us=every_us,
+                            write=write,
+                        ),
+                    ),
+                    duration_us,
+                )
+                for part in range(parts)
+            ),
+            for_us=for_us,
+        )
 
     def to_json(self) -> str:
         """Return the pattern as the program reads it."""
-        return json.dumps(
+        phases = [
             {
-                "areas": [area._asdict() for area in self.areas],
-                "phases": [phase._asdict() for phase in self.phases],
-                "for_us": self.for_us,
-                "pause_us": self.pause_us,
+                "hot": [hot if isinstance(hot, str) else hot._asdict() for hot in phase.hot],
+                "duration_us": phase.duration_us,
             }
-        )
+            for phase in self.phases
+        ]
+        areas = [area._asdict() for area in self.areas]
+        return json.dumps({**self._asdict(), "areas": areas, "phases": phases})
 
     @classmethod
     def from_json(cls, text: str) -> "Pattern":
@@ -85,79 +239,243 @@ class Pattern(NamedTuple):
             pattern = cls(
                 areas=tuple(AreaSpec(**area) for area in data.pop("areas")),
                 phases=tuple(
-                    Phase(tuple(phase.pop("hot")), **phase) for phase in data.pop("phases")
+                    Phase(
+                        tuple(
+                            hot if isinstance(hot, str) else Touch(**hot)
+                            for hot in phase.pop("hot")
+                        ),
+                        **phase,
+                    )
+                    for phase in data.pop("phases")
                 ),
                 **data,
             )
+            pattern._check()
         except KeyError as error:
             raise ValueError(f"{error} is missing") from error
         except (TypeError, AttributeError) as error:
             raise ValueError(str(error)) from error
-        pattern._check()
         return pattern
 
     def _check(self) -> None:
-        names = [area.name for area in self.areas]
-        if not names or len(set(names)) != len(names):
+        areas = {area.name: area for area in self.areas}
+        if not areas or len(areas) != len(self.areas):
             raise ValueError("areas: at least one, each with a name of its own")
         for area in self.areas:
-            if area.size_bytes < mmap.PAGESIZE or area.size_bytes % mmap.PAGESIZE:
-                raise ValueError(
-                    f"area '{area.name}': size_bytes must be a multiple of {mmap.PAGESIZE}"
-                )
+            _check_area(area)
         if not self.phases:
             raise ValueError("phases: at least one")
-        for phase in self.phases:
-            unknown = set(phase.hot) - set(names)
-            if unknown:
-                raise ValueError(f"a phase is hot in '{unknown.pop()}', which is not an area")
-            if phase.duration_us <= 0:
-                raise ValueError("duration_us must be above 0")
-        if self.pause_us < 0:
-            raise ValueError("pause_us must not be below 0")
+        for number, phase in enumerate(self.phases, start=1):
+            _check_whole(f"phase {number}: duration_us", phase.duration_us, 1)
+            for touch in phase.touches:
+                if touch.area not in areas:
+                    raise ValueError(f"phase {number}: hot is '{touch.area}', which is not an area")
+                _check_touch(f"phase {number}, area '{touch.area}'", touch, areas[touch.area])
+            if len({touch.area for touch in phase.touches}) != len(phase.touches):
+                raise ValueError(f"phase {number}: an area can be hot only once in a phase")
+        _check_whole("for_us", self.for_us, 1)
+        _check_whole("pause_us", self.pause_us, 0)
+        _check_whole("children", self.children, 0)
+
+
+def _check_area(area: AreaSpec) -> None:
+    if area.kind not in KINDS:
+        raise ValueError(
+            f"area '{area.name}': there is no kind '{area.kind}', but {', '.join(KINDS)}"
+        )
+    _check_whole(f"area '{area.name}': size_bytes", area.size_bytes, 1)
+    if area.size_bytes % KINDS[area.kind]:
+        raise ValueError(f"area '{area.name}': size_bytes must be a multiple of {KINDS[area.kind]}")
+
+
+def _check_touch(where: str, touch: Touch, area: AreaSpec) -> None:
+    for name, value in (("share", touch.share), ("begin", touch.begin)):
+        if type(value) not in (int, float) or not 0 <= value <= 1:
+            raise ValueError(f"{where}: {name} must be from 0 to 1")
+    for name, flag in (("scattered", touch.scattered), ("write", touch.write)):
+        if type(flag) is not bool:
+            raise ValueError(f"{where}: {name} must be true or false")
+    if touch.every_us is not None:
+        _check_whole(f"{where}: every_us", touch.every_us, 0)
+    if touch.scattered and touch.begin:
+        raise ValueError(f"{where}: scattered pages are all over the area, they have no begin")
+    runs = touch.page_runs(area.pages)
+    if not runs or runs[0][0] == runs[0][1]:
+        raise ValueError(f"{where}: share {touch.share} of {area.pages} pages is no page")
+    if runs[-1][1] > area.pages:
+        raise ValueError(f"{where}: begin and share end behind the area")
+
+
+def _check_whole(what: str, value: object, least: int) -> None:
+    if type(value) is not int or value < least:
+        raise ValueError(f"{what} must be a whole number of at least {least}")
+
+
+class SetUpError(Exception):
+    """The machine can't give what a pattern asks for."""
 
 
 class Area:
-    """Resident memory that is a mapping of its own, between two inaccessible pages.
-
-    Without them the kernel would join neighbouring areas to one mapping.
+    """Resident memory that is a mapping of its own.
 
     Args:
-        spec: Its name and size.
+        spec: What it shall be.
 
     Attributes:
-        name: Its name.
+        spec: What it is.
+        memory: The memory, with what lies around the area.
+        offset: Where in that the area begins.
         start: Its first address.
         end: The first address behind it.
+
+    Raises:
+        SetUpError: There is no such memory on this machine.
     """
 
     def __init__(self, spec: AreaSpec) -> None:
-        guard = mmap.PAGESIZE
-        self.name = spec.name
-        self._memory = mmap.mmap(
-            -1, spec.size_bytes + 2 * guard, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
+        self.spec = spec
+        try:
+            self.memory = _map(spec)
+            base = ctypes.addressof(ctypes.c_char.from_buffer(self.memory))
+            # Between two inaccessible pages, without which the kernel would join neighbours to
+            # one mapping; but it never joins hugetlb ones, and pages there are reserved.
+            page = KINDS[spec.kind]
+            self.start = base if spec.kind == "hugetlb" else (base // page + 1) * page
+            self.end = self.start + spec.size_bytes
+            self.offset = self.start - base
+            _make_inaccessible(base, self.start)
+            _make_inaccessible(self.end, base + len(self.memory))
+            self._advise()
+            self._make_resident()
+        except OSError as error:
+            raise SetUpError(f"area '{spec.name}': {error.strerror}{_hint(spec)}") from error
+
+    def _advise(self) -> None:
+        if self.spec.kind != "hugetlb":
+            # One referenced huge page makes 2 MiB look hot: where small pages are asked for,
+            # there must be none.
+            advice = mmap.MADV_HUGEPAGE if self.spec.kind == "thp" else mmap.MADV_NOHUGEPAGE
+            self.memory.madvise(advice, self.offset, self.spec.size_bytes)
+
+    def _make_resident(self) -> None:
+        # Pages of a file are only read: a write would replace them by private copies.
+        Sweep(self, Touch(self.spec.name, write=self.spec.kind != "file"), 0).make(0)
+        if self.spec.kind == "thp":
+            huge = _huge_bytes(self.start, self.end)
+            if huge != self.spec.size_bytes:
+                raise SetUpError(
+                    f"area '{self.spec.name}': only {huge} of {self.spec.size_bytes} bytes are in "
+                    "huge pages: /sys/kernel/mm/transparent_hugepage/enabled must be madvise or "
+                    "always, and enough memory in one piece be free"
+                )
+
+
+def _map(spec: AreaSpec) -> mmap.mmap:
+    if spec.kind == "hugetlb":
+        flags = mmap.MAP_SHARED | mmap.MAP_ANONYMOUS | _MAP_HUGETLB_2MB
+        return mmap.mmap(-1, spec.size_bytes, flags=flags)
+    size_bytes = spec.size_bytes + 2 * KINDS[spec.kind]
+    if spec.kind == "file":
+        return _map_file(size_bytes)
+    sharing = mmap.MAP_SHARED if spec.kind == "shared" else mmap.MAP_PRIVATE
+    return mmap.mmap(-1, size_bytes, flags=sharing | mmap.MAP_ANONYMOUS)
+
+
+def _file_directory() -> str:
+    # On a disk also where /tmp is not.
+    return os.environ.get("TMPDIR", "/var/tmp")
+
+
+def _map_file(size_bytes: int) -> mmap.mmap:
+    path = f"{_file_directory()}/damon-demo-{os.getpid()}-{time.time_ns()}"
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        os.unlink(path)
+        chunk = bytes(1 << 20)
+        left = size_bytes
+        while left:
+            left -= os.write(descriptor, chunk[:left])
+        return mmap.mmap(descriptor, size_bytes, flags=mmap.MAP_PRIVATE)
+    finally:
+        os.close(descriptor)
+
+
+def _hint(spec: AreaSpec) -> str:
+    if spec.kind == "hugetlb":
+        return (
+            f": it needs {spec.pages} free huge pages, reserve them in "
+            "/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages"
         )
-        # One referenced huge page would make 2 MiB look hot where the pattern is known by 4 KiB.
-        self._memory.madvise(mmap.MADV_NOHUGEPAGE)
-        self._pages = slice(guard, guard + spec.size_bytes, mmap.PAGESIZE)
-        self._memory[self._pages] = b"\x01" * (spec.size_bytes // mmap.PAGESIZE)
-        base = ctypes.addressof(ctypes.c_char.from_buffer(self._memory))
-        self.start = base + guard
-        self.end = self.start + spec.size_bytes
-        for address in (base, self.end):
-            _make_inaccessible(address, guard)
-
-    def touch(self) -> None:
-        """Read a byte of every page."""
-        self._memory[self._pages]
+    if spec.kind == "file":
+        return (
+            f": it needs {spec.size_bytes} bytes in {_file_directory()}, or name another in TMPDIR"
+        )
+    return ""
 
 
-def _make_inaccessible(address: int, size_bytes: int) -> None:
+def _huge_bytes(start: int, end: int) -> int:
+    """Return how many bytes of a mapping of this process are in transparent huge pages."""
+    with open("/proc/self/smaps", encoding="utf-8") as lines:
+        mapping = itertools.dropwhile(
+            lambda line: not line.startswith(f"{start:x}-{end:x} "), lines
+        )
+        found = next((line for line in mapping if line.startswith("AnonHugePages:")), ": 0")
+    return int(found.split()[1]) * 1024
+
+
+def _make_inaccessible(start: int, end: int) -> None:
     libc = ctypes.CDLL(None, use_errno=True)
     no_access = 0  # PROT_NONE
-    if libc.mprotect(ctypes.c_void_p(address), ctypes.c_size_t(size_bytes), no_access) != 0:
+    if libc.mprotect(ctypes.c_void_p(start), ctypes.c_size_t(end - start), no_access) != 0:
         code = ctypes.get_errno()
         raise OSError(code, os.strerror(code))
+
+
+class Sweep:
+    """A touch of an area, to be made again and again.
+
+    Args:
+        area: The area.
+        touch: How it is touched.
+        pause_us: How often, if the touch doesn't say.
+
+    Attributes:
+        touch: The touch, with nothing left to a default.
+        due_us: When it is due, on CLOCK_BOOTTIME.
+        count: How often it was made in this phase.
+    """
+
+    def __init__(self, area: Area, touch: Touch, pause_us: int) -> None:
+        self._every_us = pause_us if touch.every_us is None else touch.every_us
+        self.touch = touch._replace(every_us=self._every_us)
+        self._memory = area.memory
+        slices = touch.byte_slices(area.spec.size_bytes, KINDS[area.spec.kind])
+        self._slices = [
+            slice(each.start + area.offset, each.stop + area.offset, each.step) for each in slices
+        ]
+        lengths = [len(range(each.start, each.stop, each.step)) for each in slices]
+        self._data = [b"\x01" * length for length in lengths] if touch.write else []
+        self.due_us = 0
+        self.count = 0
+
+    def begin(self, time_us: int) -> None:
+        """Begin a phase."""
+        self.due_us = time_us
+        self.count = 0
+
+    def make(self, time_us: int) -> None:
+        """Touch one byte of each of the pages."""
+        if self.touch.write:
+            for where, data in zip(self._slices, self._data, strict=True):
+                self._memory[where] = data
+        else:
+            for where in self._slices:
+                self._memory[where]
+        self.count += 1
+        self.due_us += self._every_us
+        if self.due_us < time_us:
+            # What was missed is left out, not made up for.
+            self.due_us = time_us + self._every_us
 
 
 def now_us(clock: int = time.CLOCK_BOOTTIME) -> int:
@@ -165,30 +483,100 @@ def now_us(clock: int = time.CLOCK_BOOTTIME) -> int:
     return time.clock_gettime_ns(clock) // 1_000
 
 
-def run(pattern: Pattern) -> None:
-    """Carry out a pattern, telling the truth of it on the standard output."""
-    parent = os.getppid()
-    areas = [Area(spec) for spec in pattern.areas]
-    _tell(
-        "areas",
-        pid=os.getpid(),
-        areas=[{"name": area.name, "start": area.start, "end": area.end} for area in areas],
-    )
-    begin_us = phase_end_us = now_us()
-    end_us = begin_us + pattern.for_us
-    for number, phase in enumerate(itertools.cycle(pattern.phases), start=1):
-        if phase_end_us >= end_us:
-            break
-        phase_end_us += phase.duration_us
-        hot = [area for area in areas if area.name in phase.hot]
-        _tell("phase", number=number, hot=list(phase.hot))
-        while now_us() < min(phase_end_us, end_us):
+class Performance:
+    """A pattern on its way: its areas, and its phases with their sweeps.
+
+    Raises:
+        SetUpError: An area can't be had on this machine.
+    """
+
+    def __init__(self, pattern: Pattern) -> None:
+        self._pattern = pattern
+        self._areas = {spec.name: Area(spec) for spec in pattern.areas}
+        self._phases = [
+            (
+                phase.duration_us,
+                [
+                    Sweep(self._areas[touch.area], touch, pattern.pause_us)
+                    for touch in phase.touches
+                ],
+            )
+            for phase in pattern.phases
+        ]
+
+    def run(self) -> None:
+        """Carry the pattern out, telling the truth of it on the standard output."""
+        parent = os.getppid()
+        wait_end, begin_end = os.pipe()
+        children = [self._fork(wait_end, begin_end) for _ in range(self._pattern.children)]
+        _tell(
+            "areas",
+            pid=os.getpid(),
+            children=children,
+            areas=[
+                {
+                    "name": area.spec.name,
+                    "kind": area.spec.kind,
+                    "start": area.start,
+                    "end": area.end,
+                }
+                for area in self._areas.values()
+            ],
+        )
+        # The areas are told: now the children may begin too.
+        os.close(begin_end)
+        if self._carry_out(parent, _tell):
+            for child in children:
+                os.waitpid(child, 0)
+            _tell("end")
+
+    def _fork(self, wait_end: int, begin_end: int) -> int:
+        """Return a child that begins as soon as this process closes the pipe's other end."""
+        parent = os.getpid()
+        child = os.fork()
+        if child == 0:
+            try:
+                os.close(begin_end)
+                os.read(wait_end, 1)
+                self._carry_out(parent, lambda event, **facts: None)
+            finally:
+                os._exit(0)
+        return child
+
+    def _carry_out(self, parent: int, tell: Callable[..., None]) -> bool:
+        """Go through the phases; return False as soon as the parent is gone."""
+        begin_us = phase_end_us = now_us()
+        end_us = begin_us + self._pattern.for_us
+        for number, (duration_us, sweeps) in enumerate(itertools.cycle(self._phases), start=1):
+            if phase_end_us >= end_us:
+                break
+            phase_end_us += duration_us
+            tell("phase", number=number, hot=[sweep.touch._asdict() for sweep in sweeps])
+            if not _sweep_until(min(phase_end_us, end_us), sweeps, parent):
+                return False
+            counts = {sweep.touch.area: sweep.count for sweep in sweeps}
+            tell("phase_end", number=number, sweeps=counts)
+        return True
+
+
+def _sweep_until(end_us: int, sweeps: Sequence[Sweep], parent: int) -> bool:
+    """Make sweeps as they are due; return False as soon as the parent is gone."""
+    look_us = now_us()
+    for sweep in sweeps:
+        sweep.begin(look_us)
+    while (time_us := now_us()) < end_us:
+        # Not in each round: between sweeps that spin there shall be no system call.
+        if time_us >= look_us:
             if os.getppid() != parent:
-                return
-            for area in hot:
-                area.touch()
-            time.sleep(pattern.pause_us / 1e6)
-    _tell("end")
+                return False
+            look_us = time_us + _LOOK_AT_PARENT_US
+        for sweep in sweeps:
+            if sweep.due_us <= time_us:
+                sweep.make(time_us)
+        wake_us = min(end_us, look_us, *(sweep.due_us for sweep in sweeps))
+        if wake_us > time_us and (wait_us := wake_us - now_us()) > 0:
+            time.sleep(wait_us / 1e6)
+    return True
 
 
 def _tell(event: str, **facts: Any) -> None:
@@ -199,17 +587,18 @@ def _tell(event: str, **facts: Any) -> None:
 
 def main() -> None:
     """Run the program."""
-    parser = argparse.ArgumentParser(prog="damon_demo.workload", description=__doc__)
+    parser = argparse.ArgumentParser(prog="damon_demo", description=__doc__)
     parser.add_argument("pattern", help="a file with the pattern as JSON; - for standard input")
     name = parser.parse_args().pattern
     try:
         pattern = Pattern.from_json(
             sys.stdin.read() if name == "-" else pathlib.Path(name).read_text(encoding="utf-8")
         )
-    except (OSError, ValueError) as error:
-        parser.error(f"{name}: {error}")
+        performance = Performance(pattern)
+    except (OSError, ValueError, SetUpError) as error:
+        parser.exit(2, f"{parser.prog}: {name}: {error}\n")
     try:
-        run(pattern)
+        performance.run()
     except (BrokenPipeError, KeyboardInterrupt):
         # Nobody wants to know any more.
         os._exit(0)
