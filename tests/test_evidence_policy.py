@@ -10,6 +10,7 @@ from damon_core.policies.evidence import EvidencePolicy, EvidencePolicyOptions
 from damon_core.policies.evidence.areas import Areas
 from damon_core.policies.evidence.plan import plan
 from damon_core.policies.evidence.pool import FADE, Pool
+from damon_core.policies.evidence.rounds import Round
 from damon_core.policies.evidence.statistics import (
     best_of_each,
     log_likelihood,
@@ -97,7 +98,7 @@ def test_ragged_lists_the_numbers_of_each_span() -> None:
 def test_the_best_of_each_group_is_its_first_largest() -> None:
     """One position for each group."""
     value = np.array([1.0, 3.0, 3.0, -5.0, -7.0])
-    assert best_of_each(value, np.array([0, 0, 0, 4, 4])).tolist() == [1, 3]
+    assert best_of_each(value, np.array([0, 3])).tolist() == [1, 3]
 
 
 def test_a_rising_run_goes_from_its_low_to_its_peak() -> None:
@@ -120,8 +121,8 @@ def test_runs_end_at_the_end_of_a_group() -> None:
 def test_remembered_checks_stay_sorted_and_fade() -> None:
     """New checks count 1, those of the aggregation before FADE."""
     pool = Pool()
-    pool.remember(np.array([0, 8192]), np.array([1.0, 0.0]), np.ones(0, dtype=np.bool_))
-    pool.remember(np.array([4096]), np.array([1.0]), np.ones(2, dtype=np.bool_))
+    pool.remember(np.array([0, 8192]), np.array([True, False]), np.ones(0, dtype=np.bool_))
+    pool.remember(np.array([4096]), np.array([True]), np.ones(2, dtype=np.bool_))
     assert pool.addresses.tolist() == [0, 4096, 8192]
     assert pool.weights.tolist() == [FADE, 1, FADE]
     assert pool.hits.tolist() == [FADE, 1, 0]
@@ -130,7 +131,9 @@ def test_remembered_checks_stay_sorted_and_fade() -> None:
 def test_sums_of_spans_are_those_of_their_checks() -> None:
     """Weight and hits of the checks from a position to another."""
     pool = Pool()
-    pool.remember(np.array([0, 4096, 8192]), np.array([1.0, 0.0, 1.0]), np.ones(0, dtype=np.bool_))
+    pool.remember(
+        np.array([0, 4096, 8192]), np.array([True, False, True]), np.ones(0, dtype=np.bool_)
+    )
     weight, hits = pool.sums(np.array([0, 1]), np.array([3, 2]))
     assert (weight.tolist(), hits.tolist()) == ([3, 1], [2, 0])
 
@@ -138,7 +141,7 @@ def test_sums_of_spans_are_those_of_their_checks() -> None:
 def test_checks_that_are_not_kept_are_forgotten() -> None:
     """Neither in the columns nor in the sums."""
     pool = Pool()
-    pool.remember(np.array([0, 4096]), np.array([1.0, 0.0]), np.ones(0, dtype=np.bool_))
+    pool.remember(np.array([0, 4096]), np.array([True, False]), np.ones(0, dtype=np.bool_))
     pool.keep(np.array([False, True]))
     assert pool.addresses.tolist() == [4096]
     assert pool.hits_before.tolist() == [0, 0]
@@ -147,10 +150,57 @@ def test_checks_that_are_not_kept_are_forgotten() -> None:
 def test_old_checks_are_forgotten_in_the_end() -> None:
     """A check that nothing confirmed or contradicted becomes too light."""
     pool = Pool()
-    pool.remember(np.array([0]), np.array([1.0]), np.ones(0, dtype=np.bool_))
+    pool.remember(np.array([0]), np.array([True]), np.ones(0, dtype=np.bool_))
     for _ in range(50):
-        pool.remember(np.array([4096]), np.array([0.0]), np.ones(len(pool), dtype=np.bool_))
+        pool.remember(np.array([4096]), np.array([False]), np.ones(len(pool), dtype=np.bool_))
     assert 0 not in pool.addresses
+
+
+# Rounds
+
+
+def a_round(pages: int, slices: int) -> Round:
+    """Return a round over the first pages, of which every second was spread evenly."""
+    column = np.arange(pages) * PAGE_SIZE_BYTES
+    return Round(column, np.arange(pages) % 2 == 0, slices, np.random.default_rng(1))
+
+
+@pytest.mark.parametrize("pages", [0, 1, 19, 20, 21, 60])
+def test_a_round_hands_out_every_page_once(pages: int) -> None:
+    """Whether or not the slices are all as long."""
+    each = a_round(pages, 20)
+    slices = [each.next_samples().addresses for _ in range(20)]
+    assert each.exhausted
+    assert sorted(np.concatenate(slices).tolist()) == [n * PAGE_SIZE_BYTES for n in range(pages)]
+
+
+def test_neighbouring_pages_are_looked_at_in_different_slices() -> None:
+    """Each slice has one page of every block of neighbours, ascending."""
+    each = a_round(60, 20)
+    for _ in range(20):
+        pages = each.next_samples().addresses // PAGE_SIZE_BYTES
+        assert (pages // 20).tolist() == [0, 1, 2]
+
+
+def test_a_page_is_looked_at_once_in_a_slice() -> None:
+    """A page that was planned twice gives a slice no second sample."""
+    pages = np.repeat(np.arange(2) * PAGE_SIZE_BYTES, 2)
+    each = Round(pages, np.ones(4, dtype=np.bool_), 1, np.random.default_rng(1))
+    assert each.next_samples().addresses.tolist() == [0, PAGE_SIZE_BYTES]
+
+
+def test_a_round_tells_what_is_known() -> None:
+    """Pages not looked at yet, and those that nothing could be told of, are left out."""
+    each = a_round(6, 2)
+    samples = each.next_samples()
+    samples.accessed[:] = [True, True, False]
+    samples.known[:] = [False, True, True]
+    each.observe(samples)
+    each.next_samples()
+    pages, hits, spread = each.results()
+    assert pages.tolist() == samples.addresses[1:].tolist()
+    assert hits.tolist() == [True, False]
+    assert spread.tolist() == (pages // PAGE_SIZE_BYTES % 2 == 0).tolist()
 
 
 # Plan

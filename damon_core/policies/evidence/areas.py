@@ -95,19 +95,22 @@ class Areas:
     def joined(self, join: BoolColumn) -> "Areas":
         """Return areas with area i joined with i + 1 where told, but never three at once.
 
-        Rates become means weighted by size. Of a run of joins every second one is done.
+        Rates become means weighted by the checks that tell them, or where none does by size. Of a
+        run of joins every second one is done.
         """
         follows = np.concatenate(([False], join[:-1]))
         run_start = np.maximum.accumulate(np.where(join & ~follows, np.arange(len(join)), 0))
         left = np.flatnonzero(join & ((np.arange(len(join)) - run_start) % 2 == 0))
-        size = self.size_bytes.astype(np.float64)
-        share = size[left] / (size[left] + size[left + 1])
+        right = left + 1
         rate, believed, end = self.rate.copy(), self.believed.copy(), self.end.copy()
-        for column in (rate, believed):
-            column[left] = column[left] * share + column[left + 1] * (1 - share)
-        end[left] = end[left + 1]
+        end[left] = end[right]
+        believed[left] += believed[right]
+        untold = believed[left] == 0
+        weight = np.where(untold, self.size_bytes[left], self.believed[left])
+        total = np.where(untold, end[left] - self.start[left], believed[left])
+        rate[left] = rate[right] + (rate[left] - rate[right]) * (weight / total)
         kept = np.ones(len(self), dtype=np.bool_)
-        kept[left + 1] = False
+        kept[right] = False
         return Areas(self.start[kept], end[kept], rate[kept], believed[kept])
 
     def _inherited(self, start: IntColumn, end: IntColumn, origin: IntColumn) -> "Areas":

@@ -4,14 +4,18 @@ All compare likelihoods, as twice the gain of their logarithm: that of two rates
 side, with that of a single rate on both.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
-from attrs import frozen
+from attrs import evolve, frozen
 
 from damon_core.policies.evidence.areas import Areas
 from damon_core.policies.evidence.pool import Pool
 from damon_core.policies.evidence.statistics import (
     LEAST_RATE,
     best_of_each,
+    first_of_each,
+    gain_of_two,
     log_likelihood,
     log_odds,
     ragged,
@@ -32,6 +36,8 @@ _ISLAND_SCORE = 2.0
 #: half of the time.
 _EVERY_ISLAND = (0.9, 1)
 _TURN_ISLANDS = ((0.35, 1), (0.9, -1), (0.35, -1))
+#: Cuts are looked for among about this many checks in an aggregation: with more, areas take turns.
+_SEARCHED_CHECKS = 2_000
 #: Neighbours that a border gains less for are merged: well below the ratio of a cut, so that
 #: areas aren't cut and merged in turn.
 _MERGE_RATIO = 4.0
@@ -39,37 +45,98 @@ _MERGE_RATIO = 4.0
 _FULL_SHARE = 0.95
 #: Each pass joins pairs only; longer runs are joined over some aggregations.
 _MERGE_PASSES = 2
+#: A rate this near to 0 or 1 is that.
+_NEARLY = 1e-9
 
 
-def slide(areas: Areas, pool: Pool) -> Areas:
+@frozen(eq=False)
+class Division:
+    """Areas, and which checks of the pool lie in each.
+
+    Attributes:
+        areas: The areas.
+        pool: The checks; each is in an area.
+        bound: The position of the first check of each area, and the end of the last.
+    """
+
+    areas: Areas
+    pool: Pool
+    bound: IntColumn
+
+    @classmethod
+    def of(cls, areas: Areas, pool: Pool) -> "Division":
+        """Return the division of a pool by areas."""
+        return cls(areas, pool, pool.bounds(areas))
+
+    def sums(self) -> tuple[FloatColumn, FloatColumn]:
+        """Return weight and hits of the checks of each area."""
+        return self.pool.sums(self.bound[:-1], self.bound[1:])
+
+    def with_borders(self, left: IntColumn, position: IntColumn) -> "Division":
+        """Return the division with the borders behind areas `left` before the checks given."""
+        bound = self.bound.copy()
+        bound[left + 1] = position
+        areas = self.areas.with_borders(left, self.pool.between(position))
+        return Division(areas, self.pool, bound)
+
+    def cut_at(self, position: IntColumn) -> "Division":
+        """Return the division with areas cut before the checks given, none an area's first."""
+        position = np.unique(position)
+        areas = self.areas.cut_at(self.pool.between(position))
+        return Division(areas, self.pool, np.sort(np.concatenate((self.bound, position))))
+
+    def estimated(self) -> Areas:
+        """Return the areas with rates from their checks; one without any keeps what it had."""
+        total, hits = self.sums()
+        told = total > 0
+        seen = np.minimum(np.maximum(hits / np.where(told, total, 1), 0), 1)
+        rate = np.where(told, seen, self.areas.rate)
+        return evolve(self.areas, rate=rate, believed=total)
+
+
+def _mixed(total: FloatColumn, hits: FloatColumn) -> BoolColumn:
+    """Return whether some checks of each area saw an access, and some didn't."""
+    mixed: BoolColumn = (hits > _NEARLY) & (hits < total - _NEARLY)
+    return mixed
+
+
+def slide(division: Division) -> Division:
     """Return areas with each border at its most likely place.
 
     It is looked for between the middles of the two areas, so that borders can't pass each
     other. Without this a border would stay at its first, coarse place until the error were
     large enough for a cut of its own.
     """
-    bound = pool.bounds(areas)
-    count = np.diff(bound)
-    pair = areas.touching & (np.minimum(count[:-1], count[1:]) >= 2)
-    if not pair.any():
-        return areas
+    areas, pool, bound = division.areas, division.pool, division.bound
+    count = bound[1:] - bound[:-1]
+    total, hits = division.sums()
+    mixed = _mixed(total, hits)
+    # Between areas that are each alike all through, no place is better.
+    pair = np.flatnonzero(
+        areas.touching
+        & (np.minimum(count[:-1], count[1:]) >= 2)
+        & (mixed[:-1] | mixed[1:])
+        # Equal rates have no best place.
+        & (np.abs(areas.rate[:-1] - areas.rate[1:]) > LEAST_RATE)
+    )
+    if not len(pair):
+        return division
     middle = (bound[:-1] + bound[1:]) // 2
-    rate = np.clip(areas.rate, LEAST_RATE, 1 - LEAST_RATE)
-    hit = np.log(rate[:-1] / rate[1:])
-    miss = np.log((1 - rate[:-1]) / (1 - rate[1:]))
-    owner = np.repeat(np.arange(len(pair)), np.diff(middle))
-    span = slice(int(middle[0]), int(middle[-1]))
-    score = np.cumsum(miss[owner] * pool.weights[span] + (hit - miss)[owner] * pool.hits[span])
-    best = best_of_each(score, owner)
-    left = owner[best]
-    position = best + middle[0] + 1  # the border is behind the best check
-    good = pair[left] & (position <= middle[left + 1]) & (position != bound[left + 1])
-    # Equal rates have no best place.
-    good &= np.abs(areas.rate[left] - areas.rate[left + 1]) > LEAST_RATE
-    left, position = left[good], position[good]
+    rate = np.minimum(np.maximum(areas.rate, LEAST_RATE), 1 - LEAST_RATE)
+    left_rate, right_rate = rate[pair], rate[pair + 1]
+    miss = np.log((1 - left_rate) / (1 - right_rate))
+    extra = np.log(left_rate / right_rate) - miss
+    span = middle[pair + 1] - middle[pair]
+    check = ragged(middle[pair], span)
+    owner = np.repeat(np.arange(len(pair)), span)
+    score = np.cumsum(miss[owner] * pool.weights[check] + extra[owner] * pool.hits[check])
+    best = best_of_each(score, np.cumsum(span) - span)
+    left = pair[owner[best]]
+    position = check[best] + 1  # the border is behind the best check
+    moved = (position <= middle[left + 1]) & (position != bound[left + 1])
+    left, position = left[moved], position[moved]
     apart = pool.addresses[position] > pool.addresses[position - 1]
-    left, position = left[apart], position[apart]
-    return areas.with_borders(left, pool.between(position))
+    return division.with_borders(left[apart], position[apart])
 
 
 @frozen(eq=False)
@@ -77,37 +144,56 @@ class _Candidates:
     """Stretches of checks that may differ from the rest of their area.
 
     Attributes:
-        area: The area of each.
+        owner: The area of each, as an index of those searched.
         first: The position of its first check in the pool.
         stop: The position behind its last.
         gain: Of telling it from the rest.
     """
 
-    area: IntColumn
+    owner: IntColumn
     first: IntColumn
     stop: IntColumn
     gain: FloatColumn
 
     def only(self, kept: BoolColumn) -> "_Candidates":
-        return _Candidates(self.area[kept], self.first[kept], self.stop[kept], self.gain[kept])
+        return _Candidates(self.owner[kept], self.first[kept], self.stop[kept], self.gain[kept])
 
 
 class _Search:
-    """A search for cuts: what is known of the areas that could gain from any."""
+    """A search for cuts: what is known of the areas that could gain from any.
 
-    def __init__(self, areas: Areas, pool: Pool) -> None:
-        self.pool = pool
-        self.bound = pool.bounds(areas)
-        self.total, self.hits = pool.sums(self.bound[:-1], self.bound[1:])
-        self.alone = log_likelihood(self.hits, self.total)
+    Args:
+        division: The areas and their checks.
+        turn: A number that counts up, to take turns in where is looked.
+
+    Attributes:
+        turns: After how many turns all areas were searched.
+        begin: The position of the first check of each area searched.
+        end: The position behind its last.
+    """
+
+    def __init__(self, division: Division, turn: int) -> None:
+        self._pool = division.pool
+        total, hits = division.sums()
         # No cut can gain more than the likelihood of an area lacks: all that are alike inside
         # are done with here.
-        worthwhile = np.flatnonzero(-2 * self.alone > _CUT_RATIO)
-        count = self.bound[worthwhile + 1] - self.bound[worthwhile]
-        self.member = ragged(self.bound[worthwhile], count)
-        self.area = np.repeat(worthwhile, count)
-        self.member_hits = pool.hits[self.member]
-        self.member_weights = pool.weights[self.member]
+        area = _mixed(total, hits).nonzero()[0]
+        alone = log_likelihood(hits[area], total[area])
+        area, alone = area[-2 * alone > _CUT_RATIO], alone[-2 * alone > _CUT_RATIO]
+        count = division.bound[area + 1] - division.bound[area]
+        until = np.cumsum(count)
+        self.turns = int(until[-1]) // _SEARCHED_CHECKS + 1 if len(until) else 1
+        if self.turns > 1:
+            mine = (until - 1) * self.turns // until[-1] == turn % self.turns
+            area, alone, count = area[mine], alone[mine], count[mine]
+        self.begin = division.bound[area]
+        self.end = self.begin + count
+        self._total, self._hits, self._alone = total[area], hits[area], alone
+        self._owner = np.repeat(np.arange(len(area)), count)
+        self._check = ragged(self.begin, count)
+
+    def __len__(self) -> int:
+        return len(self.begin)
 
     def single_cuts(self) -> _Candidates:
         """Return the best place to cut each area in two, as the stretch from its start.
@@ -115,81 +201,102 @@ class _Search:
         The likelihood is largest where results change, so only places between a hit and a miss
         are tried.
         """
-        hit = self.member_hits > 0
-        change = np.flatnonzero((hit[1:] != hit[:-1]) & (self.area[1:] == self.area[:-1])) + 1
-        found = self._candidates(
-            self.area[change], self.bound[self.area[change]], self.member[change]
-        )
+        hit = self._pool.hits[self._check] > 0
+        change = ((hit[1:] != hit[:-1]) & (self._owner[1:] == self._owner[:-1])).nonzero()[0] + 1
+        owner = self._owner[change]
+        found = self._candidates(owner, self.begin[owner], self._check[change])
         best = np.zeros(len(change), dtype=np.bool_)
-        best[best_of_each(found.gain, found.area)] = True
+        best[best_of_each(found.gain, first_of_each(owner))] = True
         return found.only(best)
 
-    def islands(self, least_rate: float, direction: int) -> _Candidates:
-        """Return stretches that are accessed more (1) or less (-1) than the rest of their area."""
-        miss, extra = log_odds((self.hits + 0.5) / (self.total + 1), direction, least_rate)
-        score = miss[self.area] * self.member_weights + extra[self.area] * self.member_hits
-        first, last = rising_runs(score, self.area, _ISLAND_SCORE)
-        return self._candidates(self.area[first], self.member[first], self.member[last] + 1)
+    def islands(self, ideas: Sequence[tuple[float, int]]) -> tuple[_Candidates, IntColumn]:
+        """Return stretches that are accessed more (1) or less (-1) than the rest of their area.
 
-    def _candidates(self, area: IntColumn, first: IntColumn, stop: IntColumn) -> _Candidates:
-        total, hits = self.pool.sums(first, stop)
-        inside = log_likelihood(hits, total)
-        outside = log_likelihood(self.hits[area] - hits, self.total[area] - total)
-        return _Candidates(area, first, stop, 2 * (inside + outside - self.alone[area]))
+        Args:
+            ideas: The least change of the rate, and the direction, of those that are looked for.
+
+        Returns:
+            The stretches, and the number of the idea that each was found with.
+        """
+        size, checks = len(self), len(self._check)
+        # All ideas at once: a row for each.
+        least_change = np.array([[idea[0]] for idea in ideas])
+        direction = np.array([[idea[1]] for idea in ideas])
+        miss, extra = log_odds((self._hits + 0.5) / (self._total + 1), direction, least_change)
+        weights, hits = self._pool.weights[self._check], self._pool.hits[self._check]
+        score = miss[:, self._owner] * weights + extra[:, self._owner] * hits
+        owner = (np.arange(len(ideas))[:, None] * size + self._owner).ravel()
+        first, last = rising_runs(score.ravel(), owner, _ISLAND_SCORE)
+        found = self._candidates(
+            owner[first] % size, self._check[first % checks], self._check[last % checks] + 1
+        )
+        return found, owner[first] // size
+
+    def _candidates(self, owner: IntColumn, first: IntColumn, stop: IntColumn) -> _Candidates:
+        count = len(owner)
+        total, hits = self._pool.sums(first, stop)
+        likelihood = log_likelihood(
+            np.concatenate((hits, self._hits[owner] - hits)),
+            np.concatenate((total, self._total[owner] - total)),
+        )
+        gain = 2 * (likelihood[:count] + likelihood[count:] - self._alone[owner])
+        return _Candidates(owner, first, stop, gain)
 
 
-def cut(areas: Areas, pool: Pool, most: int, turn: int) -> Areas:
+def cut(division: Division, most: int, turn: int) -> Division:
     """Return areas cut around islands and at the best single places.
 
     Args:
-        areas: The areas.
-        pool: Their checks.
+        division: The areas and their checks.
         most: How many areas there may be; if room is short, the best cuts are made.
-        turn: A number that counts up, to take turns in what is looked for.
+        turn: A number that counts up, to take turns in where and what is looked for.
     """
-    room = most - len(areas)
-    search = _Search(areas, pool)
-    if room <= 0 or not len(search.member):
-        return areas
+    room = most - len(division.areas)
+    if room <= 0:
+        return division
+    search = _Search(division, turn)
+    if not len(search):
+        return division
     single = search.single_cuts()
-    best_single = np.zeros(len(areas))
-    best_single[single.area] = single.gain
-    taken = np.zeros(len(areas), dtype=np.bool_)
-    positions, gains = [], []
-    for least_rate, direction in (_EVERY_ISLAND, _TURN_ISLANDS[turn % len(_TURN_ISLANDS)]):
-        island = search.islands(least_rate, direction)
-        island = island.only(
-            (island.gain > _ISLAND_RATIO)
-            & (island.gain > best_single[island.area] + _ISLAND_ADVANTAGE)
-            & ~taken[island.area]
-        )
-        taken[island.area] = True
-        for edge in (island.first, island.stop):
-            inside = (edge > search.bound[island.area]) & (edge < search.bound[island.area + 1])
-            positions.append(edge[inside])
-            gains.append(island.gain[inside])
-    single = single.only((single.gain > _CUT_RATIO) & ~taken[single.area])
-    position = np.concatenate((*positions, single.stop))
-    gain = np.concatenate((*gains, single.gain))
-    apart = pool.addresses[position] > pool.addresses[position - 1]
+    best_single = np.zeros(len(search))
+    best_single[single.owner] = single.gain
+    idea = turn // search.turns % len(_TURN_ISLANDS)
+    island, number = search.islands((_EVERY_ISLAND, _TURN_ISLANDS[idea]))
+    good = (island.gain > _ISLAND_RATIO) & (
+        island.gain > best_single[island.owner] + _ISLAND_ADVANTAGE
+    )
+    island, number = island.only(good), number[good]
+    # In one area those of one idea: two would cut each other.
+    idea_of = np.full(len(search), len(_TURN_ISLANDS))
+    np.minimum.at(idea_of, island.owner, number)
+    island = island.only(number == idea_of[island.owner])
+    taken = np.zeros(len(search), dtype=np.bool_)
+    taken[island.owner] = True
+    single = single.only((single.gain > _CUT_RATIO) & ~taken[single.owner])
+    position = np.concatenate((island.first, island.stop, single.stop))
+    gain = np.concatenate((island.gain, island.gain, single.gain))
+    owner = np.concatenate((island.owner, island.owner, single.owner))
+    inside = (position > search.begin[owner]) & (position < search.end[owner])
+    position, gain = position[inside], gain[inside]
+    addresses = division.pool.addresses
+    apart = addresses[position] > addresses[position - 1]
     position, gain = position[apart], gain[apart]
     if len(position) > room:
-        position = position[np.argsort(-gain, kind="stable")[:room]]
-    return areas.cut_at(pool.between(position)) if len(position) else areas
+        position = position[np.argpartition(-gain, room - 1)[:room]]
+    return division.cut_at(position) if len(position) else division
 
 
-def merge(areas: Areas, pool: Pool, most: int, limit_bytes: int) -> Areas:
+def merge(areas: Areas, most: int, limit_bytes: int) -> Areas:
     """Return areas with neighbours joined that don't differ by more than chance.
 
     Args:
-        areas: The areas.
-        pool: Their checks.
+        areas: The areas, with rates that their checks tell.
         most: How many areas there may be at the end. To keep within it, neighbours least unlike
             are joined however large they become; only ranges apart stay apart.
         limit_bytes: The size that areas don't exceed otherwise.
     """
     for _ in range(_MERGE_PASSES):
-        loss = _loss(areas, pool)
+        loss = _loss(areas)
         joinable = areas.touching & (areas.end[1:] - areas.start[:-1] <= limit_bytes)
         join = joinable & (loss < _MERGE_RATIO)
         join |= _least(loss, joinable, len(areas) - int(most * _FULL_SHARE))
@@ -197,23 +304,22 @@ def merge(areas: Areas, pool: Pool, most: int, limit_bytes: int) -> Areas:
             break
         areas = areas.joined(join)
     while len(areas) > most and areas.touching.any():
-        areas = areas.joined(_least(_loss(areas, pool), areas.touching, len(areas) - most))
+        areas = areas.joined(_least(_loss(areas), areas.touching, len(areas) - most))
     return areas
 
 
-def _loss(areas: Areas, pool: Pool) -> FloatColumn:
+def _loss(areas: Areas) -> FloatColumn:
     """Return what the border behind each area but the last gains."""
-    bound = pool.bounds(areas)
-    total, hits = pool.sums(bound[:-1], bound[1:])
-    alone = log_likelihood(hits, total)
-    together = log_likelihood(hits[1:] + hits[:-1], total[1:] + total[:-1])
-    return 2 * (alone[1:] + alone[:-1] - together)
+    total, hits = areas.believed, areas.rate * areas.believed
+    return gain_of_two(hits[:-1], total[:-1], hits[1:], total[1:])
 
 
 def _least(loss: FloatColumn, allowed: BoolColumn, count: int) -> BoolColumn:
     """Return which `count` of the allowed joins lose least."""
     least = np.zeros(len(loss), dtype=np.bool_)
+    candidates = allowed.nonzero()[0]
+    if 0 < count < len(candidates):
+        candidates = candidates[np.argpartition(loss[candidates], count - 1)[:count]]
     if count > 0:
-        candidates = np.flatnonzero(allowed)
-        least[candidates[np.argsort(loss[candidates], kind="stable")[:count]]] = True
+        least[candidates] = True
     return least

@@ -6,6 +6,7 @@ from damon_core.policies.evidence.areas import Areas
 from damon_core.policies.evidence.pool import Pool
 from damon_core.policies.evidence.statistics import ragged
 from damon_core.regions import PAGE_SIZE_BYTES, FloatColumn, IntColumn
+from damon_core.samples import BoolColumn
 
 #: Shares of the checks that follow up surprising hits, narrow down borders, and halve the
 #: largest unseen gaps. The rest is spread over all areas. Other divisions did about as well.
@@ -37,7 +38,7 @@ _MOST_BORDER_SPREAD = 32
 
 def plan(
     areas: Areas, pool: Pool, found: IntColumn, checks: int, rng: np.random.Generator
-) -> tuple[IntColumn, IntColumn]:
+) -> tuple[IntColumn, BoolColumn]:
     """Choose the pages to check in an aggregation.
 
     Args:
@@ -48,7 +49,7 @@ def plan(
         rng: The source of chance.
 
     Returns:
-        The pages, ascending; and those of them that were spread evenly within their areas.
+        The pages, ascending; and which of them were spread evenly within their areas.
     """
     aimed = np.concatenate(
         (
@@ -59,7 +60,9 @@ def plan(
     )
     spread = spread_evenly(areas, checks - len(aimed), rng)
     aimed -= aimed % PAGE_SIZE_BYTES
-    return np.sort(np.concatenate((aimed, spread))), spread
+    pages = np.concatenate((aimed, spread))
+    order = np.argsort(pages)
+    return pages[order], order >= len(aimed)
 
 
 def spread_evenly(areas: Areas, checks: int, rng: np.random.Generator) -> IntColumn:
@@ -114,7 +117,7 @@ def _at_borders(areas: Areas, pool: Pool, most: int, rng: np.random.Generator) -
     none = np.zeros(0, dtype=np.int64)
     if most < 1 or len(pool) < 2:
         return none
-    left = np.flatnonzero(areas.touching)
+    left = areas.touching.nonzero()[0]
     step = np.abs(areas.rate[left] - areas.rate[left + 1])
     left, step = left[step > _LEAST_STEP], step[step > _LEAST_STEP]
     mean = (areas.rate[left] + areas.rate[left + 1]) / 2
@@ -127,7 +130,7 @@ def _at_borders(areas: Areas, pool: Pool, most: int, rng: np.random.Generator) -
     high = pool.addresses[np.minimum(position + spread, len(pool) - 1)]
     high = np.minimum(high, areas.end[left + 1])
     gap = high - low
-    unsettled = np.flatnonzero(gap > PAGE_SIZE_BYTES)
+    unsettled = (gap > PAGE_SIZE_BYTES).nonzero()[0]
     if not len(unsettled):
         return none
     if len(unsettled) > most:

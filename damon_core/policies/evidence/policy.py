@@ -14,8 +14,8 @@ from damon_core.target import Target
 #: Linux's idle state is two to three regions for each of min_regions, each checked in every
 #: sampling interval: three checks are never more than it would spend.
 _CHECKS_PER_MIN_REGION = 3
-#: With many regions, one of five is checked in each sampling interval.
-_REGIONS_PER_CHECK = 5
+#: With many regions, one of ten is checked in each sampling interval.
+_REGIONS_PER_CHECK = 10
 #: The number of checks expected in the first aggregation: that of the default intervals.
 _FIRST_CHECKS = 20
 #: Checks are divided over targets by size, by number of regions, and this part evenly, so that
@@ -42,7 +42,7 @@ class EvidencePolicyOptions:
         validator=_positive,
         metadata={
             "help": "Pages checked in each sampling interval, at most max_regions; none: three "
-            "for each of min_regions, and at least a fifth of the number of regions."
+            "for each of min_regions, and at least a tenth of the number of regions."
         },
     )
 
@@ -118,9 +118,10 @@ class EvidencePolicy:
 
     def _follow(self, targets: Sequence[Target]) -> list[Learner]:
         """Return the learners of the targets, which know their ranges; forget other targets."""
-        self._learners = {
-            target: self._learners.get(target) or Learner(self._rng) for target in targets
-        }
+        if list(self._learners) != list(targets):
+            self._learners = {
+                target: self._learners.get(target) or Learner(self._rng) for target in targets
+            }
         replaced = [
             item for item in self._learners.items() if item[1].regions is not item[0].regions
         ]

@@ -7,7 +7,7 @@ from damon_core.regions import PAGE_SIZE_BYTES, FloatColumn, IntColumn
 from damon_core.samples import BoolColumn
 
 #: Most checks remembered: bounds memory, and the time of one aggregation.
-CAPACITY = 12_000
+CAPACITY = 4_000
 #: The weight that a check keeps from one aggregation to the next. After 20 of them, 2 s at the
 #: default intervals, it counts a third.
 FADE = 0.95
@@ -28,9 +28,7 @@ class Pool:
 
     def __init__(self) -> None:
         self.addresses: IntColumn = np.zeros(0, dtype=np.int64)
-        self.weights: FloatColumn = np.zeros(0)
-        self.hits: FloatColumn = np.zeros(0)
-        self._total_up()
+        self._set_evidence(np.zeros(0))
 
     def __len__(self) -> int:
         return len(self.addresses)
@@ -57,36 +55,31 @@ class Pool:
     def keep(self, kept: BoolColumn) -> None:
         """Forget all other checks."""
         if not kept.all():
-            self._take(kept)
-            self._total_up()
+            self.addresses = self.addresses[kept]
+            self._set_evidence(self._evidence[kept])
 
-    def remember(self, addresses: IntColumn, hits: FloatColumn, kept: BoolColumn) -> None:
+    def remember(self, addresses: IntColumn, hits: BoolColumn, kept: BoolColumn) -> None:
         """Forget what isn't kept, let the rest fade, and add new checks, ascending by address."""
-        self.weights *= FADE
-        self.hits *= FADE
+        faded = self._evidence * FADE
         aggregations = max(1, CAPACITY // max(1, len(addresses)) - 1)
-        kept = kept & (self.weights > max(LEAST_WEIGHT, FADE ** (aggregations + 0.5)))
-        if not kept.all():
-            self._take(kept)
-        place = np.searchsorted(self.addresses, addresses) + np.arange(len(addresses))
-        count = len(self) + len(addresses)
-        old = np.ones(count, dtype=np.bool_)
-        old[place] = False
-        together = np.empty(count, dtype=np.int64)
-        together[old], together[place] = self.addresses, addresses
-        weights, all_hits = np.ones(count), np.empty(count)
-        weights[old] = self.weights
-        all_hits[old], all_hits[place] = self.hits, hits
-        self.addresses, self.weights, self.hits = together, weights, all_hits
-        self._total_up()
+        least = max(LEAST_WEIGHT, FADE ** (aggregations + 0.5))
+        old = np.flatnonzero(kept & (np.abs(faded) > least))
+        place = np.searchsorted(self.addresses[old], addresses) + np.arange(len(addresses))
+        count = len(old) + len(addresses)
+        is_old = np.ones(count, dtype=np.bool_)
+        is_old[place] = False
+        origin = np.empty(count, dtype=np.int64)
+        origin[is_old] = old
+        origin[place] = np.arange(len(self), len(self) + len(addresses))
+        self.addresses = np.concatenate((self.addresses, addresses))[origin]
+        self._set_evidence(np.concatenate((faded, np.where(hits, 1.0, -1.0)))[origin])
 
-    def _take(self, kept: BoolColumn) -> None:
-        self.addresses = self.addresses[kept]
-        self.weights = self.weights[kept]
-        self.hits = self.hits[kept]
-
-    def _total_up(self) -> None:
-        self.weights_before: FloatColumn = np.zeros(len(self) + 1)
-        self.hits_before: FloatColumn = np.zeros(len(self) + 1)
+    def _set_evidence(self, evidence: FloatColumn) -> None:
+        """Set weights, negative where no access was seen, and what follows from them."""
+        self._evidence = evidence
+        self.weights: FloatColumn = np.abs(evidence)
+        self.hits: FloatColumn = np.maximum(evidence, 0.0)
+        self.weights_before: FloatColumn = np.zeros(len(evidence) + 1)
+        self.hits_before: FloatColumn = np.zeros(len(evidence) + 1)
         np.cumsum(self.weights, out=self.weights_before[1:])
         np.cumsum(self.hits, out=self.hits_before[1:])

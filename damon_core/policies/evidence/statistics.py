@@ -6,6 +6,7 @@ A group is a run of equal numbers in an ascending column, as the regions of sort
 import numpy as np
 
 from damon_core.regions import FloatColumn, IntColumn
+from damon_core.samples import BoolColumn
 
 #: Rates are kept off 0 and 1 where a logarithm is taken: one contrary check must not be able
 #: to outweigh everything.
@@ -16,31 +17,44 @@ _TINY = 1e-12
 
 def log_likelihood(hits: FloatColumn, total: FloatColumn) -> FloatColumn:
     """Return the log likelihood of `hits` out of `total` checks at the best fitting rate."""
-    misses = np.maximum(total - hits, 0.0)
-    likelihood: FloatColumn = (
-        hits * np.log(hits + _TINY)
-        + misses * np.log(misses + _TINY)
-        - total * np.log(total + _TINY)
-    )
+    count = len(hits)
+    # One column instead of three: most are short, and then each call costs more than its work.
+    each = np.concatenate((hits, np.maximum(total - hits, 0.0), total))
+    each *= np.log(each + _TINY)
+    likelihood: FloatColumn = each[:count] + each[count : 2 * count] - each[2 * count :]
     return likelihood
 
 
+def gain_of_two(
+    hits: FloatColumn, total: FloatColumn, other_hits: FloatColumn, other_total: FloatColumn
+) -> FloatColumn:
+    """Return twice the log likelihood that telling two groups of checks apart gains."""
+    count = len(hits)
+    likelihood = log_likelihood(
+        np.concatenate((hits, other_hits, hits + other_hits)),
+        np.concatenate((total, other_total, total + other_total)),
+    )
+    gain: FloatColumn = 2 * (
+        likelihood[:count] + likelihood[count : 2 * count] - likelihood[2 * count :]
+    )
+    return gain
+
+
 def log_odds(
-    rate: FloatColumn, direction: int, other_rate: float
+    rate: FloatColumn, direction: IntColumn, least_change: float | FloatColumn
 ) -> tuple[FloatColumn, FloatColumn]:
     """Return what single checks say for an area in a region that is unlike the region.
 
-    The area is taken to be accessed three times as often as the region and at least at
-    `other_rate` (direction 1), or as much less often (direction -1).
+    The area is taken to be accessed three times as often as the region and at least at the rate
+    `least_change` (direction 1), or as much less often (direction -1).
 
     Returns:
         The log odds that a miss gives, and what a hit adds to them.
     """
-    own = np.clip(rate, LEAST_RATE, 1 - LEAST_RATE)
-    if direction > 0:
-        other = np.clip(np.maximum(3 * own, other_rate), 0, 1 - LEAST_RATE)
-    else:
-        other = np.clip(np.minimum(1 - 3 * (1 - own), 1 - other_rate), LEAST_RATE, 1)
+    own = np.minimum(np.maximum(rate, LEAST_RATE), 1 - LEAST_RATE)
+    up = np.minimum(np.maximum(3 * own, least_change), 1 - LEAST_RATE)
+    down = np.maximum(np.minimum(3 * own - 2, 1 - least_change), LEAST_RATE)
+    other = np.where(direction > 0, up, down)
     miss = np.log((1 - other) / (1 - own))
     return miss, np.log(other / own) - miss
 
@@ -51,21 +65,36 @@ def ragged(first: IntColumn, counts: IntColumn) -> IntColumn:
     return np.repeat(first - (stop - counts), counts) + np.arange(stop[-1] if len(stop) else 0)
 
 
+def running_sum(flags: BoolColumn) -> IntColumn:
+    """Return how many flags are set before each position, the end included."""
+    before = np.zeros(len(flags) + 1, dtype=np.int64)
+    np.cumsum(flags, out=before[1:])
+    return before
+
+
 def first_of_each(group: IntColumn) -> IntColumn:
     """Return the positions at which groups begin."""
     if not len(group):
         return np.zeros(0, dtype=np.int64)
-    return np.flatnonzero(np.concatenate(([True], group[1:] != group[:-1])))
+    begins: IntColumn = np.concatenate(([True], group[1:] != group[:-1])).nonzero()[0]
+    return begins
 
 
-def best_of_each(value: FloatColumn, group: IntColumn) -> IntColumn:
-    """Return the position of the largest value of each group, the first of several."""
-    first = first_of_each(group)
+def best_of_each(value: FloatColumn, first: IntColumn) -> IntColumn:
+    """Return the position of the largest value of each group, the first of several.
+
+    Args:
+        value: The values, of which none is before the first group.
+        first: Where the groups begin; none is empty.
+    """
     if not len(first):
         return first
-    size = np.diff(np.append(first, len(group)))
-    best = np.flatnonzero(value == np.repeat(np.maximum.reduceat(value, first), size))
-    return best[first_of_each(group[best])]
+    size = np.empty(len(first), dtype=np.int64)
+    np.subtract(first[1:], first[:-1], out=size[:-1])
+    size[-1] = len(value) - first[-1]
+    largest = (value == np.repeat(np.maximum.reduceat(value, first), size)).nonzero()[0]
+    best: IntColumn = largest[np.searchsorted(largest, first)]
+    return best
 
 
 def rising_runs(
@@ -76,8 +105,8 @@ def rising_runs(
     The running sum is followed from each new low to its highest point before the next low
     (the CUSUM chart). Groups never share a run.
     """
-    none = np.zeros(0, dtype=np.int64)
     if not len(score):
+        none = np.zeros(0, dtype=np.int64)
         return none, none
     after = np.cumsum(score)
     before = after - score
@@ -85,13 +114,7 @@ def rising_runs(
     drop = group * (2.0 * (after.max() - min(after.min(), 0.0)) + 1.0)
     after -= drop
     before -= drop
-    low = np.minimum.accumulate(before)
-    first = np.flatnonzero(before == low)
-    peak = np.maximum.reduceat(after, first) - low[first]
-    kept = np.flatnonzero(peak > threshold)
-    if not len(kept):
-        return none, none
-    length = np.diff(np.append(first, len(score)))[kept]
-    inside = ragged(first[kept], length)
-    best = best_of_each(after[inside], np.repeat(np.arange(len(kept)), length))
-    return first[kept], inside[best]
+    first = (before == np.minimum.accumulate(before)).nonzero()[0]
+    best = best_of_each(after, first)
+    high = after[best] - before[first] > threshold
+    return first[high], best[high]
