@@ -38,8 +38,8 @@ REGIONS = 1_000
 REGION_BYTES = 64 << 20
 COLUMNS = len(Regions.__slots__)
 WARM_UP = 20
-#: As many aggregations it takes until a policy has found so many areas.
-STRIPES_WARM_UP = 80
+#: Until policies have settled on the areas that they were given.
+STRIPES_WARM_UP = 20
 
 
 class Meter:
@@ -111,7 +111,7 @@ class Striped:
 
     def __init__(self, policy: str) -> None:
         self._policy = make_policy(policy, 1)
-        self._policy.begin(RegionLimits(10, REGIONS))
+        self._policy.begin(RegionLimits(REGIONS, REGIONS))
         border = np.arange(REGIONS + 1) * REGION_BYTES
         self._target = Target("benchmark", Regions(border[:-1], border[1:]), adaptive=True)
         for _ in range(STRIPES_WARM_UP):

@@ -42,7 +42,8 @@ class EvidencePolicyOptions:
         validator=_positive,
         metadata={
             "help": "Pages checked in each sampling interval, at most max_regions; none: three "
-            "for each of min_regions, and at least a tenth of the number of regions."
+            "for each of min_regions, and at least a tenth of the number of regions, but at most "
+            "2000 in an aggregation."
         },
     )
 
@@ -139,13 +140,14 @@ class EvidencePolicy:
     def _checks_each(self, learners: Sequence[Learner]) -> IntColumn:
         """Divide the checks of an aggregation over the targets."""
         count = sum(len(learner.areas) for learner in learners)
-        per_interval = self._options.checks_per_interval or max(
-            _CHECKS_PER_MIN_REGION * self._limits.min_regions, count // _REGIONS_PER_CHECK
+        per_interval = self._options.checks_per_interval or min(
+            max(_CHECKS_PER_MIN_REGION * self._limits.min_regions, count // _REGIONS_PER_CHECK),
+            # With more, nothing seen before the last aggregation would be remembered.
+            max(1, CAPACITY // (2 * self._expected_checks)),
         )
         # Slices of a plan differ by one check: then those of all targets keep within the limit.
         per_interval = min(per_interval, max(1, self._limits.max_regions - len(learners) + 1))
-        # More than the pool holds would tell no more.
-        total = min(per_interval * self._expected_checks, CAPACITY)
+        total = per_interval * self._expected_checks
         even = _EVEN_SHARE / len(learners)
         return np.maximum(1, ((1 - _EVEN_SHARE) * _weights(learners) + even) * total).astype(
             np.int64

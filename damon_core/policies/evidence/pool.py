@@ -6,7 +6,8 @@ from damon_core.policies.evidence.areas import Areas
 from damon_core.regions import PAGE_SIZE_BYTES, FloatColumn, IntColumn
 from damon_core.samples import BoolColumn
 
-#: Most checks remembered: bounds memory, and the time of one aggregation.
+#: Most checks remembered, unless two aggregations make more: bounds memory, and the time of one
+#: aggregation.
 CAPACITY = 4_000
 #: The weight that a check keeps from one aggregation to the next. After 20 of them, 2 s at the
 #: default intervals, it counts a third.
