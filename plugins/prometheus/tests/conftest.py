@@ -13,7 +13,7 @@ import pytest
 from attrs import define, field
 from damon_prometheus import Listener, ListenerOptions, TlsOptions
 
-from damon_core import Clock, Context, Intervals, Regions, Target, VirtualClock, hookimpl
+from damon_core import Clock, Context, Intervals, Owner, Regions, Target, VirtualClock, hookimpl
 
 MIB = 1 << 20
 
@@ -24,6 +24,7 @@ class Numbers:
 
     targets: Mapping[str, list[tuple[int, float]]]
     stop_after: int | None
+    owners: Mapping[str, list[Owner]] = field(factory=dict)
     checks: int = field(default=0, init=False)
 
     @hookimpl
@@ -47,6 +48,11 @@ class Numbers:
                 target.regions.nr_accesses[index] += int(self.checks * share) - int(
                     (self.checks - 1) * share
                 )
+
+    @hookimpl
+    def describe_regions(self, context: Context) -> None:
+        for target in context.targets:
+            target.owners = self.owners.get(target.name, ())
 
 
 HALF_IDLE = {"one": [(3 * MIB, 1.0), (5 * MIB, 0.0)]}
@@ -79,9 +85,10 @@ def make_context() -> Callable[..., Context]:
         checks: int | None = 20,
         at_aggregation: Callable[[Context], object] = lambda _context: False,
         clock: Clock | None = None,
+        owners: Mapping[str, list[Owner]] | None = None,
     ) -> Context:
         return Context(
-            Numbers(targets, checks),
+            Numbers(targets, checks, owners or {}),
             [*callbacks, AtAggregation(at_aggregation)],
             intervals=Intervals(sampling_us=5_000, aggregation_us=50_000, update_us=100_000),
             name=name,

@@ -12,7 +12,7 @@ import pytest
 from damon_prometheus import Listener, PrometheusCallback, PrometheusOptions
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
-from damon_core import Context, Microseconds, hookimpl, start
+from damon_core import Context, Microseconds, Owner, hookimpl, start
 
 MIB = 1 << 20
 Make = Callable[..., Context]
@@ -305,6 +305,67 @@ def test_a_target_named_other(scraped: Callable[..., dict[str, float]]) -> None:
     assert result['damon_working_set_bytes{context="db",target="a"}'] == 2 * MIB
 
 
+def owner(name: str, size: int, kind: str = "cgroup") -> Owner:
+    """Return an owner of some MiB, half of which is its working set."""
+    return Owner(kind, name, size * MIB, size * MIB // 2, size * MIB // 4)
+
+
+OWNERS = {"p1": [owner("/a", 8), owner("/b", 4)], "p2": [owner("/a", 2), owner("/c", 16)]}
+
+
+def owner_series(result: dict[str, float], metric: str = "damon_owner_bytes") -> dict[str, float]:
+    """Return a metric of owners by ``target kind owner``, in MiB."""
+    labels = r'\{context="db",target="(.*)",kind="(.*)",owner="(.*)"\}'
+    return {
+        " ".join(match.groups()): value / MIB
+        for key, value in result.items()
+        if (match := re.fullmatch(metric + labels, key))
+    }
+
+
+def test_owners(scraped: Callable[..., dict[str, float]]) -> None:
+    """Owners of each target are shown with all that is known of them."""
+    result = scraped(targets=MANY, owners=OWNERS)
+    sizes = {"p1 cgroup /a": 8, "p1 cgroup /b": 4, "p2 cgroup /a": 2, "p2 cgroup /c": 16}
+    assert owner_series(result) == sizes
+    for metric, part in (("working_set", 2), ("accessed", 4)):
+        shown = owner_series(result, f"damon_owner_{metric}_bytes")
+        assert shown == {key: size / part for key, size in sizes.items()}
+
+
+def test_no_owners(scraped: Callable[..., dict[str, float]]) -> None:
+    """Where nobody is told there are no series."""
+    assert not [key for key in scraped() if "owner" in key]
+
+
+def test_max_owners(scraped: Callable[..., dict[str, float]]) -> None:
+    """Owners with the largest working sets over all targets stay, the others are added up."""
+    owners = {"p1": [*OWNERS["p1"], owner("/d", 1)], "p2": OWNERS["p2"]}
+    result = scraped(PrometheusOptions(max_owners=1), targets=MANY, owners=owners)
+    assert owner_series(result) == {
+        "p1 cgroup other": 13,
+        "p2 cgroup other": 2,
+        "p2 cgroup /c": 16,
+    }
+
+
+def test_an_owner_named_other(scraped: Callable[..., dict[str, float]]) -> None:
+    """One that is really called "other" is added to the rest of its kind, never a second series."""
+    owners = {"p1": [owner("other", 9), owner("x", 1), owner("y", 2, "user")]}
+    result = scraped(PrometheusOptions(max_owners=1), targets=MANY, owners=owners)
+    assert owner_series(result) == {"p1 cgroup other": 10, "p1 user other": 2}
+
+
+def test_owners_of_other_targets(scraped: Callable[..., dict[str, float]]) -> None:
+    """Targets without series of their own have their owners' bytes added up as well."""
+    result = scraped(PrometheusOptions(max_targets=1), targets=MANY, owners=OWNERS)
+    assert owner_series(result) == {
+        "other cgroup /a": 10,
+        "other cgroup /b": 4,
+        "other cgroup /c": 16,
+    }
+
+
 @pytest.fixture
 def awkward_scrape(make_context: Make, make_listener: MakeListener, get: Get) -> Get:
     """Return a function that scrapes a context with awkward names in a format."""
@@ -316,6 +377,7 @@ def awkward_scrape(make_context: Make, make_listener: MakeListener, get: Get) ->
             make_context(
                 PrometheusCallback(PrometheusOptions(max_targets=2), listener),
                 targets=MANY | {AWKWARD: [(90 * MIB, 1.0)]},
+                owners=OWNERS | {AWKWARD: [owner(AWKWARD, 1)]},
                 name='naïve "name"',
                 at_aggregation=lambda _context: scrapes.append(
                     get(listener.url, headers={"Accept": accept})
@@ -333,6 +395,7 @@ def test_promtool(awkward_scrape: Get) -> None:
     text, headers = awkward_scrape("text/plain")
     assert headers["Content-Type"].startswith("text/plain; version=0.0.4")
     assert 'target="other"' in text
+    assert 'kind="cgroup",owner="/a"' in text
     checked = subprocess.run(
         ["promtool", "check", "metrics"],
         input=text,
@@ -362,7 +425,15 @@ def test_readme_lists_all_metrics(make_context: Make, make_listener: MakeListene
             for sample in family.samples:
                 seen[sample.name] = (family.type, set(sample.labels))
 
-    run(make_context(PrometheusCallback(listener=listener), at_aggregation=scrape))
+    targets = {"p1": [(MIB, 1.0)], "p2": [(MIB, 1.0)]}
+    run(
+        make_context(
+            PrometheusCallback(listener=listener),
+            targets=targets,
+            owners=OWNERS,
+            at_aggregation=scrape,
+        )
+    )
     readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
     table = re.findall(r"^\| `(damon_\w+)` \| (\w+) \| ([\w, ]*?) ?\|", readme, re.MULTILINE)
     assert {

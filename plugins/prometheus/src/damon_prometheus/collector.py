@@ -19,12 +19,12 @@ from prometheus_client import Metric
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from damon_core import Context, Snapshot, TargetSnapshot, format_duration
+from damon_core import Context, Owner, Snapshot, TargetSnapshot, format_duration
 from damon_prometheus.options import PrometheusOptions
 
 logger = logging.getLogger(__name__)
 
-#: The target that stands for all those without series of their own.
+#: The target, or the owner, that stands for all those without series of their own.
 OTHER = "other"
 #: Into how many buckets the frequencies above 0 are put.
 FREQUENCY_BUCKETS = 10
@@ -51,6 +51,7 @@ class _Family:
 _TARGET = ("context", "target")
 _CONTEXT = ("context",)
 _CALLBACK = ("context", "callback")
+_OWNER = (*_TARGET, "kind", "owner")
 
 _WORKING_SET = _Family(
     "damon_working_set_bytes", "Bytes accessed during the last aggregation interval.", _TARGET
@@ -69,6 +70,17 @@ _IDLE = _Family(
     (*_TARGET, "at_least"),
 )
 _REGIONS = _Family("damon_regions", "Regions that the monitored memory is cut into.", _TARGET)
+_OWNER_BYTES = _Family("damon_owner_bytes", "Bytes monitored that are an owner's.", _OWNER)
+_OWNER_WORKING_SET = _Family(
+    "damon_owner_working_set_bytes",
+    "Bytes of an owner that were accessed during the last aggregation interval.",
+    _OWNER,
+)
+_OWNER_ACCESSED = _Family(
+    "damon_owner_accessed_bytes",
+    "Mean bytes of an owner that were accessed in a sampling interval.",
+    _OWNER,
+)
 _SAMPLES = _Family("damon_samples_total", "Access checks made.", _CONTEXT, counter=True)
 _MISSED = _Family(
     "damon_missed_samples_total",
@@ -119,6 +131,9 @@ _FAMILIES = (
     _FREQUENCY,
     _IDLE,
     _REGIONS,
+    _OWNER_BYTES,
+    _OWNER_WORKING_SET,
+    _OWNER_ACCESSED,
     _SAMPLES,
     _MISSED,
     _AGGREGATIONS,
@@ -252,6 +267,49 @@ def _add_snapshot(scrape: _Scrape, served: _Served, snapshot: Snapshot) -> None:
                 _IDLE, (*labels, format_duration(threshold_us)), target.idle_bytes(threshold_us)
             )
         time.sleep(_PAUSE_S)
+    _add_owners(scrape, served, snapshot)
+
+
+def _add_owners(scrape: _Scrape, served: _Served, snapshot: Snapshot) -> None:
+    named = largest_owners(snapshot.targets, served.options.max_owners)
+    for target in bounded_targets(snapshot.targets, served.options.max_targets):
+        for owner in bounded_owners(target.owners, named):
+            labels = (served.label, target.name, owner.kind, owner.name)
+            scrape.add(_OWNER_BYTES, labels, owner.total_bytes)
+            scrape.add(_OWNER_WORKING_SET, labels, owner.working_set_bytes)
+            scrape.add(_OWNER_ACCESSED, labels, owner.accessed_bytes)
+
+
+def largest_owners(targets: Sequence[TargetSnapshot], max_owners: int) -> set[tuple[str, str]]:
+    """Return kind and name of the owners with the largest working sets over all targets."""
+    everybody = bounded_owners([owner for target in targets for owner in target.owners])
+    everybody.sort(key=lambda owner: (-owner.working_set_bytes, -owner.total_bytes))
+    return {(owner.kind, owner.name) for owner in everybody[:max_owners]}
+
+
+def bounded_owners(
+    owners: Sequence[Owner], named: set[tuple[str, str]] | None = None
+) -> list[Owner]:
+    """Return owners with those of one name as one, and those not named as one of each kind.
+
+    With None all are named.
+    """
+    groups: dict[tuple[str, str], list[Owner]] = {}
+    for owner in owners:
+        key = (owner.kind, owner.name)
+        groups.setdefault(key if named is None or key in named else (owner.kind, OTHER), []).append(
+            owner
+        )
+    return [
+        Owner(
+            kind,
+            name,
+            sum(owner.total_bytes for owner in group),
+            sum(owner.working_set_bytes for owner in group),
+            sum(owner.accessed_bytes for owner in group),
+        )
+        for (kind, name), group in groups.items()
+    ]
 
 
 def bounded_targets(targets: Sequence[TargetSnapshot], max_targets: int) -> list[TargetSnapshot]:
@@ -274,4 +332,10 @@ def _together(name: str, targets: Sequence[TargetSnapshot]) -> TargetSnapshot:
         column: np.concatenate([getattr(target, column) for target in targets])
         for column in ("start", "end", "nr_accesses", "age", "idle_us", "resident_bytes")
     }
-    return TargetSnapshot(targets[0].intervals, targets[0].max_nr_accesses, name=name, **columns)
+    return TargetSnapshot(
+        targets[0].intervals,
+        targets[0].max_nr_accesses,
+        name=name,
+        owners=tuple(owner for target in targets for owner in target.owners),
+        **columns,
+    )

@@ -128,6 +128,8 @@ class PrometheusOptions(ListenerOptions):
     Attributes:
         max_targets: How many targets of a context get series of their own: those with the
             largest working sets. All others are added up as ``target="other"``.
+        max_owners: How many owners of a context's memory get series of their own: those with the
+            largest working sets. All others are added up as ``owner="other"``.
         idle_thresholds: For how long memory must have been idle to be counted, microseconds,
             ascending; each is a series a target.
     """
@@ -136,6 +138,11 @@ class PrometheusOptions(ListenerOptions):
         default=20,
         validator=_at_least_one,
         metadata={"help": 'Targets with series of their own; the rest is target="other"'},
+    )
+    max_owners: int = field(
+        default=100,
+        validator=_at_least_one,
+        metadata={"help": 'Owners with series of their own; the rest is owner="other"'},
     )
     idle_thresholds: tuple[Microseconds, ...] = field(
         default=DEFAULT_IDLE_THRESHOLDS,

@@ -1,0 +1,18 @@
+"""The physical memory of a machine as a primitive of damon-core."""
+
+from damon_paddr.backend import PhysicalBackend
+from damon_paddr.machine import MachineMemory, parse_iomem, parse_zones
+from damon_paddr.options import PaddrOptions, RangeOption
+from damon_paddr.plugin import make_paddr
+from damon_paddr.primitive import PhysicalMemory
+
+__all__ = [
+    "MachineMemory",
+    "PaddrOptions",
+    "PhysicalBackend",
+    "PhysicalMemory",
+    "RangeOption",
+    "make_paddr",
+    "parse_iomem",
+    "parse_zones",
+]

@@ -1,0 +1,73 @@
+"""Which memory cgroup an inode number is: what `/proc/kpagecgroup` says of a page."""
+
+import os
+import re
+import time
+from pathlib import Path
+
+#: What stands for cgroups that can't be seen from here, as from inside a container.
+UNKNOWN = "(unknown)"
+#: A walk comes no sooner than this many times what the last one took.
+_REST = 100
+_ESCAPE = re.compile(r"\\([0-7]{3})")
+
+
+def memory_hierarchy(mountinfo: Path = Path("/proc/self/mountinfo")) -> Path | None:
+    """Return where the hierarchy with the memory controller is mounted, None if nowhere.
+
+    That is the one of version 1 with the controller, where there is one; else version 2.
+    """
+    version_2 = None
+    for line in mountinfo.read_text(encoding="utf-8", errors="surrogateescape").splitlines():
+        # ID PARENT DEVICE ROOT MOUNT OPTIONS [TAG…] - TYPE SOURCE SUPER-OPTIONS
+        mount, _, filesystem = line.partition(" - ")
+        kind, _, options = filesystem.split(" ", 2)
+        path = Path(_ESCAPE.sub(lambda match: chr(int(match[1], 8)), mount.split(" ")[4]))
+        if kind == "cgroup" and "memory" in options.split(","):
+            return path
+        if kind == "cgroup2" and version_2 is None:
+            version_2 = path
+    return version_2
+
+
+class CgroupNames:
+    """Paths of cgroups below the mount of their hierarchy, by inode number.
+
+    The hierarchy is walked when an unknown number turns up, but only once between two calls of
+    `refresh`, and for at most a hundredth of the time. Numbers aren't used again, so names that
+    are known stay right.
+
+    Args:
+        mount: Where the hierarchy is mounted; None if nowhere.
+    """
+
+    def __init__(self, mount: Path | None) -> None:
+        self._mount = mount
+        self._names: dict[int, str] = {}
+        self._may_walk = True
+        self._not_before = 0.0
+
+    def refresh(self) -> None:
+        """Allow another walk."""
+        self._may_walk = time.monotonic() >= self._not_before
+
+    def __getitem__(self, inode: int) -> str:
+        if inode not in self._names and self._may_walk and self._mount is not None:
+            self._may_walk = False
+            begun = time.monotonic()
+            self._names = _walk(self._mount)
+            self._not_before = begun + _REST * (time.monotonic() - begun)
+        return self._names.get(inode, UNKNOWN)
+
+
+def _walk(mount: Path) -> dict[int, str]:
+    names = {}
+    for place, _, _ in os.walk(mount):
+        path = place[len(str(mount)) :] or "/"
+        try:
+            inode = os.stat(place).st_ino
+        except OSError:  # removed meanwhile
+            continue
+        # Names are any bytes; those that aren't text would stop whoever writes them.
+        names[inode] = path.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    return names

@@ -1,0 +1,104 @@
+"""The options of `paddr`: which memory, and how its accesses are seen."""
+
+import itertools
+import re
+from collections.abc import Sequence
+
+from attrs import Attribute, field, frozen
+
+from damon_core import AUTO, PAGE_SIZE_BYTES, BackendOption, Range
+
+_HINT = "'START-END' in hexadecimal, as in /proc/iomem, such as '100000000-13fffffff'"
+_RANGE = re.compile(r"(?:0x)?([0-9a-fA-F]{1,15})-(?:0x)?([0-9a-fA-F]{1,15})")
+
+
+def _pages(start: int, end: int) -> Range:
+    """Return the range; `end` is its last address or the first one behind it.
+
+    Which of both is plain, as there are only whole pages.
+    """
+    behind = end + 1 if end % PAGE_SIZE_BYTES == PAGE_SIZE_BYTES - 1 else end
+    if start % PAGE_SIZE_BYTES or behind % PAGE_SIZE_BYTES:
+        raise ValueError(f"must be of whole pages of {PAGE_SIZE_BYTES} bytes")
+    if not 0 <= start < behind:
+        raise ValueError("must end behind its start")
+    return Range(start, behind)
+
+
+@frozen
+class RangeOption:
+    """A range of physical addresses as a table.
+
+    Attributes:
+        start: Its first address.
+        end: Its last address, or the first one behind it.
+    """
+
+    start: int = field(metadata={"help": "the first address"})
+    end: int = field(metadata={"help": "the last address, or the first one behind it"})
+
+    def __attrs_post_init__(self) -> None:
+        _pages(self.start, self.end)
+
+
+def _ranges(wanted: Sequence[str | RangeOption]) -> tuple[Range, ...]:
+    """Return ranges as ascending ones.
+
+    Raises:
+        ValueError: One isn't a range of whole pages, or two overlap.
+    """
+    found = []
+    for one in wanted:
+        if isinstance(one, RangeOption):
+            found.append(_pages(one.start, one.end))
+        elif match := _RANGE.fullmatch(one):
+            try:
+                found.append(_pages(int(match[1], 16), int(match[2], 16)))
+            except ValueError as error:
+                raise ValueError(f"'{one}' {error}") from error
+        else:
+            raise ValueError(f"'{one}' must be written {_HINT}")
+    found.sort()
+    for before, behind in itertools.pairwise(found):
+        if before.end > behind.start:
+            raise ValueError(f"{behind.start:x}-{behind.end:x} overlaps another range")
+    return tuple(found)
+
+
+def _check_ranges(
+    _instance: object,
+    _attribute: "Attribute[tuple[str | RangeOption, ...]]",
+    value: tuple[str | RangeOption, ...],
+) -> None:
+    _ranges(value)
+
+
+def _check_node(_instance: object, _attribute: "Attribute[int]", value: int | None) -> None:
+    if value is not None and value < 0:
+        raise ValueError("must be the number of a NUMA node, 0 or above")
+
+
+@frozen
+class PaddrOptions:
+    """The options of `paddr`: `ranges`, `node`, or neither for all memory."""
+
+    ranges: tuple[str | RangeOption, ...] = field(
+        default=(),
+        validator=_check_ranges,
+        metadata={"help": "only these ranges of System RAM: 'START-END', as in /proc/iomem"},
+    )
+    node: int | None = field(
+        default=None, validator=_check_node, metadata={"help": "only this NUMA node"}
+    )
+    backend: BackendOption = field(
+        default=AUTO, metadata={"help": "how accesses are seen; 'auto' takes the best that works"}
+    )
+
+    def __attrs_post_init__(self) -> None:
+        if self.ranges and self.node is not None:
+            raise ValueError("must have at most one of ranges and node")
+
+    @property
+    def wanted(self) -> tuple[Range, ...]:
+        """The `ranges`, ascending."""
+        return _ranges(self.ranges)

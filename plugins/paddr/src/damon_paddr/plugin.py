@@ -1,0 +1,92 @@
+"""What damon-paddr offers: the primitive `paddr`."""
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import cast
+
+from damon_core import (
+    PAGE_SIZE_BYTES,
+    Backend,
+    Finding,
+    Primitive,
+    TargetError,
+    format_size,
+    hookimpl,
+    make_backend,
+)
+from damon_paddr.backend import PhysicalBackend
+from damon_paddr.cgroups import memory_hierarchy
+from damon_paddr.machine import MachineMemory
+from damon_paddr.options import PaddrOptions
+from damon_paddr.primitive import PhysicalMemory
+from damon_paddr.ranges import size_bytes
+
+
+def make_paddr(options: PaddrOptions, backends: Mapping[str, Backend]) -> PhysicalMemory:
+    """Make the primitive.
+
+    Raises:
+        TargetError: The memory isn't there, or this user may not see where it is.
+        PluginError: The backend doesn't exist or doesn't work here.
+        ConfigError: An option of the backend is wrong.
+    """
+    if (finding := _page_size()) and not finding.works:
+        raise TargetError("physical memory", finding.detail)
+    backend = make_backend("paddr", options.backend, backends)
+    memory = MachineMemory(options.wanted, options.node)
+    memory.check()
+    return PhysicalMemory(memory, cast(PhysicalBackend, backend))
+
+
+def _page_size() -> Finding:
+    size = os.sysconf("SC_PAGE_SIZE")
+    works = size == PAGE_SIZE_BYTES
+    detail = "" if works else f"this kernel has pages of {format_size(size)}: only 4 KiB works"
+    return Finding("pages of 4 KiB", works, detail)
+
+
+def _addresses() -> Sequence[Finding]:
+    name, nodes_name = "addresses in /proc/iomem", "NUMA nodes with memory"
+    try:
+        nodes = MachineMemory().nodes()
+    except TargetError:
+        return (Finding(name, False, "they are hidden: run as root"),)
+    found = ", ".join(
+        f"node{node} {format_size(size_bytes(ranges))}" for node, ranges in nodes.items()
+    )
+    return (Finding(name, True), Finding(nodes_name, bool(nodes), found))
+
+
+def _charges() -> Finding:
+    name = "/proc/kpagecgroup"
+    try:
+        os.close(os.open(name, os.O_RDONLY | os.O_CLOEXEC))
+    except FileNotFoundError:
+        detail = "no owners are told: the kernel needs CONFIG_MEMCG and CONFIG_PROC_PAGE_MONITOR"
+    except OSError as error:
+        detail = f"no owners are told: {error.strerror}: run as root"
+    else:
+        mount = memory_hierarchy()
+        if mount is not None:
+            return Finding(name, True, f"memory is told by cgroup, names from {mount}")
+        detail = "owners have no names: mount the cgroup hierarchy"
+    return Finding(name, False, detail, required=False)
+
+
+def probe() -> Sequence[Finding]:
+    """Tell what memory there is, and whether it can be told whose it is."""
+    return (_page_size(), *_addresses(), _charges())
+
+
+@hookimpl
+def register_primitives(register: Callable[[Primitive], None]) -> None:
+    """Offer `paddr`."""
+    register(
+        Primitive(
+            "paddr",
+            make_paddr,
+            PaddrOptions,
+            "The physical memory of the machine, by NUMA node",
+            probe=probe,
+        )
+    )

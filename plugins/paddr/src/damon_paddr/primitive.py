@@ -1,0 +1,131 @@
+"""The primitive: the machine's physical memory, node by node, through whichever backend works."""
+
+import logging
+
+from damon_core import Context, Range, RegionLimits, Regions, Target, hookimpl
+from damon_paddr.backend import PhysicalBackend
+from damon_paddr.cgroups import CgroupNames, memory_hierarchy
+from damon_paddr.machine import MachineMemory
+from damon_paddr.pages import Charges, PageWindow
+from damon_paddr.ranges import join_nearest, size_bytes
+
+logger = logging.getLogger(__name__)
+
+
+class PhysicalMemory:
+    """One adaptive target a NUMA node, named ``node0``, ``node1`` and so on.
+
+    Args:
+        memory: Where memory is.
+        backend: How accesses to it are seen.
+    """
+
+    name = "paddr"
+
+    def __init__(self, memory: MachineMemory, backend: PhysicalBackend) -> None:
+        self._memory = memory
+        self._backend = backend
+        self._ranges: dict[str, list[Range]] = {}
+        self._window = PageWindow()
+        self._names = CgroupNames(None)
+        self._checks = 0
+
+    @hookimpl
+    def init(self, context: Context) -> None:
+        """Find the memory and make its regions."""
+        self._memory.check()
+        self._close_charges()
+        self._ranges.clear()
+        self._window = PageWindow(_open_charges(context), context.clock.now_us())
+        self._names = CgroupNames(memory_hierarchy())
+        self._checks = 0
+        self._follow(context)
+
+    @hookimpl
+    def target_valid(self, context: Context) -> bool:
+        """Valid while there is memory."""
+        return bool(context.targets)
+
+    @hookimpl
+    def prepare_access_checks(self, context: Context) -> None:
+        """Let the backend prepare."""
+        self._backend.prepare(context.targets)
+
+    @hookimpl
+    def check_accesses(self, context: Context) -> None:
+        """Let the backend look, and remember some of the pages."""
+        self._backend.check(context.targets)
+        self._window.remember(context.targets, context.clock.now_us())
+        self._checks += 1
+
+    @hookimpl
+    def describe_regions(self, context: Context) -> None:
+        """Tell how much of each region can be watched, and whose the memory is."""
+        self._window.describe(context.targets, self._checks, context.clock.now_us(), self._names)
+
+    @hookimpl
+    def reset_aggregated(self) -> None:
+        """Count checks anew."""
+        self._checks = 0
+
+    @hookimpl
+    def update(self, context: Context) -> None:
+        """Follow memory as it comes and goes."""
+        self._names.refresh()
+        if self._memory.changed():
+            self._follow(context)
+
+    @hookimpl
+    def cleanup(self) -> None:
+        """Release everything."""
+        try:
+            self._backend.close()
+        finally:
+            self._close_charges()
+
+    def _close_charges(self) -> None:
+        charges, self._window.charges = self._window.charges, None
+        if charges is not None:
+            charges.close()
+
+    def _follow(self, context: Context) -> None:
+        """Make the targets those of the nodes of now, and their regions those of now."""
+        nodes = {f"node{node}": ranges for node, ranges in self._memory.nodes().items()}
+        whole = sum(map(size_bytes, nodes.values()))
+        known = {target.name: target for target in context.targets}
+        for name in known.keys() - nodes.keys():
+            logger.info("context '%s': the memory of %s is gone", context.name, name)
+            del self._ranges[name]
+        targets = []
+        for name, found in nodes.items():
+            limits = _share_of(context.limits, size_bytes(found) / whole)
+            # Half of the regions are left to be cut where accesses say so.
+            ranges = join_nearest(found, limits.max_regions // 2)
+            target = known.get(name) or Target(name, adaptive=True)
+            if ranges != self._ranges.get(name):
+                logger.info(
+                    "context '%s': %s has %d MiB", context.name, name, size_bytes(found) >> 20
+                )
+                fresh = not len(target.regions)
+                target.regions = (
+                    Regions.evenly(ranges, limits)
+                    if fresh
+                    else target.regions.cover(ranges, limits)
+                )
+                self._ranges[name] = ranges
+            targets.append(target)
+        context.targets[:] = targets
+
+
+def _share_of(limits: RegionLimits, share: float) -> RegionLimits:
+    """Return the limits of one node, which has this share of the memory."""
+    least = max(1, round(limits.min_regions * share))
+    return RegionLimits(least, max(least, int(limits.max_regions * share)))
+
+
+def _open_charges(context: Context) -> Charges | None:
+    try:
+        return Charges()
+    except OSError as error:
+        logger.info("context '%s': no owners of memory are told: %s", context.name, error)
+        return None
