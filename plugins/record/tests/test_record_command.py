@@ -146,12 +146,27 @@ class TestRecording:
 
 
 class TestMistakes:
-    @pytest.mark.parametrize("what", [[], ["--pid", "1", "--cgroup", "/"], ["--pid", "1", "true"]])
+    @pytest.mark.parametrize(
+        "what",
+        [[], ["--pid", "1", "--cgroup", "/"], ["--pid", "1", "true"], ["--paddr", "true"]],
+    )
     def test_exactly_one_target(self, what: list[str], tmp_path: Path) -> None:
-        """None or two of pid, cgroup and command are refused."""
+        """None or two of pid, cgroup, paddr and command are refused."""
         done = damon("-o", str(tmp_path / "out.csv"), *what)
         assert done.returncode == 2
-        assert "exactly one of --pid, --cgroup and a COMMAND" in done.stderr
+        assert "exactly one of --pid, --cgroup, --paddr and a COMMAND" in done.stderr
+
+    def test_the_machine_has_no_descendants(self, tmp_path: Path) -> None:
+        """--descendants with --paddr is refused, not passed over."""
+        done = damon("-o", str(tmp_path / "out.csv"), "--paddr", "--descendants")
+        assert done.returncode == 2
+        assert "--descendants means nothing with --paddr" in done.stderr
+
+    def test_the_machine_is_watched_by_the_primitive_for_it(self, tmp_path: Path) -> None:
+        """--paddr chooses among the backends of physical memory."""
+        done = damon("-o", str(tmp_path / "out.csv"), "--paddr", "--backend", "nonsense")
+        assert done.returncode == 2
+        assert "plugin 'paddr': there is no backend 'nonsense'" in done.stderr
 
     def test_unknown_ending(self, tmp_path: Path) -> None:
         """A file whose ending tells no format is refused with what is possible."""

@@ -28,12 +28,14 @@ Examples:
   damon record --pid 1234 --for 30s -o db.csv
   damon record --descendants -o build.csv -- make -j2
   damon record --cgroup /sys/fs/cgroup/system.slice --for 1m -o system.csv
+  damon record --paddr --for 1m -o machine.csv
 """
 
 
 @click.command(epilog=_EPILOG, short_help="Record the memory accesses of a process, to a file.")
 @click.option("--pid", type=click.IntRange(min=1), metavar="N", help="Watch this process.")
 @click.option("--cgroup", metavar="PATH", help="Watch the processes of this cgroup.")
+@click.option("--paddr", is_flag=True, help="Watch the physical memory of the machine (root).")
 @click.option(
     "-o",
     "--output",
@@ -82,6 +84,7 @@ def record(
     *,
     pid: int | None,
     cgroup: str | None,
+    paddr: bool,
     output: Path,
     for_us: int | None,
     backend: str | None,
@@ -93,22 +96,28 @@ def record(
     max_regions: int,
     command: tuple[str, ...],
 ) -> None:
-    """Record the memory accesses of a process, a cgroup or a COMMAND to a file.
+    """Record the memory accesses of a process, a cgroup, a COMMAND or the machine to a file.
 
     Goes on until the target ends, the time is over, or SIGINT or SIGTERM comes. Give exactly
-    one of --pid, --cgroup and a COMMAND (after --), which is started and watched.
+    one of --pid, --cgroup, --paddr and a COMMAND (after --), which is started and watched.
     """
-    given = [pid is not None, cgroup is not None, bool(command)]
+    given = [pid is not None, cgroup is not None, paddr, bool(command)]
     if sum(given) != 1:
-        raise click.UsageError("give exactly one of --pid, --cgroup and a COMMAND after --")
+        raise click.UsageError(
+            "give exactly one of --pid, --cgroup, --paddr and a COMMAND after --"
+        )
+    if paddr and descendants:
+        raise click.UsageError("--descendants means nothing with --paddr: leave it out")
     intervals = Intervals(sampling_us, aggregation_us, update_us)
     limits = RegionLimits(min_regions, max_regions)
     writer = _writer(output)
 
-    options: dict[str, object] = {"descendants": descendants}
+    options: dict[str, object] = {} if paddr else {"descendants": descendants}
     if backend is not None:
         options["backend"] = backend
-    if cgroup is not None:
+    if paddr:
+        use = "paddr"
+    elif cgroup is not None:
         use, options["path"] = "cgroup", cgroup
     else:
         use = "vaddr"
