@@ -1,7 +1,8 @@
 """What tests need of the machine: `@pytest.mark.needs("redis-server", "root")`.
 
 A test whose needs aren't met is skipped with the reason. With DAMON_TEST_SKIPS=fail, as in
-`.ci/run`, it fails instead: nothing is skipped silently there.
+`.ci/run`, it fails instead: nothing is skipped silently there. Needs of the kernel, such as
+"idle-page-tracking", are met in the lab: see tests/lab/README.md.
 """
 
 import os
@@ -9,6 +10,10 @@ import shutil
 
 import pytest
 from hypothesis import settings
+
+from tests.lab.needs import KERNEL_NEEDS, why_unmet
+
+pytest_plugins = ["tests.lab.plugin"]
 
 # A busy machine is slow, not wrong.
 settings.register_profile("patient", deadline=None)
@@ -21,6 +26,10 @@ def _missing(need: str) -> str | None:
     """Return why a need isn't met, or None if it is."""
     if need == "root":
         return None if os.geteuid() == 0 else "needs root: run the tests as root"
+    if need in KERNEL_NEEDS:
+        return why_unmet(need)
+    if need == "lab":
+        return None if os.environ.get("DAMON_LAB_KERNELS") else "needs the lab: run make lab"
     program = {"alertmanager": "prometheus-alertmanager"}.get(need, need)
     if shutil.which(program) is None:
         return f"needs the program {program}: apt-get install {_HINTS.get(need, need)}"
@@ -30,7 +39,9 @@ def _missing(need: str) -> str | None:
 def pytest_configure(config: pytest.Config) -> None:
     """Declare the marker."""
     config.addinivalue_line(
-        "markers", "needs(*names): programs on the PATH, or 'root', without which a test can't run"
+        "markers",
+        "needs(*names): programs on the PATH, 'root', 'lab', or features of the kernel, without "
+        "which a test can't run",
     )
 
 

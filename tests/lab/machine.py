@@ -1,0 +1,178 @@
+"""A small virtual machine, by software emulation, that sees this machine's files read-only."""
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+
+from attrs import define, field
+
+from tests.lab import initramfs
+from tests.lab.errors import LabError
+from tests.lab.kernel import Kernel
+
+#: Where the guest sees `Machine.share`.
+GUEST_SHARE = "/run/lab"
+
+#: What the guest's programs get of the host's environment.
+_INHERITED = ("CI", "DAMON_TEST_SKIPS", "LANG", "LC_ALL", "PATH", "VIRTUAL_ENV")
+_ENVIRONMENT = {
+    "DAMON_LAB_GUEST": "1",
+    "HOME": "/tmp",
+    "HYPOTHESIS_STORAGE_DIRECTORY": "/tmp/hypothesis",
+    "PYTHONDONTWRITEBYTECODE": "1",
+    "PYTHONUNBUFFERED": "1",
+}
+#: What the guest has its own of, so that the host's is hidden.
+_HIDDEN = (Path("/tmp"), Path("/run"))
+
+
+@define(eq=False)
+class Machine:
+    """A machine that runs one command and powers off. A context manager: leaving it ends it.
+
+    With more than one processor accessed bits can't be trusted: the emulated TLB is only emptied
+    by a context switch, which the monitor's own wake-ups bring about if there is but one.
+
+    Attributes:
+        kernel: What it boots.
+        processors: How many it has.
+        memory: Its size, as qemu takes it.
+        append: More kernel parameters.
+        share: A folder of the host that the guest may write to, as `GUEST_SHARE`.
+    """
+
+    kernel: Kernel
+    processors: int = 1
+    memory: str = "2G"
+    append: str = ""
+    share: Path = field(init=False)
+    _folder: tempfile.TemporaryDirectory[str] = field(init=False)
+    _qemu: subprocess.Popen[bytes] | None = field(default=None, init=False)
+
+    def __enter__(self) -> "Machine":
+        self._folder = tempfile.TemporaryDirectory(prefix="damon-lab-", dir="/tmp")
+        self.share = Path(self._folder.name) / "share"
+        self.share.mkdir()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._qemu is not None:
+            self._qemu.kill()
+            self._qemu.wait()
+        self._folder.cleanup()
+
+    @property
+    def output(self) -> tuple[Path, Path]:
+        """The files that standard output and standard error of the command go to."""
+        return self.share / "stdout", self.share / "stderr"
+
+    def start(
+        self, command: Sequence[str], folder: Path, environment: Mapping[str, str] | None = None
+    ) -> None:
+        """Boot and run a command in a folder that guest and host have in common.
+
+        Raises:
+            LabError: A program is missing, or a kernel module can't be read.
+        """
+        emulator = shutil.which("qemu-system-x86_64")
+        if emulator is None:
+            raise LabError("the lab needs qemu: apt-get install qemu-system-x86 busybox-static")
+        inherited = {name: os.environ[name] for name in _INHERITED if name in os.environ}
+        variables = inherited | _ENVIRONMENT | dict(environment or {})
+        exports = "".join(f"export {name}={shlex.quote(variables[name])}\n" for name in variables)
+        out, err = (f"{GUEST_SHARE}/{path.name}" for path in self.output)
+        for path in self.output:
+            path.touch()
+        (self.share / "command").write_text(
+            f"{exports}cd {shlex.quote(str(folder))}\n"
+            f"{shlex.join(command)} </dev/null >>{out} 2>>{err}\n"
+            f"echo $? >{GUEST_SHARE}/status\n"
+        )
+        work = Path(self._folder.name)
+        kept = _visible([folder, Path(sys.prefix), Path(sys.base_prefix)])
+        archive = initramfs.build(self.kernel, kept, work)
+        with (work / "qemu").open("wb") as errors:
+            self._qemu = subprocess.Popen(
+                [
+                    # However this process ends, the machine doesn't outlive it.
+                    *("setpriv", "--pdeathsig", "KILL", emulator),
+                    *(
+                        "-accel",
+                        "tcg",
+                        "-cpu",
+                        "max",
+                        "-m",
+                        self.memory,
+                        "-smp",
+                        str(self.processors),
+                    ),
+                    *(
+                        "-nodefaults",
+                        "-display",
+                        "none",
+                        "-no-reboot",
+                        "-serial",
+                        f"file:{work}/console",
+                    ),
+                    *("-kernel", str(self.kernel.image), "-initrd", str(archive)),
+                    "-append",
+                    f"console=ttyS0 loglevel=5 panic=-1 oops=panic numa=fake=2 {self.append}",
+                    "-fsdev",
+                    "local,id=host,path=/,security_model=none,readonly=on,multidevs=remap",
+                    *("-device", "virtio-9p-pci,fsdev=host,mount_tag=host"),
+                    "-fsdev",
+                    f"local,id=lab,path={self.share},security_model=none,multidevs=remap",
+                    *("-device", "virtio-9p-pci,fsdev=lab,mount_tag=lab"),
+                ],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=errors,
+            )
+
+    def running(self) -> bool:
+        """Tell whether the machine is still on."""
+        return self._qemu is not None and self._qemu.poll() is None
+
+    def status(self) -> int:
+        """Return the exit status of the command.
+
+        Raises:
+            LabError: The machine ended before the command did; tells what was on its console.
+        """
+        try:
+            return int((self.share / "status").read_text())
+        except (FileNotFoundError, ValueError):
+            raise LabError(f"the machine ended before the command\n{self.tail()}") from None
+
+    def tail(self, lines: int = 40) -> str:
+        """Return the last lines of all that the machine and the command told."""
+        work = Path(self._folder.name)
+        parts = []
+        for path in (work / "qemu", work / "console", *self.output):
+            text = path.read_text(errors="replace") if path.exists() else ""
+            text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]|\x1bc|\r", "", text).strip()
+            if text:
+                parts += [f"--- {path.name} ---", *text.splitlines()[-lines:]]
+        return "\n".join(parts)
+
+
+def _visible(folders: Sequence[Path]) -> list[Path]:
+    """Return those of some folders that the guest's own file systems would hide, once each."""
+    hidden = {
+        folder.resolve()
+        for folder in folders
+        if any(folder.resolve().is_relative_to(place) for place in _HIDDEN)
+    }
+    return sorted(folder for folder in hidden if not hidden.intersection(folder.parents))

@@ -1,0 +1,65 @@
+"""Kernel needs of tests: which there are, and whether the machine at hand meets them."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from attrs import frozen
+
+#: Set in the lab's machines and nowhere else.
+GUEST = "DAMON_LAB_GUEST"
+
+
+@frozen
+class KernelNeed:
+    """Something that a test needs of the kernel.
+
+    Attributes:
+        met: Tells whether this machine has it.
+        lab_only: Whether tests change state of the whole kernel with it: then only the lab's
+            machines may serve, whatever others have.
+    """
+
+    met: Callable[[], bool]
+    lab_only: bool = False
+
+
+def _writable(path: str) -> Callable[[], bool]:
+    return lambda: os.access(path, os.W_OK)
+
+
+def _has_memory_controller() -> bool:
+    control = Path("/sys/fs/cgroup/cgroup.subtree_control")
+    return os.access(control, os.W_OK) and "memory" in control.read_text().split()
+
+
+def _has_two_nodes() -> bool:
+    return len(list(Path("/sys/devices/system/node").glob("node[0-9]*"))) >= 2
+
+
+KERNEL_NEEDS = {
+    "idle-page-tracking": KernelNeed(_writable("/sys/kernel/mm/page_idle/bitmap")),
+    "kernel-damon": KernelNeed(_writable("/sys/kernel/mm/damon/admin/kdamonds"), lab_only=True),
+    "memory-cgroup": KernelNeed(_has_memory_controller),
+    "numa-nodes": KernelNeed(_has_two_nodes),
+    "zram-swap": KernelNeed(_writable("/dev/zram0"), lab_only=True),
+    "hugetlb": KernelNeed(_writable("/proc/sys/vm/nr_hugepages"), lab_only=True),
+    "two-processors": KernelNeed(lambda: len(os.sched_getaffinity(0)) >= 2),
+}
+
+
+def kernel_needs(item: pytest.Item) -> list[str]:
+    """Return what a test needs of the kernel."""
+    needs = [need for marker in item.iter_markers("needs") for need in marker.args]
+    return [need for need in needs if need in KERNEL_NEEDS]
+
+
+def why_unmet(name: str) -> str | None:
+    """Return why a kernel need isn't met by this machine, or None if it is."""
+    need = KERNEL_NEEDS[name]
+    if need.lab_only and GUEST not in os.environ:
+        return f"needs {name}, which tests may only touch in the lab: run make lab"
+    if not need.met():
+        return f"needs {name}, which this kernel doesn't offer: run make lab"
+    return None
