@@ -5,7 +5,17 @@ from collections.abc import Sequence
 
 import numpy as np
 from damon_vaddr import parse_maps, three_ranges
-from damon_vaddr.mappings import join_nearest, mapping_regions, range_regions
+from damon_vaddr.mappings import (
+    Claims,
+    Mapped,
+    SharedMapping,
+    join_nearest,
+    mapping_regions,
+    parse_accessible,
+    parse_shared,
+    range_regions,
+    without,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -120,3 +130,77 @@ def test_regions_of_ranges_keep_their_counters() -> None:
     fresh = make(known, _pages((0, 8), (100, 120)))
     assert fresh.end[-1] == 120 * 4096
     assert np.count_nonzero(fresh.age == 3) == 4
+
+
+SHARED_MAPS = b"""\
+1000-5000 r--p 00000000 08:01 42                         /lib/libc.so
+5000-6000 rw-p 00004000 08:01 42                         /lib/libc.so
+6000-8000 rw-p 00000000 00:00 0                          [heap]
+8000-9000 ---p 00000000 00:00 0
+a000-c000 rw-s 00002000 00:01 7                          /dev/shm/ring (deleted)
+"""
+
+
+def test_what_others_can_have_too_is_told() -> None:
+    """Files, but for pages of one's own, and shared memory; not the heap."""
+    assert parse_shared(SHARED_MAPS) == [
+        SharedMapping(Range(0x1000, 0x5000), (b"08:01", b"42"), 0),
+        SharedMapping(Range(0xA000, 0xC000), (b"00:01", b"7"), 0x2000),
+    ]
+
+
+def test_reserved_addresses_are_not_accessible() -> None:
+    """What has no rights is left out, even at the very end."""
+    text = SHARED_MAPS + b"d000-e000 ---p 00000000 00:00 0"
+    assert parse_accessible(text) == [
+        Range(0x1000, 0x5000),
+        Range(0x5000, 0x6000),
+        Range(0x6000, 0x8000),
+        Range(0xA000, 0xC000),
+    ]
+
+
+def test_what_is_mapped_by_several_is_claimed_by_the_first() -> None:
+    """Elsewhere in its address space, and only in part, the other maps the same."""
+    claims = Claims()
+    ring = (b"00:01", b"7")
+    first = claims.claim([SharedMapping(Range(0xA000, 0xC000), ring, 0x2000)])
+    second = claims.claim([SharedMapping(Range(0x10000, 0x14000), ring, 0)])
+    third = claims.claim([SharedMapping(Range(0x20000, 0x21000), (b"00:01", b"8"), 0x2000)])
+    assert (first, second, third) == ((), (Range(0x12000, 0x14000),), ())
+
+
+pieces = st.lists(st.integers(0, 60), max_size=12, unique=True).map(
+    lambda cuts: [Range(a, b) for a, b in zip(*[iter(sorted(cuts))] * 2, strict=False)]
+)
+
+
+@given(mappings=pieces, taken=st.lists(st.tuples(st.integers(0, 60), st.integers(1, 9))))
+def test_without_leaves_what_is_not_taken(
+    mappings: list[Range], taken: list[tuple[int, int]]
+) -> None:
+    """Address by address, in ascending ranges that aren't empty."""
+    holes = [Range(start, start + size) for start, size in taken]
+    left = without(mappings, holes)
+    expected = {a for m in mappings for a in range(*m)} - {a for h in holes for a in range(*h)}
+    assert [a for piece in left for a in range(*piece)] == sorted(expected)
+    assert all(piece.start < piece.end for piece in left)
+
+
+@given(mappings=pieces, places=pieces)
+def test_bytes_of_regions_that_are_mapped(mappings: list[Range], places: list[Range]) -> None:
+    """They are counted as one address after the other would."""
+    mapped = Mapped.of(mappings)
+    columns = np.array(places, dtype=np.int64).reshape(-1, 2)
+    addresses = {a for m in mappings for a in range(*m)}
+    expected = [len(addresses & set(range(*place))) for place in places]
+    assert mapped.bytes_in(columns[:, 0], columns[:, 1]).tolist() == expected
+
+
+@given(mappings=pieces, addresses=st.lists(st.integers(0, 70)))
+def test_which_mapping_holds_an_address(mappings: list[Range], addresses: list[int]) -> None:
+    """The number of the one that does, -1 where none does."""
+    expected = [
+        next((n for n, m in enumerate(mappings) if m.start <= a < m.end), -1) for a in addresses
+    ]
+    assert Mapped.of(mappings).holding(np.array(addresses, dtype=np.int64)).tolist() == expected

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -20,7 +21,7 @@ from damon_vaddr import (
     make_vaddr,
     plugin,
 )
-from damon_vaddr.mappings import parse_maps, three_ranges
+from damon_vaddr.mappings import parse_accessible, parse_maps, three_ranges
 
 from damon_core import (
     Backend,
@@ -47,6 +48,8 @@ _SHORT = Intervals(sampling_us=20_000, aggregation_us=200_000, update_us=50_000)
 
 class Counting:
     """A backend that sees everything accessed, and can lose targets."""
+
+    sees_all_users: bool = False
 
     def __init__(self, layout: Literal["mappings", "ranges"] = "ranges") -> None:
         self.layout: Literal["mappings", "ranges"] = layout
@@ -356,7 +359,8 @@ def test_regions_of_ranges_follow_what_the_backend_sees(
     snapshot = _monitor(context)
     assert backend.asked[::2] == backend.asked[1::2]
     hot = backend.hot[1] - backend.hot[0]
-    assert snapshot.working_set_bytes(at_least=10) == pytest.approx(hot, rel=0.1)
+    seen = snapshot.targets[0]
+    assert seen.size_bytes[seen.nr_accesses >= 10].sum() == pytest.approx(hot, rel=0.1)
 
 
 def test_a_target_that_comes_between_preparing_and_looking_has_to_wait(
@@ -473,3 +477,70 @@ def test_a_named_process_that_ended_is_an_error_of_the_context(
     start(context)
     assert context.wait(30)
     assert isinstance(context.error, TargetError)
+
+
+_SHARER = """
+import mmap, sys
+size = 8 << 20
+with open(sys.argv[1], "r+b") as file:
+    shared = mmap.mmap(file.fileno(), size)
+shared[::4096] = bytes(size // 4096)
+print("ready", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize("sees_all_users", [True, False])
+def test_shared_memory_counts_once_if_all_users_are_seen(
+    start_program: StartProgram, tmp_path: Path, sees_all_users: bool
+) -> None:
+    """The first process has it; when it ends, the next."""
+    file = tmp_path / "shared"
+    file.write_bytes(bytes(8 << 20))
+    programs = [start_program(_SHARER, str(file)) for _ in range(2)]
+    for program in programs:
+        assert program.stdout is not None
+        program.stdout.readline()
+    backend = Counting("ranges")
+    backend.sees_all_users = sees_all_users
+    source = PidSource([program.pid for program in programs])
+    totals: list[list[int]] = []
+
+    class Note:
+        @hookimpl
+        def after_aggregation(self, context: Context) -> bool:
+            assert context.snapshot is not None
+            totals.append([target.total_bytes for target in context.snapshot.targets])
+            if len(totals) == 1:
+                programs[0].kill()
+                programs[0].wait()
+            return len(totals) == 4
+
+    context = Context(
+        ProcessMemory(source, backend),
+        [Note()],
+        intervals=_SHORT,
+        clock=VirtualClock(),
+        cpu_budget=None,
+    )
+    _monitor(context)
+    shared = 8 << 20
+    assert totals[0][0] > shared
+    assert (totals[0][1] < shared) == sees_all_users
+    assert len(totals[-1]) == 1
+    assert totals[-1][0] > shared
+
+
+def test_only_what_is_mapped_counts(sleeper: "subprocess.Popen[str]") -> None:
+    """Regions of ranges span gaps, which are no memory."""
+    context = Context(
+        ProcessMemory(PidSource([sleeper.pid]), Counting("ranges")),
+        [Until(1)],
+        clock=VirtualClock(),
+        cpu_budget=None,
+    )
+    snapshot = _monitor(context)
+    with open(f"/proc/{sleeper.pid}/maps", "rb") as file:
+        mapped = sum(end - start for start, end in parse_accessible(file.read()))
+    assert snapshot.total_bytes == mapped
+    assert snapshot.targets[0].size_bytes.sum() > mapped

@@ -1,7 +1,7 @@
 """The memory of processes as a primitive of damon-core, and what other packages build on it."""
 
 from damon_vaddr.backend import ProcessBackend, ProcessTarget
-from damon_vaddr.mappings import parse_maps, three_ranges
+from damon_vaddr.mappings import Mapped, parse_maps, three_ranges
 from damon_vaddr.plugin import VaddrOptions, check_share, make_vaddr, probe_processes
 from damon_vaddr.primitive import ProcessMemory
 from damon_vaddr.processes import Process, ProcessTable, descendants_of
@@ -10,6 +10,7 @@ from damon_vaddr.sources import CommandSource, PidSource, ProcessSource
 
 __all__ = [
     "CommandSource",
+    "Mapped",
     "PidSource",
     "Process",
     "ProcessBackend",

@@ -18,7 +18,8 @@ from typing import Literal, Protocol
 
 from attrs import define, field
 
-from damon_core import Target
+from damon_core import Range, Target
+from damon_vaddr.mappings import Mapped
 from damon_vaddr.processes import Process
 
 
@@ -28,12 +29,17 @@ class ProcessTarget(Target):
 
     Attributes:
         process: The process.
-        made_from: What its regions were last made from: `/proc/PID/maps`, and how many regions
-            it could have.
+        made_from: What its regions were last made from: `/proc/PID/maps`, how many regions it
+            could have, and which ranges were left to another target.
+        mapped: For layout ``"ranges"``: what of its regions is mapped, may be accessed and
+            wasn't left to another target.
     """
 
     process: Process = field(kw_only=True)
-    made_from: tuple[bytes, int] = field(default=(b"", 0), kw_only=True, repr=False)
+    made_from: tuple[bytes, int, tuple[Range, ...]] = field(
+        default=(b"", 0, ()), kw_only=True, repr=False
+    )
+    mapped: Mapped = field(factory=Mapped, kw_only=True, repr=False)
 
 
 class ProcessBackend(Protocol):
@@ -49,6 +55,14 @@ class ProcessBackend(Protocol):
         ``"ranges"``: pieces of the three ranges around the two biggest gaps, which needn't be
         mapped all over. They are adaptive: the context's policy splits and merges them, and
         chooses the pages in `target.samples` that the backend looks at.
+        """
+
+    @property
+    def sees_all_users(self) -> bool:
+        """Whether an access to shared memory is seen whichever process makes it.
+
+        Then, for layout ``"ranges"``, what several processes of a context map of a file or of
+        shared memory is left to the first of them, so that it counts once.
         """
 
     def add(self, target: ProcessTarget) -> None:

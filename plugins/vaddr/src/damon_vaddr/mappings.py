@@ -2,15 +2,24 @@
 
 import itertools
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
+import numpy.typing as npt
+from attrs import field, frozen
 
 from damon_core import Range, RegionLimits, Regions
+
+_IntColumn = npt.NDArray[np.int64]
 
 # The kernel's own pages in every process: its clock data and the legacy system call page.
 _MAPPING = re.compile(
     rb"(?m)^([0-9a-f]+)-([0-9a-f]+) (?!.*\[(?:vvar|vvar_vclock|vsyscall|uprobes)\]$)"
+)
+
+_INACCESSIBLE = re.compile(rb"(?m)^\S+ ---. .*\n?")
+_SHARABLE = re.compile(
+    rb"(?m)^([0-9a-f]+)-([0-9a-f]+) (?:...s|.-.p) ([0-9a-f]+) ([0-9a-f:]+) ([1-9]\d*)"
 )
 
 
@@ -21,6 +30,131 @@ def parse_maps(text: bytes) -> list[Range]:
     ``[uprobes]``.
     """
     return [Range(int(start, 16), int(end, 16)) for start, end in _MAPPING.findall(text)]
+
+
+def parse_accessible(text: bytes) -> list[Range]:
+    """Return the mappings as `parse_maps` does, without those that nobody may access.
+
+    Programs reserve addresses that way, often more than the machine has memory.
+    """
+    return parse_maps(_INACCESSIBLE.sub(b"", text))
+
+
+@frozen
+class SharedMapping:
+    """A mapping whose pages belong to a file or to shared memory, not to the process.
+
+    Attributes:
+        place: Its range of addresses.
+        source: What is mapped: the device and the inode number.
+        offset: Where in that it begins, bytes.
+    """
+
+    place: Range
+    source: tuple[bytes, bytes]
+    offset: int
+
+
+def parse_shared(text: bytes) -> list[SharedMapping]:
+    """Return the mappings of a `/proc/PID/maps` whose pages other processes can have as well.
+
+    That is shared memory and what is mapped from files, but for what is private and writable:
+    of that the process may have pages of its own.
+    """
+    return [
+        SharedMapping(Range(int(start, 16), int(end, 16)), (device, inode), int(offset, 16))
+        for start, end, offset, device, inode in _SHARABLE.findall(text)
+    ]
+
+
+class Claims:
+    """What of files and shared memory is mapped so far, so that it counts once."""
+
+    def __init__(self) -> None:
+        self._claimed: dict[tuple[bytes, bytes], list[Range]] = {}
+
+    def claim(self, shared: Iterable[SharedMapping]) -> tuple[Range, ...]:
+        """Claim what a process maps, and return the addresses of what others claimed before.
+
+        What it maps twice counts twice.
+        """
+        taken: list[Range] = []
+        own: list[tuple[tuple[bytes, bytes], Range]] = []
+        for mapping in shared:
+            start, end = mapping.place
+            shift = start - mapping.offset
+            own.append((mapping.source, Range(mapping.offset, end - shift)))
+            for claimed in self._claimed.get(mapping.source, ()):
+                low = max(claimed.start + shift, start)
+                high = min(claimed.end + shift, end)
+                if low < high:
+                    taken.append(Range(low, high))
+        for source, place in own:
+            claimed_before = self._claimed.setdefault(source, [])
+            # Libraries are mapped alike by every process: the list stays short.
+            if place not in claimed_before:
+                claimed_before.append(place)
+        return tuple(taken)
+
+
+def without(mappings: Sequence[Range], taken: Iterable[Range]) -> list[Range]:
+    """Return what is left of ascending ranges without others, which may overlap."""
+    left: list[Range] = []
+    holes = sorted(taken)
+    number = 0
+    for start, end in mappings:
+        position = start
+        while number < len(holes) and holes[number].end <= start:
+            number += 1
+        for hole in itertools.islice(holes, number, None):
+            if hole.start >= end:
+                break
+            if hole.start > position:
+                left.append(Range(position, hole.start))
+            position = max(position, hole.end)
+        if position < end:
+            left.append(Range(position, end))
+    return left
+
+
+@frozen(eq=False)
+class Mapped:
+    """Ascending, disjoint ranges of addresses that are mapped, as columns.
+
+    Attributes:
+        start: First address of each.
+        end: First address behind each.
+    """
+
+    start: _IntColumn = field(factory=lambda: np.zeros(0, dtype=np.int64))
+    end: _IntColumn = field(factory=lambda: np.zeros(0, dtype=np.int64))
+
+    @classmethod
+    def of(cls, ranges: Sequence[Range]) -> "Mapped":
+        """Return the columns of ranges."""
+        columns = np.array(ranges, dtype=np.int64).reshape(-1, 2)
+        return cls(columns[:, 0].copy(), columns[:, 1].copy())
+
+    def holding(self, addresses: _IntColumn) -> _IntColumn:
+        """Return the index of the range that holds each address, -1 where none does."""
+        if not len(self.start):
+            return np.full(len(addresses), -1, dtype=np.int64)
+        index = np.searchsorted(self.start, addresses, side="right") - 1
+        return np.where(addresses < self.end[index], index, -1)
+
+    def bytes_in(self, start: _IntColumn, end: _IntColumn) -> _IntColumn:
+        """Return how many bytes of each of the given ranges are mapped."""
+        return self._bytes_below(end) - self._bytes_below(start)
+
+    def _bytes_below(self, addresses: _IntColumn) -> _IntColumn:
+        if not len(self.start):
+            return np.zeros(len(addresses), dtype=np.int64)
+        sizes = self.end - self.start
+        below = np.cumsum(sizes) - sizes
+        index = np.maximum(np.searchsorted(self.start, addresses, side="right") - 1, 0)
+        inside = np.clip(addresses - self.start[index], 0, sizes[index])
+        total: _IntColumn = below[index] + inside
+        return total
 
 
 def three_ranges(mappings: Sequence[Range]) -> list[Range]:

@@ -5,10 +5,19 @@ import logging
 from collections.abc import Collection, Iterable, Sequence
 from typing import cast
 
-from damon_core import Context, hookimpl
+from damon_core import Context, Range, hookimpl
 from damon_vaddr.backend import ProcessBackend, ProcessTarget
 from damon_vaddr.budget import Budget
-from damon_vaddr.mappings import mapping_regions, parse_maps, range_regions
+from damon_vaddr.mappings import (
+    Claims,
+    Mapped,
+    mapping_regions,
+    parse_accessible,
+    parse_maps,
+    parse_shared,
+    range_regions,
+    without,
+)
 from damon_vaddr.processes import Process, why_unreadable
 from damon_vaddr.sources import ProcessSource
 
@@ -44,6 +53,8 @@ class ProcessMemory:
         self._budget = Budget(max_share, 0)
         self._prepare_us = 0
         self._warned: set[int] = set()
+        self._maps: dict[Process, bytes] = {}
+        self._taken: dict[Process, tuple[Range, ...]] = {}
 
     @hookimpl
     def init(self, context: Context) -> None:
@@ -77,6 +88,14 @@ class ProcessMemory:
         self._stretch(context)
 
     @hookimpl
+    def describe_regions(self, context: Context) -> None:
+        """Tell how much of regions is mapped, where they span what isn't."""
+        for target in _targets(context):
+            if target.adaptive:
+                regions = target.regions
+                regions.resident_bytes = target.mapped.bytes_in(regions.start, regions.end)
+
+    @hookimpl
     def update(self, context: Context) -> None:
         """Follow processes and mappings as they come and go."""
         if not self._budget.update_due(context.clock.now_us()):
@@ -106,14 +125,26 @@ class ProcessMemory:
         maps = {process: self._read_maps(process) for process in processes}
         mappings = sum(text.count(b"\n") for text in maps.values())
         most = context.limits.max_regions
+        self._share_out(maps)
         for process, text in maps.items():
             limit = most if mappings <= most else most * text.count(b"\n") // mappings
             if not text:
                 continue
             if process not in known:
                 self._add(context, process, text, limit)
-            elif known[process].made_from != (text, limit):
+            elif known[process].made_from != (text, limit, self._taken[process]):
                 self._make_regions(context, known[process], text, limit)
+
+    def _share_out(self, maps: dict[Process, bytes]) -> None:
+        """Find what of each process's memory an earlier process has as well, if that is seen."""
+        if maps == self._maps:
+            return
+        self._maps = maps
+        if not self._backend.sees_all_users:
+            self._taken = dict.fromkeys(maps, ())
+            return
+        claims = Claims()
+        self._taken = {process: claims.claim(parse_shared(text)) for process, text in maps.items()}
 
     def _replace(self, context: Context, gone: Collection[ProcessTarget]) -> None:
         """Drop targets whose memory is gone; a process that lives on has a new memory."""
@@ -121,6 +152,7 @@ class ProcessMemory:
         for target in gone:
             text = self._read_maps(target.process)
             if text:
+                self._share_out({**self._maps, target.process: text})
                 used = sum(len(other.regions) for other in context.targets)
                 self._add(context, target.process, text, context.limits.max_regions - used)
 
@@ -146,12 +178,15 @@ class ProcessMemory:
     def _make_regions(
         self, context: Context, target: ProcessTarget, maps: bytes, limit: int
     ) -> None:
+        taken = self._taken[target.process]
         mappings = parse_maps(maps)
         if target.adaptive:
+            mappings = without(mappings, taken)
             target.regions = range_regions(target.regions, mappings, context.limits)
+            target.mapped = Mapped.of(without(parse_accessible(maps), taken))
         else:
             target.regions = mapping_regions(target.regions, mappings, limit)
-        target.made_from = maps, limit
+        target.made_from = maps, limit, taken
 
     def _read_maps(self, process: Process) -> bytes:
         """Return a process's maps; empty if it has no memory, or none for us."""

@@ -157,6 +157,7 @@ class Referenced:
     """
 
     layout: Literal["mappings", "ranges"] = "mappings"
+    sees_all_users = False
 
     def __init__(self, _options: NoOptions | None = None) -> None:
         with open("/proc/self/smaps", "rb") as file:

@@ -1,0 +1,208 @@
+"""Where in a process memory is hot, and the smallest range of it whose advice flushes the TLB."""
+
+import re
+from collections import deque
+
+import numpy as np
+from attrs import define, field
+from damon_vaddr import Mapped, ProcessTarget
+
+from damon_core import PAGE_SIZE_BYTES, Range
+from damon_idle import pagemap
+from damon_idle.frames import HEAD, TAIL, Frames
+from damon_idle.pagemap import Pagemap
+from damon_idle.words import BoolColumn, IntColumn
+
+#: x86 flushes everything at once when what was cleared spans more pages than this.
+_FLUSH_PAGES = 33
+#: Neighbours on both sides that are taken in. The two pages themselves were looked at, so their
+#: bits may be clear while the TLB still holds them; their neighbours' rarely are.
+_MARGIN_PAGES = 16
+#: A range with more pages than this isn't small any more.
+_MOST_PAGES = 512
+#: In how many of the last checks a page was found accessed that counts as hot; a range is chosen
+#: anew after as many flushes.
+_HOT_CHECKS = 32
+#: After how many checks a range is looked for again where there was none.
+_PATIENCE = 8
+
+_HUGE_BYTES = 512 * PAGE_SIZE_BYTES
+
+# Private, writable, without a file: "7f…-7f… rw-p 00000000 00:00 0", named or not.
+_ANONYMOUS = re.compile(rb"(?m)^([0-9a-f]+)-([0-9a-f]+) .w.p [0-9a-f]+ [0-9a-f:]+ 0\b")
+
+
+@define(eq=False)
+class _Choice:
+    """A range for the advice.
+
+    Attributes:
+        places: Its addresses.
+        steps: Addresses of one page of each of its pages, small or huge.
+        frames: The frames of those when it was found safe.
+        uses: How many more times it may be used.
+    """
+
+    places: Range
+    steps: IntColumn
+    frames: IntColumn
+    uses: int = _HOT_CHECKS
+
+
+@define(eq=False)
+class HotPages:
+    """The pages of a process that were found accessed lately."""
+
+    _small: "deque[IntColumn]" = field(factory=lambda: deque(maxlen=_HOT_CHECKS), init=False)
+    _huge: "deque[IntColumn]" = field(factory=lambda: deque(maxlen=_HOT_CHECKS), init=False)
+    _maps: bytes = field(default=b"", init=False)
+    _anonymous: Mapped = field(factory=Mapped, init=False)
+    _refused: set[int] = field(factory=set, init=False)
+    _choice: _Choice | None = field(default=None, init=False)
+    _wait: int = field(default=0, init=False)
+    _guesses: int = field(default=0, init=False)
+
+    def found(self, addresses: IntColumn, compound: BoolColumn) -> None:
+        """Note pages that a check found accessed, and which of them are parts of larger ones."""
+        self._small.append(addresses[~compound])
+        self._huge.append(addresses[compound] // _HUGE_BYTES * _HUGE_BYTES)
+
+    def refuse(self, places: Range) -> None:
+        """Note that the kernel takes no advice for a mapping: it may be locked."""
+        self._refused.update(self._usable(np.array([places.start])).tolist())
+        self._choice = None
+
+    def choose(
+        self, target: ProcessTarget, pages: Pagemap, flags: Frames, marked: IntColumn
+    ) -> Range | None:
+        """Return the smallest range for the advice that flushes and does no harm, if any.
+
+        As long as nothing is known to be hot, which may be because all that is hides, this is
+        the surroundings of a page that is in memory: most pages were accessed at some time since
+        anybody cleared their bits.
+
+        Args:
+            target: The process.
+            pages: Its pages.
+            flags: The flags of page frames.
+            marked: Addresses of the pages that were marked just now: their bits are clear.
+        """
+        self._follow(target.made_from[0])
+        choice = self._choice
+        if choice is not None and choice.uses > 0 and _unchanged(pages, choice):
+            choice.uses -= 1
+            return choice.places
+        self._choice = None
+        if self._wait > 0:
+            self._wait -= 1
+            return None
+        for recent, unit in ((self._small, PAGE_SIZE_BYTES), (self._huge, _HUGE_BYTES)):
+            hot = np.unique(np.concatenate([np.zeros(0, dtype=np.int64), *recent]))
+            places = self._smallest(np.setdiff1d(hot, marked // unit * unit), unit)
+            frames = None if places is None else _frames(pages, flags, places, unit)
+            if places is not None and frames is not None:
+                steps = np.arange(places.start, places.end, unit)
+                self._choice = _Choice(places, steps, frames)
+                return places
+            recent.clear()  # not again before other pages are found hot
+        return self._guess(pages, flags, marked)
+
+    def _guess(self, pages: Pagemap, flags: Frames, marked: IntColumn) -> Range | None:
+        """Return the surroundings of one of the pages that were marked, each time another's."""
+        mapping = self._usable(marked)
+        marked, mapping = marked[mapping >= 0], mapping[mapping >= 0]
+        if not len(marked):
+            self._wait = _PATIENCE
+            return None
+        self._guesses += 1
+        one = self._guesses % len(marked)
+        for unit in (PAGE_SIZE_BYTES, _HUGE_BYTES):
+            start = int(marked[one]) // unit * unit
+            places = self._around(Range(start, start + unit), int(mapping[one]), unit)
+            frames = None if places is None else _frames(pages, flags, places, unit)
+            if frames is not None:
+                return places
+        return None
+
+    def _follow(self, maps: bytes) -> None:
+        """Learn where private anonymous memory is, when the mappings have changed."""
+        if maps is self._maps:
+            return
+        self._maps = maps
+        self._anonymous = Mapped.of(
+            [Range(int(start, 16), int(end, 16)) for start, end in _ANONYMOUS.findall(maps)]
+        )
+        self._refused.clear()
+        self._choice = None
+
+    def _usable(self, addresses: IntColumn) -> IntColumn:
+        """Return the number of the mapping that each address is in, -1 where advice is no use."""
+        mapping = self._anonymous.holding(addresses)
+        return np.where(np.isin(mapping, list(self._refused)), -1, mapping)
+
+    def _smallest(self, hot: IntColumn, unit: int) -> Range | None:
+        """Return the smallest range between two hot pages far enough apart."""
+        mapping = self._usable(hot)
+        hot, mapping = hot[mapping >= 0], mapping[mapping >= 0]
+        other = np.searchsorted(hot, hot + (_FLUSH_PAGES + 1) * unit)
+        first = np.flatnonzero(other < len(hot))
+        other = other[first]
+        together = mapping[first] == mapping[other]
+        first, other = first[together], other[together]
+        if not len(first):
+            return None
+        best = int(np.argmin(hot[other] - hot[first]))
+        number = int(mapping[first[best]])
+        start, end = int(hot[first[best]]), int(hot[other[best]]) + unit
+        if end - start > _MOST_PAGES * unit:
+            return None
+        return self._around(Range(start, end), number, unit)
+
+    def _around(self, places: Range, mapping: int, unit: int) -> Range | None:
+        """Return a range with its neighbours in the mapping; None if huge pages don't fit."""
+        low, high = int(self._anonymous.start[mapping]), int(self._anonymous.end[mapping])
+        # Rounded inwards, so that no huge page at an end is taken in in part.
+        low, high = -(-low // unit) * unit, high // unit * unit
+        margin = _MARGIN_PAGES if unit == PAGE_SIZE_BYTES else 0
+        if (places.end - places.start) // unit <= _FLUSH_PAGES:
+            margin += _FLUSH_PAGES // 2 + 1
+        wider = Range(max(places.start - margin * unit, low), min(places.end + margin * unit, high))
+        return wider if (wider.end - wider.start) // unit > _FLUSH_PAGES + 1 else None
+
+
+def _unchanged(pages: Pagemap, choice: _Choice) -> bool:
+    """Tell whether the same frames are there as before: then the same kinds of pages are."""
+    entries = pages.read(choice.steps)
+    if entries is None:
+        return False
+    there = pagemap.present(entries)
+    return bool(np.array_equal(np.where(there, pagemap.frames(entries), 0), choice.frames))
+
+
+def _frames(pages: Pagemap, flags: Frames, places: Range, unit: int) -> IntColumn | None:
+    """Return the frame of each page of a range; None if it has a part of a larger one."""
+    if unit == PAGE_SIZE_BYTES:
+        return _small_frames(pages, flags, places)
+    return _huge_frames(pages, places)
+
+
+def _small_frames(pages: Pagemap, flags: Frames, places: Range) -> IntColumn | None:
+    """Return the frames of a range, 0 where none is; None if a part of a larger page is in it."""
+    entries = pages.read_range(places)
+    there = pagemap.present(entries)
+    frames = np.where(there, pagemap.frames(entries), 0)
+    compound = flags.flags(np.unique(frames[there])) & (HEAD | TAIL)
+    return None if compound.any() else frames
+
+
+def _huge_frames(pages: Pagemap, places: Range) -> IntColumn | None:
+    """Return the first frames of a range of huge pages; None if one isn't there as a whole.
+
+    Where all 512 frames follow one another from a multiple of 512 on, no page is cut at the ends.
+    """
+    entries = pages.read_range(places)
+    if len(entries) % 512 or not pagemap.present(entries).all():
+        return None
+    frames = pagemap.frames(entries).reshape(-1, 512)
+    whole = (frames[:, 0] % 512 == 0) & np.all(np.diff(frames, axis=1) == 1, axis=1)
+    return frames[:, 0] if whole.all() else None

@@ -1,0 +1,86 @@
+"""Opening the files of idle page tracking, and what to say when that fails."""
+
+import logging
+import os
+from pathlib import Path
+
+from damon_core import Finding, PluginError
+from damon_idle.bitmap import BITMAP
+from damon_idle.marking import Marking
+from damon_idle.rivals import find_rivals, lock
+
+logger = logging.getLogger(__name__)
+
+_NEEDS_ROOT = "run as root, with CAP_SYS_ADMIN"
+_NEEDS_OPTION = (
+    "the kernel needs CONFIG_IDLE_PAGE_TRACKING (Ubuntu, Fedora, RHEL and Amazon Linux have it,"
+    " Debian doesn't)"
+)
+
+
+def open_marking() -> Marking:
+    """Open the files, and warn of others who use the same marks.
+
+    Raises:
+        PluginError: They aren't there, or not for this user.
+    """
+    try:
+        marking = Marking()
+    except FileNotFoundError as error:
+        reason = _NEEDS_OPTION if error.filename == str(BITMAP) else "CONFIG_PROC_PAGE_MONITOR"
+        raise PluginError("idle", f"{error.filename} isn't there: {reason}") from error
+    except OSError as error:
+        raise PluginError("idle", f"{error.filename}: {error.strerror}; {_NEEDS_ROOT}") from error
+    rivals = find_rivals(lock(marking.bitmap.descriptor))
+    if rivals:
+        logger.warning(
+            "idle page tracking: %s; accessed bits are cleared by both, so either may see less",
+            "; ".join(rivals),
+        )
+    return marking
+
+
+def frames_hidden() -> PluginError:
+    """Return the error for page frames that the kernel doesn't show."""
+    return PluginError(
+        "idle", f"/proc/PID/pagemap shows no page frames: CAP_SYS_ADMIN is missing; {_NEEDS_ROOT}"
+    )
+
+
+def probe_marks() -> tuple[Finding, ...]:
+    """Tell whether the files of idle page tracking are there for this user."""
+    rivals = find_rivals(None)
+    return (
+        _opens(BITMAP, os.O_RDWR, _NEEDS_OPTION),
+        _opens(Path("/proc/kpageflags"), os.O_RDONLY, "the kernel needs CONFIG_PROC_PAGE_MONITOR"),
+        Finding(
+            "idle marks for this program alone",
+            not rivals,
+            "; ".join(rivals) + "; either may see less" if rivals else "",
+            required=False,
+        ),
+    )
+
+
+def probe_frames() -> Finding:
+    """Tell whether pagemap shows page frames."""
+    name = "page frames in /proc/PID/pagemap"
+    # A page of this program that is surely there: this one holds a variable.
+    here = id(name)
+    try:
+        with open("/proc/self/pagemap", "rb", buffering=0) as file:
+            entry = int.from_bytes(os.pread(file.fileno(), 8, here // 4096 * 8), "little")
+    except OSError as error:
+        return Finding(name, False, f"{error.strerror}: the kernel needs CONFIG_PROC_PAGE_MONITOR")
+    shown = bool(entry & (1 << 55) - 1)
+    return Finding(name, shown, "" if shown else f"CAP_SYS_ADMIN is missing: {_NEEDS_ROOT}")
+
+
+def _opens(path: Path, flags: int, needs: str) -> Finding:
+    try:
+        os.close(os.open(path, flags | os.O_CLOEXEC))
+    except FileNotFoundError:
+        return Finding(str(path), False, f"it isn't there: {needs}")
+    except OSError as error:
+        return Finding(str(path), False, f"{error.strerror}: {_NEEDS_ROOT}")
+    return Finding(str(path), True)

@@ -1,0 +1,13 @@
+"""The options of the backend."""
+
+from attrs import field, frozen
+
+
+@frozen
+class IdleOptions:
+    """The options of `idle`."""
+
+    flush_tlb: bool = field(
+        default=True,
+        metadata={"help": "flush the TLB of processes with hot memory, which can hide there"},
+    )

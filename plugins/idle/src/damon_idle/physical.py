@@ -1,0 +1,59 @@
+"""The backend `idle` of the primitive for physical memory: pages by their frames."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from damon_core import PAGE_SIZE_BYTES, Target
+from damon_idle.marking import Marked, Marking
+from damon_idle.opening import open_marking
+
+
+class PhysicalIdle:
+    """Tells which pages of physical memory were accessed, through any mapping of any process.
+
+    What isn't memory of users is unknown: free pages, the kernel's own, holes, devices; and
+    pages that came, went or moved while they were looked at.
+
+    Args:
+        make_marking: Opens the files of the kernel, when they are first needed.
+    """
+
+    def __init__(self, make_marking: Callable[[], Marking] = open_marking) -> None:
+        self._make_marking = make_marking
+        self._marking: Marking | None = None
+        self._marked: Marked | None = None
+
+    def prepare(self, targets: Sequence[Target]) -> None:
+        """Mark the pages at `samples.addresses`, which are physical.
+
+        Raises:
+            PluginError: Idle page tracking doesn't work here, or not for this user.
+        """
+        if self._marking is None:
+            self._marking = self._make_marking()
+        frames = [target.samples.addresses for target in targets if target.samples is not None]
+        unique = np.unique(np.concatenate(frames) // PAGE_SIZE_BYTES) if frames else None
+        self._marked = None if unique is None else self._marking.mark(unique)
+
+    def check(self, targets: Sequence[Target]) -> None:
+        """Tell which of the pages that were marked were accessed since."""
+        marking, marked = self._marking, self._marked
+        if marking is None or marked is None:
+            return
+        idle, told = marking.look(marked)
+        used = told & ~idle
+        accessed = marking.still_there(marked, used)
+        for target in targets:
+            samples = target.samples
+            if samples is None:
+                continue
+            place = np.searchsorted(marked.frames, samples.addresses // PAGE_SIZE_BYTES)
+            samples.accessed[:] = accessed[place]
+            samples.known[:] = (idle | accessed)[place]
+
+    def close(self) -> None:
+        """Release everything."""
+        if self._marking is not None:
+            self._marking.close()
+            self._marking = self._marked = None

@@ -1,0 +1,72 @@
+"""Others who clear accessed bits, or use the marks of idle page tracking, at the same time."""
+
+import contextlib
+import fcntl
+import os
+import re
+from pathlib import Path
+
+from damon_idle.bitmap import BITMAP
+
+
+def lock(descriptor: int) -> bool:
+    """Tell other monitors that the marks are in use; return whether none has said so before.
+
+    The lock goes with the descriptor.
+    """
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+def find_rivals(locked: bool | None, bitmap: Path = BITMAP, root: Path = Path("/")) -> list[str]:
+    """Return who else is at work, in words.
+
+    Args:
+        locked: Whether we have the lock, or None if we didn't ask for it.
+        bitmap: The file of the marks.
+        root: Where `proc` and `sys` are.
+    """
+    rivals = [] if locked else _lockers(bitmap, root)
+    kdamonds = _kdamonds(root)
+    if kdamonds:
+        rivals.append(f"the kernel's own DAMON is running ({', '.join(kdamonds)})")
+    return rivals
+
+
+def _lockers(bitmap: Path, root: Path) -> list[str]:
+    """Return who holds the lock of the marks, but for this very process."""
+    try:
+        status = os.stat(bitmap)
+        locks = (root / "proc/locks").read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return []
+    device = status.st_dev
+    # A line: "1: FLOCK  ADVISORY  WRITE PID MAJOR:MINOR:INODE 0 EOF", the device in hexadecimal.
+    place = f"{os.major(device):02x}:{os.minor(device):02x}:{status.st_ino}"
+    pids = re.findall(rf"(?m)^\d+: FLOCK .* (\d+) {re.escape(place)} ", locks)
+    return [
+        f"another monitor (pid {pid}) uses its marks"
+        for pid in dict.fromkeys(pids)
+        if int(pid) != os.getpid()
+    ]
+
+
+def _kdamonds(root: Path) -> list[str]:
+    """Return the names of the kernel's threads of DAMON, or of its directories that are on."""
+    found = []
+    for entry in os.scandir(root / "proc"):
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError):
+                name = Path(entry.path, "comm").read_text(encoding="utf-8", errors="replace")
+                if name.startswith("kdamond."):
+                    found.append(f"{name.strip()}, pid {entry.name}")
+    if found:
+        return found
+    for state in sorted(root.glob("sys/kernel/mm/damon/admin/kdamonds/*/state")):
+        with contextlib.suppress(OSError):
+            if state.read_text(encoding="ascii", errors="replace").strip() == "on":
+                found.append(f"kdamonds/{state.parent.name}")
+    return found

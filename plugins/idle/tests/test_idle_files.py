@@ -1,0 +1,272 @@
+"""Words, marks and heads of page frames, on files in the kernel's formats."""
+
+import fcntl
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from damon_idle.bitmap import Bitmap
+from damon_idle.frames import HEAD, IDLE, LRU, NOPAGE, TAIL, Frames
+from damon_idle.marking import Marking
+from damon_idle.physical import PhysicalIdle
+from damon_idle.rivals import find_rivals, lock
+from damon_idle.words import read_words, write_words
+from hypothesis import given
+from hypothesis import strategies as st
+
+from damon_core import PAGE_SIZE_BYTES, Samples, Target
+
+
+def file_of(path: Path, words: npt.NDArray[Any]) -> Path:
+    """Write words to a file as the kernel shows them."""
+    path.write_bytes(words.astype(np.uint64).tobytes())
+    return path
+
+
+@given(
+    index=st.sets(st.integers(0, 150), max_size=40),
+    near=st.integers(1, 40),
+    size=st.integers(0, 150),
+)
+def test_words_are_those_of_the_file(
+    tmp_path_factory: pytest.TempPathFactory, index: set[int], near: int, size: int
+) -> None:
+    """However they are gathered into calls, and wherever the file ends."""
+    content = np.arange(1, size + 1, dtype=np.uint64)
+    path = file_of(tmp_path_factory.mktemp("words") / "file", content)
+    wanted = np.array(sorted(index), dtype=np.int64)
+    with path.open("rb") as file:
+        words, told = read_words(file.fileno(), wanted, near)
+    assert told.tolist() == [number < size for number in wanted]
+    assert words.tolist() == [number + 1 if number < size else 0 for number in wanted]
+
+
+def test_what_can_not_be_read_is_not_told(tmp_path: Path) -> None:
+    """An error, here of a directory, is no end of the program: nothing is told."""
+    descriptor = os.open(tmp_path, os.O_RDONLY)
+    try:
+        words, told = read_words(descriptor, np.array([0, 5]), 1)
+    finally:
+        os.close(descriptor)
+    assert (words.tolist(), told.tolist()) == ([0, 0], [False, False])
+
+
+def test_what_can_not_be_written_is_said(tmp_path: Path) -> None:
+    """Writing to a file opened for reading fails for every word."""
+    descriptor = os.open(file_of(tmp_path / "file", np.zeros(8)), os.O_RDONLY)
+    try:
+        written = write_words(descriptor, np.array([1, 2, 5]), np.ones(3, dtype=np.uint64))
+    finally:
+        os.close(descriptor)
+    assert written.tolist() == [False, False, False]
+
+
+@given(frames=st.sets(st.integers(0, 64 * 20 - 1), max_size=60))
+def test_marks_touch_no_other_bit(
+    tmp_path_factory: pytest.TempPathFactory, frames: set[int]
+) -> None:
+    """Exactly the bits of the frames are written, and are read again as idle."""
+    path = file_of(tmp_path_factory.mktemp("bitmap") / "bitmap", np.zeros(20))
+    bitmap = Bitmap(path)
+    wanted = np.array(sorted(frames), dtype=np.int64)
+    try:
+        assert bitmap.mark(wanted).all()
+        idle, told = bitmap.idle(wanted)
+    finally:
+        bitmap.close()
+    assert idle.all()
+    assert told.all()
+    bits = np.unpackbits(np.fromfile(path, dtype=np.uint8), bitorder="little")
+    assert np.flatnonzero(bits).tolist() == sorted(frames)
+
+
+def memory(orders: list[int]) -> npt.NDArray[np.uint64]:
+    """Return the flags of frames that compound pages of these orders fill, aligned as they are."""
+    flags: list[int] = []
+    for order in sorted(orders, reverse=True):
+        lru = int(LRU)
+        if order:
+            flags += [lru | int(HEAD)] + [lru | int(TAIL)] * ((1 << order) - 1)
+        else:
+            flags.append(lru)
+    return np.array(flags, dtype=np.uint64)
+
+
+@given(
+    orders=st.lists(st.sampled_from([0, 1, 2, 4, 5, 8, 9, 10]), min_size=1, max_size=6),
+    data=st.data(),
+)
+def test_every_frame_finds_its_head(
+    tmp_path_factory: pytest.TempPathFactory, orders: list[int], data: st.DataObject
+) -> None:
+    """Of whatever order its page is, and whatever lies around."""
+    flags = memory(orders)
+    starts = np.flatnonzero((flags & TAIL) == 0)
+    wanted = np.array(
+        sorted(data.draw(st.sets(st.integers(0, len(flags) - 1), min_size=1, max_size=20)))
+    )
+    frames = Frames(file_of(tmp_path_factory.mktemp("flags") / "kpageflags", flags))
+    try:
+        found = frames.heads(wanted)
+    finally:
+        frames.close()
+    assert found.head.tolist() == starts[np.searchsorted(starts, wanted, "right") - 1].tolist()
+    assert found.tracked.all()
+
+
+def test_a_page_of_a_gibibyte_is_unknown(tmp_path: Path) -> None:
+    """Its head is too far away; it is never on the LRU either."""
+    flags = np.full(1 << 15, TAIL | LRU, dtype=np.uint64)
+    frames = Frames(file_of(tmp_path / "kpageflags", flags))
+    try:
+        found = frames.heads(np.array([(1 << 15) - 1]))
+    finally:
+        frames.close()
+    assert not found.tracked.any()
+
+
+def test_frames_that_are_not_there_are_unknown(tmp_path: Path) -> None:
+    """Behind the end of memory, as after it was taken away."""
+    frames = Frames(file_of(tmp_path / "kpageflags", np.array([LRU])))
+    try:
+        assert frames.flags(np.array([0, 7])).tolist() == [int(LRU), int(NOPAGE)]
+    finally:
+        frames.close()
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> tuple[Path, Path]:
+    """Return a bitmap, and flags of 1024 small frames, of which 100 isn't on the LRU."""
+    flags = np.full(1024, LRU)
+    flags[100] = 0
+    flags[512:] = memory([9])
+    return (
+        file_of(tmp_path / "bitmap", np.zeros(16)),
+        file_of(tmp_path / "kpageflags", flags),
+    )
+
+
+def test_what_is_not_on_the_lru_is_not_marked(files: tuple[Path, Path]) -> None:
+    """Marking it would be ignored, and it would look accessed ever after."""
+    marking = Marking(*files)
+    marked = marking.mark(np.array([99, 100]))
+    marking.close()
+    assert marked.known.tolist() == [True, False]
+    assert np.fromfile(files[0], dtype=np.uint64)[1] == 1 << 35
+
+
+def test_the_parts_of_a_huge_page_share_one_mark(files: tuple[Path, Path]) -> None:
+    """The head is marked, once, and stands for all."""
+    marking = Marking(*files)
+    marked = marking.mark(np.array([600, 700, 1023]))
+    idle, told = marking.look(marked)
+    marking.close()
+    words = np.fromfile(files[0], dtype=np.uint64)
+    assert words.tolist() == [0] * 8 + [1] + [0] * 7
+    assert idle.all()
+    assert told.all()
+
+
+def test_a_mark_that_stands_is_not_written_again(files: tuple[Path, Path]) -> None:
+    """The kernel's flags say so of a page that the last look found idle."""
+    marking = Marking(*files)
+    marking.look(marking.mark(np.array([5])))
+    flags = np.fromfile(files[1], dtype=np.uint64)
+    flags[5] |= IDLE
+    file_of(files[1], flags)
+    file_of(files[0], np.zeros(16))
+    marking.mark(np.array([5, 6]))
+    marking.close()
+    assert np.fromfile(files[0], dtype=np.uint64)[0] == 1 << 6
+
+
+def test_physical_pages_are_idle_accessed_or_unknown(files: tuple[Path, Path]) -> None:
+    """A cleared mark is an access if the page is still one of users; else it is unknown."""
+    backend = PhysicalIdle(lambda: Marking(*files))
+    target = Target("node0", adaptive=True)
+    frames = np.array([3, 4, 5, 100, 5000])
+    target.samples = Samples(frames * PAGE_SIZE_BYTES)
+    backend.prepare([target])
+    file_of(files[0], np.array([1 << 3] + [0] * 15, dtype=np.uint64))
+    flags = np.fromfile(files[1], dtype=np.uint64)
+    flags[5] = 0
+    file_of(files[1], flags)
+    backend.check([target])
+    backend.close()
+    assert target.samples.accessed.tolist() == [False, True, False, False, False]
+    assert target.samples.known.tolist() == [True, True, False, False, False]
+
+
+def test_physical_check_without_targets(files: tuple[Path, Path]) -> None:
+    """Memory may be gone altogether: nothing to tell."""
+    backend = PhysicalIdle(lambda: Marking(*files))
+    backend.prepare([])
+    backend.check([])
+    backend.close()
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """Return a directory with a `proc` in which nobody is at work."""
+    (tmp_path / "proc/77").mkdir(parents=True)
+    (tmp_path / "proc/77/comm").write_text("bash\n")
+    (tmp_path / "proc/locks").write_text("")
+    (tmp_path / "bitmap").write_bytes(b"")
+    return tmp_path
+
+
+def test_nobody_else_is_at_work(root: Path) -> None:
+    """An ordinary machine has nothing to warn of."""
+    assert find_rivals(None, root / "bitmap", root) == []
+
+
+def test_a_thread_of_the_kernels_damon_is_a_rival(root: Path) -> None:
+    """Also one that DAMON's directories in sysfs don't show."""
+    (root / "proc/77/comm").write_text("kdamond.0\n")
+    (rival,) = find_rivals(True, root / "bitmap", root)
+    assert "kdamond.0, pid 77" in rival
+
+
+def test_a_kdamond_that_is_on_is_a_rival(root: Path) -> None:
+    """In a container its thread may be hidden."""
+    for number, state in enumerate(("off", "on")):
+        directory = root / f"sys/kernel/mm/damon/admin/kdamonds/{number}"
+        directory.mkdir(parents=True)
+        (directory / "state").write_text(f"{state}\n")
+    (rival,) = find_rivals(True, root / "bitmap", root)
+    assert rival.endswith("(kdamonds/1)")
+
+
+def test_another_monitor_is_told_by_its_pid(tmp_path: Path) -> None:
+    """Its lock of the marks is found in the real /proc/locks."""
+    path = tmp_path / "bitmap"
+    path.write_bytes(b"")
+    code = (
+        "import fcntl, sys; file = open(sys.argv[1]); fcntl.flock(file, fcntl.LOCK_EX);"
+        " print(flush=True); sys.stdin.read()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code, path], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as other:
+        assert other.stdout is not None
+        other.stdout.readline()
+        with path.open() as file:
+            locked = lock(file.fileno())
+        rivals = find_rivals(locked, path)
+    assert not locked
+    assert f"another monitor (pid {other.pid}) uses its marks" in rivals
+
+
+def test_another_monitor_of_this_process_is_no_rival(tmp_path: Path) -> None:
+    """Contexts of one program share the marks and know it."""
+    path = tmp_path / "bitmap"
+    path.write_bytes(b"")
+    with path.open() as ours, path.open() as file:
+        fcntl.flock(ours, fcntl.LOCK_EX)
+        assert not lock(file.fileno())
+        assert not any("another monitor" in rival for rival in find_rivals(False, path))
