@@ -20,6 +20,7 @@ from tests.lab.kernel import Kernel
 #: Where the guest sees `Machine.share`.
 GUEST_SHARE = "/run/lab"
 
+_CHECKOUT = Path(__file__).parents[2]
 #: What the guest's programs get of the host's environment.
 _INHERITED = ("CI", "DAMON_TEST_SKIPS", "LANG", "LC_ALL", "PATH", "VIRTUAL_ENV")
 _ENVIRONMENT = {
@@ -57,7 +58,7 @@ class Machine:
     _qemu: subprocess.Popen[bytes] | None = field(default=None, init=False)
 
     def __enter__(self) -> "Machine":
-        self._folder = tempfile.TemporaryDirectory(prefix="damon-lab-", dir="/tmp")
+        self._folder = tempfile.TemporaryDirectory(prefix="damon-lab-")
         self.share = Path(self._folder.name) / "share"
         self.share.mkdir()
         return self
@@ -96,12 +97,12 @@ class Machine:
         for path in self.output:
             path.touch()
         (self.share / "command").write_text(
-            f"{exports}cd {shlex.quote(str(folder))}\n"
+            f"{exports}cd {shlex.quote(str(folder.resolve()))}\n"
             f"{shlex.join(command)} </dev/null >>{out} 2>>{err}\n"
             f"echo $? >{GUEST_SHARE}/status\n"
         )
         work = Path(self._folder.name)
-        kept = _visible([folder, Path(sys.prefix), Path(sys.base_prefix)])
+        kept = _visible([folder, _CHECKOUT, Path(sys.prefix), Path(sys.base_prefix)])
         archive = initramfs.build(self.kernel, kept, work)
         with (work / "qemu").open("wb") as errors:
             self._qemu = subprocess.Popen(

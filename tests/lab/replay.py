@@ -16,7 +16,7 @@ from tests.lab.machine import GUEST_SHARE, Machine
 from tests.lab.needs import kernel_needs
 
 #: A machine that tells nothing for so long hangs.
-_SILENCE_S = 300.0
+_SILENCE_S = 600.0
 
 
 def run_in_lab(
