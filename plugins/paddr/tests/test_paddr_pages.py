@@ -206,6 +206,19 @@ class TestOwners:
         assert a.accessed_bytes / MIB == pytest.approx(4, rel=0.1)
         assert (b.working_set_bytes, b.accessed_bytes) == (0, 0)
 
+    def test_working_set_holds_what_was_accessed(
+        self, frames: Frames, charges: Charges, names: CgroupNames
+    ) -> None:
+        """Half an access of a region is half of its bytes, all of the owner's who was seen."""
+        frames.accessed[:1024] = True
+        window = PageWindow(charges)
+        target = frames.described(halves((0.5, 0)), window, names)
+        window.describe([target], 1, 60_000_000, names)
+        a, b = target.owners
+        assert a.accessed_bytes / MIB == pytest.approx(4, rel=0.1)
+        assert a.working_set_bytes == a.accessed_bytes
+        assert (b.working_set_bytes, b.accessed_bytes) == (0, 0)
+
     def test_unknown_pages_have_no_owner(
         self, frames: Frames, charges: Charges, names: CgroupNames
     ) -> None:

@@ -224,11 +224,14 @@ def _owners(regions: Regions, pages: _KnownPages, checks: int, names: CgroupName
     resident = regions.resident_bytes[region]
     total = resident * share
 
-    seen_hot = (region_hits == 0) | (hits > 0)
-    working_set = total * np.minimum(regions.nr_accesses[region], 1.0) * seen_hot
     hot_share = np.where(region_hits > 0, hits / np.maximum(region_hits, 1), share)
     frequency = regions.nr_accesses[region] / max(checks, 1)
     accessed_bytes = np.minimum(resident * frequency * hot_share, total)
+    # A fraction of an access is that part of the region, as in a snapshot's working set.
+    part = np.minimum(regions.nr_accesses[region], 1.0)
+    working_set = np.maximum(
+        total * part * (hot_share > 0), np.minimum(resident * part * hot_share, total)
+    )
 
     sums: dict[str, _FloatColumn] = {}
     columns = [
