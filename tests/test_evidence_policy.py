@@ -156,6 +156,19 @@ def test_old_checks_are_forgotten_in_the_end() -> None:
     assert 0 not in pool.addresses
 
 
+# Areas
+
+
+def test_few_checks_make_no_area_hot() -> None:
+    """Half of five checks in a cold target tell less than half of fifty; nothing makes it more."""
+    start = np.arange(3) * 100 * PAGE_SIZE_BYTES
+    areas = Areas(
+        start, start + 100 * PAGE_SIZE_BYTES, np.array([0.5, 0.5, 0.0]), np.array([5.0, 50.0, 5.0])
+    )
+    few, many, none = areas.told_rate.tolist()
+    assert none == 0 < few < many == 0.5
+
+
 # Rounds
 
 

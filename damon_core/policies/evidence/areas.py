@@ -7,6 +7,11 @@ from damon_core.policies.evidence.statistics import ragged
 from damon_core.regions import PAGE_SIZE_BYTES, FloatColumn, IntColumn, Regions
 from damon_core.samples import BoolColumn
 
+#: An area that fewer checks than this tell of is told as less hot than they say, by this part of
+#: a check.
+_FEW_CHECKS = 20.0
+_DOUBT = 0.5
+
 
 @frozen(eq=False)
 class Areas:
@@ -49,6 +54,19 @@ class Areas:
     def smoothed_rate(self) -> FloatColumn:
         """The rate, drawn towards a half where few checks tell it."""
         return (self.rate * self.believed + 0.5) / (self.believed + 1)
+
+    @property
+    def told_rate(self) -> FloatColumn:
+        """The rate, but lower where few checks tell it.
+
+        By chance a few checks of a lukewarm area see an access each. As if one more half of a
+        check had the mean rate of all areas, such an area isn't told as hot.
+        """
+        size = self.size_bytes
+        mean = float(self.rate @ size) / max(int(size.sum()), 1)
+        careful = (self.rate * self.believed + _DOUBT * mean) / (self.believed + _DOUBT)
+        few = (self.believed > 0) & (self.believed < _FEW_CHECKS)
+        return np.where(few, np.minimum(self.rate, careful), self.rate)
 
     def holding(self, addresses: IntColumn) -> IntColumn:
         """Return the index of the area that holds each address, -1 where none does."""
@@ -145,7 +163,7 @@ def regions_of(areas: Areas, before: Regions, checks: int) -> Regions:
     Each takes age, idle time and last nr_accesses from the region before that its middle was in.
     """
     regions = Regions(areas.start, areas.end)
-    regions.nr_accesses = np.minimum(areas.rate * checks, checks)
+    regions.nr_accesses = np.minimum(areas.told_rate * checks, checks)
     origin = before.holding((areas.start + areas.size_bytes // 2).astype(np.int64))
     known = origin >= 0
     source = origin[known]
