@@ -8,7 +8,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from damon_paddr.cgroups import UNKNOWN, CgroupNames, memory_hierarchy
-from damon_paddr.pages import MOST_AT_ONCE, WINDOW, Charges, PageWindow
+from damon_paddr.pages import MOST_AT_ONCE, WINDOW, Charges, PageWindow, _stands_for
+from hypothesis import given
+from hypothesis import strategies as st
 
 from damon_core import PAGE_SIZE_BYTES, Owner, Regions, Samples, Target
 
@@ -133,6 +135,23 @@ class TestCharges:
         charges = Charges()
         assert len(charges.of(np.array([0, 1 << 20, 1 << 50]))) == 3
         charges.close()
+
+
+@given(
+    st.lists(st.integers(0, 40), min_size=1, max_size=30),
+    st.lists(st.integers(1, 40), max_size=6, unique=True),
+)
+def test_pages_stand_for_all_of_their_regions(pages: list[int], cuts: list[int]) -> None:
+    """However pages lie, twice or at borders, they share the bytes of their regions."""
+    borders = np.array(sorted({0, *cuts, 41})) * PAGE_SIZE_BYTES
+    borders[1:-1] -= 1  # no policy has to cut at pages
+    regions = Regions(borders[:-1], borders[1:])
+    address = np.sort(np.array(pages)) * PAGE_SIZE_BYTES
+    index = regions.holding(address)
+    bytes_of_each = _stands_for(regions, index, address)
+    assert (bytes_of_each >= 0).all()
+    for region in np.unique(index):
+        assert bytes_of_each[index == region].sum() == regions.size_bytes[region]
 
 
 class TestResidentBytes:

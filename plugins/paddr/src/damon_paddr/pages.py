@@ -179,7 +179,7 @@ def _stands_for(regions: Regions, index: _IntColumn, address: _IntColumn) -> _In
     """
     start, end = regions.start[index], regions.end[index]
     neighbours = index[1:] == index[:-1]
-    middle = (address[1:] + address[:-1] + PAGE_SIZE_BYTES) // 2
+    middle = (address[1:] + address[:-1]) // 2
     start[1:][neighbours] = end[:-1][neighbours] = middle[neighbours]
     return end - start
 
