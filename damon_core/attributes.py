@@ -46,6 +46,11 @@ class Intervals:
                     f"({format_duration(self.sampling_us)})",
                 )
 
+    @property
+    def checks(self) -> int:
+        """How many checks an aggregation makes."""
+        return self.aggregation_us // self.sampling_us
+
     def stretched(self, sampling_us: int) -> "Intervals":
         """Return these intervals with a sampling interval of at least `sampling_us`.
 

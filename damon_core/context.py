@@ -52,6 +52,8 @@ class Context:
 
     Attributes:
         name: What results and messages call it.
+        samples_itself: Whether accesses are sampled by the primitive's own means, so that the loop
+            wakes only once an aggregation.
         targets: The monitoring targets; built and changed by the primitive, in the worker.
 
     Raises:
@@ -86,6 +88,7 @@ class Context:
         self._policy: RegionPolicy = policy or EvidencePolicy()
         self._goal = goal
         self._cpu_budget = cpu_budget
+        self.samples_itself = bool(getattr(primitive, "samples_itself", False))
         self._hooks = ContextHooks(primitive, self._callbacks, failure_limit=failure_limit)
         # Guards only which worker there is; the worker's own fields are its own.
         self._lock = threading.Lock()

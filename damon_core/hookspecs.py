@@ -14,6 +14,14 @@ There are two kinds of plugins, made of the same hooks:
           each update interval:      update
       before_terminate -> cleanup
 
+A primitive with a true attribute ``samples_itself`` has accesses sampled by somebody else, such
+as the kernel. Then an iteration takes an aggregation interval, not a sampling interval:
+`check_accesses` leaves in `context.targets` the regions of the aggregation, complete with
+`nr_accesses` (of ``context.intervals.checks``), `age` and `idle_us`, and neither a policy nor the
+core changes them. In `prepare_access_checks` it passes `context.intervals` and `context.limits`
+on if they have changed: commit, tuning and the CPU budget work through them. The next iteration
+begins when `check_accesses` returns, so it may wait there for results that are a little late.
+
 All lifecycle hooks are called from the context's one worker thread ("kdamond"), never two at a
 time; so they may touch `context.targets` freely, and what they do delays the next check. Threads
 of other kinds read `context.snapshot` and `context.stats`. Every hook is optional, an

@@ -38,6 +38,7 @@ class Kdamond:
         self._attributes = context._attributes  # those that are in force
         self.limits: RegionLimits = self._attributes[1]
         self.pace = pace
+        self._samples_itself = context.samples_itself
         self._policy = policy
         self._context = context
         self._hooks = hooks
@@ -112,24 +113,27 @@ class Kdamond:
         due_us = aggregated_us = updated_us = clock.now_us()
         while not self._stop_requested and self._target_valid():
             self._apply_changes()
-            sampling_us = self.intervals.sampling_us
+            step_us = self._step_us
             self._policy.choose(self._adaptive())
             self._hooks.call("prepare_access_checks", context)
             self._ask("after_sampling")
 
-            due_us = self._skip_missed(due_us + sampling_us, clock.now_us() + 1)
+            due_us = self._skip_missed(due_us + step_us, clock.now_us() + 1)
             clock.wait_until(due_us, self._wake)
             now_us = clock.now_us()
             # The sleep ended early only if it was asked to: then the grid has no more use.
-            due_us = (
-                self._skip_missed(due_us, now_us - sampling_us + 1) if now_us >= due_us else now_us
-            )
+            due_us = self._skip_missed(due_us, now_us - step_us + 1) if now_us >= due_us else now_us
 
             self._hooks.call("check_accesses", context)
             self._policy.observe(self._adaptive())
-            self._samples += 1
-            self._checks += 1
-            self.pace.checked(self._spent_us(), self.intervals)
+            checks = self.intervals.checks if self._samples_itself else 1
+            self._samples += checks
+            self._checks += checks
+            if self._samples_itself:
+                # Whoever samples has a clock of its own: the grid follows that.
+                due_us = max(due_us, clock.now_us())
+            else:
+                self.pace.checked(self._spent_us(), self.intervals)
 
             if due_us - aggregated_us >= self.intervals.aggregation_us:
                 self._aggregate(due_us - aggregated_us)
@@ -140,21 +144,28 @@ class Kdamond:
                 updated_us = due_us
                 self.pace.updated(self._spent_us())
 
+    @property
+    def _step_us(self) -> int:
+        """The time from one wake-up to the next."""
+        intervals = self.intervals
+        return intervals.aggregation_us if self._samples_itself else intervals.sampling_us
+
     def _skip_missed(self, due_us: int, earliest_us: int) -> int:
         """Return the first point of the grid from `due_us` on that isn't before `earliest_us`."""
         if due_us >= earliest_us:
             return due_us
-        missed = -((due_us - earliest_us) // self.intervals.sampling_us)
+        missed = -((due_us - earliest_us) // self._step_us)
         self._missed += missed
-        return due_us + missed * self.intervals.sampling_us
+        return due_us + missed * self._step_us
 
     def _aggregate(self, elapsed_us: int) -> None:
         context = self._context
-        for target in context.targets:
-            # Missed or stretched checks are no change of the access frequency.
-            target.regions.rescale_accesses(self._last_checks, self._checks)
-            if not target.adaptive:
-                target.regions.grow_older(elapsed_us)
+        if not self._samples_itself:
+            for target in context.targets:
+                # Missed or stretched checks are no change of the access frequency.
+                target.regions.rescale_accesses(self._last_checks, self._checks)
+                if not target.adaptive:
+                    target.regions.grow_older(elapsed_us)
         self._policy.aggregate(self._adaptive(), self._checks, elapsed_us)
         self._hooks.call("describe_regions", context)
         self._aggregations += 1

@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 
 from damon_core import (
@@ -92,6 +93,38 @@ class Monitored:
         assert self.context.error is None
         self.checked_us = self.hot.checked_us
         self.snapshots = until.snapshots
+
+
+class SampledElsewhere:
+    """A primitive of one region whose accesses somebody else has counted and aged."""
+
+    samples_itself = True
+
+    def __init__(self, late_us: int = 0) -> None:
+        self.checked_us: list[int] = []
+        self._late_us = late_us
+
+    @hookimpl
+    def init(self, context: Context) -> None:
+        context.targets.append(Target("hot", Regions([0], [4096])))
+
+    @hookimpl
+    def check_accesses(self, context: Context) -> None:
+        advance(self._late_us)(context)
+        self.checked_us.append(context.clock.now_us())
+        regions = Regions([0], [4096])
+        regions.nr_accesses[:], regions.age[:], regions.idle_us[:] = 7, 42, 5
+        context.targets[0].regions = regions
+
+
+def sampled_elsewhere(late_us: int = 0) -> tuple[SampledElsewhere, list[Snapshot], Context]:
+    """Return a finished run of three aggregations, sampled elsewhere."""
+    primitive, until = SampledElsewhere(late_us), Until(60)
+    context = Context(primitive, [until], clock=VirtualClock())
+    start(context)
+    assert context.wait(60)
+    assert context.error is None
+    return primitive, until.snapshots, context
 
 
 def advance(us: int) -> Callable[[Context], None]:
@@ -385,3 +418,36 @@ def test_real_time_runs_the_same_loop() -> None:
     assert sum(snapshot.max_nr_accesses for snapshot in run.snapshots) <= 20
     assert run.snapshots[0].elapsed_us >= 5_000
     assert stats.cpu_us > 0
+
+
+# -- sampled elsewhere ----------------------------------------------------------------------
+
+
+def test_sampling_elsewhere_takes_one_iteration_an_aggregation() -> None:
+    """The loop wakes once an aggregation interval, however short the sampling interval is."""
+    primitive, snapshots, _ = sampled_elsewhere()
+    assert np.diff(primitive.checked_us).tolist() == [100_000] * (len(snapshots) - 1)
+
+
+def test_results_from_elsewhere_are_told_as_they_are() -> None:
+    """Neither rescaled nor aged, and out of the checks of an aggregation."""
+    _, snapshots, _ = sampled_elsewhere()
+    found = [
+        (each.nr_accesses[0], each.age[0], each.idle_us[0], each.max_nr_accesses)
+        for each in snapshots
+    ]
+    assert found == [(7, 42, 5, 20)] * len(snapshots)
+
+
+def test_late_results_from_elsewhere_miss_nothing() -> None:
+    """The grid follows whoever samples; an aggregation is as long as it took."""
+    primitive, snapshots, context = sampled_elsewhere(late_us=5_000)
+    assert np.diff(primitive.checked_us).tolist() == [105_000] * (len(snapshots) - 1)
+    assert [each.elapsed_us for each in snapshots] == [105_000] * len(snapshots)
+    assert context.stats.missed_samples == 0
+
+
+def test_checks_made_elsewhere_are_counted() -> None:
+    """As many as the intervals make of an aggregation."""
+    _, snapshots, context = sampled_elsewhere()
+    assert context.stats.samples == 20 * len(snapshots)
