@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from damon_idle.words import BoolColumn, IntColumn, read_words, write_words
+from damon_idle.words import BoolColumn, IntColumn, distinct, read_words, write_words
 
 BITMAP = Path("/sys/kernel/mm/page_idle/bitmap")
 
@@ -35,27 +35,20 @@ class Bitmap:
 
     def mark(self, frames: IntColumn) -> BoolColumn:
         """Mark frames, ascending, each once, as idle, and no others; return where it worked."""
-        if not len(frames):
-            return np.zeros(0, dtype=np.bool_)
-        word = frames >> 6
-        first = np.concatenate(([True], np.diff(word) > 0))
-        starts = np.flatnonzero(first)
-        masks = np.bitwise_or.reduceat(_ONE << (frames & 63).astype(np.uint64), starts)
-        written = write_words(self.descriptor, word[starts], masks)
-        everywhere: BoolColumn = written[np.cumsum(first) - 1]
-        return everywhere
+        words, place = distinct(frames >> 6)
+        bits = _ONE << (frames & 63).astype(np.uint64)
+        masks = np.zeros(len(words), dtype=np.uint64)
+        np.bitwise_or.at(masks, place, bits)
+        written: BoolColumn = write_words(self.descriptor, words, masks)[place]
+        return written
 
     def idle(self, frames: IntColumn) -> tuple[BoolColumn, BoolColumn]:
         """Return which frames, ascending, each once, are still idle, and of which it is told.
 
         Each word that is read costs a look at 64 pages, so words between are never read.
         """
-        if not len(frames):
-            return np.zeros(0, dtype=np.bool_), np.zeros(0, dtype=np.bool_)
-        word = frames >> 6
-        first = np.concatenate(([True], np.diff(word) > 0))
-        words, told = read_words(self.descriptor, word[first], near=1)
-        place = np.cumsum(first) - 1
+        index, place = distinct(frames >> 6)
+        words, told = read_words(self.descriptor, index, near=1)
         bits = words[place] >> (frames & 63).astype(np.uint64) & _ONE
         return bits != 0, told[place]
 

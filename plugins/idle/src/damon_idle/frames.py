@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from attrs import frozen
 
-from damon_idle.words import BoolColumn, IntColumn, WordColumn, read_words
+from damon_idle.words import BoolColumn, IntColumn, WordColumn, distinct, read_words
 
 #: Bits of a word of kpageflags; include/uapi/linux/kernel-page-flags.h.
 LRU = np.uint64(1 << 5)
@@ -88,7 +88,7 @@ class Frames:
                 # Nine is the order of nearly all huge pages: is eight too small?
                 guess = np.where((high == 9) & (low == 1), 8, (low + high) // 2)
             head[tail] = inside >> high << high
-            heads, place = np.unique(head[tail], return_inverse=True)
+            heads, place = distinct(head[tail])
             flags = flags.copy()
             flags[tail] = self.flags(heads)[place]
         # A head that is a tail by now changed under our eyes: nothing is known of its page.
@@ -98,9 +98,9 @@ class Frames:
 
     def _tails(self, frames: IntColumn) -> BoolColumn:
         """Tell which frames, in any order, are tails."""
-        unique, place = np.unique(frames, return_inverse=True)
-        tails: BoolColumn = ((self.flags(unique) & TAIL) != 0)[place]
-        return tails
+        unique = np.unique(frames)
+        tails: BoolColumn = (self.flags(unique) & TAIL) != 0
+        return tails[np.searchsorted(unique, frames)]
 
     def close(self) -> None:
         """Close the file."""

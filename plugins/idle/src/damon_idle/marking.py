@@ -7,7 +7,7 @@ from attrs import frozen
 
 from damon_idle.bitmap import BITMAP, Bitmap
 from damon_idle.frames import IDLE, Frames, Heads
-from damon_idle.words import BoolColumn, IntColumn
+from damon_idle.words import BoolColumn, IntColumn, distinct
 
 
 @frozen(eq=False)
@@ -58,7 +58,7 @@ class Marking:
         """
         found = self.frames.heads(frames)
         known = found.tracked
-        heads, place = np.unique(found.head, return_inverse=True)
+        heads, place = distinct(found.head)
         wanted = np.zeros(len(heads), dtype=np.bool_)
         wanted[place] = known
         if len(self._still_idle):
@@ -74,7 +74,7 @@ class Marking:
 
     def look(self, marked: Marked) -> tuple[BoolColumn, BoolColumn]:
         """Return which of the frames are idle since they were marked, and which it is told of."""
-        heads, place = np.unique(marked.head[marked.known], return_inverse=True)
+        heads, place = distinct(marked.head[marked.known])
         idle, told = self.bitmap.idle(heads)
         self._still_idle = heads[idle]
         all_idle = np.zeros(len(marked.frames), dtype=np.bool_)

@@ -79,6 +79,12 @@ def write_words(descriptor: int, index: IntColumn, words: WordColumn) -> BoolCol
     return written
 
 
+def distinct(ascending: IntColumn) -> tuple[IntColumn, IntColumn]:
+    """Return the different numbers of a column that ascends, and which of them each one is."""
+    first = np.diff(ascending, prepend=-1) > 0
+    return ascending[first], np.cumsum(first) - 1
+
+
 def _runs(index: IntColumn, near: int) -> IntColumn:
     """Return where runs begin whose members are at most `near` apart."""
     return np.concatenate(([0], np.flatnonzero(np.diff(index) > near) + 1))
