@@ -146,7 +146,8 @@ class PageWindow:
         if owners:
             self._owners_us = now_us
         filled = min(self._count, WINDOW)
-        order = np.argsort(self._address[:filled])
+        # Stable, as numpy's fastest argsort errs where QEMU emulates AVX2.
+        order = np.argsort(self._address[:filled], kind="stable")
         address, inode = self._address[order], self._inode[order]
         known, accessed = self._known[order], self._accessed[order]
         for target in targets:
