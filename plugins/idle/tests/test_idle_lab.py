@@ -1,0 +1,599 @@
+"""Idle page tracking of real kernels: what is told of every kind of memory, and of trouble."""
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Collection, Iterator, Sequence
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import pytest
+from damon_cgroup import CgroupSource
+from damon_idle import IdleOptions, PhysicalIdle, ProcessIdle
+from damon_vaddr import (
+    Mapped,
+    PidSource,
+    Process,
+    ProcessMemory,
+    ProcessTarget,
+    VaddrOptions,
+    make_vaddr,
+)
+
+from damon_core import (
+    Context,
+    Intervals,
+    KernelPolicy,
+    KernelPolicyOptions,
+    Plugins,
+    Samples,
+    Target,
+    hookimpl,
+    start,
+)
+
+pytestmark = pytest.mark.needs("idle-page-tracking")
+
+PAGE = 4096
+HUGE = 2 << 20
+CGROUPS = Path("/sys/fs/cgroup")
+
+
+class Obedient(Protocol):
+    """What the fixture `obedient` starts."""
+
+    pid: int
+    program: "subprocess.Popen[str]"
+
+    def do(self, statements: str) -> None: ...
+    def ask(self, statements: str) -> int: ...
+
+
+Obey = Callable[[], Obedient]
+
+
+@pytest.fixture
+def backend() -> Iterator[ProcessIdle]:
+    """Return a backend that leaves TLBs alone."""
+    made = ProcessIdle(IdleOptions(flush_tlb=False))
+    yield made
+    made.close()
+
+
+def target_of(backend: ProcessIdle, pid: int) -> ProcessTarget:
+    """Return a target for all memory of a process, added to the backend."""
+    process = Process.open(pid)
+    target = ProcessTarget(
+        f"pid {pid}",
+        adaptive=True,
+        process=process,
+        mapped=Mapped.of(process.mappings()),
+        made_from=(process.maps(), 0, ()),
+    )
+    backend.add(target)
+    return target
+
+
+def seen(samples: Samples | None) -> str:
+    """Return what was found of each page: accessed, idle or unknown."""
+    assert samples is not None
+    marks = np.where(samples.accessed, "a", ".")
+    return "".join(np.where(samples.known, marks, "?").tolist())
+
+
+def look(
+    backend: ProcessIdle, process: Obedient, addresses: Sequence[int], meanwhile: str = ""
+) -> str:
+    """Return what one check finds of pages, if the process does something meanwhile."""
+    target = target_of(backend, process.pid)
+    target.samples = Samples(np.array(addresses, dtype=np.int64))
+    try:
+        assert not backend.prepare([target])
+        process.do(meanwhile)
+        assert not backend.check([target])
+        return seen(target.samples)
+    finally:
+        backend.forget(target)
+        target.process.close()
+
+
+def settle(process: Obedient) -> None:
+    """Let fresh pages come to the LRU lists: each processor takes them there in batches."""
+    process.do("filler = anonymous(64)")
+
+
+def test_anonymous_pages_are_told_one_by_one(backend: ProcessIdle, obedient: Obey) -> None:
+    """Read, written, left alone."""
+    process = obedient()
+    at = process.ask("area = anonymous(64); answer = address(area)")
+    settle(process)
+    pages = [at + number * PAGE for number in range(0, 64, 4)]
+    found = look(backend, process, pages, f"area[{4 * PAGE}]; area[{12 * PAGE}] = 1")
+    assert found == ".a.a" + "." * 12
+
+
+def test_a_second_look_sees_only_what_was_accessed_since(
+    backend: ProcessIdle, obedient: Obey
+) -> None:
+    """Marks that stand, marks that went."""
+    process = obedient()
+    at = process.ask("area = anonymous(64); answer = address(area)")
+    settle(process)
+    target = target_of(backend, process.pid)
+    found = []
+    for touched in (1, 2, None, 0):
+        target.samples = Samples(np.array([at, at + PAGE, at + 40 * PAGE]))
+        backend.prepare([target])
+        process.do(f"area[{touched} * 4096]" if touched is not None else "")
+        backend.check([target])
+        found.append(seen(target.samples))
+    target.process.close()
+    assert found == [".a.", "...", "...", "a.."]
+
+
+def test_memory_that_is_not_there_was_not_accessed(backend: ProcessIdle, obedient: Obey) -> None:
+    """Unmapped, or never touched; touched for the first time is an access."""
+    process = obedient()
+    at = process.ask("area = anonymous(8, fill=False); answer = address(area)")
+    pages = [PAGE, at, at + 4 * PAGE]
+    assert look(backend, process, pages, f"area[{4 * PAGE}] = 1") == "..a"
+
+
+def test_a_huge_page_is_one(backend: ProcessIdle, obedient: Obey) -> None:
+    """One access anywhere in it is an access to each of its parts."""
+    process = obedient()
+    at = process.ask("area, answer = huge(2)")
+    assert "AnonHugePages:      4096 kB" in Path(f"/proc/{process.pid}/smaps").read_text()
+    settle(process)
+    pages = [at + PAGE, at + 511 * PAGE, at + HUGE, at + HUGE + 77 * PAGE]
+    assert look(backend, process, pages, f"area[{at} - address(area) + 100 * 4096]") == "aa.."
+
+
+@pytest.mark.needs("hugetlb")
+def test_hugetlb_pages_are_unknown(backend: ProcessIdle, obedient: Obey) -> None:
+    """They are on no LRU list, so idle page tracking doesn't care for them."""
+    Path("/proc/sys/vm/nr_hugepages").write_text("2")
+    process = obedient()
+    try:
+        at = process.ask(
+            f"area = mmap.mmap(-1, {HUGE}, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | 0x40000);"
+            " area[0] = 1; answer = address(area)"
+        )
+        assert look(backend, process, [at, at + 9 * PAGE], "area[0]") == "??"
+    finally:
+        process.program.kill()
+        process.program.wait()
+        Path("/proc/sys/vm/nr_hugepages").write_text("0")
+
+
+@pytest.mark.parametrize("directory", ["/tmp", "/dev/shm"])
+def test_pages_of_files_and_shared_memory(
+    backend: ProcessIdle, obedient: Obey, directory: str
+) -> None:
+    """Seen through any mapping: here another process's, and through read()."""
+    path = Path(directory) / "lab-file"
+    path.write_bytes(b"x" * 64 * PAGE)
+    first, second = obedient(), obedient()
+    at = first.ask(f"area = mapped({str(path)!r}, 64); area[::4096]; answer = address(area)")
+    settle(first)
+    second.do(f"area = mapped({str(path)!r}, 64); area[::4096]")
+    target = target_of(backend, first.pid)
+    target.samples = Samples(at + np.array([0, 9, 20, 40]) * PAGE)
+    backend.prepare([target])
+    first.do("area[0]")
+    second.do(f"area[{20 * PAGE}]")
+    with path.open("rb") as file:
+        os.pread(file.fileno(), 10, 40 * PAGE)
+    backend.check([target])
+    target.process.close()
+    path.unlink()
+    # With the multi-generational LRU the kernel doesn't clear the mark for read() and write().
+    generations = Path("/sys/kernel/mm/lru_gen/enabled")
+    with_read = "." if generations.exists() and int(generations.read_text(), 16) & 1 else "a"
+    assert seen(target.samples) == f"a.a{with_read}"
+
+
+def test_a_page_mapped_around_another_is_unknown(backend: ProcessIdle, obedient: Obey) -> None:
+    """Touching one page of a file maps its neighbours, which nobody accessed."""
+    path = Path("/tmp/lab-file")
+    path.write_bytes(b"x" * 64 * PAGE)
+    process = obedient()
+    at = process.ask(f"area = mapped({str(path)!r}, 64); answer = address(area)")
+    pages = (at // (16 * PAGE) + 1) * 16 * PAGE + np.array([0, 1]) * PAGE
+    found = look(backend, process, pages.tolist(), f"area[{pages[0] - at}]")
+    path.unlink()
+    assert found == "??"
+
+
+@pytest.mark.needs("zram-swap")
+@pytest.mark.usefixtures("zram_swap")
+def test_swapped_pages_were_not_accessed(backend: ProcessIdle, obedient: Obey) -> None:
+    """Until they are brought back."""
+    process = obedient()
+    at = process.ask("area = anonymous(512); answer = address(area)")
+    settle(process)
+    process.do("area.madvise(21)")  # MADV_PAGEOUT
+    assert "Swap:               2048 kB" in Path(f"/proc/{process.pid}/smaps").read_text()
+    pages = [at, at + 300 * PAGE]
+    assert look(backend, process, pages) == ".."
+    assert look(backend, process, pages, f"area[{300 * PAGE}]") == ".a"
+
+
+def test_what_leaves_memory_meanwhile_is_unknown(backend: ProcessIdle, obedient: Obey) -> None:
+    """Freed, and freed and touched again: another page by then."""
+    process = obedient()
+    at = process.ask("area = anonymous(64); answer = address(area)")
+    settle(process)
+    found = look(
+        backend,
+        process,
+        [at, at + 32 * PAGE],
+        "area.madvise(4); filler = anonymous(64); area[0] = 1",  # MADV_DONTNEED
+    )
+    assert found[1] == "?"
+
+
+def test_a_fork_shares_its_pages(backend: ProcessIdle, obedient: Obey) -> None:
+    """What the child reads is accessed for the parent too."""
+    process = obedient()
+    at = process.ask("area = anonymous(64); answer = address(area)")
+    settle(process)
+    found = look(
+        backend,
+        process,
+        [at, at + 32 * PAGE],
+        "r, w = os.pipe()\nchild = os.fork()\n"
+        f"if not child:\n area[{32 * PAGE}]\n os.write(w, b'x')\n import time\n time.sleep(600)\n"
+        "os.read(r, 1)",
+    )
+    process.do("os.kill(child, 9); os.waitpid(child, 0)")
+    assert found == ".a"
+
+
+@pytest.mark.parametrize("end", ["os._exit(0)", "os.execvp('sleep', ['sleep', '60'])"])
+@pytest.mark.parametrize("when", ["before", "between"])
+def test_memory_that_is_gone_is_told(
+    backend: ProcessIdle, obedient: Obey, end: str, when: str
+) -> None:
+    """By the end of the process or by an exec, at any moment."""
+    process = obedient()
+    at = process.ask("area = anonymous(64); answer = address(area)")
+    target = target_of(backend, process.pid)
+    target.samples = Samples(at + np.arange(4) * PAGE)
+    assert process.program.stdin is not None
+    gone: list[Collection[ProcessTarget]] = []
+    if when == "between":
+        assert not backend.prepare([target])
+    process.program.stdin.write(json.dumps(end) + "\n")
+    process.program.stdin.flush()
+    # Pages go a moment after the process; with them go the marks, so that pagemap is asked.
+    deadline = time.monotonic() + 60
+    while not gone:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+        found = backend.prepare([target]) if when == "before" else backend.check([target])
+        gone += [found] if found else []
+    assert gone == [[target]]
+    target.process.close()
+
+
+class Note:
+    """A callback that keeps what each aggregation told, and stops after some."""
+
+    def __init__(self, aggregations: int) -> None:
+        self.left = aggregations
+        self.totals: list[int] = []
+        self.sets: list[int] = []
+        self.targets: list[int] = []
+
+    @hookimpl
+    def after_aggregation(self, context: Context) -> bool:
+        assert context.snapshot is not None
+        self.totals.append(context.snapshot.total_bytes)
+        self.sets.append(context.snapshot.working_set_bytes())
+        self.targets.append(len(context.snapshot.targets))
+        self.left -= 1
+        return self.left <= 0
+
+
+INTERVALS = Intervals(sampling_us=100_000, aggregation_us=1_000_000, update_us=500_000)
+
+
+def monitor(primitive: object, aggregations: int) -> Note:
+    """Run a context for some aggregations."""
+    note = Note(aggregations)
+    policy = KernelPolicy(KernelPolicyOptions(seed=1))
+    with Context(primitive, [note], intervals=INTERVALS, cpu_budget=None, policy=policy) as context:
+        start(context)
+        context.wait(300)
+        if context.error is not None:
+            raise context.error
+    return note
+
+
+@pytest.fixture
+def cgroup() -> Iterator[Path]:
+    """Return a cgroup of the test's own."""
+    directory = CGROUPS / "lab-idle"
+    directory.mkdir()
+    yield directory
+    with contextlib.suppress(FileNotFoundError):
+        (directory / "cgroup.kill").write_text("1")
+        deadline = time.monotonic() + 60
+        while (directory / "cgroup.procs").read_text():
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        directory.rmdir()
+
+
+@pytest.mark.needs("memory-cgroup")
+def test_a_page_that_a_cgroup_shares_counts_once(cgroup: Path, obedient: Obey) -> None:
+    """16 MiB of a file, mapped by three processes."""
+    path = Path("/dev/shm/lab-file")
+    path.write_bytes(b"x" * (16 << 20))
+    processes = [obedient() for _ in range(3)]
+    for process in processes:
+        (cgroup / "cgroup.procs").write_text(str(process.pid))
+        process.do(f"area = mapped({str(path)!r}, 4096); area[::4096]")
+    own = sum(
+        int(line.split()[1]) << 10
+        for process in processes
+        for line in Path(f"/proc/{process.pid}/status").read_text().splitlines()
+        if line.startswith("VmSize:")
+    )
+    note = monitor(ProcessMemory(CgroupSource(cgroup), ProcessIdle(), 1.0, name="cgroup"), 2)
+    path.unlink()
+    assert note.targets == [3, 3]
+    assert note.totals[-1] <= own - 2 * (16 << 20)
+    assert note.totals[-1] > 16 << 20
+
+
+@pytest.mark.needs("memory-cgroup")
+def test_processes_of_a_cgroup_come_and_go(cgroup: Path) -> None:
+    """A hundred of them, some of them ending in any step of the monitor."""
+    code = f"""
+import os, signal
+open("{cgroup}/cgroup.procs", "w").write(str(os.getpid()))
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+import time
+living = 0
+for number in range(100):
+    if not os.fork():
+        time.sleep(0.5 + number % 10 / 3)
+        os._exit(0)
+    time.sleep(0.02)
+print("done", flush=True)
+time.sleep(600)
+"""
+    with subprocess.Popen([sys.executable, "-c", code]) as spawner:
+        try:
+            while str(spawner.pid) not in (cgroup / "cgroup.procs").read_text():
+                time.sleep(0.01)
+            note = monitor(
+                ProcessMemory(CgroupSource(cgroup), ProcessIdle(), 1.0, name="cgroup"), 6
+            )
+        finally:
+            spawner.kill()
+    assert max(note.targets) > 5
+
+
+@pytest.mark.needs("memory-cgroup")
+def test_a_cgroup_that_is_removed_ends_the_monitoring(cgroup: Path, obedient: Obey) -> None:
+    """Without an error, and with everything closed."""
+    process = obedient()
+    (cgroup / "cgroup.procs").write_text(str(process.pid))
+
+    def remove() -> None:
+        (CGROUPS / "cgroup.procs").write_text(str(process.pid))
+        cgroup.rmdir()
+
+    before = len(os.listdir("/proc/self/fd"))
+    timer = threading.Timer(3, remove)
+    timer.start()
+    note = monitor(ProcessMemory(CgroupSource(cgroup), ProcessIdle(), 1.0, name="cgroup"), 1_000)
+    timer.join()
+    assert note.left > 0
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_a_process_with_ten_thousand_mappings(obedient: Obey) -> None:
+    """Its hot megabytes among them are found."""
+    process = obedient()
+    process.do(
+        "parts = [mmap.mmap(-1, 4096, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS,"
+        " prot=1 + 2 * (n % 2)) for n in range(10_000)]; big = anonymous(4096)"
+    )
+    # The protection of every second one differs, else the kernel would join neighbours.
+    assert Path(f"/proc/{process.pid}/maps").read_bytes().count(b"\n") > 10_000
+    process.do(
+        "import threading, time\n"
+        "def use():\n"
+        " while True:\n"
+        "  big[::4096]\n"
+        "  time.sleep(0.01)\n"
+        "threading.Thread(target=use, daemon=True).start()"
+    )
+    note = monitor(ProcessMemory(PidSource([process.pid]), ProcessIdle(), 1.0), 8)
+    assert max(note.sets) > 8 << 20
+
+
+_SPINNER = """
+import ctypes, mmap
+# Memory bound to a node: else balancing between nodes would flush the TLB now and then.
+ctypes.CDLL(None).syscall(238, 2, ctypes.byref(ctypes.c_ulong(1)), 64)  # set_mempolicy, MPOL_BIND
+size = 16 << 20
+area = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+area.madvise(mmap.MADV_NOHUGEPAGE)
+area[::4096] = b"x" * (size // 4096)
+print(ctypes.addressof(ctypes.c_char.from_buffer(area)), flush=True)
+while True:
+    area[::4096]
+"""
+
+
+@pytest.mark.needs("two-processors")
+def test_memory_that_hides_in_the_tlb_is_found_by_flushing() -> None:
+    """All of 16 MiB is hot all of the time, on a processor of its own."""
+    shares = []
+    with subprocess.Popen(
+        [sys.executable, "-c", _SPINNER], stdout=subprocess.PIPE, text=True
+    ) as spinner:
+        try:
+            assert spinner.stdout is not None
+            at = int(spinner.stdout.readline())
+            os.sched_setaffinity(spinner.pid, {1})
+            os.sched_setaffinity(0, {0})
+            rng = np.random.default_rng(1)
+            for flush_tlb in (False, True):
+                backend = ProcessIdle(IdleOptions(flush_tlb=flush_tlb))
+                target = target_of(backend, spinner.pid)
+                found = looked = 0
+                for _ in range(40):
+                    pages = np.unique(rng.integers(0, 4096, 10))
+                    target.samples = Samples(at + pages * PAGE)
+                    backend.prepare([target])
+                    time.sleep(0.1)
+                    backend.check([target])
+                    looked += int(target.samples.known.sum())
+                    found += int((target.samples.accessed & target.samples.known).sum())
+                shares.append(found / looked)
+                stats = backend.flush_stats
+                backend.close()
+                target.process.close()
+        finally:
+            os.sched_setaffinity(0, {0, 1})
+            spinner.kill()
+    without, with_flush = shares
+    assert with_flush > 0.5
+    assert with_flush > without + 0.2
+    assert stats.flushes > 10
+    assert stats.accessed_with / stats.looked_with > stats.accessed_without / stats.looked_without
+
+
+def test_flushing_marks_no_cold_memory(obedient: Obey) -> None:
+    """The advice makes nothing look accessed."""
+    process = obedient()
+    at = process.ask("area = anonymous(2048); answer = address(area)")
+    settle(process)
+    backend = ProcessIdle()
+    target = target_of(backend, process.pid)
+    for _ in range(20):
+        target.samples = Samples(at + np.arange(0, 2048, 64) * PAGE)
+        backend.prepare([target])
+        process.do("area[: 1024 * 4096 : 4096]")
+        backend.check([target])
+        assert seen(target.samples) == "a" * 16 + "." * 16
+    stats = backend.flush_stats
+    backend.close()
+    target.process.close()
+    assert stats.flushes > 0
+
+
+def test_flushing_splits_no_huge_page(obedient: Obey) -> None:
+    """Hot pages, small and huge, side by side."""
+    process = obedient()
+    at = process.ask("area, answer = huge(4); small = anonymous(600)")
+    backend = ProcessIdle()
+    target = target_of(backend, process.pid)
+    smaps = Path(f"/proc/{process.pid}/smaps")
+    before = smaps.read_text().count("AnonHugePages:      8192 kB")
+    for _ in range(20):
+        target.samples = Samples(at + np.arange(0, 2048, 64) * PAGE)
+        backend.prepare([target])
+        process.do("area[::4096]; small[::4096]")
+        backend.check([target])
+    backend.close()
+    target.process.close()
+    assert before == smaps.read_text().count("AnonHugePages:      8192 kB") == 1
+
+
+_UNPRIVILEGED = """
+import ctypes, os, struct, sys
+import numpy as np
+import damon_idle.processes, damon_vaddr, damon_core
+sys.path.insert(0, sys.argv[2])
+from damon_core import PluginError, Samples
+from damon_idle import ProcessIdle
+from damon_vaddr import Mapped, Process, ProcessTarget
+
+def drop_all_capabilities():
+    header, data = struct.pack("Ii", 0x20080522, 0), struct.pack("6I", *[0] * 6)
+    assert ctypes.CDLL(None).capset(header, data) == 0
+
+def target_of(pid):
+    process = Process.open(pid)
+    mapped = Mapped.of(process.mappings())
+    target = ProcessTarget("target", adaptive=True, process=process, mapped=mapped)
+    backend.add(target)
+    target.samples = Samples(mapped.start[:3].copy())
+    return target
+
+backend = ProcessIdle()
+first = target_of(os.getpid())
+backend.prepare([first])
+drop_all_capabilities()
+backend.check([first])
+backend.prepare([first])
+print("files opened before go on to work")
+try:
+    backend.prepare([target_of(os.getpid())])
+except PluginError as error:
+    print(error)
+try:
+    ProcessIdle().add(first)
+except PluginError as error:
+    print(error)
+"""
+
+
+def test_lost_privileges_are_an_error_in_words(tmp_path: Path) -> None:
+    """Frames that the kernel shows as 0 are no frames, and idle memory is no answer."""
+    done = subprocess.run(
+        [sys.executable, "-c", _UNPRIVILEGED, "0", str(tmp_path)],
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    first, second, *_ = done.stdout.splitlines()
+    assert first == "files opened before go on to work"
+    assert "CAP_SYS_ADMIN is missing" in second
+
+
+def test_physical_memory(obedient: Obey) -> None:
+    """The frames of a process's pages tell what the process does; page 0 is nobody's."""
+    process = obedient()
+    at = process.ask("area = anonymous(64); answer = address(area)")
+    settle(process)
+    with open(f"/proc/{process.pid}/pagemap", "rb") as file:
+        file.seek(at // PAGE * 8)
+        frames = np.fromfile(file, dtype=np.uint64, count=64) & np.uint64((1 << 55) - 1)
+    order = np.argsort(frames, kind="stable")
+    addresses = np.concatenate(([0], frames[order].astype(np.int64) * PAGE, [1 << 44]))
+    backend = PhysicalIdle()
+    target = Target("node0", adaptive=True)
+    target.samples = Samples(addresses)
+    backend.prepare([target])
+    process.do(f"area[: {32 * PAGE} : 4096]")
+    backend.check([target])
+    backend.close()
+    expected = "".join("a" if page < 32 else "." for page in order)
+    assert seen(target.samples) == f"?{expected}?"
+
+
+def test_it_is_chosen_by_itself(obedient: Obey) -> None:
+    """With nothing configured, where it works."""
+    process = obedient()
+    primitive = make_vaddr(VaddrOptions(pid=process.pid), Plugins.discover().backends("vaddr"))
+    with Context(primitive, intervals=INTERVALS, cpu_budget=None) as context:
+        start(context)
+        deadline = time.monotonic() + 120
+        while context.snapshot is None:
+            assert time.monotonic() < deadline
+            assert context.error is None
+            time.sleep(0.05)
+        assert context.targets[0].adaptive
