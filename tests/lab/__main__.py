@@ -1,5 +1,6 @@
 """Run a command in the laboratory: `python -m tests.lab -- COMMAND`."""
 
+import os
 import sys
 import time
 from pathlib import Path
@@ -16,7 +17,8 @@ from tests.lab.machine import Machine
 @click.option(
     "--kernel",
     type=click.Path(path_type=Path),
-    help="Kernel image to boot.  [default: the lab's own, built if need be]",
+    help="Kernel image to boot.  [default: the first of DAMON_LAB_KERNELS, or else the lab's own, "
+    "built if need be]",
 )
 @click.option("--processors", default=1, show_default=True, help="More than 1 hide accesses.")
 @click.option("--memory", default="2G", show_default=True, help="Size of the machine's memory.")
@@ -39,6 +41,8 @@ def main(
 def _run(
     image: Path | None, processors: int, memory: str, append: str, command: tuple[str, ...]
 ) -> int:
+    if image is None and (given := os.environ.get("DAMON_LAB_KERNELS")):
+        image = Path(given.split(os.pathsep)[0])
     if image is None:
         cache = cache_folder()
         cache.mkdir(parents=True, exist_ok=True)
