@@ -37,6 +37,10 @@ def policy_of(limits: RegionLimits | None = None, seed: int = 1) -> EvidencePoli
     return policy
 
 
+def _everywhere(pages: IntColumn) -> FloatColumn:
+    return np.ones(len(pages))
+
+
 class Run:
     """Targets that are accessed by a rate for each address, under one policy."""
 
@@ -45,7 +49,7 @@ class Run:
         self.targets = list(targets)
         self.rng = np.random.default_rng(7)
 
-    def check(self, rate: Rate, known: bool = True) -> list[IntColumn]:
+    def check(self, rate: Rate, known: Rate = _everywhere) -> list[IntColumn]:
         """Check once; return the pages looked at."""
         self.policy.choose(self.targets)
         looked = []
@@ -53,12 +57,12 @@ class Run:
             assert target.samples is not None
             pages = target.samples.addresses
             target.samples.accessed[:] = self.rng.random(len(pages)) < rate(pages)
-            target.samples.known[:] = known
+            target.samples.known[:] = known(pages) > 0
             looked.append(pages)
         self.policy.observe(self.targets)
         return looked
 
-    def aggregate(self, rate: Rate, known: bool = True) -> Regions:
+    def aggregate(self, rate: Rate, known: Rate = _everywhere) -> Regions:
         """Monitor for one aggregation; return the regions of the first target."""
         for target in self.targets:
             target.regions.reset_aggregated()
@@ -299,6 +303,17 @@ def test_every_region_is_looked_at_in_an_aggregation() -> None:
     assert set(regions.holding(looked).tolist()) == set(range(len(regions)))
 
 
+def test_unknown_memory_is_looked_at_no_more_than_its_size_asks_for() -> None:
+    """Where nothing can be told of any page, neither doubt nor unseen gaps are worth checks."""
+    run = Run(policy_of(), target_of(64 * GIB))
+    for _ in range(20):
+        run.aggregate(within(8 * GIB, 9 * GIB), known=within(0, 32 * GIB))
+    looked = np.concatenate(
+        [run.check(within(0, 0), within(0, 32 * GIB))[0] for _ in range(CHECKS)]
+    )
+    assert (looked >= 32 * GIB).mean() < 0.55
+
+
 def test_more_checks_than_planned_look_at_new_pages() -> None:
     """After its plan an aggregation goes on with as many checks as before."""
     run = Run(policy_of(), target_of(64 * GIB))
@@ -381,7 +396,7 @@ def test_an_aggregation_that_told_nothing_changes_nothing() -> None:
         before = run.aggregate(within(0, 32 * GIB))
     columns = ("start", "nr_accesses", "age", "idle_us")
     kept = {name: getattr(before, name).tolist() for name in columns}
-    after = run.aggregate(within(0, 64 * GIB), known=False)
+    after = run.aggregate(within(0, 64 * GIB), known=within(0, 0))
     assert {name: getattr(after, name).tolist() for name in columns} == kept
 
 

@@ -64,7 +64,8 @@ class Learner:
         if self._rounds[-1].exhausted:
             pages = _NOWHERE
             if len(self.areas):
-                pages = np.sort(spread_evenly(self.areas, len(self._rounds[-1]), self._rng))
+                checks = len(self._rounds[-1])
+                pages = np.sort(spread_evenly(self.areas, self._pool, checks, self._rng))
             spread = np.ones(len(pages), dtype=np.bool_)
             self._rounds.append(Round(pages, spread, self._slices, self._rng))
         return self._rounds[-1].next_samples()
@@ -92,6 +93,8 @@ class Learner:
         if told or len(areas) > most:
             areas = borders.merge(areas, most, limit_bytes)
         self.areas = areas
+        for each in self._rounds:
+            pool.remember_untold(each.untold())
         self._rounds.clear()
         self._ranges_changed = False
         self.planned = False

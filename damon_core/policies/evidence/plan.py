@@ -25,6 +25,8 @@ _PROBE_PARTS = np.array([-0.45, -0.06, 0.06, 0.45])
 _PROBE_JITTER = 0.1
 _BORDER_JITTER = 0.5
 _GAP_JITTER = 0.4
+#: An area of which so many checks, and only such, told nothing isn't looked at out of doubt.
+_HOPELESS = 3
 #: Borders between rates closer than this aren't worth extra checks.
 _LEAST_STEP = 0.05
 #: Between rates further apart than this, a border lies between two checks.
@@ -37,7 +39,11 @@ _MOST_BORDER_SPREAD = 32
 
 
 def plan(
-    areas: Areas, pool: Pool, found: IntColumn, checks: int, rng: np.random.Generator
+    areas: Areas,
+    pool: Pool,
+    found: IntColumn,
+    checks: int,
+    rng: np.random.Generator,
 ) -> tuple[IntColumn, BoolColumn]:
     """Choose the pages to check in an aggregation.
 
@@ -58,22 +64,28 @@ def plan(
             _in_gaps(areas, pool, int(checks * _GAP_SHARE), rng),
         )
     )
-    spread = spread_evenly(areas, checks - len(aimed), rng)
+    spread = spread_evenly(areas, pool, checks - len(aimed), rng)
     aimed -= aimed % PAGE_SIZE_BYTES
     pages = np.concatenate((aimed, spread))
     order = np.argsort(pages)
     return pages[order], order >= len(aimed)
 
 
-def spread_evenly(areas: Areas, checks: int, rng: np.random.Generator) -> IntColumn:
-    """Choose pages evenly within areas: a floor for each, the rest by size and uncertainty."""
+def spread_evenly(areas: Areas, pool: Pool, checks: int, rng: np.random.Generator) -> IntColumn:
+    """Choose pages evenly within areas: a floor for each, the rest by size and uncertainty.
+
+    Where nothing was told of several pages, uncertainty is no reason to look.
+    """
     count = len(areas)
     size = areas.size_bytes.astype(np.float64)
     rate = areas.smoothed_rate
     doubt = size * np.sqrt(rate * (1 - rate) / (areas.believed + 1))
+    if len(pool.untold):
+        bound = np.append(np.searchsorted(pool.untold, areas.start), len(pool.untold))
+        doubt[(areas.believed == 0) & (bound[1:] - bound[:-1] >= _HOPELESS)] = 0
     floor = min(1.0, checks * _FLOOR_SHARE / count)
     rest = (checks - floor * count) / 2
-    wanted = floor + rest * (doubt / doubt.sum() + size / size.sum())
+    wanted = floor + rest * (doubt / max(doubt.sum(), 1e-9) + size / size.sum())
     # One random start turns fractions into whole numbers without bias.
     edges = np.floor(np.concatenate(([0.0], np.cumsum(wanted))) + rng.random())
     each = np.diff(edges).astype(np.int64)
@@ -145,18 +157,21 @@ def _at_borders(areas: Areas, pool: Pool, most: int, rng: np.random.Generator) -
 
 
 def _in_gaps(areas: Areas, pool: Pool, most: int, rng: np.random.Generator) -> IntColumn:
-    """Halve the largest gaps between remembered checks.
+    """Halve the largest gaps between remembered checks, those that told nothing included.
 
     Over a few aggregations this covers the target evenly, so that an area is found as soon as
     its size allows; independent draws need far longer.
     """
-    gap = np.diff(pool.addresses)
+    looked = pool.addresses
+    if len(pool.untold):
+        looked = np.sort(np.concatenate((looked, pool.untold)))
+    gap = np.diff(looked)
     most = min(most, len(gap) // 2)
     if most < 1:
         return np.zeros(0, dtype=np.int64)
     widest = np.argpartition(gap, len(gap) - most)[len(gap) - most :]
     place = 0.5 + _jitter(most, _GAP_JITTER, rng)
-    addresses = pool.addresses[widest] + (gap[widest] * place).astype(np.int64)
+    addresses = looked[widest] + (gap[widest] * place).astype(np.int64)
     return addresses[areas.holding(addresses) >= 0]
 
 

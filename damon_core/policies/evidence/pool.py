@@ -9,6 +9,8 @@ from damon_core.samples import BoolColumn
 #: Most checks remembered, unless two aggregations make more: bounds memory, and the time of one
 #: aggregation.
 CAPACITY = 4_000
+#: Most pages remembered that nothing could be told of.
+MOST_UNTOLD = 1_000
 #: The weight that a check keeps from one aggregation to the next. After 20 of them, 2 s at the
 #: default intervals, it counts a third.
 FADE = 0.95
@@ -25,10 +27,13 @@ class Pool:
         hits: The weight where an access was seen, 0 elsewhere.
         weights_before: The summed weight of all checks before each position, the end included.
         hits_before: The same of the hits.
+        untold: Pages looked at lately that nothing could be told of, ascending.
     """
 
     def __init__(self) -> None:
         self.addresses: IntColumn = np.zeros(0, dtype=np.int64)
+        self.untold: IntColumn = np.zeros(0, dtype=np.int64)
+        self._last_untold: IntColumn = np.zeros(0, dtype=np.int64)
         self._set_evidence(np.zeros(0))
 
     def __len__(self) -> int:
@@ -74,6 +79,12 @@ class Pool:
         origin[place] = np.arange(len(self), len(self) + len(addresses))
         self.addresses = np.concatenate((self.addresses, addresses))[origin]
         self._set_evidence(np.concatenate((faded, np.where(hits, 1.0, -1.0)))[origin])
+
+    def remember_untold(self, addresses: IntColumn) -> None:
+        """Remember pages that nothing could be told of; forget the oldest if there are many."""
+        if len(addresses):
+            self._last_untold = np.concatenate((self._last_untold, addresses))[-MOST_UNTOLD:]
+            self.untold = np.sort(self._last_untold)
 
     def _set_evidence(self, evidence: FloatColumn) -> None:
         """Set weights, negative where no access was seen, and what follows from them."""

@@ -64,6 +64,12 @@ class Round:
             self._looked.append(self._handed_out)
             self._handed_out = None
 
+    def untold(self) -> IntColumn:
+        """Return the pages looked at that nothing is known of, in any order."""
+        return np.concatenate(
+            [self._pages[:0], *(samples.addresses[~samples.known] for _, samples in self._looked)]
+        )
+
     def results(self) -> tuple[IntColumn, BoolColumn, BoolColumn]:
         """Return the pages that something is known of, whether accessed, and whether spread."""
         if not self._looked:
