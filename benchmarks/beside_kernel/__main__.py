@@ -1,0 +1,185 @@
+"""Ours beside the kernel's own DAMON: the same workloads, intervals and region limits, in turns.
+
+It needs a kernel with idle page tracking whose DAMON nobody else uses, so it boots the lab's
+machine (tests/lab/README.md), first with one processor, then with two, and measures in there.
+"""
+
+import argparse
+import os
+import statistics
+import subprocess
+import sys
+from collections.abc import Sequence
+
+from benchmarks.beside_kernel.answers import NOTICED_F1, Score, Watched
+from benchmarks.beside_kernel.monitors import Monitor, Plan, kernel, nobody, ours
+from benchmarks.beside_kernel.workloads import moving, spinning, three_areas
+from benchmarks.measure import print_table, progress
+from damon_core import Intervals
+from tests.lab.needs import GUEST
+
+
+def in_turns(
+    plan: Plan, monitors: dict[str, Monitor], runs: int, what: str
+) -> dict[str, list[Watched]]:
+    """Run monitors one after the other, so many times; the order is turned around each time."""
+    watched: dict[str, list[Watched]] = {name: [] for name in monitors}
+    names = list(monitors)
+    for run in range(runs):
+        for name in names:
+            progress(f"{what}, run {run + 1} of {runs}: {name}")
+            watched[name].append(plan.watch(monitors[name]))
+        names.reverse()
+    return watched
+
+
+def total(runs: Sequence[Watched]) -> Score:
+    return sum((run.score() for run in runs), Score())
+
+
+def delay(runs: Sequence[Watched]) -> str:
+    """Return the median delay, and how many changes were noticed."""
+    typical_us, noticed = median_delay_us(runs)
+    found = [found for run in runs for _, found in run.delays_us()]
+    return f"{'' if noticed else '> '}{typical_us / 1e6:.1f} s ({sum(found)} of {len(found)})"
+
+
+def median_delay_us(runs: Sequence[Watched]) -> tuple[int, bool]:
+    """Return the median delay, and whether that change was noticed."""
+    delays = sorted(each for run in runs for each in run.delays_us())
+    return delays[len(delays) // 2]
+
+
+def aims_row(title: str, watched: dict[str, list[Watched]]) -> list[str]:
+    """Return what ours gains: F1, and its delay as a share of the kernel's."""
+    base, own = watched["kernel DAMON"], watched["ours"]
+    gain = total(own).f1 - total(base).f1
+    (base_us, noticed), (own_us, found) = median_delay_us(base), median_delay_us(own)
+    # Where the kernel noticed nothing, its delay is longer than it seems.
+    share = f"{'' if noticed else 'at most '}{own_us / base_us:.2f}" if found else "not noticed"
+    return [
+        title,
+        f"{gain:+.3f}",
+        "yes" if gain >= 0.2 else "no",
+        share,
+        "yes" if found and own_us <= base_us / 2 else "no",
+    ]
+
+
+def percent(shares: Sequence[float]) -> str:
+    return f"{statistics.median(shares):.1%}".replace("%", " %")
+
+
+def accuracy(runs: Sequence[Watched]) -> list[str]:
+    """Return the cells of the columns `ACCURACY`."""
+    score = total(runs)
+    half = sum((run.score(run.elapsed_us // 2) for run in runs), Score())
+    return [
+        f"{score.precision:.3f}" if score.precision is not None else "-",
+        f"{score.recall:.3f}",
+        f"{score.f1:.3f}",
+        f"{half.f1:.3f}",
+        percent([run.cpu_share for run in runs]),
+        percent([run.missed_share for run in runs]),
+    ]
+
+
+ACCURACY = ["precision", "recall", "F1", "F1, 2nd half", "CPU", "missed"]
+
+
+def one_processor(quick: bool, sampling_us: int) -> None:
+    intervals = Intervals(sampling_us, 20 * sampling_us, 200 * sampling_us)
+    runs = 1 if quick else 2
+    hot_us = (5 if quick else 15) * intervals.aggregation_us
+    monitors: dict[str, Monitor] = {"kernel DAMON": kernel, "ours": ours(flush_tlb=True)}
+    sweep_us = sampling_us // 2
+    three = Plan(
+        three_areas(sweep_us), intervals, (8 if quick else 20) * intervals.aggregation_us / 1e6
+    )
+    # The first run in a fresh machine is slow: programs are read and translated.
+    progress("warming up")
+    Plan(three.pattern, intervals, 4 * intervals.aggregation_us / 1e6).watch(monitors["ours"])
+    changing = Plan(moving(sweep_us, hot_us), intervals, 2.05 * hot_us / 1e6)
+    aims = []
+    for title, plan in (
+        ("(a) three hot areas of 20 MiB in 400 MiB", three),
+        (f"(b) a hot 10 MiB that moves over 100 MiB every {hot_us / 1e6:g} s", changing),
+    ):
+        watched = in_turns(plan, monitors, runs, title)
+        print_table(
+            f"{title}: {sampling_us / 1e3:g} ms, {intervals.aggregation_us / 1e3:g} ms; {runs}"
+            f" alternating runs of {plan.seconds:g} s; noticed: F1 of {NOTICED_F1}",
+            ["", *ACCURACY, "delay (noticed)"],
+            [[name, *accuracy(each), delay(each)] for name, each in watched.items()],
+        )
+        sys.stdout.flush()
+        aims.append(aims_row(title, watched))
+    print_table(
+        "Aims: 0.2 more F1 than kernel DAMON, and half its delay",
+        ["", "F1, more", "reached", "delay, to kernel DAMON's", "reached"],
+        aims,
+    )
+
+
+def two_processors(quick: bool, sampling_us: int) -> None:
+    intervals = Intervals(sampling_us, 20 * sampling_us, 200 * sampling_us)
+    runs = 1 if quick else 2
+    plan = Plan(
+        spinning(), intervals, (4 if quick else 10) * intervals.aggregation_us / 1e6, apart=True
+    )
+    monitors: dict[str, Monitor] = {
+        "nobody": nobody,
+        "kernel DAMON": kernel,
+        "ours, flush_tlb = false": ours(flush_tlb=False),
+        "ours": ours(flush_tlb=True),
+    }
+    progress("warming up")
+    Plan(plan.pattern, intervals, 4 * intervals.aggregation_us / 1e6, True).watch(monitors["ours"])
+    watched = in_turns(plan, monitors, runs, "(c), (d) spinning")
+    alone = [run.sweeps_per_s() for run in watched["nobody"]]
+    rows = []
+    for name, each in watched.items():
+        rates = [run.sweeps_per_s() for run in each]
+        ratios = [rate / base for rate, base in zip(rates, alone, strict=True)]
+        told = accuracy(each) if each[0].answers else ["-"] * len(ACCURACY)
+        slow = f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
+        rows.append([name, *told, f"{statistics.median(rates):.0f}", slow])
+    columns = ["", *ACCURACY, "sweeps/s", "to nobody's"]
+    print_table(
+        f"(c), (d) 16 MiB of 64 MiB read without a pause on a processor of its own:"
+        f" {sampling_us / 1e3:g} ms, {intervals.aggregation_us / 1e3:g} ms; {runs} alternating"
+        f" runs of {plan.seconds:g} s",
+        columns,
+        rows,
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        prog="benchmarks.beside_kernel",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--quick", action="store_true", help="one short run of each: no figures")
+    parser.add_argument("--only", type=int, choices=(1, 2), help="with so many processors only")
+    parser.add_argument(
+        "--sampling-ms", type=int, default=100, help="sampling interval; aggregations are 20 of it"
+    )
+    options = parser.parse_args()
+    if GUEST in os.environ:
+        measure = two_processors if len(os.sched_getaffinity(0)) > 1 else one_processor
+        measure(options.quick, options.sampling_ms * 1_000)
+        return
+    machine = [sys.executable, "-m", "tests.lab"]
+    inside = [sys.executable, "-m", "benchmarks.beside_kernel"]
+    inside += [f"--sampling-ms={options.sampling_ms}", *(["--quick"] if options.quick else [])]
+    for processors in (1, 2):
+        if options.only in (None, processors):
+            command = [*machine, "--processors", str(processors), "--", *inside]
+            status = subprocess.run(command, check=False).returncode
+            if status:
+                sys.exit(status)
+
+
+if __name__ == "__main__":
+    main()

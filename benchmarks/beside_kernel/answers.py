@@ -1,0 +1,181 @@
+"""What a monitor told of the workload's areas, against the truth, byte by byte."""
+
+import itertools
+import statistics
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+from attrs import frozen
+from damon_demo import Truth
+
+from damon_core import Range
+
+#: Memory is told hot that was accessed in at least this share of an aggregation's checks.
+HOT_FREQUENCY = 0.5
+#: A change is noticed when an aggregation tells hot from cold this well.
+NOTICED_F1 = 0.9
+
+Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+
+
+@frozen(eq=False)
+class Answer:
+    """One aggregation, whoever made it; times in Unix microseconds.
+
+    Attributes:
+        begin_us: When it began.
+        end_us: When it ended.
+        checks: How many checks it made.
+        start: First address of each region.
+        end: First address behind each region.
+        frequency: In which share of the checks each region was accessed.
+    """
+
+    begin_us: int
+    end_us: int
+    checks: int
+    start: Ints
+    end: Ints
+    frequency: Floats
+
+    def told_hot_bytes(self, ranges: Sequence[Range]) -> float:
+        """Return how many bytes of some ranges, in order, are told hot."""
+        hot = self.frequency >= HOT_FREQUENCY
+        sizes = np.array([[0, end - start] for start, end in ranges]).ravel()
+        borders = np.array(ranges).ravel()
+        below_start, below_end = (
+            np.interp(addresses, borders, np.cumsum(sizes))
+            for addresses in (self.start[hot], self.end[hot])
+        )
+        return float((below_end - below_start).sum())
+
+
+@frozen
+class Score:
+    """Bytes of the areas, or sums of them.
+
+    Attributes:
+        hot: What was hot.
+        told: What was told hot.
+        both: What was hot and told so.
+    """
+
+    hot: float = 0.0
+    told: float = 0.0
+    both: float = 0.0
+
+    @classmethod
+    def of(cls, answer: Answer, truth: Truth) -> "Score":
+        """Judge an answer by what was hot when it ended. What lies in no area doesn't count."""
+        hot = truth.hot_ranges(answer.end_us)
+        areas = [Range(area.start, area.end) for area in truth.areas]
+        return cls(
+            float(sum(end - start for start, end in hot)),
+            answer.told_hot_bytes(areas),
+            answer.told_hot_bytes(hot),
+        )
+
+    def __add__(self, other: "Score") -> "Score":
+        return Score(self.hot + other.hot, self.told + other.told, self.both + other.both)
+
+    @property
+    def precision(self) -> float | None:
+        """The share of what was told hot that was hot; None if nothing was told hot."""
+        return self.both / self.told if self.told else None
+
+    @property
+    def recall(self) -> float:
+        """The share of what was hot that was told hot."""
+        return self.both / self.hot
+
+    @property
+    def f1(self) -> float:
+        """The harmonic mean of both."""
+        return 2 * self.both / (self.hot + self.told)
+
+
+@frozen(eq=False)
+class Watched:
+    """One run of a monitor beside the workload.
+
+    Attributes:
+        begin_us: When it began, Unix microseconds.
+        end_us: When it ended.
+        sampling_us: The sampling interval that it was to keep.
+        cpu_us: The processor time it used until its last aggregation ended, or a little later.
+        answers: Its aggregations, in order.
+        truth: What the workload really did.
+    """
+
+    begin_us: int
+    end_us: int
+    sampling_us: int
+    cpu_us: int
+    answers: Sequence[Answer]
+    truth: Truth
+
+    @property
+    def elapsed_us(self) -> int:
+        """How long it watched."""
+        return self.answers[-1].end_us - self.begin_us
+
+    @property
+    def cpu_share(self) -> float:
+        """Its processor time as a share of one processor."""
+        return self.cpu_us / self.elapsed_us
+
+    @property
+    def missed_share(self) -> float:
+        """Which share of the sampling intervals passed without a check."""
+        checks = sum(answer.checks for answer in self.answers)
+        return max(0.0, 1 - checks * self.sampling_us / self.elapsed_us)
+
+    def score(self, since_us: int = 0) -> Score:
+        """Return the score of all aggregations in which nothing changed."""
+        return sum(
+            (
+                Score.of(answer, self.truth)
+                for answer in self.answers
+                if answer.begin_us >= self.begin_us + since_us
+                and self.truth.hot_ranges(answer.begin_us) == self.truth.hot_ranges(answer.end_us)
+            ),
+            Score(),
+        )
+
+    def delays_us(self) -> list[tuple[int, bool]]:
+        """Return, for each change, after how long it was noticed, and whether it was at all.
+
+        The start counts as a change. What wasn't noticed took at least until the next change,
+        or until the end; unless the end came first, which tells nothing.
+        """
+        delays = []
+        phases = self.truth.phases
+        last_us = self.answers[-1].end_us
+        for number, phase in enumerate(phases):
+            next_us = phases[number + 1].unix_us if number + 1 < len(phases) else None
+            changed_us = max(phase.unix_us, self.begin_us)
+            end_us = last_us if next_us is None else min(next_us, last_us)
+            if end_us <= changed_us:
+                continue
+            noticed = [
+                answer.end_us
+                for answer in self.answers
+                if changed_us < answer.end_us <= end_us
+                and Score.of(answer, self.truth).f1 >= NOTICED_F1
+            ]
+            if noticed:
+                delays.append((noticed[0] - changed_us, True))
+            elif end_us == next_us or len(phases) == 1:
+                delays.append((end_us - changed_us, False))
+        return delays
+
+    def sweeps_per_s(self) -> float:
+        """Return how often the hot areas were swept, the median of phases watched wholly."""
+        phases = self.truth.phases
+        return statistics.median(
+            sum(phase.sweeps.values()) / (following.unix_us - phase.unix_us) * 1e6
+            for phase, following in itertools.pairwise(phases)
+            if phase.sweeps and phase.unix_us >= self.begin_us and following.unix_us <= self.end_us
+        )
