@@ -157,21 +157,21 @@ def _at_borders(areas: Areas, pool: Pool, most: int, rng: np.random.Generator) -
 
 
 def _in_gaps(areas: Areas, pool: Pool, most: int, rng: np.random.Generator) -> IntColumn:
-    """Halve the largest gaps between remembered checks, those that told nothing included.
+    """Halve the largest gaps between remembered checks, but not those where looking told nothing.
 
     Over a few aggregations this covers the target evenly, so that an area is found as soon as
     its size allows; independent draws need far longer.
     """
-    looked = pool.addresses
-    if len(pool.untold):
-        looked = np.sort(np.concatenate((looked, pool.untold)))
-    gap = np.diff(looked)
+    gap = np.diff(pool.addresses)
+    if len(gap) and len(pool.untold):
+        around = np.searchsorted(pool.addresses, pool.untold) - 1
+        gap[around[(around >= 0) & (around < len(gap))]] = 0
     most = min(most, len(gap) // 2)
     if most < 1:
         return np.zeros(0, dtype=np.int64)
     widest = np.argpartition(gap, len(gap) - most)[len(gap) - most :]
     place = 0.5 + _jitter(most, _GAP_JITTER, rng)
-    addresses = looked[widest] + (gap[widest] * place).astype(np.int64)
+    addresses = pool.addresses[widest] + (gap[widest] * place).astype(np.int64)
     return addresses[areas.holding(addresses) >= 0]
 
 

@@ -10,7 +10,7 @@ from damon_core.samples import BoolColumn
 #: aggregation.
 CAPACITY = 4_000
 #: Most pages remembered that nothing could be told of.
-MOST_UNTOLD = 1_000
+MOST_UNTOLD = 2_000
 #: The weight that a check keeps from one aggregation to the next. After 20 of them, 2 s at the
 #: default intervals, it counts a third.
 FADE = 0.95
