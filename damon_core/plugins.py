@@ -98,6 +98,12 @@ class _Package:
             "command": self.commands,
         }
 
+    def reserves(self, kind: str, name: str) -> bool:
+        """Tell whether an entry point has this name; a backend's is behind its primitive's."""
+        if kind == "backend":
+            return any(entry.partition(".")[2] == name for entry in self.names)
+        return name in self.names
+
     def collect(self) -> None:
         """Import the package and let it register what it has.
 
@@ -397,8 +403,8 @@ class Plugins:
                     if other is package:
                         continue
                     # An entry point reserves its name, so who wins doesn't depend on who is first.
-                    reserved = name in other.names and (
-                        name not in package.names
+                    reserved = other.reserves(kind, name) and (
+                        not package.reserves(kind, name)
                         or self._packages.index(other) < self._packages.index(package)
                     )
                     if reserved or name in other.tables()[kind]:

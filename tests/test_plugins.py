@@ -293,6 +293,16 @@ class TestSkipped:
         assert list(plugins.backends("t24")) == ["b"]
         assert "backend 'b' clashes with t-first" in info_of(plugins, "t-second").skipped
 
+    def test_a_backend_may_be_called_like_another_package(self, site: Site) -> None:
+        """Names of backends are behind those of their primitives."""
+        site.install("t-a-policy", offering("policy", "Policy('t27', dict)"), "t27")
+        site.install(
+            "t-backend", offering("backend", "Backend('t27', dict, serves=['x'])"), "x.t27"
+        )
+        plugins = Plugins.discover()
+        assert list(plugins.backends("x")) == ["t27"]
+        assert info_of(plugins, "t-a-policy").policies == ("t27",)
+
     def test_an_entry_point_to_nowhere(self, site: Site) -> None:
         """An entry point may name what the module doesn't have."""
         site.install("t-nowhere", "", "t25 = t_nowhere:plugin")

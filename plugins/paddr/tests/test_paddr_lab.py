@@ -68,8 +68,9 @@ def run_in_cgroup() -> Iterator[Run]:
 
 @pytest.fixture
 def machine() -> Iterator[Context]:
-    """Return a context that monitors the whole machine, running, with what works best here."""
-    primitive = make_paddr(PaddrOptions(), Plugins.discover().backends("paddr"))
+    """Return a context that monitors the whole machine, running, page by page."""
+    options = PaddrOptions(backend="idle")
+    primitive = make_paddr(options, Plugins.discover().backends("paddr"))
     with Context(primitive, intervals=INTERVALS, cpu_budget=None) as context:
         start(context)
         yield context

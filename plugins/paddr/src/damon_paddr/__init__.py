@@ -1,6 +1,6 @@
 """The physical memory of a machine as a primitive of damon-core."""
 
-from damon_paddr.backend import PhysicalBackend
+from damon_paddr.backend import PhysicalBackend, PhysicalSampler
 from damon_paddr.machine import MachineMemory, parse_iomem, parse_zones
 from damon_paddr.options import PaddrOptions, RangeOption
 from damon_paddr.plugin import make_paddr
@@ -11,6 +11,7 @@ __all__ = [
     "PaddrOptions",
     "PhysicalBackend",
     "PhysicalMemory",
+    "PhysicalSampler",
     "RangeOption",
     "make_paddr",
     "parse_iomem",

@@ -6,13 +6,14 @@ A package adds one by registering it for the primitive by name::
     def register_backends(register):
         register(Backend("mine", MyBackend, serves=("paddr",), preference=5, probe=what_is_missing))
 
-Its factory is called as ``factory(options)`` and returns a `PhysicalBackend`.
+Its factory is called as ``factory(options)`` and returns a `PhysicalBackend`, or a
+`PhysicalSampler` where somebody else samples, such as the kernel.
 """
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
-from damon_core import Target
+from damon_core import Intervals, RegionLimits, Target
 
 
 class PhysicalBackend(Protocol):
@@ -35,3 +36,29 @@ class PhysicalBackend(Protocol):
 
     def close(self) -> None:
         """Release everything; more checks may follow."""
+
+
+@runtime_checkable
+class PhysicalSampler(Protocol):
+    """Somebody who samples accesses to physical memory by himself, and adapts the regions.
+
+    The primitive wakes once an aggregation, and calls it instead of a `PhysicalBackend`.
+    """
+
+    def steer(self, targets: Sequence[Target], intervals: Intervals, limits: RegionLimits) -> None:
+        """Have these targets sampled from now on, at these intervals and within these limits.
+
+        What is to be monitored is what the `regions` of the targets cover. Called before each
+        aggregation; mostly nothing has changed.
+        """
+
+    def collect(self, targets: Sequence[Target]) -> None:
+        """Give each target the `regions` of the aggregation that is complete.
+
+        That is `nr_accesses`, out of ``intervals.checks``, `age` and `idle_us`. May wait for
+        results that are a little late. `samples` of some pages, if any, tell how much of the
+        regions can be watched and whose it is.
+        """
+
+    def close(self) -> None:
+        """Release everything; it may be steered again later."""

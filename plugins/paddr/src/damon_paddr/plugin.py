@@ -14,7 +14,7 @@ from damon_core import (
     hookimpl,
     make_backend,
 )
-from damon_paddr.backend import PhysicalBackend
+from damon_paddr.backend import PhysicalBackend, PhysicalSampler
 from damon_paddr.cgroups import memory_hierarchy
 from damon_paddr.machine import MachineMemory
 from damon_paddr.options import PaddrOptions
@@ -35,7 +35,7 @@ def make_paddr(options: PaddrOptions, backends: Mapping[str, Backend]) -> Physic
     backend = make_backend("paddr", options.backend, backends)
     memory = MachineMemory(options.wanted, options.node)
     memory.check()
-    return PhysicalMemory(memory, cast(PhysicalBackend, backend))
+    return PhysicalMemory(memory, cast(PhysicalBackend | PhysicalSampler, backend))
 
 
 def _page_size() -> Finding:

@@ -3,7 +3,7 @@
 import logging
 
 from damon_core import Context, Range, RegionLimits, Regions, Target, hookimpl
-from damon_paddr.backend import PhysicalBackend
+from damon_paddr.backend import PhysicalBackend, PhysicalSampler
 from damon_paddr.cgroups import CgroupNames, memory_hierarchy
 from damon_paddr.machine import MachineMemory
 from damon_paddr.pages import Charges, PageWindow
@@ -13,18 +13,22 @@ logger = logging.getLogger(__name__)
 
 
 class PhysicalMemory:
-    """One adaptive target a NUMA node, named ``node0``, ``node1`` and so on.
+    """One target a NUMA node, named ``node0``, ``node1`` and so on.
 
     Args:
         memory: Where memory is.
         backend: How accesses to it are seen.
+
+    Attributes:
+        samples_itself: Whether the backend is a `PhysicalSampler`; otherwise targets are adaptive.
     """
 
     name = "paddr"
 
-    def __init__(self, memory: MachineMemory, backend: PhysicalBackend) -> None:
+    def __init__(self, memory: MachineMemory, backend: PhysicalBackend | PhysicalSampler) -> None:
         self._memory = memory
         self._backend = backend
+        self.samples_itself = isinstance(backend, PhysicalSampler)
         self._ranges: dict[str, list[Range]] = {}
         self._window = PageWindow()
         self._names = CgroupNames(None)
@@ -49,14 +53,21 @@ class PhysicalMemory:
     @hookimpl
     def prepare_access_checks(self, context: Context) -> None:
         """Let the backend prepare."""
-        self._backend.prepare(context.targets)
+        if isinstance(self._backend, PhysicalSampler):
+            self._backend.steer(context.targets, context.intervals, context.limits)
+        else:
+            self._backend.prepare(context.targets)
 
     @hookimpl
     def check_accesses(self, context: Context) -> None:
         """Let the backend look, and remember some of the pages."""
-        self._backend.check(context.targets)
+        if isinstance(self._backend, PhysicalSampler):
+            self._backend.collect(context.targets)
+            self._checks += context.intervals.checks
+        else:
+            self._backend.check(context.targets)
+            self._checks += 1
         self._window.remember(context.targets, context.clock.now_us())
-        self._checks += 1
 
     @hookimpl
     def describe_regions(self, context: Context) -> None:
@@ -101,7 +112,7 @@ class PhysicalMemory:
             limits = _share_of(context.limits, size_bytes(found) / whole)
             # Half of the regions are left to be cut where accesses say so.
             ranges = join_nearest(found, limits.max_regions // 2)
-            target = known.get(name) or Target(name, adaptive=True)
+            target = known.get(name) or Target(name, adaptive=not self.samples_itself)
             if ranges != self._ranges.get(name):
                 logger.info(
                     "context '%s': %s has %d MiB", context.name, name, size_bytes(found) >> 20

@@ -1,6 +1,6 @@
 """The memory of processes as a primitive of damon-core, and what other packages build on it."""
 
-from damon_vaddr.backend import ProcessBackend, ProcessTarget
+from damon_vaddr.backend import ProcessBackend, ProcessSampler, ProcessTarget
 from damon_vaddr.mappings import Mapped, parse_maps, three_ranges
 from damon_vaddr.plugin import VaddrOptions, check_share, make_vaddr, probe_processes
 from damon_vaddr.primitive import ProcessMemory
@@ -15,6 +15,7 @@ __all__ = [
     "Process",
     "ProcessBackend",
     "ProcessMemory",
+    "ProcessSampler",
     "ProcessSource",
     "ProcessTable",
     "ProcessTarget",

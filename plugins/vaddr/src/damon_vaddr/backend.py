@@ -10,15 +10,16 @@ A package adds a backend of its own by registering it for the primitives by name
             )
         )
 
-Its factory is called as ``factory(options)`` and returns a `ProcessBackend`.
+Its factory is called as ``factory(options)`` and returns a `ProcessBackend`, or a
+`ProcessSampler` where somebody else samples, such as the kernel.
 """
 
 from collections.abc import Collection, Sequence
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 from attrs import define, field
 
-from damon_core import Range, Target
+from damon_core import Intervals, Range, RegionLimits, Target
 from damon_vaddr.mappings import Mapped
 from damon_vaddr.processes import Process
 
@@ -31,8 +32,8 @@ class ProcessTarget(Target):
         process: The process.
         made_from: What its regions were last made from: `/proc/PID/maps`, how many regions it
             could have, and which ranges were left to another target.
-        mapped: For layout ``"ranges"``: what of its regions is mapped, may be accessed and
-            wasn't left to another target.
+        mapped: For layout ``"ranges"`` and samplers: what of its regions is mapped, may be
+            accessed and wasn't left to another target.
     """
 
     process: Process = field(kw_only=True)
@@ -99,3 +100,47 @@ class ProcessBackend(Protocol):
 
     def close(self) -> None:
         """Release everything; more targets may be added later."""
+
+
+@runtime_checkable
+class ProcessSampler(Protocol):
+    """Somebody who samples accesses of processes by himself, and adapts their regions.
+
+    The primitive wakes once an aggregation, and calls it instead of a `ProcessBackend`. Regions
+    are pieces of the three ranges around the two biggest gaps, as with layout ``"ranges"``, or
+    whatever the sampler takes for the memory of the process.
+    """
+
+    @property
+    def sees_all_users(self) -> bool:
+        """As `ProcessBackend.sees_all_users`."""
+
+    def add(self, target: ProcessTarget) -> None:
+        """As `ProcessBackend.add`."""
+
+    def steer(
+        self, targets: Sequence[ProcessTarget], intervals: Intervals, limits: RegionLimits
+    ) -> Collection[ProcessTarget]:
+        """Have these targets sampled from now on, at these intervals and within these limits.
+
+        Called before each aggregation; mostly nothing has changed.
+
+        Returns:
+            As `ProcessBackend.prepare`.
+        """
+
+    def collect(self, targets: Sequence[ProcessTarget]) -> Collection[ProcessTarget]:
+        """Give each target the `regions` of the aggregation that is complete.
+
+        That is `nr_accesses`, out of ``intervals.checks``, `age` and `idle_us`. May wait for
+        results that are a little late. A target that there are none for keeps its regions.
+
+        Returns:
+            As `ProcessBackend.prepare`.
+        """
+
+    def forget(self, target: ProcessTarget) -> None:
+        """As `ProcessBackend.forget`."""
+
+    def close(self) -> None:
+        """As `ProcessBackend.close`."""

@@ -16,7 +16,7 @@ from damon_core import (
     make_backend,
 )
 from damon_vaddr import referenced
-from damon_vaddr.backend import ProcessBackend
+from damon_vaddr.backend import ProcessBackend, ProcessSampler
 from damon_vaddr.primitive import ProcessMemory
 from damon_vaddr.sources import CommandSource, PidSource
 
@@ -81,7 +81,7 @@ def make_vaddr(options: VaddrOptions, backends: Mapping[str, Backend]) -> Proces
         pids = options.pids if options.pid is None else (options.pid,)
         source = PidSource(pids, options.descendants)
     backend = make_backend("vaddr", options.backend, backends)
-    return ProcessMemory(source, cast(ProcessBackend, backend), options.max_share)
+    return ProcessMemory(source, cast(ProcessBackend | ProcessSampler, backend), options.max_share)
 
 
 def probe_processes() -> Sequence[Finding]:

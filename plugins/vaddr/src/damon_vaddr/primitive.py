@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Sequence
 from typing import cast
 
 from damon_core import Context, Range, hookimpl
-from damon_vaddr.backend import ProcessBackend, ProcessTarget
+from damon_vaddr.backend import ProcessBackend, ProcessSampler, ProcessTarget
 from damon_vaddr.budget import Budget
 from damon_vaddr.mappings import (
     Claims,
@@ -35,20 +35,25 @@ class ProcessMemory:
         source: Which processes.
         backend: How their accesses are seen.
         max_share: The greatest share of one processor that looking may cost, 0.0 to 1.0. It is
-            kept by lengthening the sampling interval: see `Context.intervals`.
+            kept by lengthening the sampling interval: see `Context.intervals`. What somebody
+            else's sampling costs isn't measured.
         name: What logs call the primitive.
+
+    Attributes:
+        samples_itself: Whether the backend is a `ProcessSampler`.
     """
 
     def __init__(
         self,
         source: ProcessSource,
-        backend: ProcessBackend,
+        backend: ProcessBackend | ProcessSampler,
         max_share: float = 0.02,
         name: str = "vaddr",
     ) -> None:
         self.name = name
         self._source = source
         self._backend = backend
+        self.samples_itself = isinstance(backend, ProcessSampler)
         self._max_share = max_share
         self._budget = Budget(max_share, 0)
         self._prepare_us = 0
@@ -75,6 +80,11 @@ class ProcessMemory:
     @hookimpl
     def prepare_access_checks(self, context: Context) -> None:
         """Let the backend prepare."""
+        if isinstance(self._backend, ProcessSampler):
+            self._replace(
+                context, self._backend.steer(_targets(context), context.intervals, context.limits)
+            )
+            return
         before_us = context.clock.cpu_us()
         self._replace(context, self._backend.prepare(_targets(context)))
         self._prepare_us = context.clock.cpu_us() - before_us
@@ -82,6 +92,9 @@ class ProcessMemory:
     @hookimpl
     def check_accesses(self, context: Context) -> None:
         """Let the backend look, and see to it that looking stays within its budget."""
+        if isinstance(self._backend, ProcessSampler):
+            self._replace(context, self._backend.collect(_targets(context)))
+            return
         before_us = context.clock.cpu_us()
         self._replace(context, self._backend.check(_prepared(context)))
         self._budget.checked(self._prepare_us + context.clock.cpu_us() - before_us)
@@ -91,7 +104,7 @@ class ProcessMemory:
     def describe_regions(self, context: Context) -> None:
         """Tell how much of regions is mapped, where they span what isn't."""
         for target in _targets(context):
-            if target.adaptive:
+            if target.adaptive or self.samples_itself:
                 regions = target.regions
                 regions.resident_bytes = target.mapped.bytes_in(regions.start, regions.end)
 
@@ -158,7 +171,9 @@ class ProcessMemory:
 
     def _add(self, context: Context, process: Process, maps: bytes, limit: int) -> None:
         try:
-            adaptive = self._backend.layout == "ranges"
+            adaptive = (
+                not isinstance(self._backend, ProcessSampler) and self._backend.layout == "ranges"
+            )
             target = ProcessTarget(process.label(), adaptive=adaptive, process=process)
             self._make_regions(context, target, maps, limit)
             self._backend.add(target)
@@ -180,9 +195,11 @@ class ProcessMemory:
     ) -> None:
         taken = self._taken[target.process]
         mappings = parse_maps(maps)
-        if target.adaptive:
-            mappings = without(mappings, taken)
-            target.regions = range_regions(target.regions, mappings, context.limits)
+        if target.adaptive or self.samples_itself:
+            # Those of a sampler follow the mappings by themselves.
+            if target.adaptive or not len(target.regions):
+                mappings = without(mappings, taken)
+                target.regions = range_regions(target.regions, mappings, context.limits)
             target.mapped = Mapped.of(without(parse_accessible(maps), taken))
         else:
             target.regions = mapping_regions(target.regions, mappings, limit)
