@@ -1,0 +1,241 @@
+"""The kernel's binary trace: pages of the ring buffer, and the events of `damon_aggregated`.
+
+A page has a header (time of the first event, bytes in use, flags) and events of 4 + n bytes: a
+word with a length and the time since the event before, and the fields as the event's ``format``
+file places them. Those of one kind are all of one length, so numpy reads them in one go.
+"""
+
+import itertools
+import re
+import sys
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+from attrs import define, field, frozen
+
+_IntColumn = npt.NDArray[np.int64]
+_BoolColumn = npt.NDArray[np.bool_]
+_Words = npt.NDArray[np.uint32]
+
+_HEADER_BYTES = 16
+_COMMIT = 0xFFFFF
+_MISSED = 1 << 31
+_MISSED_STORED = 1 << 30
+_LENGTH_BITS = 5
+_LENGTH = (1 << _LENGTH_BITS) - 1
+_PADDING, _TIME_EXTEND, _TIME_STAMP = 29, 30, 31
+_FIELD = re.compile(r"field:[^;]*?(\w+);\s*offset:(\d+);\s*size:(\d+);")
+_WANTED = ("common_pid", "target_id", "nr_regions", "start", "end", "nr_accesses", "age")
+
+
+@frozen
+class EventFormat:
+    """How an event of `damon_aggregated` lies in memory.
+
+    Attributes:
+        length: Its length in words of 4 bytes, as headers tell it.
+        places: The first word and the number of words of each field, behind the header.
+    """
+
+    length: int
+    places: dict[str, tuple[int, int]]
+
+    @classmethod
+    def parse(cls, text: str) -> "EventFormat":
+        """Read the event's ``format`` file.
+
+        Raises:
+            ValueError: A field is missing or lies elsewhere, so this is another kernel's event.
+        """
+        fields = {name: (int(offset), int(size)) for name, offset, size in _FIELD.findall(text)}
+        wanted = {name: fields[name] for name in _WANTED if name in fields}
+        fit = all(offset % 4 == 0 and size in (4, 8) for offset, size in wanted.values())
+        if len(wanted) < len(_WANTED) or not fit or sys.byteorder != "little":
+            raise ValueError("the event damon_aggregated has other fields than expected")
+        end = max(offset + size for offset, size in fields.values())
+        places = {name: (1 + offset // 4, size // 4) for name, (offset, size) in wanted.items()}
+        return cls(-(-end // 4), places)
+
+    @property
+    def row_bytes(self) -> int:
+        """The size of an event with its header."""
+        return 4 + 4 * self.length
+
+
+@frozen(eq=False)
+class Events:
+    """Events in the order of time.
+
+    Attributes:
+        form: How they lie in memory.
+        time_ns: When each happened.
+        words: Their words, a row each.
+    """
+
+    form: EventFormat
+    time_ns: _IntColumn
+    words: _Words
+
+    def __len__(self) -> int:
+        return len(self.time_ns)
+
+    def __getitem__(self, rows: "slice | _BoolColumn") -> "Events":
+        return Events(self.form, self.time_ns[rows], self.words[rows])
+
+    def column(self, name: str) -> _IntColumn:
+        """Return a field of all events."""
+        place, size = self.form.places[name]
+        column = self.words[:, place].astype(np.int64)
+        return column | self.words[:, place + 1].astype(np.int64) << 32 if size == 2 else column
+
+    @classmethod
+    def none(cls, form: EventFormat) -> "Events":
+        """Return no events."""
+        words = np.zeros((0, 1 + form.length), dtype=np.uint32)
+        return cls(form, np.zeros(0, dtype=np.int64), words)
+
+    @classmethod
+    def joined(cls, parts: "Sequence[Events]") -> "Events":
+        """Return events of several pages or processors as one; at least one part."""
+        time_ns = np.concatenate([part.time_ns for part in parts])
+        words = np.concatenate([part.words for part in parts])
+        if np.any(time_ns[1:] < time_ns[:-1]):
+            order = np.argsort(time_ns, kind="stable")
+            time_ns, words = time_ns[order], words[order]
+        return cls(parts[0].form, time_ns, words)
+
+
+def parse_page(page: bytes, form: EventFormat) -> tuple[list[Events], int]:
+    """Return the events of one page of the ring buffer, and how many were lost before it."""
+    time_ns = int.from_bytes(page[:8], "little")
+    commit = int.from_bytes(page[8:16], "little")
+    end = _HEADER_BYTES + (commit & _COMMIT)
+    lost = 0
+    if commit & _MISSED:
+        stored = int.from_bytes(page[end : end + 8], "little")
+        lost = stored if commit & _MISSED_STORED else 1
+    found = []
+    position, size = _HEADER_BYTES, form.row_bytes
+    while position < end:
+        count = (end - position) // size
+        run = np.frombuffer(page, np.uint32, count * (size // 4), position).reshape(
+            count, size // 4
+        )
+        others = np.flatnonzero((run[:, 0] & _LENGTH) != form.length)
+        if len(others):
+            count = int(others[0])
+        if count:
+            run = run[:count]
+            at_ns = time_ns + np.cumsum((run[:, 0] >> _LENGTH_BITS).astype(np.int64))
+            found.append(Events(form, at_ns, run))
+            time_ns = int(at_ns[-1])
+            position += count * size
+            continue
+        skipped, time_ns = _skip(page, position, time_ns)
+        if not skipped:
+            break
+        position += skipped
+    return found, lost
+
+
+def _skip(page: bytes, position: int, time_ns: int) -> tuple[int, int]:
+    """Return the bytes of what is no event of ours, 0 at the end, and the time behind it."""
+    header = int.from_bytes(page[position : position + 4], "little")
+    more = int.from_bytes(page[position + 4 : position + 8], "little")
+    kind, delta = header & _LENGTH, header >> _LENGTH_BITS
+    if kind == _TIME_EXTEND:
+        return 8, time_ns + delta + (more << 27)
+    if kind == _TIME_STAMP:
+        # The topmost bits don't fit in: they are those of the time so far.
+        return 8, (time_ns >> 59 << 59) | delta + (more << 27)
+    if kind == _PADDING:
+        return (0, time_ns) if not delta else (4 + more, time_ns + delta)
+    return 4 + (kind * 4 if kind else more), time_ns + delta
+
+
+@frozen(eq=False)
+class Table:
+    """The regions of one target in one aggregation, as columns."""
+
+    start: _IntColumn
+    end: _IntColumn
+    nr_accesses: _IntColumn
+    age: _IntColumn
+
+
+@frozen(eq=False)
+class Aggregation:
+    """What the kernel found in one aggregation.
+
+    Attributes:
+        time_ns: When it was complete, on the clock of `time.monotonic_ns`.
+        tables: The regions of each target that has any, by its index.
+    """
+
+    time_ns: int
+    tables: dict[int, Table]
+
+
+@define(eq=False)
+class Collector:
+    """Puts events together to aggregations.
+
+    The kernel tells region by region, target by target, all of an aggregation at once. One whose
+    events are not all there is left out.
+
+    Attributes:
+        missed: How many aggregations were left out.
+    """
+
+    missed: int = field(default=0, init=False)
+    _left: list[Events] = field(factory=list, init=False)
+
+    def take(self, events: Events, targets: int, closed: bool) -> list[Aggregation]:
+        """Take in events and return the aggregations that are complete now.
+
+        Args:
+            events: Those since the last call.
+            targets: How many targets there are.
+            closed: Whether an aggregation that has only some of the targets can't get more:
+                others have no regions then.
+        """
+        events = Events.joined([*self._left, events])
+        self._left = []
+        if not len(events):
+            return []
+        columns = {name: events.column(name) for name in _WANTED}
+        target, start = columns["target_id"], columns["start"]
+        again = target[1:] < target[:-1]
+        again |= (target[1:] == target[:-1]) & (start[1:] <= start[:-1])
+        cuts = [0, *(np.flatnonzero(again) + 1).tolist(), len(events)]
+        found = []
+        for begin, end in itertools.pairwise(cuts):
+            part = slice(begin, end)
+            tables = _tables({name: column[part] for name, column in columns.items()})
+            open_end = end == len(events) and not closed
+            if tables is not None and (not open_end or targets - 1 in tables):
+                found.append(Aggregation(int(events.time_ns[end - 1]), tables))
+            elif open_end:
+                self._left = [events[part]]
+            else:
+                self.missed += 1
+        return found
+
+    def forget(self) -> None:
+        """Begin anew: the kdamond is another one."""
+        self._left = []
+
+
+def _tables(columns: dict[str, _IntColumn]) -> dict[int, Table] | None:
+    """Return the regions of each target, or None if some are missing."""
+    target = columns["target_id"]
+    first = np.flatnonzero(np.diff(target, prepend=-1))
+    last = [*first[1:].tolist(), len(target)]
+    tables = {}
+    for begin, end in zip(first.tolist(), last, strict=True):
+        if columns["nr_regions"][begin] != end - begin:
+            return None
+        part = [columns[name][begin:end] for name in ("start", "end", "nr_accesses", "age")]
+        tables[int(target[begin])] = Table(*part)
+    return tables

@@ -1,0 +1,528 @@
+"""The kernel's DAMON on kernels of the lab's own, where it may be touched."""
+
+import contextlib
+import multiprocessing
+import os
+import random
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from attrs import frozen
+from damon_cgroup import CgroupSource
+from damon_paddr import MachineMemory, PhysicalMemory
+from damon_sysfs import Kernel, KernelMemory, KernelProcesses, Sampler
+from damon_sysfs.features import probe
+from damon_sysfs.ownership import Registry
+from damon_sysfs.sampler import KernelTarget, Plan
+from damon_sysfs.trace import Trace
+from damon_sysfs.tree import Tree
+from damon_sysfs.tried import STAT_SCHEME, TriedRegions
+from damon_vaddr import PidSource, ProcessMemory, VaddrOptions, make_vaddr
+
+from damon_core import (
+    Context,
+    Intervals,
+    PluginError,
+    Plugins,
+    RegionLimits,
+    TargetSnapshot,
+    start,
+    stop,
+)
+
+pytestmark = pytest.mark.needs("root", "kernel-damon")
+
+#: How often a monitor is killed: `.ci/run` has less time than a person who wants to be sure.
+KILLS = int(os.environ.get("DAMON_TEST_KILLS", "10"))
+INTERVALS = Intervals(20_000, 400_000, 1_000_000)
+LIMITS = RegionLimits()
+
+#: Maps a hot and a cold area apart from each other, tells where they are, and uses the hot one.
+#: The short sleep lets translations leave the TLB, behind which accessed bits would stay clear.
+_PROGRAM = """
+import ctypes, mmap, sys, time
+SIZE = 8 << 20
+areas = []
+for _ in range(3):
+    area = mmap.mmap(-1, SIZE)
+    area.madvise(mmap.MADV_NOHUGEPAGE)
+    areas.append(area)
+def address(area):
+    return ctypes.addressof(ctypes.c_char.from_buffer(area))
+areas.sort(key=address)
+hot, gap, cold = areas
+gap.close()
+for area in (hot, cold):
+    area[::4096] = b"x" * (SIZE // 4096)
+print(address(hot), address(cold), SIZE, flush=True)
+while True:
+    hot[::4096]
+    time.sleep(0.001)
+"""
+
+KDAMONDS = Path("/sys/kernel/mm/damon/admin/kdamonds")
+INSTANCES = Path("/sys/kernel/tracing/instances")
+
+
+@frozen
+class Program:
+    """A process with a hot and a cold area."""
+
+    process: "subprocess.Popen[str]"
+    hot: int
+    cold: int
+    size: int
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+
+Start = Callable[[], Program]
+Left = Callable[[], list[str]]
+Eventually = Callable[[Callable[[], object]], None]
+
+
+@pytest.fixture
+def program() -> Iterator[Callable[[], Program]]:
+    """Return a function that starts such a process; all are ended after the test."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start() -> Program:
+        process = subprocess.Popen(
+            [sys.executable, "-c", _PROGRAM], stdout=subprocess.PIPE, text=True
+        )
+        started.append(process)
+        assert process.stdout is not None
+        return Program(process, *map(int, process.stdout.readline().split()))
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+@pytest.fixture
+def nothing_left() -> Iterator[Callable[[], list[str]]]:
+    """Return a function that lists what of ours the kernel has; after the test that is nothing."""
+
+    def left() -> list[str]:
+        names = [entry.name for entry in KDAMONDS.iterdir() if entry.name != "nr_kdamonds"]
+        return sorted(names) + [name for name in os.listdir(INSTANCES) if "damon-" in name]
+
+    yield left
+    assert left() == []
+
+
+def monitor(pid: int, backend: Kernel | KernelProcesses | None = None) -> Context:
+    """Return a context for a process, not running."""
+    primitive = ProcessMemory(PidSource([pid]), backend or KernelProcesses())
+    return Context(primitive, intervals=INTERVALS, cpu_budget=None)
+
+
+def after(context: Context, aggregations: int) -> TargetSnapshot:
+    """Return the first target when some more aggregations are complete."""
+    wanted = context.stats.aggregations + aggregations
+    deadline = time.monotonic() + 300
+    while context.stats.aggregations < wanted:
+        assert context.running, context.error
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert context.snapshot is not None
+    return context.snapshot.targets[0]
+
+
+def plan(pid: int, limits: RegionLimits = LIMITS, intervals: Intervals = INTERVALS) -> Plan:
+    """Return what a kdamond is to do with one process."""
+    return Plan("vaddr", intervals, limits, (KernelTarget(pid),))
+
+
+def overlap(target: TargetSnapshot, low: int, high: int) -> float:
+    """Return the mean nr_accesses of a range, byte by byte."""
+    size = (target.end.clip(low, high) - target.start.clip(low, high)).clip(0)
+    return float((size * target.nr_accesses).sum() / (high - low))
+
+
+def test_the_hot_area_is_found(program: Start, nothing_left: Left) -> None:
+    """It is accessed in far more checks than the cold one, which has been idle for long."""
+    process = program()
+    with monitor(process.pid) as context:
+        start(context)
+        target = after(context, 12)
+        assert context.stats.missed_samples < context.stats.samples
+    hot = overlap(target, process.hot, process.hot + process.size)
+    cold = overlap(target, process.cold, process.cold + process.size)
+    assert hot > 2
+    assert cold < 0.2 * hot
+    middle = process.cold + process.size // 2
+    (index,) = [i for i in range(len(target)) if target.start[i] <= middle < target.end[i]]
+    assert target.idle_us[index] >= INTERVALS.aggregation_us
+    assert 2 * process.size < target.total_bytes < 64 << 20
+    assert target.max_nr_accesses == INTERVALS.checks
+    assert nothing_left() == []
+
+
+def test_the_numbers_are_the_kernels(program: Start, nothing_left: Left) -> None:
+    """Regions of the trace are those of a snapshot of tried regions, field by field."""
+    sampler = Sampler()
+    wanted = plan(program().pid)
+    sampler.steer(wanted, {})
+    claim = sampler._claim
+    assert claim is not None
+    tree = Tree()
+    tree.write_all(STAT_SCHEME, claim.folder)
+    tree.write(claim.folder + "state", "commit")
+    sampler.collect()
+    tried = TriedRegions(tree, claim.folder)
+    same = 0
+    for _ in range(5):
+        (snapshot,) = tried.take(10)
+        seen = [found.tables[0] for found in sampler.collect_all()]
+        kept = snapshot.tables[0]
+        same += any(
+            [column.tolist() for column in (one.start, one.end, one.nr_accesses, one.age)]
+            == [column.tolist() for column in (kept.start, kept.end, kept.nr_accesses, kept.age)]
+            for one in seen
+        )
+    sampler.close()
+    assert same == 5
+
+
+def test_without_tracing_tried_regions_do(program: Start, nothing_left: Left) -> None:
+    """One process can be monitored all the same."""
+    process = program()
+    backend = KernelProcesses(Sampler(tracing=()))
+    with monitor(process.pid, backend) as context:
+        start(context)
+        target = after(context, 5)
+    assert len(target) > 3
+    assert target.nr_accesses.max() > 0
+    assert context.error is None
+
+
+def test_without_tracing_two_processes_are_refused(program: Start, nothing_left: Left) -> None:
+    """Tried regions don't say whose they are."""
+    primitive = ProcessMemory(
+        PidSource([program().pid, program().pid]), KernelProcesses(Sampler(tracing=()))
+    )
+    with Context(primitive, intervals=INTERVALS) as context:
+        start(context)
+        context.wait(60)
+    assert isinstance(context.error, PluginError)
+    assert "mount tracefs" in str(context.error)
+
+
+def test_changes_are_committed(program: Start, nothing_left: Left) -> None:
+    """The same kdamond goes on, with new intervals and limits; ages go on as well."""
+    backend = KernelProcesses()
+    with monitor(program().pid, backend) as context:
+        start(context)
+        before = after(context, 8)
+        kdamond = backend.sampler.kdamond
+        changed = Intervals(10_000, 300_000, 1_000_000)
+        context.commit(intervals=changed, limits=RegionLimits(40, 60))
+        target = after(context, 4)
+        assert backend.sampler.kdamond == kdamond
+        folder = KDAMONDS / "0/contexts/0/monitoring_attrs"
+        assert (folder / "intervals/sample_us").read_text() == "10000\n"
+        assert (folder / "nr_regions/max").read_text() == "60\n"
+        assert target.max_nr_accesses == 30
+        assert target.nr_accesses.max() <= 30
+        assert target.age.max() > before.age.max()
+    assert context.error is None
+
+
+def test_long_aggregations_are_not_waited_for(program: Start, nothing_left: Left) -> None:
+    """A kdamond that would take changes in only after minutes is switched off and on."""
+    sampler = Sampler()
+    process = program()
+    slow = Intervals(1_000_000, 600_000_000, 600_000_000)
+    sampler.steer(plan(process.pid, intervals=slow), {})
+    sampler.steer(plan(process.pid), {})
+    assert sampler.collect() is not None
+    sampler.close()
+
+
+def test_a_context_is_restarted(program: Start, nothing_left: Left) -> None:
+    """Stopped and started again it works as before, and leaves nothing in between."""
+    context = monitor(program().pid, Kernel())
+    for _ in range(3):
+        start(context)
+        assert len(after(context, 2)) >= 3
+        stop(context)
+        assert context.error is None
+        assert nothing_left() == []
+    context.close()
+
+
+def test_several_contexts_share(program: Start, nothing_left: Left) -> None:
+    """Each has a kdamond of its own, comes and goes by itself, and sees its own process."""
+    processes = [program() for _ in range(3)]
+    contexts = [monitor(process.pid) for process in processes]
+    for context in contexts:
+        start(context)
+    for process, context in zip(processes, contexts, strict=True):
+        target = after(context, 3)
+        assert target.name.endswith(f"[{process.pid}]")
+        assert target.start.min() <= process.hot < target.end.max()
+    first, *others = contexts
+    stop(first)
+    for context in others:
+        after(context, 2)
+    start(first)
+    after(first, 2)
+    for context in contexts:
+        stop(context)
+        context.close()
+        assert context.error is None
+
+
+def test_programs_share(program: Start, nothing_left: Left) -> None:
+    """A second program of ours gets a kdamond as well, and nobody is disturbed."""
+    process = program()
+    with monitor(process.pid) as context, _monitoring_program(process.pid) as other:
+        start(context)
+        after(context, 2)
+        assert other.stdout is not None
+        assert other.stdout.readline() == "an aggregation\n"
+        (finding,) = [one for one in probe() if one.name == "DAMON for this program"]
+        assert finding.works
+        assert f"pid {other.pid}" in finding.detail
+        other.communicate("stop\n")
+        after(context, 2)
+    assert context.error is None
+
+
+def test_a_target_that_ends_ends_the_monitoring(program: Start, nothing_left: Left) -> None:
+    """Without an error."""
+    process = program()
+    with monitor(process.pid) as context:
+        start(context)
+        after(context, 2)
+        process.process.kill()
+        assert context.wait(60)
+    assert context.error is None
+
+
+def test_processes_come_and_go(program: Start, nothing_left: Left) -> None:
+    """Those that stay are seen on with the regions that they had."""
+    processes = [program() for _ in range(3)]
+    backend = KernelProcesses()
+    primitive = ProcessMemory(PidSource([process.pid for process in processes]), backend)
+    with Context(primitive, intervals=INTERVALS, cpu_budget=None) as context:
+        start(context)
+        after(context, 6)
+        processes[0].process.kill()
+        processes[0].process.wait()
+        after(context, 6)
+        assert context.snapshot is not None
+        found = {target.name: target for target in context.snapshot.targets}
+        for process in processes[1:]:
+            (target,) = [one for name, one in found.items() if f"[{process.pid}]" in name]
+            assert target.start.min() <= process.hot < target.end.max()
+            assert overlap(target, process.hot, process.hot + process.size) > 1
+    assert len(found) == 2
+    assert context.error is None
+
+
+def test_another_program_is_another_memory(nothing_left: Left) -> None:
+    """A process that executes one goes on as a new target."""
+    code = "import os, sys, time; sys.stdin.readline(); os.execlp('sleep', 'sleep', '600')"
+    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE) as process:
+        with monitor(process.pid) as context:
+            start(context)
+            assert after(context, 2).name.startswith("python")
+            assert process.stdin is not None
+            process.stdin.write(b"\n")
+            process.stdin.flush()
+            deadline = time.monotonic() + 120
+            while not after(context, 1).name.startswith("sleep"):
+                assert time.monotonic() < deadline
+        process.kill()
+    assert context.error is None
+
+
+@pytest.mark.needs("memory-cgroup")
+def test_a_cgroup_is_waited_for(program: Start, nothing_left: Left, eventually: Eventually) -> None:
+    """Without processes there is no kdamond; with the first there is."""
+    cgroup = Path("/sys/fs/cgroup/lab-sysfs")
+    cgroup.mkdir()
+    process = program()
+    primitive = ProcessMemory(CgroupSource(cgroup), KernelProcesses(), name="cgroup")
+    with Context(primitive, intervals=INTERVALS, cpu_budget=None) as context:
+        start(context)
+        eventually(lambda: context.stats.aggregations >= 2)
+        assert nothing_left() == []
+        (cgroup / "cgroup.procs").write_text(str(process.pid))
+        eventually(lambda: context.snapshot is not None and len(context.snapshot.targets) == 1)
+        after(context, 2)
+        (cgroup.parent / "cgroup.procs").write_text(str(process.pid))
+        eventually(lambda: context.snapshot is not None and not context.snapshot.targets)
+    cgroup.rmdir()
+    assert context.error is None
+
+
+def test_lost_events_are_counted(program: Start, nothing_left: Left) -> None:
+    """Whoever reads too late is told how much it was, and goes on with what is there."""
+    sampler = Sampler()
+    sampler.steer(plan(program().pid, RegionLimits(800, 1000), Intervals(10_000, 50_000)), {})
+    results = sampler._results
+    assert isinstance(results, Trace)
+    (results._folder / "buffer_size_kb").write_text("64")
+    time.sleep(8)
+    assert sampler.collect() is not None
+    assert sampler.lost_events > 0
+    assert sampler.collect() is not None
+    sampler.close()
+
+
+def _switch_on(slot: int, pid: int) -> int:
+    """Start a kdamond as another program does; return its thread id."""
+    tree = Tree()
+    files = plan(pid).files()
+    tree.write_all(files, f"kdamonds/{slot}/")
+    tree.write(f"kdamonds/{slot}/state", "on")
+    return int(tree.read(f"kdamonds/{slot}/pid"))
+
+
+def test_somebody_elses_kdamond_is_left_alone(program: Start, nothing_left: Left) -> None:
+    """It is named, goes on as it was, and the probe tells it as well."""
+    tree = Tree()
+    process = program()
+    tree.write("kdamonds/nr_kdamonds", 2)
+    kdamond = _switch_on(1, process.pid)
+    saved = tree.save()
+    with monitor(process.pid) as context:
+        start(context)
+        context.wait(60)
+    assert isinstance(context.error, PluginError)
+    assert f"kdamonds/1 is on (pid {kdamond})" in str(context.error)
+    (finding,) = [one for one in probe() if one.name == "DAMON for this program"]
+    assert not finding.works
+    assert tree.save() == saved
+    assert tree.running() == {1: kdamond}
+    tree.write("kdamonds/1/state", "off")
+    tree.write("kdamonds/nr_kdamonds", 0)
+
+
+def test_what_was_there_before_is_brought_back(program: Start, nothing_left: Left) -> None:
+    """Directories that are off, with all their settings."""
+    tree = Tree()
+    process = program()
+    tree.write("kdamonds/nr_kdamonds", 2)
+    tree.write_all(plan(process.pid).files(), "kdamonds/1/")
+    tree.write_all(STAT_SCHEME, "kdamonds/1/")
+    saved = tree.save()
+    with monitor(process.pid) as context:
+        start(context)
+        after(context, 1)
+        assert tree.number() > 2
+    assert context.error is None
+    assert tree.save() == saved
+    tree.write("kdamonds/nr_kdamonds", 0)
+
+
+def test_a_kdamond_that_is_switched_off_by_somebody(program: Start, nothing_left: Left) -> None:
+    """The context ends with an error that says so."""
+    with monitor(program().pid) as context:
+        start(context)
+        after(context, 1)
+        Tree().write("kdamonds/0/state", "off")
+        assert context.wait(60)
+    assert isinstance(context.error, PluginError)
+    assert "somebody else has switched our kdamond off" in str(context.error)
+
+
+_MONITOR = """
+import sys
+from damon_core import Context, Intervals, hookimpl, start
+from damon_sysfs import KernelProcesses
+from damon_vaddr import PidSource, ProcessMemory
+
+class Tell:
+    @hookimpl
+    def after_aggregation(self):
+        print("an aggregation", flush=True)
+
+print("begins", flush=True)
+primitive = ProcessMemory(PidSource([int(sys.argv[1])]), KernelProcesses())
+with Context(primitive, [Tell()], intervals=Intervals(5_000, 50_000)) as context:
+    start(context)
+    sys.stdin.readline()
+"""
+
+
+def _monitoring_program(pid: int) -> "subprocess.Popen[str]":
+    """Start a program that monitors a process; it has begun when this returns."""
+    program = subprocess.Popen(
+        [sys.executable, "-c", _MONITOR, str(pid)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert program.stdout is not None
+    assert program.stdout.readline() == "begins\n"
+    return program
+
+
+def _monitor_until_killed(pid: int) -> None:
+    with monitor(pid) as context:
+        start(context)
+        context.wait()
+
+
+def test_nothing_stays_behind_monitors_that_are_killed(program: Start, nothing_left: Left) -> None:
+    """In whichever moment; the next one cleans up, and works."""
+    process = program()
+    rng = random.Random(1)
+    found = 0
+    for _ in range(KILLS):
+        # Not a new program: the moment is to be one of the monitor's work, not of its imports.
+        victim = multiprocessing.get_context("fork").Process(
+            target=_monitor_until_killed, args=(process.pid,)
+        )
+        victim.start()
+        time.sleep(rng.uniform(0, 1))
+        victim.kill()
+        victim.join()
+        found += bool(Tree().running())
+        with contextlib.closing(Sampler()) as sampler:
+            sampler.steer(plan(process.pid), {})
+            assert list(Tree().running().values()) == [sampler.kdamond]
+        assert nothing_left() == []
+        assert Registry().read().claims == []
+    assert found > KILLS // 4
+
+
+def test_physical_memory(program: Start, nothing_left: Left) -> None:
+    """Both nodes are seen, and what is free or the kernel's own isn't counted."""
+    program()
+    primitive = PhysicalMemory(MachineMemory(), KernelMemory())
+    with Context(primitive, intervals=INTERVALS, cpu_budget=None) as context:
+        start(context)
+        after(context, 20)
+        snapshot = context.snapshot
+        assert snapshot is not None
+    assert context.error is None
+    covered = {
+        f"node{node}": sum(part.end - part.start for part in ranges)
+        for node, ranges in MachineMemory().nodes().items()
+    }
+    assert {one.name: int(one.size_bytes.sum()) for one in snapshot.targets} == covered
+    assert 0 < snapshot.total_bytes < 0.9 * sum(covered.values())
+    assert snapshot.working_set_bytes() > 0
+
+
+def test_it_is_chosen_by_itself(program: Start, nothing_left: Left) -> None:
+    """With nothing configured, where it is free."""
+    options = VaddrOptions(pid=program().pid)
+    primitive = make_vaddr(options, Plugins.discover().backends("vaddr"))
+    assert primitive.samples_itself
+    with Context(primitive, intervals=INTERVALS, cpu_budget=None) as context:
+        start(context)
+        after(context, 1)
+    assert context.error is None

@@ -1,0 +1,67 @@
+"""What is made of the kernel's regions, and what it is told."""
+
+import numpy as np
+import pytest
+from damon_sysfs.events import Table
+from damon_sysfs.idling import Idling
+from damon_sysfs.physical import clip, ranges_of
+from damon_sysfs.sampler import KernelTarget, Plan, region_files
+
+from damon_core import Intervals, Range, RegionLimits, Regions
+
+
+def table(*regions: tuple[int, int, int]) -> Table:
+    """Return regions told as start, end and nr_accesses."""
+    start, end, nr_accesses = np.array(regions, dtype=np.int64).reshape(-1, 3).T
+    return Table(start, end, nr_accesses, np.arange(len(regions)))
+
+
+def test_idle_times_follow_memory_through_splits_and_merges() -> None:
+    """A region has been idle as long as the part of it that was accessed last."""
+    idling = Idling()
+    assert idling.after(table((0, 10, 0), (10, 20, 1), (30, 40, 0)), 100).tolist() == [100, 0, 100]
+    assert idling.after(table((0, 5, 0), (5, 20, 0), (30, 40, 0)), 100).tolist() == [200, 100, 200]
+    assert idling.after(table((0, 20, 0), (25, 28, 0), (30, 40, 2)), 100).tolist() == [200, 100, 0]
+    assert idling.after(table(), 100).tolist() == []
+
+
+def test_touching_regions_are_one_range() -> None:
+    """What is monitored doesn't depend on how it is cut."""
+    assert ranges_of(Regions([0, 10, 30], [10, 20, 40])) == [Range(0, 20), Range(30, 40)]
+    assert ranges_of(Regions()) == []
+
+
+def test_regions_of_nodes_are_cut_at_their_borders() -> None:
+    """One that the kernel has merged over a border is in both nodes."""
+    whole = table((0, 10, 1), (10, 30, 2), (50, 60, 3))
+    low, high = clip(whole, [Range(0, 20)]), clip(whole, [Range(20, 30), Range(50, 60)])
+    assert (low.start.tolist(), low.end.tolist()) == ([0, 10], [10, 20])
+    assert (high.start.tolist(), high.end.tolist()) == ([20, 50], [30, 60])
+    assert (low.nr_accesses.tolist(), high.nr_accesses.tolist()) == ([1, 2], [2, 3])
+
+
+@pytest.mark.parametrize(
+    ("limits", "least", "most"),
+    [(RegionLimits(10, 1000), "10", "1000"), (RegionLimits(1, 2), "3", "3")],
+)
+def test_attributes_are_the_kernels(limits: RegionLimits, least: str, most: str) -> None:
+    """One to one, but for the three regions that the kernel insists on."""
+    plan = Plan("vaddr", Intervals(5, 100, 1000), limits, (KernelTarget(7),))
+    folder = "contexts/0/monitoring_attrs/"
+    files = plan.files()
+    assert [files[folder + f"intervals/{name}_us"] for name in ("sample", "aggr", "update")] == [
+        "5",
+        "100",
+        "1000",
+    ]
+    assert (files[folder + "nr_regions/min"], files[folder + "nr_regions/max"]) == (least, most)
+    assert files["contexts/0/targets/0/pid_target"] == "7"
+
+
+def test_directories_are_made_before_what_is_in_them() -> None:
+    """The number of regions comes before the first of them."""
+    assert list(region_files(1, [Range(4096, 8192)])) == [
+        "contexts/0/targets/1/regions/nr_regions",
+        "contexts/0/targets/1/regions/0/start",
+        "contexts/0/targets/1/regions/0/end",
+    ]
