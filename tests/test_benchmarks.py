@@ -67,6 +67,15 @@ def test_referenced_without_a_compiler_says_what_to_do(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.needs("gcc")
+@pytest.mark.needs("idle-page-tracking")
+def test_idle_prints_ratios_to_c() -> None:
+    """Each row ends with a ratio to the C program of the same run."""
+    ratios = _ratios("idle")
+    assert len(ratios) == 8
+    assert all(re.match(r"\d", ratio) for ratio in ratios)
+
+
 def test_accuracy_compares_policies_with_the_kernels(tmp_path: Path) -> None:
     """Each policy has a row for a pattern; pictures are drawn where they are asked for."""
     done = subprocess.run(

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
-from damon_idle.bitmap import Bitmap
+from damon_idle.bitmap import Bitmap, Bits
 from damon_idle.frames import HEAD, IDLE, LRU, NOPAGE, TAIL, Frames
 from damon_idle.marking import Marking
 from damon_idle.physical import PhysicalIdle
 from damon_idle.rivals import find_rivals, lock
-from damon_idle.words import read_words, write_words
+from damon_idle.words import Places
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -29,20 +29,21 @@ def file_of(path: Path, words: npt.NDArray[Any]) -> Path:
 
 
 @given(
-    index=st.sets(st.integers(0, 150), max_size=40),
+    index=st.lists(st.integers(0, 150), max_size=40),
     near=st.integers(1, 40),
     size=st.integers(0, 150),
 )
 def test_words_are_those_of_the_file(
-    tmp_path_factory: pytest.TempPathFactory, index: set[int], near: int, size: int
+    tmp_path_factory: pytest.TempPathFactory, index: list[int], near: int, size: int
 ) -> None:
     """However they are gathered into calls, and wherever the file ends."""
     content = np.arange(1, size + 1, dtype=np.uint64)
     path = file_of(tmp_path_factory.mktemp("words") / "file", content)
     wanted = np.array(sorted(index), dtype=np.int64)
     with path.open("rb") as file:
-        words, told = read_words(file.fileno(), wanted, near)
-    assert told.tolist() == [number < size for number in wanted]
+        words, told = Places.of(wanted, near).read(file.fileno())
+    expected = [number < size for number in wanted]
+    assert all(expected) if told is None else told.tolist() == expected
     assert words.tolist() == [number + 1 if number < size else 0 for number in wanted]
 
 
@@ -50,9 +51,10 @@ def test_what_can_not_be_read_is_not_told(tmp_path: Path) -> None:
     """An error, here of a directory, is no end of the program: nothing is told."""
     descriptor = os.open(tmp_path, os.O_RDONLY)
     try:
-        words, told = read_words(descriptor, np.array([0, 5]), 1)
+        words, told = Places.of(np.array([0, 5]), 1).read(descriptor)
     finally:
         os.close(descriptor)
+    assert told is not None
     assert (words.tolist(), told.tolist()) == ([0, 0], [False, False])
 
 
@@ -60,29 +62,30 @@ def test_what_can_not_be_written_is_said(tmp_path: Path) -> None:
     """Writing to a file opened for reading fails for every word."""
     descriptor = os.open(file_of(tmp_path / "file", np.zeros(8)), os.O_RDONLY)
     try:
-        written = write_words(descriptor, np.array([1, 2, 5]), np.ones(3, dtype=np.uint64))
+        written = Places.of(np.array([1, 2, 5]), 1).write(descriptor, np.ones(3, dtype=np.uint64))
     finally:
         os.close(descriptor)
+    assert written is not None
     assert written.tolist() == [False, False, False]
 
 
-@given(frames=st.sets(st.integers(0, 64 * 20 - 1), max_size=60))
+@given(frames=st.lists(st.integers(0, 64 * 20 - 1), max_size=60))
 def test_marks_touch_no_other_bit(
-    tmp_path_factory: pytest.TempPathFactory, frames: set[int]
+    tmp_path_factory: pytest.TempPathFactory, frames: list[int]
 ) -> None:
     """Exactly the bits of the frames are written, and are read again as idle."""
     path = file_of(tmp_path_factory.mktemp("bitmap") / "bitmap", np.zeros(20))
     bitmap = Bitmap(path)
-    wanted = np.array(sorted(frames), dtype=np.int64)
+    wanted = Bits.of(np.array(sorted(frames), dtype=np.int64))
     try:
-        assert bitmap.mark(wanted).all()
-        idle, told = bitmap.idle(wanted)
+        assert bitmap.mark(wanted) is None
+        idle, used = bitmap.idle(wanted)
     finally:
         bitmap.close()
     assert idle.all()
-    assert told.all()
+    assert not used.any()
     bits = np.unpackbits(np.fromfile(path, dtype=np.uint8), bitorder="little")
-    assert np.flatnonzero(bits).tolist() == sorted(frames)
+    assert np.flatnonzero(bits).tolist() == sorted(set(frames))
 
 
 def memory(orders: list[int]) -> npt.NDArray[np.uint64]:
@@ -164,12 +167,12 @@ def test_the_parts_of_a_huge_page_share_one_mark(files: tuple[Path, Path]) -> No
     """The head is marked, once, and stands for all."""
     marking = Marking(*files)
     marked = marking.mark(np.array([600, 700, 1023]))
-    idle, told = marking.look(marked)
+    idle, used = marking.look(marked)
     marking.close()
     words = np.fromfile(files[0], dtype=np.uint64)
     assert words.tolist() == [0] * 8 + [1] + [0] * 7
     assert idle.all()
-    assert told.all()
+    assert not used.any()
 
 
 def test_a_mark_that_stands_is_not_written_again(files: tuple[Path, Path]) -> None:

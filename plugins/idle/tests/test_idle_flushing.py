@@ -195,7 +195,7 @@ def test_a_flush_counts_and_costs(obedient: Obey, opened: Callable[[Obedient], P
     flusher, flushed = Flusher(), FlushedProcess()
     flushed.hot.found(np.array([at, at + 50 * PAGE]), np.zeros(2, dtype=bool))
     flusher.flush(place.target, flushed, place.pages, place.flags, NOTHING)
-    flusher.saw(flushed, np.ones(10, dtype=bool), np.arange(10) < 4)
+    flusher.saw(flushed, 10, 4)
     stats = flusher.stats
     assert (stats.flushes, stats.looked_with, stats.accessed_with) == (1, 10, 4)
     assert stats.cpu_us > 0

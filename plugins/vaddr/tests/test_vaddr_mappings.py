@@ -203,4 +203,6 @@ def test_which_mapping_holds_an_address(mappings: list[Range], addresses: list[i
     expected = [
         next((n for n, m in enumerate(mappings) if m.start <= a < m.end), -1) for a in addresses
     ]
-    assert Mapped.of(mappings).holding(np.array(addresses, dtype=np.int64)).tolist() == expected
+    mapped, column = Mapped.of(mappings), np.array(addresses, dtype=np.int64)
+    assert mapped.holding(column).tolist() == expected
+    assert mapped.holds(column).tolist() == [number >= 0 for number in expected]

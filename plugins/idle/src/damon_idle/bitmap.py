@@ -9,12 +9,34 @@ import os
 from pathlib import Path
 
 import numpy as np
+from attrs import frozen
 
-from damon_idle.words import BoolColumn, IntColumn, distinct, read_words, write_words
+from damon_idle.words import BoolColumn, IntColumn, Places, WordColumn
 
 BITMAP = Path("/sys/kernel/mm/page_idle/bitmap")
 
 _ONE = np.uint64(1)
+_IN_WORD = np.uint64(63)
+
+
+@frozen(eq=False)
+class Bits:
+    """The bits of some frames in the bitmap.
+
+    Each word that is read costs a look at 64 pages, so words between are never read.
+
+    Attributes:
+        words: The places of their words.
+        masks: The bit of each frame in its word.
+    """
+
+    words: Places
+    masks: WordColumn
+
+    @classmethod
+    def of(cls, frames: IntColumn) -> "Bits":
+        """Return the bits of frames, ascending."""
+        return cls(Places.of(frames >> 6, near=1), _ONE << (frames.view(np.uint64) & _IN_WORD))
 
 
 class Bitmap:
@@ -33,24 +55,15 @@ class Bitmap:
     def __init__(self, path: Path = BITMAP) -> None:
         self.descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
 
-    def mark(self, frames: IntColumn) -> BoolColumn:
-        """Mark frames, ascending, each once, as idle, and no others; return where it worked."""
-        words, place = distinct(frames >> 6)
-        bits = _ONE << (frames & 63).astype(np.uint64)
-        masks = np.zeros(len(words), dtype=np.uint64)
-        np.bitwise_or.at(masks, place, bits)
-        written: BoolColumn = write_words(self.descriptor, words, masks)[place]
-        return written
+    def mark(self, bits: Bits) -> BoolColumn | None:
+        """Mark frames as idle, and no others; return where it worked, None if everywhere."""
+        return bits.words.write(self.descriptor, bits.masks)
 
-    def idle(self, frames: IntColumn) -> tuple[BoolColumn, BoolColumn]:
-        """Return which frames, ascending, each once, are still idle, and of which it is told.
-
-        Each word that is read costs a look at 64 pages, so words between are never read.
-        """
-        index, place = distinct(frames >> 6)
-        words, told = read_words(self.descriptor, index, near=1)
-        bits = words[place] >> (frames & 63).astype(np.uint64) & _ONE
-        return bits != 0, told[place]
+    def idle(self, bits: Bits) -> tuple[BoolColumn, BoolColumn]:
+        """Return which frames are still idle, and which were used: neither if it isn't told."""
+        words, told = bits.words.read(self.descriptor)
+        idle = (words & bits.masks) != 0
+        return idle, ~idle if told is None else told & ~idle
 
     def close(self) -> None:
         """Close the file."""

@@ -25,7 +25,7 @@ from damon_core import Range
 from damon_idle.frames import Frames
 from damon_idle.hot import HotPages
 from damon_idle.pagemap import Pagemap
-from damon_idle.words import BoolColumn, IntColumn
+from damon_idle.words import IntColumn
 
 logger = logging.getLogger(__name__)
 
@@ -179,15 +179,14 @@ class Flusher:
             process.flushed = True
         self._cpu_ns += time.thread_time_ns() - began_ns
 
-    def saw(self, process: FlushedProcess, known: BoolColumn, accessed: BoolColumn) -> None:
+    def saw(self, process: FlushedProcess, looked: int, accessed: int) -> None:
         """Note what a check found among the pages of a process in memory."""
         if process.flushed is None:
             return
-        looked, hits = int(known.sum()), int(accessed.sum())
-        process.saw(looked, hits)
+        process.saw(looked, accessed)
         counts = self._with if process.flushed else self._without
         counts[0] += looked
-        counts[1] += hits
+        counts[1] += accessed
 
     def _advise(self, pidfd: int, places: Range, process: FlushedProcess) -> bool:
         iovec = _Iovec(places.start, places.end - places.start)

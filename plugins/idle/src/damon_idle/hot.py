@@ -11,7 +11,7 @@ from damon_core import PAGE_SIZE_BYTES, Range
 from damon_idle import pagemap
 from damon_idle.frames import HEAD, TAIL, Frames
 from damon_idle.pagemap import Pagemap
-from damon_idle.words import BoolColumn, IntColumn
+from damon_idle.words import BoolColumn, IntColumn, count, has
 
 #: x86 flushes everything at once when what was cleared spans more pages than this.
 _FLUSH_PAGES = 33
@@ -64,8 +64,12 @@ class HotPages:
 
     def found(self, addresses: IntColumn, compound: BoolColumn) -> None:
         """Note pages that a check found accessed, and which of them are parts of larger ones."""
-        self._small.append(addresses[~compound])
-        self._huge.append(addresses[compound] // _HUGE_BYTES * _HUGE_BYTES)
+        if has(compound):
+            self._small.append(addresses[~compound])
+            self._huge.append(addresses[compound] // _HUGE_BYTES * _HUGE_BYTES)
+        else:
+            self._small.append(addresses)
+            self._huge.append(addresses[:0])
 
     def refuse(self, places: Range) -> None:
         """Note that the kernel takes no advice for a mapping: it may be locked."""
@@ -138,6 +142,8 @@ class HotPages:
     def _usable(self, addresses: IntColumn) -> IntColumn:
         """Return the number of the mapping that each address is in, -1 where advice is no use."""
         mapping = self._anonymous.holding(addresses)
+        if not self._refused:
+            return mapping
         return np.where(np.isin(mapping, list(self._refused)), -1, mapping)
 
     def _smallest(self, hot: IntColumn, unit: int) -> Range | None:
@@ -175,8 +181,8 @@ def _unchanged(pages: Pagemap, choice: _Choice) -> bool:
     entries = pages.read(choice.steps)
     if entries is None:
         return False
-    there = pagemap.present(entries)
-    return bool(np.array_equal(np.where(there, pagemap.frames(entries), 0), choice.frames))
+    same = pagemap.frames(entries) * pagemap.present(entries) == choice.frames
+    return count(same) == len(same)
 
 
 def _frames(pages: Pagemap, flags: Frames, places: Range, unit: int) -> IntColumn | None:
@@ -191,8 +197,8 @@ def _small_frames(pages: Pagemap, flags: Frames, places: Range) -> IntColumn | N
     entries = pages.read_range(places)
     there = pagemap.present(entries)
     frames = np.where(there, pagemap.frames(entries), 0)
-    compound = flags.flags(np.unique(frames[there])) & (HEAD | TAIL)
-    return None if compound.any() else frames
+    compound = flags.flags(np.sort(frames[there])) & (HEAD | TAIL)
+    return None if has(compound != 0) else frames
 
 
 def _huge_frames(pages: Pagemap, places: Range) -> IntColumn | None:

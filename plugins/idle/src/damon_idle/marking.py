@@ -5,26 +5,30 @@ from pathlib import Path
 import numpy as np
 from attrs import frozen
 
-from damon_idle.bitmap import BITMAP, Bitmap
-from damon_idle.frames import IDLE, Frames, Heads
-from damon_idle.words import BoolColumn, IntColumn, distinct
+from damon_idle.bitmap import BITMAP, Bitmap, Bits
+from damon_idle.frames import IDLE, Frames
+from damon_idle.words import BoolColumn, IntColumn, WordColumn, count, has
 
 
 @frozen(eq=False)
 class Marked:
-    """Frames that were marked, each once.
+    """Frames that were marked.
 
     Attributes:
         frames: The frames, ascending.
         head: The frame whose mark stands for each.
         known: Whether it is marked; others can't be told of.
         compound: Whether it is part of a compound page.
+        heads: The heads that are marked, ascending: `head` itself where that is the same.
+        bits: Their bits in the bitmap.
     """
 
     frames: IntColumn
     head: IntColumn
     known: BoolColumn
     compound: BoolColumn
+    heads: IntColumn
+    bits: Bits
 
 
 class Marking:
@@ -52,44 +56,63 @@ class Marking:
         self._still_idle: IntColumn = np.zeros(0, dtype=np.int64)
 
     def mark(self, frames: IntColumn) -> Marked:
-        """Mark frames, ascending, each once, or the heads of their pages.
+        """Mark frames, ascending, or the heads of their pages.
 
         A page that the last look found idle, and whose mark still stands, needs no new one.
         """
         found = self.frames.heads(frames)
         known = found.tracked
-        heads, place = distinct(found.head)
-        wanted = np.zeros(len(heads), dtype=np.bool_)
-        wanted[place] = known
-        if len(self._still_idle):
-            stands = np.zeros(len(heads), dtype=np.bool_)
-            stands[place] = (found.flags & IDLE) != 0
-            wanted &= ~(stands & np.isin(heads, self._still_idle, assume_unique=True))
-        marked = self.bitmap.mark(heads[wanted])
-        if not marked.all():
-            failed = np.zeros(len(heads), dtype=np.bool_)
-            failed[np.flatnonzero(wanted)[~marked]] = True
-            known = known & ~failed[place]
-        return Marked(frames, found.head, known, found.compound)
+        heads, flags = found.head, found.flags
+        if count(known) != len(known):
+            heads, flags = heads[known], flags[known]
+        bits = wanted = Bits.of(heads)
+        stands = self._standing(heads, flags)
+        if stands is not None:
+            wanted = Bits.of(heads[~stands])
+        marked = self.bitmap.mark(wanted)
+        if marked is not None:
+            done = np.ones(len(heads), dtype=np.bool_)
+            done[slice(None) if stands is None else ~stands] = marked
+            known[known] = done
+            heads = heads[done]
+            bits = Bits.of(heads)
+        return Marked(frames, found.head, known, found.compound, heads, bits)
+
+    def _standing(self, heads: IntColumn, flags: WordColumn) -> BoolColumn | None:
+        """Return which heads needn't be marked again, None if all have to."""
+        still = self._still_idle
+        if not len(still):
+            return None
+        stands: BoolColumn = still.take(still.searchsorted(heads), mode="clip") == heads
+        if not has(stands):
+            return None
+        stands &= (flags & IDLE) != 0
+        return stands
 
     def look(self, marked: Marked) -> tuple[BoolColumn, BoolColumn]:
-        """Return which of the frames are idle since they were marked, and which it is told of."""
-        heads, place = distinct(marked.head[marked.known])
-        idle, told = self.bitmap.idle(heads)
-        self._still_idle = heads[idle]
+        """Return which frames are idle since they were marked, and which were used.
+
+        Of those that are neither it isn't told.
+        """
+        idle, used = self.bitmap.idle(marked.bits)
+        self._still_idle = marked.heads[idle]
+        if marked.heads is marked.head:
+            return idle, used
         all_idle = np.zeros(len(marked.frames), dtype=np.bool_)
-        all_told = np.zeros(len(marked.frames), dtype=np.bool_)
-        all_idle[marked.known] = idle[place]
-        all_told[marked.known] = told[place]
-        return all_idle, all_told
+        all_used = np.zeros(len(marked.frames), dtype=np.bool_)
+        all_idle[marked.known] = idle
+        all_used[marked.known] = used
+        return all_idle, all_used
 
     def still_there(self, marked: Marked, which: BoolColumn) -> BoolColumn:
         """Return which of some frames, all marked, still are pages with the same head.
 
         What isn't idle any more was accessed only if that holds.
         """
+        if not has(which):
+            return which
         there = np.zeros(len(marked.frames), dtype=np.bool_)
-        now: Heads = self.frames.heads(marked.frames[which])
+        now = self.frames.heads(marked.frames[which])
         there[which] = now.tracked & (now.head == marked.head[which])
         return there
 

@@ -6,8 +6,7 @@ import numpy as np
 from damon_vaddr import Process
 
 from damon_core import PAGE_SIZE_BYTES, Range
-from damon_idle.opening import frames_hidden
-from damon_idle.words import BoolColumn, IntColumn, WordColumn, read_range, read_words
+from damon_idle.words import BoolColumn, IntColumn, Places, WordColumn, read_range
 
 _FRAME = np.uint64((1 << 55) - 1)
 _FILE = np.uint64(1 << 61)
@@ -36,15 +35,10 @@ class Pagemap:
 
         Returns:
             The entries; None if the memory is gone, by the end of the process or an exec.
-
-        Raises:
-            PluginError: The kernel hides page frames from this program.
         """
-        entries, told = read_words(self._descriptor, addresses // PAGE_SIZE_BYTES, _NEAR)
-        if not told.all():
+        entries, told = Places.of(addresses // PAGE_SIZE_BYTES, _NEAR).read(self._descriptor)
+        if told is not None:
             return None
-        if np.any(present(entries) & (frames(entries) == 0)):
-            raise frames_hidden()
         return entries
 
     def read_range(self, places: Range) -> WordColumn:
@@ -61,7 +55,7 @@ class Pagemap:
 
 def present(entries: WordColumn) -> BoolColumn:
     """Tell which entries are of pages in memory."""
-    bits: BoolColumn = (entries & _PRESENT) != 0
+    bits: BoolColumn = entries >= _PRESENT
     return bits
 
 
@@ -73,4 +67,4 @@ def of_files(entries: WordColumn) -> BoolColumn:
 
 def frames(entries: WordColumn) -> IntColumn:
     """Return the page frames of entries; they mean something where a page is present."""
-    return (entries & _FRAME).astype(np.int64)
+    return (entries & _FRAME).view(np.int64)

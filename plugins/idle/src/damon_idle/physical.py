@@ -33,24 +33,26 @@ class PhysicalIdle:
         if self._marking is None:
             self._marking = self._make_marking()
         frames = [target.samples.addresses for target in targets if target.samples is not None]
-        unique = np.unique(np.concatenate(frames) // PAGE_SIZE_BYTES) if frames else None
-        self._marked = None if unique is None else self._marking.mark(unique)
+        if frames:
+            self._marked = self._marking.mark(np.sort(np.concatenate(frames)) // PAGE_SIZE_BYTES)
+        else:
+            self._marked = None
 
     def check(self, targets: Sequence[Target]) -> None:
         """Tell which of the pages that were marked were accessed since."""
         marking, marked = self._marking, self._marked
         if marking is None or marked is None:
             return
-        idle, told = marking.look(marked)
-        used = told & ~idle
+        idle, used = marking.look(marked)
         accessed = marking.still_there(marked, used)
+        known = idle | accessed
         for target in targets:
             samples = target.samples
             if samples is None:
                 continue
-            place = np.searchsorted(marked.frames, samples.addresses // PAGE_SIZE_BYTES)
+            place = marked.frames.searchsorted(samples.addresses // PAGE_SIZE_BYTES)
             samples.accessed[:] = accessed[place]
-            samples.known[:] = (idle | accessed)[place]
+            samples.known[:] = known[place]
 
     def close(self) -> None:
         """Release everything."""

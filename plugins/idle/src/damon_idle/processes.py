@@ -11,12 +11,14 @@ from damon_vaddr import ProcessTarget
 from damon_idle import pagemap
 from damon_idle.flushing import FlushedProcess, Flusher, FlushStats
 from damon_idle.marking import Marked, Marking
-from damon_idle.opening import open_marking
+from damon_idle.opening import frames_hidden, open_marking
 from damon_idle.options import IdleOptions
 from damon_idle.pagemap import Pagemap
-from damon_idle.words import BoolColumn, IntColumn, WordColumn
+from damon_idle.words import BoolColumn, IntColumn, WordColumn, count
 
 logger = logging.getLogger(__name__)
+
+_NONE = np.zeros(0, dtype=np.uint64)
 
 
 @frozen(eq=False)
@@ -27,30 +29,42 @@ class _Prepared:
         which: Which of the samples are mapped, so looked at.
         addresses: Their addresses.
         entries: Their entries of pagemap.
-        present: Which of them are in memory.
+        present: Which of them are in memory; None if all are.
         frames: The frames of those that are.
     """
 
     which: BoolColumn
     addresses: IntColumn
     entries: WordColumn
-    present: BoolColumn
+    present: BoolColumn | None
     frames: IntColumn
+
+    def of_all(self, of_present: BoolColumn, absent: bool) -> BoolColumn:
+        """Return what is known of pages in memory for all pages, with `absent` for the others."""
+        if self.present is None:
+            return of_present
+        column = np.full(len(self.present), absent)
+        column[self.present] = of_present
+        return column
 
 
 @frozen(eq=False)
-class _Found:
-    """What a look at all marked pages told.
+class _LookedAgain:
+    """A process whose memory is still there, after the marks were read.
 
     Attributes:
-        marked: The pages, by frame.
-        idle: Which are still idle.
-        accessed: Which aren't, and still are where they were.
+        place: Which of the marked frames each of the pages in memory is.
+        wanted: Numbers of the pages that aren't idle or weren't in memory: their entries tell
+            more.
+        entries: The entries of these, of now.
     """
 
-    marked: Marked
-    idle: BoolColumn
-    accessed: BoolColumn
+    target: ProcessTarget
+    process: "_Followed"
+    prepared: _Prepared
+    place: IntColumn
+    wanted: IntColumn
+    entries: WordColumn
 
 
 @define(eq=False)
@@ -105,9 +119,13 @@ class ProcessIdle:
         self._followed[target] = _Followed(Pagemap(target.process))
 
     def prepare(self, targets: Sequence[ProcessTarget]) -> Collection[ProcessTarget]:
-        """Mark the pages at `samples.addresses` that are in memory."""
+        """Mark the pages at `samples.addresses` that are in memory.
+
+        Raises:
+            PluginError: The kernel hides page frames from this program.
+        """
         gone = []
-        parts = [np.zeros(0, dtype=np.int64)]
+        parts = []
         for target in targets:
             followed = self._followed[target]
             followed.prepared = self._find(target, followed.pagemap)
@@ -115,10 +133,15 @@ class ProcessIdle:
                 gone.append(target)
             else:
                 parts.append(followed.prepared.frames)
-        assert self._marking is not None or not targets
-        if self._marking is not None:
-            self._marked = self._marking.mark(np.unique(np.concatenate(parts)))
-            self._flush(targets, self._marking, self._marked)
+        if self._marking is not None and parts:
+            frames = np.concatenate(parts)
+            frames.sort()
+            if len(frames) and not frames[0]:
+                raise frames_hidden()
+            self._marked = self._marking.mark(frames)
+            self._flush(targets, self._marking)
+        else:
+            self._marked = None
         return gone
 
     @staticmethod
@@ -126,15 +149,18 @@ class ProcessIdle:
         """Find the frames of a target's samples; None if its memory is gone."""
         assert target.samples is not None
         addresses = target.samples.addresses
-        which = target.mapped.holding(addresses) >= 0
+        which = target.mapped.holds(addresses)
         addresses = addresses[which]
         entries = pages.read(addresses)
         if entries is None:
             return None
         there = pagemap.present(entries)
-        return _Prepared(which, addresses, entries, there, pagemap.frames(entries[there]))
+        frames = pagemap.frames(entries)
+        if count(there) == len(there):
+            return _Prepared(which, addresses, entries, None, frames)
+        return _Prepared(which, addresses, entries, there, frames[there])
 
-    def _flush(self, targets: Sequence[ProcessTarget], marking: Marking, marked: Marked) -> None:
+    def _flush(self, targets: Sequence[ProcessTarget], marking: Marking) -> None:
         if self._flusher is None:
             return
         for target in targets:
@@ -152,69 +178,77 @@ class ProcessIdle:
         marking, marked = self._marking, self._marked
         if marking is None or marked is None:
             return ()
-        idle, told = marking.look(marked)
-        used = told & ~idle
-        followed = [(target, self._followed[target]) for target in targets]
+        idle, used = marking.look(marked)
         gone = []
-        looked_again: list[tuple[ProcessTarget, _Followed, _Prepared, WordColumn]] = []
-        for target, process in followed:
-            prepared = process.prepared
-            assert prepared is not None
-            again = self._entries_again(process.pagemap, prepared, marked, used)
+        looked_again = []
+        for target in targets:
+            again = self._look_again(target, marked, used)
             if again is None:
                 gone.append(target)
             else:
-                looked_again.append((target, process, prepared, again))
-        found = _Found(marked, idle, marking.still_there(marked, used))
-        for target, process, prepared, again in looked_again:
-            samples = target.samples
-            assert samples is not None
-            is_accessed, is_known = self._judge(process, prepared, again, found)
-            samples.accessed[prepared.which] = is_accessed
-            samples.known[prepared.which] = is_known
+                looked_again.append(again)
+        accessed = marking.still_there(marked, used)
+        for again in looked_again:
+            self._judge(again, marked, idle, accessed)
         return gone
 
-    @staticmethod
-    def _entries_again(
-        pages: Pagemap, prepared: _Prepared, marked: Marked, used: BoolColumn
-    ) -> WordColumn | None:
-        """Return the entries of now where that matters, those of before elsewhere.
+    def _look_again(
+        self, target: ProcessTarget, marked: Marked, used: BoolColumn
+    ) -> _LookedAgain | None:
+        """Read the entries of a process's pages again where that matters; None if it is gone.
 
         It doesn't for pages that are still idle, as their marks say that they are the same, nor
         for those that can't be told of. Which pages were touched for the first time is seen in
-        their entries alone. None if the memory is gone.
+        their entries alone.
         """
-        wanted = ~prepared.present
-        wanted[prepared.present] = used[np.searchsorted(marked.frames, prepared.frames)]
-        entries = pages.read(prepared.addresses[wanted])
+        process = self._followed[target]
+        prepared = process.prepared
+        assert prepared is not None
+        place = marked.frames.searchsorted(prepared.frames)
+        wanted = prepared.of_all(used[place], True).nonzero()[0]
+        entries = process.pagemap.read(prepared.addresses[wanted]) if len(wanted) else _NONE
         if entries is None:
             return None
-        again = prepared.entries.copy()
-        again[wanted] = entries
-        return again
+        return _LookedAgain(target, process, prepared, place, wanted, entries)
 
     def _judge(
-        self, process: _Followed, prepared: _Prepared, again: WordColumn, found: _Found
-    ) -> tuple[BoolColumn, BoolColumn]:
-        """Return which pages of a process were accessed, and which that is known of."""
-        there = prepared.present
-        there_now = pagemap.present(again)
-        # New pages of files may have been mapped around another that was touched.
-        new = ~there & there_now
-        accessed = new & ~pagemap.of_files(again)
-        known = ~new | accessed
-        place = np.searchsorted(found.marked.frames, prepared.frames)
-        same = there_now[there] & (pagemap.frames(again[there]) == prepared.frames)
-        hot = same & found.accessed[place]
-        accessed[there] = hot
-        known[there] = found.idle[place] | hot
+        self, again: _LookedAgain, marked: Marked, idle: BoolColumn, accessed: BoolColumn
+    ) -> None:
+        """Tell of the pages of a process, from which of the marked frames are what."""
+        prepared, place, samples = again.prepared, again.place, again.target.samples
+        assert samples is not None
+        is_known = prepared.of_all(idle[place], True)
+        is_accessed = np.zeros(len(is_known), dtype=np.bool_)
+        hot = is_accessed
+        if len(again.wanted):
+            before, now = prepared.entries[again.wanted], again.entries
+            was, there = pagemap.present(before), pagemap.present(now)
+            same = was & there & (pagemap.frames(before) == pagemap.frames(now))
+            hot = np.zeros(len(is_known), dtype=np.bool_)
+            hot[again.wanted] = same
+            hot &= prepared.of_all(accessed[place], False)
+            # New pages of files may have been mapped around another that was touched.
+            is_accessed[again.wanted] = ~was & there & ~pagemap.of_files(now)
+            is_known[again.wanted] = ~(was | there)
+            is_accessed |= hot
+            is_known |= is_accessed
+        samples.accessed[prepared.which] = is_accessed
+        samples.known[prepared.which] = is_known
         if self._flusher is not None:
-            if hot.any():
-                process.flushed.hot.found(
-                    prepared.addresses[there][hot], found.marked.compound[place[hot]]
-                )
-            self._flusher.saw(process.flushed, known[there], hot)
-        return accessed, known
+            self._note(again, marked, is_known, hot)
+
+    def _note(
+        self, again: _LookedAgain, marked: Marked, is_known: BoolColumn, hot: BoolColumn
+    ) -> None:
+        """Let the flusher know what was found of the pages of a process that were in memory."""
+        assert self._flusher is not None
+        prepared, flushed = again.prepared, again.process.flushed
+        hits = count(hot)
+        if hits:
+            of_hot = hot if prepared.present is None else hot[prepared.present]
+            flushed.hot.found(prepared.addresses[hot], marked.compound[again.place[of_hot]])
+        known = is_known if prepared.present is None else is_known[prepared.present]
+        self._flusher.saw(flushed, count(known), hits)
 
     def forget(self, target: ProcessTarget) -> None:
         """Close the pagemap of a process."""

@@ -1,9 +1,15 @@
-"""Files of the kernel that are arrays of 64-bit words, read at many places with few calls."""
+"""Files of the kernel that are arrays of 64-bit words, read at many places with few calls.
 
+Checks look at some dozens of pages, so what a call of numpy costs counts more than what it does:
+reductions such as `any` take several times as long as `count_nonzero`.
+"""
+
+import itertools
 import os
 
 import numpy as np
 import numpy.typing as npt
+from attrs import frozen
 
 from damon_core import Range
 
@@ -14,36 +20,113 @@ WordColumn = npt.NDArray[np.uint64]
 WORD_BYTES = 8
 
 
-def read_words(descriptor: int, index: IntColumn, near: int) -> tuple[WordColumn, BoolColumn]:
-    """Return the words of a file at the given places, and which of them the file has.
+@frozen(eq=False)
+class Places:
+    """Places in a file of words, and the calls that get there.
 
-    Args:
-        descriptor: The file.
-        index: The numbers of the words, ascending, each once.
-        near: Words at most this far apart are read in one call, with those between.
-
-    Returns:
-        The words, 0 where the file ends before or can't be read; and where it could.
+    Attributes:
+        offsets: Where each call begins, bytes.
+        sizes: How much each call reads or writes, bytes.
+        pick: Which of the words that all calls get each place is; None if all are, in order.
     """
-    if not len(index):
-        return np.zeros(0, dtype=np.uint64), np.zeros(0, dtype=np.bool_)
-    runs = _runs(index, near)
-    start = index[runs]
-    count = index[np.append(runs[1:], len(index)) - 1] - start + 1
-    offsets, sizes = (start * WORD_BYTES).tolist(), (count * WORD_BYTES).tolist()
-    parts = _read_all(descriptor, sizes, offsets)
-    data = b"".join(parts)
-    told = np.ones(len(index), dtype=np.bool_)
-    if len(data) != sum(sizes):
-        got = np.array([len(part) // WORD_BYTES for part in parts], dtype=np.int64)
-        of_run = np.repeat(np.arange(len(runs)), np.diff(np.append(runs, len(index))))
-        told = index - start[of_run] < got[of_run]
-        data = b"".join(part.ljust(size, b"\0") for part, size in zip(parts, sizes, strict=True))
-    words = np.frombuffer(data, dtype=np.uint64)
-    if len(words) != len(index):  # what lies between was read as well
-        skipped = np.cumsum(count) - count - start
-        words = words[index + np.repeat(skipped, np.diff(np.append(runs, len(index))))]
-    return words, told
+
+    offsets: list[int]
+    sizes: list[int]
+    pick: IntColumn | None
+
+    @classmethod
+    def of(cls, index: IntColumn, near: int) -> "Places":
+        """Return the places of words.
+
+        Args:
+            index: The numbers of the words, ascending; the same one may be there repeatedly.
+            near: Words at most this far apart are got in one call, with those between.
+        """
+        gaps = index[1:] - index[:-1]
+        cuts = (gaps > near).nonzero()[0]
+        if len(cuts) == len(gaps):
+            return cls((index * WORD_BYTES).tolist(), [WORD_BYTES] * len(index), None)
+        # From one word that is got to the next it is one step, within a run and behind it.
+        steps = gaps
+        steps[cuts] = 1
+        pick = np.zeros(len(index), dtype=np.int64)
+        np.add.accumulate(steps, out=pick[1:])
+        first = np.zeros(len(cuts) + 1, dtype=np.int64)
+        first[1:] = cuts + 1
+        begin = [*(pick[first] * WORD_BYTES).tolist(), (int(pick[-1]) + 1) * WORD_BYTES]
+        sizes = [end - start for start, end in itertools.pairwise(begin)]
+        return cls((index[first] * WORD_BYTES).tolist(), sizes, pick)
+
+    def read(self, descriptor: int) -> tuple[WordColumn, BoolColumn | None]:
+        """Return the words at the places, and which of them the file has.
+
+        Returns:
+            The words, 0 where the file ends before or can't be read; and where it could, None if
+            everywhere.
+        """
+        told = None
+        try:
+            data = b"".join(map(os.pread, itertools.repeat(descriptor), self.sizes, self.offsets))
+            complete = len(data) == sum(self.sizes)
+        except OSError:  # somewhere there is no such memory, or none any more
+            complete = False
+        if not complete:
+            data, told = self._read_each(descriptor)
+        words = np.frombuffer(data, dtype=np.uint64)
+        if self.pick is None:
+            return words, told
+        return words[self.pick], None if told is None else told[self.pick]
+
+    def write(self, descriptor: int, words: WordColumn) -> BoolColumn | None:
+        """Write words, or'ed where a place is there repeatedly; 0 to what lies between places.
+
+        Returns:
+            Where that could be done; None if everywhere.
+        """
+        if self.pick is None:
+            each = words
+        else:
+            each = np.zeros(sum(self.sizes) // WORD_BYTES, dtype=np.uint64)
+            np.bitwise_or.at(each, self.pick, words)
+        if len(self.sizes) == len(each):
+            parts = each.view("V8").tolist()
+        else:
+            data, parts, end = each.tobytes(), [], 0
+            for size in self.sizes:
+                parts.append(data[end : end + size])
+                end += size
+        try:
+            for _ in map(os.pwrite, itertools.repeat(descriptor), parts, self.offsets):
+                pass
+        except OSError:  # no such memory, or none any more
+            return self._write_each(descriptor, parts)
+        return None
+
+    def _read_each(self, descriptor: int) -> tuple[bytes, BoolColumn]:
+        """Return all words, though some can't be read, and which could."""
+        parts, told = [], []
+        for size, offset in zip(self.sizes, self.offsets, strict=True):
+            try:
+                part = os.pread(descriptor, size, offset)
+            except OSError:
+                part = b""
+            parts.append(part.ljust(size, b"\0"))
+            got = len(part) // WORD_BYTES
+            told += [True] * got + [False] * (size // WORD_BYTES - got)
+        return b"".join(parts), np.array(told, dtype=np.bool_)
+
+    def _write_each(self, descriptor: int, parts: list[bytes]) -> BoolColumn:
+        """Write all words, though some can't be, and return which could."""
+        written = []
+        for part, offset in zip(parts, self.offsets, strict=True):
+            try:
+                os.pwrite(descriptor, part, offset)
+                done = True
+            except OSError:
+                done = False
+            written += [done] * (len(part) // WORD_BYTES)
+        each = np.array(written, dtype=np.bool_)
+        return each if self.pick is None else each[self.pick]
 
 
 def read_range(descriptor: int, places: Range) -> WordColumn:
@@ -52,58 +135,11 @@ def read_range(descriptor: int, places: Range) -> WordColumn:
     return np.frombuffer(data, dtype=np.uint64)
 
 
-def write_words(descriptor: int, index: IntColumn, words: WordColumn) -> BoolColumn:
-    """Write words to the given places of a file, neighbours in one call.
-
-    Args:
-        descriptor: The file.
-        index: The numbers of the words, ascending, each once.
-        words: What to write there.
-
-    Returns:
-        Where that could be done.
-    """
-    written = np.ones(len(index), dtype=np.bool_)
-    if not len(index):
-        return written
-    runs = _runs(index, near=1)
-    data = words.tobytes()
-    limits = [*(runs * WORD_BYTES).tolist(), len(data)]
-    offsets = (index[runs] * WORD_BYTES).tolist()
-    for number, offset in enumerate(offsets):
-        try:
-            os.pwrite(descriptor, data[limits[number] : limits[number + 1]], offset)
-        except OSError:  # no such memory, or none any more
-            first, last = limits[number] // WORD_BYTES, limits[number + 1] // WORD_BYTES
-            written[first:last] = False
-    return written
+def count(column: BoolColumn) -> int:
+    """Return how many of a column are true."""
+    return int(np.count_nonzero(column))
 
 
-def distinct(ascending: IntColumn) -> tuple[IntColumn, IntColumn]:
-    """Return the different numbers of a column that ascends, and which of them each one is."""
-    first = np.diff(ascending, prepend=-1) > 0
-    return ascending[first], np.cumsum(first) - 1
-
-
-def _runs(index: IntColumn, near: int) -> IntColumn:
-    """Return where runs begin whose members are at most `near` apart."""
-    return np.concatenate(([0], np.flatnonzero(np.diff(index) > near) + 1))
-
-
-def _read_all(descriptor: int, sizes: list[int], offsets: list[int]) -> list[bytes]:
-    pread = os.pread
-    try:
-        return [
-            pread(descriptor, size, offset) for size, offset in zip(sizes, offsets, strict=True)
-        ]
-    except OSError:  # somewhere there is no such memory, or none any more
-        return [
-            _read_one(descriptor, size, offset) for size, offset in zip(sizes, offsets, strict=True)
-        ]
-
-
-def _read_one(descriptor: int, size: int, offset: int) -> bytes:
-    try:
-        return os.pread(descriptor, size, offset)
-    except OSError:
-        return b""
+def has(column: BoolColumn) -> bool:
+    """Tell whether anything in a column is true."""
+    return bool(np.count_nonzero(column))

@@ -128,6 +128,11 @@ class Mapped:
 
     start: _IntColumn = field(factory=lambda: np.zeros(0, dtype=np.int64))
     end: _IntColumn = field(factory=lambda: np.zeros(0, dtype=np.int64))
+    _borders: _IntColumn = field(init=False, repr=False)
+
+    @_borders.default
+    def _all_borders(self) -> _IntColumn:
+        return np.column_stack((self.start, self.end)).ravel()
 
     @classmethod
     def of(cls, ranges: Sequence[Range]) -> "Mapped":
@@ -141,6 +146,11 @@ class Mapped:
             return np.full(len(addresses), -1, dtype=np.int64)
         index = np.searchsorted(self.start, addresses, side="right") - 1
         return np.where(addresses < self.end[index], index, -1)
+
+    def holds(self, addresses: _IntColumn) -> npt.NDArray[np.bool_]:
+        """Tell which addresses are mapped; faster than `holding`."""
+        # Behind an odd number of borders lies a range.
+        return (self._borders.searchsorted(addresses, side="right") & 1).astype(np.bool_)
 
     def bytes_in(self, start: _IntColumn, end: _IntColumn) -> _IntColumn:
         """Return how many bytes of each of the given ranges are mapped."""

@@ -53,7 +53,10 @@ class ProcessMemory:
         self.name = name
         self._source = source
         self._backend = backend
-        self.samples_itself = isinstance(backend, ProcessSampler)
+        # Told apart once: to ask for a protocol takes as long as to look at dozens of pages.
+        self._sampler = backend if isinstance(backend, ProcessSampler) else None
+        self._checker = None if isinstance(backend, ProcessSampler) else backend
+        self.samples_itself = self._sampler is not None
         self._max_share = max_share
         self._budget = Budget(max_share, 0)
         self._prepare_us = 0
@@ -80,23 +83,25 @@ class ProcessMemory:
     @hookimpl
     def prepare_access_checks(self, context: Context) -> None:
         """Let the backend prepare."""
-        if isinstance(self._backend, ProcessSampler):
+        if self._sampler is not None:
             self._replace(
-                context, self._backend.steer(_targets(context), context.intervals, context.limits)
+                context, self._sampler.steer(_targets(context), context.intervals, context.limits)
             )
             return
+        assert self._checker is not None
         before_us = context.clock.cpu_us()
-        self._replace(context, self._backend.prepare(_targets(context)))
+        self._replace(context, self._checker.prepare(_targets(context)))
         self._prepare_us = context.clock.cpu_us() - before_us
 
     @hookimpl
     def check_accesses(self, context: Context) -> None:
         """Let the backend look, and see to it that looking stays within its budget."""
-        if isinstance(self._backend, ProcessSampler):
-            self._replace(context, self._backend.collect(_targets(context)))
+        if self._sampler is not None:
+            self._replace(context, self._sampler.collect(_targets(context)))
             return
+        assert self._checker is not None
         before_us = context.clock.cpu_us()
-        self._replace(context, self._backend.check(_prepared(context)))
+        self._replace(context, self._checker.check(_prepared(context)))
         self._budget.checked(self._prepare_us + context.clock.cpu_us() - before_us)
         self._stretch(context)
 
@@ -171,9 +176,7 @@ class ProcessMemory:
 
     def _add(self, context: Context, process: Process, maps: bytes, limit: int) -> None:
         try:
-            adaptive = (
-                not isinstance(self._backend, ProcessSampler) and self._backend.layout == "ranges"
-            )
+            adaptive = self._checker is not None and self._checker.layout == "ranges"
             target = ProcessTarget(process.label(), adaptive=adaptive, process=process)
             self._make_regions(context, target, maps, limit)
             self._backend.add(target)
