@@ -14,6 +14,7 @@ import json
 import logging
 import os
 import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -29,6 +30,7 @@ FOLDER = Path("/run/damon-sysfs")
 TRACING = (Path("/sys/kernel/tracing"), Path("/sys/kernel/debug/tracing"))
 #: How many contexts, of all programs together, there can be.
 MOST = 64
+_LINGERING_SECONDS = 0.1
 
 
 @define
@@ -110,12 +112,7 @@ class Registry:
         """
         with self._locked() as record:
             self._clean(record)
-            if rivals := find_rivals(self.tree, record):
-                raise PluginError("kernel", f"DAMON isn't free: {'; '.join(rivals)}")
-            if record.before is None:
-                record.before = self.tree.save()
-                self._write(record)
-                self.tree.write(NUMBER, MOST)
+            self._make_room(record)
             free = set(range(MOST)) - {claim.slot for claim in record.claims}
             if not free:
                 raise PluginError("kernel", f"there are {MOST} contexts already, which is the most")
@@ -147,10 +144,36 @@ class Registry:
     def stop(self, claim: Claim) -> None:
         """Switch it off; one that has ended by itself is no error."""
         with self._locked() as record:
-            if self.is_running(claim):
-                self.tree.write(claim.folder + "state", "off")
-            claim.plan = claim.kdamond = claim.kdamond_started = None
-            self._put(record, claim)
+            self._stop(record, claim)
+
+    def clear(self, claim: Claim) -> None:
+        """Switch it off, and make its directory ready for other settings.
+
+        Raises:
+            PluginError: While ours was off, somebody else has switched one on.
+            OSError: The kernel doesn't let us.
+        """
+        with self._locked() as record:
+            self._stop(record, claim)
+            self._make_room(record)
+            # Regions of before would be taken for those of whoever has that number now.
+            self.tree.write(claim.folder + "contexts/nr_contexts", 0)
+
+    def _stop(self, record: Record, claim: Claim) -> None:
+        if self.is_running(claim):
+            self.tree.write(claim.folder + "state", "off")
+        claim.plan = claim.kdamond = claim.kdamond_started = None
+        self._put(record, claim)
+
+    def _make_room(self, record: Record) -> None:
+        """See to it that the directories are there, and nobody else's."""
+        if rivals := find_rivals(self.tree, record):
+            raise PluginError("kernel", f"DAMON isn't free: {'; '.join(rivals)}")
+        # Somebody may have made others while none of ours ran.
+        if record.before is None or self.tree.number() != MOST:
+            record.before = self.tree.save()
+            self._write(record)
+            self.tree.write(NUMBER, MOST)
 
     def _put(self, record: Record, claim: Claim) -> None:
         record.claims = [one for one in record.claims if one.slot != claim.slot] + [claim]
@@ -183,19 +206,20 @@ class Registry:
         with contextlib.suppress(FileNotFoundError):
             if self.is_running(claim):
                 self.tree.write(claim.folder + "state", "off")
-            if self.tree.read(claim.folder + "state") == "off":
+            if self.tree.number() == MOST and self.tree.read(claim.folder + "state") == "off":
                 self.tree.write(claim.folder + "contexts/nr_contexts", 0)
         for tracing in self._tracing:
-            with contextlib.suppress(FileNotFoundError):
+            with contextlib.suppress(OSError):
                 (tracing / "instances" / claim.instance).rmdir()
-                break
 
     def _restore(self, record: Record) -> None:
         """Bring back the settings of before when nothing of ours is left."""
         if record.before is None or record.claims:
             return
         try:
-            self.tree.restore(record.before)
+            # If the number isn't ours any more, somebody else has made other directories.
+            if self.tree.number() == MOST:
+                self.tree.restore(record.before)
         except OSError as error:
             # Somebody has switched on one of the directories that we made: now it is theirs.
             logger.warning("the directories of kdamonds stay as they are: %s", error)
@@ -243,12 +267,28 @@ def find_rivals(tree: Tree, record: Record, proc: Path = Path("/proc")) -> list[
         if kdamond not in ours and slot not in starting
     ]
     known = ours | set(running.values())
+    threads = {pid: name for pid, name in _kdamonds(proc).items() if pid not in known}
+    if threads:
+        # One that was switched off just now is seen for a moment yet.
+        time.sleep(_LINGERING_SECONDS)
+        left = _kdamonds(proc)
+        rivals += [
+            f"{name} (pid {pid}) runs, which the kernel has started"
+            for pid, name in sorted(threads.items())
+            if pid in left
+        ]
+    return rivals
+
+
+def _kdamonds(proc: Path) -> dict[int, str]:
+    """Return the names of the kernel's threads of DAMON, by pid."""
+    found = {}
     for entry in proc.glob("[0-9]*"):
         with contextlib.suppress(OSError):
             name = (entry / "comm").read_text(encoding="utf-8", errors="replace").strip()
-            if re.fullmatch(r"kdamond\.\d+", name) and int(entry.name) not in known:
-                rivals.append(f"{name} (pid {entry.name}) runs, which the kernel has started")
-    return rivals
+            if re.fullmatch(r"kdamond\.\d+", name):
+                found[int(entry.name)] = name
+    return found
 
 
 def start_time(pid: int, proc: Path = Path("/proc")) -> int | None:

@@ -84,7 +84,7 @@ class KernelMemory:
         Raises:
             PluginError: Somebody else has switched the kdamond off, or it tells nothing.
         """
-        aggregations = self.sampler.collect_all() if self._nodes else []
+        aggregations = self.sampler.collect() if self._nodes else []
         if self._nodes and not aggregations:
             raise PluginError("kernel", "somebody else has switched our kdamond off")
         for aggregation in aggregations:

@@ -63,25 +63,31 @@ class KernelProcesses:
         Raises:
             PluginError: DAMON isn't free, or this kernel can't do it.
         """
-        plan = Plan("vaddr", intervals, limits, tuple(KernelTarget(t.process.pid) for t in targets))
-        known = {
-            number: [
-                Range(*pair)
-                for pair in zip(
-                    target.regions.start.tolist(), target.regions.end.tolist(), strict=True
-                )
-            ]
-            for number, target in enumerate(targets)
-            if list(targets) != list(self._order) and self._followed[target].seen
-        }
+        living = list(targets)
+        while True:
+            try:
+                self._steer(living, intervals, limits)
+            except ProcessLookupError:
+                ended = [target for target in living if target.process.ended()]
+                if not ended:
+                    raise
+                living = [target for target in living if target not in ended]
+            else:
+                return [target for target in targets if target not in living]
+
+    def _steer(
+        self, targets: Sequence[ProcessTarget], intervals: Intervals, limits: RegionLimits
+    ) -> None:
+        known = {}
+        if list(targets) != list(self._order):
+            for number, target in enumerate(targets):
+                if self._followed[target].seen:
+                    start, end = target.regions.start.tolist(), target.regions.end.tolist()
+                    known[number] = [Range(*pair) for pair in zip(start, end, strict=True)]
+        kernel_targets = tuple(KernelTarget(target.process.pid) for target in targets)
         self._order = tuple(targets)
         self._interval_us = intervals.aggregation_us
-        try:
-            self.sampler.steer(plan, known)
-        except ProcessLookupError:
-            self._order = ()
-            return [target for target in targets if target.process.ended()]
-        return ()
+        self.sampler.steer(Plan("vaddr", intervals, limits, kernel_targets), known)
 
     def collect(self, targets: Sequence[ProcessTarget]) -> Collection[ProcessTarget]:
         """Take the regions that the kernel tells.
@@ -89,7 +95,7 @@ class KernelProcesses:
         Raises:
             PluginError: Somebody else has switched the kdamond off, or it tells nothing.
         """
-        aggregations = self.sampler.collect_all() if self._order else []
+        aggregations = self.sampler.collect() if self._order else []
         gone = [target for target in targets if self._followed[target].memory_is_gone()]
         if self._order and not aggregations and len(gone) < len(self._order):
             raise PluginError("kernel", "somebody else has switched our kdamond off")

@@ -127,20 +127,15 @@ class Sampler:
             raise self._refused(plan, error) from error
         self._plan = plan
 
-    def collect(self) -> Aggregation | None:
-        """Return the last aggregation, waiting for it if need be.
+    def collect(self) -> list[Aggregation]:
+        """Return the aggregations since the last call, waiting for one if need be.
 
         Returns:
-            None if the kdamond doesn't run any more.
+            None of them if the kdamond doesn't run any more.
 
         Raises:
             PluginError: It runs, but nothing comes.
         """
-        found = self.collect_all()
-        return found[-1] if found else None
-
-    def collect_all(self) -> list[Aggregation]:
-        """Return the aggregations since the last call, at least one; raises as `collect`."""
         plan, results, claim = self._plan, self._results, self._claim
         if plan is None or not plan.targets or results is None or claim is None:
             return []
@@ -206,9 +201,7 @@ class Sampler:
         if self._claim is None:
             self._claim = self.registry.take()
         claim = self._claim
-        self.registry.stop(claim)
-        # Regions of before would be taken for those of whoever has that number now.
-        tree.write(claim.folder + "contexts/nr_contexts", 0)
+        self.registry.clear(claim)
         files = plan.files()
         results = self._results = self._results or self._open(claim)
         if isinstance(results, TriedRegions):

@@ -1,0 +1,87 @@
+"""A backend that samples by itself, over machines made of files."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from damon_paddr import PhysicalMemory, PhysicalSampler
+
+from damon_core import (
+    Context,
+    Intervals,
+    RegionLimits,
+    Regions,
+    Samples,
+    Target,
+    VirtualClock,
+    hookimpl,
+    start,
+)
+
+#: What makes the machines of conftest.py.
+MakeMachine = Callable[..., Any]
+TWO_GIB = "00001000-3fffffff : System RAM\n100000000-13fffffff : System RAM\n"
+INTERVALS = Intervals(5_000, 100_000, 100_000)
+
+
+class Sampling:
+    """A sampler: all is accessed in half of the checks, and only the lower half is in use."""
+
+    def __init__(self) -> None:
+        self.steered: list[tuple[list[int], Intervals, RegionLimits]] = []
+        self.closed = 0
+
+    def steer(self, targets: Sequence[Target], intervals: Intervals, limits: RegionLimits) -> None:
+        sizes = [int(target.regions.size_bytes.sum()) for target in targets]
+        self.steered.append((sizes, intervals, limits))
+
+    def collect(self, targets: Sequence[Target]) -> None:
+        rng = np.random.default_rng(1)
+        for target in targets:
+            regions = Regions(target.regions.start, target.regions.end)
+            regions.nr_accesses[:] = INTERVALS.checks / 2
+            pages = np.unique(np.concatenate([regions.random_pages(rng) for _ in range(20)]))
+            in_use = pages < 1 << 32
+            target.regions, target.samples = regions, Samples(pages, in_use.copy(), in_use)
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+class StopAfter:
+    """A callback that commits other limits in the first aggregation, and stops after some."""
+
+    def __init__(self, aggregations: int) -> None:
+        self._left = aggregations
+
+    @hookimpl
+    def after_aggregation(self, context: Context) -> bool:
+        context.commit(limits=RegionLimits(20, 30))
+        self._left -= 1
+        return self._left == 0
+
+
+def test_nodes_are_told_as_the_sampler_sees_them(make_machine: MakeMachine) -> None:
+    """Regions are the sampler's, what of them can be watched is estimated from its samples."""
+    machine = make_machine(TWO_GIB)
+    machine.blocks({0: range(8), 1: range(32, 40)})
+    sampler = Sampling()
+    assert isinstance(sampler, PhysicalSampler)
+    context = Context(
+        PhysicalMemory(machine.memory(), sampler),
+        [StopAfter(20)],
+        intervals=INTERVALS,
+        clock=VirtualClock(),
+    )
+    start(context)
+    assert context.wait(60)
+    assert context.error is None
+    assert context.snapshot is not None
+    node0, node1 = context.snapshot.targets
+    assert node0.nr_accesses.tolist() == [INTERVALS.checks / 2] * len(node0)
+    assert node0.total_bytes > 0.9 * int(node0.size_bytes.sum())
+    assert node1.total_bytes < 0.1 * int(node1.size_bytes.sum())
+    sizes = [0x40000000 - 0x1000, 0x40000000]
+    assert sampler.steered[0] == (sizes, INTERVALS, RegionLimits())
+    assert sampler.steered[1] == (sizes, INTERVALS, RegionLimits(20, 30))
+    assert sampler.closed == 1
