@@ -110,12 +110,14 @@ class Areas:
         start[left + 1] = end[left] = addresses
         return evolve(self, start=start, end=end)
 
-    def joined(self, join: BoolColumn) -> "Areas":
-        """Return areas with area i joined with i + 1 where told, but never three at once.
+    def joined(self, first: IntColumn) -> "Areas":
+        """Return areas with those of `first` joined with the next ones, but never three at once.
 
         Rates become means weighted by the checks that tell them, or where none does by size. Of a
         run of joins every second one is done.
         """
+        join = np.zeros(len(self) - 1, dtype=np.bool_)
+        join[first] = True
         follows = np.concatenate(([False], join[:-1]))
         run_start = np.maximum.accumulate(np.where(join & ~follows, np.arange(len(join)), 0))
         left = np.flatnonzero(join & ((np.arange(len(join)) - run_start) % 2 == 0))
@@ -164,9 +166,12 @@ def regions_of(areas: Areas, before: Regions, checks: int) -> Regions:
     """
     regions = Regions(areas.start, areas.end)
     regions.nr_accesses = np.minimum(areas.told_rate * checks, checks)
-    origin = before.holding((areas.start + areas.size_bytes // 2).astype(np.int64))
-    known = origin >= 0
-    source = origin[known]
+    if np.array_equal(areas.start, before.start) and np.array_equal(areas.end, before.end):
+        known = source = np.arange(len(areas))
+    else:
+        origin = before.holding((areas.start + areas.size_bytes // 2).astype(np.int64))
+        known = (origin >= 0).nonzero()[0]
+        source = origin[known]
     regions.last_nr_accesses[known] = before.last_nr_accesses[source]
     regions.age[known] = before.age[source]
     regions.idle_us[known] = before.idle_us[source]
