@@ -36,7 +36,8 @@ from damon_core import (
 
 pytestmark = pytest.mark.needs("root", "kernel-damon")
 
-#: How often a monitor is killed: `.ci/run` has less time than a person who wants to be sure.
+#: How often a monitor is killed. To be surer than in CI: python -m tests.lab -- env
+#: DAMON_TEST_KILLS=100 .venv/bin/pytest plugins/sysfs -k killed
 KILLS = int(os.environ.get("DAMON_TEST_KILLS", "10"))
 INTERVALS = Intervals(20_000, 400_000, 1_000_000)
 LIMITS = RegionLimits()
@@ -115,7 +116,12 @@ def nothing_left() -> Iterator[Callable[[], list[str]]]:
         return sorted(names) + [name for name in os.listdir(INSTANCES) if "damon-" in name]
 
     yield left
-    assert left() == []
+    found = left()
+    # The next test begins on its own.
+    for slot in Tree().running():
+        Tree().write(f"kdamonds/{slot}/state", "off")
+    Tree().write("kdamonds/nr_kdamonds", 0)
+    assert found == []
 
 
 def monitor(pid: int, backend: Kernel | KernelProcesses | None = None) -> Context:
@@ -126,13 +132,13 @@ def monitor(pid: int, backend: Kernel | KernelProcesses | None = None) -> Contex
 
 def after(context: Context, aggregations: int) -> TargetSnapshot:
     """Return the first target when some more aggregations are complete."""
-    wanted = context.stats.aggregations + aggregations
+    before = context.snapshot
+    wanted = aggregations + (before.number if before is not None else 0)
     deadline = time.monotonic() + 300
-    while context.stats.aggregations < wanted:
+    while context.snapshot is None or context.snapshot.number < wanted:
         assert context.running, context.error
         assert time.monotonic() < deadline
         time.sleep(0.05)
-    assert context.snapshot is not None
     return context.snapshot.targets[0]
 
 
@@ -474,18 +480,24 @@ def _monitor_until_killed(pid: int) -> None:
         context.wait()
 
 
-def test_nothing_stays_behind_monitors_that_are_killed(program: Start, nothing_left: Left) -> None:
-    """In whichever moment; the next one cleans up, and works."""
+def test_nothing_stays_behind_monitors_that_are_killed(
+    program: Start, nothing_left: Left, eventually: Eventually
+) -> None:
+    """While they start, or later: the next one cleans up, and works."""
     process = program()
     rng = random.Random(1)
     found = 0
-    for _ in range(KILLS):
+    for number in range(KILLS):
         # Not a new program: the moment is to be one of the monitor's work, not of its imports.
         victim = multiprocessing.get_context("fork").Process(
             target=_monitor_until_killed, args=(process.pid,)
         )
         victim.start()
-        time.sleep(rng.uniform(0, 2))
+        if number % 2:
+            eventually(Tree().running)
+            time.sleep(rng.uniform(0, 0.5))
+        else:
+            time.sleep(rng.uniform(0, 2))
         victim.kill()
         victim.join()
         found += bool(Tree().running())
@@ -494,7 +506,7 @@ def test_nothing_stays_behind_monitors_that_are_killed(program: Start, nothing_l
             assert list(Tree().running().values()) == [sampler.kdamond]
         assert nothing_left() == []
         assert Registry().read().claims == []
-    assert found > KILLS // 4
+    assert found >= KILLS // 2
 
 
 def test_physical_memory(program: Start, nothing_left: Left) -> None:

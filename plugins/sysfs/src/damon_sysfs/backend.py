@@ -56,8 +56,10 @@ class Kernel:
 
     def close(self) -> None:
         """Switch the kdamond off and let go of everything; more targets may be added later."""
-        self._memory.close()
-        self._processes.close()
+        try:
+            self._processes.close()
+        finally:
+            self._memory.close()
 
 
 def _are_processes(targets: Sequence[Target]) -> bool:
