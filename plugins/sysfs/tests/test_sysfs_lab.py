@@ -529,9 +529,9 @@ def test_physical_memory(program: Start, nothing_left: Left) -> None:
 
 
 def test_it_is_chosen_by_itself(program: Start, nothing_left: Left) -> None:
-    """With nothing configured, where it is free."""
+    """With nothing configured, where it is free and nothing else works."""
     options = VaddrOptions(pid=program().pid)
-    primitive = make_vaddr(options, Plugins.discover().backends("vaddr"))
+    primitive = make_vaddr(options, {"kernel": Plugins.discover().backends("vaddr")["kernel"]})
     assert primitive.samples_itself
     with Context(primitive, intervals=INTERVALS, cpu_budget=None) as context:
         start(context)

@@ -17,6 +17,7 @@ def register_backends(register: Callable[[Backend], None]) -> None:
             summary="the kernel's own DAMON samples; root and CONFIG_DAMON_SYSFS",
             probe=probe,
             serves=("vaddr", "cgroup", "paddr"),
-            preference=20,
+            # By itself only where nothing else works: it changes state of the whole machine.
+            preference=-10,
         )
     )
