@@ -28,7 +28,10 @@ class PhysicalMemory:
     def __init__(self, memory: MachineMemory, backend: PhysicalBackend | PhysicalSampler) -> None:
         self._memory = memory
         self._backend = backend
-        self.samples_itself = isinstance(backend, PhysicalSampler)
+        # Asked once: that takes longer than many a check.
+        self._sampler = backend if isinstance(backend, PhysicalSampler) else None
+        self._checker = None if isinstance(backend, PhysicalSampler) else backend
+        self.samples_itself = self._sampler is not None
         self._ranges: dict[str, list[Range]] = {}
         self._window = PageWindow()
         self._names = CgroupNames(None)
@@ -53,19 +56,19 @@ class PhysicalMemory:
     @hookimpl
     def prepare_access_checks(self, context: Context) -> None:
         """Let the backend prepare."""
-        if isinstance(self._backend, PhysicalSampler):
-            self._backend.steer(context.targets, context.intervals, context.limits)
-        else:
-            self._backend.prepare(context.targets)
+        if self._sampler is not None:
+            self._sampler.steer(context.targets, context.intervals, context.limits)
+        if self._checker is not None:
+            self._checker.prepare(context.targets)
 
     @hookimpl
     def check_accesses(self, context: Context) -> None:
         """Let the backend look, and remember some of the pages."""
-        if isinstance(self._backend, PhysicalSampler):
-            self._backend.collect(context.targets)
+        if self._sampler is not None:
+            self._sampler.collect(context.targets)
             self._checks += context.intervals.checks
-        else:
-            self._backend.check(context.targets)
+        if self._checker is not None:
+            self._checker.check(context.targets)
             self._checks += 1
         self._window.remember(context.targets, context.clock.now_us())
 
