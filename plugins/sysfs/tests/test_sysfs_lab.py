@@ -38,7 +38,7 @@ pytestmark = pytest.mark.needs("root", "kernel-damon")
 
 #: How often a monitor is killed. To be surer than in CI: python -m tests.lab -- env
 #: DAMON_TEST_KILLS=100 .venv/bin/pytest plugins/sysfs -k killed
-KILLS = int(os.environ.get("DAMON_TEST_KILLS", "10"))
+KILLS = int(os.environ.get("DAMON_TEST_KILLS", "3"))
 INTERVALS = Intervals(20_000, 400_000, 1_000_000)
 LIMITS = RegionLimits()
 
