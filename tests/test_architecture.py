@@ -13,9 +13,9 @@ ROOT = Path(__file__).parents[1]
 CORE = ROOT / "damon_core"
 PLUGINS = sorted(path.name for path in (ROOT / "plugins").iterdir() if path.is_dir())
 
-#: Names of plugins that are words of their own too: logging calls its messages records, and
-#: memory is idle.
-ALSO_WORDS = {"record", "idle"}
+#: Names of plugins that are words of their own too: logging calls its messages records, memory is
+#: idle, and the kernel has cgroups.
+ALSO_WORDS = {"record", "idle", "cgroup"}
 #: Modules that may know the tools for reading files and for talking to people.
 OUTER = {"backends", "cli", "config", "options", "plugins"}
 #: The loop and what it works on.

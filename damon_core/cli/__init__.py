@@ -2,6 +2,7 @@
 
 from damon_core.cli.params import DURATION, SIZE
 from damon_core.cli.session import run_contexts
+from damon_core.cli.watching import WatchOptions, watch_options
 from damon_core.plugins import Plugins
 
-__all__ = ["DURATION", "SIZE", "Plugins", "run_contexts"]
+__all__ = ["DURATION", "SIZE", "Plugins", "WatchOptions", "run_contexts", "watch_options"]
