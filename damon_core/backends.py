@@ -1,12 +1,13 @@
 """The choice of a backend: the one that a person named, or the preferred one that works here."""
 
+import inspect
 import logging
-from collections.abc import Mapping
-from typing import Any, TypeAlias
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeAlias, cast
 
 from damon_core.errors import PluginError, one_line
 from damon_core.options import nearest, structure
-from damon_core.parts import Backend
+from damon_core.parts import Backend, Finding
 
 logger = logging.getLogger(__name__)
 
@@ -44,8 +45,8 @@ def make_backend(primitive: str, wanted: BackendOption, backends: Mapping[str, B
         else:
             reason = f"there is no backend '{name}'; {nearest(str(name), [AUTO, *backends])}"
         raise PluginError(primitive, reason)
-    if missing := _missing(backends[name]):
-        others = [other for other in backends if not _missing(backends[other])]
+    if missing := _missing(primitive, backends[name]):
+        others = [other for other in backends if not _missing(primitive, backends[other])]
         hint = f"; what works here: {', '.join(others)}" if others else ""
         raise PluginError(primitive, f"backend '{name}' doesn't work here: {missing}{hint}")
     return _make(backends[name], options)
@@ -54,7 +55,7 @@ def make_backend(primitive: str, wanted: BackendOption, backends: Mapping[str, B
 def _preferred(primitive: str, backends: Mapping[str, Backend]) -> Backend:
     reasons = []
     for backend in backends.values():
-        missing = _missing(backend)
+        missing = _missing(primitive, backend)
         if not missing:
             logger.info("backend '%s' chosen for '%s'", backend.name, primitive)
             return backend
@@ -69,10 +70,18 @@ def _make(backend: Backend, options: Mapping[str, object]) -> object:
     return backend.factory(checked)
 
 
-def _missing(backend: Backend) -> str:
-    """Return what a backend lacks on this machine, empty if nothing."""
+def probe_backend(primitive: str, backend: Backend) -> Sequence[Finding]:
+    """Probe a backend for a primitive, whose name the probe gets if it takes `primitive`."""
+    probe = cast(Callable[..., Sequence[Finding]], backend.probe)
+    if "primitive" in inspect.signature(probe).parameters:
+        return probe(primitive=primitive)
+    return probe()
+
+
+def _missing(primitive: str, backend: Backend) -> str:
+    """Return what a backend lacks on this machine for a primitive, empty if nothing."""
     try:
-        findings = backend.probe()
+        findings = probe_backend(primitive, backend)
     except Exception as error:  # Whoever wrote it, others' backends must stay usable.
         logger.warning("backend '%s': its probe failed", backend.name, exc_info=error)
         return f"its probe failed: {one_line(error)}"

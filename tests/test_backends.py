@@ -80,3 +80,15 @@ def test_a_probe_that_fails_does_not_stop_others() -> None:
     assert make_backend("space", AUTO, {"bad": bad, "good": BACKENDS["good"]}) == ("good", 1)
     with pytest.raises(PluginError, match="no backend works here: bad: its probe failed"):
         make_backend("space", AUTO, {"bad": bad})
+
+
+def test_a_probe_may_ask_for_which_primitive_it_is() -> None:
+    """A backend that works for one primitive and not for another is chosen for the one alone."""
+
+    def probe(primitive: str = "") -> Sequence[Finding]:
+        return (Finding("an operation", primitive == "space", primitive),)
+
+    picky = Backend("picky", lambda _: "picky", Options, serves=("space", "other"), probe=probe)
+    assert make_backend("space", AUTO, {"picky": picky}) == "picky"
+    with pytest.raises(PluginError, match=r"picky: an operation \(other\)"):
+        make_backend("other", AUTO, {"picky": picky})

@@ -1,16 +1,28 @@
 """`damon doctor`: what works on this machine, and what is missing for the rest."""
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import attrs
 import pytest
+from attrs import frozen
 from click.testing import CliRunner, Result
 
-from damon_core import Backend, Callback, Finding, Plugins, Policy, Primitive, hookimpl
+from damon_core import (
+    AUTO,
+    Backend,
+    BackendOption,
+    Callback,
+    Finding,
+    Plugins,
+    Policy,
+    Primitive,
+    hookimpl,
+)
 from damon_core.cli.main import main
 
 GOOD = Finding("kernel option", True, "CONFIG_GOOD=y")
+LACKING = "none that serves it is installed"
 BAD = Finding("privilege", False, "CAP_SYS_ADMIN; run as root")
 
 
@@ -104,6 +116,32 @@ def test_a_primitive_needs_one_backend(backends: list[Backend], works: bool) -> 
     """A primitive with backends works if one of them does."""
     (found,) = diagnosed(Primitive("p", dict), *backends)
     assert found["works"] is works
+
+
+@frozen
+class Choice:
+    """The options of a primitive that has to have a backend."""
+
+    backend: BackendOption = AUTO
+
+
+def test_a_primitive_without_a_backend_does_not_work() -> None:
+    """Whoever lets a backend be chosen needs one; without that option none is needed."""
+    (found,) = diagnosed(Primitive("p", dict, Choice))
+    assert found["works"] is False
+    assert found["findings"] == [attrs.asdict(Finding("a backend", False, LACKING))]
+    assert diagnosed(Primitive("p", dict))[0]["works"] is True
+
+
+def test_a_backend_is_probed_for_each_primitive() -> None:
+    """What works for one primitive needn't for another: a probe may ask which it is for."""
+
+    def probe(primitive: str = "") -> Sequence[Finding]:
+        return (Finding("an operation", primitive == "p", primitive),)
+
+    both = Backend("b", dict, serves=("p", "q"), probe=probe)
+    found = diagnosed(Primitive("p", dict), Primitive("q", dict), both)
+    assert [(each["name"], each["works"]) for each in found] == [("p", True), ("q", False)]
 
 
 def test_policies_are_probed() -> None:

@@ -1,7 +1,8 @@
 """``damon doctor``: what works on this machine, and what exactly is missing for the rest."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import attrs
 import click
@@ -9,6 +10,7 @@ from attrs import frozen
 from rich.console import Console
 from rich.text import Text
 
+from damon_core.backends import probe_backend
 from damon_core.errors import one_line
 from damon_core.parts import Backend, Callback, Finding, Policy, Primitive
 from damon_core.plugins import Plugins
@@ -31,11 +33,7 @@ def diagnose(plugins: Plugins) -> list[Diagnosis]:
     found: list[Diagnosis] = []
     infos = plugins.infos()
     for info in infos:
-        for name in info.primitives:
-            backends = tuple(
-                _probe("backend", backend) for backend in plugins.backends(name).values()
-            )
-            found.append(_probe("primitive", plugins.primitive(name), backends))
+        found += [_diagnose_primitive(plugins, name) for name in info.primitives]
     for info in infos:
         found += [_probe("policy", plugins.policy(name)) for name in info.policies]
     for info in infos:
@@ -50,17 +48,37 @@ def diagnose(plugins: Plugins) -> list[Diagnosis]:
     return found
 
 
+def _diagnose_primitive(plugins: Plugins, name: str) -> Diagnosis:
+    """Probe a primitive and its backends; without one that works it doesn't either."""
+    part = plugins.primitive(name)
+    backends = tuple(
+        _probe("backend", backend, partial(probe_backend, name, backend))
+        for backend in plugins.backends(name).values()
+    )
+    found = _probe("primitive", part)
+    works = found.works and any(backend.works for backend in backends)
+    if not backends:
+        # Simulated memory, for one, needs none: whoever does has an option for the choice.
+        needed = "backend" in attrs.fields_dict(part.options)
+        lacking = (
+            (Finding("a backend", False, "none that serves it is installed"),) if needed else ()
+        )
+        found = attrs.evolve(found, findings=(*found.findings, *lacking))
+        works = found.works and not needed
+    return attrs.evolve(found, works=works, backends=backends)
+
+
 def _probe(
-    kind: str, part: Primitive | Backend | Policy | Callback, backends: Sequence[Diagnosis] = ()
+    kind: str,
+    part: Primitive | Backend | Policy | Callback,
+    probe: Callable[[], Sequence[Finding]] | None = None,
 ) -> Diagnosis:
     try:
-        findings = tuple(part.probe())
+        findings = tuple((probe or part.probe)())
         works = all(finding.works or not finding.required for finding in findings)
     except Exception as error:
         findings, works = (Finding("probe", False, f"failed: {one_line(error)}"),), False
-    if backends:
-        works = works and any(backend.works for backend in backends)
-    return Diagnosis(kind, part.name, part.summary, works, findings, tuple(backends))
+    return Diagnosis(kind, part.name, part.summary, works, findings)
 
 
 @click.command(epilog="Example: damon doctor --json")
