@@ -27,11 +27,25 @@ from damon_core.plugins import PluginInfo, Plugins
 from damon_core.policies.evidence import EvidencePolicy, EvidencePolicyOptions
 from damon_core.policies.kernel import KernelPolicy, KernelPolicyOptions
 from damon_core.policy import RegionPolicy
+from damon_core.records import (
+    ContextInfo,
+    RecordFormat,
+    RecordInfo,
+    RecordReader,
+    RecordWriter,
+    format_of,
+)
 from damon_core.regions import PAGE_SIZE_BYTES, Range, Regions
 from damon_core.samples import Samples
-from damon_core.snapshot import RegionView, Snapshot, TargetSnapshot
+from damon_core.snapshot import (
+    RegionView,
+    Snapshot,
+    TargetRows,
+    TargetSnapshot,
+    assemble_snapshot,
+)
 from damon_core.stats import CallbackStats, Stats
-from damon_core.target import Owner, Target
+from damon_core.target import Area, Owner, Target
 from damon_core.units import (
     Bytes,
     Microseconds,
@@ -44,6 +58,7 @@ from damon_core.units import (
 __all__ = [
     "AUTO",
     "PAGE_SIZE_BYTES",
+    "Area",
     "AttributeValueError",
     "Backend",
     "BackendOption",
@@ -54,6 +69,7 @@ __all__ = [
     "Clock",
     "ConfigError",
     "Context",
+    "ContextInfo",
     "DamonError",
     "EvidencePolicy",
     "EvidencePolicyOptions",
@@ -74,6 +90,10 @@ __all__ = [
     "Primitive",
     "Problem",
     "Range",
+    "RecordFormat",
+    "RecordInfo",
+    "RecordReader",
+    "RecordWriter",
     "RegionLimits",
     "RegionPolicy",
     "RegionView",
@@ -84,10 +104,13 @@ __all__ = [
     "SystemClock",
     "Target",
     "TargetError",
+    "TargetRows",
     "TargetSnapshot",
     "VirtualClock",
+    "assemble_snapshot",
     "build_contexts",
     "format_duration",
+    "format_of",
     "format_size",
     "hookimpl",
     "load_config",

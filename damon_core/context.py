@@ -10,7 +10,7 @@ from typing import Any, Self
 from damon_core.attributes import Intervals, RegionLimits
 from damon_core.clock import Clock, SystemClock
 from damon_core.errors import AttributeValueError, BusyError, DamonError, NotRunningError
-from damon_core.isolation import ContextHooks
+from damon_core.isolation import ContextHooks, part_name
 from damon_core.kdamond import Kdamond
 from damon_core.pacing import (
     DEFAULT_CPU_BUDGET,
@@ -52,6 +52,8 @@ class Context:
 
     Attributes:
         name: What results and messages call it.
+        primitive_name: What the primitive is called: its `name`, or its class's.
+        backend_name: The primitive's `backend_name`, for one that sees accesses through a backend.
         samples_itself: Whether accesses are sampled by the primitive's own means, so that the loop
             wakes only once an aggregation.
         targets: The monitoring targets; built and changed by the primitive, in the worker.
@@ -89,6 +91,8 @@ class Context:
         self._goal = goal
         self._cpu_budget = cpu_budget
         self.samples_itself = bool(getattr(primitive, "samples_itself", False))
+        self.primitive_name = part_name(primitive)
+        self.backend_name = str(getattr(primitive, "backend_name", ""))
         self._hooks = ContextHooks(primitive, self._callbacks, failure_limit=failure_limit)
         # Guards only which worker there is; the worker's own fields are its own.
         self._lock = threading.Lock()
@@ -117,6 +121,11 @@ class Context:
     def cpu_budget(self) -> float | None:
         """The share of one processor that the worker may use; None for what it takes."""
         return self._cpu_budget
+
+    @property
+    def policy_name(self) -> str:
+        """What the policy is called: its `name`, or its class's."""
+        return part_name(self._policy)
 
     @property
     def clock(self) -> Clock:

@@ -3,7 +3,8 @@
 There are two kinds of plugins, made of the same hooks:
 
 - A *package* names a module or object under the entry-point group ``damon``. Its registration
-  hooks say what it has to offer: primitives, backends, policies, callbacks, commands.
+  hooks say what it has to offer: primitives, backends, policies, callbacks, formats of records,
+  commands.
 - The *parts* of a running context, one primitive and any number of callbacks, are objects whose
   methods are marked with `hookimpl`. The worker of the context calls their lifecycle hooks::
 
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
 
     from damon_core.context import Context
     from damon_core.parts import Backend, Callback, Policy, Primitive
+    from damon_core.records import RecordFormat
 
 #: Marks specifications; only the core uses it.
 hookspec = pluggy.HookspecMarker("damon")
@@ -89,6 +91,15 @@ def register_policies(register: Callable[[Policy], None]) -> None:
 @hookspec
 def register_callbacks(register: Callable[[Callback], None]) -> None:
     """Offer callbacks: ``register(Callback("csv", factory, options=...))``."""
+
+
+@hookspec
+def register_formats(register: Callable[[RecordFormat], None]) -> None:
+    """Offer file formats of records: ``register(RecordFormat("csv", (".csv",), read, write))``.
+
+    To be found without importing other packages, a format needs an entry point
+    ``format.NAME``.
+    """
 
 
 @hookspec
@@ -170,7 +181,8 @@ def describe_regions(context: Context) -> None:
     """Primitive operation: an aggregation is complete and regions are adjusted to it.
 
     Tell what only the primitive knows of them before the snapshot is taken: the
-    `resident_bytes` of regions where that isn't their size, the `owners` of targets.
+    `resident_bytes` of regions where that isn't their size, the `owners` of targets. (Their
+    `areas` are best told where the address space is looked at: in `init` and `update`.)
     """
 
 

@@ -4,6 +4,7 @@ Packages are found through the entry-point group ``damon`` and imported only whe
 listed. The names of entry points tell what for, without importing:
 
 - ``NAME`` is imported when a primitive, policy, callback or command of that name is used;
+- ``format.NAME`` when the formats of records are looked for;
 - ``PRIMITIVE.BACKEND`` when the backends of a primitive are looked for: a backend that serves
   primitives of other packages needs one such name for each.
 
@@ -25,6 +26,7 @@ from damon_core.errors import PluginError, one_line
 from damon_core.options import nearest, structure
 from damon_core.parts import Backend, Callback, Policy, Primitive
 from damon_core.policy import RegionPolicy
+from damon_core.records import RecordFormat
 from damon_core.validation import hook_implementations
 
 if TYPE_CHECKING:
@@ -42,7 +44,11 @@ _PARTS: dict[str, type] = {
     "backend": Backend,
     "policy": Policy,
     "callback": Callback,
+    "format": RecordFormat,
 }
+
+#: What stands before the dot in the entry points of formats; no primitive is called so.
+_FORMAT = "format"
 
 PartT = TypeVar("PartT", Primitive, Backend, Policy, Callback)
 
@@ -65,6 +71,7 @@ class PluginInfo:
     backends: tuple[str, ...]
     policies: tuple[str, ...]
     callbacks: tuple[str, ...]
+    formats: tuple[str, ...]
     commands: tuple[str, ...]
 
 
@@ -83,6 +90,7 @@ class _Package:
     backends: dict[str, Backend] = field(factory=dict)
     policies: dict[str, Policy] = field(factory=dict)
     callbacks: dict[str, Callback] = field(factory=dict)
+    formats: dict[str, RecordFormat] = field(factory=dict)
     commands: dict[str, "click.Command"] = field(factory=dict)
 
     @property
@@ -95,13 +103,20 @@ class _Package:
             "backend": self.backends,
             "policy": self.policies,
             "callback": self.callbacks,
+            "format": self.formats,
             "command": self.commands,
         }
 
     def reserves(self, kind: str, name: str) -> bool:
         """Tell whether an entry point has this name; a backend's is behind its primitive's."""
+        if kind == "format":
+            return f"{_FORMAT}.{name}" in self.names
         if kind == "backend":
-            return any(entry.partition(".")[2] == name for entry in self.names)
+            return any(
+                entry.partition(".")[2] == name
+                for entry in self.names
+                if not entry.startswith(f"{_FORMAT}.")
+            )
         return name in self.names
 
     def collect(self) -> None:
@@ -131,6 +146,7 @@ class _Package:
         except (Exception, SystemExit) as error:
             raise PluginError(self.name, f"fails to register: {one_line(error)}") from error
         self._refuse_hidden_backends()
+        self._refuse_hidden_formats()
 
     def _refuse_hidden_backends(self) -> None:
         """Refuse backends that would be found only after something else loaded the package."""
@@ -143,6 +159,13 @@ class _Package:
                         f"backend '{backend.name}' serves '{primitive}', so the package needs an "
                         f"entry point '{primitive}.{backend.name}'",
                     )
+
+    def _refuse_hidden_formats(self) -> None:
+        for name in self.formats:
+            if self.discovered and f"{_FORMAT}.{name}" not in self.names:
+                raise PluginError(
+                    self.name, f"format '{name}' needs an entry point '{_FORMAT}.{name}'"
+                )
 
 
 def _hook_of(kind: str) -> str:
@@ -196,7 +219,7 @@ def _origin(entry: metadata.EntryPoint) -> str:
 
 
 class Plugins:
-    """What can be used: packages and their primitives, backends, policies, callbacks, commands.
+    """What can be used: packages, and the parts, formats and commands that they offer.
 
     Args:
         plugins: The plugins and nothing else, by name: modules or objects with registration
@@ -262,9 +285,7 @@ class Plugins:
 
     def backends(self, primitive: str) -> dict[str, Backend]:
         """Return the backends that serve a primitive, by name, the preferred first."""
-        for package in self._packages:
-            if any(name.split(".")[0] == primitive for name in package.names):
-                self._load(package)
+        self._load_named(primitive)
         offered = [
             backend
             for package in self._packages
@@ -273,6 +294,11 @@ class Plugins:
         ]
         offered.sort(key=lambda backend: -backend.preference)
         return {backend.name: backend for backend in offered}
+
+    def formats(self) -> list[RecordFormat]:
+        """Return the formats of records that there are."""
+        self._load_named(_FORMAT)
+        return [each for package in self._packages for each in package.formats.values()]
 
     def command(self, name: str) -> "click.Command | None":
         """Return a command by name, or None."""
@@ -376,6 +402,12 @@ class Plugins:
         if not skipped:
             return hint
         return f"{hint} ('damon plugins' tells why {', '.join(skipped)} can't be used)"
+
+    def _load_named(self, first: str) -> None:
+        """Load the packages that have an entry point whose name begins so, up to a dot."""
+        for package in self._packages:
+            if any(name.split(".")[0] == first for name in package.names):
+                self._load(package)
 
     def _load_all(self) -> None:
         for package in self._packages:

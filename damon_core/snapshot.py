@@ -1,14 +1,15 @@
 """The result of one aggregation, immutable, and the questions that people ask of it."""
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 from attrs import field, frozen
 
 from damon_core.attributes import Intervals
 from damon_core.regions import FloatColumn, IntColumn, Regions
-from damon_core.target import Owner, Target
+from damon_core.target import Area, Owner, Target
 
 
 class RegionView(NamedTuple):
@@ -110,10 +111,13 @@ class TargetSnapshot(_Columns):
 
     Attributes:
         name: The target's name.
+        areas: What there is in its address space, ascending and disjoint, where the primitive
+            tells; the same object as long as it doesn't change.
         owners: Whose its memory is, where the primitive tells.
     """
 
     name: str = ""
+    areas: tuple[Area, ...] = field(default=(), repr=False)
     owners: tuple[Owner, ...] = ()
 
     def hottest(self, count: int = 10) -> list[RegionView]:
@@ -161,6 +165,23 @@ class Snapshot(_Columns):
 _COLUMNS = ("start", "end", "nr_accesses", "age", "idle_us", "resident_bytes")
 
 
+@frozen
+class TargetRows:
+    """What a snapshot tells of a target beside its columns.
+
+    Attributes:
+        name: The target's name.
+        count: How many regions it has.
+        areas: What there is in its address space.
+        owners: Whose its memory is.
+    """
+
+    name: str
+    count: int
+    areas: tuple[Area, ...] = ()
+    owners: tuple[Owner, ...] = ()
+
+
 def take_snapshot(
     targets: Sequence[Target],
     *,
@@ -173,24 +194,57 @@ def take_snapshot(
 ) -> Snapshot:
     """Freeze the regions of `targets` as the result of one aggregation."""
     tables = [target.regions for target in targets] or [Regions()]
-    columns = {
-        name: np.concatenate([getattr(table, name) for table in tables]) for name in _COLUMNS
-    }
+    return assemble_snapshot(
+        {name: np.concatenate([getattr(table, name) for table in tables]) for name in _COLUMNS},
+        [
+            TargetRows(target.name, len(target.regions), target.areas, tuple(target.owners))
+            for target in targets
+        ],
+        context=context,
+        number=number,
+        time_us=time_us,
+        elapsed_us=elapsed_us,
+        intervals=intervals,
+        max_nr_accesses=max_nr_accesses,
+    )
+
+
+def assemble_snapshot(
+    columns: Mapping[str, npt.NDArray[Any]],
+    targets: Sequence[TargetRows],
+    *,
+    context: str,
+    number: int,
+    time_us: int,
+    elapsed_us: int,
+    intervals: Intervals,
+    max_nr_accesses: int,
+) -> Snapshot:
+    """Return a snapshot made of columns, for those who read records.
+
+    Args:
+        columns: ``start``, ``end``, ``age``, ``idle_us`` and ``resident_bytes`` as 64-bit
+            integers, ``nr_accesses`` as 64-bit floats; all targets one behind the other. They
+            become read-only.
+        targets: Which rows are whose, in their order.
+        context: As in `Snapshot`; likewise the others.
+    """
     for column in columns.values():
         column.flags.writeable = False
     parts = []
     position = 0
     for target in targets:
-        rows = slice(position, position + len(target.regions))
+        rows = slice(position, position + target.count)
         position = rows.stop
         # Slices of read-only columns are read-only views: a target costs no second copy.
-        views = {name: column[rows] for name, column in columns.items()}
+        views = {name: columns[name][rows] for name in _COLUMNS}
         parts.append(
             TargetSnapshot(
                 intervals,
                 max_nr_accesses,
                 name=target.name,
-                owners=tuple(target.owners),
+                areas=target.areas,
+                owners=target.owners,
                 **views,
             )
         )
@@ -202,5 +256,5 @@ def take_snapshot(
         time_us=time_us,
         elapsed_us=elapsed_us,
         targets=tuple(parts),
-        **columns,
+        **{name: columns[name] for name in _COLUMNS},
     )

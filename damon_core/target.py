@@ -1,11 +1,26 @@
 """A monitoring target: a name, its regions, and whose memory they are."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from attrs import define, field, frozen
 
 from damon_core.regions import Regions
 from damon_core.samples import Samples
+
+
+class Area(NamedTuple):
+    """A named piece of a target's address space, such as a mapping or a range of RAM.
+
+    Attributes:
+        start: Its first address.
+        end: The first address behind it.
+        name: What users know it by, such as ``[heap]`` or the path of a mapped file.
+    """
+
+    start: int
+    end: int
+    name: str
 
 
 @frozen
@@ -39,6 +54,9 @@ class Target:
         adaptive: Whether regions may be merged and split to follow accesses, and single pages
             can be checked: then a policy chooses `samples`. Otherwise regions stay as they are
             and the primitive adds to their nr_accesses itself.
+        areas: What there is in the address space, ascending and disjoint: neighbours of one name
+            may be told as one. A primitive replaces the tuple when it changes; empty where it
+            doesn't tell.
         owners: Whose the memory is; empty where the primitive doesn't tell.
         samples: For an adaptive target the pages that the check under way looks at.
     """
@@ -46,5 +64,6 @@ class Target:
     name: str
     regions: Regions = field(factory=Regions)
     adaptive: bool = False
+    areas: tuple[Area, ...] = field(default=(), init=False, repr=False)
     owners: Sequence[Owner] = field(default=(), init=False)
     samples: Samples | None = field(default=None, init=False)

@@ -32,6 +32,7 @@ INNER = [
     "parts",
     "policies",
     "policy",
+    "records",
     "regions",
     "samples",
     "snapshot",

@@ -235,6 +235,7 @@ class TestPlugins:
                 "backends": [],
                 "policies": [],
                 "callbacks": ["log"],
+                "formats": [],
                 "commands": ["act"],
             }
         ]

@@ -24,11 +24,20 @@ from damon_core import (
     Plugins,
     Policy,
     Primitive,
+    RecordFormat,
     RegionLimits,
     hookimpl,
 )
 from damon_core.plugins import CORE_COMMANDS
 from damon_core.policies.kernel import KernelPolicy
+
+FORMAT = """
+from damon_core import RecordFormat, hookimpl
+
+@hookimpl
+def register_formats(register):
+    register(RecordFormat('{0}', ('.{0}',), dict, dict))
+"""
 
 OFFER = """
 from damon_core import Backend, Callback, Policy, Primitive, hookimpl
@@ -133,6 +142,20 @@ class TestDiscovery:
         site.install("t-b2", backend.replace("t6", "t7"), "t7.b1")
         assert list(Plugins.discover().backends("t6")) == ["b1"]
         assert site.imported() == [wanted]
+
+    def test_formats_are_imported_when_formats_are_looked_for(self, site: Site) -> None:
+        """format.NAME is imported to choose among the formats of records, nothing else."""
+        wanted = site.install("t-f1", FORMAT.format("t32"), "format.t32")
+        site.install("t-other2", offering("callback", "Callback('t33', dict)"), "t33")
+        assert [each.name for each in Plugins.discover().formats() if each.name == "t32"] == ["t32"]
+        assert wanted in site.imported()
+        assert "t_other2" not in site.imported()
+
+    def test_a_format_needs_its_entry_point(self, site: Site) -> None:
+        """Otherwise it would be found only after something else loaded the package."""
+        site.install("t-hidden", FORMAT.format("t34"), "t34")
+        reason = "format 't34' needs an entry point 'format.t34'"
+        assert info_of(Plugins.discover(), "t-hidden").skipped == reason
 
     def test_listing_imports_all(self, site: Site) -> None:
         """What packages offer is known only by importing them."""
@@ -361,10 +384,13 @@ class TestGiven:
             register_backends=lambda register: register(Backend("b", dict, serves=("p",))),
             register_policies=lambda register: register(Policy("e", dict)),
             register_callbacks=lambda register: register(Callback("c", dict)),
+            register_formats=lambda register: register(
+                RecordFormat("f", (".f",), lambda path: NotImplemented, lambda *_: NotImplemented)
+            ),
             register_commands=lambda register: register(click.Command("d")),
         )
         assert Plugins({"mine": plugin}).infos() == [
-            PluginInfo("mine", "(given)", "", ("p",), ("b",), ("e",), ("c",), ("d",))
+            PluginInfo("mine", "(given)", "", ("p",), ("b",), ("e",), ("c",), ("f",), ("d",))
         ]
 
     def test_without_plugins_there_is_nothing(self) -> None:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from damon_core import Intervals, Owner, Regions, Snapshot, Target
+from damon_core import Area, Intervals, Owner, Regions, Snapshot, Target
 from damon_core.snapshot import take_snapshot
 
 CHECKS = 20
@@ -203,6 +203,18 @@ def test_accessed_bytes_are_bytes_times_frequency() -> None:
     snapshot = snapshot_of(target("t", [(100, 100, 10, 0, 0), (10, 10, 20, 0, 0)]))
     assert snapshot.accessed_bytes() == 60
     assert snapshot.frequency.tolist() == [0.5, 1.0]
+
+
+# -- areas -------------------------------------------------------------------------------
+
+
+def test_areas_stay_one_object_while_they_do_not_change() -> None:
+    """Who keeps snapshots sees by identity whether the address space changed."""
+    one = target("a", [(10, 10, 1, 1, 0)])
+    one.areas = (Area(1, 11, "[heap]"),)
+    snapshots = [snapshot_of(one), snapshot_of(one)]
+    assert snapshots[0].targets[0].areas == ((1, 11, "[heap]"),)
+    assert snapshots[0].targets[0].areas is snapshots[1].targets[0].areas
 
 
 # -- hottest ---------------------------------------------------------------------------------

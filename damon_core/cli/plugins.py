@@ -46,6 +46,7 @@ def _offers(info: PluginInfo) -> Text:
         "backend": info.backends,
         "policy": info.policies,
         "callback": info.callbacks,
+        "format": info.formats,
         "command": info.commands,
     }
     return Text("; ".join(f"{kind} {', '.join(names)}" for kind, names in kinds.items() if names))

@@ -12,6 +12,7 @@ from damon_vaddr.mappings import (
     join_nearest,
     mapping_regions,
     parse_accessible,
+    parse_areas,
     parse_shared,
     range_regions,
     without,
@@ -158,6 +159,29 @@ def test_reserved_addresses_are_not_accessible() -> None:
         Range(0x6000, 0x8000),
         Range(0xA000, 0xC000),
     ]
+
+
+NAMED_MAPS = b"""\
+00400000-00410000 r--p 00000000 08:02 173521      /usr/bin/a name with spaces
+00410000-00420000 r-xp 00010000 08:02 173521      /usr/bin/a name with spaces
+00420000-00430000 rw-p 00000000 00:00 0           [heap]
+00430000-00440000 rw-p 00000000 00:00 0
+00500000-00510000 rw-p 00000000 00:00 0 [anon:pool]
+00510000-00520000 ---p 00000000 00:00 0
+00520000-00530000 rw-p 00000000 00:00 0
+7ffd00004000-7ffd00006000 r--p 00000000 00:00 0                          [vvar]
+"""
+
+
+def test_areas_are_mappings_by_name() -> None:
+    """Segments of one file are one area; what nobody may access is none."""
+    assert parse_areas(NAMED_MAPS) == (
+        (0x400000, 0x420000, "/usr/bin/a name with spaces"),
+        (0x420000, 0x430000, "[heap]"),
+        (0x430000, 0x440000, "[anon]"),
+        (0x500000, 0x510000, "[anon:pool]"),
+        (0x520000, 0x530000, "[anon]"),
+    )
 
 
 def test_what_is_mapped_by_several_is_claimed_by_the_first() -> None:

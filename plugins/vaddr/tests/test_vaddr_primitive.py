@@ -433,6 +433,13 @@ def test_the_plugin_is_used_by_its_name(sleeper: "subprocess.Popen[str]") -> Non
     assert snapshot.total_bytes > 0
 
 
+def test_mappings_are_told_by_name(sleeper: "subprocess.Popen[str]") -> None:
+    """A snapshot has the names of what its regions are of."""
+    primitive = Plugins({"vaddr": plugin}).make_primitive("vaddr", {"pid": sleeper.pid})
+    snapshot = _monitor(Context(primitive, [Until(1)], intervals=_SHORT))
+    assert {"[heap]", "[stack]"} <= {area.name for area in snapshot.targets[0].areas}
+
+
 @pytest.mark.parametrize(
     ("options", "told"),
     [

@@ -23,6 +23,7 @@ class Idle:
         options: The options.
     """
 
+    name = "idle"
     layout: Literal["mappings", "ranges"] = "ranges"
     sees_all_users = True
 

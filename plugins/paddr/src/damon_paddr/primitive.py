@@ -2,7 +2,7 @@
 
 import logging
 
-from damon_core import Context, Range, RegionLimits, Regions, Target, hookimpl
+from damon_core import Area, Context, Range, RegionLimits, Regions, Target, hookimpl
 from damon_paddr.backend import PhysicalBackend, PhysicalSampler
 from damon_paddr.cgroups import CgroupNames, memory_hierarchy
 from damon_paddr.machine import MachineMemory
@@ -21,6 +21,7 @@ class PhysicalMemory:
 
     Attributes:
         samples_itself: Whether the backend is a `PhysicalSampler`; otherwise targets are adaptive.
+        backend_name: What the backend is called.
     """
 
     name = "paddr"
@@ -28,6 +29,7 @@ class PhysicalMemory:
     def __init__(self, memory: MachineMemory, backend: PhysicalBackend | PhysicalSampler) -> None:
         self._memory = memory
         self._backend = backend
+        self.backend_name = str(getattr(backend, "name", type(backend).__name__))
         # Asked once: that takes longer than many a check.
         self._sampler = backend if isinstance(backend, PhysicalSampler) else None
         self._checker = None if isinstance(backend, PhysicalSampler) else backend
@@ -126,6 +128,7 @@ class PhysicalMemory:
                     if fresh
                     else target.regions.cover(ranges, limits)
                 )
+                target.areas = tuple(Area(*each, "System RAM") for each in found)
                 self._ranges[name] = ranges
             targets.append(target)
         context.targets[:] = targets

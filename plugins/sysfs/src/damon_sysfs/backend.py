@@ -22,6 +22,7 @@ class Kernel:
         options: There are none.
     """
 
+    name = "kernel"
     sees_all_users = False
 
     def __init__(self, options: NoOptions | None = None) -> None:

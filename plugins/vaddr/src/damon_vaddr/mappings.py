@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from attrs import field, frozen
 
-from damon_core import Range, RegionLimits, Regions
+from damon_core import Area, Range, RegionLimits, Regions
 
 _IntColumn = npt.NDArray[np.int64]
 
@@ -16,6 +16,9 @@ _IntColumn = npt.NDArray[np.int64]
 _MAPPING = re.compile(
     rb"(?m)^([0-9a-f]+)-([0-9a-f]+) (?!.*\[(?:vvar|vvar_vclock|vsyscall|uprobes)\]$)"
 )
+
+# Address, permissions, offset, device, inode, name.
+_NAMED_MAPPING = re.compile(_MAPPING.pattern + rb"(?:\S+ ){3}\d+ *(.*)$")
 
 _INACCESSIBLE = re.compile(rb"(?m)^\S+ ---. .*\n?")
 _SHARABLE = re.compile(
@@ -38,6 +41,22 @@ def parse_accessible(text: bytes) -> list[Range]:
     Programs reserve addresses that way, often more than the machine has memory.
     """
     return parse_maps(_INACCESSIBLE.sub(b"", text))
+
+
+def parse_areas(text: bytes) -> tuple[Area, ...]:
+    """Return the mappings as `parse_accessible` does, by name; neighbours of one name are one.
+
+    Without a name of its own, such as ``[heap]`` or a path, a mapping is ``[anon]``.
+    """
+    areas: list[Area] = []
+    for start, end, name in _NAMED_MAPPING.findall(_INACCESSIBLE.sub(b"", text)):
+        area = Area(int(start, 16), int(end, 16), name.decode(errors="backslashreplace"))
+        if not area.name:
+            area = area._replace(name="[anon]")
+        if areas and areas[-1].end == area.start and areas[-1].name == area.name:
+            area = area._replace(start=areas.pop().start)
+        areas.append(area)
+    return tuple(areas)
 
 
 @frozen

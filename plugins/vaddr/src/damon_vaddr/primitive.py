@@ -13,6 +13,7 @@ from damon_vaddr.mappings import (
     Mapped,
     mapping_regions,
     parse_accessible,
+    parse_areas,
     parse_maps,
     parse_shared,
     range_regions,
@@ -41,6 +42,7 @@ class ProcessMemory:
 
     Attributes:
         samples_itself: Whether the backend is a `ProcessSampler`.
+        backend_name: What the backend is called.
     """
 
     def __init__(
@@ -51,6 +53,7 @@ class ProcessMemory:
         name: str = "vaddr",
     ) -> None:
         self.name = name
+        self.backend_name = str(getattr(backend, "name", type(backend).__name__))
         self._source = source
         self._backend = backend
         # Told apart once: to ask for a protocol takes as long as to look at dozens of pages.
@@ -206,6 +209,7 @@ class ProcessMemory:
             target.mapped = Mapped.of(without(parse_accessible(maps), taken))
         else:
             target.regions = mapping_regions(target.regions, mappings, limit)
+        target.areas = parse_areas(maps)
         target.made_from = maps, limit, taken
 
     def _read_maps(self, process: Process) -> bytes:

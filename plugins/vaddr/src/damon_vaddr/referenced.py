@@ -156,6 +156,7 @@ class Referenced:
     can't be read by mistake.
     """
 
+    name = "referenced"
     layout: Literal["mappings", "ranges"] = "mappings"
     sees_all_users = False
 

@@ -1,0 +1,66 @@
+"""Records: which format a file has, and what is told of how it was made."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from damon_core import (
+    Context,
+    ContextInfo,
+    InputError,
+    Intervals,
+    RecordFormat,
+    RecordInfo,
+    RegionLimits,
+    format_of,
+)
+
+
+def _unused(*_args: object) -> Any:
+    raise AssertionError
+
+
+def of(name: str, *suffixes: str) -> RecordFormat:
+    """Return a format that nobody opens."""
+    return RecordFormat(name, suffixes, _unused, _unused)
+
+
+def test_the_longest_ending_tells_the_format() -> None:
+    """A format whose ending has two parts wins over that of the last part."""
+    formats = [of("gz", ".gz"), of("json", ".json.gz", ".json")]
+    names = [format_of(Path(file), formats).name for file in ("a.json.gz", "a.b.gz", "a.json")]
+    assert names == ["json", "gz", "json"]
+
+
+def test_a_file_without_a_known_ending_is_told_those_that_there_are() -> None:
+    """The message says what is possible."""
+    with pytest.raises(InputError, match=r"'a\.txt' has no ending .*; possible: \.csv, \.tsv$"):
+        format_of(Path("a.txt"), [of("csv", ".csv", ".tsv")])
+
+
+def test_without_formats_it_is_said_so() -> None:
+    """An empty list of possible endings would be no help."""
+    with pytest.raises(InputError, match="possible: no format is installed"):
+        format_of(Path("a.csv"), [])
+
+
+@pytest.mark.parametrize(("name", "suffixes"), [("a b", (".a",)), ("a", ()), ("a", ("a",))])
+def test_names_and_suffixes_are_checked(name: str, suffixes: tuple[str, ...]) -> None:
+    """What can't be typed in a file name or a listing is refused where it is registered."""
+    with pytest.raises(ValueError, match="must be"):
+        of(name, *suffixes)
+
+
+def test_information_tells_how_contexts_are_monitored() -> None:
+    """Parts by name, and the attributes in force."""
+
+    class Memory:
+        name = "memory"
+        backend_name = "bits"
+
+    intervals, limits = Intervals(1_000, 10_000, 10_000), RegionLimits(5, 50)
+    context = Context(Memory(), name="db", intervals=intervals, limits=limits, cpu_budget=0.5)
+    assert RecordInfo.here([context]).contexts == (
+        ContextInfo("db", "memory", "bits", "evidence", intervals, limits, 0.5),
+    )
