@@ -2,6 +2,7 @@
 
 from damon_csv.callback import CsvCallback, CsvOptions
 from damon_csv.file import CsvFile
+from damon_csv.record import CsvReader, CsvWriter
 from damon_csv.rotation import Rotation, rotated_files
 from damon_csv.rows import HEADER, format_rows
 
@@ -10,6 +11,8 @@ __all__ = [
     "CsvCallback",
     "CsvFile",
     "CsvOptions",
+    "CsvReader",
+    "CsvWriter",
     "Rotation",
     "format_rows",
     "rotated_files",

@@ -1,0 +1,307 @@
+"""The format ``csv``: rows of a file as a record."""
+
+import csv
+import io
+from collections.abc import Generator, Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+from attrs import define, field
+
+from damon_core import (
+    DamonError,
+    InputError,
+    Intervals,
+    RecordInfo,
+    Snapshot,
+    TargetRows,
+    assemble_snapshot,
+)
+from damon_csv.file import CsvFile
+from damon_csv.rows import HEADER, format_rows
+
+_NUMBERS = [
+    ("start", np.int64),
+    ("end", np.int64),
+    ("nr_accesses", np.float64),
+    ("max_nr_accesses", np.int64),
+    ("age", np.int64),
+]
+
+#: How much of a file is looked through for the first intervals of its contexts.
+_PROBE_BYTES = 1 << 24
+_TAIL_BYTES = 1 << 20
+#: A time between two aggregations that is longer than the last by this factor is a break.
+_BREAK = 10
+
+
+class CsvWriter:
+    """Appends snapshots to a file of rows, which may be there already.
+
+    Args:
+        path: The file.
+        info: Not kept: there is no room for it in rows.
+
+    Raises:
+        InputError: The file can't be written, or has other columns.
+    """
+
+    def __init__(self, path: Path, info: RecordInfo) -> None:
+        self._file = CsvFile(path, HEADER)
+        self._file.check()
+        self._file.open()
+
+    def write(self, snapshot: Snapshot) -> None:
+        """Append the rows of an aggregation, all or none.
+
+        Raises:
+            DamonError: They can't be written.
+        """
+        if len(snapshot):
+            self._file.append(format_rows(snapshot), snapshot.time_us)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+@define
+class _Rows:
+    """Rows of one target that follow one another: an aggregation's, as they are in the file.
+
+    Attributes:
+        time_us: Of their aggregation.
+        context: Their context.
+        target: Their target.
+        line: The number of the first.
+        rows: What follows the names, line by line.
+    """
+
+    time_us: int
+    context: str
+    target: str
+    line: int
+    rows: list[bytes] = field(factory=list, repr=False)
+
+
+@define
+class _Rhythm:
+    """How the aggregations of a context follow one another.
+
+    Attributes:
+        interval_us: The time between the last two; what it probably is before there were two.
+        time_us: The last one's; None before the first.
+        count: How many there were.
+    """
+
+    interval_us: int
+    time_us: int | None = None
+    count: int = 0
+
+    def advance(self, time_us: int) -> None:
+        """Note the next aggregation; a break, or a clock that went back, is no interval."""
+        if self.time_us is not None:
+            passed_us = time_us - self.time_us
+            if 0 < passed_us <= _BREAK * self.interval_us:
+                self.interval_us = passed_us
+        self.time_us = time_us
+        self.count += 1
+
+
+class CsvReader:
+    """A file of rows as a record: see `damon_core.RecordReader`.
+
+    Rows tell neither intervals nor idle times nor aggregations without regions. The time between
+    two aggregations of a context is taken for its interval, and the checks of an aggregation as
+    spread evenly over it; a region that wasn't accessed has been idle for its age and this
+    aggregation. An unfinished row at the end of the file is left out.
+
+    Args:
+        path: The file.
+
+    Raises:
+        InputError: It can't be read, or has other columns.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        try:
+            with path.open("rb") as file:
+                begin = file.read(len(HEADER))
+        except OSError as error:
+            raise InputError(f"'{path}' can't be read: {error.strerror}") from error
+        if begin != HEADER[: len(begin)] or not begin:
+            raise InputError(
+                f"'{path}' is no record of CSV: it doesn't begin with '{HEADER.decode().rstrip()}'"
+            )
+        self._intervals_us = self._probe()
+
+    @property
+    def info(self) -> RecordInfo:
+        """Nothing: rows don't tell."""
+        return RecordInfo()
+
+    def span_us(self) -> tuple[int, int] | None:
+        """Return when the first aggregation began and the last ended, Unix microseconds."""
+        first = next(self._targets(), None)
+        if first is None:
+            return None
+        with self._path.open("rb") as file:
+            size = file.seek(0, io.SEEK_END)
+            file.seek(max(0, size - _TAIL_BYTES))
+            whole = file.read().rpartition(b"\n")[0]
+        last = whole.rpartition(b"\n")[2].partition(b",")[0]
+        if not last.isdigit():
+            raise DamonError(f"'{self._path}', last line: it has no time")
+        begin_us = first.time_us - self._intervals_us.get(first.context, 0)
+        return begin_us, max(int(last), first.time_us)
+
+    def snapshots(
+        self, begin_us: int | None = None, end_us: int | None = None
+    ) -> Iterator[Snapshot]:
+        """Yield snapshots in the order of the file, one in memory at a time.
+
+        Raises:
+            DamonError: A line is damaged; it tells which.
+        """
+        rhythms: dict[str, _Rhythm] = {}
+        for parts in self._aggregations():
+            time_us, context = parts[0].time_us, parts[0].context
+            rhythm = rhythms.get(context)
+            if rhythm is None:
+                usual_us = Intervals().aggregation_us
+                rhythm = rhythms[context] = _Rhythm(self._intervals_us.get(context, usual_us))
+            rhythm.advance(time_us)
+            if (begin_us is None or time_us > begin_us) and (end_us is None or time_us <= end_us):
+                yield self._snapshot(parts, rhythm)
+
+    def close(self) -> None:
+        """Do nothing: the file is open only while it is being read."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _probe(self) -> dict[str, int]:
+        """Return the time between the first two aggregations of each context."""
+        first_us: dict[str, int] = {}
+        intervals_us: dict[str, int] = {}
+        try:
+            for rows in self._targets(_PROBE_BYTES):
+                passed_us = rows.time_us - first_us.setdefault(rows.context, rows.time_us)
+                if passed_us > 0:
+                    intervals_us.setdefault(rows.context, passed_us)
+        except DamonError:
+            pass  # It is told where snapshots are read.
+        return intervals_us
+
+    def _aggregations(self) -> Generator[list[_Rows]]:
+        """Yield what belongs to one snapshot."""
+        parts: list[_Rows] = []
+        for rows in self._targets():
+            if parts and (rows.time_us, rows.context) != (parts[0].time_us, parts[0].context):
+                yield parts
+                parts = []
+            parts.append(rows)
+        if parts:
+            yield parts
+
+    def _targets(self, limit_bytes: int | None = None) -> Generator[_Rows]:
+        """Yield the rows of one target of one aggregation."""
+        rows: _Rows | None = None
+        head = b""
+        try:
+            with self._path.open("rb") as file:
+                read_bytes = len(file.readline())
+                for number, line in enumerate(file, 2):
+                    read_bytes += len(line)
+                    if not line.endswith(b"\n") or (limit_bytes and read_bytes > limit_bytes):
+                        break
+                    if rows is None or not line.startswith(head):
+                        if rows is not None:
+                            yield rows
+                        head = line.rsplit(b",", len(_NUMBERS))[0] + b","
+                        rows = self._begin(head, number)
+                    rows.rows.append(line[len(head) :])
+        except OSError as error:
+            raise DamonError(f"'{self._path}' can't be read: {error.strerror}") from error
+        if rows is not None:
+            yield rows
+
+    def _begin(self, head: bytes, line: int) -> _Rows:
+        try:
+            # Behind the last comma there is nothing: that is the fourth field.
+            time_us, context, target, _ = next(
+                csv.reader([head.decode(errors="backslashreplace")], strict=True)
+            )
+            return _Rows(int(time_us), context, target, line)
+        except (csv.Error, ValueError) as error:
+            raise self._damaged(line) from error
+
+    def _snapshot(self, parts: list[_Rows], rhythm: _Rhythm) -> Snapshot:
+        numbers = np.concatenate([self._parse(rows) for rows in parts])
+        most = int(numbers["max_nr_accesses"].max())
+        sampling_us = max(1, rhythm.interval_us // max(most, 1))
+        intervals = Intervals(
+            sampling_us, rhythm.interval_us, max(Intervals().update_us, sampling_us)
+        )
+        columns = {name: numbers[name].copy() for name in ("start", "end", "nr_accesses", "age")}
+        columns["idle_us"] = np.where(
+            columns["nr_accesses"] > 0, 0, (columns["age"] + 1) * rhythm.interval_us
+        )
+        columns["resident_bytes"] = columns["end"] - columns["start"]
+        return assemble_snapshot(
+            columns,
+            [TargetRows(rows.target, len(rows.rows)) for rows in parts],
+            context=parts[0].context,
+            number=rhythm.count,
+            time_us=parts[0].time_us,
+            elapsed_us=rhythm.interval_us,
+            intervals=intervals,
+            max_nr_accesses=most,
+        )
+
+    def _parse(self, rows: _Rows) -> npt.NDArray[np.void]:
+        try:
+            return _parse(rows.rows)
+        except ValueError as error:
+            raise self._damaged(rows.line + self._first_wrong(rows.rows)) from error
+
+    @staticmethod
+    def _first_wrong(lines: list[bytes]) -> int:
+        for index, line in enumerate(lines):
+            try:
+                _parse([line])
+            except ValueError:
+                return index
+        return 0
+
+    def _damaged(self, line: int) -> DamonError:
+        return InputError(
+            f"'{self._path}', line {line}: it isn't a row of {HEADER.decode().rstrip()}"
+        )
+
+
+def _parse(lines: list[bytes]) -> npt.NDArray[np.void]:
+    return np.loadtxt(lines, np.dtype(_NUMBERS), delimiter=",", ndmin=1, comments=None)

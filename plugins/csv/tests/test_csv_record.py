@@ -1,0 +1,231 @@
+"""The format csv: rows as a record."""
+
+import tracemalloc
+from pathlib import Path
+
+import numpy as np
+import pytest
+from damon_csv import HEADER, CsvReader, CsvWriter
+from hypothesis import given
+from hypothesis import strategies as st
+
+from damon_core import (
+    DamonError,
+    InputError,
+    Intervals,
+    RecordInfo,
+    Snapshot,
+    TargetRows,
+    assemble_snapshot,
+)
+
+T0 = 1_700_000_000_000_000
+
+
+def snapshot_of(
+    time_us: int,
+    targets: dict[str, int],
+    *,
+    context: str = "db",
+    number: int = 1,
+    interval_us: int = 100_000,
+    nr_accesses: float = 0,
+) -> Snapshot:
+    """Return a snapshot with so many pages in each target."""
+    count = sum(targets.values())
+    start = np.arange(count, dtype=np.int64) * 4096
+    age = np.arange(count, dtype=np.int64)
+    accesses = np.full(count, nr_accesses, dtype=np.float64)
+    return assemble_snapshot(
+        {
+            "start": start,
+            "end": start + 4096,
+            "nr_accesses": accesses,
+            "age": age,
+            "idle_us": np.where(accesses > 0, 0, (age + 1) * interval_us),
+            "resident_bytes": np.full(count, 4096),
+        },
+        [TargetRows(name, rows) for name, rows in targets.items()],
+        context=context,
+        number=number,
+        time_us=time_us,
+        elapsed_us=interval_us,
+        intervals=Intervals(interval_us // 20, interval_us, 1_000_000),
+        max_nr_accesses=20,
+    )
+
+
+def write(path: Path, *snapshots: Snapshot) -> None:
+    """Write a record."""
+    with CsvWriter(path, RecordInfo()) as writer:
+        for snapshot in snapshots:
+            writer.write(snapshot)
+
+
+def read(path: Path, begin_us: int | None = None, end_us: int | None = None) -> list[Snapshot]:
+    """Read a record."""
+    with CsvReader(path) as reader:
+        return list(reader.snapshots(begin_us, end_us))
+
+
+def assert_equal(left: Snapshot, right: Snapshot) -> None:
+    """Compare all that there is in two snapshots."""
+    for name in ("context", "number", "time_us", "elapsed_us", "intervals", "max_nr_accesses"):
+        assert getattr(left, name) == getattr(right, name), name
+    assert [target.name for target in left.targets] == [target.name for target in right.targets]
+    for one, other in zip([left, *left.targets], [right, *right.targets], strict=True):
+        for name in ("start", "end", "nr_accesses", "age", "idle_us", "resident_bytes"):
+            np.testing.assert_array_equal(getattr(one, name), getattr(other, name), name)
+
+
+@given(
+    st.lists(
+        st.dictionaries(
+            st.text(st.characters(exclude_characters="\r\n", exclude_categories=["Cs"])),
+            st.integers(1, 5),
+            min_size=1,
+            max_size=4,
+        ),
+        min_size=2,
+        max_size=5,
+    ),
+    st.sampled_from([0, 3, 20, 7.25]),
+)
+def test_what_rows_tell_comes_back(
+    tmp_path_factory: pytest.TempPathFactory, targets: list[dict[str, int]], accesses: float
+) -> None:
+    """Written and read, snapshots of a steady context are the same, whatever the names."""
+    path = tmp_path_factory.mktemp("csv") / "out.csv"
+    written = [
+        snapshot_of(T0 + 100_000 * number, each, number=number, nr_accesses=accesses)
+        for number, each in enumerate(targets, 1)
+    ]
+    write(path, *written)
+    for one, other in zip(written, read(path), strict=True):
+        assert_equal(one, other)
+
+
+def test_contexts_have_intervals_of_their_own(tmp_path: Path) -> None:
+    """What lies between two aggregations of one context is its interval, not another's."""
+    path = tmp_path / "out.csv"
+    write(
+        path,
+        *(
+            snapshot_of(T0 + time_us, {"t": 1}, context=context)
+            for time_us, context in (
+                (1, "a"),
+                (2, "b"),
+                (100_001, "a"),
+                (200_001, "a"),
+                (5_002, "b"),
+            )
+        ),
+    )
+    found = [(each.context, each.number, each.intervals.aggregation_us) for each in read(path)]
+    assert found == [
+        ("a", 1, 100_000),
+        ("b", 1, 5_000),
+        ("a", 2, 100_000),
+        ("a", 3, 100_000),
+        ("b", 2, 5_000),
+    ]
+
+
+def test_a_break_is_no_interval(tmp_path: Path) -> None:
+    """After a restart hours later, or a clock set back, aggregations take as long as before."""
+    path = tmp_path / "out.csv"
+    times_us = [0, 100_000, 7_200_000_000, 7_200_100_000, 50_000, 150_000]
+    write(path, *(snapshot_of(T0 + time_us, {"t": 1}) for time_us in times_us))
+    assert {each.elapsed_us for each in read(path)} == {100_000}
+
+
+def test_an_unfinished_row_is_left_out(tmp_path: Path) -> None:
+    """A kill in the middle of a write leaves the rows before it."""
+    path = tmp_path / "out.csv"
+    write(path, snapshot_of(T0, {"t": 2}), snapshot_of(T0 + 1000, {"t": 2}))
+    path.write_bytes(path.read_bytes()[:-3])
+    assert [len(each) for each in read(path)] == [2, 1]
+
+
+def test_times_select(tmp_path: Path) -> None:
+    """Aggregations that ended after the beginning, up to the end; their numbers stay."""
+    path = tmp_path / "out.csv"
+    write(path, *(snapshot_of(T0 + number * 1000, {"t": 1}) for number in range(10)))
+    assert [each.number for each in read(path, T0 + 2000, T0 + 5000)] == [4, 5, 6]
+
+
+def test_span(tmp_path: Path) -> None:
+    """From the beginning of the first aggregation to the end of the last."""
+    path = tmp_path / "out.csv"
+    write(path, *(snapshot_of(T0 + number * 1000, {"t": 30_000}) for number in range(3)))
+    assert CsvReader(path).span_us() == (T0 - 1000, T0 + 2000)
+
+
+def test_an_empty_record(tmp_path: Path) -> None:
+    """A header alone is a record without aggregations."""
+    path = tmp_path / "out.csv"
+    write(path)
+    assert path.read_bytes() == HEADER
+    assert read(path) == []
+    assert CsvReader(path).span_us() is None
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        b"rubbish\n",
+        b"\n",
+        b"1,a,t,0,4096,1,20\n",
+        b"1,a,t,0,4096,1,20,0,9\n",
+        b"x,a,t,0,4096,1,20,0\n",
+        b"1,a,t,0,4096,1,20,old\n",
+        b"1,a,t,0,4096,1,20,0\n1,a,t,0,4096,,20,0\n",
+    ],
+)
+def test_damage_is_told_with_its_line(tmp_path: Path, wrong: bytes) -> None:
+    """What came before is read; the error says where and what."""
+    path = tmp_path / "out.csv"
+    write(path, snapshot_of(T0, {"t": 3}))
+    path.write_bytes(path.read_bytes() + wrong)
+    line = 4 + wrong.count(b"\n")
+    found: list[Snapshot] = []
+    with pytest.raises(DamonError, match=rf"out\.csv', line {line}: ") as caught:
+        found.extend(CsvReader(path).snapshots())
+    assert "\n" not in caught.value.message
+
+
+def test_snapshots_before_the_damage_are_right(tmp_path: Path) -> None:
+    """One snapshot comes out before the error is raised."""
+    path = tmp_path / "out.csv"
+    write(path, *(snapshot_of(T0 + number * 1000, {"t": 3}) for number in range(3)))
+    path.write_bytes(path.read_bytes() + b"rubbish\n")
+    found = CsvReader(path).snapshots()
+    assert [len(next(found)) for _ in range(2)] == [3, 3]
+
+
+@pytest.mark.parametrize("content", [b"", b"a,b\n1,2\n", b"PAR1"])
+def test_other_files_are_refused(tmp_path: Path, content: bytes) -> None:
+    """One line tells what a record begins with."""
+    path = tmp_path / "out.csv"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match="is no record of CSV: it doesn't begin with 'time_us,"):
+        CsvReader(path)
+
+
+def test_a_missing_file_is_told(tmp_path: Path) -> None:
+    """One line tells which, and why."""
+    with pytest.raises(InputError, match=r"none\.csv' can't be read: No such file"):
+        CsvReader(tmp_path / "none.csv")
+
+
+def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
+    """One aggregation at a time is in memory."""
+    path = tmp_path / "out.csv"
+    write(path, *(snapshot_of(T0 + number * 1000, {"t": 1000}) for number in range(200)))
+    tracemalloc.start()
+    try:
+        assert sum(len(each) for each in CsvReader(path).snapshots()) == 200_000
+        peak_bytes = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak_bytes < path.stat().st_size / 5
