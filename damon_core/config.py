@@ -2,6 +2,7 @@
 
 import sys
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -313,8 +314,15 @@ def _check_part(
     return None
 
 
-def build_contexts(config: Config, plugins: Plugins) -> list[Context]:
+def build_contexts(
+    config: Config, plugins: Plugins, callbacks: Sequence[object] = ()
+) -> list[Context]:
     """Make the contexts of a configuration: files are opened, ports bound, targets looked up.
+
+    Args:
+        config: The configuration.
+        plugins: The plugins that it was checked with.
+        callbacks: Further callbacks of every context, called after its own.
 
     Raises:
         ConfigError: A part can't be used here as configured; all such parts are told.
@@ -350,7 +358,7 @@ def build_contexts(config: Config, plugins: Plugins) -> list[Context]:
         try:
             context = Context(
                 parts[0],
-                parts[1:],
+                [*parts[1:], *callbacks],
                 policy=policy,
                 goal=each.goal,
                 cpu_budget=each.cpu_budget,

@@ -546,6 +546,13 @@ class TestBuilding:
             "context[1].callback[1]: the file is taken",
         ]
 
+    def test_further_callbacks(self, path: Path, plugins: Plugins) -> None:
+        """A callback that isn't in the file can be given to every context of it."""
+        path.write_text(in_context("name = 'a'") + in_context("name = 'b'"))
+        further = object()
+        contexts = build_contexts(load_config(path, plugins), plugins, [further])
+        assert [context.private(further) for context in contexts] == [{}, {}]
+
     def test_a_policy_that_cannot_be_used(self, path: Path, plugins: Plugins) -> None:
         """What the factory of a policy objects to is told with its place."""
         text = in_context("policy = {use = 'wide', parts = 10}") + "busy = true\n"

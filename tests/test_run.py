@@ -175,7 +175,9 @@ def of(notes: Path, name: str) -> list[str]:
 WHOLE = ["init", "aggregation", "before_terminate", "cleanup"]
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda n: n.name)
+@pytest.mark.parametrize(
+    "number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda n: n.name
+)
 def test_signals_end_all_contexts_in_order(
     number: signal.Signals,
     notes: Path,

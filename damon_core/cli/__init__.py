@@ -1,8 +1,22 @@
 """The ``damon`` command, and what commands of plugins need of it."""
 
+from damon_core.cli.heat import block_lines, heat_colour, heat_key, shade_lines, shows_colours
 from damon_core.cli.params import DURATION, SIZE
-from damon_core.cli.session import run_contexts
+from damon_core.cli.session import run_contexts, running_contexts
 from damon_core.cli.watching import WatchOptions, watch_options
 from damon_core.plugins import Plugins
 
-__all__ = ["DURATION", "SIZE", "Plugins", "WatchOptions", "run_contexts", "watch_options"]
+__all__ = [
+    "DURATION",
+    "SIZE",
+    "Plugins",
+    "WatchOptions",
+    "block_lines",
+    "heat_colour",
+    "heat_key",
+    "run_contexts",
+    "running_contexts",
+    "shade_lines",
+    "shows_colours",
+    "watch_options",
+]

@@ -24,8 +24,8 @@ def run_contexts(
 ) -> None:
     """Start contexts as one group and stop them in order at the end.
 
-    The end is when all have ended, the time is over, or SIGINT or SIGTERM comes (when called in
-    the main thread). A context that fails doesn't end the others.
+    The end is when all have ended, the time is over, or a signal asks for it as in
+    `running_contexts`. A context that fails doesn't end the others.
 
     Args:
         contexts: The contexts, not running.
@@ -37,19 +37,44 @@ def run_contexts(
         DamonError: The first context that failed, failed; raised after all have ended. It is what
             the context failed with, or says so in one line.
     """
-    with _stop_signals() as stop_event:
-        deadline = None if for_us is None else time.monotonic() + for_us / 1e6
+    stop_event = threading.Event()
+    deadline = None if for_us is None else time.monotonic() + for_us / 1e6
+    with running_contexts(contexts, stop_event.set, cpu_budget) as told:
+        while any(context.running for context in contexts) and not stop_event.is_set():
+            left = _TICK_S if deadline is None else deadline - time.monotonic()
+            if left <= 0:
+                break
+            stop_event.wait(min(left, _TICK_S))
+            _tell_failures(contexts, told)
+            if tick is not None:
+                tick()
+
+
+@contextmanager
+def running_contexts(
+    contexts: Sequence[Context], stop: Callable[[], None], cpu_budget: float | None = None
+) -> Generator[set[Context], None, None]:
+    """Run contexts as one group while inside; stop them in order when it is left.
+
+    Args:
+        contexts: The contexts, not running.
+        stop: Called by the handler of SIGINT, SIGTERM and, unless it is ignored, SIGHUP (when
+            entered in the main thread); it has to bring about the end.
+        cpu_budget: The share of one processor for all together, as `damon_core.start` has it.
+
+    Yields:
+        The contexts whose failure the user has been told of; who tells, adds to it.
+
+    Raises:
+        DamonError: The first context that failed, failed; raised after all have ended. It is what
+            the context failed with, or says so in one line. Other failures that weren't told
+            yet are logged.
+    """
+    told: set[Context] = set()
+    with _on_stop_signals(stop):
         start(*contexts, cpu_budget=cpu_budget)
-        told: set[Context] = set()
         try:
-            while any(context.running for context in contexts) and not stop_event.is_set():
-                left = _TICK_S if deadline is None else deadline - time.monotonic()
-                if left <= 0:
-                    break
-                stop_event.wait(min(left, _TICK_S))
-                _tell_failures(contexts, told)
-                if tick is not None:
-                    tick()
+            yield told
         finally:
             for context in contexts:
                 with suppress(NotRunningError):
@@ -85,16 +110,17 @@ def _failure(context: Context) -> str:
 
 
 @contextmanager
-def _stop_signals() -> Generator[threading.Event, None, None]:
-    """Turn SIGINT and SIGTERM into an event while inside."""
-    event = threading.Event()
+def _on_stop_signals(stop: Callable[[], None]) -> Generator[None, None, None]:
+    """Turn signals that ask to stop into calls while inside."""
     if threading.current_thread() is not threading.main_thread():
-        yield event
+        yield
         return
-    signals = (signal.SIGINT, signal.SIGTERM)
-    before = [signal.signal(number, lambda *_: event.set()) for number in signals]
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as under nohup
+        numbers.append(signal.SIGHUP)
+    before = {number: signal.signal(number, lambda *_: stop()) for number in numbers}
     try:
-        yield event
+        yield
     finally:
-        for number, handler in zip(signals, before, strict=True):
+        for number, handler in before.items():
             signal.signal(number, handler)

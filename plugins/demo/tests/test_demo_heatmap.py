@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from damon_demo import AreaPlace, heat_map
-from damon_demo.heatmap import block_lines, heat_grid, shade_lines
+from damon_demo.heatmap import heat_grid
 
 from damon_core import Intervals, Snapshot
 
@@ -62,22 +62,6 @@ class TestGrid:
         assert np.isnan(grid[0, 0])
         assert grid[0, 1] == 1
         assert heat_grid(snapshots, [LOW], 1, 1).tolist() == [[1]]
-
-
-class TestLines:
-    def test_shades(self) -> None:
-        """Ten characters from never to always; the slightest access isn't a space."""
-        heats = [0, 0.001, 0.2, 0.3, 0.45, 0.55, 0.65, 0.8, 0.9, 1, np.nan]
-        assert shade_lines(np.array([heats])) == [" .:-=+*#%@?"]
-
-    def test_blocks(self) -> None:
-        """A half block's foreground is the upper row, its background the lower."""
-        (line,) = block_lines(np.array([[0.0, 1.0], [1.0, np.nan]]))
-        assert line.plain == "▀▀"
-        assert [str(span.style) for span in line.spans] == [
-            "#100e22 on #fcffa4",
-            "#fcffa4 on #808080",
-        ]
 
 
 class TestHeatMap:

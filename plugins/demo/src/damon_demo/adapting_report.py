@@ -6,6 +6,7 @@ from rich.console import Console
 from rich.text import Text
 
 from damon_core import Snapshot, format_size
+from damon_core.cli import block_lines, heat_key, shade_lines, shows_colours
 from damon_demo.adapting import (
     AGGREGATIONS,
     BEFORE,
@@ -18,7 +19,7 @@ from damon_demo.adapting import (
     Adapted,
     true_snapshots,
 )
-from damon_demo.heatmap import block_lines, heat_grid, key, shade_lines, shows_colours
+from damon_demo.heatmap import heat_grid
 from damon_demo.judgement import HOT_FREQUENCY
 from damon_demo.truth import AreaPlace
 
@@ -49,7 +50,7 @@ def print_adapting(console: Console, results: Sequence[Adapted], seed: int) -> N
         _row("", ["truth", *(result.policy for result in results)], style="bold"),
         *_maps(columns, colour),
         _row("", [f"{'0 s':<{BEFORE}}^ the jump"] * len(columns)),
-        Text(" " * _LABEL) + key(colour),
+        Text(" " * _LABEL) + heat_key(colour),
         Text(),
         *_numbers(results),
         Text(),

@@ -5,38 +5,13 @@ from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
-from rich.console import Console
-from rich.style import Style
 from rich.text import Text
 
 from damon_core import Snapshot, format_size
+from damon_core.cli import block_lines, heat_key, shade_lines
 
-#: Rows of heat, the highest address first; 0.0 never to 1.0 always accessed, NaN not seen.
+#: As in `damon_core.cli`, the highest address first.
 Grid = npt.NDArray[np.float64]
-
-SHADES = " .:-=+*#%@"
-NOT_SEEN = "?"
-
-#: From never to always accessed. Lightness rises all the way, so that the order is seen by
-#: everybody and in print.
-PALETTE = (
-    (16, 14, 34),
-    (48, 16, 82),
-    (90, 22, 105),
-    (132, 32, 107),
-    (174, 48, 91),
-    (212, 72, 66),
-    (238, 106, 36),
-    (251, 155, 6),
-    (247, 204, 60),
-    (252, 255, 164),
-)
-
-
-def shows_colours(console: Console) -> bool:
-    """Return whether coloured half blocks can be seen on a console."""
-    rich_colours = console.color_system in ("256", "truecolor") and not console.no_color
-    return rich_colours and console.encoding.startswith("utf")
 
 
 class Band(Protocol):
@@ -95,35 +70,6 @@ def _mean(values: Grid, weights: Grid) -> Grid:
     return np.divide(total, weight, out=np.full_like(total, np.nan), where=weight > 0)
 
 
-def _level(heat: float) -> int:
-    """Return which of ten levels a heat is; only what was never accessed is level 0."""
-    return 0 if heat <= 0 else max(1, min(9, round(heat * 9)))
-
-
-def shade_lines(grid: Grid) -> list[str]:
-    """Return one line of characters for each row of the grid."""
-    return [
-        "".join(NOT_SEEN if np.isnan(heat) else SHADES[_level(heat)] for heat in row)
-        for row in grid
-    ]
-
-
-def block_lines(grid: Grid) -> list[Text]:
-    """Return one line of coloured half blocks for each two rows of the grid."""
-    lines = []
-    for upper, lower in zip(grid[::2], grid[1::2], strict=True):
-        line = Text()
-        for above, below in zip(upper, lower, strict=True):
-            line.append("▀", Style(color=_colour(above), bgcolor=_colour(below)))
-        lines.append(line)
-    return lines
-
-
-def _colour(heat: float) -> str:
-    red, green, blue = (128, 128, 128) if np.isnan(heat) else PALETTE[_level(heat)]
-    return f"#{red:02x}{green:02x}{blue:02x}"
-
-
 def heat_map(
     snapshots: Sequence[Snapshot],
     bands: Sequence[Band],
@@ -176,21 +122,8 @@ def heat_map(
         (round(i * step_s * 1e6 / span_us * columns), f"{i * step_s:g}s") for i in range(count)
     ]
     result.append(Text(" " * label + _ruler(ticks, columns)))
-    result.append(Text(" " * label) + key(colour))
+    result.append(Text(" " * label) + heat_key(colour))
     return result
-
-
-def key(colour: bool) -> Text:
-    """Return the line that tells what the colours or shades mean."""
-    scale = Text()
-    for level in range(10):
-        heat = level / 9
-        if colour:
-            scale.append("█", Style(color=_colour(heat)))
-        else:
-            scale.append(SHADES[level])
-    left, right = ("", "") if colour else ("[", "]")
-    return Text(f"never accessed {left}") + scale + Text(f"{right} in every check")
 
 
 def _time_step_s(span_s: float, columns: int) -> float:

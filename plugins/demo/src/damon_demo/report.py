@@ -12,7 +12,8 @@ from rich.table import Table
 from rich.text import Text
 
 from damon_core import Snapshot, Stats, format_duration, format_size
-from damon_demo.heatmap import heat_map, shows_colours
+from damon_core.cli import shows_colours
+from damon_demo.heatmap import heat_map
 from damon_demo.judgement import (
     HOT_FREQUENCY,
     Judgement,
