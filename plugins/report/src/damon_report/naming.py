@@ -1,0 +1,133 @@
+"""Which part of which region is in which area: regions cut at the borders of named areas."""
+
+import re
+
+import numpy as np
+import numpy.typing as npt
+from attrs import field, frozen
+
+from damon_core import Area, TargetSnapshot
+
+IntColumn = npt.NDArray[np.int64]
+
+#: The pid behind the name of a process.
+_PID = re.compile(r"\[\d+\]$")
+
+
+def without_pid(target: str) -> str:
+    """Return the name of a target as other runs of the same program have it."""
+    return _PID.sub("", target)
+
+
+def printable(name: str) -> str:
+    """Return a name on one line that no terminal takes for a command."""
+    if name.isprintable():
+        return name
+    return "".join(
+        each if each.isprintable() else each.encode("unicode_escape").decode() for each in name
+    )
+
+
+@frozen(eq=False)
+class AreaColumns:
+    """The areas of a target as columns.
+
+    Attributes:
+        start: First address of each, ascending.
+        end: First address behind each.
+        names: The name of each.
+    """
+
+    start: IntColumn
+    end: IntColumn
+    names: tuple[str, ...]
+
+    @classmethod
+    def of(cls, areas: tuple[Area, ...]) -> "AreaColumns":
+        """Return the columns of areas."""
+        starts, ends, names = zip(*areas, strict=True) if areas else ((), (), ())
+        return cls(np.array(starts, np.int64), np.array(ends, np.int64), names)
+
+    def at(self, addresses: IntColumn) -> IntColumn:
+        """Return the index of the area that holds each address, -1 where none does."""
+        if not len(self.start):
+            return np.full(len(addresses), -1, np.int64)
+        index = self.start.searchsorted(addresses, side="right") - 1
+        return np.where(addresses < self.end[index], index, -1)
+
+
+class AreaCache:
+    """Columns of areas, made once for each tuple: targets keep theirs until it changes."""
+
+    def __init__(self) -> None:
+        # A tuple that is kept alive keeps its identity for itself.
+        self._known: dict[int, tuple[tuple[Area, ...], AreaColumns]] = {}
+
+    def columns(self, areas: tuple[Area, ...]) -> AreaColumns:
+        """Return the columns of areas."""
+        known = self._known.get(id(areas))
+        if known is None:
+            if len(self._known) >= 1_000:
+                self._known.clear()
+            known = self._known[id(areas)] = areas, AreaColumns.of(areas)
+        return known[1]
+
+
+@frozen(eq=False)
+class Pieces:
+    """Regions cut into pieces, each wholly in one area or in none; ascending.
+
+    Attributes:
+        start: First address of each.
+        end: First address behind each.
+        region: The index of the region that each is of.
+        area: The index of the area that each is in, -1 for none.
+        resident_bytes: How much of each is in memory. What a region has is shared out to its
+            pieces in areas by their sizes: there is nothing in the holes between. The sum stays.
+    """
+
+    start: IntColumn
+    end: IntColumn
+    region: IntColumn
+    area: IntColumn
+    resident_bytes: IntColumn = field(repr=False)
+
+
+def cut(target: TargetSnapshot, areas: AreaColumns, at: npt.ArrayLike = ()) -> Pieces:
+    """Return the regions of a target, cut at the borders of its areas.
+
+    Args:
+        target: The regions.
+        areas: The areas of the same target.
+        at: More addresses to cut at.
+    """
+    borders = np.unique(
+        np.concatenate((target.start, target.end, areas.start, areas.end, np.asarray(at, np.int64)))
+    )
+    start, end = borders[:-1], borders[1:]
+    region = target.start.searchsorted(start, side="right") - 1
+    inside = (region >= 0) & (start < target.end[region])
+    start, end, region = start[inside], end[inside], region[inside]
+    area = areas.at(start)
+    resident_bytes = _share_out(target.resident_bytes, region, end - start, area >= 0)
+    return Pieces(start, end, region, area, resident_bytes)
+
+
+def _share_out(
+    of_regions: IntColumn, region: IntColumn, size: IntColumn, named: npt.NDArray[np.bool_]
+) -> IntColumn:
+    """Share out what regions have to their pieces, by size; to named pieces only if any is."""
+    count = len(of_regions)
+    has_named = np.bincount(region[named], minlength=count) > 0
+    weight = np.where(named | ~has_named[region], size, 0).astype(np.float64)
+    # Rounding sums, not shares, keeps the sum of each region.
+    first = region.searchsorted(np.arange(count))
+    last = region.searchsorted(np.arange(count), side="right") - 1
+    below = np.concatenate(([0.0], np.cumsum(weight)))
+    before, whole = below[first][region], (below[last + 1] - below[first])[region]
+    share = np.minimum((below[1:] - before) / whole, 1.0)
+    share[last] = 1.0
+    up_to = np.floor(of_regions[region] * share).astype(np.int64)
+    pieces: IntColumn = np.diff(up_to, prepend=0)
+    pieces[first] = up_to[first]
+    return pieces

@@ -1,0 +1,248 @@
+"""The record that is reported, open for reading."""
+
+import functools
+import logging
+from collections.abc import Callable, Iterator
+from itertools import islice
+from pathlib import Path
+from types import TracebackType
+from typing import Self, TypeVar
+
+import click
+from attrs import define, field
+
+from damon_core import (
+    DamonError,
+    InputError,
+    RecordInfo,
+    RecordReader,
+    Snapshot,
+    format_duration,
+    format_of,
+)
+from damon_core.cli import Plugins
+from damon_report.naming import AreaCache, printable
+from damon_report.selection import (
+    DEFAULT_PATH,
+    Selection,
+    mapping_matches,
+    matches,
+    selection_options,
+)
+from damon_report.times import local_time
+
+T = TypeVar("T")
+
+logger = logging.getLogger(__name__)
+
+#: How much of the end of a record is looked through for its last aggregations, one after another.
+_WINDOWS_US = (10_000_000, 600_000_000, 1 << 62)
+#: How many snapshots, and names of theirs, are told of where nothing was found.
+_LOOKED_THROUGH = 1_000
+_NAMES_TOLD = 8
+
+
+@define(eq=False)
+class Record:
+    """What is selected of a record. It may be gone through several times.
+
+    A record whose end is damaged is reported up to there, with a warning.
+
+    Attributes:
+        path: Where it is.
+        reader: The whole of it.
+        selection: What of it is reported.
+        areas: Columns of its targets' areas.
+    """
+
+    path: Path
+    reader: RecordReader
+    selection: Selection
+    areas: AreaCache = field(factory=AreaCache, init=False)
+    _whole_us: tuple[int, int] = field(init=False)
+    _warned: bool = field(default=False, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        span_us = self.reader.span_us()
+        if span_us is None:
+            raise InputError(
+                f"'{self.path}' holds nothing: it ended before its first aggregation was complete"
+            )
+        self._whole_us = span_us
+
+    @property
+    def info(self) -> RecordInfo:
+        """Where and how it was made."""
+        return self.reader.info
+
+    @property
+    def start_us(self) -> int:
+        """When the whole record began, Unix microseconds."""
+        return self._whole_us[0]
+
+    def span_us(self) -> tuple[int, int]:
+        """Return when the selected time begins and ends, Unix microseconds.
+
+        Raises:
+            InputError: The record has nothing in this time.
+        """
+        start_us, end_us = self._whole_us
+        if self.selection.begin is not None:
+            start_us = max(start_us, self.selection.begin.of(self.start_us))
+        if self.selection.end is not None:
+            end_us = min(end_us, self.selection.end.of(self.start_us))
+        if start_us >= end_us:
+            raise InputError(self._why_no_time())
+        return start_us, end_us
+
+    def snapshots(self) -> Iterator[Snapshot]:
+        """Yield what is selected of each snapshot, in the order of time.
+
+        Raises:
+            InputError: Nothing is selected.
+            DamonError: The record can't be read from its beginning on.
+        """
+        begin_us, end_us = self.span_us()
+        found = False
+        for snapshot in self._between(begin_us, end_us):
+            found = found or self._counts(snapshot)
+            yield snapshot
+        if not found:
+            raise InputError(self._why_nothing())
+
+    def last(self) -> list[Snapshot]:
+        """Return the last selected snapshot of each context, in the order of their names.
+
+        Raises:
+            InputError: Nothing is selected.
+            DamonError: The record can't be read from its beginning on.
+        """
+        begin_us, end_us = self.span_us()
+        contexts = {context.name for context in self.info.contexts}
+        if self.selection.contexts:
+            contexts = {name for name in contexts if matches(name, self.selection.contexts)}
+        found: dict[str, Snapshot] = {}
+        for window_us in _WINDOWS_US:
+            # Most often the end of the record is enough, and it is much shorter.
+            from_us = max(begin_us, end_us - window_us)
+            for snapshot in self._between(from_us, end_us):
+                if self._counts(snapshot):
+                    found[snapshot.context] = snapshot
+            if from_us == begin_us or (found and contexts <= found.keys()):
+                break
+        if not found:
+            raise InputError(self._why_nothing())
+        return [found[name] for name in sorted(found)]
+
+    def close(self) -> None:
+        """Close the record."""
+        self.reader.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _between(self, begin_us: int, end_us: int) -> Iterator[Snapshot]:
+        whole = (begin_us, end_us) == self._whole_us
+        any_was_read = False
+        try:
+            for snapshot in self.reader.snapshots(*((None, None) if whole else (begin_us, end_us))):
+                any_was_read = True
+                selected = self.selection.of_snapshot(snapshot, self.areas)
+                if selected is not None:
+                    yield selected
+        except DamonError as error:
+            if not any_was_read:
+                raise
+            if not self._warned:
+                logger.warning("%s; what comes before is reported", error.message)
+            self._warned = True
+
+    def _counts(self, snapshot: Snapshot) -> bool:
+        """Tell whether a snapshot has something that was selected: not only the same target."""
+        return len(snapshot) > 0 or not self.selection.cuts
+
+    def _why_no_time(self) -> str:
+        start_us, end_us = self._whole_us
+        return (
+            f"'{self.path}' has nothing in this time: it is of {format_duration(end_us - start_us)}"
+            f", from {local_time(start_us)} to {local_time(end_us)}"
+        )
+
+    def _why_nothing(self) -> str:
+        """Return what was asked for in vain, and what there is."""
+        chosen = self.selection
+        contexts: set[str] = set()
+        targets: set[str] = set()
+        mappings: set[str] = set()
+        for snapshot in islice(self.reader.snapshots(*self.span_us()), _LOOKED_THROUGH):
+            contexts.add(snapshot.context)
+            if chosen.contexts and not matches(snapshot.context, chosen.contexts):
+                continue
+            for target in snapshot.targets:
+                targets.add(target.name)
+                if not chosen.targets or matches(target.name, chosen.targets):
+                    mappings.update(area.name for area in target.areas)
+        if not contexts:
+            return f"'{self.path}' has no aggregation that was complete in this time"
+        for kind, patterns, names, test in (
+            ("context", chosen.contexts, contexts, matches),
+            ("target", chosen.targets, targets, matches),
+            ("mapping", chosen.mappings, mappings, mapping_matches),
+        ):
+            if patterns and not any(test(name, patterns) for name in names):
+                wanted = " or ".join(f"'{pattern}'" for pattern in patterns)
+                return f"'{self.path}' has no {kind} {wanted}; {_told(names)}"
+        return f"'{self.path}' has no regions at the addresses and in the mappings selected"
+
+
+def _told(names: set[str]) -> str:
+    """Return some names, for a user who gave another."""
+    if not names:
+        return "it tells none"
+    some = [printable(name) for name in sorted(names)[:_NAMES_TOLD]]
+    more = len(names) - len(some)
+    return "there are: " + ", ".join(some) + (f" and {more} more" if more else "")
+
+
+def record_options(function: Callable[..., T]) -> Callable[..., T]:
+    """Give a click command the record that it reports, open, as `record`.
+
+    A decorator, above those of the command's own options: it adds the argument RECORD and the
+    options that select part of it. The record is closed when the command is done.
+    """
+
+    @selection_options
+    @functools.wraps(function)
+    def command(*args: object, path: Path, selection: Selection, **own: object) -> T:
+        plugins = click.get_current_context().find_object(Plugins)
+        assert plugins is not None
+        with open_record(plugins, path, selection) as record:
+            return function(*args, record=record, **own)
+
+    return command
+
+
+def open_record(plugins: Plugins, path: Path, selection: Selection) -> Record:
+    """Open a record of any installed format.
+
+    Raises:
+        InputError: It can't be read, has no known format, or holds nothing.
+    """
+    if path == DEFAULT_PATH and not path.exists():
+        raise InputError(
+            f"there is no '{path}' in this directory: make one with 'damon record', or name another"
+        )
+    reader = format_of(path, plugins.formats()).read(path)
+    try:
+        return Record(path, reader, selection)
+    except BaseException:
+        reader.close()
+        raise
