@@ -128,6 +128,11 @@ class Context:
         return part_name(self._policy)
 
     @property
+    def callbacks(self) -> tuple[object, ...]:
+        """The callbacks, in the order in which they are called."""
+        return self._callbacks
+
+    @property
     def clock(self) -> Clock:
         """The time that the context runs on."""
         return self._clock

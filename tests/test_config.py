@@ -551,7 +551,7 @@ class TestBuilding:
         path.write_text(in_context("name = 'a'") + in_context("name = 'b'"))
         further = object()
         contexts = build_contexts(load_config(path, plugins), plugins, [further])
-        assert [context.private(further) for context in contexts] == [{}, {}]
+        assert [context.callbacks for context in contexts] == [(further,), (further,)]
 
     def test_a_policy_that_cannot_be_used(self, path: Path, plugins: Plugins) -> None:
         """What the factory of a policy objects to is told with its place."""

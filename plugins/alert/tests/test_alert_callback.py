@@ -105,6 +105,32 @@ def test_alerts_of_a_run() -> None:
     assert (callback.stats.sent, callback.stats.queued) == (5, 0)
 
 
+def test_what_fires_can_be_asked_while_it_runs() -> None:
+    """`firing` tells the alerts of a context as long as it runs."""
+
+    class Asks:
+        def __init__(self) -> None:
+            self.answers: list[list[str]] = []
+
+        @hookimpl
+        def after_aggregation(self, context: Context) -> None:
+            self.answers.append([alert.name for alert in callback.firing(context)])
+
+    callback, asks = AlertCallback(AlertOptions((LARGE,), ())), Asks()
+    with Context(
+        Flapping(3),
+        [callback, asks],
+        intervals=FAST,
+        limits=RegionLimits(2, 2),
+        clock=VirtualClock(),
+    ) as context:
+        assert callback.firing(context) == ()
+        start(context, exclusive=False)
+        context.wait(LONG_S)
+        assert asks.answers == [["large"], [], ["large"]]
+        assert callback.firing(context) == ()
+
+
 def test_alert_that_fires_at_the_end_is_not_resolved() -> None:
     """The end of monitoring resolves nothing."""
     recorder = Recorder()

@@ -161,6 +161,23 @@ def test_target_that_is_gone_is_forgotten(make_snapshot: Make) -> None:
     assert len(evaluator._alerts[0]) == 1
 
 
+def test_firing_has_what_fires_now_with_its_value_now(make_snapshot: Make) -> None:
+    """Alerts are there from their firing to their end, with the value of each aggregation."""
+    evaluator = Evaluator(
+        [Rule("large", "working_set", above="64MiB", clear="48MiB", per="target")]
+    )
+    seen = []
+    for a, b in [(60, 70), (70, 60), (60, 40), (40, 40)]:
+        evaluator.evaluate(make_snapshot({"a": [(a, 10, 0)], "b": [(b, 10, 0)]}), STATS)
+        seen.append({alert.target: alert.value_text for alert in evaluator.firing})
+    assert seen == [
+        {"b": "70.0 MiB"},
+        {"a": "70.0 MiB", "b": "60.0 MiB"},
+        {"a": "60.0 MiB"},
+        {},
+    ]
+
+
 @pytest.mark.parametrize(
     ("when", "idle_for_us", "expected"),
     [

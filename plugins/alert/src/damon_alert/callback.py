@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from attrs import frozen
 
 from damon_alert.delivery import Counters, Delivery, DeliveryPolicy, ReceiverStats
+from damon_alert.notification import Notification
 from damon_alert.notifiers import Notifier
 from damon_alert.notifiers.alertmanager import AlertmanagerNotifier
 from damon_alert.notifiers.hook import HttpNotifier
@@ -96,6 +97,11 @@ class AlertCallback:
     def stats(self) -> AlertStats:
         """The counts of all receivers at this moment; from any thread."""
         return AlertStats(tuple(receiver.counters.stats for receiver in self._receivers))
+
+    def firing(self, context: Context) -> tuple[Notification, ...]:
+        """Return the alerts of a context that fire now, in the rules' order; from any thread."""
+        run: _Run | None = context.private(self).get("run")
+        return () if run is None else run.evaluator.firing
 
     @hookimpl
     def before_start(self, context: Context) -> None:

@@ -52,6 +52,16 @@ class Notification:
         return self.rule.name, self.context, self.target
 
     @property
+    def name(self) -> str:
+        """The rule's name."""
+        return self.rule.name
+
+    @property
+    def severity(self) -> str:
+        """The rule's severity."""
+        return self.rule.severity
+
+    @property
     def labels(self) -> dict[str, str]:
         """The labels that identify and route the alert."""
         labels = {

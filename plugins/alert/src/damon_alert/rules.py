@@ -74,9 +74,14 @@ class Evaluator:
 
     Args:
         rules: The rules.
+
+    Attributes:
+        firing: The alerts that fire since the last aggregation or longer, with its values; any
+            thread may read it.
     """
 
     def __init__(self, rules: Sequence[Rule]) -> None:
+        self.firing: tuple[Notification, ...] = ()
         self._rules = rules
         self._alerts: list[dict[str | None, Alert]] = [{} for _ in rules]
         self._windows = [Window(rule.within_us) for rule in rules]
@@ -94,6 +99,7 @@ class Evaluator:
         """
         self._now_us += snapshot.elapsed_us
         changes: list[Notification] = []
+        firing: list[Notification] = []
         for number, rule in enumerate(self._rules):
             values = self._measure(number, rule, snapshot, stats)
             alerts = self._alerts[number]
@@ -102,10 +108,14 @@ class Evaluator:
                 if target not in alerts:
                     alerts[target] = Alert(rule.condition, rule.lasting)
                 alert, value = alerts[target], values.get(target)
-                if alert.observe(value, self._now_us, snapshot.time_us):
-                    changes.append(_notification(rule, alert, snapshot, target, value))
+                changed = alert.observe(value, self._now_us, snapshot.time_us)
+                if changed or alert.phase is Phase.FIRING:
+                    told = _notification(rule, alert, snapshot, target, value)
+                    changes += [told] * changed
+                    firing += [told] * (alert.phase is Phase.FIRING)
                 if target not in values:
                     del alerts[target]
+        self.firing = tuple(firing)
         return changes
 
     def _measure(
