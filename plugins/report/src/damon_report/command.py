@@ -5,7 +5,10 @@ import importlib
 import click
 
 #: Where the command object of each report is. It has the name of the report.
-_REPORTS: dict[str, str] = {}
+_REPORTS = {
+    "regions": "damon_report.regions",
+    "wss": "damon_report.wss",
+}
 
 
 class _Reports(click.Group):

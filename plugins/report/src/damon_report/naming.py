@@ -10,6 +10,9 @@ from damon_core import Area, TargetSnapshot
 
 IntColumn = npt.NDArray[np.int64]
 
+#: What is called so has no name.
+UNNAMED = "(no name)"
+
 #: The pid behind the name of a process.
 _PID = re.compile(r"\[\d+\]$")
 
@@ -36,17 +39,29 @@ class AreaColumns:
         start: First address of each, ascending.
         end: First address behind each.
         names: The name of each.
+        labels: The different names, and `UNNAMED` for what is in no area.
+        label: The index in `labels` of each area's name, and last, for index -1, of `UNNAMED`.
     """
 
     start: IntColumn
     end: IntColumn
     names: tuple[str, ...]
+    labels: tuple[str, ...]
+    label: IntColumn
 
     @classmethod
     def of(cls, areas: tuple[Area, ...]) -> "AreaColumns":
         """Return the columns of areas."""
         starts, ends, names = zip(*areas, strict=True) if areas else ((), (), ())
-        return cls(np.array(starts, np.int64), np.array(ends, np.int64), names)
+        labels = dict.fromkeys((*names, UNNAMED))
+        index = {name: number for number, name in enumerate(labels)}
+        return cls(
+            np.array(starts, np.int64),
+            np.array(ends, np.int64),
+            names,
+            tuple(labels),
+            np.array([index[name] for name in (*names, UNNAMED)]),
+        )
 
     def at(self, addresses: IntColumn) -> IntColumn:
         """Return the index of the area that holds each address, -1 where none does."""

@@ -24,6 +24,7 @@ from damon_core.cli import Plugins
 from damon_report.naming import AreaCache, printable
 from damon_report.selection import (
     DEFAULT_PATH,
+    Moment,
     Selection,
     mapping_matches,
     matches,
@@ -110,14 +111,21 @@ class Record:
         if not found:
             raise InputError(self._why_nothing())
 
-    def last(self) -> list[Snapshot]:
+    def last(self, at: Moment | None = None) -> list[Snapshot]:
         """Return the last selected snapshot of each context, in the order of their names.
+
+        Args:
+            at: The last that was complete at this time.
 
         Raises:
             InputError: Nothing is selected.
             DamonError: The record can't be read from its beginning on.
         """
         begin_us, end_us = self.span_us()
+        if at is not None:
+            end_us = min(end_us, at.of(self.start_us))
+            if end_us <= begin_us:
+                raise InputError(self._why_no_time())
         contexts = {context.name for context in self.info.contexts}
         if self.selection.contexts:
             contexts = {name for name in contexts if matches(name, self.selection.contexts)}

@@ -1,0 +1,54 @@
+"""Numbers as reports print them, and as their options take them."""
+
+import click
+
+from damon_core import format_duration
+
+_UNITS = "BKMGTPE"
+
+
+def short_size(size_bytes: float) -> str:
+    """Return bytes in at most five characters, in binary units: ``1.5G``, ``210M``, ``0``."""
+    value, unit = float(size_bytes), 0
+    while round(value) >= 1000 and unit < len(_UNITS) - 1:
+        value /= 1024
+        unit += 1
+    if unit == 0:
+        return f"{value:.0f}B" if value else "0"
+    return f"{value:.1f}{_UNITS[unit]}" if value < 99.95 else f"{value:.0f}{_UNITS[unit]}"
+
+
+def short_duration(us: float) -> str:
+    """Return microseconds with three digits: ``1.5s``, ``2.25h``; ``0`` for nothing."""
+    return format_duration(float(f"{us:.3g}")) if us else "0"
+
+
+def percent(share: float) -> str:
+    """Return a share in whole per cent; what isn't nothing, or all, isn't called so."""
+    if 0 < share < 0.005:
+        return "<1%"
+    if 0.995 <= share < 1:
+        return ">99%"
+    return f"{share:.0%}"
+
+
+class _ShareType(click.ParamType):  # type: ignore[type-arg]  # not generic before click 8.4
+    name = "share"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        if isinstance(value, float):
+            return value
+        text = str(value)
+        try:
+            share = float(text[:-1]) / 100 if text.endswith("%") else float(text)
+            if not 0 <= share <= 1:
+                raise ValueError
+        except ValueError:
+            self.fail(f"{value!r} is no share: write one like '50%' or '0.5'", param, ctx)
+        return share
+
+
+#: A share like ``50%`` or ``0.5``; the command gets 0.0 to 1.0.
+SHARE = _ShareType()

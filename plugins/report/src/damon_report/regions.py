@@ -1,0 +1,310 @@
+"""``damon report regions``: the regions of one aggregation, as rows."""
+
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from typing import Any
+
+import click
+import numpy as np
+from attrs import asdict, frozen
+from rich.console import Console
+from rich.text import Text
+
+from damon_core import InputError, Snapshot, TargetSnapshot
+from damon_core.cli import DURATION, SIZE
+from damon_report.figures import SHARE, percent, short_duration, short_size
+from damon_report.naming import AreaCache, IntColumn, Pieces, cut, printable
+from damon_report.output import echo_json, heading, note
+from damon_report.record import Record, record_options
+from damon_report.selection import MOMENT, Moment
+from damon_report.tables import DECORATION, Column, bar, new_console, show_table
+from damon_report.times import local_time
+
+#: Rows on a terminal, if the user doesn't say.
+_LIMIT = 40
+
+
+@frozen
+class Row:
+    """A region as it is reported; the names are those of the JSON.
+
+    Attributes:
+        context: Its context.
+        target: Its target.
+        start: Its first mapped address.
+        end: The first address behind what of it is mapped.
+        size_bytes: The bytes of it that are mapped, or of all its addresses where that isn't told.
+        frequency: The share of checks in which it was accessed.
+        nr_accesses: In how many checks it was accessed.
+        age_us: How long its frequency has been alike.
+        idle_us: How long it hasn't been accessed.
+        resident_bytes: How much of it is in memory.
+        mappings: The mappings that it is of, those it has most of first; none if not told.
+    """
+
+    context: str
+    target: str
+    start: int
+    end: int
+    size_bytes: int
+    frequency: float
+    nr_accesses: float
+    age_us: int
+    idle_us: int
+    resident_bytes: int
+    mappings: tuple[str, ...]
+
+
+def region_rows(snapshot: Snapshot, areas: AreaCache) -> list[Row]:
+    """Return the regions of a snapshot without those that lie wholly between mappings."""
+    return [row for target in snapshot.targets for row in _rows_of(snapshot, target, areas)]
+
+
+def _rows_of(snapshot: Snapshot, target: TargetSnapshot, areas: AreaCache) -> list[Row]:
+    aggregation_us = snapshot.intervals.aggregation_us
+    columns = areas.columns(target.areas)
+    pieces = cut(target, columns)
+    first = pieces.region.searchsorted(np.arange(len(target) + 1))
+    rows = []
+    for region, (begin, end) in enumerate(pairwise(first.tolist())):
+        named = np.flatnonzero(pieces.area[begin:end] >= 0) + begin
+        seen = target.nr_accesses[region] > 0 or target.resident_bytes[region] > 0
+        if target.areas and not len(named) and not seen:
+            continue
+        inside = named if len(named) else np.arange(begin, end)
+        rows.append(
+            Row(
+                snapshot.context,
+                target.name,
+                int(pieces.start[inside[0]]),
+                int(pieces.end[inside[-1]]),
+                int((pieces.end[inside] - pieces.start[inside]).sum()),
+                float(target.frequency[region]),
+                float(target.nr_accesses[region]),
+                int(target.age[region]) * aggregation_us,
+                int(target.idle_us[region]),
+                int(target.resident_bytes[region]),
+                _names(pieces, named, columns.names),
+            )
+        )
+    return rows
+
+
+def _names(pieces: Pieces, indices: IntColumn, names: Sequence[str]) -> tuple[str, ...]:
+    """Return the names of some pieces, each once, those of most bytes first."""
+    sizes: dict[str, int] = {}
+    for index in indices.tolist():
+        name = names[pieces.area[index]]
+        sizes[name] = sizes.get(name, 0) + int(pieces.end[index] - pieces.start[index])
+    return tuple(sorted(sizes, key=lambda name: -sizes[name]))
+
+
+@frozen(kw_only=True)
+class Bounds:
+    """Which regions are reported; None bounds nothing."""
+
+    min_size: int | None = None
+    max_size: int | None = None
+    min_frequency: float | None = None
+    max_frequency: float | None = None
+    min_age: int | None = None
+    max_age: int | None = None
+    min_idle: int | None = None
+
+    def hold(self, row: Row) -> bool:
+        """Tell whether a region is within all bounds."""
+        return (
+            _within(row.size_bytes, self.min_size, self.max_size)
+            and _within(row.frequency, self.min_frequency, self.max_frequency)
+            and _within(row.age_us, self.min_age, self.max_age)
+            and _within(row.idle_us, self.min_idle, None)
+        )
+
+
+def _within(value: float, least: float | None, most: float | None) -> bool:
+    return (least is None or value >= least) and (most is None or value <= most)
+
+
+#: What rows are sorted by, the greatest first but for names and addresses.
+_ORDERS: dict[str, Callable[[Row], tuple[object, ...]]] = {
+    "address": lambda row: (row.context, row.target, row.start),
+    "heat": lambda row: (-row.resident_bytes * row.frequency,),
+    "size": lambda row: (-row.size_bytes,),
+    "frequency": lambda row: (-row.frequency, -row.age_us),
+    "age": lambda row: (-row.age_us,),
+    "idle": lambda row: (-row.idle_us,),
+    "resident": lambda row: (-row.resident_bytes,),
+    "mapping": lambda row: (row.mappings,),
+}
+
+_EPILOG = """\b
+Examples:
+  damon report regions                                 # the hottest first
+  damon report regions --at 10s --sort address
+  damon report regions --mapping '[heap]' --min-frequency 50%
+  damon report regions --min-idle 1m --sort size | less
+"""
+
+
+@click.command(epilog=_EPILOG, short_help="The regions of one aggregation, row by row.")
+@record_options
+@click.option("--at", metavar="TIME", type=MOMENT, help="As they were then [default: at the end].")
+@click.option(
+    "--sort",
+    type=click.Choice(list(_ORDERS)),
+    default="heat",
+    show_default=True,
+    help="What comes first: the greatest, or by address or name the first. Heat is resident "
+    "bytes times frequency.",
+)
+@click.option("--reverse", is_flag=True, help="Turn the order round.")
+@click.option("--min-size", type=SIZE, help="Only regions of at least this size.")
+@click.option("--max-size", type=SIZE, help="Only regions of at most this size.")
+@click.option("--min-frequency", type=SHARE, help="Only those accessed at least so often: 50%.")
+@click.option("--max-frequency", type=SHARE, help="Only those accessed at most so often.")
+@click.option("--min-age", type=DURATION, help="Only those whose frequency is alike so long.")
+@click.option("--max-age", type=DURATION, help="Only those whose frequency is alike no longer.")
+@click.option("--min-idle", type=DURATION, help="Only those without any access so long.")
+@click.option(
+    "--limit",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help=f"At most N rows, 0 for all [default: {_LIMIT} on a terminal, elsewhere all].",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def regions(
+    *,
+    record: Record,
+    at: Moment | None,
+    sort: str,
+    reverse: bool,
+    limit: int | None,
+    as_json: bool,
+    **bounds: Any,
+) -> None:
+    """Tell the regions of the last aggregation of RECORD, or of that at a time.
+
+    A region is a range of addresses whose pages are accessed alike. What isn't mapped is left
+    out.
+    """
+    snapshots = record.last(at)
+    rows = [row for each in snapshots for row in region_rows(each, record.areas)]
+    wanted = Bounds(**bounds)
+    chosen = sorted((row for row in rows if wanted.hold(row)), key=_ORDERS["address"])
+    chosen.sort(key=_ORDERS[sort])
+    if reverse:
+        chosen.reverse()
+    if not chosen:
+        raise InputError(f"none of the {len(rows)} regions is within these bounds")
+    console = new_console()
+    if limit is None:
+        limit = _LIMIT if console.is_terminal and not as_json else 0
+    shown = chosen[:limit] if limit else chosen
+    total = Total.of(chosen)
+    if as_json:
+        document = {
+            "record": str(record.path),
+            "contexts": [_context_json(each) for each in snapshots],
+            "regions": [asdict(row) for row in shown],
+            "total": asdict(total),
+        }
+        echo_json("regions", document)
+        return
+    _show(console, record, snapshots, shown, total)
+    if len(shown) < len(chosen):
+        note(console, f"{len(chosen) - len(shown)} more regions: --limit 0 shows all")
+
+
+@frozen
+class Total:
+    """Sums of the regions within the bounds; the names are those of the JSON."""
+
+    regions: int
+    size_bytes: int
+    resident_bytes: int
+    accessed_bytes: int
+    idle_bytes: int
+
+    @classmethod
+    def of(cls, rows: Sequence[Row]) -> "Total":
+        """Add up regions."""
+        return cls(
+            len(rows),
+            sum(row.size_bytes for row in rows),
+            sum(row.resident_bytes for row in rows),
+            round(sum(row.resident_bytes * row.frequency for row in rows)),
+            sum(row.resident_bytes for row in rows if not row.nr_accesses),
+        )
+
+
+def _context_json(snapshot: Snapshot) -> dict[str, object]:
+    return {
+        "context": snapshot.context,
+        "time_us": snapshot.time_us,
+        "elapsed_us": snapshot.elapsed_us,
+        "sampling_us": snapshot.intervals.sampling_us,
+        "aggregation_us": snapshot.intervals.aggregation_us,
+        "max_nr_accesses": snapshot.max_nr_accesses,
+    }
+
+
+def _show(
+    console: Console,
+    record: Record,
+    snapshots: Sequence[Snapshot],
+    rows: Sequence[Row],
+    total: Total,
+) -> None:
+    for snapshot in snapshots:
+        names = {row.target for row in rows if row.context == snapshot.context}
+        what = printable(names.pop()) if len(names) == 1 else f"{len(names)} targets"
+        heading(
+            console,
+            f"{printable(snapshot.context)}, {what}: "
+            f"{short_duration(snapshot.time_us - record.start_us)} after the start "
+            f"({local_time(snapshot.time_us)})",
+        )
+    cells = _cells(console, rows)
+    last = {
+        "addresses": f"{total.regions} regions",
+        "size": short_size(total.size_bytes),
+        "freq": percent(total.accessed_bytes / max(total.resident_bytes, 1)),
+        "resident": short_size(total.resident_bytes),
+    }
+    show_table(
+        console,
+        list(cells),
+        [[cell(row) for cell in cells.values()] for row in rows],
+        [last.get(column.title, "") for column in cells],
+    )
+
+
+def _cells(console: Console, rows: Sequence[Row]) -> dict[Column, Callable[[Row], Text | str]]:
+    """Return the columns, and what stands in them. A terminal needs none that is always alike."""
+    cells: dict[Column, Callable[[Row], Text | str]] = {
+        Column("addresses"): lambda row: f"{row.start:x}-{row.end:x}",
+        Column("size", right=True): lambda row: short_size(row.size_bytes),
+        Column("freq", right=True): lambda row: percent(row.frequency),
+    }
+    if console.is_terminal:
+        ascii_only = not console.encoding.startswith("utf")
+        cells[Column("", rank=DECORATION)] = lambda row: bar(row.frequency, ascii_only=ascii_only)
+    cells |= {
+        Column("age", right=True, rank=2): lambda row: short_duration(row.age_us),
+        Column("idle", right=True, rank=3): lambda row: short_duration(row.idle_us),
+        Column("resident", right=True, rank=4): lambda row: short_size(row.resident_bytes),
+    }
+    if not console.is_terminal or len({row.context for row in rows}) > 1:
+        cells[Column("context", least=7, rank=1)] = lambda row: printable(row.context)
+    if not console.is_terminal or len({row.target for row in rows}) > 1:
+        cells[Column("target", least=10, rank=1)] = lambda row: printable(row.target)
+    if not console.is_terminal or any(row.mappings for row in rows):
+        cells[Column("mapping", least=10)] = _mapping_cell
+    return cells
+
+
+def _mapping_cell(row: Row) -> str:
+    if not row.mappings:
+        return "-"
+    more = f" +{len(row.mappings) - 1}" if len(row.mappings) > 1 else ""
+    return printable(row.mappings[0]) + more

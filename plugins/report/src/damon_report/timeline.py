@@ -1,0 +1,99 @@
+"""A quantity over the time of a record, as means of equal pieces of that time."""
+
+import math
+from array import array
+
+import numpy as np
+import numpy.typing as npt
+
+FloatColumn = npt.NDArray[np.float64]
+
+_LEVELS = "▁▂▃▄▅▆▇█"
+_ASCII_LEVELS = "_.-=+*#@"
+
+
+class Timeline:
+    """The mean, the least and the greatest value in each of equal pieces of a time.
+
+    Args:
+        begin_us: When the time begins.
+        end_us: When it ends, later.
+        pieces: How many pieces it is cut into.
+
+    Attributes:
+        edges_us: The begin of each piece, and the end of the last.
+    """
+
+    def __init__(self, begin_us: int, end_us: int, pieces: int) -> None:
+        self.edges_us: FloatColumn = np.linspace(begin_us, end_us, pieces + 1)
+        self._begin_us, self._end_us = begin_us, end_us
+        self._per_us = pieces / (end_us - begin_us)
+        # Not numpy's: single elements of those are slow to change.
+        self._sums = array("d", bytes(8 * pieces))
+        self._weights = array("d", bytes(8 * pieces))
+        self._least = array("d", [math.inf]) * pieces
+        self._greatest = array("d", [-math.inf]) * pieces
+
+    def add(self, value: float, begin_us: int, end_us: int) -> None:
+        """Add a value that held from a time to another; what is outside is left out."""
+        begin_us, end_us = max(begin_us, self._begin_us), min(end_us, self._end_us)
+        if begin_us >= end_us:
+            return
+        position = (begin_us - self._begin_us) * self._per_us
+        end = (end_us - self._begin_us) * self._per_us
+        piece = min(int(position), len(self._sums) - 1)
+        while True:
+            last = piece == len(self._sums) - 1 or end <= piece + 1
+            weight = (end if last else piece + 1) - position
+            self._sums[piece] += value * weight
+            self._weights[piece] += weight
+            self._least[piece] = min(self._least[piece], value)
+            self._greatest[piece] = max(self._greatest[piece], value)
+            if last:
+                return
+            piece += 1
+            position = piece
+
+    @property
+    def mean(self) -> FloatColumn:
+        """The mean in each piece, by time; NaN where there was no value."""
+        weights = np.array(self._weights)
+        with np.errstate(invalid="ignore"):
+            return np.array(self._sums) / np.where(weights > 0, weights, np.nan)
+
+    @property
+    def least(self) -> FloatColumn:
+        """The least value in each piece; NaN where there was none."""
+        return _known(self._least)
+
+    @property
+    def greatest(self) -> FloatColumn:
+        """The greatest value in each piece; NaN where there was none."""
+        return _known(self._greatest)
+
+
+def _known(values: "array[float]") -> FloatColumn:
+    column = np.array(values)
+    column[~np.isfinite(column)] = np.nan
+    return column
+
+
+def sparkline(values: FloatColumn, *, ascii_only: bool = False) -> str:
+    """Return values as characters of rising height, from 0 to the greatest; NaN is blank."""
+    levels = _ASCII_LEVELS if ascii_only else _LEVELS
+    greatest = np.nanmax(values, initial=0.0)
+    return "".join(
+        " " if np.isnan(value) else levels[_level(value, greatest, len(levels))] for value in values
+    )
+
+
+def _level(value: float, greatest: float, levels: int) -> int:
+    return round(float(value / greatest) * (levels - 1)) if greatest > 0 else 0
+
+
+def coarser(values: FloatColumn, pieces: int) -> FloatColumn:
+    """Return means of neighbours, so that at most `pieces` are left; NaN counts for nothing."""
+    if len(values) <= pieces:
+        return values
+    groups = np.array_split(values, pieces)
+    return np.array([np.nan if np.isnan(each).all() else np.nanmean(each) for each in groups])

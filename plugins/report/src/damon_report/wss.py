@@ -1,0 +1,271 @@
+"""``damon report wss``: how large working sets are, as percentiles or over time."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from itertools import compress
+from pathlib import Path
+from typing import Literal, get_args
+
+import click
+import numpy as np
+from rich.console import Console
+
+from damon_report.figures import percent, short_duration, short_size
+from damon_report.naming import printable
+from damon_report.output import check_picture, echo_json, heading, note
+from damon_report.record import Record, record_options
+from damon_report.tables import DECORATION, Column, bar, new_console, show_table
+from damon_report.timeline import coarser, sparkline
+from damon_report.times import local_time
+from damon_report.working_sets import By, Series, working_sets
+
+#: Parts of the time, in per cent.
+PERCENTS = (0, 25, 50, 75, 90, 95, 99, 100)
+
+#: Rows on a terminal, if the user doesn't say.
+_LIMIT = 20
+_PIECES = 30
+_PICTURE_PIECES = 600
+_SPARK_CHARACTERS = 24
+_BAR_CHARACTERS = 24
+
+_EPILOG = """\b
+Examples:
+  damon report wss                          # percentiles of the working set
+  damon report wss --over time              # when it was how large
+  damon report wss --by mapping             # what is in it: heap, stack, libraries
+  damon report wss -o wss.png               # a picture of it, and of idle memory
+"""
+
+
+@click.command(epilog=_EPILOG, short_help="How large the working set is, and when.")
+@record_options
+@click.option(
+    "--by",
+    type=click.Choice(get_args(By)),
+    default="target",
+    show_default=True,
+    help="What working sets are told of. A program is all targets that differ in their pid.",
+)
+@click.option(
+    "--over",
+    type=click.Choice(["percentiles", "time"]),
+    default="percentiles",
+    show_default=True,
+    help="For which part of the time it was how large, or when.",
+)
+@click.option(
+    "--at-least",
+    type=click.IntRange(min=1),
+    metavar="N",
+    default=1,
+    show_default=True,
+    help="Count memory that was accessed in at least N checks of an aggregation.",
+)
+@click.option(
+    "--pieces",
+    type=click.IntRange(1, 100_000),
+    metavar="N",
+    help=f"Pieces that the time is cut into, for --over time [default: {_PIECES}].",
+)
+@click.option(
+    "--limit",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help=f"At most N rows, 0 for all [default: {_LIMIT} on a terminal, elsewhere all].",
+)
+@click.option(
+    "-o",
+    "--output",
+    metavar="FILE",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Draw a picture instead: .png or .svg.",
+)
+@click.option("--dark", is_flag=True, help="Draw on black.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def wss(
+    *,
+    record: Record,
+    by: By,
+    over: Literal["percentiles", "time"],
+    at_least: int,
+    pieces: int | None,
+    limit: int | None,
+    output: Path | None,
+    dark: bool,
+    as_json: bool,
+) -> None:
+    """Tell how large the working set of RECORD is: what was accessed in an aggregation.
+
+    Percentiles are of time: a working set that is at most 12M in 95 % of it has 12M there.
+    """
+    if output is not None:
+        # Imported only by those who draw: it takes as long as many a report.
+        from damon_report.wss_picture import draw  # noqa: PLC0415
+
+        check_picture(output)
+        found = working_sets(record, by, at_least, _PICTURE_PIECES)
+        draw(record, list(found.values()), output, dark=dark)
+        return
+    console = new_console()
+    pieces = pieces or (_PIECES if over == "time" else _SPARK_CHARACTERS)
+    chosen = in_order(working_sets(record, by, at_least, pieces).values())
+    if limit is None:
+        limit = _LIMIT if console.is_terminal and not as_json else 0
+    shown = chosen[:limit] if limit else chosen
+    if as_json:
+        document = {
+            "record": str(record.path),
+            "by": by,
+            "at_least_checks": at_least,
+            "working_sets": [_json(series, over) for series in shown],
+        }
+        echo_json("wss", document)
+        return
+    begin_us, end_us = record.span_us()
+    checks = f" in {at_least} or more checks" if at_least > 1 else ""
+    heading(
+        console,
+        f"accessed{checks} over {short_duration(end_us - begin_us)} from {local_time(begin_us)}",
+    )
+    if over == "percentiles":
+        _show_percentiles(console, shown, end_us - begin_us)
+    elif len(shown) == 1 or not console.is_terminal:
+        _show_times(console, shown, record.start_us)
+    else:
+        _show_lines(console, shown, end_us - begin_us)
+    if len(shown) < len(chosen):
+        note(console, f"{len(chosen) - len(shown)} more: --limit 0 shows all")
+
+
+def in_order(found: Iterable[Series]) -> list[Series]:
+    """Return series, context by context: the whole first, then those that use most.
+
+    The whole is left out where there is only one in it.
+    """
+    ordered = sorted(found, key=lambda each: (each.context, each.name != "", -each.byte_time))
+    members = Counter(each.context for each in ordered)
+    return [each for each in ordered if each.name or members[each.context] != 2]
+
+
+def _show_percentiles(console: Console, shown: Sequence[Series], span_us: int) -> None:
+    ascii_only = not console.encoding.startswith("utf")
+    columns = [Column("context", least=7, rank=1), Column("working set of", least=12)]
+    columns += [
+        Column(f"{each}%", right=True, rank=0 if each in {0, 50, 100} else 5 - each // 25)
+        for each in PERCENTS
+    ]
+    columns += [Column("there", right=True, rank=8), Column("over time", rank=DECORATION)]
+    keep = [True] * len(columns)
+    if console.is_terminal:
+        keep[0] = len({each.context for each in shown}) > 1
+        keep[-2] = any(each.sizes_bytes.weight < 0.99 * span_us for each in shown)
+    else:
+        keep[-1] = False
+    rows = [
+        [
+            printable(each.context),
+            printable(each.name) or "(all)",
+            *map(short_size, each.sizes_bytes.percentiles(PERCENTS)),
+            percent(min(each.sizes_bytes.weight / span_us, 1.0)),
+            sparkline(each.working_set.mean, ascii_only=ascii_only),
+        ]
+        for each in shown
+    ]
+    show_table(console, list(compress(columns, keep)), [list(compress(row, keep)) for row in rows])
+
+
+def _show_times(console: Console, shown: Sequence[Series], start_us: int) -> None:
+    """Print the pieces of the time, one a row."""
+    ascii_only = not console.encoding.startswith("utf")
+    scale = max(1.0, *(float(np.nanmax(each.working_set.mean)) for each in shown))
+    columns = [Column(title, right=True) for title in ("from", "to", "mean")]
+    columns += [Column("", rank=DECORATION)]
+    columns += [Column("min", right=True), Column("max", right=True)]
+    columns += [Column("idle", right=True, rank=1), Column("of", right=True, rank=2)]
+    columns += [Column("context"), Column("working set of")]
+    keep = [True] * len(columns)
+    if console.is_terminal:
+        keep[-2:] = [False, False]
+    else:
+        keep[3] = False
+    rows = []
+    for series in shown:
+        edges_us = series.working_set.edges_us - start_us
+        for index, used in enumerate(series.working_set.mean.tolist()):
+            if np.isnan(used):
+                continue
+            row = [
+                short_duration(edges_us[index]),
+                short_duration(edges_us[index + 1]),
+                short_size(used),
+                bar(used / scale, _BAR_CHARACTERS, ascii_only=ascii_only),
+                short_size(series.working_set.least[index]),
+                short_size(series.working_set.greatest[index]),
+                short_size(series.idle.mean[index]),
+                short_size(series.total.mean[index]),
+                printable(series.context),
+                printable(series.name) or "(all)",
+            ]
+            rows.append(list(compress(row, keep)))
+    show_table(console, list(compress(columns, keep)), rows)
+
+
+def _show_lines(console: Console, shown: Sequence[Series], span_us: int) -> None:
+    """Print one line for each series: what it did over the time."""
+    ascii_only = not console.encoding.startswith("utf")
+    names = [printable(each.name) or "(all)" for each in shown]
+    room = console.width - min(max(map(len, names)), 24) - 4 - 7
+    lines = [coarser(each.working_set.mean, max(room, 10)) for each in shown]
+    columns = [
+        Column("working set of", least=14),
+        Column("max", right=True),
+        Column(f"over {short_duration(span_us)}, each line to its own max"),
+    ]
+    rows = [
+        [name, short_size(each.sizes_bytes.greatest), sparkline(line, ascii_only=ascii_only)]
+        for name, each, line in zip(names, shown, lines, strict=True)
+    ]
+    show_table(console, columns, rows)
+
+
+def _json(series: Series, over: str) -> dict[str, object]:
+    sizes = series.sizes_bytes
+    document: dict[str, object] = {
+        "context": series.context,
+        "name": series.name,
+        "time_us": round(sizes.weight),
+        "mean_bytes": round(sizes.mean),
+        "percentiles_bytes": {
+            str(each): round(size)
+            for each, size in zip(PERCENTS, sizes.percentiles(PERCENTS), strict=True)
+        },
+    }
+    if over == "time":
+        document["over_time"] = [
+            {
+                "from_us": round(begin),
+                "to_us": round(end),
+                "working_set_bytes": whole(used),
+                "min_bytes": whole(least),
+                "max_bytes": whole(greatest),
+                "idle_bytes": whole(idle),
+                "total_bytes": whole(total),
+            }
+            for begin, end, used, least, greatest, idle, total in zip(
+                series.working_set.edges_us[:-1],
+                series.working_set.edges_us[1:],
+                series.working_set.mean,
+                series.working_set.least,
+                series.working_set.greatest,
+                series.idle.mean,
+                series.total.mean,
+                strict=True,
+            )
+        ]
+    return document
+
+
+def whole(value: float) -> int | None:
+    """Return a number for JSON, which knows no NaN."""
+    return None if np.isnan(value) else round(value)
