@@ -27,6 +27,7 @@ aggregation_interval = "500ms"
 [context.primitive]
 use = "vaddr"
 pid = {pid}
+backend = "referenced"
 [[context.callback]]
 use = "csv"
 path = "{csv}"
@@ -49,6 +50,7 @@ aggregation_interval = "500ms"
 [context.primitive]
 use = "cgroup"
 path = "{cgroup}"
+backend = "referenced"
 [[context.callback]]
 use = "csv"
 path = "{csv}"

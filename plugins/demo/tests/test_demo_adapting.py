@@ -96,6 +96,7 @@ class TestShown:
     [
         (["--regions", "--for", "3s"], "--for"),
         (["--regions", "-o", "a"], "--output"),
+        (["--regions", "--backend", "a"], "--backend"),
         (["--seed", "1"], "--seed"),
     ],
 )

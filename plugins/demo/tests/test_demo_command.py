@@ -14,7 +14,8 @@ DAMON = Path(sys.executable).with_name("damon")
 def run_demo(directory: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
     """Run ``damon demo`` in a directory and return what it printed."""
     return subprocess.run(
-        [DAMON, "demo", *arguments],
+        # Named: the automatic choice may take one that changes state of the whole machine.
+        [DAMON, "demo", "--backend", "referenced", *arguments],
         cwd=directory,
         capture_output=True,
         text=True,

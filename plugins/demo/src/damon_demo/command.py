@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
 from damon_core import (
+    AUTO,
     Context,
     DamonError,
     InputError,
@@ -69,6 +70,13 @@ class _History:
     help="The CSV file that gets what was seen.",
 )
 @click.option(
+    "--backend",
+    default=AUTO,
+    metavar="NAME",
+    show_default="what works here",
+    help="How accesses are seen; damon doctor lists them.",
+)
+@click.option(
     "--regions",
     is_flag=True,
     help="Show on one page how regions adapt, on simulated memory; takes a second.",
@@ -81,12 +89,14 @@ class _History:
     help="With --regions: another seed draws other accesses and checks.",
 )
 @click.pass_obj
-def demo(plugins: Plugins, for_us: int, output: Path, regions: bool, seed: int) -> None:
+def demo(
+    plugins: Plugins, *, for_us: int, output: Path, backend: str, regions: bool, seed: int
+) -> None:
     """Watch a workload whose access pattern is known; show what was seen.
 
     Starts a process with six areas of memory: one hot all the time, one cold, and four of
     which one is hot for four seconds and then the next. Watches it as any other process,
-    through the kernel, with the backend that works here. Then shows a heat map, working set
+    through the kernel, with a backend that works here. Then shows a heat map, working set
     sizes, and how much of the hot and the cold memory was told right.
 
     Needs no root: the process is one's own.
@@ -95,7 +105,7 @@ def demo(plugins: Plugins, for_us: int, output: Path, regions: bool, seed: int) 
     if regions:
         print_adapting(Console(highlight=False), watch(seed), seed)
     else:
-        _watch_workload(plugins, for_us, output)
+        _watch_workload(plugins, for_us, output, backend)
 
 
 def _refuse_options_without_use(click_context: click.Context, regions: bool) -> None:
@@ -103,6 +113,7 @@ def _refuse_options_without_use(click_context: click.Context, regions: bool) -> 
     for name, option, needs_regions in (
         ("for_us", "--for", False),
         ("output", "--output", False),
+        ("backend", "--backend", False),
         ("seed", "--seed", True),
     ):
         given = click_context.get_parameter_source(name) is ParameterSource.COMMANDLINE
@@ -113,11 +124,11 @@ def _refuse_options_without_use(click_context: click.Context, regions: bool) -> 
             )
 
 
-def _watch_workload(plugins: Plugins, for_us: int, output: Path) -> None:
+def _watch_workload(plugins: Plugins, for_us: int, output: Path, backend: str) -> None:
     history = _History()
     csv = plugins.make_callback("csv", {"path": str(output)})
     with WorkloadProcess(demo_pattern(for_us + _SPARE_US)) as workload:
-        primitive = plugins.make_primitive("vaddr", {"pid": workload.pid})
+        primitive = plugins.make_primitive("vaddr", {"pid": workload.pid, "backend": backend})
         context = Context(primitive, callbacks=[history, csv], intervals=_INTERVALS, name="demo")
         with context, _progress(context, for_us) as tick:
             run_contexts([context], for_us=for_us, tick=tick)
