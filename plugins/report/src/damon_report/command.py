@@ -8,6 +8,7 @@ import click
 _REPORTS = {
     "regions": "damon_report.regions",
     "wss": "damon_report.wss",
+    "idle": "damon_report.idle",
 }
 
 

@@ -9,6 +9,7 @@ from attrs import field, frozen
 from damon_core import Area, TargetSnapshot
 
 IntColumn = npt.NDArray[np.int64]
+FloatColumn = npt.NDArray[np.float64]
 
 #: What is called so has no name.
 UNNAMED = "(no name)"

@@ -23,7 +23,6 @@ from damon_core import (
 from damon_core.cli import Plugins
 from damon_report.naming import AreaCache, printable
 from damon_report.selection import (
-    DEFAULT_PATH,
     Moment,
     Selection,
     mapping_matches,
@@ -35,6 +34,9 @@ from damon_report.times import local_time
 T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
+
+#: The record that is reported if none is named; `damon record` writes it.
+DEFAULT_PATH = Path("damon.parquet")
 
 #: How much of the end of a record is looked through for its last aggregations, one after another.
 _WINDOWS_US = (10_000_000, 600_000_000, 1 << 62)
@@ -227,6 +229,9 @@ def record_options(function: Callable[..., T]) -> Callable[..., T]:
     options that select part of it. The record is closed when the command is done.
     """
 
+    @click.argument(
+        "path", metavar="[RECORD]", default=DEFAULT_PATH, type=click.Path(path_type=Path)
+    )
     @selection_options
     @functools.wraps(function)
     def command(*args: object, path: Path, selection: Selection, **own: object) -> T:

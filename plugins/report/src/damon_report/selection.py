@@ -4,7 +4,6 @@ import fnmatch
 import functools
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, TypeVar
 
 import click
@@ -23,9 +22,6 @@ from damon_core import (
 from damon_report.naming import AreaCache, IntColumn, Pieces, cut
 
 T = TypeVar("T")
-
-#: The record that is reported if none is named; `damon record` writes it.
-DEFAULT_PATH = Path("damon.parquet")
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -215,12 +211,6 @@ def _assembled(snapshot: Snapshot, parts: Sequence[_Part]) -> Snapshot:
 
 
 _OPTIONS = (
-    click.argument(
-        "path",
-        metavar="[RECORD]",
-        default=DEFAULT_PATH,
-        type=click.Path(path_type=Path),
-    ),
     click.option(
         "--context", "contexts", metavar="GLOB", multiple=True, help="Only contexts called so."
     ),
@@ -249,9 +239,9 @@ _OPTIONS = (
 
 
 def selection_options(function: Callable[..., T]) -> Callable[..., T]:
-    """Give a click command the record to report and what to select of it.
+    """Give a click command options that select part of a record; it gets them as `selection`.
 
-    It gets them as `path` and `selection`. A decorator, above those of the command's own options.
+    A decorator, above those of the command's own options.
     """
 
     @functools.wraps(function)

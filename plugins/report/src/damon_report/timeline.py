@@ -4,9 +4,8 @@ import math
 from array import array
 
 import numpy as np
-import numpy.typing as npt
 
-FloatColumn = npt.NDArray[np.float64]
+from damon_report.naming import FloatColumn
 
 _LEVELS = "▁▂▃▄▅▆▇█"
 _ASCII_LEVELS = "_.-=+*#@"

@@ -1,19 +1,16 @@
 """Working sets and idle memory of contexts, targets, programs or mappings over time."""
 
-from collections.abc import Collection, Iterable
-from typing import Literal
+from collections.abc import Collection
 
 import numpy as np
 from attrs import define, field
 
 from damon_core import InputError, Snapshot
 from damon_report.distribution import Distribution
-from damon_report.naming import UNNAMED, AreaCache, cut, without_pid
+from damon_report.naming import AreaCache
 from damon_report.record import Record
+from damon_report.shares import By, bytes_by, idle_part, used_part
 from damon_report.timeline import Timeline
-
-#: What working sets are told of one by one.
-By = Literal["context", "target", "program", "mapping"]
 
 #: So many are told one by one; of a record with more, the later ones are told together.
 _MOST = 5_000
@@ -46,84 +43,76 @@ class Series:
         return self.sizes_bytes.mean * self.sizes_bytes.weight
 
 
-def working_sets(
-    record: Record, by: By, at_least: int = 1, pieces: int = 120
-) -> dict[tuple[str, str], Series]:
-    """Go once through a record and return the series of what it is of.
+class WorkingSets:
+    """Collects the series of a record, snapshot by snapshot.
 
     Args:
-        record: The record.
+        span_us: When the time begins and ends.
         by: What to tell one by one, besides each context as a whole: that is called ``""``.
         at_least: In how many checks of an aggregation memory of the working set was accessed.
-        pieces: How many pieces its time is cut into.
+        pieces: How many pieces the time is cut into.
+
+    Attributes:
+        found: The series so far, by context and name.
+        most_checks: The greatest number of checks that an aggregation had.
+    """
+
+    def __init__(self, span_us: tuple[int, int], by: By, at_least: int, pieces: int) -> None:
+        self.found: dict[tuple[str, str], Series] = {}
+        self.most_checks = 0
+        self._span_us = span_us
+        self._by = by
+        self._at_least = at_least
+        self._pieces = pieces
+
+    def add(self, snapshot: Snapshot, areas: AreaCache) -> None:
+        """Add an aggregation."""
+        self.most_checks = max(self.most_checks, snapshot.max_nr_accesses)
+        from_us = snapshot.time_us - snapshot.elapsed_us
+        used = used_part(snapshot, self._at_least)
+        parts = (used, idle_part(snapshot), np.ones(len(snapshot)))
+        sums = bytes_by(snapshot, self._by, parts, areas)
+        for name, uses in _without_surplus(sums, snapshot.context, self.found).items():
+            series = self._series(snapshot.context, name)
+            series.sizes_bytes.add(round(uses[0]), snapshot.elapsed_us)
+            lines = (series.working_set, series.idle, series.total)
+            for line, value in zip(lines, uses, strict=True):
+                line.add(value, from_us, snapshot.time_us)
+
+    def _series(self, context: str, name: str) -> Series:
+        series = self.found.get((context, name))
+        if series is None:
+            used, idle, total = (Timeline(*self._span_us, self._pieces) for _ in range(3))
+            series = self.found[context, name] = Series(context, name, used, idle, total)
+        return series
+
+
+def working_sets(record: Record, by: By, at_least: int, pieces: int) -> list[Series]:
+    """Go once through a record and return its series, as `WorkingSets` collects them.
 
     Raises:
         InputError: Nothing is selected, or no aggregation has so many checks.
     """
-    begin_us, end_us = record.span_us()
-    found: dict[tuple[str, str], Series] = {}
-    most_checks = 0
+    collected = WorkingSets(record.span_us(), by, at_least, pieces)
     for snapshot in record.snapshots():
-        most_checks = max(most_checks, snapshot.max_nr_accesses)
-        from_us = snapshot.time_us - snapshot.elapsed_us
-        for name, uses in _uses(snapshot, by, at_least, record.areas, found).items():
-            key = snapshot.context, name
-            series = found.get(key)
-            if series is None:
-                used, idle, total = (Timeline(begin_us, end_us, pieces) for _ in range(3))
-                series = found[key] = Series(*key, working_set=used, idle=idle, total=total)
-            series.sizes_bytes.add(round(uses[0]), snapshot.elapsed_us)
-            for timeline, value in zip(
-                (series.working_set, series.idle, series.total), uses, strict=True
-            ):
-                timeline.add(value, from_us, snapshot.time_us)
-    if at_least > max(most_checks, 1):
+        collected.add(snapshot, record.areas)
+    if at_least > max(collected.most_checks, 1):
         raise InputError(
-            f"'{record.path}': no aggregation has {at_least} checks: at most {most_checks}"
+            f"'{record.path}': no aggregation has {at_least} checks: at most "
+            f"{collected.most_checks}"
         )
-    return found
+    return list(collected.found.values())
 
 
-#: Bytes that are used, that are idle, and in all.
-_Uses = list[float]
-
-
-def _uses(
-    snapshot: Snapshot,
-    by: By,
-    at_least: int,
-    areas: AreaCache,
-    known: Collection[tuple[str, str]],
-) -> dict[str, _Uses]:
-    """Return who uses how much memory in a snapshot."""
-    share = np.clip(snapshot.nr_accesses - (at_least - 1), 0.0, 1.0)
-    idle = snapshot.nr_accesses == 0
-    resident = snapshot.resident_bytes.astype(np.float64)
-    columns = resident * share, resident * idle, resident
-    sums = {"": [float(column.sum()) for column in columns]}
-
-    def add(name: str, values: Iterable[float]) -> None:
-        if len(known) >= _MOST and (snapshot.context, name) not in known:
-            name = OTHERS
-        before = sums.get(name, [0.0, 0.0, 0.0])
-        sums[name] = [left + right for left, right in zip(before, values, strict=True)]
-
-    position = 0
-    for target in snapshot.targets if by != "context" else ():
-        rows = slice(position, position + len(target))
-        position = rows.stop
-        if by == "mapping":
-            named = areas.columns(target.areas)
-            pieces = cut(target, named)
-            inside = pieces.resident_bytes.astype(np.float64)
-            parts = inside * share[rows][pieces.region], inside * idle[rows][pieces.region], inside
-            label = named.label[pieces.area]
-            count = len(named.labels)
-            per_label = [np.bincount(label, part, count).tolist() for part in parts]
-            for name, *values in zip(named.labels, *per_label, strict=True):
-                if name != UNNAMED or values[2]:
-                    add(name, values)
-        else:
-            name = without_pid(target.name) if by == "program" else target.name
-            add(name, [float(column[rows].sum()) for column in columns])
-    return sums
+def _without_surplus(
+    sums: dict[str, list[float]], context: str, known: Collection[tuple[str, str]]
+) -> dict[str, list[float]]:
+    """Return sums by name, those of names that are too many together."""
+    if len(known) + len(sums) <= _MOST:
+        return sums
+    kept: dict[str, list[float]] = {}
+    for name, values in sums.items():
+        place = name if not name or (context, name) in known else OTHERS
+        before = kept.get(place, [0.0] * len(values))
+        kept[place] = [left + right for left, right in zip(before, values, strict=True)]
+    return kept

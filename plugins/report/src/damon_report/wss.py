@@ -14,10 +14,11 @@ from damon_report.figures import percent, short_duration, short_size
 from damon_report.naming import printable
 from damon_report.output import check_picture, echo_json, heading, note
 from damon_report.record import Record, record_options
+from damon_report.shares import By
 from damon_report.tables import DECORATION, Column, bar, new_console, show_table
 from damon_report.timeline import coarser, sparkline
 from damon_report.times import local_time
-from damon_report.working_sets import By, Series, working_sets
+from damon_report.working_sets import Series, working_sets
 
 #: Parts of the time, in per cent.
 PERCENTS = (0, 25, 50, 75, 90, 95, 99, 100)
@@ -26,7 +27,7 @@ PERCENTS = (0, 25, 50, 75, 90, 95, 99, 100)
 _LIMIT = 20
 _PIECES = 30
 _PICTURE_PIECES = 600
-_SPARK_CHARACTERS = 24
+_SPARK_CHARACTERS = 30
 _BAR_CHARACTERS = 24
 
 _EPILOG = """\b
@@ -104,12 +105,11 @@ def wss(
         from damon_report.wss_picture import draw  # noqa: PLC0415
 
         check_picture(output)
-        found = working_sets(record, by, at_least, _PICTURE_PIECES)
-        draw(record, list(found.values()), output, dark=dark)
+        draw(record, working_sets(record, by, at_least, _PICTURE_PIECES), output, dark=dark)
         return
     console = new_console()
-    pieces = pieces or (_PIECES if over == "time" else _SPARK_CHARACTERS)
-    chosen = in_order(working_sets(record, by, at_least, pieces).values())
+    pieces = pieces or (_PIECES if over == "time" else 2 * _SPARK_CHARACTERS)
+    chosen = in_order(working_sets(record, by, at_least, pieces))
     if limit is None:
         limit = _LIMIT if console.is_terminal and not as_json else 0
     shown = chosen[:limit] if limit else chosen
@@ -123,10 +123,11 @@ def wss(
         echo_json("wss", document)
         return
     begin_us, end_us = record.span_us()
-    checks = f" in {at_least} or more checks" if at_least > 1 else ""
+    checks = f" of {at_least} or more checks" if at_least > 1 else ""
     heading(
         console,
-        f"accessed{checks} over {short_duration(end_us - begin_us)} from {local_time(begin_us)}",
+        f"working sets{checks} over {short_duration(end_us - begin_us)} "
+        f"from {local_time(begin_us)}",
     )
     if over == "percentiles":
         _show_percentiles(console, shown, end_us - begin_us)
@@ -160,6 +161,7 @@ def _show_percentiles(console: Console, shown: Sequence[Series], span_us: int) -
     if console.is_terminal:
         keep[0] = len({each.context for each in shown}) > 1
         keep[-2] = any(each.sizes_bytes.weight < 0.99 * span_us for each in shown)
+        keep[-1] = len(shown) > 1
     else:
         keep[-1] = False
     rows = [
@@ -168,11 +170,14 @@ def _show_percentiles(console: Console, shown: Sequence[Series], span_us: int) -
             printable(each.name) or "(all)",
             *map(short_size, each.sizes_bytes.percentiles(PERCENTS)),
             percent(min(each.sizes_bytes.weight / span_us, 1.0)),
-            sparkline(each.working_set.mean, ascii_only=ascii_only),
+            sparkline(coarser(each.working_set.mean, _SPARK_CHARACTERS), ascii_only=ascii_only),
         ]
         for each in shown
     ]
     show_table(console, list(compress(columns, keep)), [list(compress(row, keep)) for row in rows])
+    if console.is_terminal and len(shown) == 1:
+        line = sparkline(shown[0].working_set.mean, ascii_only=ascii_only)
+        note(console, f"over time: |{line}|")
 
 
 def _show_times(console: Console, shown: Sequence[Series], start_us: int) -> None:

@@ -12,9 +12,8 @@ from matplotlib.ticker import FixedLocator, FuncFormatter
 
 from damon_core import InputError, format_size
 from damon_report.figures import short_duration
-from damon_report.naming import printable
+from damon_report.naming import FloatColumn, printable
 from damon_report.record import Record
-from damon_report.timeline import FloatColumn
 from damon_report.times import local_time
 from damon_report.working_sets import Series
 
@@ -66,9 +65,11 @@ def draw(record: Record, found: Iterable[Series], path: Path, *, dark: bool) -> 
     )[:, 0]
     for whole, upper, lower in zip(drawn, panels[::2], panels[1::2], strict=True):
         members = [each for each in found if each.context == whole.context and each.name]
-        hours = (whole.working_set.edges_us - record.start_us) / 1e6
-        _draw_working_set(upper, hours, whole, members, style)
-        _draw_memory(lower, hours, whole, style)
+        seconds = (whole.working_set.edges_us - record.start_us) / 1e6
+        _draw_working_set(upper, seconds, whole, members, style)
+        _draw_memory(lower, seconds, whole, style)
+        if len(drawn) > 1:
+            upper.set_title(printable(whole.context), color=style.front, fontsize=11, loc="left")
     for panel in panels:
         _dress(panel, style)
     begin_us, end_us = record.span_us()
@@ -131,7 +132,6 @@ def _draw_working_set(
                 color=style.dim,
             )
     panel.set_ylabel("working set")
-    panel.set_title(f"context {printable(whole.context)}", color=style.dim, fontsize=10, loc="left")
 
 
 def _draw_memory(panel: Axes, seconds: FloatColumn, whole: Series, style: _Style) -> None:
@@ -168,7 +168,9 @@ def _dress(panel: Axes, style: _Style) -> None:
     panel.tick_params(colors=style.dim, labelcolor=style.dim, length=3)
     panel.yaxis.label.set_color(style.front)
     panel.yaxis.set_major_locator(FixedLocator(_size_ticks(panel.get_ylim()[1])))
-    panel.yaxis.set_major_formatter(FuncFormatter(lambda size, _: format_size(size)))
+    panel.yaxis.set_major_formatter(
+        FuncFormatter(lambda size, _: format_size(size).replace(".0 ", " "))
+    )
     panel.xaxis.set_major_formatter(FuncFormatter(lambda at, _: short_duration(at * 1e6)))
     for side, spine in panel.spines.items():
         spine.set_visible(side in ("left", "bottom"))

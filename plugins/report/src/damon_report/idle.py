@@ -1,0 +1,186 @@
+"""``damon report idle``: how much memory hasn't been accessed for how long."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import get_args
+
+import click
+import numpy as np
+from attrs import field, frozen
+from rich.console import Console
+from rich.text import Text
+
+from damon_core import Snapshot
+from damon_report.figures import percent, short_duration, short_size
+from damon_report.naming import AreaCache, printable
+from damon_report.output import echo_json, heading, note
+from damon_report.record import Record, record_options
+from damon_report.selection import MOMENT, Moment
+from damon_report.shares import By, bytes_by, idle_part
+from damon_report.tables import DECORATION, Column, bar, new_console, show_table
+from damon_report.times import local_time
+
+_S = 1_000_000
+#: Where buckets begin, microseconds. The first is of what was accessed just before.
+BUCKETS_US = (0, _S, 10 * _S, 60 * _S, 600 * _S, 3_600 * _S, 86_400 * _S)
+
+#: Rows on a terminal, if the user doesn't say.
+_LIMIT = 20
+_BAR_CHARACTERS = 20
+
+_EPILOG = """\b
+Examples:
+  damon report idle                      # at the end of the record
+  damon report idle --at 10m --by target
+  damon report idle --by mapping --json
+"""
+
+
+@frozen
+class Idle:
+    """How long the memory of something hasn't been accessed.
+
+    Attributes:
+        context: Its context.
+        name: What it is called; empty for the whole context.
+        total_bytes: All its memory.
+        at_least_bytes: How much wasn't accessed in the aggregation, and for at least as long as
+            each bucket begins.
+    """
+
+    context: str
+    name: str
+    total_bytes: int
+    at_least_bytes: tuple[int, ...] = field(converter=tuple)
+
+    @property
+    def bucket_bytes(self) -> tuple[int, ...]:
+        """How much was idle for a time within each bucket."""
+        return tuple(left - right for left, right in pairwise((*self.at_least_bytes, 0)))
+
+    def json(self) -> dict[str, object]:
+        """Return it as it is documented."""
+        ends_us = (*BUCKETS_US[1:], None)
+        return {
+            "context": self.context,
+            "name": self.name,
+            "total_bytes": self.total_bytes,
+            "idle_bytes": self.at_least_bytes[0],
+            "buckets": [
+                {"at_least_us": begin, "below_us": end, "bytes": size, "at_least_bytes": more}
+                for begin, end, size, more in zip(
+                    BUCKETS_US, ends_us, self.bucket_bytes, self.at_least_bytes, strict=True
+                )
+            ],
+        }
+
+
+def idle_memory(snapshot: Snapshot, by: By, areas: AreaCache) -> list[Idle]:
+    """Return what is idle in a snapshot: the whole first, then those that have most idle."""
+    parts = [np.ones(len(snapshot)), *(idle_part(snapshot, each) for each in BUCKETS_US)]
+    found = [
+        Idle(snapshot.context, name, round(total), [round(each) for each in at_least])
+        for name, (total, *at_least) in bytes_by(snapshot, by, parts, areas).items()
+    ]
+    return sorted(found, key=lambda each: (each.name != "", -each.at_least_bytes[0]))
+
+
+@click.command(epilog=_EPILOG, short_help="How much memory is idle, and for how long.")
+@record_options
+@click.option("--at", metavar="TIME", type=MOMENT, help="As it was then [default: at the end].")
+@click.option(
+    "--by",
+    type=click.Choice(get_args(By)),
+    default="context",
+    show_default=True,
+    help="What it is told of. A program is all targets that differ in their pid.",
+)
+@click.option(
+    "--limit",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help=f"At most N rows, 0 for all [default: {_LIMIT} on a terminal, elsewhere all].",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def idle(*, record: Record, at: Moment | None, by: By, limit: int | None, as_json: bool) -> None:
+    """Tell how much memory of RECORD hasn't been accessed, and for how long, at one time.
+
+    Idle times begin with the record: what was idle before it is only known from then on.
+    """
+    snapshots = record.last(at)
+    found = [idle_memory(snapshot, by, record.areas) for snapshot in snapshots]
+    console = new_console()
+    if limit is None:
+        limit = _LIMIT if console.is_terminal and not as_json else 0
+    if as_json:
+        document = {
+            "record": str(record.path),
+            "by": by,
+            "times_us": {snapshot.context: snapshot.time_us for snapshot in snapshots},
+            "idle": [each.json() for rows in found for each in (rows[:limit] if limit else rows)],
+        }
+        echo_json("idle", document)
+        return
+    for snapshot, rows in zip(snapshots, found, strict=True):
+        heading(
+            console,
+            f"{printable(snapshot.context)}: "
+            f"{short_duration(snapshot.time_us - record.start_us)} after the start "
+            f"({local_time(snapshot.time_us)})",
+        )
+        if by == "context":
+            _show_buckets(console, rows[0])
+        else:
+            _show_names(console, rows[:limit] if limit else rows, by)
+            if limit and len(rows) > limit:
+                note(console, f"{len(rows) - limit} more: --limit 0 shows all")
+
+
+def _show_buckets(console: Console, whole: Idle) -> None:
+    ascii_only = not console.encoding.startswith("utf")
+    total = max(whole.total_bytes, 1)
+    columns = [
+        Column("idle"),
+        Column("bytes", right=True),
+        Column("share", right=True),
+        *([Column("", rank=DECORATION)] if console.is_terminal else []),
+        Column("so long or longer", right=True),
+        Column("share", right=True),
+    ]
+
+    def row(name: str, size: int, more: int) -> list[Text | str]:
+        drawn = [bar(size / total, _BAR_CHARACTERS, ascii_only=ascii_only)]
+        return [
+            name,
+            short_size(size),
+            percent(size / total),
+            *(drawn if console.is_terminal else []),
+            short_size(more),
+            percent(more / total),
+        ]
+
+    names = [f"below {short_duration(BUCKETS_US[1])}"]
+    names += [
+        f"{short_duration(begin)} to {short_duration(end)}"
+        for begin, end in pairwise(BUCKETS_US[1:])
+    ]
+    names.append(f"{short_duration(BUCKETS_US[-1])} or longer")
+    rows = [row("accessed", whole.total_bytes - whole.at_least_bytes[0], whole.total_bytes)]
+    rows += map(row, names, whole.bucket_bytes, whole.at_least_bytes)
+    show_table(console, columns, rows)
+
+
+def _show_names(console: Console, rows: Sequence[Idle], by: By) -> None:
+    columns = [Column(by, least=12), Column("all", right=True)]
+    columns += [
+        Column(f">{short_duration(each)}" if each else "idle", right=True) for each in BUCKETS_US
+    ]
+    cells = [
+        [
+            printable(each.name) or "(all)",
+            short_size(each.total_bytes),
+            *map(short_size, each.at_least_bytes),
+        ]
+        for each in rows
+    ]
+    show_table(console, columns, cells)

@@ -1,0 +1,70 @@
+"""Whose the bytes of a snapshot are: of contexts, targets, programs or mappings."""
+
+from collections.abc import Iterable, Sequence
+from typing import Literal
+
+import numpy as np
+
+from damon_core import Snapshot
+from damon_report.naming import UNNAMED, AreaCache, FloatColumn, cut, without_pid
+
+#: What bytes are told of one by one. A program is all targets that differ in their pid.
+By = Literal["context", "target", "program", "mapping"]
+
+
+def bytes_by(
+    snapshot: Snapshot, by: By, parts: Sequence[FloatColumn], areas: AreaCache
+) -> dict[str, list[float]]:
+    """Return sums of bytes in memory, by name; first of all, as ``""``.
+
+    Args:
+        snapshot: Whose regions.
+        by: What gets sums of its own.
+        parts: Columns, one element a region: which part of its bytes counts. Each gives one sum.
+        areas: Where columns of areas are kept.
+    """
+    resident_bytes = snapshot.resident_bytes.astype(np.float64)
+    columns = [resident_bytes * part for part in parts]
+    sums = {"": [float(column.sum()) for column in columns]}
+    position = 0
+    for target in snapshot.targets if by != "context" else ():
+        rows = slice(position, position + len(target))
+        position = rows.stop
+        if by != "mapping":
+            name = without_pid(target.name) if by == "program" else target.name
+            _add(sums, name, (float(column[rows].sum()) for column in columns))
+            continue
+        named = areas.columns(target.areas)
+        pieces = cut(target, named)
+        label, count = named.label[pieces.area], len(named.labels)
+        in_memory = np.bincount(label, pieces.resident_bytes, count)
+        per_label = [
+            np.bincount(label, pieces.resident_bytes * part[rows][pieces.region], count).tolist()
+            for part in parts
+        ]
+        for name, total, *values in zip(named.labels, in_memory.tolist(), *per_label, strict=True):
+            if total or name != UNNAMED:
+                _add(sums, name, values)
+    return sums
+
+
+def used_part(snapshot: Snapshot, at_least: int = 1) -> FloatColumn:
+    """Return which part of each region was accessed in at least so many checks.
+
+    As `Snapshot.working_set_bytes` has it.
+    """
+    part: FloatColumn = np.clip(snapshot.nr_accesses - (at_least - 1), 0.0, 1.0)
+    return part
+
+
+def idle_part(snapshot: Snapshot, at_least_us: int = 0) -> FloatColumn:
+    """Return 1.0 for each region without any access for so long, or else 0.0."""
+    return ((snapshot.nr_accesses == 0) & (snapshot.idle_us >= at_least_us)).astype(np.float64)
+
+
+def _add(sums: dict[str, list[float]], name: str, values: Iterable[float]) -> None:
+    before = sums.get(name)
+    if before is None:
+        sums[name] = list(values)
+    else:
+        sums[name] = [left + right for left, right in zip(before, values, strict=True)]
