@@ -1,0 +1,116 @@
+"""A JSON document that may be longer than memory: walked value by value."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from damon_core import DamonError
+from damon_damo.source import Text
+
+_decode = json.JSONDecoder().raw_decode
+#: No single value is longer: what goes on like this is no JSON.
+_MOST_CHARACTERS = 1 << 28
+
+
+class Document:
+    """A place in a document.
+
+    Args:
+        text: The text from there on.
+    """
+
+    def __init__(self, text: Text) -> None:
+        self._source = text
+        self._text = ""
+        self._at = 0
+
+    def fork(self) -> "Document":
+        """Return the same place, to go on from apart from this one."""
+        other = Document(self._source.fork())
+        other._text = self._text[self._at :]
+        return other
+
+    def peek(self) -> str:
+        """Return the next character that isn't a space; empty at the end."""
+        while True:
+            while self._at < len(self._text):
+                if not self._text[self._at].isspace():
+                    return self._text[self._at]
+                self._at += 1
+            if not self._read(1):
+                return ""
+
+    def take(self, character: str) -> None:
+        """Go over a character.
+
+        Raises:
+            DamonError: There is another one.
+        """
+        found = self.peek()
+        if found != character:
+            raise self.damaged(f"there is {found!r} where {character!r} belongs")
+        self._at += 1
+
+    def value(self) -> Any:
+        """Return a whole value and go over it.
+
+        Raises:
+            DamonError: There is none.
+        """
+        if not self.peek():
+            raise self.damaged("it ends in the middle")
+        while True:
+            try:
+                value, end = _decode(self._text, self._at)
+            except (json.JSONDecodeError, RecursionError) as error:
+                # Either it isn't all there yet, or it is wrong; what is twice as long tells.
+                left = len(self._text) - self._at
+                if left > _MOST_CHARACTERS or not self._read(left):
+                    raise self.damaged("its end is missing, or it isn't JSON") from error
+            else:
+                # A number at the end of the text may go on.
+                if end < len(self._text) or not self._read(1):
+                    self._at = end
+                    return value
+
+    def items(self) -> Iterator[Any]:
+        """Yield the elements of an array, each a whole value."""
+        self.take("[")
+        if self.peek() == "]":
+            self.take("]")
+            return
+        while True:
+            yield self.value()
+            if self.peek() == "]":
+                self.take("]")
+                return
+            self.take(",")
+
+    def entries(self) -> Iterator[str]:
+        """Yield the keys of an object; whoever gets one goes over its value."""
+        self.take("{")
+        if self.peek() == "}":
+            self.take("}")
+            return
+        while True:
+            key = self.value()
+            self.take(":")
+            yield str(key)
+            if self.peek() == "}":
+                self.take("}")
+                return
+            self.take(",")
+
+    def damaged(self, what: str) -> DamonError:
+        """Return an error that says what is wrong with the file."""
+        return self._source.source.damaged(what)
+
+    def _read(self, at_least: int) -> bool:
+        """Read so many characters more, as far as there are; tell whether there were any."""
+        pieces = [self._text[self._at :]]
+        while at_least > 0 and (piece := self._source.read()):
+            pieces.append(piece)
+            at_least -= len(piece)
+        self._text = "".join(pieces)
+        self._at = 0
+        return len(pieces) > 1
