@@ -93,6 +93,7 @@ class Context:
         self.samples_itself = bool(getattr(primitive, "samples_itself", False))
         self.primitive_name = part_name(primitive)
         self.backend_name = str(getattr(primitive, "backend_name", ""))
+        self._primitive = primitive
         self._hooks = ContextHooks(primitive, self._callbacks, failure_limit=failure_limit)
         # Guards only which worker there is; the worker's own fields are its own.
         self._lock = threading.Lock()
@@ -296,6 +297,9 @@ class Context:
             except RuntimeError as error:
                 (self._kdamond, self._thread), self._running = before, False
                 raise DamonError(f"context '{self.name}': no thread for it: {error}") from error
+
+    def _spent_elsewhere_us(self) -> int:
+        return int(getattr(self._primitive, "spent_elsewhere_us", 0))
 
     def _gone(self) -> None:
         with self._lock:

@@ -22,6 +22,8 @@ as the kernel. Then an iteration takes an aggregation interval, not a sampling i
 core changes them. In `prepare_access_checks` it passes `context.intervals` and `context.limits`
 on if they have changed: commit, tuning and the CPU budget work through them. The next iteration
 begins when `check_accesses` returns, so it may wait there for results that are a little late.
+An attribute ``spent_elsewhere_us``, if it has one, is the processor time that sampling has taken
+others so far, in microseconds: it counts as the worker's own, for `Stats` and the CPU budget.
 
 All lifecycle hooks are called from the context's one worker thread ("kdamond"), never two at a
 time; so they may touch `context.targets` freely, and what they do delays the next check. Threads

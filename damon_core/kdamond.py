@@ -68,7 +68,7 @@ class Kdamond:
 
     def run(self) -> None:
         """Run from `init` to `cleanup`, whatever fails in between."""
-        self._cpu_start_us = self._clock.cpu_us()
+        self._cpu_start_us = self._all_cpu_us()
         try:
             self._policy.begin(self.limits)
             self._hooks.call("init", self._context)
@@ -100,8 +100,11 @@ class Kdamond:
 
     def _spent_us(self) -> int:
         """Return the processor time since the last call, kernel time included."""
-        before_us, self._cpu_us = self._cpu_us, self._clock.cpu_us() - self._cpu_start_us
+        before_us, self._cpu_us = self._cpu_us, self._all_cpu_us() - self._cpu_start_us
         return self._cpu_us - before_us
+
+    def _all_cpu_us(self) -> int:
+        return self._clock.cpu_us() + self._context._spent_elsewhere_us()
 
     def _monitor(self) -> None:
         """Iterate until a stop is requested or the target is invalid.

@@ -28,7 +28,8 @@ class Stats:
             (slow work, a suspended machine). They are never made up for.
         aggregations: Aggregations completed.
         updates: Updates of the targets made.
-        cpu_us: Processor time of the worker, kernel time included, up to its last iteration.
+        cpu_us: Processor time of the worker, kernel time included, and of whoever samples for it,
+            up to its last iteration.
         callbacks: The callbacks by name.
     """
 

@@ -427,6 +427,22 @@ class TestBudget:
         context = run(work, cpu_budget=None, group_budget=0.05)
         assert spent(context) <= 0.05 * 1.1
 
+    def test_what_sampling_costs_others_counts(self) -> None:
+        """Somebody else's processor time is the context's own: 20 checks of 1 ms each time."""
+
+        class Elsewhere(Work):
+            samples_itself = True
+
+            @property
+            def spent_elsewhere_us(self) -> int:
+                return 5_000_000 + 20_000 * len(self.checked_us)
+
+        work = Elsewhere(checks=30)
+        context = run(work)
+        assert context.stats.cpu_us == 20_000 * 30
+        assert spent(context) <= 0.022
+        assert context.stats.samples == 20 * 30
+
     def test_a_restart_begins_anew(self) -> None:
         """A second run begins with the configured intervals."""
         work = Work(check_us=1_000, checks=100)

@@ -39,6 +39,11 @@ class PhysicalMemory:
         self._names = CgroupNames(None)
         self._checks = 0
 
+    @property
+    def spent_elsewhere_us(self) -> int:
+        """The processor time that a sampler's sampling has taken so far, if it tells."""
+        return int(getattr(self._sampler, "cpu_us", 0))
+
     @hookimpl
     def init(self, context: Context) -> None:
         """Find the memory and make its regions."""

@@ -109,6 +109,9 @@ class ProcessSampler(Protocol):
     The primitive wakes once an aggregation, and calls it instead of a `ProcessBackend`. Regions
     are pieces of the three ranges around the two biggest gaps, as with layout ``"ranges"``, or
     whatever the sampler takes for the memory of the process.
+
+    An attribute `cpu_us`, if it has one, is the processor time in microseconds that sampling has
+    taken others so far: it counts for the context.
     """
 
     @property

@@ -37,7 +37,7 @@ class ProcessMemory:
         backend: How their accesses are seen.
         max_share: The greatest share of one processor that looking may cost, 0.0 to 1.0. It is
             kept by lengthening the sampling interval: see `Context.intervals`. What somebody
-            else's sampling costs isn't measured.
+            else's sampling costs counts for the context's CPU budget alone.
         name: What logs call the primitive.
 
     Attributes:
@@ -66,6 +66,11 @@ class ProcessMemory:
         self._warned: set[int] = set()
         self._maps: dict[Process, bytes] = {}
         self._taken: dict[Process, tuple[Range, ...]] = {}
+
+    @property
+    def spent_elsewhere_us(self) -> int:
+        """The processor time that a sampler's sampling has taken so far, if it tells."""
+        return int(getattr(self._sampler, "cpu_us", 0))
 
     @hookimpl
     def init(self, context: Context) -> None:
