@@ -6,10 +6,26 @@ import click
 
 #: Where the command object of each report is. It has the name of the report.
 _REPORTS = {
+    "summary": "damon_report.summary",
     "regions": "damon_report.regions",
     "wss": "damon_report.wss",
     "idle": "damon_report.idle",
+    "diff": "damon_report.diff",
+    "heatmap": "damon_report.heatmap.command",
 }
+
+_EPILOG = """\b
+Examples:
+  damon report summary                          # damon.parquet at a glance
+  damon report regions --mapping '[heap]'       # its hottest regions, at the end
+  damon report wss --over time                  # how large its working set was, and when
+  damon report diff before.parquet after.parquet
+\b
+Every report but diff takes the record as its argument, damon.parquet where none is given. TIME
+is one since the start of the record like 10s or 1.5h, or one by the clock like
+2026-11-23T10:00 (of this machine) or 2026-11-23T10:00Z. GLOB is a name, in which * and ? stand
+for others.
+"""
 
 
 class _Reports(click.Group):
@@ -25,6 +41,6 @@ class _Reports(click.Group):
         return command
 
 
-@click.group(cls=_Reports, short_help="Tell what a record holds.")
+@click.group(cls=_Reports, epilog=_EPILOG, short_help="Tell what a record holds.")
 def report() -> None:
     """Tell what a record holds: which memory is hot, which is idle, and since when."""

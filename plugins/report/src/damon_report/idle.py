@@ -6,7 +6,7 @@ from typing import get_args
 
 import click
 import numpy as np
-from attrs import field, frozen
+from attrs import frozen
 from rich.console import Console
 from rich.text import Text
 
@@ -51,7 +51,7 @@ class Idle:
     context: str
     name: str
     total_bytes: int
-    at_least_bytes: tuple[int, ...] = field(converter=tuple)
+    at_least_bytes: tuple[int, ...]
 
     @property
     def bucket_bytes(self) -> tuple[int, ...]:
@@ -79,7 +79,7 @@ def idle_memory(snapshot: Snapshot, by: By, areas: AreaCache) -> list[Idle]:
     """Return what is idle in a snapshot: the whole first, then those that have most idle."""
     parts = [np.ones(len(snapshot)), *(idle_part(snapshot, each) for each in BUCKETS_US)]
     found = [
-        Idle(snapshot.context, name, round(total), [round(each) for each in at_least])
+        Idle(snapshot.context, name, round(total), tuple(round(each) for each in at_least))
         for name, (total, *at_least) in bytes_by(snapshot, by, parts, areas).items()
     ]
     return sorted(found, key=lambda each: (each.name != "", -each.at_least_bytes[0]))

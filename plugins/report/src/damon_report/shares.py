@@ -59,7 +59,9 @@ def used_part(snapshot: Snapshot, at_least: int = 1) -> FloatColumn:
 
 def idle_part(snapshot: Snapshot, at_least_us: int = 0) -> FloatColumn:
     """Return 1.0 for each region without any access for so long, or else 0.0."""
-    return ((snapshot.nr_accesses == 0) & (snapshot.idle_us >= at_least_us)).astype(np.float64)
+    unused = (snapshot.nr_accesses == 0) & (snapshot.idle_us >= at_least_us)
+    part: FloatColumn = unused.astype(np.float64)
+    return part
 
 
 def _add(sums: dict[str, list[float]], name: str, values: Iterable[float]) -> None:

@@ -60,6 +60,7 @@ class WorkingSets:
     def __init__(self, span_us: tuple[int, int], by: By, at_least: int, pieces: int) -> None:
         self.found: dict[tuple[str, str], Series] = {}
         self.most_checks = 0
+        self._ended_us: dict[str, int] = {}
         self._span_us = span_us
         self._by = by
         self._at_least = at_least
@@ -69,6 +70,10 @@ class WorkingSets:
         """Add an aggregation."""
         self.most_checks = max(self.most_checks, snapshot.max_nr_accesses)
         from_us = snapshot.time_us - snapshot.elapsed_us
+        before_us = self._ended_us.get(snapshot.context, from_us)
+        self._ended_us[snapshot.context] = snapshot.time_us
+        if 0 < from_us - before_us < snapshot.elapsed_us:
+            from_us = before_us  # An aggregation that began a little late leaves no hole in lines.
         used = used_part(snapshot, self._at_least)
         parts = (used, idle_part(snapshot), np.ones(len(snapshot)))
         sums = bytes_by(snapshot, self._by, parts, areas)

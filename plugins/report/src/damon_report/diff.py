@@ -1,0 +1,191 @@
+"""``damon report diff``: two records side by side, such as before and after a release."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import get_args
+
+import click
+from attrs import frozen
+from rich.console import Console
+
+from damon_core.cli import Plugins
+from damon_report.figures import percent, short_duration, short_size
+from damon_report.means import Means, Use
+from damon_report.naming import printable
+from damon_report.output import echo_json, heading, note
+from damon_report.record import Record, open_record
+from damon_report.selection import Selection, selection_options
+from damon_report.shares import By
+from damon_report.tables import Column, new_console, show_table
+
+#: Rows on a terminal, if the user doesn't say.
+_LIMIT = 30
+
+_EPILOG = """\b
+Examples:
+  damon report diff before.parquet after.parquet
+  damon report diff --by program --from 10s before.parquet after.parquet
+"""
+
+
+@frozen
+class Change:
+    """How the use of something differs between two records.
+
+    Attributes:
+        context: Its context; empty where each record has only one.
+        name: What it is called; empty for the whole context.
+        old: Its use in the first record.
+        new: Its use in the second.
+    """
+
+    context: str
+    name: str
+    old: Use
+    new: Use
+
+    @property
+    def difference_bytes(self) -> float:
+        """How much the working set has grown; negative if it shrank."""
+        return self.new.working_set_bytes - self.old.working_set_bytes
+
+    def json(self) -> dict[str, object]:
+        """Return it as it is documented."""
+        ratio = _ratio(self.old.working_set_bytes, self.new.working_set_bytes)
+        return {
+            "context": self.context,
+            "name": self.name,
+            "old": self.old.json(),
+            "new": self.new.json(),
+            "working_set_difference_bytes": round(self.difference_bytes),
+            "working_set_ratio": ratio,
+            "idle_difference_bytes": round(self.new.idle_bytes - self.old.idle_bytes),
+            "frequency_difference": self.new.frequency - self.old.frequency,
+        }
+
+
+def changes(old: dict[tuple[str, str], Use], new: dict[tuple[str, str], Use]) -> list[Change]:
+    """Return all changes, the greatest of the working set first, each context's whole before.
+
+    Where each record has one context only, its name doesn't matter.
+    """
+    contexts = {context for context, _ in old}, {context for context, _ in new}
+    if len(contexts[0]) == len(contexts[1]) == 1:
+        old, new = ({("", name): use for (_, name), use in each.items()} for each in (old, new))
+    found = [Change(*key, old.get(key, Use()), new.get(key, Use())) for key in {**old, **new}]
+    return sorted(
+        found,
+        key=lambda each: (
+            each.context,
+            each.name != "",
+            -abs(each.difference_bytes),
+            -abs(each.new.idle_bytes - each.old.idle_bytes),
+            each.name,
+        ),
+    )
+
+
+@click.command(epilog=_EPILOG, short_help="What changed from one record to another.")
+@click.argument("old", type=click.Path(path_type=Path))
+@click.argument("new", type=click.Path(path_type=Path))
+@selection_options
+@click.option(
+    "--by",
+    type=click.Choice(get_args(By)),
+    default="mapping",
+    show_default=True,
+    help="What is compared. A program is all targets that differ in their pid.",
+)
+@click.option(
+    "--limit",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help=f"At most N rows, 0 for all [default: {_LIMIT} on a terminal, elsewhere all].",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_obj
+def diff(
+    plugins: Plugins,
+    *,
+    old: Path,
+    new: Path,
+    selection: Selection,
+    by: By,
+    limit: int | None,
+    as_json: bool,
+) -> None:
+    """Tell how memory is used otherwise in NEW than in OLD: two records of the same program.
+
+    Compared are means over the time of each record, so they may differ in length and in their
+    intervals; but with longer aggregation intervals working sets are larger. The greatest change
+    comes first.
+    """
+    with (
+        open_record(plugins, old, selection) as before,
+        open_record(plugins, new, selection) as after,
+    ):
+        found = changes(_uses(before, by), _uses(after, by))
+        spans_us = [end - begin for begin, end in (before.span_us(), after.span_us())]
+    console = new_console()
+    if limit is None:
+        limit = _LIMIT if console.is_terminal and not as_json else 0
+    shown = found[:limit] if limit else found
+    if as_json:
+        document = {
+            "old": {"record": str(old), "span_us": spans_us[0]},
+            "new": {"record": str(new), "span_us": spans_us[1]},
+            "by": by,
+            "changes": [each.json() for each in shown],
+        }
+        echo_json("diff", document)
+        return
+    for title, path, span_us in zip(("old", "new"), (old, new), spans_us, strict=True):
+        heading(console, f"{title}: {path}, {short_duration(span_us)}")
+    _show(console, shown, by)
+    if len(shown) < len(found):
+        note(console, f"{len(found) - len(shown)} more: --limit 0 shows all")
+
+
+def _uses(record: Record, by: By) -> dict[tuple[str, str], Use]:
+    means = Means(record.span_us(), by)
+    for snapshot in record.snapshots():
+        means.add(snapshot, record.areas)
+    return means.uses()
+
+
+def _ratio(old: float, new: float) -> float | None:
+    return new / old if round(old) else None
+
+
+def _show(console: Console, shown: Sequence[Change], by: By) -> None:
+    arrow = "→" if console.encoding.startswith("utf") else ">"
+
+    def both(
+        text: Callable[[float], str], value: Callable[[Use], float]
+    ) -> Callable[[Change], str]:
+        return lambda each: f"{text(value(each.old)):>5}{arrow}{text(value(each.new)):<5}"
+
+    cells: dict[Column, Callable[[Change], str]] = {}
+    if len({each.context for each in shown}) > 1 or not console.is_terminal:
+        cells[Column("context", least=7, rank=1)] = lambda each: printable(each.context) or "-"
+    cells |= {
+        Column(by, least=12): lambda each: printable(each.name) or "(all)",
+        Column("change", right=True): lambda each: _signed(each.difference_bytes),
+        Column("ratio", right=True): lambda each: _ratio_text(each.old, each.new),
+        Column("working set"): both(short_size, lambda use: use.working_set_bytes),
+        Column("frequency"): both(percent, lambda use: use.frequency),
+        Column("idle"): both(short_size, lambda use: use.idle_bytes),
+    }
+    show_table(console, list(cells), [[cell(each) for cell in cells.values()] for each in shown])
+
+
+def _signed(size_bytes: float) -> str:
+    text = short_size(abs(size_bytes))
+    return text if text == "0" else f"{'-' if size_bytes < 0 else '+'}{text}"
+
+
+def _ratio_text(old: Use, new: Use) -> str:
+    ratio = _ratio(old.working_set_bytes, new.working_set_bytes)
+    if ratio is None:
+        return "new" if round(new.working_set_bytes) else "-"
+    return f"{ratio:.2f}" if ratio < 9.995 else f"{ratio:.0f}"

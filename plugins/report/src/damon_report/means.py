@@ -1,0 +1,90 @@
+"""How memory was used on average over a record, by name."""
+
+import numpy as np
+from attrs import asdict, define, field, frozen
+
+from damon_core import Snapshot
+from damon_report.naming import AreaCache, FloatColumn
+from damon_report.shares import By, bytes_by, idle_part, used_part
+
+#: So many aggregations of a context are looked at; of a longer record, at equal distances.
+_MOMENTS = 5_000
+
+
+@frozen
+class Use:
+    """How something used its memory, on average over the time of its context.
+
+    Attributes:
+        working_set_bytes: What was accessed in an aggregation.
+        accessed_bytes: What was accessed in a sampling interval.
+        idle_bytes: What wasn't accessed in an aggregation.
+        total_bytes: All.
+    """
+
+    working_set_bytes: float = 0.0
+    accessed_bytes: float = 0.0
+    idle_bytes: float = 0.0
+    total_bytes: float = 0.0
+
+    @property
+    def frequency(self) -> float:
+        """The share of checks in which its bytes were accessed, on average."""
+        return self.accessed_bytes / self.total_bytes if self.total_bytes else 0.0
+
+    def json(self) -> dict[str, object]:
+        """Return it as it is documented."""
+        sizes: dict[str, object] = {name: round(value) for name, value in asdict(self).items()}
+        return sizes | {"frequency": self.frequency}
+
+
+@define(eq=False)
+class _Sums:
+    """What was added up for a context."""
+
+    time_us: int = 0
+    due_us: float = 0.0
+    by_name: dict[str, FloatColumn] = field(factory=dict)
+
+
+class Means:
+    """Collects the means of a record, snapshot by snapshot.
+
+    Args:
+        span_us: When the time begins and ends.
+        by: What to tell one by one, besides each context as a whole: that is called ``""``.
+    """
+
+    def __init__(self, span_us: tuple[int, int], by: By) -> None:
+        self._step_us = (span_us[1] - span_us[0]) / _MOMENTS
+        self._by = by
+        self._contexts: dict[str, _Sums] = {}
+
+    def add(self, snapshot: Snapshot, areas: AreaCache) -> None:
+        """Add an aggregation."""
+        sums = self._contexts.setdefault(snapshot.context, _Sums())
+        if snapshot.time_us < sums.due_us:
+            return
+        sums.due_us = snapshot.time_us - snapshot.elapsed_us + self._step_us
+        sums.time_us += snapshot.elapsed_us
+        parts = (
+            used_part(snapshot),
+            snapshot.frequency,
+            idle_part(snapshot),
+            np.ones(len(snapshot)),
+        )
+        for name, values in bytes_by(snapshot, self._by, parts, areas).items():
+            weighted = np.array(values) * snapshot.elapsed_us
+            if name in sums.by_name:
+                sums.by_name[name] += weighted
+            else:
+                sums.by_name[name] = weighted
+
+    def uses(self) -> dict[tuple[str, str], Use]:
+        """Return the means so far, by context and name."""
+        return {
+            (context, name): Use(*(column / sums.time_us).tolist())
+            for context, sums in self._contexts.items()
+            for name, column in sums.by_name.items()
+            if sums.time_us
+        }

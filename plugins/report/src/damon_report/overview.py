@@ -1,0 +1,147 @@
+"""What there is to know of a record at a glance, collected in one pass."""
+
+import numpy as np
+from attrs import define, field, frozen
+
+from damon_core import Intervals, Snapshot
+from damon_report.means import Means, Use
+from damon_report.record import Record
+from damon_report.shares import By
+from damon_report.timeline import Timeline
+from damon_report.working_sets import Series, WorkingSets
+
+#: Pieces that the time is cut into to find changes.
+_PIECES = 120
+#: Pieces before and after a change that are compared.
+_AROUND = 4
+#: Changes of a smaller share of the greatest working set aren't told.
+_NOTABLE = 0.1
+#: So many changes of intervals are kept.
+_MOST_CHANGES = 1_000
+
+
+@frozen
+class Step:
+    """When the working set changed most.
+
+    Attributes:
+        time_us: When, Unix microseconds.
+        before_bytes: What it was shortly before, on average.
+        after_bytes: What it was shortly after.
+    """
+
+    time_us: int
+    before_bytes: float
+    after_bytes: float
+
+
+@define(eq=False)
+class ContextOverview:
+    """What there is to know of a context.
+
+    Attributes:
+        name: Its name.
+        aggregations: How many there are.
+        checks: How many checks they made.
+        missed_checks: How many more there should have been by their intervals.
+        gaps: Breaks between one aggregation and the next.
+        gaps_us: How long these are together.
+        intervals: The intervals in force, from which time on.
+        interval_changes: How often they changed.
+        regions: The least and the greatest number of regions.
+        last: The last snapshot.
+        targets: The series of each target.
+        whole: That of all together.
+        uses: How each mapping was used; or each target, if mappings aren't told.
+        uses_of: Which of both.
+    """
+
+    name: str
+    aggregations: int = 0
+    checks: int = 0
+    missed_checks: int = 0
+    gaps: int = 0
+    gaps_us: int = 0
+    intervals: list[tuple[int, Intervals]] = field(factory=list)
+    interval_changes: int = 0
+    regions: tuple[int, int] = (1 << 62, 0)
+    last: Snapshot = field(init=False)
+    targets: list[Series] = field(factory=list)
+    whole: Series = field(init=False)
+    uses: dict[str, Use] = field(factory=dict)
+    uses_of: By = "mapping"
+
+    def add(self, snapshot: Snapshot) -> None:
+        """Count an aggregation."""
+        if self.aggregations:
+            self._follow(snapshot)
+        if not self.intervals or self.intervals[-1][1] != snapshot.intervals:
+            self.interval_changes += bool(self.intervals)
+            if len(self.intervals) < _MOST_CHANGES:
+                self.intervals.append((snapshot.time_us - snapshot.elapsed_us, snapshot.intervals))
+        self.aggregations += 1
+        self.checks += snapshot.max_nr_accesses
+        expected = snapshot.elapsed_us // snapshot.intervals.sampling_us
+        self.missed_checks += max(expected - snapshot.max_nr_accesses, 0)
+        least, most = self.regions
+        self.regions = min(least, len(snapshot)), max(most, len(snapshot))
+        self.last = snapshot
+
+    def _follow(self, snapshot: Snapshot) -> None:
+        gap_us = snapshot.time_us - snapshot.elapsed_us - self.last.time_us
+        # Clocks are not that exact.
+        if gap_us > snapshot.intervals.sampling_us:
+            self.gaps += 1
+            self.gaps_us += gap_us
+
+    def biggest_step(self) -> Step | None:
+        """Return when the working set changed most; None if it stayed much the same."""
+        return biggest_step(self.whole.working_set)
+
+
+def biggest_step(line: Timeline) -> Step | None:
+    """Return the greatest change of what is short before and after; None if all is alike."""
+    mean = line.mean
+    seen = np.flatnonzero(~np.isnan(mean))
+    values = mean[seen]
+    if len(values) < 2:
+        return None
+    best: tuple[float, int, float, float] | None = None
+    for index in range(1, len(values)):
+        before = float(values[max(0, index - _AROUND) : index].mean())
+        after = float(values[index : index + _AROUND].mean())
+        # What is nearest counts a little more: so a sharp edge is told where it is.
+        size = abs(after - before) + 0.1 * abs(float(values[index] - values[index - 1]))
+        if best is None or size > best[0]:
+            best = size, index, before, after
+    assert best is not None
+    _, index, before, after = best
+    if abs(after - before) < _NOTABLE * values.max():
+        return None
+    return Step(round(line.edges_us[seen[index]]), before, after)
+
+
+def overview(record: Record) -> list[ContextOverview]:
+    """Go once through a record and return what there is to know of each context."""
+    span_us = record.span_us()
+    sets = WorkingSets(span_us, "target", 1, _PIECES)
+    means: dict[By, Means] = {by: Means(span_us, by) for by in ("mapping", "target")}
+    contexts: dict[str, ContextOverview] = {}
+    mapped: set[str] = set()
+    for snapshot in record.snapshots():
+        contexts.setdefault(snapshot.context, ContextOverview(snapshot.context)).add(snapshot)
+        sets.add(snapshot, record.areas)
+        for each in means.values():
+            each.add(snapshot, record.areas)
+        if snapshot.context not in mapped and any(t.areas for t in snapshot.targets):
+            mapped.add(snapshot.context)
+    for name, context in contexts.items():
+        context.whole = sets.found[name, ""]
+        context.targets = sorted(
+            (each for (of, target), each in sets.found.items() if of == name and target),
+            key=lambda each: -each.byte_time,
+        )
+        context.uses_of = "mapping" if name in mapped else "target"
+        uses = means[context.uses_of].uses()
+        context.uses = {member: use for (of, member), use in uses.items() if of == name and member}
+    return [contexts[name] for name in sorted(contexts)]

@@ -1,0 +1,233 @@
+"""``damon report summary``: a record at a glance, on one screen."""
+
+from collections.abc import Sequence
+
+import click
+from attrs import asdict
+from rich.console import Console
+from rich.text import Text
+
+from damon_core import ContextInfo
+from damon_report.figures import percent, short_duration, short_size
+from damon_report.idle import BUCKETS_US, idle_memory
+from damon_report.naming import printable
+from damon_report.output import echo_json
+from damon_report.overview import ContextOverview, overview
+from damon_report.record import Record, record_options
+from damon_report.tables import DECORATION, Column, bar, new_console, show_table
+from damon_report.timeline import coarser, sparkline
+from damon_report.times import local_time
+from damon_report.wss import PERCENTS
+
+_HOTTEST = 5
+_TARGETS = 3
+_SPARK_CHARACTERS = 60
+_LABEL = 13
+
+_EPILOG = """\b
+Examples:
+  damon report summary
+  damon report summary redis.parquet --from 10s
+"""
+
+
+@click.command(epilog=_EPILOG, short_help="A record at a glance, on one screen.")
+@record_options
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def summary(*, record: Record, as_json: bool) -> None:
+    """Tell at a glance what RECORD holds.
+
+    Where and how it was made, how large the working set is and when it changed most, what is hot
+    and what is idle.
+    """
+    contexts = overview(record)
+    if as_json:
+        echo_json("summary", _json(record, contexts))
+        return
+    console = new_console()
+    begin_us, end_us = record.span_us()
+    info = record.info
+    _line(console, "record", f"{record.path}, {short_duration(end_us - begin_us)}")
+    _line(console, "from", f"{local_time(begin_us)} to {local_time(end_us)}")
+    machine = ", ".join(each for each in (info.host, info.kernel, info.program) if each)
+    _line(console, "on", printable(machine))
+    _line(console, "by", printable(info.command))
+    infos = {each.name: each for each in info.contexts}
+    for context in contexts:
+        console.print()
+        _show(console, record, context, infos.get(context.name, ContextInfo(context.name)))
+
+
+def _line(console: Console, label: str, text: str) -> None:
+    """Print a line of the summary, if there is something in it."""
+    if text:
+        console.print(Text.assemble((f"{label:<{_LABEL}}", "bold"), text))
+
+
+def _show(console: Console, record: Record, context: ContextOverview, info: ContextInfo) -> None:
+    ascii_only = not console.encoding.startswith("utf")
+    how = [info.primitive, info.backend and f"backend {info.backend}"]
+    how.append(info.policy and f"policy {info.policy}")
+    _line(console, "context", ", ".join(filter(None, (printable(context.name), *how))))
+    _line(console, "intervals", _intervals(record, context))
+    _line(console, "aggregations", _aggregations(context))
+    _line(console, "targets", _targets(context))
+    sizes = context.whole.sizes_bytes
+    median, most_often, most = sizes.percentiles([50, 95, 100])
+    _line(
+        console,
+        "working set",
+        f"median {short_size(median)}, 95% of the time up to {short_size(most_often)}, "
+        f"at most {short_size(most)}",
+    )
+    line = coarser(context.whole.working_set.mean, _SPARK_CHARACTERS)
+    _line(console, "", f"|{sparkline(line, ascii_only=ascii_only)}|")
+    step = context.biggest_step()
+    if step is None:
+        _line(console, "", "much the same all the time")
+    else:
+        way = "grew" if step.after_bytes > step.before_bytes else "shrank"
+        _line(
+            console,
+            "",
+            f"{way} most {short_duration(step.time_us - record.start_us)} after the start: "
+            f"from {short_size(step.before_bytes)} to {short_size(step.after_bytes)}",
+        )
+    _line(console, "idle", _idle(record, context))
+    if context.uses:
+        console.print()
+        _show_hottest(console, context)
+
+
+def _intervals(record: Record, context: ContextOverview) -> str:
+    last = context.intervals[-1][1]
+    text = (
+        f"sampling {short_duration(last.sampling_us)}, "
+        f"aggregation {short_duration(last.aggregation_us)}"
+    )
+    if not context.interval_changes:
+        return text
+    least = min(each.sampling_us for _, each in context.intervals)
+    greatest = max(each.sampling_us for _, each in context.intervals)
+    times = "once" if context.interval_changes == 1 else f"{context.interval_changes} times"
+    changed_us = context.intervals[-1][0] - record.start_us
+    return (
+        f"{text}, since {short_duration(changed_us)} after the start; changed {times}, sampling "
+        f"{short_duration(least)} to {short_duration(greatest)}"
+    )
+
+
+def _aggregations(context: ContextOverview) -> str:
+    parts = [str(context.aggregations), f"{context.checks} checks"]
+    if context.missed_checks:
+        share = context.missed_checks / (context.checks + context.missed_checks)
+        parts.append(f"{context.missed_checks} missed ({percent(share)})")
+    if context.gaps:
+        breaks = "1 break" if context.gaps == 1 else f"{context.gaps} breaks"
+        parts.append(f"{breaks} of {short_duration(context.gaps_us)} in all")
+    least, most = context.regions
+    parts.append(f"{least} regions" if least == most else f"{least} to {most} regions")
+    return ", ".join(parts)
+
+
+def _targets(context: ContextOverview) -> str:
+    names = [printable(each.name) for each in context.targets[:_TARGETS]]
+    more = len(context.targets) - len(names)
+    return ", ".join(names) + (f" and {more} more" if more > 0 else "")
+
+
+def _idle(record: Record, context: ContextOverview) -> str:
+    whole = idle_memory(context.last, "context", record.areas)[0]
+    longer = [
+        f"{short_size(size)} for {short_duration(least)}"
+        for least, size in zip(BUCKETS_US, whole.at_least_bytes, strict=True)
+        if least and size
+    ]
+    told = f": {', '.join(longer)} or longer" if longer else ""
+    return (
+        f"{short_size(whole.at_least_bytes[0])} of {short_size(whole.total_bytes)} at the end{told}"
+    )
+
+
+def _show_hottest(console: Console, context: ContextOverview) -> None:
+    ascii_only = not console.encoding.startswith("utf")
+    columns = [
+        Column(f"hottest {context.uses_of}s", least=16),
+        Column("working set", right=True),
+        Column("of", right=True),
+        Column("frequency", right=True),
+        *([Column("", rank=DECORATION)] if console.is_terminal else []),
+        Column("idle", right=True),
+    ]
+    hottest = sorted(context.uses.items(), key=lambda each: -each[1].accessed_bytes)[:_HOTTEST]
+    rows: list[list[Text | str]] = [
+        [
+            printable(name),
+            short_size(use.working_set_bytes),
+            short_size(use.total_bytes),
+            percent(use.frequency),
+            *([bar(use.frequency, ascii_only=ascii_only)] if console.is_terminal else []),
+            short_size(use.idle_bytes),
+        ]
+        for name, use in hottest
+    ]
+    show_table(console, columns, rows)
+
+
+def _json(record: Record, contexts: Sequence[ContextOverview]) -> dict[str, object]:
+    begin_us, end_us = record.span_us()
+    info = record.info
+    infos = {each.name: each for each in info.contexts}
+    return {
+        "record": str(record.path),
+        "host": info.host,
+        "kernel": info.kernel,
+        "command": info.command,
+        "program": info.program,
+        "begin_us": begin_us,
+        "end_us": end_us,
+        "contexts": [
+            _context_json(record, each, infos.get(each.name, ContextInfo(each.name)))
+            for each in contexts
+        ],
+    }
+
+
+def _context_json(record: Record, context: ContextOverview, info: ContextInfo) -> dict[str, object]:
+    sizes = context.whole.sizes_bytes
+    step = context.biggest_step()
+    hottest = sorted(context.uses.items(), key=lambda each: -each[1].accessed_bytes)
+    return {
+        "context": context.name,
+        "primitive": info.primitive,
+        "backend": info.backend,
+        "policy": info.policy,
+        "cpu_budget": info.cpu_budget,
+        "aggregations": context.aggregations,
+        "checks": context.checks,
+        "missed_checks": context.missed_checks,
+        "gaps": context.gaps,
+        "gaps_us": context.gaps_us,
+        "least_regions": context.regions[0],
+        "most_regions": context.regions[1],
+        "interval_changes": context.interval_changes,
+        "intervals": [{"from_us": since, **asdict(each)} for since, each in context.intervals],
+        "targets": [each.name for each in context.targets],
+        "working_set": {
+            "mean_bytes": round(sizes.mean),
+            "percentiles_bytes": {
+                str(each): round(size)
+                for each, size in zip(PERCENTS, sizes.percentiles(PERCENTS), strict=True)
+            },
+        },
+        "biggest_change": None
+        if step is None
+        else {
+            "time_us": step.time_us,
+            "before_bytes": round(step.before_bytes),
+            "after_bytes": round(step.after_bytes),
+        },
+        "idle_at_end": idle_memory(context.last, "context", record.areas)[0].json(),
+        "hottest_of": context.uses_of,
+        "hottest": [{"name": name, **use.json()} for name, use in hottest[:_HOTTEST]],
+    }
