@@ -1,0 +1,1 @@
+"""Heat maps: which addresses were accessed when, on terminals, as pictures and as a page."""

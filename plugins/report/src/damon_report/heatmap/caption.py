@@ -1,0 +1,55 @@
+"""What is written above a heat map: what was recorded, when and how."""
+
+from attrs import frozen
+
+from damon_core import RecordInfo, format_duration, format_size
+from damon_report.heatmap.grid import Heat
+from damon_report.heatmap.places import TargetKey
+from damon_report.heatmap.scales import mean
+from damon_report.times import local_time
+
+
+@frozen
+class Caption:
+    """What is written above a heat map.
+
+    Attributes:
+        title: What was recorded.
+        lines: When and how, and how large the working set was.
+    """
+
+    title: str
+    lines: tuple[str, ...]
+
+
+def caption(heat: Heat, info: RecordInfo, aggregations: int) -> Caption:
+    """Return the caption of a heat map of a record."""
+    keys = sorted(
+        {part.key for band in heat.layout.bands for part in band.parts},
+        key=lambda key: (key.context, key.target),
+    )
+    sizes = heat.working_set_bytes()
+    working_set = (
+        f"working set {format_size(mean(sizes))} of {format_size(mean(heat.total_bytes()))} "
+        f"in memory, on average"
+    )
+    when = (
+        f"{local_time(heat.begin_us)}, {format_duration(heat.span_us)}, "
+        f"{aggregations:,} aggregations{_where(info)}"
+    )
+    return Caption(_title(keys), (when, working_set))
+
+
+def _title(keys: list[TargetKey]) -> str:
+    contexts = sorted({key.context for key in keys})
+    if len(keys) == 1:
+        return keys[0].target
+    if len(contexts) == 1:
+        return f"{contexts[0]}: {len(keys)} targets"
+    return f"{len(contexts)} contexts, {len(keys)} targets"
+
+
+def _where(info: RecordInfo) -> str:
+    known = [info.host and f"on {info.host}", info.kernel]
+    told = ", ".join(each for each in known if each)
+    return f", {told}" if told else ""

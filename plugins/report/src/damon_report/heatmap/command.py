@@ -1,0 +1,167 @@
+"""``damon report heatmap``: which addresses were accessed when, as a picture."""
+
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.text import Text
+
+from damon_core import InputError
+from damon_core.cli import shows_colours
+from damon_report.heatmap import image, terminal
+from damon_report.heatmap.caption import caption
+from damon_report.heatmap.export import document
+from damon_report.heatmap.grid import Grid, Heat
+from damon_report.heatmap.layout import Room, lay_out, select
+from damon_report.heatmap.page import COLUMNS, ROOM, page
+from damon_report.heatmap.places import Survey
+from damon_report.naming import printable
+from damon_report.output import echo_json
+from damon_report.record import Record, record_options
+
+_IMAGES = (".png", ".svg")
+_PAGE = ".html"
+_WIDTH, _HEIGHT = 1_600, 1_000
+_LEAST_WIDTH, _LEAST_HEIGHT = 800, 400
+_JSON_WIDTH, _JSON_HEIGHT = 100, 60
+_TERMINAL_HEIGHT = 40
+
+_EPILOG = """\b
+Examples:
+  damon report heatmap                         # in the terminal
+  damon report heatmap -o heat.png             # a picture; also .svg
+  damon report heatmap -o heat.html            # a page to zoom into, in any browser
+  damon report heatmap --mapping '[heap]' --from 10s --to 20s
+"""
+
+
+def _known_ending(
+    _context: click.Context, _parameter: click.Parameter, path: Path | None
+) -> Path | None:
+    if path is not None and path.suffix not in (*_IMAGES, _PAGE):
+        raise click.BadParameter(
+            f"'{path}' must end in .png or .svg for a picture, or .html for a page"
+        )
+    return path
+
+
+@click.command(epilog=_EPILOG, short_help="Which addresses were accessed when, as a picture.")
+@record_options
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False),
+    callback=_known_ending,
+    help="A picture (.png, .svg) or a page for browsers (.html); else it is shown here.",
+)
+@click.option(
+    "--width",
+    type=click.IntRange(min=1),
+    help=f"Pixels of a picture [default: {_WIDTH}], or characters of a line.",
+)
+@click.option(
+    "--height",
+    type=click.IntRange(min=1),
+    help=f"Most pixels of a picture [default: {_HEIGHT}], or most lines of heat.",
+)
+@click.option("--dark", is_flag=True, help="Pictures and pages light on dark.")
+@click.option("--json", "as_json", is_flag=True, help="The cells as JSON.")
+def heatmap(
+    *,
+    record: Record,
+    output: Path | None,
+    width: int | None,
+    height: int | None,
+    dark: bool,
+    as_json: bool,
+) -> None:
+    """Show which addresses were accessed when: time across, addresses up.
+
+    Mappings are bands under their names. What isn't mapped is folded away, and heights are
+    damped, so that a small hot mapping is seen beside a huge cold one. What has no room of its
+    own is shown as one band of everything else, so nothing is left out. Of many targets each is
+    a band, the hottest first.
+    """
+    if output is None:
+        if dark:
+            raise click.UsageError("--dark is for pictures and pages: name one with -o")
+        if as_json:
+            heat, _ = _measure(
+                record, Room(height or _JSON_HEIGHT, 1, 0, bands=28), width or _JSON_WIDTH
+            )
+            echo_json("heatmap", document(heat))
+        else:
+            _show(record, width, height)
+        return
+    if as_json:
+        raise click.UsageError("--json goes to the standard output: leave out -o")
+    if output.suffix == _PAGE and (width or height):
+        raise click.UsageError("a page is as large as its window: leave out --width and --height")
+    try:
+        if output.suffix == _PAGE:
+            _write_page(record, output, dark)
+        else:
+            size = width or _WIDTH, height or _HEIGHT
+            if size[0] < _LEAST_WIDTH or size[1] < _LEAST_HEIGHT:
+                raise click.UsageError(
+                    f"a picture needs {_LEAST_WIDTH} by {_LEAST_HEIGHT} pixels at least"
+                )
+            _draw(record, output, *size, dark)
+    except OSError as error:
+        raise InputError(f"can't write '{output}': {error.strerror or error}") from error
+    click.echo(f"wrote {output}", err=True)
+
+
+def _measure(record: Record, room: Room, columns: int) -> tuple[Heat, int]:
+    """Go through a record twice: for what there is, and for how hot it was."""
+    begin_us, end_us = record.span_us()
+    survey = Survey(end_us - begin_us)
+    for snapshot in record.snapshots():
+        survey.add(snapshot)
+    places = survey.places()
+    if record.selection.addresses is not None:
+        places = select(places, *record.selection.addresses)
+    if not places:
+        raise InputError(f"'{record.path}' has no memory to show: no region was ever there")
+    grid = Grid(lay_out(places, room), begin_us, end_us, columns)
+    for snapshot in record.snapshots():
+        grid.add(snapshot)
+    return grid.heat(), survey.aggregations
+
+
+def _show(record: Record, width: int | None, height: int | None) -> None:
+    console = Console(highlight=False, emoji=False, width=width)
+    colour = shows_colours(console)
+    label = terminal.label_width(console.width)
+    lines = height or (
+        min(_TERMINAL_HEIGHT, max(console.height - 8, 10))
+        if console.is_terminal
+        else _TERMINAL_HEIGHT
+    )
+    heat, aggregations = _measure(
+        record, terminal.room(lines, colour), max(console.width - label, 1)
+    )
+    told = caption(heat, record.info, aggregations)
+    ascii_only = not console.encoding.startswith("utf")
+    console.print(Text(printable(told.title), "bold"))
+    for line in told.lines:
+        console.print(Text(line))
+    for text in (
+        *terminal.lines(heat, label=label, colour=colour),
+        terminal.working_set_line(heat, label=label, ascii_only=ascii_only),
+        terminal.key(colour),
+    ):
+        console.print(text, crop=False, no_wrap=True, overflow="ignore")
+
+
+def _draw(record: Record, path: Path, width: int, height: int, dark: bool) -> None:
+    heat, aggregations = _measure(record, image.room(height), image.columns(width))
+    told = caption(heat, record.info, aggregations)
+    image.draw(heat, told, width=width, dark=dark, file=path, kind=path.suffix[1:])
+
+
+def _write_page(record: Record, path: Path, dark: bool) -> None:
+    heat, aggregations = _measure(record, ROOM, COLUMNS)
+    told = caption(heat, record.info, aggregations)
+    text = page(heat, told, record.path, record.start_us, dark=dark)
+    path.write_text(text, encoding="utf-8")

@@ -1,0 +1,89 @@
+"""Sums over parts of an address space, with what is unmapped folded away."""
+
+import numpy as np
+import numpy.typing as npt
+from attrs import field, frozen
+
+from damon_core import Area, TargetSnapshot
+
+IntColumn = npt.NDArray[np.int64]
+FloatGrid = npt.NDArray[np.float64]
+
+#: What is summed up, a row of `region_sums` each: bytes that regions cover; those bytes times how
+#: often they were accessed; bytes in memory; those of them that were accessed.
+COVERED, HEAT, RESIDENT, TOUCHED = range(4)
+SUMS = 4
+
+
+@frozen(eq=False)
+class Folding:
+    """Areas as columns, to tell how much is mapped below an address."""
+
+    areas: tuple[Area, ...]
+    _start: IntColumn = field(init=False, repr=False)
+    _size: IntColumn = field(init=False, repr=False)
+    _below: IntColumn = field(init=False, repr=False)
+
+    @_start.default
+    def _starts(self) -> IntColumn:
+        return np.array([area.start for area in self.areas], np.int64)
+
+    @_size.default
+    def _sizes(self) -> IntColumn:
+        return np.array([area.end - area.start for area in self.areas], np.int64)
+
+    @_below.default
+    def _sizes_below(self) -> IntColumn:
+        return np.cumsum(self._size) - self._size
+
+    def mapped_below(self, addresses: IntColumn) -> IntColumn:
+        """Return how many bytes of areas lie below each address.
+
+        Without any area all addresses count as mapped.
+        """
+        if not self.areas:
+            return addresses
+        index = self._start.searchsorted(addresses, side="right") - 1
+        np.maximum(index, 0, out=index)
+        inside: IntColumn = np.minimum(addresses - self._start[index], self._size[index])
+        np.maximum(inside, 0, out=inside)
+        inside += self._below[index]
+        return inside
+
+
+def region_sums(
+    target: TargetSnapshot, folding: Folding, addresses: IntColumn, mapped: IntColumn
+) -> FloatGrid:
+    """Return what regions hold below each of the given addresses, added up.
+
+    The difference of two columns is what lies between these addresses; it is exactly 0 where
+    nothing does. A region's bytes in memory are shared out evenly to what is mapped of it.
+
+    Args:
+        target: The regions.
+        folding: The areas of the target.
+        addresses: In any order.
+        mapped: `Folding.mapped_below` of the addresses.
+
+    Returns:
+        `SUMS` rows, one element an address.
+    """
+    if not len(target.start):
+        return np.zeros((SUMS, len(addresses)))
+    start = folding.mapped_below(target.start)
+    size = folding.mapped_below(target.end) - start if folding.areas else target.end - start
+    per_byte = np.empty((SUMS, len(size)))
+    per_byte[COVERED] = 1.0
+    per_byte[HEAT] = target.frequency
+    np.divide(target.resident_bytes, np.maximum(size, 1), out=per_byte[RESIDENT])
+    np.multiply(per_byte[RESIDENT], np.minimum(target.nr_accesses, 1.0), out=per_byte[TOUCHED])
+    below = np.zeros((SUMS, len(size) + 1))
+    np.cumsum(per_byte * size, axis=1, out=below[:, 1:])
+    index = target.start.searchsorted(addresses, side="right") - 1
+    np.maximum(index, 0, out=index)
+    inside = np.minimum(mapped - start[index], size[index])
+    np.maximum(inside, 0, out=inside)
+    sums: FloatGrid = per_byte.take(index, axis=1)
+    sums *= inside
+    sums += below.take(index, axis=1)
+    return sums

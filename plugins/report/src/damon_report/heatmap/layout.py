@@ -1,0 +1,295 @@
+"""What a heat map shows, and where: bands of addresses in groups, holes folded away.
+
+Sizes are damped, so that a hot page beside a terabyte stays visible; whoever draws says the true
+ones. What has no room of its own is shown as one band of everything else: nothing is left out.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from attrs import evolve, frozen
+
+from damon_core import PAGE_SIZE_BYTES
+from damon_report.heatmap.places import Place, TargetKey
+
+#: How heights grow with sizes: 16 times the size is twice as high.
+DAMPING = 0.25
+#: The part of the room that is used however little there is to show.
+_LOWEST = 0.2
+
+
+@frozen
+class Part:
+    """A range of a target's addresses, with its name."""
+
+    key: TargetKey
+    start: int
+    end: int
+    name: str = ""
+
+    @property
+    def size_bytes(self) -> int:
+        """Its bytes of address space."""
+        return self.end - self.start
+
+
+@frozen
+class Band:
+    """Addresses that are drawn as one, the highest at the top, without what lies between.
+
+    Attributes:
+        name: What it is: the name of a mapping, or of a target; empty if there is none.
+        parts: The addresses, from the lowest; target by target.
+        places: How many places it is made of: more than one are shown without their names.
+        rows: Into how many rows of cells it is cut.
+        height: How high it is, in whole units of `Room`.
+        folded: Whether addresses between it and the band above it aren't shown; also if there is
+            none above.
+        rest: Whether it is what had no room of its own.
+    """
+
+    name: str
+    parts: tuple[Part, ...]
+    places: int = 1
+    rows: int = 1
+    height: int = 1
+    folded: bool = True
+    rest: bool = False
+
+    @property
+    def size_bytes(self) -> int:
+        """Its bytes of address space, without holes."""
+        return sum(part.size_bytes for part in self.parts)
+
+    def row_borders(self) -> list[int]:
+        """Return where rows begin and end, from the lowest, in bytes of the band without holes."""
+        size, rows = self.size_bytes, self.rows
+        if size < rows * PAGE_SIZE_BYTES:
+            return [size * row // rows for row in range(rows + 1)]
+        inner = (size * row // rows // PAGE_SIZE_BYTES * PAGE_SIZE_BYTES for row in range(1, rows))
+        return [0, *inner, size]
+
+    def pieces(self) -> list[tuple[int, Part]]:
+        """Return the rows, from the lowest, with the addresses that are in each."""
+        pieces = []
+        borders = self.row_borders()
+        row = below = 0
+        for part in self.parts:
+            start = part.start
+            while start < part.end:
+                end = min(part.end, part.start + borders[row + 1] - below)
+                pieces.append((row, Part(part.key, start, end)))
+                row += below + end - part.start == borders[row + 1]
+                start = end
+            below += part.size_bytes
+        return pieces
+
+
+@frozen
+class Group:
+    """Bands that belong together: those of one target, or one band for each of many.
+
+    Attributes:
+        name: The target; empty where the bands have the names of theirs.
+        bands: From the top: the highest addresses first, what had no room last.
+    """
+
+    name: str
+    bands: tuple[Band, ...]
+
+
+@frozen
+class Room:
+    """How much can be shown.
+
+    Attributes:
+        height: Of all bands and headings together, in any unit; less is used if there isn't more
+            to show.
+        least: The height of the smallest band.
+        heading: The height of the name of a group.
+        rows: Rows of cells in a unit of height.
+        bands: Of how many bands each is still told from the others.
+    """
+
+    height: float
+    least: float
+    heading: float
+    rows: float = 1.0
+    bands: int = 28
+
+
+@frozen
+class Layout:
+    """What is shown, from the top to the bottom.
+
+    Attributes:
+        groups: The groups.
+    """
+
+    groups: tuple[Group, ...]
+
+    @property
+    def targets(self) -> int:
+        """How many targets are in it."""
+        return len({part.key for band in self.bands for part in band.parts})
+
+    @property
+    def bands(self) -> list[Band]:
+        """All bands, from the top."""
+        return [band for group in self.groups for band in group.bands]
+
+    @property
+    def rows(self) -> int:
+        """How many rows of cells all bands have together."""
+        return sum(band.rows for band in self.bands)
+
+    @property
+    def size_bytes(self) -> int:
+        """The bytes of address space that are shown."""
+        return sum(band.size_bytes for band in self.bands)
+
+
+def lay_out(places: Mapping[TargetKey, Sequence[Place]], room: Room) -> Layout:
+    """Return what is shown of places, the hottest target first.
+
+    Few targets are shown with their places, many as a band each; the coldest as one.
+    """
+    order = sorted(places, key=lambda key: _heat(places[key]), reverse=True)
+    contexts = {key.context for key in order}
+    names = {
+        key: f"{key.context}: {key.target}" if len(contexts) > 1 else key.target for key in order
+    }
+    if len(order) <= max(room.bands // 3, 1):
+        chosen = _chosen(places, room.bands)
+        groups = [
+            Group(names[key] if len(order) > 1 else "", _bands_of_target(key, places[key], chosen))
+            for key in order
+        ]
+    else:
+        groups = [Group("", _bands_of_targets(order, places, names, room.bands))]
+    return _with_heights(groups, room)
+
+
+def _heat(places: Sequence[Place]) -> tuple[float, float, int]:
+    return (
+        sum(place.accessed_bytes for place in places),
+        sum(place.touched_bytes for place in places),
+        sum(place.size_bytes for place in places),
+    )
+
+
+def _chosen(places: Mapping[TargetKey, Sequence[Place]], most: int) -> set[tuple[TargetKey, Place]]:
+    """Return the places that get bands of their own: what is hot or large, from all."""
+    every = [(key, place) for key, those in places.items() for place in those]
+    accessed, touched, size = (total or 1 for total in _heat([place for _, place in every]))
+
+    def weight(each: tuple[TargetKey, Place]) -> float:
+        place = each[1]
+        return (
+            place.accessed_bytes / accessed
+            + place.touched_bytes / touched
+            + place.size_bytes / size
+        )
+
+    return set(sorted(every, key=weight, reverse=True)[:most])
+
+
+def _bands_of_target(
+    key: TargetKey, places: Sequence[Place], chosen: set[tuple[TargetKey, Place]]
+) -> tuple[Band, ...]:
+    rest = [place for place in places if (key, place) not in chosen]
+    if len(rest) == 1:
+        rest = []
+    shown = [place for place in places if place not in rest]
+    bands = [
+        Band(
+            place.name,
+            (Part(key, place.start, place.end, place.name),),
+            folded=after is None or after.start > place.end,
+        )
+        for place, after in zip(shown, [*shown[1:], None], strict=True)
+    ]
+    bands.reverse()
+    if rest:
+        parts = tuple(Part(key, place.start, place.end, place.name) for place in rest)
+        name = f"{len(rest)} others" if shown else f"{len(rest)} mappings"
+        bands.append(Band(name, parts, len(rest), rest=True))
+    return tuple(bands)
+
+
+def _bands_of_targets(
+    order: Sequence[TargetKey],
+    places: Mapping[TargetKey, Sequence[Place]],
+    names: Mapping[TargetKey, str],
+    most: int,
+) -> tuple[Band, ...]:
+    shown = order if len(order) <= most else order[: most - 1]
+    bands = [
+        Band(
+            names[key],
+            tuple(Part(key, place.start, place.end, place.name) for place in places[key]),
+            len(places[key]),
+        )
+        for key in shown
+    ]
+    rest = order[len(shown) :]
+    if rest:
+        parts = tuple(
+            Part(key, place.start, place.end, place.name) for key in rest for place in places[key]
+        )
+        bands.append(Band(f"{len(rest)} other targets", parts, len(parts), rest=True))
+    return tuple(bands)
+
+
+def _with_heights(groups: Sequence[Group], room: Room) -> Layout:
+    """Give every band its height: the least, and of what is left a share by its damped size."""
+    bands = [band for group in groups for band in group.bands]
+    free = room.height - room.heading * sum(bool(group.name) for group in groups)
+    free -= room.least * len(bands)
+    damped = [band.size_bytes**DAMPING for band in bands]
+    # A page needs no more than the least, and what is alone has no need of the whole room.
+    smallest = PAGE_SIZE_BYTES**DAMPING
+    wanted = [max(size / smallest - 1, 0.0) * room.least for size in damped]
+    scale = min(1.0, max(free, 0.0) / (sum(wanted) or 1.0))
+    given = [room.least + each * scale for each in wanted]
+    # A few small ones would make a picture too flat to see anything.
+    stretch = max(1.0, room.height * _LOWEST / sum(given))
+    heights = iter([each * stretch for each in given])
+    return Layout(
+        tuple(
+            evolve(
+                group,
+                bands=tuple(_with_rows(band, next(heights), room.rows) for band in group.bands),
+            )
+            for group in groups
+        )
+    )
+
+
+def _with_rows(band: Band, height: float, rows: float) -> Band:
+    pages = max(band.size_bytes // PAGE_SIZE_BYTES, 1)
+    whole = round(height)
+    return evolve(band, height=whole, rows=max(1, min(round(whole * rows), pages)))
+
+
+def select(
+    places: Mapping[TargetKey, Sequence[Place]], start: int, end: int
+) -> dict[TargetKey, list[Place]]:
+    """Return the parts of places that lie between two addresses."""
+    found = {
+        key: [
+            evolve(place, start=max(place.start, start), end=min(place.end, end))
+            for place in each
+            if place.start < end and start < place.end
+        ]
+        for key, each in places.items()
+    }
+    return {key: each for key, each in found.items() if each}
+
+
+def layout_of_ranges(key: TargetKey, places: Sequence[Place], rows: int, height: int) -> Layout:
+    """Return a layout of given places of one target, each with as many rows and as high."""
+    bands = [
+        Band(place.name, (Part(key, place.start, place.end, place.name),), rows=rows, height=height)
+        for place in sorted(places, key=lambda place: place.start, reverse=True)
+    ]
+    return Layout((Group("", tuple(bands)),))

@@ -1,0 +1,120 @@
+"""Heat maps as one page that browsers show without a network: to zoom, point at and select."""
+
+import base64
+import html as escapes
+import io
+import json
+import zlib
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from damon_core.cli import heat_colour
+from damon_report.heatmap import image
+from damon_report.heatmap.caption import Caption
+from damon_report.heatmap.folding import FloatGrid
+from damon_report.heatmap.grid import Heat
+from damon_report.heatmap.layout import Band, Room
+from damon_report.heatmap.scales import GAMMA
+
+#: As much as one can zoom into: four times what a screen shows at once.
+ROOM = Room(1_200, 17, 30, bands=30)
+COLUMNS = 1_440
+
+#: Cells are roots of shares, in whole numbers; the largest of a type means that nothing is known.
+_FREQUENCY, _SHARE = np.uint8, np.uint16
+
+
+def page(heat: Heat, caption: Caption, record: Path, record_begin_us: int, *, dark: bool) -> str:
+    """Return the page of a heat map.
+
+    Args:
+        heat: The cells; of a layout made for `ROOM`, with `COLUMNS` columns.
+        caption: What is written above.
+        record: Where the record is, for the commands that the page tells.
+        record_begin_us: When the whole record begins, Unix microseconds.
+        dark: Light on dark from the start, whatever the browser prefers.
+    """
+    data = _data(heat, caption, record, record_begin_us)
+    texts = {
+        "THEME": ' data-theme="dark"' if dark else "",
+        "TITLE": escapes.escape(caption.title),
+        "LINES": "\n".join(f"<p>{escapes.escape(line)}</p>" for line in caption.lines),
+        "PICTURE": _picture(heat, caption, dark),
+        # No text of a record can end the script that it is in.
+        "DATA": json.dumps(data, separators=(",", ":")).replace("<", "\\u003c"),
+        "STYLE": _part("page.css"),
+        "SCRIPT": _part("page.js"),
+    }
+    first, *rest = _part("page.html").split("@@")
+    # Every second piece between the marks is a name.
+    return first + "".join(text if number % 2 else texts[text] for number, text in enumerate(rest))
+
+
+def _part(name: str) -> str:
+    return resources.files(__package__).joinpath(name).read_text(encoding="utf-8")
+
+
+def _picture(heat: Heat, caption: Caption, dark: bool) -> str:
+    file = io.BytesIO()
+    image.draw(heat, caption, width=1_600, dark=dark, file=file, kind="png")
+    return base64.b64encode(file.getvalue()).decode()
+
+
+def _data(heat: Heat, caption: Caption, record: Path, record_begin_us: int) -> dict[str, Any]:
+    names: dict[str, int] = {}
+    targets: dict[str, int] = {}
+    groups = [
+        {"name": group.name, "bands": [_band(band, names, targets) for band in group.bands]}
+        for group in heat.layout.groups
+    ]
+    row_bytes = np.concatenate([np.diff(band.row_borders())[::-1] for band in heat.layout.bands])
+    return {
+        "title": caption.title,
+        "lines": caption.lines,
+        "record": str(record),
+        "record_begin_us": record_begin_us,
+        "begin_us": heat.begin_us,
+        "end_us": heat.end_us,
+        "columns": heat.columns,
+        "rows": heat.layout.rows,
+        "colours": [heat_colour(level / 9) for level in range(10)],
+        "groups": groups,
+        "names": list(names),
+        "targets": list(targets),
+        "frequency": _packed(heat.frequency, _FREQUENCY),
+        "resident": _packed(heat.resident_bytes / row_bytes, _SHARE),
+        "touched": _packed(heat.touched_bytes / row_bytes, _SHARE),
+    }
+
+
+def _band(band: Band, names: dict[str, int], targets: dict[str, int]) -> dict[str, Any]:
+    return {
+        "name": band.name,
+        "rows": band.rows,
+        "height": band.height,
+        "folded": band.folded,
+        "rest": band.rest,
+        "borders": band.row_borders(),
+        "parts": [
+            [
+                part.start,
+                part.end,
+                targets.setdefault(part.key.target, len(targets)),
+                names.setdefault(part.name, len(names)),
+            ]
+            for part in band.parts
+        ],
+    }
+
+
+def _packed(shares: FloatGrid, kind: type[np.unsignedinteger[Any]]) -> str:
+    """Return shares, 0.0 to 1.0 or NaN, as roots in whole numbers, row by row, compressed."""
+    unknown = np.iinfo(kind).max
+    roots = np.rint(np.clip(np.nan_to_num(shares), 0.0, 1.0) ** GAMMA * (unknown - 1))
+    # Little isn't nothing.
+    roots = np.where((shares > 0) & (roots == 0), 1, roots)
+    cells = np.where(np.isnan(shares), unknown, roots).astype(np.dtype(kind).newbyteorder("<"))
+    return base64.b64encode(zlib.compress(np.ascontiguousarray(cells.T).tobytes(), 6)).decode()

@@ -1,0 +1,171 @@
+"""What a record shows where: the named places of every target over the whole time, and how hot."""
+
+import itertools
+from collections.abc import Iterator
+
+import numpy as np
+from attrs import define, field, frozen
+
+from damon_core import Area, Snapshot, TargetSnapshot
+from damon_report.heatmap.folding import (
+    COVERED,
+    HEAT,
+    TOUCHED,
+    FloatGrid,
+    Folding,
+    region_sums,
+)
+
+#: How many moments of a record are looked at to tell how hot places are.
+_MOMENTS = 2_000
+#: Of a target whose mappings never stay, so many places are remembered; then neighbours are joined.
+_MOST_PLACES = 20_000
+
+
+@frozen
+class TargetKey:
+    """Which target of a record."""
+
+    context: str
+    target: str
+
+
+@frozen
+class Place:
+    """A range of addresses that had one name for most of the time that it was there.
+
+    Attributes:
+        start: Its first address.
+        end: The first address behind it.
+        name: Its name; empty where nobody tells.
+        accessed_bytes: The bytes accessed in a sampling interval, summed over the moments that
+            were looked at: tells what is hotter than what.
+        touched_bytes: Likewise the bytes accessed at all in an aggregation.
+    """
+
+    start: int
+    end: int
+    name: str
+    accessed_bytes: float = 0.0
+    touched_bytes: float = 0.0
+
+    @property
+    def size_bytes(self) -> int:
+        """Its bytes of address space."""
+        return self.end - self.start
+
+
+@define(eq=False)
+class _Seen:
+    """The areas of one target so far."""
+
+    sums: dict[Area, FloatGrid] = field(factory=dict)
+    latest: tuple[Area, ...] | None = None
+    folding: Folding = field(factory=lambda: Folding(()))
+    most: int = _MOST_PLACES
+
+    def add(self, target: TargetSnapshot, looked_at: bool) -> None:
+        areas = target.areas or _runs(target)
+        if areas is not self.latest and areas != self.latest:
+            # A place that is there for a moment must not be missed.
+            looked_at = True
+            self.folding = Folding(target.areas)
+        self.latest = areas
+        if looked_at and areas:
+            borders = np.array([(area.start, area.end) for area in areas], np.int64).ravel()
+            below = region_sums(target, self.folding, borders, self.folding.mapped_below(borders))
+            for area, sums in zip(areas, (below[:, 1::2] - below[:, ::2]).T, strict=True):
+                self.sums[area] = self.sums.get(area, 0) + sums
+            if len(self.sums) > self.most:
+                self._join_neighbours()
+
+    def _join_neighbours(self) -> None:
+        """Make half as many places: neighbours of one name become one, with what is between."""
+        joined: dict[Area, FloatGrid] = {}
+        last: Area | None = None
+        for area in sorted(self.sums):
+            sums = self.sums[area]
+            if last is not None and last.name == area.name:
+                sums = sums + joined.pop(last)
+                area = Area(last.start, max(last.end, area.end), area.name)  # noqa: PLW2901
+                last = None
+            else:
+                last = area
+            joined[area] = joined.get(area, 0) + sums
+        self.sums = joined
+        # Where names alternate nothing can be joined: don't try again at once.
+        self.most = max(self.most, 2 * len(joined))
+
+
+class Survey:
+    """Looks at every aggregation of a record once, and remembers where its targets' memory lies.
+
+    Args:
+        span_us: How long the record is: heat is measured at some moments of it only.
+    """
+
+    def __init__(self, span_us: int) -> None:
+        self._step_us = span_us // _MOMENTS
+        self._next_us: dict[str, int] = {}
+        self._seen: dict[TargetKey, _Seen] = {}
+        self.aggregations = 0
+
+    def add(self, snapshot: Snapshot) -> None:
+        """Look at an aggregation."""
+        self.aggregations += 1
+        looked_at = snapshot.time_us >= self._next_us.get(snapshot.context, 0)
+        if looked_at:
+            self._next_us[snapshot.context] = snapshot.time_us + self._step_us
+        for target in snapshot.targets:
+            key = TargetKey(snapshot.context, target.name)
+            self._seen.setdefault(key, _Seen()).add(target, looked_at)
+
+    def places(self) -> dict[TargetKey, list[Place]]:
+        """Return the places of every target that has any, ascending and disjoint."""
+        found = {key: list(_settled(seen.sums)) for key, seen in self._seen.items()}
+        return {key: places for key, places in found.items() if places}
+
+
+def _runs(target: TargetSnapshot) -> tuple[Area, ...]:
+    """Return what regions cover, neighbours joined, without names."""
+    if not len(target.start):
+        return ()
+    gaps = np.flatnonzero(target.start[1:] != target.end[:-1])
+    starts = target.start[np.concatenate(([0], gaps + 1))]
+    ends = target.end[np.concatenate((gaps, [-1]))]
+    return tuple(
+        Area(start, end, "") for start, end in zip(starts.tolist(), ends.tolist(), strict=True)
+    )
+
+
+def _settled(sums: dict[Area, FloatGrid]) -> Iterator[Place]:
+    """Yield disjoint places: where areas of different times overlap, the longest seen names it."""
+    place: Place | None = None
+    for start, end, areas in _segments([area for area in sums if sums[area][COVERED] > 0]):
+        shares = np.array([(end - start) / (area.end - area.start) for area in areas])
+        here = np.array([sums[area] for area in areas]) * shares[:, np.newaxis]
+        name = areas[int(here[:, COVERED].argmax())].name
+        accessed, touched = float(here[:, HEAT].sum()), float(here[:, TOUCHED].sum())
+        if place is not None and place.end == start and place.name == name:
+            accessed += place.accessed_bytes
+            touched += place.touched_bytes
+            place = Place(place.start, end, name, accessed, touched)
+            continue
+        if place is not None:
+            yield place
+        place = Place(start, end, name, accessed, touched)
+    if place is not None:
+        yield place
+
+
+def _segments(areas: list[Area]) -> Iterator[tuple[int, int, list[Area]]]:
+    """Yield the ranges between two borders, with the areas that each of them is in."""
+    waiting = sorted(areas, reverse=True)
+    active: list[Area] = []
+    borders = sorted({border for area in areas for border in (area.start, area.end)})
+    for start, end in itertools.pairwise(borders):
+        active = [area for area in active if area.end > start]
+        while waiting and waiting[-1].start == start:
+            active.append(waiting.pop())
+        if active:
+            yield start, end, active
