@@ -1,10 +1,12 @@
-"""Get the laboratory's two kernels: `python -m tests.lab.kernels` prints where they are.
+"""Get the laboratory's kernels: `python -m tests.lab.kernels` prints where they are.
 
 - The lab's own: Debian 13's Linux 6.12 source, built with `kernel.config`. It has all that tests
   may need.
 - Debian 13's own, as distributed: kernel DAMON, but no idle page tracking.
+- With the argument `newest`, instead of both, the newest that Debian offers for its release 13
+  (backports): for what only newer kernels have.
 
-Both are kept in ~/.cache/damon-lab (or below XDG_CACHE_HOME); remove that to get newer ones.
+They are kept in ~/.cache/damon-lab (or below XDG_CACHE_HOME); remove that to get newer ones.
 """
 
 import hashlib
@@ -83,6 +85,31 @@ def debian_kernel(cache: Path, tell: Tell) -> Path:
     return image
 
 
+def newest_kernel(cache: Path, tell: Tell) -> Path:
+    """Return the image of the newest kernel, beside which are its modules; fetch it if need be.
+
+    Raises:
+        LabError: It can't be fetched.
+    """
+    kept = cache / "newest"
+    if not kept.exists():
+        tell("fetching Debian's newest kernel (120 MB)")
+        with _new_folder(kept) as folder, tempfile.TemporaryDirectory(dir=cache) as work:
+            archive = Archive(_apt_folder(cache, "newest-apt"), f"{_RELEASE}-backports")
+            image_package = archive.depends("linux-image-amd64", r"linux-image-\d\S*")
+            version = image_package.removeprefix("linux-image-")
+            for part in ("binary", "modules"):
+                place = Path(work) / part
+                place.mkdir()
+                package = archive.download(f"linux-{part}-{version}", place)
+                run("dpkg-deb", "--extract", str(package), str(folder))
+            image = folder / f"usr/lib/modules/{version}/vmlinuz"
+            (folder / "boot").mkdir(exist_ok=True)
+            image.rename(folder / f"boot/vmlinuz-{version}")
+    (image,) = (kept / "boot").glob("vmlinuz-*")
+    return image
+
+
 def _unpacked_source(cache: Path, work: Path) -> Path:
     package = Archive(_apt_folder(cache), _RELEASE).download(_SOURCE, work)
     run("dpkg-deb", "--extract", str(package), str(work))
@@ -90,8 +117,8 @@ def _unpacked_source(cache: Path, work: Path) -> Path:
     return work / _SOURCE
 
 
-def _apt_folder(cache: Path) -> Path:
-    folder = cache / "apt"
+def _apt_folder(cache: Path, name: str = "apt") -> Path:
+    folder = cache / name
     folder.mkdir(exist_ok=True)
     return folder
 
@@ -108,7 +135,7 @@ def _new_folder(path: Path) -> Iterator[Path]:
 
 
 def main() -> None:
-    """Print both images' paths as DAMON_LAB_KERNELS wants them."""
+    """Print the images' paths as DAMON_LAB_KERNELS wants them."""
     cache = cache_folder()
     cache.mkdir(parents=True, exist_ok=True)
 
@@ -116,7 +143,10 @@ def main() -> None:
         click.echo(f"lab: {what}", err=True)
 
     try:
-        images = [own_kernel(cache, tell), debian_kernel(cache, tell)]
+        if sys.argv[1:] == ["newest"]:
+            images = [newest_kernel(cache, tell)]
+        else:
+            images = [own_kernel(cache, tell), debian_kernel(cache, tell)]
     except LabError as error:
         sys.exit(f"lab: {error}")
     click.echo(os.pathsep.join(map(str, images)))

@@ -131,7 +131,9 @@ class Machine:
                     ),
                     *("-kernel", str(self.kernel.image), "-initrd", str(archive)),
                     "-append",
-                    f"console=ttyS0 loglevel=5 panic=-1 oops=panic numa=fake=2 {self.append}",
+                    # Newer kernels use DAMON themselves, and then nobody else can.
+                    "console=ttyS0 loglevel=5 panic=-1 oops=panic numa=fake=2 "
+                    f"damon_stat.enabled=N {self.append}",
                     "-fsdev",
                     "local,id=host,path=/,security_model=none,readonly=on,multidevs=remap",
                     *("-device", "virtio-9p-pci,fsdev=host,mount_tag=host"),

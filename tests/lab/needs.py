@@ -1,6 +1,7 @@
 """Kernel needs of tests: which there are, and whether the machine at hand meets them."""
 
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -38,9 +39,15 @@ def _has_two_nodes() -> bool:
     return len(list(Path("/sys/devices/system/node").glob("node[0-9]*"))) >= 2
 
 
+def _damon_filters_tell() -> bool:
+    version = tuple(map(int, re.findall(r"\d+", os.uname().release)[:2]))
+    return version >= (6, 14) and os.access("/sys/kernel/mm/damon/admin/kdamonds", os.W_OK)
+
+
 KERNEL_NEEDS = {
     "idle-page-tracking": KernelNeed(_writable("/sys/kernel/mm/page_idle/bitmap")),
     "kernel-damon": KernelNeed(_writable("/sys/kernel/mm/damon/admin/kdamonds"), lab_only=True),
+    "damon-filter": KernelNeed(_damon_filters_tell, lab_only=True),
     "memory-cgroup": KernelNeed(_has_memory_controller),
     "numa-nodes": KernelNeed(_has_two_nodes),
     "zram-swap": KernelNeed(_writable("/dev/zram0"), lab_only=True),

@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pytest
-from damon_paddr.cgroups import UNKNOWN, CgroupNames, memory_hierarchy
+from damon_paddr.cgroups import UNKNOWN, CgroupNames, find_memory_cgroup, memory_hierarchy
 from damon_paddr.pages import MOST_AT_ONCE, WINDOW, Charges, PageWindow, _stands_for
 from hypothesis import given
 from hypothesis import strategies as st
 
-from damon_core import PAGE_SIZE_BYTES, Owner, Regions, Samples, Target
+from damon_core import PAGE_SIZE_BYTES, Owner, Regions, Samples, Target, TargetError
 
 IntColumn = npt.NDArray[np.int64]
 PAGES = 4096
@@ -351,3 +351,22 @@ def test_memory_hierarchy(mounted: str, found: str | None, tmp_path: Path) -> No
     file = tmp_path / "mountinfo"
     file.write_text(mounted + "\n")
     assert memory_hierarchy(file) == (None if found is None else Path(found))
+
+
+@pytest.mark.parametrize("written", ["a.slice/b", "/a.slice/b", "{mount}/a.slice/b"])
+def test_a_memory_cgroup_is_found(written: str, tmp_path: Path) -> None:
+    """By its directory or its path in the hierarchy."""
+    place = tmp_path / "a.slice/b"
+    place.mkdir(parents=True)
+    (place / "cgroup.procs").touch()
+    found = find_memory_cgroup(written.format(mount=tmp_path), tmp_path)
+    assert found == ("/a.slice/b", place)
+
+
+@pytest.mark.parametrize("written", ["c", "a.slice", "a.slice/../a.slice/b"])
+def test_what_is_no_memory_cgroup(written: str, tmp_path: Path) -> None:
+    """A directory that isn't one is none; dots aren't followed."""
+    (tmp_path / "a.slice/b").mkdir(parents=True)
+    (tmp_path / "a.slice/b/cgroup.procs").touch()
+    with pytest.raises(TargetError, match=f"memory cgroup '{written}': there is no such cgroup"):
+        find_memory_cgroup(written, tmp_path)

@@ -1,10 +1,12 @@
 """The primitive, over machines made of files and a backend that knows the truth."""
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
 from damon_paddr import PaddrOptions, PhysicalMemory, make_paddr
+from damon_paddr.cgroups import memory_hierarchy
 from damon_paddr.ranges import difference, merged
 
 from damon_core import (
@@ -332,6 +334,33 @@ class TestOptions:
         """With all memory, or one node, of this machine."""
         assert make_paddr(PaddrOptions(), WORKING).name == "paddr"
         assert make_paddr(PaddrOptions(node=0), WORKING).name == "paddr"
+
+    @pytest.mark.needs("root")
+    def test_one_cgroup_takes_a_backend_that_can_tell_it(self) -> None:
+        """Others are refused before anything runs; one that can is told which."""
+
+        class Telling(Truth):
+            """A sampler, as far as types tell."""
+
+            def steer(self, *_: object) -> None:
+                pass
+
+            def collect(self, *_: object) -> None:
+                pass
+
+            def watch_cgroup(self, path: str, place: Path) -> None:
+                self.told = (path, place)
+
+        telling = Telling([])
+        backends = {"telling": Backend("telling", lambda _: telling, serves=("paddr",))}
+        mount = memory_hierarchy()
+        assert mount is not None
+        make_paddr(PaddrOptions(cgroup="/"), backends)
+        assert telling.told == ("/", mount)
+        with pytest.raises(PluginError, match="takes a backend that can tell its memory"):
+            make_paddr(PaddrOptions(cgroup="/"), WORKING)
+        with pytest.raises(TargetError, match="there is no such cgroup below"):
+            make_paddr(PaddrOptions(cgroup="no/such.slice"), backends)
 
     @pytest.mark.needs("root")
     def test_memory_that_is_not_there(self) -> None:

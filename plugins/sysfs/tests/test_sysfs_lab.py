@@ -4,6 +4,7 @@ import contextlib
 import multiprocessing
 import os
 import random
+import signal
 import subprocess
 import sys
 import time
@@ -13,7 +14,7 @@ from pathlib import Path
 import pytest
 from attrs import frozen
 from damon_cgroup import CgroupSource
-from damon_paddr import MachineMemory, PhysicalMemory
+from damon_paddr import MachineMemory, PaddrOptions, PhysicalMemory, make_paddr
 from damon_sysfs import Kernel, KernelMemory, KernelProcesses, Sampler
 from damon_sysfs.features import probe
 from damon_sysfs.ownership import Registry
@@ -26,6 +27,7 @@ from damon_vaddr import PidSource, ProcessMemory, VaddrOptions, make_vaddr
 from damon_core import (
     Context,
     Intervals,
+    IntervalsGoal,
     PluginError,
     Plugins,
     RegionLimits,
@@ -62,7 +64,7 @@ for area in (hot, cold):
 print(address(hot), address(cold), SIZE, flush=True)
 while True:
     hot[::4096]
-    time.sleep(0.001)
+    time.sleep(0.01)
 """
 
 KDAMONDS = Path("/sys/kernel/mm/damon/admin/kdamonds")
@@ -83,19 +85,23 @@ class Program:
         return self.process.pid
 
 
-Start = Callable[[], Program]
+Start = Callable[..., Program]
 Left = Callable[[], list[str]]
 Eventually = Callable[[Callable[[], object]], None]
 
 
 @pytest.fixture
-def program() -> Iterator[Callable[[], Program]]:
-    """Return a function that starts such a process; all are ended after the test."""
+def program() -> Iterator[Start]:
+    """Return a function that starts such a process; all are ended after the test.
+
+    It may be told in which cgroup, so that all its memory is charged there.
+    """
     started: list[subprocess.Popen[str]] = []
 
-    def start() -> Program:
+    def start(cgroup: Path | None = None) -> Program:
+        enter = f"open({str(cgroup / 'cgroup.procs')!r}, 'w').write('0')\n" if cgroup else ""
         process = subprocess.Popen(
-            [sys.executable, "-c", _PROGRAM], stdout=subprocess.PIPE, text=True
+            [sys.executable, "-c", enter + _PROGRAM], stdout=subprocess.PIPE, text=True
         )
         started.append(process)
         assert process.stdout is not None
@@ -394,24 +400,31 @@ def _switch_on(slot: int, pid: int) -> int:
     return int(tree.read(f"kdamonds/{slot}/pid"))
 
 
-def test_somebody_elses_kdamond_is_left_alone(program: Start, nothing_left: Left) -> None:
-    """It is named, goes on as it was, and the probe tells it as well."""
+@contextlib.contextmanager
+def _foreign_kdamond(pid: int) -> Iterator[int]:
+    """Have a kdamond that another program has started, which outlives all that is done to it."""
     tree = Tree()
-    process = program()
     tree.write("kdamonds/nr_kdamonds", 2)
-    kdamond = _switch_on(1, process.pid)
+    kdamond = _switch_on(1, pid)
     saved = tree.save()
-    with monitor(process.pid) as context:
-        start(context)
-        context.wait(60)
-    assert isinstance(context.error, PluginError)
-    assert f"kdamonds/1 is on (pid {kdamond})" in str(context.error)
-    (finding,) = [one for one in probe() if one.name == "DAMON for this program"]
-    assert not finding.works
+    yield kdamond
     assert tree.save() == saved
     assert tree.running() == {1: kdamond}
     tree.write("kdamonds/1/state", "off")
     tree.write("kdamonds/nr_kdamonds", 0)
+
+
+def test_somebody_elses_kdamond_is_left_alone(program: Start, nothing_left: Left) -> None:
+    """It is named, goes on as it was, and the probe tells it as well."""
+    process = program()
+    with _foreign_kdamond(process.pid) as kdamond:
+        with monitor(process.pid) as context:
+            start(context)
+            context.wait(60)
+        (finding,) = [one for one in probe() if one.name == "DAMON for this program"]
+    assert isinstance(context.error, PluginError)
+    assert f"kdamonds/1 is on (pid {kdamond})" in str(context.error)
+    assert not finding.works
 
 
 def test_what_was_there_before_is_brought_back(program: Start, nothing_left: Left) -> None:
@@ -528,12 +541,148 @@ def test_physical_memory(program: Start, nothing_left: Left) -> None:
     assert snapshot.working_set_bytes() > 0
 
 
+@pytest.mark.needs("memory-cgroup", "damon-filter")
+def test_the_memory_of_one_cgroup(program: Start, nothing_left: Left) -> None:
+    """What the cgroup is charged for is told, and that of another by the same name after it."""
+    cgroup = Path("/sys/fs/cgroup/lab-sysfs-filter")
+    cgroup.mkdir()
+    process = program(cgroup)
+    program()
+    options = PaddrOptions(cgroup=cgroup.name, backend="kernel")
+    primitive = make_paddr(options, Plugins.discover().backends("paddr"))
+
+    def told_mib(context: Context) -> float:
+        after(context, 2)
+        assert context.snapshot is not None
+        return context.snapshot.total_bytes / 2**20
+
+    limits = RegionLimits(10, 40)
+    with Context(primitive, intervals=INTERVALS, limits=limits, cpu_budget=None) as context:
+        start(context)
+        assert told_mib(context) == pytest.approx(_charged_mib(cgroup), rel=0.1)
+        assert context.snapshot is not None
+        assert 0 < context.snapshot.accessed_bytes() < context.snapshot.total_bytes
+        process.process.kill()
+        process.process.wait()
+        # What it had read or shared may stay, but isn't this one's any more.
+        cgroup.rmdir()
+        cgroup.mkdir()
+        assert told_mib(context) < 2
+        program(cgroup)
+        assert told_mib(context) == pytest.approx(_charged_mib(cgroup), rel=0.1)
+    assert context.error is None
+
+
+def _charged_mib(cgroup: Path) -> float:
+    """Return what a cgroup has of pages of users."""
+    lines = (cgroup / "memory.stat").read_text().splitlines()
+    stat = {name: int(value) for name, value in map(str.split, lines)}
+    return (stat["anon"] + stat["file"]) / 2**20
+
+
+def test_what_the_kernel_spends_counts(program: Start, nothing_left: Left) -> None:
+    """Its kdamond's processor time is the context's: intervals are stretched to the budget."""
+    backend = KernelProcesses()
+    primitive = ProcessMemory(PidSource([program().pid]), backend)
+    with Context(primitive, intervals=Intervals(2_000, 40_000), limits=LIMITS) as context:
+        start(context)
+        after(context, 5)
+        assert 0 < backend.cpu_us <= context.stats.cpu_us
+        deadline = time.monotonic() + 120
+        while context.intervals.sampling_us == 2_000:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+    assert context.error is None
+
+
+def test_intervals_are_tuned_to_a_goal(program: Start, nothing_left: Left) -> None:
+    """The context's own tuning changes the intervals of the kdamond that runs."""
+    backend = KernelProcesses()
+    primitive = ProcessMemory(PidSource([program().pid]), backend)
+    goal = IntervalsGoal(access_share=0.9, max_sampling_us=40_000)
+    intervals = Intervals(10_000, 200_000, 1_000_000)
+    with Context(primitive, intervals=intervals, goal=goal, cpu_budget=None) as context:
+        start(context)
+        after(context, 2)
+        kdamond = backend.sampler.kdamond
+        folder = KDAMONDS / "0/contexts/0/monitoring_attrs/intervals"
+        deadline = time.monotonic() + 120
+        while (folder / "sample_us").read_text() != "40000\n":
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        target = after(context, 2)
+        assert context.intervals == Intervals(40_000, 800_000, 1_000_000)
+        assert (folder / "aggr_us").read_text() == "800000\n"
+        assert target.max_nr_accesses == 20
+        assert backend.sampler.kdamond == kdamond
+    assert context.error is None
+
+
+def test_processes_and_physical_memory_at_once(program: Start, nothing_left: Left) -> None:
+    """Two contexts of one program share the kdamonds, each with operations of its own."""
+    machine = PhysicalMemory(MachineMemory(), KernelMemory())
+    physical = Context(machine, intervals=INTERVALS, cpu_budget=None, name="machine")
+    with monitor(program().pid) as context, physical:
+        start(context, physical)
+        after(context, 2)
+        after(physical, 2)
+        operations = {
+            (KDAMONDS / f"{slot}/contexts/0/operations").read_text().strip()
+            for slot in Tree().running()
+        }
+        assert operations == {"vaddr", "paddr"}
+    assert (context.error, physical.error) == (None, None)
+    assert nothing_left() == []
+
+
+def test_a_signal_to_damon_run_leaves_nothing(
+    program: Start, nothing_left: Left, tmp_path: Path, eventually: Eventually
+) -> None:
+    """Ctrl-C ends the kdamond, the trace instance and the claim with it."""
+    config = tmp_path / "kernel.toml"
+    config.write_text(
+        "[[context]]\n[context.primitive]\nuse = 'vaddr'\nbackend = 'kernel'\n"
+        f"pid = {program().pid}\n[[context.callback]]\nuse = 'csv'\n"
+        f"path = '{tmp_path / 'seen.csv'}'\n"
+    )
+    damon = Path(sys.executable).with_name("damon")
+    with subprocess.Popen([damon, "run", config]) as process:
+        eventually(lambda: (tmp_path / "seen.csv").exists() and Tree().running())
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 0
+    assert len((tmp_path / "seen.csv").read_text().splitlines()) > 1
+    assert nothing_left() == []
+    assert Registry().read().claims == []
+
+
 def test_it_is_chosen_by_itself(program: Start, nothing_left: Left) -> None:
-    """With nothing configured, where it is free and nothing else works."""
-    options = VaddrOptions(pid=program().pid)
-    primitive = make_vaddr(options, {"kernel": Plugins.discover().backends("vaddr")["kernel"]})
-    assert primitive.samples_itself
+    """With nothing configured, where it is free."""
+    primitive = make_vaddr(VaddrOptions(program().pid), Plugins.discover().backends("vaddr"))
+    assert primitive.backend_name == "kernel"
     with Context(primitive, intervals=INTERVALS, cpu_budget=None) as context:
         start(context)
         after(context, 1)
     assert context.error is None
+
+
+def test_another_is_chosen_where_it_is_not_free(program: Start, nothing_left: Left) -> None:
+    """Idle page tracking where the kernel has it, else what every kernel has."""
+    with _foreign_kdamond(program().pid):
+        primitive = make_vaddr(VaddrOptions(program().pid), Plugins.discover().backends("vaddr"))
+    tracking = Path("/sys/kernel/mm/page_idle/bitmap").exists()
+    assert primitive.backend_name == ("idle" if tracking else "referenced")
+
+
+@pytest.mark.needs("idle-page-tracking")
+def test_idle_page_tracking_beside_it(
+    program: Start, nothing_left: Left, caplog: pytest.LogCaptureFixture
+) -> None:
+    """That either may see less is told once, and both go on."""
+    options = VaddrOptions(program().pid, backend="idle")
+    with _foreign_kdamond(program().pid):
+        primitive = make_vaddr(options, Plugins.discover().backends("vaddr"))
+        with Context(primitive, intervals=INTERVALS) as context:
+            start(context)
+            after(context, 3)
+    assert context.error is None
+    assert caplog.text.count("the kernel's own DAMON is running") == 1

@@ -1,6 +1,7 @@
 """Whose kdamonds are whose: on files of the kernel's layout, and with real processes."""
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -8,8 +9,11 @@ from pathlib import Path
 
 import pytest
 from damon_sysfs.features import probe
-from damon_sysfs.ownership import Claim, Record, Registry, find_rivals, start_time
+from damon_sysfs.ownership import Claim, Record, Registry, find_rivals, spent_us, start_time
 from damon_sysfs.tree import Tree
+from damon_sysfs.tried import write_filter
+
+from damon_core import Finding, PluginError
 
 
 @pytest.fixture
@@ -67,13 +71,27 @@ def test_a_kdamond_of_ours_is_no_rival(tree: Tree, proc: Path) -> None:
     assert find_rivals(tree, Record({}, [claim(1, 4711)]), proc) == []
 
 
-def test_a_kdamond_of_the_kernel_is_named(tree: Tree, proc: Path) -> None:
+def test_a_kdamond_of_the_kernel_is_named(tree: Tree, proc: Path, tmp_path: Path) -> None:
     """DAMON_RECLAIM and others have no directory."""
     (proc / "81").mkdir()
     (proc / "81/comm").write_text("kdamond.0\n")
-    assert find_rivals(tree, Record(), proc) == [
+    assert find_rivals(tree, Record(), proc, tmp_path) == [
         "kdamond.0 (pid 81) runs, which the kernel has started"
     ]
+
+
+def test_users_of_the_kernels_own_are_told_how_to_end(
+    tree: Tree, proc: Path, tmp_path: Path
+) -> None:
+    """Newer kernels run DAMON_STAT from the start."""
+    (proc / "51").mkdir()
+    (proc / "51/comm").write_text("kdamond.0\n")
+    for name, enabled in {"damon_stat": "Y", "damon_reclaim": "N"}.items():
+        (tmp_path / f"modules/{name}/parameters").mkdir(parents=True)
+        (tmp_path / f"modules/{name}/parameters/enabled").write_text(f"{enabled}\n")
+    (rival,) = find_rivals(tree, Record(), proc, tmp_path / "modules")
+    switch = tmp_path / "modules/damon_stat/parameters/enabled"
+    assert rival.endswith(f"has started; DAMON_STAT is on, {switch} switches it off")
 
 
 def test_a_probe_tells_who_has_it_and_writes_nothing(
@@ -83,7 +101,9 @@ def test_a_probe_tells_who_has_it_and_writes_nothing(
     switch_on(tree, 0, 4711)
     files = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     times = {path: path.stat().st_mtime_ns for path in files}
-    findings = probe(Registry(tree, tmp_path / "run"), (tmp_path / "tracing",), proc)
+    findings = probe(
+        registry=Registry(tree, tmp_path / "run"), tracing=(tmp_path / "tracing",), proc=proc
+    )
     (free,) = [finding for finding in findings if finding.name == "DAMON for this program"]
     assert (free.works, free.required) == (False, True)
     assert "pid 4711" in free.detail
@@ -91,29 +111,95 @@ def test_a_probe_tells_who_has_it_and_writes_nothing(
     assert {path: path.stat().st_mtime_ns for path in files} == times
 
 
+def test_directories_of_others_make_it_unusable(tree: Tree, proc: Path, tmp_path: Path) -> None:
+    """Whoever has made them may switch them on at any time."""
+    findings = probe(registry=Registry(tree, tmp_path / "run"), proc=proc)
+    (free,) = [finding for finding in findings if finding.name == "DAMON for this program"]
+    assert not free.works
+    assert "kdamonds of another program are off (2)" in free.detail
+
+
 def test_a_kernel_without_damon(tmp_path: Path) -> None:
     """One line says what is missing."""
-    (finding,) = probe(Registry(Tree(tmp_path / "admin"), tmp_path / "run"))
+    (finding,) = probe(registry=Registry(Tree(tmp_path / "admin"), tmp_path / "run"))
     assert not finding.works
     assert "CONFIG_DAMON_SYSFS" in finding.detail
 
 
-@pytest.mark.parametrize(("release", "works"), [("5.18.0", False), ("6.12.107+deb13-amd64", True)])
+@pytest.fixture
+def found(tree: Tree, proc: Path, tmp_path: Path) -> Callable[[str, str], dict[str, Finding]]:
+    """Return a function that probes a kernel of some version for a primitive.
+
+    It has the operations for processes, and no tracing.
+    """
+
+    def find(release: str, primitive: str) -> dict[str, Finding]:
+        shutil.rmtree(tree.root / "kdamonds")
+        (tree.root / "kdamonds").mkdir()
+        (tree.root / "kdamonds/nr_kdamonds").write_text("0\n")
+        (proc / "sys/kernel").mkdir(parents=True)
+        (proc / "sys/kernel/osrelease").write_text(release)
+        (proc / "kallsyms").write_text("0 t damon_va_young\n")
+        findings = probe(
+            primitive,
+            registry=Registry(tree, tmp_path / "run"),
+            tracing=(tmp_path / "tracing",),
+            proc=proc,
+        )
+        return {finding.name.partition(" (Linux")[0]: finding for finding in findings}
+
+    return find
+
+
+def usable(findings: dict[str, Finding]) -> bool:
+    """Tell whether the backend is chosen where this was found."""
+    return all(finding.works or not finding.required for finding in findings.values())
+
+
+def test_only_what_a_primitive_needs_is_asked_for(
+    found: Callable[[str, str], dict[str, Finding]],
+) -> None:
+    """Physical memory needs no operations for processes, and processes none for it."""
+    findings = found("6.12.107+deb13-amd64", "cgroup")
+    assert findings["operations 'vaddr', for processes"].works
+    assert usable(findings)
+    assert not any("paddr" in name for name in findings)
+
+
+def test_an_operation_that_is_missing(found: Callable[[str, str], dict[str, Finding]]) -> None:
+    """A kernel without it is of no use for that primitive."""
+    findings = found("6.12.107+deb13-amd64", "paddr")
+    assert not findings["operations 'paddr', for physical memory"].works
+    assert not usable(findings)
+
+
+@pytest.mark.parametrize(
+    ("release", "lacking"),
+    [
+        ("5.18.0", {"changes while it runs", "results from tried_regions"}),
+        ("6.1.0-50-amd64", {"results from tried_regions"}),
+        ("6.12.107+deb13-amd64", set()),
+        ("7.3.4", set()),
+    ],
+)
 def test_features_are_told_one_by_one(
-    tree: Tree, proc: Path, tmp_path: Path, release: str, works: bool
+    found: Callable[[str, str], dict[str, Finding]], release: str, lacking: set[str]
 ) -> None:
     """What a kernel lacks, but can be done without, is no reason not to use it."""
-    (proc / "sys/kernel").mkdir(parents=True)
-    (proc / "sys/kernel/osrelease").write_text(release)
-    (proc / "kallsyms").write_text("0 t damon_va_young\n")
-    findings = {
-        finding.name: finding
-        for finding in probe(Registry(tree, tmp_path / "run"), (tmp_path / "tracing",), proc)
-    }
-    assert findings["changes while it runs"].works is works
-    assert findings["operations 'vaddr', for processes"].works
-    assert not findings["operations 'paddr', for physical memory"].works
-    assert all(finding.works or not finding.required for finding in findings.values())
+    findings = found(release, "vaddr")
+    tracing = "results from the tracepoint damon_aggregated"
+    assert {name for name in findings if not findings[name].works} == lacking | {tracing}
+    # Without tracing results come from tried regions, or not at all.
+    assert usable(findings) is ("results from tried_regions" not in lacking)
+
+
+@pytest.mark.parametrize(("release", "works"), [("6.12.107", False), ("6.14.0", True)])
+def test_the_filter_for_one_cgroup(
+    found: Callable[[str, str], dict[str, Finding]], release: str, works: bool
+) -> None:
+    """It is a feature of newer kernels, and for physical memory alone."""
+    findings = found(release, "paddr")
+    assert findings["option cgroup: one cgroup's memory"].works is works
 
 
 def test_settings_are_saved_and_restored(tree: Tree) -> None:
@@ -131,6 +217,24 @@ def test_nothing_is_made_that_the_kernel_lacks(tree: Tree) -> None:
     with pytest.raises(FileNotFoundError):
         tree.write("kdamonds/0/no_such_file", 1)
     assert not tree.has("kdamonds/0/no_such_file")
+
+
+def test_a_filter_is_refused_where_it_tells_nothing(tree: Tree) -> None:
+    """Kernels before 6.14 take a filter, and then count what it keeps out as well."""
+    with pytest.raises(PluginError, match=r"can't tell one cgroup's memory: .* Linux 6\.14"):
+        write_filter(tree, "kdamonds/0/", "/some.slice")
+
+
+def test_processor_time_is_told_in_ticks_where_nothing_finer_is(tmp_path: Path) -> None:
+    """A kernel without schedstat; a thread that has ended is an error."""
+    folder = tmp_path / "81"
+    folder.mkdir()
+    (folder / "stat").write_text("81 (kdamond.0 ) R) S 2 0 0 0 -1 0 0 0 0 0 3 4 0 0 20 0 1 0 9\n")
+    assert spent_us(81, tmp_path) == 7_000_000 // os.sysconf("SC_CLK_TCK")
+    (folder / "schedstat").write_text("4212073 7392972 4\n")
+    assert spent_us(81, tmp_path) == 4212
+    with pytest.raises(FileNotFoundError):
+        spent_us(82, tmp_path)
 
 
 def test_a_zombie_has_ended(eventually: Callable[[Callable[[], object]], None]) -> None:

@@ -1,10 +1,12 @@
 """What is made of the kernel's regions, and what it is told."""
 
+import attrs
 import numpy as np
 import pytest
 from damon_sysfs.events import Table
 from damon_sysfs.idling import Idling
 from damon_sysfs.physical import clip, ranges_of
+from damon_sysfs.processes import to_regions
 from damon_sysfs.sampler import KernelTarget, Plan, region_files
 
 from damon_core import Intervals, Range, RegionLimits, Regions
@@ -38,6 +40,17 @@ def test_regions_of_nodes_are_cut_at_their_borders() -> None:
     assert (low.start.tolist(), low.end.tolist()) == ([0, 10], [10, 20])
     assert (high.start.tolist(), high.end.tolist()) == ([20, 50], [30, 60])
     assert (low.nr_accesses.tolist(), high.nr_accesses.tolist()) == ([1, 2], [2, 3])
+
+
+def test_what_passed_a_filter_is_shared_by_size() -> None:
+    """A region in two nodes has in each as much of what passed as it has of itself."""
+    whole = table((0, 10, 1), (10, 30, 2))
+    whole = attrs.evolve(whole, passed=np.array([10, 8]))
+    low, high = clip(whole, [Range(0, 20)]), clip(whole, [Range(20, 30)])
+    assert low.passed is not None
+    assert high.passed is not None
+    assert (low.passed.tolist(), high.passed.tolist()) == ([10, 4], [4])
+    assert to_regions(low, Idling(), 100).resident_bytes.tolist() == [10, 4]
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ Its factory is called as ``factory(options)`` and returns a `PhysicalBackend`, o
 """
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from damon_core import Intervals, RegionLimits, Target
@@ -42,7 +43,9 @@ class PhysicalBackend(Protocol):
 class PhysicalSampler(Protocol):
     """Somebody who samples accesses to physical memory by himself, and adapts the regions.
 
-    The primitive wakes once an aggregation, and calls it instead of a `PhysicalBackend`.
+    The primitive wakes once an aggregation, and calls it instead of a `PhysicalBackend`. An
+    attribute `cpu_us`, if it has one, is the processor time in microseconds that sampling has
+    taken others so far: it counts for the context.
     """
 
     def steer(self, targets: Sequence[Target], intervals: Intervals, limits: RegionLimits) -> None:
@@ -56,9 +59,25 @@ class PhysicalSampler(Protocol):
         """Give each target the `regions` of the aggregation that is complete.
 
         That is `nr_accesses`, out of ``intervals.checks``, `age` and `idle_us`. May wait for
-        results that are a little late. `samples` of some pages, if any, tell how much of the
-        regions can be watched and whose it is.
+        results that are a little late. `samples` of some pages tell how much of the regions can
+        be watched and whose it is; without any, the `resident_bytes` of the regions stay.
         """
 
     def close(self) -> None:
         """Release everything; it may be steered again later."""
+
+
+@runtime_checkable
+class CgroupSampler(PhysicalSampler, Protocol):
+    """One who can tell of the memory of one cgroup alone."""
+
+    def watch_cgroup(self, path: str, place: Path) -> None:
+        """Tell of the memory of one cgroup alone, from the next `steer` on.
+
+        The `resident_bytes` of regions are what that very cgroup has of them, those below it not
+        included, and there are no `samples`.
+
+        Args:
+            path: The path of the cgroup below the root of its hierarchy.
+            place: Its directory.
+        """

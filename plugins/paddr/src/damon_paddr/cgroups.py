@@ -5,6 +5,8 @@ import re
 import time
 from pathlib import Path
 
+from damon_core import TargetError
+
 #: What stands for cgroups that can't be seen from here, as from inside a container.
 UNKNOWN = "(unknown)"
 #: A walk comes no sooner than this many times what the last one took.
@@ -28,6 +30,27 @@ def memory_hierarchy(mountinfo: Path = Path("/proc/self/mountinfo")) -> Path | N
         if kind == "cgroup2" and version_2 is None:
             version_2 = path
     return version_2
+
+
+def find_memory_cgroup(path: str, mount: Path | None = None) -> tuple[str, Path]:
+    """Return a memory cgroup's path below the root of its hierarchy, and its directory.
+
+    Args:
+        path: Its directory, or that path, with or without a slash in front.
+        mount: Where the hierarchy is; by default where it is mounted.
+
+    Raises:
+        TargetError: There is no such cgroup.
+    """
+    label = f"memory cgroup '{path}'"
+    mount = mount or memory_hierarchy()
+    if mount is None:
+        raise TargetError(label, "no cgroup hierarchy is mounted: mount one at /sys/fs/cgroup")
+    given = Path(path)
+    place = given if given.is_relative_to(mount) else mount / path.lstrip("/")
+    if ".." in place.parts or not (place / "cgroup.procs").is_file():
+        raise TargetError(label, f"there is no such cgroup below {mount}")
+    return str(Path("/") / place.relative_to(mount)), place
 
 
 class CgroupNames:

@@ -80,7 +80,7 @@ def _check_node(_instance: object, _attribute: "Attribute[int]", value: int | No
 
 @frozen
 class PaddrOptions:
-    """The options of `paddr`: `ranges`, `node`, or neither for all memory."""
+    """The options of `paddr`: `ranges`, `node`, or neither for all memory; one `cgroup` or all."""
 
     ranges: tuple[str | RangeOption, ...] = field(
         default=(),
@@ -89,6 +89,10 @@ class PaddrOptions:
     )
     node: int | None = field(
         default=None, validator=_check_node, metadata={"help": "only this NUMA node"}
+    )
+    cgroup: str | None = field(
+        default=None,
+        metadata={"help": "only what this memory cgroup has: 'system.slice/redis.service'"},
     )
     backend: BackendOption = field(
         default=AUTO, metadata={"help": "how accesses are seen; 'auto' takes the best that works"}

@@ -8,14 +8,15 @@ from damon_core import (
     PAGE_SIZE_BYTES,
     Backend,
     Finding,
+    PluginError,
     Primitive,
     TargetError,
     format_size,
     hookimpl,
     make_backend,
 )
-from damon_paddr.backend import PhysicalBackend, PhysicalSampler
-from damon_paddr.cgroups import memory_hierarchy
+from damon_paddr.backend import CgroupSampler, PhysicalBackend, PhysicalSampler
+from damon_paddr.cgroups import find_memory_cgroup, memory_hierarchy
 from damon_paddr.machine import MachineMemory
 from damon_paddr.options import PaddrOptions
 from damon_paddr.primitive import PhysicalMemory
@@ -26,8 +27,9 @@ def make_paddr(options: PaddrOptions, backends: Mapping[str, Backend]) -> Physic
     """Make the primitive.
 
     Raises:
-        TargetError: The memory isn't there, or this user may not see where it is.
-        PluginError: The backend doesn't exist or doesn't work here.
+        TargetError: The memory isn't there, or this user may not see where it is; or there is no
+            such cgroup.
+        PluginError: The backend doesn't exist, doesn't work here, or can't do what is wanted.
         ConfigError: An option of the backend is wrong.
     """
     if (finding := _page_size()) and not finding.works:
@@ -35,6 +37,11 @@ def make_paddr(options: PaddrOptions, backends: Mapping[str, Backend]) -> Physic
     backend = make_backend("paddr", options.backend, backends)
     memory = MachineMemory(options.wanted, options.node)
     memory.check()
+    if options.cgroup is not None:
+        if not isinstance(backend, CgroupSampler):
+            reason = "option cgroup takes a backend that can tell its memory: 'kernel'"
+            raise PluginError("paddr", reason)
+        backend.watch_cgroup(*find_memory_cgroup(options.cgroup))
     return PhysicalMemory(memory, cast(PhysicalBackend | PhysicalSampler, backend))
 
 

@@ -5,6 +5,7 @@ the agreements of `damon_vaddr.ProcessSampler` and of the primitive for physical
 """
 
 from collections.abc import Collection, Sequence
+from pathlib import Path
 from typing import cast
 
 from damon_vaddr import ProcessTarget
@@ -30,6 +31,11 @@ class Kernel:
         self._processes = KernelProcesses(self.sampler)
         self._memory = KernelMemory(self.sampler)
 
+    @property
+    def cpu_us(self) -> int:
+        """As `Sampler.cpu_us`."""
+        return self.sampler.cpu_us
+
     def add(self, target: ProcessTarget) -> None:
         """As `KernelProcesses.add`."""
         self._processes.add(target)
@@ -50,6 +56,10 @@ class Kernel:
             return self._processes.collect(cast(Sequence[ProcessTarget], targets))
         self._memory.collect(targets)
         return ()
+
+    def watch_cgroup(self, path: str, place: Path) -> None:
+        """As `KernelMemory.watch_cgroup`."""
+        self._memory.watch_cgroup(path, place)
 
     def forget(self, target: ProcessTarget) -> None:
         """As `KernelProcesses.forget`."""

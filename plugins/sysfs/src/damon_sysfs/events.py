@@ -156,12 +156,21 @@ def _skip(page: bytes, position: int, time_ns: int) -> tuple[int, int]:
 
 @frozen(eq=False)
 class Table:
-    """The regions of one target in one aggregation, as columns."""
+    """The regions of one target in one aggregation, as columns.
+
+    Attributes:
+        start: Where each begins.
+        end: Where it ends.
+        nr_accesses: In how many checks it was accessed.
+        age: For how many aggregations that has been alike.
+        passed: The bytes of it that passed a filter; None without a filter.
+    """
 
     start: _IntColumn
     end: _IntColumn
     nr_accesses: _IntColumn
     age: _IntColumn
+    passed: _IntColumn | None = None
 
 
 @frozen(eq=False)

@@ -8,36 +8,67 @@ from pathlib import Path
 from damon_core import Finding
 from damon_sysfs.ownership import TRACING, Registry, find_rivals
 from damon_sysfs.trace import find_tracing
+from damon_sysfs.tree import NUMBER
 
 _NEEDS = "the kernel needs CONFIG_DAMON_SYSFS, Linux 5.18 or later"
-_OPERATIONS = {"vaddr": "processes", "paddr": "physical memory"}
+#: The operations for each primitive, and what they are for.
+_OPERATIONS = {
+    "vaddr": ("vaddr", "processes"),
+    "cgroup": ("vaddr", "processes"),
+    "paddr": ("paddr", "physical memory"),
+}
 
 
 def probe(
+    primitive: str = "vaddr",
+    *,
     registry: Registry | None = None,
     tracing: tuple[Path, ...] = TRACING,
     proc: Path = Path("/proc"),
 ) -> Sequence[Finding]:
-    """Tell whether kernel DAMON is there, free, and what it can do."""
+    """Tell whether kernel DAMON is there, free, and what it can do for a primitive.
+
+    Where nothing but the kernel's version tells of a feature without making directories, that
+    does. What is used looks for the feature itself.
+    """
     registry = registry or Registry()
     tree = registry.tree
-    name = str(tree.root)
+    name = f"{tree.root} (Linux 5.18)"
     if not tree.root.is_dir():
         return (Finding(name, False, f"it isn't there: {_NEEDS}"),)
     if not os.access(tree.root / "kdamonds/nr_kdamonds", os.R_OK | os.W_OK):
         return (Finding(name, False, "it isn't for this user: run as root"),)
+    version = _version(proc)
     return (
         Finding(name, True),
         _free(registry, proc),
-        *_operations(registry, proc),
-        _results(registry, tracing),
-        _commit(proc),
+        *_operations(registry, proc, primitive),
+        *_results(version, tracing),
+        Finding(
+            "changes while it runs (Linux 5.19)",
+            version >= (5, 19),
+            "" if version >= (5, 19) else "it is switched off and on for them: ages begin anew",
+            required=False,
+        ),
+        *_filter(version, primitive),
     )
+
+
+def _version(proc: Path) -> tuple[int, ...]:
+    try:
+        release = (proc / "sys/kernel/osrelease").read_text(encoding="ascii")
+    except OSError:
+        release = os.uname().release
+    return tuple(map(int, re.findall(r"\d+", release)[:2]))
 
 
 def _free(registry: Registry, proc: Path) -> Finding:
     record = registry.read()
     rivals = find_rivals(registry.tree, record, proc)
+    if not rivals and record.before is None and (number := registry.tree.number()):
+        # Off, but somebody may be about to switch them on.
+        place = registry.tree.root / NUMBER
+        rivals = [f"kdamonds of another program are off ({number}): 0 in {place} removes them"]
     detail = "; ".join(rivals)
     if not rivals and record.claims:
         pids = sorted({claim.pid for claim in record.claims})
@@ -45,46 +76,51 @@ def _free(registry: Registry, proc: Path) -> Finding:
     return Finding("DAMON for this program", not rivals, detail)
 
 
-def _operations(registry: Registry, proc: Path) -> Sequence[Finding]:
+def _operations(registry: Registry, proc: Path, primitive: str) -> Sequence[Finding]:
     """Tell what can be monitored; directories of contexts say it, and else the kernel's symbols."""
-    found: set[str] | None = None
+    if primitive not in _OPERATIONS:
+        return ()
+    name, meaning = _OPERATIONS[primitive]
     for path in sorted(registry.tree.root.glob("kdamonds/*/contexts/0/avail_operations")):
-        found = set(path.read_text(encoding="ascii").split())
+        works = name in path.read_text(encoding="ascii").split()
         break
-    if found is None:
+    else:
         try:
             symbols = (proc / "kallsyms").read_bytes()
         except OSError:
             return ()
-        found = {name for name in _OPERATIONS if f" damon_{name[0]}a_".encode("ascii") in symbols}
-    return [
-        Finding(
-            f"operations '{name}', for {meaning}",
-            name in found,
-            "" if name in found else f"the kernel needs CONFIG_DAMON_{name.upper()}",
-            required=name == "vaddr",
-        )
-        for name, meaning in _OPERATIONS.items()
-    ]
+        works = f" damon_{name[0]}a_".encode("ascii") in symbols
+    detail = "" if works else f"the kernel needs CONFIG_DAMON_{name.upper()}"
+    return (Finding(f"operations '{name}', for {meaning} (Linux 5.18)", works, detail),)
 
 
-def _results(registry: Registry, tracing: tuple[Path, ...]) -> Finding:
-    name = "results from the tracepoint damon_aggregated"
+def _results(version: tuple[int, ...], tracing: tuple[Path, ...]) -> Sequence[Finding]:
     place = find_tracing(tracing)
-    if place is not None:
-        return Finding(name, True, f"in {place}")
-    detail = "one process at a time, and dearer, without: mount tracefs at /sys/kernel/tracing"
-    return Finding(name, False, detail, required=False)
+    tried = version >= (6, 2)
+    traced = f"in {place}"
+    if place is None:
+        traced = "mount tracefs at /sys/kernel/tracing"
+        if tried:
+            traced = f"one process at a time, and dearer, without: {traced}"
+    return (
+        Finding(
+            "results from the tracepoint damon_aggregated (Linux 5.17)",
+            place is not None,
+            traced,
+            required=not tried,
+        ),
+        Finding(
+            "results from tried_regions (Linux 6.2)",
+            tried,
+            "" if tried else "without them there must be tracing",
+            required=False,
+        ),
+    )
 
 
-def _commit(proc: Path) -> Finding:
-    """Tell whether a running kdamond takes changes; nothing but the version says so."""
-    name = "changes while it runs"
-    try:
-        version = (proc / "sys/kernel/osrelease").read_text(encoding="ascii")
-    except OSError:
-        version = os.uname().release
-    numbers = tuple(map(int, re.findall(r"\d+", version)[:2]))
-    works = numbers >= (5, 19)
-    detail = "" if works else "Linux 5.18 is switched off and on for them: ages begin anew"
-    return Finding(name, works, detail, required=False)
+def _filter(version: tuple[int, ...], primitive: str) -> Sequence[Finding]:
+    if primitive != "paddr":
+        return ()
+    works = version >= (6, 14)
+    detail = "" if works else "this kernel's filters don't tell which pages pass them"
+    return (Finding("option cgroup: one cgroup's memory (Linux 6.14)", works, detail, False),)

@@ -256,7 +256,9 @@ class Registry:
         new.replace(path)
 
 
-def find_rivals(tree: Tree, record: Record, proc: Path = Path("/proc")) -> list[str]:
+def find_rivals(
+    tree: Tree, record: Record, proc: Path = Path("/proc"), modules: Path = Path("/sys/module")
+) -> list[str]:
     """Return which kdamonds run that aren't of this package, in words."""
     ours = {claim.kdamond for claim in record.claims}
     starting = {claim.slot for claim in record.claims if claim.plan and claim.kdamond is None}
@@ -272,8 +274,13 @@ def find_rivals(tree: Tree, record: Record, proc: Path = Path("/proc")) -> list[
         # One that was switched off just now is seen for a moment yet.
         time.sleep(_LINGERING_SECONDS)
         left = _kdamonds(proc)
+        users = "".join(
+            f"; {path.parts[-3].upper()} is on, {path} switches it off"
+            for path in sorted(modules.glob("damon_*/parameters/enabled"))
+            if path.read_text(encoding="ascii").strip() == "Y"
+        )
         rivals += [
-            f"{name} (pid {pid}) runs, which the kernel has started"
+            f"{name} (pid {pid}) runs, which the kernel has started{users}"
             for pid, name in sorted(threads.items())
             if pid in left
         ]
@@ -300,6 +307,19 @@ def start_time(pid: int, proc: Path = Path("/proc")) -> int | None:
     # The name is in parentheses and may hold anything, parentheses too.
     fields = status.rpartition(b")")[2].split()
     return None if fields[0] == b"Z" else int(fields[19])
+
+
+def spent_us(pid: int, proc: Path = Path("/proc")) -> int:
+    """Return the processor time of a thread in microseconds.
+
+    Raises:
+        OSError: It has ended.
+    """
+    try:
+        return int((proc / str(pid) / "schedstat").read_bytes().split()[0]) // 1000
+    except FileNotFoundError:  # a kernel without it, or no such thread
+        fields = (proc / str(pid) / "stat").read_bytes().rpartition(b")")[2].split()
+        return (int(fields[11]) + int(fields[12])) * 1_000_000 // os.sysconf("SC_CLK_TCK")
 
 
 def _namespace() -> int:

@@ -1,7 +1,9 @@
 """The backend for physical memory: one target of the kernel's for all nodes."""
 
+import contextlib
 import os
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +22,7 @@ from damon_core import (
 from damon_sysfs.events import Table
 from damon_sysfs.idling import Idling
 from damon_sysfs.processes import to_regions
-from damon_sysfs.sampler import KernelTarget, Plan, Sampler
+from damon_sysfs.sampler import Cgroup, KernelTarget, Plan, Sampler
 
 _IntColumn = npt.NDArray[np.int64]
 _BoolColumn = npt.NDArray[np.bool_]
@@ -59,6 +61,32 @@ class KernelMemory:
         self._interval_us = self._checks = 0
         self._flags: int | None = None
         self._rng = np.random.default_rng()
+        self._place: Path | None = None
+        self._cgroup: Cgroup | None = None
+
+    @property
+    def cpu_us(self) -> int:
+        """As `Sampler.cpu_us`."""
+        return self.sampler.cpu_us
+
+    def watch_cgroup(self, path: str, place: Path) -> None:
+        """Tell of the memory of one cgroup alone, from the next `steer` on.
+
+        The `resident_bytes` of regions are what that very cgroup has of them, those below it not
+        included. How often a region is accessed is counted for all of it, whoever has it.
+
+        Args:
+            path: The path of the cgroup below the root of its hierarchy.
+            place: Its directory.
+        """
+        self._place, self._cgroup = place, Cgroup(path, 0)
+
+    def _find_cgroup(self) -> Cgroup | None:
+        """Return the cgroup of now: one that was removed may have been made anew."""
+        if self._place is not None and self._cgroup is not None:
+            with contextlib.suppress(OSError):
+                self._cgroup = Cgroup(self._cgroup.path, self._place.stat().st_ino)
+        return self._cgroup
 
     def steer(self, targets: Sequence[Target], intervals: Intervals, limits: RegionLimits) -> None:
         """Tell the kernel what has changed.
@@ -73,7 +101,8 @@ class KernelMemory:
         ranges = sorted(one for node in self._nodes.values() for one in node.ranges)
         kernel_targets = (KernelTarget(None, tuple(ranges)),) if ranges else ()
         self._interval_us, self._checks = intervals.aggregation_us, intervals.checks
-        self.sampler.steer(Plan("paddr", intervals, limits, kernel_targets), {})
+        plan = Plan("paddr", intervals, limits, kernel_targets, self._find_cgroup())
+        self.sampler.steer(plan, {})
 
     def collect(self, targets: Sequence[Target]) -> None:
         """Take the regions that the kernel tells.
@@ -91,8 +120,9 @@ class KernelMemory:
             for target, node in self._nodes.items():
                 part = clip(aggregation.tables[0], node.ranges)
                 target.regions = node.made = to_regions(part, node.idling, self._interval_us)
-        for target in self._nodes:
-            target.samples = self._look(target.regions)
+        if self._cgroup is None:
+            for target in self._nodes:
+                target.samples = self._look(target.regions)
 
     def _look(self, regions: Regions) -> Samples:
         """Look at random pages of regions."""
@@ -140,7 +170,9 @@ def clip(table: Table, ranges: Sequence[Range]) -> Table:
         starts.append(np.maximum(table.start[first:last], low))
         ends.append(np.minimum(table.end[first:last], high))
         rows.append(np.arange(first, last))
-    row = np.concatenate(rows)
-    return Table(
-        np.concatenate(starts), np.concatenate(ends), table.nr_accesses[row], table.age[row]
-    )
+    row, start, end = np.concatenate(rows), np.concatenate(starts), np.concatenate(ends)
+    passed = None
+    if table.passed is not None:
+        # Of a region that spans several as much as is in the range.
+        passed = table.passed[row] * (end - start) // (table.end - table.start)[row]
+    return Table(start, end, table.nr_accesses[row], table.age[row], passed)

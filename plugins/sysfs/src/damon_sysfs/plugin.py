@@ -17,7 +17,6 @@ def register_backends(register: Callable[[Backend], None]) -> None:
             summary="the kernel's own DAMON samples; root and CONFIG_DAMON_SYSFS",
             probe=probe,
             serves=("vaddr", "cgroup", "paddr"),
-            # By itself only where nothing else works: it changes state of the whole machine.
-            preference=-10,
+            preference=20,
         )
     )

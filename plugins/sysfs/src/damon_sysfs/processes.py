@@ -44,6 +44,11 @@ class KernelProcesses:
         self._order: Sequence[ProcessTarget] = ()
         self._interval_us = 0
 
+    @property
+    def cpu_us(self) -> int:
+        """As `Sampler.cpu_us`."""
+        return self.sampler.cpu_us
+
     def add(self, target: ProcessTarget) -> None:
         """Take hold of the memory of a process.
 
@@ -130,4 +135,6 @@ def to_regions(table: Table, idling: Idling, interval_us: int) -> Regions:
     regions.nr_accesses = table.nr_accesses.astype(np.float64)
     regions.age = table.age
     regions.idle_us = idling.after(table, interval_us)
+    if table.passed is not None:
+        regions.resident_bytes = table.passed
     return regions

@@ -1,5 +1,6 @@
 """One kdamond of ours: told what to do, and asked for what it found."""
 
+import contextlib
 import errno
 import logging
 import time
@@ -10,9 +11,9 @@ from attrs import define, field, frozen
 
 from damon_core import Intervals, PluginError, Range, RegionLimits
 from damon_sysfs.events import Aggregation
-from damon_sysfs.ownership import TRACING, Claim, Registry, start_time
+from damon_sysfs.ownership import TRACING, Claim, Registry, spent_us, start_time
 from damon_sysfs.trace import Trace, find_tracing
-from damon_sysfs.tried import STAT_SCHEME, TriedRegions
+from damon_sysfs.tried import STAT_SCHEME, TriedRegions, write_filter
 
 logger = logging.getLogger(__name__)
 
@@ -39,6 +40,19 @@ class KernelTarget:
 
 
 @frozen
+class Cgroup:
+    """A memory cgroup.
+
+    Attributes:
+        path: Below the root of its hierarchy.
+        inode: Of its directory: another one by the same name is another cgroup.
+    """
+
+    path: str
+    inode: int
+
+
+@frozen
 class Plan:
     """What a kdamond is to do.
 
@@ -47,12 +61,14 @@ class Plan:
         intervals: The intervals.
         limits: The region limits.
         targets: The targets.
+        cgroup: Of physical memory, count what this memory cgroup has alone.
     """
 
     operations: str
     intervals: Intervals
     limits: RegionLimits
     targets: tuple[KernelTarget, ...]
+    cgroup: "Cgroup | None" = None
 
     def attributes(self) -> dict[str, str]:
         """Return the files of intervals and limits, and their values."""
@@ -101,6 +117,9 @@ class Sampler:
     _plan: Plan | None = field(default=None, init=False)
     _claim: Claim | None = field(default=None, init=False)
     _results: Trace | TriedRegions | None = field(default=None, init=False)
+    _running: int | None = field(default=None, init=False)
+    _running_us: int = field(default=0, init=False)
+    _ended_us: int = field(default=0, init=False)
 
     def steer(self, plan: Plan, known: Mapping[int, Sequence[Range]]) -> None:
         """Have the kdamond do this from now on; without targets it is switched off.
@@ -160,6 +179,17 @@ class Sampler:
         return self._claim.kdamond if self._claim is not None else None
 
     @property
+    def cpu_us(self) -> int:
+        """The processor time of the kdamonds so far, in microseconds; of ended ones nearly all."""
+        if self.kdamond != self._running:
+            self._ended_us, self._running_us = self._ended_us + self._running_us, 0
+            self._running = self.kdamond
+        if self._running is not None:
+            with contextlib.suppress(OSError):
+                self._running_us = spent_us(self._running)
+        return self._ended_us + self._running_us
+
+    @property
     def lost_events(self) -> int:
         """How many regions were lost on their way, because nobody read them in time."""
         return self._results.lost if self._results is not None else 0
@@ -203,7 +233,7 @@ class Sampler:
         claim = self._claim
         self.registry.clear(claim)
         files = plan.files()
-        results = self._results = self._results or self._open(claim)
+        results = self._results = self._results or self._open(claim, plan.cgroup is not None)
         if isinstance(results, TriedRegions):
             if len(plan.targets) > 1:
                 raise PluginError(
@@ -213,6 +243,8 @@ class Sampler:
                 )
             files |= STAT_SCHEME
         tree.write_all(files, claim.folder)
+        if plan.cgroup is not None:
+            write_filter(tree, claim.folder, plan.cgroup.path)
         for number, target in enumerate(plan.targets):
             ranges = target.ranges or known.get(number, ())
             tree.write_all(region_files(number, ranges), claim.folder)
@@ -224,14 +256,15 @@ class Sampler:
                 # A commit would set them again; without any it leaves what has become of them.
                 tree.write_all(region_files(number, ()), claim.folder)
 
-    def _open(self, claim: Claim) -> Trace | TriedRegions:
+    def _open(self, claim: Claim, filtered: bool) -> Trace | TriedRegions:
         tracing = find_tracing(self.tracing)
-        if tracing is not None:
+        # What passes a filter is told by tried regions alone.
+        if tracing is not None and not filtered:
             try:
                 return Trace(tracing, claim.instance)
             except (OSError, ValueError) as error:
                 logger.warning("the kernel's tracing can't be used: %s", error)
-        return TriedRegions(self.registry.tree, claim.folder)
+        return TriedRegions(self.registry.tree, claim.folder, filtered)
 
     def _commit(self, before: Plan, plan: Plan) -> bool:
         """Change a running kdamond; return whether that worked."""
@@ -267,6 +300,9 @@ class Sampler:
             path = claim.folder + "contexts/0/avail_operations"
             if tree.has(path) and plan.operations not in tree.read(path).split():
                 return PluginError("kernel", f"this kernel's DAMON has no '{plan.operations}'")
+        if plan.cgroup is not None and error.errno == errno.EINVAL:
+            reason = f"the kernel finds no memory cgroup '{plan.cgroup.path}'"
+            return PluginError("kernel", reason)
         if error.errno == errno.EBUSY:
             return PluginError("kernel", "DAMON is in use by the kernel or another program")
         return PluginError("kernel", f"the kernel refuses: {error}")
