@@ -122,7 +122,8 @@ def cut(target: TargetSnapshot, areas: AreaColumns, at: npt.ArrayLike = ()) -> P
     )
     start, end = borders[:-1], borders[1:]
     region = target.start.searchsorted(start, side="right") - 1
-    inside = (region >= 0) & (start < target.end[region])
+    # A piece before the first region has index -1, and gets an end that it isn't before.
+    inside = start < np.append(target.end, 0)[region]
     start, end, region = start[inside], end[inside], region[inside]
     area = areas.at(start)
     resident_bytes = _share_out(target.resident_bytes, region, end - start, area >= 0)

@@ -217,8 +217,10 @@ def _told(names: set[str]) -> str:
     """Return some names, for a user who gave another."""
     if not names:
         return "it tells none"
-    some = [printable(name) for name in sorted(names)[:_NAMES_TOLD]]
-    more = len(names) - len(some)
+    # Of a file the last part is enough, and shorter.
+    short = sorted({name.rpartition("/")[2] or name for name in names})
+    some = [printable(name) for name in short[:_NAMES_TOLD]]
+    more = len(short) - len(some)
     return "there are: " + ", ".join(some) + (f" and {more} more" if more else "")
 
 

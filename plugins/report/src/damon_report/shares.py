@@ -6,7 +6,7 @@ from typing import Literal
 import numpy as np
 
 from damon_core import Snapshot
-from damon_report.naming import UNNAMED, AreaCache, FloatColumn, cut, without_pid
+from damon_report.naming import AreaCache, FloatColumn, cut, without_pid
 
 #: What bytes are told of one by one. A program is all targets that differ in their pid.
 By = Literal["context", "target", "program", "mapping"]
@@ -37,14 +37,15 @@ def bytes_by(
         named = areas.columns(target.areas)
         pieces = cut(target, named)
         label, count = named.label[pieces.area], len(named.labels)
-        in_memory = np.bincount(label, pieces.resident_bytes, count)
+        there = np.bincount(
+            label[(pieces.area >= 0) | (pieces.resident_bytes > 0)], minlength=count
+        )
         per_label = [
             np.bincount(label, pieces.resident_bytes * part[rows][pieces.region], count).tolist()
             for part in parts
         ]
-        for name, total, *values in zip(named.labels, in_memory.tolist(), *per_label, strict=True):
-            if total or name != UNNAMED:
-                _add(sums, name, values)
+        for index in np.flatnonzero(there).tolist():
+            _add(sums, named.labels[index], [sums_of[index] for sums_of in per_label])
     return sums
 
 

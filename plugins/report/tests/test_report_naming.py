@@ -1,0 +1,107 @@
+"""Regions are cut at the borders of areas, and nothing of their memory gets lost."""
+
+from collections.abc import Callable
+
+import numpy as np
+from damon_report.naming import UNNAMED, AreaCache, AreaColumns, cut, printable, without_pid
+from hypothesis import given
+from hypothesis import strategies as st
+
+from damon_core import Area, Intervals, Snapshot, TargetRows, assemble_snapshot
+
+MIB = 1 << 20
+
+
+def area(start: int, end: int, name: str) -> Area:
+    """Return an area, its borders in MiB."""
+    return Area(start * MIB, end * MIB, name)
+
+
+def test_pieces_are_in_one_area_each(snapshot: Callable[..., Snapshot]) -> None:
+    """A region over two areas and a hole is three pieces; the hole holds no memory."""
+    (target,) = snapshot(1, {"t": [(0, 8, 5)]}, resident=0.5).targets
+    columns = AreaColumns.of((area(0, 2, "[heap]"), area(6, 8, "libc")))
+    pieces = cut(target, columns)
+    assert (pieces.start // MIB).tolist() == [0, 2, 6]
+    assert (pieces.end // MIB).tolist() == [2, 6, 8]
+    assert pieces.area.tolist() == [0, -1, 1]
+    assert (pieces.resident_bytes // MIB).tolist() == [2, 0, 2]
+
+
+def test_regions_without_an_area_keep_their_memory(snapshot: Callable[..., Snapshot]) -> None:
+    """Where nothing is named, memory is shared out by size."""
+    (target,) = snapshot(1, {"t": [(0, 4, 5), (4, 8, 0)]}).targets
+    pieces = cut(target, AreaColumns.of((area(100, 200, "far"),)), at=[MIB])
+    assert (pieces.resident_bytes // MIB).tolist() == [1, 3, 4]
+    assert pieces.region.tolist() == [0, 0, 1]
+
+
+def test_a_target_without_regions_has_no_pieces(snapshot: Callable[..., Snapshot]) -> None:
+    """There is nothing to cut."""
+    (target,) = snapshot(1, {"t": []}).targets
+    assert len(cut(target, AreaColumns.of((area(0, 1, "a"),))).start) == 0
+
+
+def test_labels_are_different_names() -> None:
+    """Areas of one name have one label; what is in no area has the last."""
+    columns = AreaColumns.of((area(0, 1, "a"), area(1, 2, "b"), area(4, 5, "a")))
+    assert columns.labels == ("a", "b", UNNAMED)
+    assert columns.label.tolist() == [0, 1, 0, 2]
+
+
+def test_columns_of_one_tuple_are_made_once() -> None:
+    """Targets keep their areas until they change, and so does the cache."""
+    areas = (area(0, 1, "a"),)
+    cache = AreaCache()
+    assert cache.columns(areas) is cache.columns(areas)
+
+
+borders = st.lists(st.integers(0, 1 << 50), unique=True, max_size=24).map(sorted)
+
+
+@given(borders, borders, st.lists(st.integers(0, 1 << 50), max_size=5), st.data())
+def test_cutting_loses_nothing(
+    region_borders: list[int], area_borders: list[int], at: list[int], data: st.DataObject
+) -> None:
+    """Pieces cover exactly the regions, in order, and have exactly their memory, all of it >= 0."""
+    start = np.array(region_borders[: len(region_borders) // 2 * 2 : 2], dtype=np.int64)
+    end = np.array(region_borders[1::2], dtype=np.int64)
+    share = data.draw(st.floats(0, 1))
+    resident_bytes = ((end - start) * share).astype(np.int64)
+    zero = np.zeros(len(start), dtype=np.int64)
+    columns = {"start": start, "end": end, "age": zero.copy(), "idle_us": zero.copy()}
+    (target,) = assemble_snapshot(
+        {**columns, "nr_accesses": np.zeros(len(start)), "resident_bytes": resident_bytes},
+        [TargetRows("t", len(start))],
+        context="c",
+        number=1,
+        time_us=1,
+        elapsed_us=1,
+        intervals=Intervals(),
+        max_nr_accesses=20,
+    ).targets
+    pairs = zip(area_borders[::2], area_borders[1::2], strict=False)
+    areas = AreaColumns.of(tuple(Area(*pair, "x") for pair in pairs))
+    pieces = cut(target, areas, at)
+    sizes = np.bincount(pieces.region, pieces.end - pieces.start, len(start))
+    assert sizes.tolist() == (end - start).tolist()
+    memory = np.zeros(len(start), dtype=np.int64)
+    np.add.at(memory, pieces.region, pieces.resident_bytes)
+    assert memory.tolist() == resident_bytes.tolist()
+    assert (pieces.resident_bytes >= 0).all()
+    assert (pieces.start[1:] >= pieces.end[:-1]).all()
+    inside = pieces.area >= 0
+    assert (pieces.start[inside] >= areas.start[pieces.area[inside]]).all()
+    assert (pieces.end[inside] <= areas.end[pieces.area[inside]]).all()
+
+
+def test_names_of_programs_have_no_pid() -> None:
+    """Only the number at the end goes."""
+    assert without_pid("redis-server[12]") == "redis-server"
+    assert without_pid("node0") == "node0"
+    assert without_pid("a[1]b") == "a[1]b"
+
+
+def test_names_do_not_command_terminals() -> None:
+    """What a terminal would obey is printed as Python writes it."""
+    assert printable("evil\x1b[31m\n") == "evil\\x1b[31m\\n"
