@@ -17,7 +17,7 @@ from damon_cgroup import CgroupSource
 from damon_paddr import MachineMemory, PaddrOptions, PhysicalMemory, make_paddr
 from damon_sysfs import Kernel, KernelMemory, KernelProcesses, Sampler
 from damon_sysfs.features import probe
-from damon_sysfs.ownership import Registry
+from damon_sysfs.ownership import Registry, spent_us
 from damon_sysfs.sampler import KernelTarget, Plan
 from damon_sysfs.trace import Trace
 from damon_sysfs.tree import Tree
@@ -584,12 +584,15 @@ def test_what_the_kernel_spends_counts(program: Start, nothing_left: Left) -> No
     """Its kdamond's processor time is the context's: intervals are stretched to the budget."""
     backend = KernelProcesses()
     primitive = ProcessMemory(PidSource([program().pid]), backend)
-    with Context(primitive, intervals=Intervals(2_000, 40_000), limits=LIMITS) as context:
+    with Context(primitive, intervals=INTERVALS) as context:
         start(context)
-        after(context, 5)
-        assert 0 < backend.cpu_us <= context.stats.cpu_us
+        after(context, 2)
+        assert backend.sampler.kdamond is not None
+        spent = spent_us(backend.sampler.kdamond)
+        after(context, 1)
+        assert 0 < spent <= context.stats.cpu_us
         deadline = time.monotonic() + 120
-        while context.intervals.sampling_us == 2_000:
+        while context.intervals == INTERVALS:
             assert time.monotonic() < deadline
             time.sleep(0.1)
     assert context.error is None
