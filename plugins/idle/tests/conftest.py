@@ -62,6 +62,15 @@ class Obedient:
         answer = json.loads(self.program.stdout.readline())
         return answer if isinstance(answer, int) else 0
 
+    def area(self, pages: int) -> int:
+        """Have private memory, `area`, filled; return where it begins.
+
+        Its pages are on the LRU lists then: each processor takes fresh ones there in batches.
+        """
+        return self.ask(
+            f"area = anonymous({pages}); filler = anonymous(64); answer = address(area)"
+        )
+
 
 @pytest.fixture
 def obedient() -> Iterator[Callable[[], Obedient]]:
@@ -84,3 +93,9 @@ def obedient() -> Iterator[Callable[[], Obedient]]:
     for program in programs:
         program.kill()
         program.communicate()
+
+
+@pytest.fixture
+def process(obedient: Callable[[], Obedient]) -> Obedient:
+    """Return an obedient process."""
+    return obedient()

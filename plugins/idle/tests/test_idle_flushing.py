@@ -23,15 +23,13 @@ NOTHING = np.zeros(0, dtype=np.int64)
 
 
 class Obedient(Protocol):
-    """What the fixture `obedient` starts."""
+    """What the fixture `process` starts."""
 
     pid: int
 
     def do(self, statements: str) -> None: ...
     def ask(self, statements: str) -> int: ...
-
-
-Obey = Callable[[], Obedient]
+    def area(self, pages: int) -> int: ...
 
 
 @frozen
@@ -79,22 +77,20 @@ needs_root = pytest.mark.needs("root")
 
 @needs_root
 def test_the_smallest_range_between_two_hot_pages_is_chosen(
-    obedient: Obey, opened: Callable[[Obedient], Place]
+    process: Obedient, opened: Callable[[Obedient], Place]
 ) -> None:
     """With more than 33 pages between them, and some neighbours on both sides."""
-    process = obedient()
-    at = process.ask("area = anonymous(1024); answer = address(area)")
+    at = process.area(1024)
     hot = found(*(at + number * PAGE for number in (100, 110, 400, 450, 485, 900)))
     assert opened(process).choose(hot) == Range(at + 434 * PAGE, at + 502 * PAGE)
 
 
 @needs_root
 def test_pages_that_were_just_marked_are_not_relied_on(
-    obedient: Obey, opened: Callable[[Obedient], Place]
+    process: Obedient, opened: Callable[[Obedient], Place]
 ) -> None:
     """Their bits are clear, so the advice would find nothing to flush."""
-    process = obedient()
-    at = process.ask("area = anonymous(1024); answer = address(area)")
+    at = process.area(1024)
     hot = found(*(at + number * PAGE for number in (100, 140, 400, 500)))
     chosen = opened(process).choose(hot, [at + 100 * PAGE])
     assert chosen == Range(at + 384 * PAGE, at + 517 * PAGE)
@@ -102,11 +98,10 @@ def test_pages_that_were_just_marked_are_not_relied_on(
 
 @needs_root
 def test_without_hot_memory_the_surroundings_of_a_page_are_tried(
-    obedient: Obey, opened: Callable[[Obedient], Place]
+    process: Obedient, opened: Callable[[Obedient], Place]
 ) -> None:
     """All that is hot may hide."""
-    process = obedient()
-    at = process.ask("area = anonymous(1024); answer = address(area)")
+    at = process.area(1024)
     page = at + 500 * PAGE
     chosen = opened(process).choose(HotPages(), [page])
     assert chosen is not None
@@ -116,12 +111,11 @@ def test_without_hot_memory_the_surroundings_of_a_page_are_tried(
 
 @needs_root
 def test_no_advice_for_memory_that_others_may_have(
-    obedient: Obey, opened: Callable[[Obedient], Place], tmp_path_factory: pytest.TempPathFactory
+    process: Obedient, opened: Callable[[Obedient], Place], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     """Files and shared memory are left alone."""
     path = tmp_path_factory.mktemp("files") / "file"
     path.write_bytes(bytes(1024 * PAGE))
-    process = obedient()
     at = process.ask(f"area = mapped({str(path)!r}, 1024); area[::4096]; answer = address(area)")
     pages = [at, at + 100 * PAGE]
     assert opened(process).choose(found(*pages), pages) is None
@@ -129,10 +123,9 @@ def test_no_advice_for_memory_that_others_may_have(
 
 @needs_root
 def test_no_advice_for_a_part_of_a_huge_page(
-    obedient: Obey, opened: Callable[[Obedient], Place]
+    process: Obedient, opened: Callable[[Obedient], Place]
 ) -> None:
     """It would be split; only whole ones, and enough of them to flush everything, will do."""
-    process = obedient()
     at = process.ask("area, answer = huge(4)")
     place = opened(process)
     assert place.choose(found(at, at + 100 * PAGE)) is None
@@ -141,10 +134,9 @@ def test_no_advice_for_a_part_of_a_huge_page(
 
 @needs_root
 def test_many_whole_huge_pages_are_advised_together(
-    obedient: Obey, opened: Callable[[Obedient], Place]
+    process: Obedient, opened: Callable[[Obedient], Place]
 ) -> None:
     """From the first hot one to the last."""
-    process = obedient()
     at = process.ask("area, answer = huge(40)")
     hot = found(at, at + 9 * HUGE + 7 * PAGE, at + 39 * HUGE, compound=True)
     assert opened(process).choose(hot) == Range(at, at + 40 * HUGE)
@@ -152,11 +144,10 @@ def test_many_whole_huge_pages_are_advised_together(
 
 @needs_root
 def test_a_range_that_has_changed_is_chosen_anew(
-    obedient: Obey, opened: Callable[[Obedient], Place]
+    process: Obedient, opened: Callable[[Obedient], Place]
 ) -> None:
     """Other frames may be parts of huge pages."""
-    process = obedient()
-    at = process.ask("area = anonymous(1024); answer = address(area)")
+    at = process.area(1024)
     hot = found(at, at + 100 * PAGE)
     place = opened(process)
     first = place.choose(hot)
@@ -168,10 +159,9 @@ def test_a_range_that_has_changed_is_chosen_anew(
 
 @needs_root
 def test_memory_that_the_kernel_refuses_is_left_alone(
-    obedient: Obey, opened: Callable[[Obedient], Place], caplog: pytest.LogCaptureFixture
+    process: Obedient, opened: Callable[[Obedient], Place], caplog: pytest.LogCaptureFixture
 ) -> None:
     """Locked memory, here; other memory of the process serves as well."""
-    process = obedient()
     at = process.ask(
         "area = anonymous(64, fill=False); ctypes.CDLL(None).mlock(ctypes.c_void_p(address(area)),"
         " ctypes.c_size_t(64 * 4096)); area[::4096] = bytes(64); answer = address(area)"
@@ -187,10 +177,9 @@ def test_memory_that_the_kernel_refuses_is_left_alone(
 
 
 @needs_root
-def test_a_flush_counts_and_costs(obedient: Obey, opened: Callable[[Obedient], Place]) -> None:
+def test_a_flush_counts_and_costs(process: Obedient, opened: Callable[[Obedient], Place]) -> None:
     """The kernel takes the advice, for memory in small pages."""
-    process = obedient()
-    at = process.ask("area = anonymous(1024); answer = address(area)")
+    at = process.area(1024)
     place = opened(process)
     flusher, flushed = Flusher(), FlushedProcess()
     flushed.hot.found(np.array([at, at + 50 * PAGE]), np.zeros(2, dtype=bool))
@@ -260,10 +249,9 @@ print(flusher.stats.flushes)
 
 
 @needs_root
-def test_without_the_privilege_there_is_one_warning(obedient: Obey) -> None:
+def test_without_the_privilege_there_is_one_warning(process: Obedient) -> None:
     """And no further attempt."""
-    process = obedient()
-    at = process.ask("area = anonymous(1024); answer = address(area)")
+    at = process.area(1024)
     done = subprocess.run(
         [sys.executable, "-c", _WITHOUT_NICE, str(process.pid), str(at)],
         stdout=subprocess.PIPE,

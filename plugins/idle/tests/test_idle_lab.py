@@ -52,9 +52,17 @@ class Obedient(Protocol):
 
     def do(self, statements: str) -> None: ...
     def ask(self, statements: str) -> int: ...
+    def area(self, pages: int) -> int: ...
 
 
 Obey = Callable[[], Obedient]
+TargetOf = Callable[[ProcessIdle, int], ProcessTarget]
+
+
+class Look(Protocol):
+    """What the fixture `look` gives."""
+
+    def __call__(self, addresses: Sequence[int], meanwhile: str = "") -> str: ...
 
 
 @pytest.fixture
@@ -65,18 +73,35 @@ def backend() -> Iterator[ProcessIdle]:
     made.close()
 
 
-def target_of(backend: ProcessIdle, pid: int) -> ProcessTarget:
-    """Return a target for all memory of a process, added to the backend."""
-    process = Process.open(pid)
-    target = ProcessTarget(
-        f"pid {pid}",
-        adaptive=True,
-        process=process,
-        mapped=Mapped.of(process.mappings()),
-        made_from=(process.maps(), 0, ()),
-    )
-    backend.add(target)
-    return target
+@pytest.fixture
+def flushing() -> Iterator[ProcessIdle]:
+    """Return a backend that flushes TLBs."""
+    made = ProcessIdle()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def target_of() -> Iterator[TargetOf]:
+    """Return a function that adds all memory of a process to a backend as a target."""
+    processes: list[Process] = []
+
+    def add(backend: ProcessIdle, pid: int) -> ProcessTarget:
+        process = Process.open(pid)
+        processes.append(process)
+        target = ProcessTarget(
+            f"pid {pid}",
+            adaptive=True,
+            process=process,
+            mapped=Mapped.of(process.mappings()),
+            made_from=(process.maps(), 0, ()),
+        )
+        backend.add(target)
+        return target
+
+    yield add
+    for process in processes:
+        process.close()
 
 
 def seen(samples: Samples | None) -> str:
@@ -86,85 +111,75 @@ def seen(samples: Samples | None) -> str:
     return "".join(np.where(samples.known, marks, "?").tolist())
 
 
-def look(
-    backend: ProcessIdle, process: Obedient, addresses: Sequence[int], meanwhile: str = ""
-) -> str:
-    """Return what one check finds of pages, if the process does something meanwhile."""
-    target = target_of(backend, process.pid)
-    target.samples = Samples(np.array(addresses, dtype=np.int64))
-    try:
+@pytest.fixture
+def look(backend: ProcessIdle, process: Obedient, target_of: TargetOf) -> Look:
+    """Return a function that tells what one check finds of pages of `process`.
+
+    What that process does meanwhile is the second argument.
+    """
+
+    def look_once(addresses: Sequence[int], meanwhile: str = "") -> str:
+        target = target_of(backend, process.pid)
+        target.samples = Samples(np.array(addresses, dtype=np.int64))
         assert not backend.prepare([target])
         process.do(meanwhile)
         assert not backend.check([target])
-        return seen(target.samples)
-    finally:
         backend.forget(target)
-        target.process.close()
+        return seen(target.samples)
+
+    return look_once
 
 
-def settle(process: Obedient) -> None:
-    """Let fresh pages come to the LRU lists: each processor takes them there in batches."""
-    process.do("filler = anonymous(64)")
-
-
-def test_anonymous_pages_are_told_one_by_one(backend: ProcessIdle, obedient: Obey) -> None:
+def test_anonymous_pages_are_told_one_by_one(look: Look, process: Obedient) -> None:
     """Read, written, left alone."""
-    process = obedient()
-    at = process.ask("area = anonymous(64); answer = address(area)")
-    settle(process)
+    at = process.area(64)
     pages = [at + number * PAGE for number in range(0, 64, 4)]
-    found = look(backend, process, pages, f"area[{4 * PAGE}]; area[{12 * PAGE}] = 1")
+    found = look(pages, f"area[{4 * PAGE}]; area[{12 * PAGE}] = 1")
     assert found == ".a.a" + "." * 12
 
 
 def test_a_second_look_sees_only_what_was_accessed_since(
-    backend: ProcessIdle, obedient: Obey
+    backend: ProcessIdle, process: Obedient, target_of: TargetOf
 ) -> None:
     """Marks that stand, marks that went."""
-    process = obedient()
-    at = process.ask("area = anonymous(64); answer = address(area)")
-    settle(process)
+    at = process.area(64)
     target = target_of(backend, process.pid)
     found = []
-    for touched in (1, 2, None, 0):
+    for touch in ("area[1 * 4096]", "area[2 * 4096]", "", "area[0]"):
         target.samples = Samples(np.array([at, at + PAGE, at + 40 * PAGE]))
         backend.prepare([target])
-        process.do(f"area[{touched} * 4096]" if touched is not None else "")
+        process.do(touch)
         backend.check([target])
         found.append(seen(target.samples))
-    target.process.close()
     assert found == [".a.", "...", "...", "a.."]
 
 
-def test_memory_that_is_not_there_was_not_accessed(backend: ProcessIdle, obedient: Obey) -> None:
+def test_memory_that_is_not_there_was_not_accessed(look: Look, process: Obedient) -> None:
     """Unmapped, or never touched; touched for the first time is an access."""
-    process = obedient()
     at = process.ask("area = anonymous(8, fill=False); answer = address(area)")
     pages = [PAGE, at, at + 4 * PAGE]
-    assert look(backend, process, pages, f"area[{4 * PAGE}] = 1") == "..a"
+    assert look(pages, f"area[{4 * PAGE}] = 1") == "..a"
 
 
-def test_a_huge_page_is_one(backend: ProcessIdle, obedient: Obey) -> None:
+def test_a_huge_page_is_one(look: Look, process: Obedient) -> None:
     """One access anywhere in it is an access to each of its parts."""
-    process = obedient()
     at = process.ask("area, answer = huge(2)")
     assert "AnonHugePages:      4096 kB" in Path(f"/proc/{process.pid}/smaps").read_text()
-    settle(process)
+    process.do("filler = anonymous(64)")
     pages = [at + PAGE, at + 511 * PAGE, at + HUGE, at + HUGE + 77 * PAGE]
-    assert look(backend, process, pages, f"area[{at} - address(area) + 100 * 4096]") == "aa.."
+    assert look(pages, f"area[{at} - address(area) + 100 * 4096]") == "aa.."
 
 
 @pytest.mark.needs("hugetlb")
-def test_hugetlb_pages_are_unknown(backend: ProcessIdle, obedient: Obey) -> None:
+def test_hugetlb_pages_are_unknown(look: Look, process: Obedient) -> None:
     """They are on no LRU list, so idle page tracking doesn't care for them."""
     Path("/proc/sys/vm/nr_hugepages").write_text("2")
-    process = obedient()
     try:
         at = process.ask(
             f"area = mmap.mmap(-1, {HUGE}, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | 0x40000);"
             " area[0] = 1; answer = address(area)"
         )
-        assert look(backend, process, [at, at + 9 * PAGE], "area[0]") == "??"
+        assert look([at, at + 9 * PAGE], "area[0]") == "??"
     finally:
         process.program.kill()
         process.program.wait()
@@ -173,14 +188,14 @@ def test_hugetlb_pages_are_unknown(backend: ProcessIdle, obedient: Obey) -> None
 
 @pytest.mark.parametrize("directory", ["/tmp", "/dev/shm"])
 def test_pages_of_files_and_shared_memory(
-    backend: ProcessIdle, obedient: Obey, directory: str
+    backend: ProcessIdle, obedient: Obey, directory: str, target_of: TargetOf
 ) -> None:
     """Seen through any mapping: here another process's, and through read()."""
     path = Path(directory) / "lab-file"
     path.write_bytes(b"x" * 64 * PAGE)
     first, second = obedient(), obedient()
     at = first.ask(f"area = mapped({str(path)!r}, 64); area[::4096]; answer = address(area)")
-    settle(first)
+    first.do("filler = anonymous(64)")
     second.do(f"area = mapped({str(path)!r}, 64); area[::4096]")
     target = target_of(backend, first.pid)
     target.samples = Samples(at + np.array([0, 9, 20, 40]) * PAGE)
@@ -190,7 +205,6 @@ def test_pages_of_files_and_shared_memory(
     with path.open("rb") as file:
         os.pread(file.fileno(), 10, 40 * PAGE)
     backend.check([target])
-    target.process.close()
     path.unlink()
     # With the multi-generational LRU the kernel doesn't clear the mark for read() and write().
     generations = Path("/sys/kernel/mm/lru_gen/enabled")
@@ -198,54 +212,43 @@ def test_pages_of_files_and_shared_memory(
     assert seen(target.samples) == f"a.a{with_read}"
 
 
-def test_a_page_mapped_around_another_is_unknown(backend: ProcessIdle, obedient: Obey) -> None:
+def test_a_page_mapped_around_another_is_unknown(look: Look, process: Obedient) -> None:
     """Touching one page of a file maps its neighbours, which nobody accessed."""
     path = Path("/tmp/lab-file")
     path.write_bytes(b"x" * 64 * PAGE)
-    process = obedient()
     at = process.ask(f"area = mapped({str(path)!r}, 64); answer = address(area)")
     pages = (at // (16 * PAGE) + 1) * 16 * PAGE + np.array([0, 1]) * PAGE
-    found = look(backend, process, pages.tolist(), f"area[{pages[0] - at}]")
+    found = look(pages.tolist(), f"area[{pages[0] - at}]")
     path.unlink()
     assert found == "??"
 
 
 @pytest.mark.needs("zram-swap")
 @pytest.mark.usefixtures("zram_swap")
-def test_swapped_pages_were_not_accessed(backend: ProcessIdle, obedient: Obey) -> None:
+def test_swapped_pages_were_not_accessed(look: Look, process: Obedient) -> None:
     """Until they are brought back."""
-    process = obedient()
-    at = process.ask("area = anonymous(512); answer = address(area)")
-    settle(process)
+    at = process.area(512)
     process.do("area.madvise(21)")  # MADV_PAGEOUT
     assert "Swap:               2048 kB" in Path(f"/proc/{process.pid}/smaps").read_text()
     pages = [at, at + 300 * PAGE]
-    assert look(backend, process, pages) == ".."
-    assert look(backend, process, pages, f"area[{300 * PAGE}]") == ".a"
+    assert look(pages) == ".."
+    assert look(pages, f"area[{300 * PAGE}]") == ".a"
 
 
-def test_what_leaves_memory_meanwhile_is_unknown(backend: ProcessIdle, obedient: Obey) -> None:
+def test_what_leaves_memory_meanwhile_is_unknown(look: Look, process: Obedient) -> None:
     """Freed, and freed and touched again: another page by then."""
-    process = obedient()
-    at = process.ask("area = anonymous(64); answer = address(area)")
-    settle(process)
+    at = process.area(64)
     found = look(
-        backend,
-        process,
         [at, at + 32 * PAGE],
         "area.madvise(4); filler = anonymous(64); area[0] = 1",  # MADV_DONTNEED
     )
     assert found[1] == "?"
 
 
-def test_a_fork_shares_its_pages(backend: ProcessIdle, obedient: Obey) -> None:
+def test_a_fork_shares_its_pages(look: Look, process: Obedient) -> None:
     """What the child reads is accessed for the parent too."""
-    process = obedient()
-    at = process.ask("area = anonymous(64); answer = address(area)")
-    settle(process)
+    at = process.area(64)
     found = look(
-        backend,
-        process,
         [at, at + 32 * PAGE],
         "r, w = os.pipe()\nchild = os.fork()\n"
         f"if not child:\n area[{32 * PAGE}]\n os.write(w, b'x')\n import time\n time.sleep(600)\n"
@@ -258,11 +261,10 @@ def test_a_fork_shares_its_pages(backend: ProcessIdle, obedient: Obey) -> None:
 @pytest.mark.parametrize("end", ["os._exit(0)", "os.execvp('sleep', ['sleep', '60'])"])
 @pytest.mark.parametrize("when", ["before", "between"])
 def test_memory_that_is_gone_is_told(
-    backend: ProcessIdle, obedient: Obey, end: str, when: str
+    backend: ProcessIdle, process: Obedient, end: str, when: str, target_of: TargetOf
 ) -> None:
     """By the end of the process or by an exec, at any moment."""
-    process = obedient()
-    at = process.ask("area = anonymous(64); answer = address(area)")
+    at = process.area(64)
     target = target_of(backend, process.pid)
     target.samples = Samples(at + np.arange(4) * PAGE)
     assert process.program.stdin is not None
@@ -279,7 +281,6 @@ def test_memory_that_is_gone_is_told(
         found = backend.prepare([target]) if when == "before" else backend.check([target])
         gone += [found] if found else []
     assert gone == [[target]]
-    target.process.close()
 
 
 class Note:
@@ -355,20 +356,17 @@ def test_a_page_that_a_cgroup_shares_counts_once(cgroup: Path, obedient: Obey) -
 
 @pytest.mark.needs("memory-cgroup")
 def test_processes_of_a_cgroup_come_and_go(cgroup: Path) -> None:
-    """A hundred of them, some of them ending in any step of the monitor."""
+    """Some twenty at a time, some of them ending in any step of the monitor."""
     code = f"""
 import os, signal
 open("{cgroup}/cgroup.procs", "w").write(str(os.getpid()))
 signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-import time
-living = 0
-for number in range(100):
+import itertools, time
+for number in itertools.count():
     if not os.fork():
         time.sleep(0.5 + number % 10 / 3)
         os._exit(0)
-    time.sleep(0.02)
-print("done", flush=True)
-time.sleep(600)
+    time.sleep(0.1)
 """
     with subprocess.Popen([sys.executable, "-c", code]) as spawner:
         try:
@@ -383,9 +381,8 @@ time.sleep(600)
 
 
 @pytest.mark.needs("memory-cgroup")
-def test_a_cgroup_that_is_removed_ends_the_monitoring(cgroup: Path, obedient: Obey) -> None:
+def test_a_cgroup_that_is_removed_ends_the_monitoring(cgroup: Path, process: Obedient) -> None:
     """Without an error, and with everything closed."""
-    process = obedient()
     (cgroup / "cgroup.procs").write_text(str(process.pid))
 
     def remove() -> None:
@@ -401,9 +398,8 @@ def test_a_cgroup_that_is_removed_ends_the_monitoring(cgroup: Path, obedient: Ob
     assert len(os.listdir("/proc/self/fd")) == before
 
 
-def test_a_process_with_ten_thousand_mappings(obedient: Obey) -> None:
+def test_a_process_with_ten_thousand_mappings(process: Obedient) -> None:
     """Its hot megabytes among them are found."""
-    process = obedient()
     process.do(
         "parts = [mmap.mmap(-1, 4096, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS,"
         " prot=1 + 2 * (n % 2)) for n in range(10_000)]; big = anonymous(4096)"
@@ -437,7 +433,9 @@ while True:
 
 
 @pytest.mark.needs("two-processors")
-def test_memory_that_hides_in_the_tlb_is_found_by_flushing() -> None:
+def test_memory_that_hides_in_the_tlb_is_found_by_flushing(
+    flushing: ProcessIdle, target_of: TargetOf
+) -> None:
     """All of 16 MiB is hot all of the time, on a processor of its own.
 
     How much of it hides without a flush depends on what else empties the emulated TLB: from all of
@@ -452,61 +450,51 @@ def test_memory_that_hides_in_the_tlb_is_found_by_flushing() -> None:
             os.sched_setaffinity(spinner.pid, {1})
             os.sched_setaffinity(0, {0})
             rng = np.random.default_rng(1)
-            backend = ProcessIdle(IdleOptions(flush_tlb=True))
-            target = target_of(backend, spinner.pid)
+            target = target_of(flushing, spinner.pid)
             found = looked = 0
             for _ in range(40):
                 pages = np.unique(rng.integers(0, 4096, 10))
                 target.samples = Samples(at + pages * PAGE)
-                backend.prepare([target])
+                flushing.prepare([target])
                 time.sleep(0.1)
-                backend.check([target])
+                flushing.check([target])
                 looked += int(target.samples.known.sum())
                 found += int((target.samples.accessed & target.samples.known).sum())
-            flushes = backend.flush_stats.flushes
-            backend.close()
-            target.process.close()
         finally:
             os.sched_setaffinity(0, {0, 1})
             spinner.kill()
-    assert flushes > 0
+    assert flushing.flush_stats.flushes > 0
     assert found / looked > 0.5
 
 
-def test_flushing_marks_no_cold_memory(obedient: Obey) -> None:
+def test_flushing_marks_no_cold_memory(
+    flushing: ProcessIdle, process: Obedient, target_of: TargetOf
+) -> None:
     """The advice makes nothing look accessed."""
-    process = obedient()
-    at = process.ask("area = anonymous(2048); answer = address(area)")
-    settle(process)
-    backend = ProcessIdle()
-    target = target_of(backend, process.pid)
+    at = process.area(2048)
+    target = target_of(flushing, process.pid)
     for _ in range(20):
         target.samples = Samples(at + np.arange(0, 2048, 64) * PAGE)
-        backend.prepare([target])
+        flushing.prepare([target])
         process.do("area[: 1024 * 4096 : 4096]")
-        backend.check([target])
+        flushing.check([target])
         assert seen(target.samples) == "a" * 16 + "." * 16
-    stats = backend.flush_stats
-    backend.close()
-    target.process.close()
-    assert stats.flushes > 0
+    assert flushing.flush_stats.flushes > 0
 
 
-def test_flushing_splits_no_huge_page(obedient: Obey) -> None:
+def test_flushing_splits_no_huge_page(
+    flushing: ProcessIdle, process: Obedient, target_of: TargetOf
+) -> None:
     """Hot pages, small and huge, side by side."""
-    process = obedient()
     at = process.ask("area, answer = huge(4); small = anonymous(600)")
-    backend = ProcessIdle()
-    target = target_of(backend, process.pid)
+    target = target_of(flushing, process.pid)
     smaps = Path(f"/proc/{process.pid}/smaps")
     before = smaps.read_text().count("AnonHugePages:      8192 kB")
     for _ in range(20):
         target.samples = Samples(at + np.arange(0, 2048, 64) * PAGE)
-        backend.prepare([target])
+        flushing.prepare([target])
         process.do("area[::4096]; small[::4096]")
-        backend.check([target])
-    backend.close()
-    target.process.close()
+        flushing.check([target])
     assert before == smaps.read_text().count("AnonHugePages:      8192 kB") == 1
 
 
@@ -562,11 +550,34 @@ def test_lost_privileges_are_an_error_in_words(tmp_path: Path) -> None:
     assert "CAP_SYS_ADMIN is missing" in second
 
 
-def test_physical_memory(obedient: Obey) -> None:
+def test_one_check_tells_all_kinds_of_pages_of_several_processes(
+    backend: ProcessIdle, obedient: Obey, target_of: TargetOf
+) -> None:
+    """Small and huge, accessed and idle, in memory and not, and mapped by nobody."""
+    processes, targets, orders = [obedient(), obedient()], [], []
+    for process in processes:
+        huge = process.ask("area, answer = huge(2)")
+        new = process.ask("new = anonymous(8, fill=False); answer = address(new)")
+        small = process.ask("small = anonymous(64); answer = address(small)")
+        process.do(f"filler = anonymous(64); huge = {huge} - address(area)")
+        pages = [PAGE, small, small + 9 * PAGE, huge + PAGE, huge + HUGE + PAGE, new, new + PAGE]
+        orders.append(np.argsort(pages, kind="stable"))
+        targets.append(target_of(backend, process.pid))
+        targets[-1].samples = Samples(np.array(pages)[orders[-1]])
+    assert not backend.prepare(targets)
+    processes[0].do("small[9 * 4096]; new[0] = 1")
+    processes[1].do("area[huge + 100 * 4096]; new[4096] = 1")
+    assert not backend.check(targets)
+    found = [
+        "".join(seen(target.samples)[place] for place in np.argsort(order))
+        for target, order in zip(targets, orders, strict=True)
+    ]
+    assert found == ["..a..a.", "...a..a"]
+
+
+def test_physical_memory(process: Obedient) -> None:
     """The frames of a process's pages tell what the process does; page 0 is nobody's."""
-    process = obedient()
-    at = process.ask("area = anonymous(64); answer = address(area)")
-    settle(process)
+    at = process.area(64)
     with open(f"/proc/{process.pid}/pagemap", "rb") as file:
         file.seek(at // PAGE * 8)
         frames = np.fromfile(file, dtype=np.uint64, count=64) & np.uint64((1 << 55) - 1)
@@ -583,9 +594,8 @@ def test_physical_memory(obedient: Obey) -> None:
     assert seen(target.samples) == f"?{expected}?"
 
 
-def test_it_is_chosen_by_itself(obedient: Obey) -> None:
+def test_it_is_chosen_by_itself(process: Obedient) -> None:
     """With nothing configured, where it works and no package brings a better one."""
-    process = obedient()
     backends = Plugins.discover().backends("vaddr")
     backends = {name: backends[name] for name in ("idle", "referenced")}
     primitive = make_vaddr(VaddrOptions(pid=process.pid), backends)

@@ -7,20 +7,22 @@ used since. The mark goes when the page is freed, and moves with it to another f
 
 import os
 from pathlib import Path
+from typing import NamedTuple, Self
 
 import numpy as np
-from attrs import frozen
 
-from damon_idle.words import BoolColumn, IntColumn, Places, WordColumn
+from damon_idle.words import BoolColumn, IntColumn, Places, WordColumn, as_number, as_word
 
 BITMAP = Path("/sys/kernel/mm/page_idle/bitmap")
 
-_ONE = np.uint64(1)
-_IN_WORD = np.uint64(63)
+_ONE = as_word(1)
+_IN_WORD = as_word(63)
+_PER_WORD = as_number(6)
+_NEXT = as_number(1)
+_ZERO = as_word(0)
 
 
-@frozen(eq=False)
-class Bits:
+class Bits(NamedTuple):
     """The bits of some frames in the bitmap.
 
     Each word that is read costs a look at 64 pages, so words between are never read.
@@ -34,9 +36,10 @@ class Bits:
     masks: WordColumn
 
     @classmethod
-    def of(cls, frames: IntColumn) -> "Bits":
+    def of(cls, frames: IntColumn) -> Self:
         """Return the bits of frames, ascending."""
-        return cls(Places.of(frames >> 6, near=1), _ONE << (frames.view(np.uint64) & _IN_WORD))
+        masks = _ONE << (frames.view(np.uint64) & _IN_WORD)
+        return cls(Places.of(frames >> _PER_WORD, _NEXT), masks)
 
 
 class Bitmap:
@@ -59,11 +62,18 @@ class Bitmap:
         """Mark frames as idle, and no others; return where it worked, None if everywhere."""
         return bits.words.write(self.descriptor, bits.masks)
 
-    def idle(self, bits: Bits) -> tuple[BoolColumn, BoolColumn]:
-        """Return which frames are still idle, and which were used: neither if it isn't told."""
+    def used(self, bits: Bits) -> tuple[BoolColumn | None, BoolColumn | None]:
+        """Return which frames were used since they were marked, and which aren't told of.
+
+        All others are still idle. None stands for no frame.
+        """
         words, told = bits.words.read(self.descriptor)
-        idle = (words & bits.masks) != 0
-        return idle, ~idle if told is None else told & ~idle
+        used = (words & bits.masks) == _ZERO
+        if not np.count_nonzero(used):
+            return None, None
+        if told is None:
+            return used, None
+        return used & told, ~told
 
     def close(self) -> None:
         """Close the file."""

@@ -11,7 +11,7 @@ from damon_core import PAGE_SIZE_BYTES, Range
 from damon_idle import pagemap
 from damon_idle.frames import HEAD, TAIL, Frames
 from damon_idle.pagemap import Pagemap
-from damon_idle.words import BoolColumn, IntColumn, count, has
+from damon_idle.words import BoolColumn, IntColumn, Places, WordColumn, every
 
 #: x86 flushes everything at once when what was cleared spans more pages than this.
 _FLUSH_PAGES = 33
@@ -38,14 +38,14 @@ class _Choice:
 
     Attributes:
         places: Its addresses.
-        steps: Addresses of one page of each of its pages, small or huge.
-        frames: The frames of those when it was found safe.
+        steps: Where the entry is of one page in each of its pages, small or huge.
+        entries: These entries when it was found safe.
         uses: How many more times it may be used.
     """
 
     places: Range
-    steps: IntColumn
-    frames: IntColumn
+    steps: Places
+    entries: WordColumn
     uses: int = _HOT_CHECKS
 
 
@@ -62,9 +62,9 @@ class HotPages:
     _wait: int = field(default=0, init=False)
     _guesses: int = field(default=0, init=False)
 
-    def found(self, addresses: IntColumn, compound: BoolColumn) -> None:
+    def found(self, addresses: IntColumn, compound: BoolColumn | None = None) -> None:
         """Note pages that a check found accessed, and which of them are parts of larger ones."""
-        if has(compound):
+        if compound is not None:
             self._small.append(addresses[~compound])
             self._huge.append(addresses[compound] // _HUGE_BYTES * _HUGE_BYTES)
         else:
@@ -103,10 +103,10 @@ class HotPages:
         for recent, unit in ((self._small, PAGE_SIZE_BYTES), (self._huge, _HUGE_BYTES)):
             hot = np.unique(np.concatenate([np.zeros(0, dtype=np.int64), *recent]))
             places = self._smallest(np.setdiff1d(hot, marked // unit * unit), unit)
-            frames = None if places is None else _frames(pages, flags, places, unit)
-            if places is not None and frames is not None:
-                steps = np.arange(places.start, places.end, unit)
-                self._choice = _Choice(places, steps, frames)
+            entries = None if places is None else _entries(pages, flags, places, unit)
+            if places is not None and entries is not None:
+                steps = pages.places(np.arange(places.start, places.end, unit))
+                self._choice = _Choice(places, steps, entries)
                 return places
             recent.clear()  # not again before other pages are found hot
         return self._guess(pages, flags, marked)
@@ -123,8 +123,7 @@ class HotPages:
         for unit in (PAGE_SIZE_BYTES, _HUGE_BYTES):
             start = int(marked[one]) // unit * unit
             places = self._around(Range(start, start + unit), int(mapping[one]), unit)
-            frames = None if places is None else _frames(pages, flags, places, unit)
-            if frames is not None:
+            if places is not None and _entries(pages, flags, places, unit) is not None:
                 return places
         return None
 
@@ -178,31 +177,27 @@ class HotPages:
 
 def _unchanged(pages: Pagemap, choice: _Choice) -> bool:
     """Tell whether the same frames are there as before: then the same kinds of pages are."""
-    entries = pages.read(choice.steps)
-    if entries is None:
-        return False
-    same = pagemap.frames(entries) * pagemap.present(entries) == choice.frames
-    return count(same) == len(same)
+    entries = pages.read_at(choice.steps)
+    return entries is not None and every(entries == choice.entries)
 
 
-def _frames(pages: Pagemap, flags: Frames, places: Range, unit: int) -> IntColumn | None:
-    """Return the frame of each page of a range; None if it has a part of a larger one."""
+def _entries(pages: Pagemap, flags: Frames, places: Range, unit: int) -> WordColumn | None:
+    """Return the entry of each page of a range; None if it has a part of a larger one."""
     if unit == PAGE_SIZE_BYTES:
-        return _small_frames(pages, flags, places)
-    return _huge_frames(pages, places)
+        return _small_entries(pages, flags, places)
+    return _huge_entries(pages, places)
 
 
-def _small_frames(pages: Pagemap, flags: Frames, places: Range) -> IntColumn | None:
-    """Return the frames of a range, 0 where none is; None if a part of a larger page is in it."""
+def _small_entries(pages: Pagemap, flags: Frames, places: Range) -> WordColumn | None:
+    """Return the entries of a range; None if a part of a larger page is in it."""
     entries = pages.read_range(places)
-    there = pagemap.present(entries)
-    frames = np.where(there, pagemap.frames(entries), 0)
-    compound = flags.flags(np.sort(frames[there])) & (HEAD | TAIL)
-    return None if has(compound != 0) else frames
+    frames = pagemap.frames(entries)[pagemap.present(entries)]
+    compound = flags.flags(np.sort(frames)) & (HEAD | TAIL)
+    return None if compound.any() else entries
 
 
-def _huge_frames(pages: Pagemap, places: Range) -> IntColumn | None:
-    """Return the first frames of a range of huge pages; None if one isn't there as a whole.
+def _huge_entries(pages: Pagemap, places: Range) -> WordColumn | None:
+    """Return the first entries of a range of huge pages; None if one isn't there as a whole.
 
     Where all 512 frames follow one another from a multiple of 512 on, no page is cut at the ends.
     """
@@ -211,4 +206,4 @@ def _huge_frames(pages: Pagemap, places: Range) -> IntColumn | None:
         return None
     frames = pagemap.frames(entries).reshape(-1, 512)
     whole = (frames[:, 0] % 512 == 0) & np.all(np.diff(frames, axis=1) == 1, axis=1)
-    return frames[:, 0] if whole.all() else None
+    return entries[::512] if whole.all() else None

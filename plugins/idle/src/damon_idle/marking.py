@@ -1,33 +1,29 @@
 """Marking page frames as idle and looking at the marks: what all primitives share."""
 
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
-from attrs import frozen
 
 from damon_idle.bitmap import BITMAP, Bitmap, Bits
-from damon_idle.frames import IDLE, Frames
-from damon_idle.words import BoolColumn, IntColumn, WordColumn, count, has
+from damon_idle.frames import Frames, Heads
+from damon_idle.words import BoolColumn, IntColumn, every
 
 
-@frozen(eq=False)
-class Marked:
+class Marked(NamedTuple):
     """Frames that were marked.
 
     Attributes:
         frames: The frames, ascending.
-        head: The frame whose mark stands for each.
-        known: Whether it is marked; others can't be told of.
-        compound: Whether it is part of a compound page.
-        heads: The heads that are marked, ascending: `head` itself where that is the same.
-        bits: Their bits in the bitmap.
+        heads: Their heads; None if all are ordinary.
+        known: Whether the mark of each, or of its head, was written; None if that of all was.
+            Others can't be told of.
+        bits: The bits of those that are known.
     """
 
     frames: IntColumn
-    head: IntColumn
-    known: BoolColumn
-    compound: BoolColumn
-    heads: IntColumn
+    heads: Heads | None
+    known: BoolColumn | None
     bits: Bits
 
 
@@ -53,68 +49,55 @@ class Marking:
         except OSError:
             self.bitmap.close()
             raise
-        self._still_idle: IntColumn = np.zeros(0, dtype=np.int64)
 
     def mark(self, frames: IntColumn) -> Marked:
-        """Mark frames, ascending, or the heads of their pages.
-
-        A page that the last look found idle, and whose mark still stands, needs no new one.
-        """
-        found = self.frames.heads(frames)
-        known = found.tracked
-        heads, flags = found.head, found.flags
-        if count(known) != len(known):
-            heads, flags = heads[known], flags[known]
-        bits = wanted = Bits.of(heads)
-        stands = self._standing(heads, flags)
-        if stands is not None:
-            wanted = Bits.of(heads[~stands])
-        marked = self.bitmap.mark(wanted)
-        if marked is not None:
-            done = np.ones(len(heads), dtype=np.bool_)
-            done[slice(None) if stands is None else ~stands] = marked
+        """Mark frames, ascending, or the heads of their pages."""
+        heads = self.frames.heads(frames)
+        if heads is None:
+            marks, known = frames, None
+        elif every(heads.tracked):
+            marks, known = heads.head, None
+        else:
+            marks, known = heads.head[heads.tracked], heads.tracked
+        bits = Bits.of(marks)
+        done = self.bitmap.mark(bits)
+        if done is not None:
+            bits = Bits.of(marks[done])
+            known = np.ones(len(frames), dtype=np.bool_) if known is None else known.copy()
             known[known] = done
-            heads = heads[done]
-            bits = Bits.of(heads)
-        return Marked(frames, found.head, known, found.compound, heads, bits)
+        return Marked(frames, heads, known, bits)
 
-    def _standing(self, heads: IntColumn, flags: WordColumn) -> BoolColumn | None:
-        """Return which heads needn't be marked again, None if all have to."""
-        still = self._still_idle
-        if not len(still):
-            return None
-        stands: BoolColumn = still.take(still.searchsorted(heads), mode="clip") == heads
-        if not has(stands):
-            return None
-        stands &= (flags & IDLE) != 0
-        return stands
+    def look(self, marked: Marked) -> tuple[BoolColumn | None, BoolColumn | None]:
+        """Return which frames were used since they were marked, and which can't be told of.
 
-    def look(self, marked: Marked) -> tuple[BoolColumn, BoolColumn]:
-        """Return which frames are idle since they were marked, and which were used.
-
-        Of those that are neither it isn't told.
+        All others are still idle. None stands for no frame.
         """
-        idle, used = self.bitmap.idle(marked.bits)
-        self._still_idle = marked.heads[idle]
-        if marked.heads is marked.head:
-            return idle, used
-        all_idle = np.zeros(len(marked.frames), dtype=np.bool_)
+        used, untold = self.bitmap.used(marked.bits)
+        if marked.known is None:
+            return used, untold
+        all_untold = ~marked.known
+        if used is None:
+            return None, all_untold
         all_used = np.zeros(len(marked.frames), dtype=np.bool_)
-        all_idle[marked.known] = idle
         all_used[marked.known] = used
-        return all_idle, all_used
+        if untold is not None:
+            all_untold[marked.known] = untold
+        return all_used, all_untold
 
     def still_there(self, marked: Marked, which: BoolColumn) -> BoolColumn:
         """Return which of some frames, all marked, still are pages with the same head.
 
         What isn't idle any more was accessed only if that holds.
         """
-        if not has(which):
+        frames = marked.frames[which]
+        now = self.frames.heads(frames)
+        if now is None and marked.heads is None:
             return which
-        there = np.zeros(len(marked.frames), dtype=np.bool_)
-        now = self.frames.heads(marked.frames[which])
-        there[which] = now.tracked & (now.head == marked.head[which])
-        return there
+        before = frames if marked.heads is None else marked.heads.head[which]
+        there = before == frames if now is None else now.tracked & (now.head == before)
+        result = np.zeros(len(which), dtype=np.bool_)
+        result[which] = there
+        return result
 
     def close(self) -> None:
         """Close the files."""

@@ -6,14 +6,24 @@ import numpy as np
 from damon_vaddr import Process
 
 from damon_core import PAGE_SIZE_BYTES, Range
-from damon_idle.words import BoolColumn, IntColumn, Places, WordColumn, read_range
+from damon_idle.words import (
+    BoolColumn,
+    IntColumn,
+    Places,
+    WordColumn,
+    as_number,
+    as_word,
+    read_range,
+)
 
-_FRAME = np.uint64((1 << 55) - 1)
-_FILE = np.uint64(1 << 61)
-_PRESENT = np.uint64(1 << 63)
+_FRAME = as_word((1 << 55) - 1)
+_FILE = as_word(1 << 61)
+_PRESENT = as_word(1 << 63)
+_ZERO = as_word(0)
+_PAGE_SHIFT = as_number(PAGE_SIZE_BYTES.bit_length() - 1)
 
 #: A call costs as much as some dozens of words of one.
-_NEAR = 32
+_NEAR = as_number(32)
 
 
 class Pagemap:
@@ -36,10 +46,17 @@ class Pagemap:
         Returns:
             The entries; None if the memory is gone, by the end of the process or an exec.
         """
-        entries, told = Places.of(addresses // PAGE_SIZE_BYTES, _NEAR).read(self._descriptor)
-        if told is not None:
-            return None
-        return entries
+        return self.read_at(self.places(addresses))
+
+    @staticmethod
+    def places(addresses: IntColumn) -> Places:
+        """Return where the entries of addresses are, ascending; they may be read repeatedly."""
+        return Places.of(addresses >> _PAGE_SHIFT, _NEAR)
+
+    def read_at(self, places: Places) -> WordColumn | None:
+        """Return entries, or None, as `read` does."""
+        entries, told = places.read(self._descriptor)
+        return entries if told is None else None
 
     def read_range(self, places: Range) -> WordColumn:
         """Return the entries of all pages of a range of addresses, none if the memory is gone."""
@@ -61,7 +78,7 @@ def present(entries: WordColumn) -> BoolColumn:
 
 def of_files(entries: WordColumn) -> BoolColumn:
     """Tell which entries are of pages of files or shared memory."""
-    bits: BoolColumn = (entries & _FILE) != 0
+    bits: BoolColumn = (entries & _FILE) != _ZERO
     return bits
 
 

@@ -43,9 +43,14 @@ class PhysicalIdle:
         marking, marked = self._marking, self._marked
         if marking is None or marked is None:
             return
-        idle, used = marking.look(marked)
-        accessed = marking.still_there(marked, used)
-        known = idle | accessed
+        used, unknown = marking.look(marked)
+        if used is None and unknown is None:
+            return
+        nothing = np.zeros(len(marked.frames), dtype=np.bool_)
+        accessed = nothing if used is None else marking.still_there(marked, used)
+        known = ~nothing if unknown is None else ~unknown
+        if used is not None:
+            known &= accessed | ~used
         for target in targets:
             samples = target.samples
             if samples is None:

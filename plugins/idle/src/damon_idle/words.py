@@ -1,15 +1,16 @@
 """Files of the kernel that are arrays of 64-bit words, read at many places with few calls.
 
 Checks look at some dozens of pages, so what a call of numpy costs counts more than what it does:
-reductions such as `any` take several times as long as `count_nonzero`.
+reductions such as `any` take several times as long as `count_nonzero`, and an operation with a
+plain number twice as long as with an array of no dimensions, so constants are such (`as_word`).
 """
 
 import itertools
 import os
+from typing import NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
-from attrs import frozen
 
 from damon_core import Range
 
@@ -20,8 +21,22 @@ WordColumn = npt.NDArray[np.uint64]
 WORD_BYTES = 8
 
 
-@frozen(eq=False)
-class Places:
+def as_word(value: int) -> WordColumn:
+    """Return a constant for operations with columns of words."""
+    return np.array(value, dtype=np.uint64)
+
+
+def as_number(value: int) -> IntColumn:
+    """Return a constant for operations with columns of numbers."""
+    return np.array(value, dtype=np.int64)
+
+
+_ONE = as_number(1)
+#: Shifted by this, the number of a word or page is its place in bytes.
+_IN_BYTES = as_number(3)
+
+
+class Places(NamedTuple):
     """Places in a file of words, and the calls that get there.
 
     Attributes:
@@ -35,27 +50,30 @@ class Places:
     pick: IntColumn | None
 
     @classmethod
-    def of(cls, index: IntColumn, near: int) -> "Places":
+    def of(cls, index: IntColumn, near: IntColumn | int) -> Self:
         """Return the places of words.
 
         Args:
             index: The numbers of the words, ascending; the same one may be there repeatedly.
             near: Words at most this far apart are got in one call, with those between.
         """
-        gaps = index[1:] - index[:-1]
-        cuts = (gaps > near).nonzero()[0]
-        if len(cuts) == len(gaps):
-            return cls((index * WORD_BYTES).tolist(), [WORD_BYTES] * len(index), None)
+        steps = index[1:] - index[:-1]
+        cuts = (steps > near).nonzero()[0]
+        if len(cuts) == len(steps):
+            return cls((index << _IN_BYTES).tolist(), [WORD_BYTES] * len(index), None)
         # From one word that is got to the next it is one step, within a run and behind it.
-        steps = gaps
-        steps[cuts] = 1
+        steps[cuts] = _ONE
         pick = np.zeros(len(index), dtype=np.int64)
         np.add.accumulate(steps, out=pick[1:])
         first = np.zeros(len(cuts) + 1, dtype=np.int64)
-        first[1:] = cuts + 1
-        begin = [*(pick[first] * WORD_BYTES).tolist(), (int(pick[-1]) + 1) * WORD_BYTES]
-        sizes = [end - start for start, end in itertools.pairwise(begin)]
-        return cls((index[first] * WORD_BYTES).tolist(), sizes, pick)
+        np.add(cuts, _ONE, out=first[1:])
+        ends = np.empty(len(first), dtype=np.int64)
+        begin = pick[first]
+        ends[:-1] = begin[1:]
+        ends[-1] = pick[-1] + 1
+        return cls(
+            (index[first] << _IN_BYTES).tolist(), ((ends - begin) << _IN_BYTES).tolist(), pick
+        )
 
     def read(self, descriptor: int) -> tuple[WordColumn, BoolColumn | None]:
         """Return the words at the places, and which of them the file has.
@@ -86,7 +104,7 @@ class Places:
         if self.pick is None:
             each = words
         else:
-            each = np.zeros(sum(self.sizes) // WORD_BYTES, dtype=np.uint64)
+            each = np.zeros(int(self.pick[-1]) + 1, dtype=np.uint64)
             np.bitwise_or.at(each, self.pick, words)
         if len(self.sizes) == len(each):
             parts = each.view("V8").tolist()
@@ -140,6 +158,6 @@ def count(column: BoolColumn) -> int:
     return int(np.count_nonzero(column))
 
 
-def has(column: BoolColumn) -> bool:
-    """Tell whether anything in a column is true."""
-    return bool(np.count_nonzero(column))
+def every(column: BoolColumn) -> bool:
+    """Tell whether all of a column is true."""
+    return int(np.count_nonzero(column)) == len(column)
