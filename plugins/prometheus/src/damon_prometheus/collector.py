@@ -101,7 +101,7 @@ _SWITCHED_OFF = _Family(
 )
 _CPU = _Family(
     "damon_cpu_seconds_total",
-    "Processor time of the worker that monitors, kernel time included.",
+    "Processor time of the worker that monitors, and of the kernel's sampling for it.",
     _CONTEXT,
     counter=True,
 )
