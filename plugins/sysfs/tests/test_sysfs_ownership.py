@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from damon_sysfs.features import probe
 from damon_sysfs.ownership import Claim, Record, Registry, find_rivals, spent_us, start_time
+from damon_sysfs.sampler import Sampler
 from damon_sysfs.tree import Tree
 from damon_sysfs.tried import write_filter
 
@@ -235,6 +236,20 @@ def test_processor_time_is_told_in_ticks_where_nothing_finer_is(tmp_path: Path) 
     assert spent_us(81, tmp_path) == 4212
     with pytest.raises(FileNotFoundError):
         spent_us(82, tmp_path)
+
+
+def test_what_an_ended_kdamond_has_spent_is_kept(tree: Tree, tmp_path: Path) -> None:
+    """Processor time only grows, whichever kdamond runs; here it is this process and its parent."""
+    sampler = Sampler(Registry(tree, tmp_path / "run"))
+    assert sampler.cpu_us == 0
+    sampler._claim = claim(0, os.getpid())
+    own = sampler.cpu_us
+    assert own > 0
+    sampler._claim = claim(0, None)
+    assert sampler.cpu_us == own
+    other = spent_us(os.getppid())
+    sampler._claim = claim(0, os.getppid())
+    assert sampler.cpu_us >= own + other
 
 
 def test_a_zombie_has_ended(eventually: Callable[[Callable[[], object]], None]) -> None:
