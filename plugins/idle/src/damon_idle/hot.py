@@ -65,11 +65,9 @@ class HotPages:
     def found(self, addresses: IntColumn, compound: BoolColumn | None = None) -> None:
         """Note pages that a check found accessed, and which of them are parts of larger ones."""
         if compound is not None:
-            self._small.append(addresses[~compound])
             self._huge.append(addresses[compound] // _HUGE_BYTES * _HUGE_BYTES)
-        else:
-            self._small.append(addresses)
-            self._huge.append(addresses[:0])
+            addresses = addresses[~compound]
+        self._small.append(addresses)
 
     def refuse(self, places: Range) -> None:
         """Note that the kernel takes no advice for a mapping: it may be locked."""
@@ -101,7 +99,9 @@ class HotPages:
             self._wait -= 1
             return None
         for recent, unit in ((self._small, PAGE_SIZE_BYTES), (self._huge, _HUGE_BYTES)):
-            hot = np.unique(np.concatenate([np.zeros(0, dtype=np.int64), *recent]))
+            if not recent:
+                continue
+            hot = np.unique(np.concatenate(recent))
             places = self._smallest(np.setdiff1d(hot, marked // unit * unit), unit)
             entries = None if places is None else _entries(pages, flags, places, unit)
             if places is not None and entries is not None:
