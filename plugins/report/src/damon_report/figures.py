@@ -20,7 +20,12 @@ def short_size(size_bytes: float) -> str:
 
 def short_duration(us: float) -> str:
     """Return microseconds with three digits: ``1.5s``, ``2.25h``; ``0`` for nothing."""
-    return format_duration(float(f"{us:.3g}")) if us else "0"
+    if not us:
+        return "0"
+    text = format_duration(us)
+    number = text.rstrip("dhmsu")
+    digits = f"{float(number):.3g}" if float(number) < 999.5 else f"{float(number):.0f}"
+    return digits + text[len(number) :]
 
 
 def percent(share: float) -> str:

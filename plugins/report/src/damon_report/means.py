@@ -1,11 +1,11 @@
 """How memory was used on average over a record, by name."""
 
 import numpy as np
-from attrs import asdict, define, field, frozen
+from attrs import asdict, frozen
 
 from damon_core import Snapshot
 from damon_report.naming import AreaCache, FloatColumn
-from damon_report.shares import By, bytes_by, idle_part, used_part
+from damon_report.shares import By, bytes_by, idle_part, used_part, without_surplus
 
 #: So many aggregations of a context are looked at; of a longer record, at equal distances.
 _MOMENTS = 5_000
@@ -38,15 +38,6 @@ class Use:
         return sizes | {"frequency": self.frequency}
 
 
-@define(eq=False)
-class _Sums:
-    """What was added up for a context."""
-
-    time_us: int = 0
-    due_us: float = 0.0
-    by_name: dict[str, FloatColumn] = field(factory=dict)
-
-
 class Means:
     """Collects the means of a record, snapshot by snapshot.
 
@@ -58,33 +49,32 @@ class Means:
     def __init__(self, span_us: tuple[int, int], by: By) -> None:
         self._step_us = (span_us[1] - span_us[0]) / _MOMENTS
         self._by = by
-        self._contexts: dict[str, _Sums] = {}
+        self._due_us: dict[str, float] = {}
+        self._time_us: dict[str, int] = {}
+        self._sums: dict[tuple[str, str], FloatColumn] = {}
 
     def add(self, snapshot: Snapshot, areas: AreaCache) -> None:
         """Add an aggregation."""
-        sums = self._contexts.setdefault(snapshot.context, _Sums())
-        if snapshot.time_us < sums.due_us:
+        context = snapshot.context
+        if snapshot.time_us < self._due_us.get(context, 0):
             return
-        sums.due_us = snapshot.time_us - snapshot.elapsed_us + self._step_us
-        sums.time_us += snapshot.elapsed_us
+        self._due_us[context] = snapshot.time_us - snapshot.elapsed_us + self._step_us
+        self._time_us[context] = self._time_us.get(context, 0) + snapshot.elapsed_us
         parts = (
             used_part(snapshot),
             snapshot.frequency,
             idle_part(snapshot),
             np.ones(len(snapshot)),
         )
-        for name, values in bytes_by(snapshot, self._by, parts, areas).items():
+        sums = bytes_by(snapshot, self._by, parts, areas)
+        for name, values in without_surplus(sums, context, self._sums).items():
             weighted = np.array(values) * snapshot.elapsed_us
-            if name in sums.by_name:
-                sums.by_name[name] += weighted
-            else:
-                sums.by_name[name] = weighted
+            self._sums[context, name] = self._sums.get((context, name), 0.0) + weighted
 
     def uses(self) -> dict[tuple[str, str], Use]:
         """Return the means so far, by context and name."""
         return {
-            (context, name): Use(*(column / sums.time_us).tolist())
-            for context, sums in self._contexts.items()
-            for name, column in sums.by_name.items()
-            if sums.time_us
+            key: Use(*(sums / self._time_us[key[0]]).tolist())
+            for key, sums in self._sums.items()
+            if self._time_us[key[0]]
         }

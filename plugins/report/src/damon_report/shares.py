@@ -1,6 +1,6 @@
 """Whose the bytes of a snapshot are: of contexts, targets, programs or mappings."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Literal
 
 import numpy as np
@@ -10,6 +10,10 @@ from damon_report.naming import AreaCache, FloatColumn, cut, without_pid
 
 #: What bytes are told of one by one. A program is all targets that differ in their pid.
 By = Literal["context", "target", "program", "mapping"]
+
+#: So many are told one by one; of a record with more, those that come later are told together.
+MOST = 1_000
+OTHERS = "(others)"
 
 
 def bytes_by(
@@ -47,6 +51,24 @@ def bytes_by(
         for index in np.flatnonzero(there).tolist():
             _add(sums, named.labels[index], [sums_of[index] for sums_of in per_label])
     return sums
+
+
+def without_surplus(
+    sums: dict[str, list[float]], context: str, known: Collection[tuple[str, str]]
+) -> dict[str, list[float]]:
+    """Return sums by name; of names that aren't known, when that are many already, together.
+
+    Args:
+        sums: The sums.
+        context: Whose names they are.
+        known: The contexts and names that there were before.
+    """
+    if len(known) + len(sums) <= MOST:
+        return sums
+    kept: dict[str, list[float]] = {}
+    for name, values in sums.items():
+        _add(kept, name if not name or (context, name) in known else OTHERS, values)
+    return kept
 
 
 def used_part(snapshot: Snapshot, at_least: int = 1) -> FloatColumn:

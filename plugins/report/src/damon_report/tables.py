@@ -93,6 +93,9 @@ def _fit(
         width if column.least is None else min(width, max(column.least, cell_len(column.title)))
         for column, width in zip(columns, widths, strict=True)
     ]
+    if sum(width + _GAP for width in widths) - _GAP > console.width:
+        # Before names are cut for it.
+        chosen = [i for i in chosen if columns[i].rank < DECORATION]
     while chosen and sum(least[i] + _GAP for i in chosen) - _GAP > console.width:
         worst = max(chosen, key=lambda i: (columns[i].rank, i))
         if columns[worst].rank == 0:

@@ -40,18 +40,19 @@ class Timeline:
             return
         position = (begin_us - self._begin_us) * self._per_us
         end = (end_us - self._begin_us) * self._per_us
-        piece = min(int(position), len(self._sums) - 1)
-        while True:
-            last = piece == len(self._sums) - 1 or end <= piece + 1
-            weight = (end if last else piece + 1) - position
-            self._sums[piece] += value * weight
-            self._weights[piece] += weight
-            self._least[piece] = min(self._least[piece], value)
-            self._greatest[piece] = max(self._greatest[piece], value)
-            if last:
-                return
+        last = len(self._sums) - 1
+        piece = int(position)
+        while piece < last and end > piece + 1:
+            self._count(piece, value, piece + 1 - position)
             piece += 1
             position = piece
+        self._count(min(piece, last), value, end - position)
+
+    def _count(self, piece: int, value: float, weight: float) -> None:
+        self._sums[piece] += value * weight
+        self._weights[piece] += weight
+        self._least[piece] = min(self._least[piece], value)
+        self._greatest[piece] = max(self._greatest[piece], value)
 
     @property
     def mean(self) -> FloatColumn:

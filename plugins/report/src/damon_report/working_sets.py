@@ -1,7 +1,5 @@
 """Working sets and idle memory of contexts, targets, programs or mappings over time."""
 
-from collections.abc import Collection
-
 import numpy as np
 from attrs import define, field
 
@@ -9,12 +7,8 @@ from damon_core import InputError, Snapshot
 from damon_report.distribution import Distribution
 from damon_report.naming import AreaCache
 from damon_report.record import Record
-from damon_report.shares import By, bytes_by, idle_part, used_part
+from damon_report.shares import By, bytes_by, idle_part, used_part, without_surplus
 from damon_report.timeline import Timeline
-
-#: So many are told one by one; of a record with more, the later ones are told together.
-_MOST = 5_000
-OTHERS = "(others)"
 
 
 @define(eq=False)
@@ -77,7 +71,7 @@ class WorkingSets:
         used = used_part(snapshot, self._at_least)
         parts = (used, idle_part(snapshot), np.ones(len(snapshot)))
         sums = bytes_by(snapshot, self._by, parts, areas)
-        for name, uses in _without_surplus(sums, snapshot.context, self.found).items():
+        for name, uses in without_surplus(sums, snapshot.context, self.found).items():
             series = self._series(snapshot.context, name)
             series.sizes_bytes.add(round(uses[0]), snapshot.elapsed_us)
             lines = (series.working_set, series.idle, series.total)
@@ -107,17 +101,3 @@ def working_sets(record: Record, by: By, at_least: int, pieces: int) -> list[Ser
             f"{collected.most_checks}"
         )
     return list(collected.found.values())
-
-
-def _without_surplus(
-    sums: dict[str, list[float]], context: str, known: Collection[tuple[str, str]]
-) -> dict[str, list[float]]:
-    """Return sums by name, those of names that are too many together."""
-    if len(known) + len(sums) <= _MOST:
-        return sums
-    kept: dict[str, list[float]] = {}
-    for name, values in sums.items():
-        place = name if not name or (context, name) in known else OTHERS
-        before = kept.get(place, [0.0] * len(values))
-        kept[place] = [left + right for left, right in zip(before, values, strict=True)]
-    return kept

@@ -1,0 +1,372 @@
+"""``damon report`` as people call it, on records whose numbers are known."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import Result
+
+from damon_core import Area, ContextInfo, Intervals, RecordInfo, Snapshot
+
+MIB = 1 << 20
+SECOND_US = 1_000_000
+BEGIN_US = 1_700_000_000 * SECOND_US
+
+AREAS = {
+    "db[1]": (Area(0, 4 * MIB, "[heap]"), Area(100 * MIB, 104 * MIB, "/usr/lib/libc.so.6")),
+    "web[2]": (Area(0, 8 * MIB, "[heap]"),),
+}
+
+
+@pytest.fixture
+def two(snapshot: Callable[..., Snapshot], reports: Any) -> str:
+    """A record of 4 s: a database that first uses its heap and then rests, and a server."""
+    busy = {"db[1]": [(0, 4, 10), (4, 104, 5)], "web[2]": [(0, 8, 0, 1, 0)]}
+    quiet = {"db[1]": [(0, 4, 0, 3, 2), (4, 104, 5, 0, 3)], "web[2]": [(0, 8, 0, 61, 3)]}
+    snapshots = [
+        snapshot(number, busy if number < 4 else quiet, areas=AREAS, resident=0.04)
+        for number in (1, 2, 3, 4)
+    ]
+    name: str = reports.add("two", snapshots, RecordInfo(host="box", command="damon record"))
+    return name
+
+
+def told(result: Result) -> Any:
+    """Return the JSON that a report printed."""
+    assert result.exit_code == 0, result.output
+    return json.loads(result.stdout)
+
+
+def refused(result: Result) -> str:
+    """Return the one line that tells a user's mistake."""
+    assert result.exit_code == 2, result.output
+    (line,) = result.stderr.splitlines()
+    return line
+
+
+class TestRegions:
+    def test_json_has_every_number(self, reports: Any, two: str) -> None:
+        """Regions of the last aggregation, trimmed to what is mapped, with their mappings."""
+        document = told(reports.run("regions", two, "--json", "--sort", "address"))
+        assert document["contexts"] == [
+            {
+                "context": "main",
+                "time_us": BEGIN_US + 4 * SECOND_US,
+                "elapsed_us": SECOND_US,
+                "sampling_us": 100_000,
+                "aggregation_us": SECOND_US,
+                "max_nr_accesses": 10,
+            }
+        ]
+        assert document["regions"][1] == {
+            "context": "main",
+            "target": "db[1]",
+            "start": 100 * MIB,
+            "end": 104 * MIB,
+            "size_bytes": 4 * MIB,
+            "frequency": 0.5,
+            "nr_accesses": 5.0,
+            "age_us": 3 * SECOND_US,
+            "idle_us": 0,
+            "resident_bytes": 4 * MIB,
+            "mappings": ["/usr/lib/libc.so.6"],
+        }
+        assert [(row["target"], row["start"]) for row in document["regions"]] == [
+            ("db[1]", 0),
+            ("db[1]", 100 * MIB),
+            ("web[2]", 0),
+        ]
+        assert document["total"]["regions"] == 3
+
+    @pytest.mark.parametrize(
+        ("options", "starts"),
+        [
+            (["--at", "2s"], [100, 0, 0]),
+            (["--min-frequency", "50%"], [100]),
+            (["--max-frequency", "0.1", "--min-idle", "1m"], [0]),
+            (["--min-size", "8MiB"], [0]),
+            (["--max-size", "4MiB", "--min-age", "3s"], [100]),
+            (["--max-age", "2s"], [0]),
+            (["--mapping", "libc*"], [100]),
+            (["--target", "web*"], [0]),
+            (["--target", "db[1]", "--mapping", "[heap]"], [0]),
+            (["--address", "200000-", "--target", "db*"], [100, 2]),
+            (["--limit", "1"], [100]),
+            (["--sort", "size", "--reverse", "--limit", "2"], [100, 0]),
+            (["--sort", "idle"], [0, 0, 100]),
+        ],
+    )
+    def test_filters_and_orders(
+        self, reports: Any, two: str, options: list[str], starts: list[int]
+    ) -> None:
+        """Each option leaves what it says, in its order; the hottest come first."""
+        rows = told(reports.run("regions", two, "--json", *options))["regions"]
+        assert [row["start"] // MIB for row in rows] == starts
+
+    def test_lines_are_whole_in_a_pipe(self, reports: Any, two: str) -> None:
+        """Every row has all names in full, and the last line sums up."""
+        result = reports.run("regions", two)
+        lines = result.stdout.splitlines()
+        assert lines[0].startswith("# main, 2 targets: 4s after the start")
+        assert lines[1].split() == [
+            *("addresses", "size", "freq", "age", "idle", "resident"),
+            *("context", "target", "mapping"),
+        ]
+        assert lines[2].split() == [
+            *("6400000-6800000", "4.0M", "50%", "3s", "0", "4.0M"),
+            *("main", "db[1]", "/usr/lib/libc.so.6"),
+        ]
+        assert lines[-1].split() == ["3", "regions", "16.0M", "45%", "4.5M"]
+
+
+class TestWorkingSets:
+    def test_percentiles_are_of_time(self, reports: Any, two: str) -> None:
+        """Three of four seconds the heap was used as well."""
+        document = told(reports.run("wss", two, "--json", "--by", "mapping"))
+        by_name = {each["name"]: each for each in document["working_sets"]}
+        libc, heap = round(4 * MIB), int(4 * MIB * 0.04)
+        assert by_name[""]["percentiles_bytes"] == {
+            "0": libc,
+            **{str(each): libc + heap for each in (50, 75, 90, 95, 99, 100)},
+            "25": libc,
+        }
+        assert by_name["[heap]"]["percentiles_bytes"]["25"] == 0
+        assert by_name["[heap]"]["percentiles_bytes"]["50"] == heap
+        assert by_name["/usr/lib/libc.so.6"]["mean_bytes"] == libc
+        assert by_name[""]["time_us"] == 4 * SECOND_US
+
+    def test_memory_that_was_accessed_often(self, reports: Any, two: str) -> None:
+        """Six checks of ten: only the heap, while it was used."""
+        document = told(reports.run("wss", two, "--json", "--at-least", "6", "--by", "context"))
+        (whole,) = document["working_sets"]
+        assert whole["percentiles_bytes"]["100"] == int(4 * MIB * 0.04)
+        assert whole["percentiles_bytes"]["0"] == 0
+
+    def test_over_time(self, reports: Any, two: str) -> None:
+        """Each piece of the time has its mean, least and greatest."""
+        document = told(
+            reports.run("wss", two, "--json", "--over", "time", "--pieces", "2", "--by", "context")
+        )
+        (whole,) = document["working_sets"]
+        libc, heap = 4 * MIB, int(4 * MIB * 0.04)
+        assert whole["over_time"][1] == {
+            "from_us": BEGIN_US + 2 * SECOND_US,
+            "to_us": BEGIN_US + 4 * SECOND_US,
+            "working_set_bytes": libc + round(heap / 2),
+            "min_bytes": libc,
+            "max_bytes": libc + heap,
+            "idle_bytes": int(8 * MIB * 0.04) + round(heap / 2),
+            "total_bytes": libc + heap + int(8 * MIB * 0.04),
+        }
+
+    def test_by_target_tells_who(self, reports: Any, two: str) -> None:
+        """All together first, then the one that uses most."""
+        names = [each["name"] for each in told(reports.run("wss", two, "--json"))["working_sets"]]
+        assert names == ["", "db[1]", "web[2]"]
+
+    def test_programs_are_targets_without_their_pids(
+        self, reports: Any, snapshot: Callable[..., Snapshot]
+    ) -> None:
+        """Processes of one program are one, and the whole needs no row of its own."""
+        path = reports.add("cc", [snapshot(1, {"cc[1]": [(0, 2, 5)], "cc[2]": [(0, 3, 5)]})])
+        (each,) = told(reports.run("wss", path, "--json", "--by", "program"))["working_sets"]
+        assert (each["name"], each["mean_bytes"]) == ("cc", 5 * MIB)
+
+    def test_time_counts_not_aggregations(
+        self, reports: Any, snapshot: Callable[..., Snapshot]
+    ) -> None:
+        """One long aggregation outweighs three short ones."""
+        short = [snapshot(number, {"a": [(0, 1, 5)]}) for number in (1, 2, 3)]
+        long = snapshot(13, {"a": [(0, 2, 5)]}, elapsed_us=10 * SECOND_US)
+        path = reports.add("long", [*short, long])
+        (each,) = told(reports.run("wss", path, "--json"))["working_sets"]
+        assert each["percentiles_bytes"]["25"] == 2 * MIB
+        assert each["percentiles_bytes"]["0"] == MIB
+
+    @pytest.mark.parametrize("ending", [".png", ".svg"])
+    @pytest.mark.parametrize("options", [[], ["--dark", "--by", "mapping"]])
+    def test_pictures(
+        self, reports: Any, two: str, tmp_path: Path, ending: str, options: list[str]
+    ) -> None:
+        """A picture is written in the format of its ending."""
+        path = tmp_path / f"wss{ending}"
+        result = reports.run("wss", two, "-o", str(path), *options)
+        assert result.exit_code == 0, result.output
+        begin = b"\x89PNG" if ending == ".png" else b"<?xml"
+        assert path.read_bytes().startswith(begin)
+
+
+class TestIdle:
+    def test_buckets(self, reports: Any, two: str) -> None:
+        """What is idle for how long, in parts and added up."""
+        (whole,) = told(reports.run("idle", two, "--json"))["idle"]
+        heap, web = int(4 * MIB * 0.04), int(8 * MIB * 0.04)
+        assert whole["idle_bytes"] == heap + web
+        assert whole["buckets"][1] == {
+            "at_least_us": SECOND_US,
+            "below_us": 10 * SECOND_US,
+            "bytes": heap,
+            "at_least_bytes": heap + web,
+        }
+        assert [bucket["bytes"] for bucket in whole["buckets"]] == [0, heap, 0, web, 0, 0, 0]
+        assert whole["buckets"][-1]["below_us"] is None
+
+    def test_at_a_time_by_target(self, reports: Any, two: str) -> None:
+        """In the second second only the server rests."""
+        rows = told(reports.run("idle", two, "--json", "--at", "2s", "--by", "target"))["idle"]
+        idle = {row["name"]: row["idle_bytes"] for row in rows}
+        assert idle == {"": int(8 * MIB * 0.04), "web[2]": int(8 * MIB * 0.04), "db[1]": 0}
+
+
+class TestSummary:
+    def test_at_a_glance(self, reports: Any, snapshot: Callable[..., Snapshot]) -> None:
+        """Gaps, missed checks, changes of intervals and of the working set are told."""
+        fast = Intervals(50_000, SECOND_US, SECOND_US)
+        snapshots = [snapshot(n, {"a": [(0, 10, 10), (10, 20, 0)]}) for n in (1, 2, 3, 4)]
+        snapshots += [
+            snapshot(n, {"a": [(0, 1, 10), (1, 20, 0, n, 0)]}, intervals=fast) for n in (7, 8, 9)
+        ]
+        info = RecordInfo(
+            "box", "Linux 6.12", "damon record", "damon-core 1", (ContextInfo("main", "vaddr"),)
+        )
+        path = reports.add("long", snapshots, info)
+        document = told(reports.run("summary", path, "--json"))
+        (main,) = document["contexts"]
+        assert (document["host"], document["command"]) == ("box", "damon record")
+        assert main["primitive"] == "vaddr"
+        assert (main["aggregations"], main["checks"]) == (7, 70)
+        assert main["missed_checks"] == 30
+        assert (main["gaps"], main["gaps_us"]) == (1, 2 * SECOND_US)
+        assert [each["sampling_us"] for each in main["intervals"]] == [100_000, 50_000]
+        assert main["interval_changes"] == 1
+        change = main["biggest_change"]
+        assert (change["before_bytes"], change["after_bytes"]) == (10 * MIB, MIB)
+        assert 4 * SECOND_US <= change["time_us"] - BEGIN_US <= 6.1 * SECOND_US
+        assert main["hottest_of"] == "target"
+        text = reports.run("summary", path).stdout
+        assert "1 break of 2s" in text
+        assert "30 missed (30%)" in text
+        assert "shrank most" in text
+
+    def test_nothing_changes(self, reports: Any, snapshot: Callable[..., Snapshot]) -> None:
+        """A steady working set has no change worth telling."""
+        path = reports.add("same", [snapshot(n, {"a": [(0, 10, 10)]}) for n in range(1, 9)])
+        assert told(reports.run("summary", path, "--json"))["contexts"][0]["biggest_change"] is None
+        assert "much the same all the time" in reports.run("summary", path).stdout
+
+
+class TestDiff:
+    def test_before_and_after(
+        self, reports: Any, two: str, snapshot: Callable[..., Snapshot]
+    ) -> None:
+        """Names meet without their pids, whatever contexts are called and how long records are."""
+        areas = {"db[77]": (Area(0, 64 * MIB, "[heap]"),)}
+        after = reports.add(
+            "after",
+            [snapshot(1, {"db[77]": [(0, 64, 10)]}, areas=areas, context="other", resident=0.5)],
+        )
+        document = told(reports.run("diff", two, after, "--json", "--by", "program"))
+        changes = {each["name"]: each for each in document["changes"]}
+        assert list(changes) == ["", "db", "web"]
+        libc, heap = 4 * MIB, int(4 * MIB * 0.04)
+        old = libc + 0.75 * heap
+        assert changes["db"]["old"]["working_set_bytes"] == pytest.approx(old, abs=1)
+        assert changes["db"]["new"]["working_set_bytes"] == 32 * MIB
+        assert changes["db"]["working_set_ratio"] == pytest.approx(32 * MIB / old)
+        assert changes["db"]["new"]["frequency"] == 1.0
+        assert changes["web"]["new"] == {
+            "working_set_bytes": 0,
+            "accessed_bytes": 0,
+            "idle_bytes": 0,
+            "total_bytes": 0,
+            "frequency": 0.0,
+        }
+
+    def test_by_mapping_the_greatest_change_first(self, reports: Any, two: str) -> None:
+        """The same record has no changes; its later half has lost the heap."""
+        same = told(reports.run("diff", two, two, "--json"))["changes"]
+        assert {each["working_set_difference_bytes"] for each in same} == {0}
+        text = reports.run("diff", two, two).stdout
+        assert "/usr/lib/libc.so.6" in text
+
+
+class TestMistakes:
+    """Each is one line, and the user's: exit code 2."""
+
+    def test_no_record(self, reports: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Without a name, and without the usual file, it says what to do."""
+        monkeypatch.chdir(tmp_path)
+        assert "make one with 'damon record'" in refused(reports.run("regions"))
+
+    @pytest.mark.parametrize("report", ["regions", "wss", "idle", "summary"])
+    def test_a_file_that_is_not_there(self, reports: Any, report: str) -> None:
+        """Whatever the format says of it."""
+        assert "can't be read" in refused(reports.run(report, "none.memory"))
+
+    def test_another_format(self, reports: Any) -> None:
+        """Possible endings are told."""
+        assert "possible: .memory" in refused(reports.run("wss", "x.txt"))
+
+    def test_an_empty_record(self, reports: Any) -> None:
+        """There is nothing to tell of it."""
+        assert "holds nothing" in refused(reports.run("summary", reports.add("none", [])))
+
+    @pytest.mark.parametrize(
+        ("options", "message"),
+        [
+            (["--target", "x*"], "has no target 'x*'; there are: db[1], web[2]"),
+            (["--context", "x"], "has no context 'x'; there are: main"),
+            (["--mapping", "x"], "has no mapping 'x'; there are: [heap], libc.so.6"),
+            (["--address", "ffff000000-"], "has no regions at the addresses"),
+            (["--from", "1h"], "has nothing in this time: it is of 4s"),
+            (["--from", "3.2s", "--to", "3.5s"], "no aggregation that was complete in this time"),
+        ],
+    )
+    @pytest.mark.parametrize("report", ["regions", "wss", "idle", "summary"])
+    def test_nothing_is_selected(
+        self, reports: Any, two: str, report: str, options: list[str], message: str
+    ) -> None:
+        """It says what there is instead."""
+        assert message in refused(reports.run(report, two, *options))
+
+    def test_no_region_within_bounds(self, reports: Any, two: str) -> None:
+        """It says of how many."""
+        assert "none of the 3 regions" in refused(reports.run("regions", two, "--min-size", "1GiB"))
+
+    def test_more_checks_than_there_are(self, reports: Any, two: str) -> None:
+        """A working set of 11 checks of 10 would be empty without a word."""
+        assert "at most 10" in refused(reports.run("wss", two, "--at-least", "11"))
+
+    def test_a_picture_of_another_kind(self, reports: Any, two: str) -> None:
+        """Possible endings are told."""
+        assert "possible: .png, .svg" in refused(reports.run("wss", two, "-o", "x.gif"))
+
+    @pytest.mark.parametrize("value", ["10x", "2026-99-99", ""])
+    def test_no_time(self, reports: Any, two: str, value: str) -> None:
+        """A time that is none is refused by the option."""
+        result = reports.run("wss", two, "--from", value)
+        assert result.exit_code == 2
+        assert "is no time" in result.stderr
+
+    @pytest.mark.parametrize("value", ["10", "20-10", "x-y"])
+    def test_no_addresses(self, reports: Any, two: str, value: str) -> None:
+        """Addresses that are none are refused by the option."""
+        result = reports.run("wss", two, "--address", value)
+        assert result.exit_code == 2
+        assert "is no range of addresses" in result.stderr
+
+
+class TestDamage:
+    @pytest.mark.parametrize("report", ["regions", "wss", "idle", "summary"])
+    def test_what_is_readable_is_reported(
+        self, reports: Any, snapshot: Callable[..., Snapshot], report: str
+    ) -> None:
+        """A damaged end is told once; what comes before is reported."""
+        snapshots = [snapshot(number, {"a": [(0, 1, 5)]}) for number in (1, 2)]
+        result = reports.run(report, reports.add("torn", snapshots, damaged=True))
+        assert result.exit_code == 0
+        assert result.stdout
+        (line,) = result.stderr.splitlines()
+        assert "damaged after 2s; what comes before is reported" in line
