@@ -73,7 +73,7 @@ class Regions:
             raise AttributeValueError(
                 "regions", f"{self.start.shape} and {self.end.shape}", "start and end must match"
             )
-        if np.any(self.start >= self.end) or np.any(self.end[:-1] > self.start[1:]):
+        if (self.start >= self.end).any() or (self.end[:-1] > self.start[1:]).any():
             raise AttributeValueError("regions", "ranges", "must be sorted, disjoint and not empty")
         self.nr_accesses: FloatColumn = np.zeros(len(self.start))
         self.last_nr_accesses: FloatColumn = np.zeros(len(self.start))

@@ -8,11 +8,14 @@ import pytest
 from damon_core import RegionLimits
 from damon_core.policies.evidence import EvidencePolicy, EvidencePolicyOptions
 from damon_core.policies.evidence.areas import Areas
+from damon_core.policies.evidence.division import Division
 from damon_core.policies.evidence.plan import plan
 from damon_core.policies.evidence.pool import FADE, Pool
-from damon_core.policies.evidence.rounds import Round
+from damon_core.policies.evidence.rounds import Results, Round
 from damon_core.policies.evidence.statistics import (
     best_of_each,
+    bounds,
+    largest,
     log_likelihood,
     ragged,
     rising_runs,
@@ -112,6 +115,13 @@ def test_a_rising_run_goes_from_its_low_to_its_peak() -> None:
     assert (first.tolist(), last.tolist()) == ([1], [4])
 
 
+def test_the_largest_are_found_in_their_order() -> None:
+    """As many as were asked for, of equal ones the first."""
+    value = np.array([5, 1, 3, 9, 3, 3])
+    assert largest(value, 2).tolist() == [0, 3]
+    assert largest(value, 4).tolist() == [0, 2, 3, 4]
+
+
 def test_runs_end_at_the_end_of_a_group() -> None:
     """The same scores exceed the threshold together, but not in two groups."""
     score = np.array([2.0, 2.0])
@@ -122,42 +132,67 @@ def test_runs_end_at_the_end_of_a_group() -> None:
 # Pool
 
 
+def pool_of(addresses: list[int], hits: list[bool], before: Pool | None = None) -> Pool:
+    """Return a pool that remembers these checks, and all of the one before."""
+    before = before or Pool.empty()
+    kept = np.ones(len(before), dtype=np.bool_)
+    return before.remembering(np.array(addresses), np.array(hits), kept)
+
+
 def test_remembered_checks_stay_sorted_and_fade() -> None:
     """New checks count 1, those of the aggregation before FADE."""
-    pool = Pool()
-    pool.remember(np.array([0, 8192]), np.array([True, False]), np.ones(0, dtype=np.bool_))
-    pool.remember(np.array([4096]), np.array([True]), np.ones(2, dtype=np.bool_))
+    pool = pool_of([4096], [True], before=pool_of([0, 8192], [True, False]))
     assert pool.addresses.tolist() == [0, 4096, 8192]
-    assert pool.weights.tolist() == [FADE, 1, FADE]
-    assert pool.hits.tolist() == [FADE, 1, 0]
+    assert pool.weights == pytest.approx([FADE, 1, FADE], abs=1e-6)
+    assert pool.hits == pytest.approx([FADE, 1, 0], abs=1e-6)
 
 
 def test_sums_of_spans_are_those_of_their_checks() -> None:
     """Weight and hits of the checks from a position to another."""
-    pool = Pool()
-    pool.remember(
-        np.array([0, 4096, 8192]), np.array([True, False, True]), np.ones(0, dtype=np.bool_)
-    )
+    pool = pool_of([0, 4096, 8192], [True, False, True])
     weight, hits = pool.sums(np.array([0, 1]), np.array([3, 2]))
     assert (weight.tolist(), hits.tolist()) == ([3, 1], [2, 0])
 
 
+def test_sums_of_faded_checks_are_exact() -> None:
+    """Areas in which all checks saw an access, or none did, are known for certain."""
+    pool = pool_of([0, 4096, 8192], [True, True, False])
+    for age in range(10):
+        pool = pool_of([12288 + 4096 * age], [False], before=pool)
+    weight, hits = pool.sums_between(np.array([0, 2, len(pool)]))
+    assert hits.tolist() == [weight[0], 0]
+
+
 def test_checks_that_are_not_kept_are_forgotten() -> None:
     """Neither in the columns nor in the sums."""
-    pool = Pool()
-    pool.remember(np.array([0, 4096]), np.array([True, False]), np.ones(0, dtype=np.bool_))
-    pool.keep(np.array([False, True]))
+    pool = pool_of([0, 4096], [True, False]).only(np.array([False, True]))
     assert pool.addresses.tolist() == [4096]
-    assert pool.hits_before.tolist() == [0, 0]
+    assert pool.sums_between(np.array([0, 1]))[1].tolist() == [0]
 
 
 def test_old_checks_are_forgotten_in_the_end() -> None:
     """A check that nothing confirmed or contradicted becomes too light."""
-    pool = Pool()
-    pool.remember(np.array([0]), np.array([True]), np.ones(0, dtype=np.bool_))
+    pool = pool_of([0], [True])
+    assert pool.heavy(1).all()
     for _ in range(50):
-        pool.remember(np.array([4096]), np.array([False]), np.ones(len(pool), dtype=np.bool_))
-    assert 0 not in pool.addresses
+        pool = pool_of([4096], [False], before=pool)
+    assert pool.heavy(1).tolist() == [False] + [age <= 35 for age in range(49, -1, -1)]
+
+
+def test_a_division_keeps_its_checks_in_their_areas() -> None:
+    """Bounds after new checks are those that a search finds."""
+    rng = np.random.default_rng(1)
+    start = np.arange(0, 100, 10) * PAGE_SIZE_BYTES
+    areas = Areas(start, start + 10 * PAGE_SIZE_BYTES, np.zeros(10), np.zeros(10))
+    division = Division.of(areas, Pool.empty())
+    for _ in range(4):
+        pages = np.sort(rng.integers(0, 100, 30)) * PAGE_SIZE_BYTES
+        told = np.ones(30, dtype=np.bool_)
+        results = Results(pages, told, told, pages[:0])
+        believed = rng.random(len(division.pool)) < 0.7
+        division = division.remembering(results, believed, bounds(pages, start))
+        assert np.all(np.diff(division.pool.addresses) >= 0)
+        assert division.bound.tolist() == Division.of(areas, division.pool).bound.tolist()
 
 
 # Areas
@@ -207,32 +242,35 @@ def test_a_page_is_looked_at_once_in_a_slice() -> None:
 
 
 def test_a_round_tells_what_is_known() -> None:
-    """Pages not looked at yet, and those that nothing could be told of, are left out."""
+    """Pages not looked at yet are left out; those that nothing could be told of stand apart."""
     each = a_round(6, 2)
     samples = each.next_samples()
     samples.accessed[:] = [True, True, False]
     samples.known[:] = [False, True, True]
     each.observe(samples)
     each.next_samples()
-    pages, hits, spread = each.results()
+    pages, hits, spread, untold = each.results()
     assert pages.tolist() == samples.addresses[1:].tolist()
     assert hits.tolist() == [True, False]
     assert spread.tolist() == (pages // PAGE_SIZE_BYTES % 2 == 0).tolist()
+    assert untold.tolist() == samples.addresses[:1].tolist()
 
 
 # Plan
 
 
 def test_probes_follow_a_hit_in_a_cold_area() -> None:
-    """More pages are chosen near the only hit than without it."""
+    """More pages are chosen near the only hit when it is new than when it is old."""
     size, hit = 1000 * PAGE_SIZE_BYTES, 500 * PAGE_SIZE_BYTES
     areas = Areas(np.array([0]), np.array([size]), np.array([0.05]), np.array([19.0]))
-    pool = Pool()
     pages = np.arange(0, size, 100 * PAGE_SIZE_BYTES)
-    pool.remember(pages, (pages == hit).astype(float), np.ones(0, dtype=np.bool_))
+    others = pages[pages != hit].tolist()
+    new = pool_of([hit], [True], before=pool_of(others, [False] * len(others)))
+    old = pool_of(others, [False] * len(others), before=pool_of([hit], [True]))
     near = []
-    for found in (np.array([hit]), np.array([], dtype=np.int64)):
-        chosen, _ = plan(areas, pool, found, 16, np.random.default_rng(1))
+    for pool in (new, old):
+        division = Division.of(areas, pool)
+        chosen, _ = plan(division, np.zeros(0, dtype=np.int64), 16, np.random.default_rng(1))
         near.append(int((np.abs(chosen - hit) <= 8 * PAGE_SIZE_BYTES).sum()))
     assert near[0] >= 2 > near[1]
 

@@ -10,8 +10,8 @@ pool and fade with time (`pool`). Each aggregation it plans where to look (`plan
 3. tells as nr_accesses of a region the share of believed checks in it that saw an access: the
    mean over its pages, as Linux's is.
 
-No step loops over regions or checks: all work on columns (`areas`). The number of checks
-doesn't grow with that of regions until there are many of these.
+No step loops over regions or checks: all work on columns (`areas`, and with the checks in each
+`division`). The number of checks doesn't grow with that of regions until there are many of these.
 """
 
 from damon_core.policies.evidence.policy import EvidencePolicy, EvidencePolicyOptions

@@ -1,5 +1,7 @@
 """Areas: the regions of one target as the policy believes them, with their rates."""
 
+from functools import cached_property
+
 import numpy as np
 from attrs import evolve, frozen
 
@@ -39,18 +41,23 @@ class Areas:
     def __len__(self) -> int:
         return len(self.start)
 
-    @property
+    @cached_property
     def size_bytes(self) -> IntColumn:
         """Bytes of address space of each area."""
         return self.end - self.start
 
-    @property
+    @cached_property
+    def total_bytes(self) -> int:
+        """Bytes of address space of all areas."""
+        return int(self.size_bytes.sum())
+
+    @cached_property
     def touching(self) -> BoolColumn:
         """Whether each area but the last touches the next one."""
         touching: BoolColumn = self.end[:-1] == self.start[1:]
         return touching
 
-    @property
+    @cached_property
     def smoothed_rate(self) -> FloatColumn:
         """The rate, drawn towards a half where few checks tell it."""
         return (self.rate * self.believed + 0.5) / (self.believed + 1)
@@ -62,11 +69,11 @@ class Areas:
         By chance a few checks of a lukewarm area see an access each. As if one more half of a
         check had the mean rate of all areas, such an area isn't told as hot.
         """
-        size = self.size_bytes
-        mean = float(self.rate @ size) / max(int(size.sum()), 1)
-        careful = (self.rate * self.believed + _DOUBT * mean) / (self.believed + _DOUBT)
+        mean = float(self.rate @ self.size_bytes) / max(self.total_bytes, 1)
         few = (self.believed > 0) & (self.believed < _FEW_CHECKS)
-        return np.where(few, np.minimum(self.rate, careful), self.rate)
+        above = np.maximum(self.rate - mean, 0) * few
+        told: FloatColumn = self.rate - above * (_DOUBT / (self.believed + _DOUBT))
+        return told
 
     def holding(self, addresses: IntColumn) -> IntColumn:
         """Return the index of the area that holds each address, -1 where none does."""
@@ -166,10 +173,13 @@ def regions_of(areas: Areas, before: Regions, checks: int) -> Regions:
     """
     regions = Regions(areas.start, areas.end)
     regions.nr_accesses = np.minimum(areas.told_rate * checks, checks)
-    if np.array_equal(areas.start, before.start) and np.array_equal(areas.end, before.end):
-        known = source = np.arange(len(areas))
-    else:
-        origin = before.holding((areas.start + areas.size_bytes // 2).astype(np.int64))
+    known: IntColumn | slice = slice(None)
+    source: IntColumn | slice = slice(None)
+    if (
+        len(areas) != len(before)
+        or not ((areas.start == before.start) & (areas.end == before.end)).all()
+    ):
+        origin = before.holding(areas.start + areas.size_bytes // 2)
         known = (origin >= 0).nonzero()[0]
         source = origin[known]
     regions.last_nr_accesses[known] = before.last_nr_accesses[source]

@@ -7,10 +7,10 @@ side, with that of a single rate on both.
 from collections.abc import Sequence
 
 import numpy as np
-from attrs import evolve, frozen
+from attrs import frozen
 
 from damon_core.policies.evidence.areas import Areas
-from damon_core.policies.evidence.pool import Pool
+from damon_core.policies.evidence.division import Division
 from damon_core.policies.evidence.statistics import (
     LEAST_RATE,
     best_of_each,
@@ -45,59 +45,8 @@ _MERGE_RATIO = 4.0
 _FULL_SHARE = 0.95
 #: Each pass joins pairs only; longer runs are joined over some aggregations.
 _MERGE_PASSES = 2
-#: A rate this near to 0 or 1 is that.
+#: Rounding may lose this much.
 _NEARLY = 1e-9
-
-
-@frozen(eq=False)
-class Division:
-    """Areas, and which checks of the pool lie in each.
-
-    Attributes:
-        areas: The areas.
-        pool: The checks; each is in an area.
-        bound: The position of the first check of each area, and the end of the last.
-    """
-
-    areas: Areas
-    pool: Pool
-    bound: IntColumn
-
-    @classmethod
-    def of(cls, areas: Areas, pool: Pool) -> "Division":
-        """Return the division of a pool by areas."""
-        return cls(areas, pool, pool.bounds(areas))
-
-    def sums(self) -> tuple[FloatColumn, FloatColumn]:
-        """Return weight and hits of the checks of each area."""
-        return self.pool.sums(self.bound[:-1], self.bound[1:])
-
-    def with_borders(self, left: IntColumn, position: IntColumn) -> "Division":
-        """Return the division with the borders behind areas `left` before the checks given."""
-        bound = self.bound.copy()
-        bound[left + 1] = position
-        areas = self.areas.with_borders(left, self.pool.between(position))
-        return Division(areas, self.pool, bound)
-
-    def cut_at(self, position: IntColumn) -> "Division":
-        """Return the division with areas cut before the checks given, none an area's first."""
-        position = np.unique(position)
-        areas = self.areas.cut_at(self.pool.between(position))
-        return Division(areas, self.pool, np.sort(np.concatenate((self.bound, position))))
-
-    def estimated(self) -> Areas:
-        """Return the areas with rates from their checks; one without any keeps what it had."""
-        total, hits = self.sums()
-        told = total > 0
-        seen = np.minimum(np.maximum(hits / np.where(told, total, 1), 0), 1)
-        rate = np.where(told, seen, self.areas.rate)
-        return evolve(self.areas, rate=rate, believed=total)
-
-
-def _mixed(total: FloatColumn, hits: FloatColumn) -> BoolColumn:
-    """Return whether some checks of each area saw an access, and some didn't."""
-    mixed: BoolColumn = (hits > _NEARLY) & (hits < total - _NEARLY)
-    return mixed
 
 
 def slide(division: Division) -> Division:
@@ -108,10 +57,11 @@ def slide(division: Division) -> Division:
     large enough for a cut of its own.
     """
     areas, pool, bound = division.areas, division.pool, division.bound
-    count = bound[1:] - bound[:-1]
-    total, hits = division.sums()
-    mixed = _mixed(total, hits)
+    mixed = division.mixed
     # Between areas that are each alike all through, no place is better.
+    if not mixed.any():
+        return division
+    count = bound[1:] - bound[:-1]
     pair = np.flatnonzero(
         areas.touching
         & (np.minimum(count[:-1], count[1:]) >= 2)
@@ -129,7 +79,8 @@ def slide(division: Division) -> Division:
     span = middle[pair + 1] - middle[pair]
     check = ragged(middle[pair], span)
     owner = np.repeat(np.arange(len(pair)), span)
-    score = np.cumsum(miss[owner] * pool.weights[check] + extra[owner] * pool.hits[check])
+    weights, hits = pool.told_by(check)
+    score = (miss[owner] * weights + extra[owner] * hits).cumsum()
     best = best_of_each(score, np.cumsum(span) - span)
     left = pair[owner[best]]
     position = check[best] + 1  # the border is behind the best check
@@ -174,10 +125,10 @@ class _Search:
 
     def __init__(self, division: Division, turn: int) -> None:
         self._pool = division.pool
-        total, hits = division.sums()
+        total, hits = division.sums
         # No cut can gain more than the likelihood of an area lacks: all that are alike inside
         # are done with here.
-        area = _mixed(total, hits).nonzero()[0]
+        area = division.mixed.nonzero()[0]
         alone = log_likelihood(hits[area], total[area])
         area, alone = area[-2 * alone > _CUT_RATIO], alone[-2 * alone > _CUT_RATIO]
         count = division.bound[area + 1] - division.bound[area]
@@ -201,7 +152,7 @@ class _Search:
         The likelihood is largest where results change, so only places between a hit and a miss
         are tried.
         """
-        hit = self._pool.hits[self._check] > 0
+        hit = self._pool.evidence[self._check] > 0
         change = ((hit[1:] != hit[:-1]) & (self._owner[1:] == self._owner[:-1])).nonzero()[0] + 1
         owner = self._owner[change]
         found = self._candidates(owner, self.begin[owner], self._check[change])
@@ -223,7 +174,7 @@ class _Search:
         least_change = np.array([[idea[0]] for idea in ideas])
         direction = np.array([[idea[1]] for idea in ideas])
         miss, extra = log_odds((self._hits + 0.5) / (self._total + 1), direction, least_change)
-        weights, hits = self._pool.weights[self._check], self._pool.hits[self._check]
+        weights, hits = self._pool.told_by(self._check)
         score = miss[:, self._owner] * weights + extra[:, self._owner] * hits
         owner = (np.arange(len(ideas))[:, None] * size + self._owner).ravel()
         first, last = rising_runs(score.ravel(), owner, _ISLAND_SCORE)
@@ -286,20 +237,23 @@ def cut(division: Division, most: int, turn: int) -> Division:
     return division.cut_at(position) if len(position) else division
 
 
-def merge(areas: Areas, most: int, limit_bytes: int) -> Areas:
+def merge(division: Division, most: int, limit_bytes: int) -> Division:
     """Return areas with neighbours joined that don't differ by more than chance.
 
     Args:
-        areas: The areas, with rates that their checks tell.
+        division: The areas, with rates that their checks tell.
         most: How many areas there may be at the end. To keep within it, neighbours least unlike
             are joined however large they become; only ranges apart stay apart.
         limit_bytes: The size that areas don't exceed otherwise.
     """
+    areas = division.areas
     for _ in range(_MERGE_PASSES):
         surplus = len(areas) - int(most * _FULL_SHARE)
         pair = (areas.touching & (areas.end[1:] - areas.start[:-1] <= limit_bytes)).nonzero()[0]
         if surplus <= 0:
             pair = pair[_may_be_alike(areas, pair)]
+        if not len(pair):
+            break
         loss = _loss(areas, pair)
         join = np.concatenate((pair[loss < _MERGE_RATIO], pair[_least(loss, surplus)]))
         if not len(join):
@@ -308,7 +262,7 @@ def merge(areas: Areas, most: int, limit_bytes: int) -> Areas:
     while len(areas) > most and areas.touching.any():
         pair = areas.touching.nonzero()[0]
         areas = areas.joined(pair[_least(_loss(areas, pair), len(areas) - most)])
-    return areas
+    return division if areas is division.areas else Division.of(areas, division.pool)
 
 
 def _may_be_alike(areas: Areas, left: IntColumn) -> BoolColumn:

@@ -4,13 +4,17 @@ import numpy as np
 
 from damon_core.policies.evidence import borders
 from damon_core.policies.evidence.areas import Areas, ranges_of, regions_of
+from damon_core.policies.evidence.division import Division
 from damon_core.policies.evidence.forgetting import still_believed
 from damon_core.policies.evidence.plan import plan, spread_evenly
 from damon_core.policies.evidence.pool import Pool
-from damon_core.policies.evidence.rounds import Round
+from damon_core.policies.evidence.rounds import Results, Round
+from damon_core.policies.evidence.statistics import bounds
 from damon_core.regions import IntColumn, Regions
-from damon_core.samples import BoolColumn, Samples
+from damon_core.samples import Samples
 
+#: Most pages remembered that nothing could be told of.
+_MOST_UNTOLD = 2_000
 _NOWHERE: IntColumn = np.zeros(0, dtype=np.int64)
 
 
@@ -21,22 +25,25 @@ class Learner:
         rng: The source of chance, that of the policy.
 
     Attributes:
-        areas: What is believed.
         regions: The table of the target that was adopted or written last; None before the first.
         planned: Whether there are checks to hand out.
     """
 
     def __init__(self, rng: np.random.Generator) -> None:
-        self.areas = Areas.none()
         self.regions: Regions | None = None
         self.planned = False
         self._rng = rng
-        self._pool = Pool()
+        self._division = Division.of(Areas.none(), Pool.empty())
+        self._untold = self._last_untold = _NOWHERE
         self._aggregations = 0
-        self._found = _NOWHERE
         self._rounds: list[Round] = []
         self._slices = 1
         self._ranges_changed = False
+
+    @property
+    def areas(self) -> Areas:
+        """What is believed."""
+        return self._division.areas
 
     def adopt(self, regions: Regions, limit_bytes: int) -> None:
         """Follow a table that was replaced: cover its ranges, and keep what is known of them."""
@@ -45,8 +52,9 @@ class Learner:
         old_start, old_end = self.areas.ranges()
         if np.array_equal(start, old_start) and np.array_equal(end, old_end):
             return
-        self.areas = self.areas.covering(start, end, limit_bytes)
-        self._pool.keep(self.areas.holding(self._pool.addresses) >= 0)
+        areas, pool = self.areas.covering(start, end, limit_bytes), self._division.pool
+        pool = pool.only(areas.holding(pool.addresses) >= 0)
+        self._division = Division.of(areas, pool).estimated()
         self._ranges_changed = True
         self.planned = False
 
@@ -54,7 +62,7 @@ class Learner:
         """Choose the pages of the coming aggregation, to be handed out in slices."""
         pages, spread = _NOWHERE, np.zeros(0, dtype=np.bool_)
         if len(self.areas):
-            pages, spread = plan(self.areas, self._pool, self._found, checks, self._rng)
+            pages, spread = plan(self._division, self._untold, checks, self._rng)
         self._slices = slices
         self._rounds.append(Round(pages, spread, slices, self._rng))
         self.planned = True
@@ -65,7 +73,7 @@ class Learner:
             pages = _NOWHERE
             if len(self.areas):
                 checks = len(self._rounds[-1])
-                pages = np.sort(spread_evenly(self.areas, self._pool, checks, self._rng))
+                pages = spread_evenly(self.areas, self._untold, checks, self._rng)
             spread = np.ones(len(pages), dtype=np.bool_)
             self._rounds.append(Round(pages, spread, self._slices, self._rng))
         return self._rounds[-1].next_samples()
@@ -80,21 +88,19 @@ class Learner:
         Returns:
             Whether these told anything.
         """
-        addresses, hits, spread = self._results()
-        areas, pool = self.areas, self._pool
-        told = bool(len(addresses))
+        results = self._results()
+        division = self._division
+        told = bool(len(results.addresses))
         if told:
-            believed = still_believed(areas, pool, addresses, hits, spread)
-            pool.remember(addresses, hits, believed)
-            division = borders.slide(borders.Division.of(areas, pool))
-            areas = borders.cut(division, most, self._aggregations).estimated()
-            self._found = addresses[hits]
+            new = bounds(results.addresses, division.areas.start)
+            believed = still_believed(division, results, new)
+            division = division.remembering(results, believed, new)
+            division = borders.cut(borders.slide(division), most, self._aggregations).estimated()
             self._aggregations += 1
-        if told or len(areas) > most:
-            areas = borders.merge(areas, most, limit_bytes)
-        self.areas = areas
-        for each in self._rounds:
-            pool.remember_untold(each.untold())
+        if told or len(division.areas) > most:
+            division = borders.merge(division, most, limit_bytes)
+        self._division = division
+        self._remember_untold(results.untold)
         self._rounds.clear()
         self._ranges_changed = False
         self.planned = False
@@ -106,14 +112,20 @@ class Learner:
         self.regions = regions_of(self.areas, self.regions, checks)
         return self.regions
 
-    def _results(self) -> tuple[IntColumn, BoolColumn, BoolColumn]:
-        """Return pages looked at, ascending, whether accessed, and whether spread evenly."""
+    def _results(self) -> Results:
+        """Return what was seen since the last time, of what lies in the areas."""
         results = [each.results() for each in self._rounds]
-        if not results:
-            return _NOWHERE, np.zeros(0, dtype=np.bool_), np.zeros(0, dtype=np.bool_)
         if len(results) == 1 and not self._ranges_changed:
             return results[0]
-        addresses, hits, spread = map(np.concatenate, zip(*results, strict=True))
-        order = np.argsort(addresses, kind="stable")
+        addresses, hits, spread, untold = map(
+            np.concatenate, zip(Results.none(), *results, strict=True)
+        )
+        order = addresses.argsort(kind="stable")
         order = order[self.areas.holding(addresses[order]) >= 0]
-        return addresses[order], hits[order], spread[order]
+        return Results(addresses[order], hits[order], spread[order], untold)
+
+    def _remember_untold(self, pages: IntColumn) -> None:
+        """Remember pages that nothing could be told of; forget the oldest if there are many."""
+        if len(pages):
+            self._last_untold = np.concatenate((self._last_untold, pages))[-_MOST_UNTOLD:]
+            self._untold = np.sort(self._last_untold)

@@ -3,8 +3,9 @@
 import numpy as np
 
 from damon_core.policies.evidence.areas import Areas
-from damon_core.policies.evidence.pool import Pool
-from damon_core.policies.evidence.statistics import ragged
+from damon_core.policies.evidence.division import Division
+from damon_core.policies.evidence.pool import NEW
+from damon_core.policies.evidence.statistics import bounds, largest, ragged
 from damon_core.regions import PAGE_SIZE_BYTES, FloatColumn, IntColumn
 from damon_core.samples import BoolColumn
 
@@ -39,18 +40,13 @@ _MOST_BORDER_SPREAD = 32
 
 
 def plan(
-    areas: Areas,
-    pool: Pool,
-    found: IntColumn,
-    checks: int,
-    rng: np.random.Generator,
+    division: Division, untold: IntColumn, checks: int, rng: np.random.Generator
 ) -> tuple[IntColumn, BoolColumn]:
     """Choose the pages to check in an aggregation.
 
     Args:
-        areas: What is believed; not empty.
-        pool: The checks that it is believed from.
-        found: Pages that were seen accessed in the last aggregation.
+        division: What is believed, and the checks that it is believed from; not without areas.
+        untold: Pages looked at lately that nothing could be told of, ascending.
         checks: How many pages to choose.
         rng: The source of chance.
 
@@ -59,122 +55,137 @@ def plan(
     """
     aimed = np.concatenate(
         (
-            _probes(areas, pool, found, int(checks * _PROBE_SHARE), rng),
-            _at_borders(areas, pool, int(checks * _BORDER_SHARE), rng),
-            _in_gaps(areas, pool, int(checks * _GAP_SHARE), rng),
+            _probes(division, int(checks * _PROBE_SHARE), rng),
+            _at_borders(division, int(checks * _BORDER_SHARE), rng),
+            _in_gaps(division, untold, int(checks * _GAP_SHARE), rng),
         )
     )
-    spread = spread_evenly(areas, pool, checks - len(aimed), rng)
-    aimed -= aimed % PAGE_SIZE_BYTES
+    aimed = _page_of(aimed)
+    spread = spread_evenly(division.areas, untold, checks - len(aimed), rng)
     pages = np.concatenate((aimed, spread))
-    order = np.argsort(pages)
+    # Most of them ascend already: a stable sort makes use of that.
+    order = pages.argsort(kind="stable")
     return pages[order], order >= len(aimed)
 
 
-def spread_evenly(areas: Areas, pool: Pool, checks: int, rng: np.random.Generator) -> IntColumn:
-    """Choose pages evenly within areas: a floor for each, the rest by size and uncertainty.
+def spread_evenly(
+    areas: Areas, untold: IntColumn, checks: int, rng: np.random.Generator
+) -> IntColumn:
+    """Choose pages evenly within areas, ascending: a floor for each, the rest by size and doubt.
 
-    Where nothing was told of several pages, uncertainty is no reason to look.
+    Where nothing was told of several pages, doubt is no reason to look.
     """
     count = len(areas)
     size = areas.size_bytes.astype(np.float64)
     rate = areas.smoothed_rate
-    doubt = size * np.sqrt(rate * (1 - rate) / (areas.believed + 1))
-    if len(pool.untold):
-        bound = np.append(np.searchsorted(pool.untold, areas.start), len(pool.untold))
+    doubt = np.sqrt(rate * (1 - rate) / (areas.believed + 1))
+    if len(untold):
+        bound = bounds(untold, areas.start)
         doubt[(areas.believed == 0) & (bound[1:] - bound[:-1] >= _HOPELESS)] = 0
     floor = min(1.0, checks * _FLOOR_SHARE / count)
     rest = (checks - floor * count) / 2
-    wanted = floor + rest * (doubt / max(doubt.sum(), 1e-9) + size / size.sum())
+    in_doubt = max(float(doubt @ size), 1e-9)
+    wanted = floor + size * (doubt * (rest / in_doubt) + rest / areas.total_bytes)
     # One random start turns fractions into whole numbers without bias.
-    edges = np.floor(np.concatenate(([0.0], np.cumsum(wanted))) + rng.random())
-    each = np.diff(edges).astype(np.int64)
-    area = np.repeat(np.arange(count), each)
-    place = (ragged(np.zeros(count, dtype=np.int64), each) + rng.random(len(area))) / each[area]
-    pages = (size[area] * place).astype(np.int64) // PAGE_SIZE_BYTES
-    return areas.start[area] + pages * PAGE_SIZE_BYTES
+    stop = (wanted.cumsum() + rng.random()).astype(np.int64)
+    each = stop.copy()
+    each[1:] -= stop[:-1]
+    area = np.arange(count).repeat(each)
+    place = np.arange(len(area)) - (stop - each)[area] + rng.random(len(area))
+    place *= (size / np.maximum(each, 1))[area]
+    return areas.start[area] + _page_of(place.astype(np.int64))
 
 
-def _probes(
-    areas: Areas, pool: Pool, found: IntColumn, most: int, rng: np.random.Generator
-) -> IntColumn:
-    """Look closer around hits in areas believed cold, in the coldest first."""
-    area = areas.holding(found)
-    surprising = (area >= 0) & (areas.rate[area] < _COLD_RATE) if len(areas) else area >= 0
-    found, area = found[surprising], area[surprising]
-    order = np.argsort(areas.rate[area], kind="stable")[: most // len(_PROBE_PARTS)]
-    found, area = found[order], area[order]
-    if not len(found) or not len(pool):
-        return np.zeros(0, dtype=np.int64)
-    before = np.searchsorted(pool.addresses, found, side="left") - 1
-    behind = np.searchsorted(pool.addresses, found, side="right")
-    last = len(pool) - 1
-    low = np.where(before >= 0, pool.addresses[before], 0)
-    low = np.maximum(low, areas.start[area])
-    high = np.where(behind <= last, pool.addresses[np.minimum(behind, last)], areas.end[area])
-    high = np.minimum(high, areas.end[area] - PAGE_SIZE_BYTES)
-    part = np.tile(_PROBE_PARTS, (len(found), 1))
-    part *= 1 + _jitter(part.size, 2 * _PROBE_JITTER, rng).reshape(part.shape)
-    reach: IntColumn = np.where(part < 0, (found - low)[:, None], (high - found)[:, None])
-    offsets: IntColumn = (part * reach).astype(np.int64).ravel()
-    return np.repeat(found, len(_PROBE_PARTS)) + offsets
+def _probes(division: Division, most: int, rng: np.random.Generator) -> IntColumn:
+    """Look closer around new hits in areas believed cold, in the coldest first."""
+    areas, pool, bound = division.areas, division.pool, division.bound
+    cold = ((areas.rate > 0) & (areas.rate < _COLD_RATE)).nonzero()[0]
+    if not len(cold):
+        return cold
+    count = bound[cold + 1] - bound[cold]
+    check, area = ragged(bound[cold], count), cold.repeat(count)
+    new = (pool.evidence[check] == NEW).nonzero()[0]
+    check, area = check[new], area[new]
+    order = areas.rate[area].argsort(kind="stable")[: most // len(_PROBE_PARTS)]
+    check, area = check[order], area[order]
+    found = pool.addresses[check]
+    first, last = bound[area], bound[area + 1] - 1
+    low = np.where(check > first, pool.addresses[check - 1], areas.start[area])
+    behind = pool.addresses.take(check + 1, mode="clip")
+    high = np.where(check < last, behind, areas.end[area] - PAGE_SIZE_BYTES)
+    part = _PROBE_PARTS * (1 + _jitter((len(found), len(_PROBE_PARTS)), 2 * _PROBE_JITTER, rng))
+    reach = np.where(part < 0, (found - low)[:, None], (high - found)[:, None])
+    pages: IntColumn = found[:, None] + (part * reach).astype(np.int64)
+    return pages.ravel()
 
 
-def _at_borders(areas: Areas, pool: Pool, most: int, rng: np.random.Generator) -> IntColumn:
+def _at_borders(division: Division, most: int, rng: np.random.Generator) -> IntColumn:
     """Narrow down the borders, where most is at stake first.
 
     Between a hot and a cold area the place of the border is unknown between two checks;
     between similar rates it is unknown over more of them.
     """
     none = np.zeros(0, dtype=np.int64)
-    if most < 1 or len(pool) < 2:
+    areas, addresses = division.areas, division.pool.addresses
+    if most < 1 or len(addresses) < 2:
         return none
-    left = areas.touching.nonzero()[0]
-    step = np.abs(areas.rate[left] - areas.rate[left + 1])
-    left, step = left[step > _LEAST_STEP], step[step > _LEAST_STEP]
-    mean = (areas.rate[left] + areas.rate[left + 1]) / 2
-    spread = np.minimum(_BORDER_SPREAD * mean * (1 - mean) / step**2, _MOST_BORDER_SPREAD)
-    # A step from 0 to 1 has no spread at all, though its mean is a half.
-    spread = np.where(step > _CERTAIN_STEP, 0, spread).astype(np.int64)
-    position = np.searchsorted(pool.addresses, areas.end[left])
-    low = pool.addresses[np.maximum(position - 1 - spread, 0)]
-    low = np.maximum(low, areas.start[left])
-    high = pool.addresses[np.minimum(position + spread, len(pool) - 1)]
-    high = np.minimum(high, areas.end[left + 1])
-    gap = high - low
-    unsettled = (gap > PAGE_SIZE_BYTES).nonzero()[0]
+    rate, behind = areas.rate, division.bound[1:-1]
+    step = np.abs(rate[1:] - rate[:-1])
+    # How many checks further than the nearest ones the border may be.
+    further = np.zeros(len(step), dtype=np.int64)
+    soft = ((step <= _CERTAIN_STEP) & (step > _LEAST_STEP)).nonzero()[0]
+    if len(soft):
+        mean = (rate[soft] + rate[soft + 1]) / 2
+        spread = _BORDER_SPREAD * mean * (1 - mean) / step[soft] ** 2
+        further[soft] = np.minimum(spread, _MOST_BORDER_SPREAD)
+    low = addresses.take(behind - 1 - further, mode="clip")
+    high = addresses.take(behind + further, mode="clip")
+    low = np.maximum(low, areas.start[:-1])
+    gap = np.minimum(high, areas.end[1:]) - low
+    stake = gap * step
+    stake *= areas.touching & (step > _LEAST_STEP) & (gap > PAGE_SIZE_BYTES)
+    unsettled = stake.nonzero()[0]
     if not len(unsettled):
         return none
     if len(unsettled) > most:
-        stake = (gap * step)[unsettled]
-        unsettled = unsettled[np.argpartition(-stake, most - 1)[:most]]
+        unsettled = largest(stake, most)
     each = min(most // len(unsettled), _MOST_CHECKS_PER_BORDER)
-    which = np.repeat(unsettled, each)
-    part = np.tile(np.arange(each), len(unsettled)) + 0.5
-    place = (part + _jitter(len(which), _BORDER_JITTER, rng)) / each
-    pages: IntColumn = low[which] + (gap[which] * place).astype(np.int64)
-    return pages
+    place = np.arange(0.5, each)[:, None] + _jitter((each, len(unsettled)), _BORDER_JITTER, rng)
+    place *= gap[unsettled] / each
+    pages: IntColumn = low[unsettled] + place.astype(np.int64)
+    return pages.ravel()
 
 
-def _in_gaps(areas: Areas, pool: Pool, most: int, rng: np.random.Generator) -> IntColumn:
+def _in_gaps(
+    division: Division, untold: IntColumn, most: int, rng: np.random.Generator
+) -> IntColumn:
     """Halve the largest gaps between remembered checks, but not those where looking told nothing.
 
     Over a few aggregations this covers the target evenly, so that an area is found as soon as
     its size allows; independent draws need far longer.
     """
-    gap = np.diff(pool.addresses)
-    if len(gap) and len(pool.untold):
-        around = np.searchsorted(pool.addresses, pool.untold) - 1
+    addresses = division.pool.addresses
+    gap = addresses[1:] - addresses[:-1]
+    if len(gap) and len(untold):
+        around = addresses.searchsorted(untold) - 1
         gap[around[(around >= 0) & (around < len(gap))]] = 0
     most = min(most, len(gap) // 2)
     if most < 1:
         return np.zeros(0, dtype=np.int64)
-    widest = np.argpartition(gap, len(gap) - most)[len(gap) - most :]
-    place = 0.5 + _jitter(most, _GAP_JITTER, rng)
-    addresses = pool.addresses[widest] + (gap[widest] * place).astype(np.int64)
-    return addresses[areas.holding(addresses) >= 0]
+    widest = largest(gap, most)
+    place = 0.5 + _jitter((most,), _GAP_JITTER, rng)
+    pages = addresses[widest] + (gap[widest] * place).astype(np.int64)
+    if division.areas.touching.all():
+        return pages
+    return pages[division.areas.holding(pages) >= 0]
 
 
-def _jitter(count: int, width: float, rng: np.random.Generator) -> FloatColumn:
+def _jitter(shape: tuple[int, ...], width: float, rng: np.random.Generator) -> FloatColumn:
     """Draw uniformly from +- width / 2."""
-    return (rng.random(count) - 0.5) * width
+    return (rng.random(shape) - 0.5) * width
+
+
+def _page_of(addresses: IntColumn) -> IntColumn:
+    """Return the addresses rounded down to whole pages, whose size is a power of two."""
+    pages: IntColumn = addresses & -PAGE_SIZE_BYTES
+    return pages

@@ -8,7 +8,7 @@ from attrs import Attribute, field, frozen
 from damon_core.attributes import RegionLimits
 from damon_core.policies.evidence.learner import Learner
 from damon_core.policies.evidence.pool import CAPACITY
-from damon_core.regions import PAGE_SIZE_BYTES, FloatColumn, IntColumn
+from damon_core.regions import PAGE_SIZE_BYTES
 from damon_core.target import Target
 
 #: Linux's idle state is two to three regions for each of min_regions, each checked in every
@@ -76,8 +76,7 @@ class EvidencePolicy:
         """Hand out the next pages of the plan, which is made at the first check."""
         learners = self._follow(targets)
         if not all(learner.planned for learner in learners):
-            budgets = self._checks_each(learners).tolist()
-            for learner, checks in zip(learners, budgets, strict=True):
+            for learner, checks in zip(learners, self._checks_each(learners), strict=True):
                 if not learner.planned:
                     learner.make_plan(checks, self._expected_checks)
         for target, learner in zip(targets, learners, strict=True):
@@ -100,16 +99,17 @@ class EvidencePolicy:
         """
         self._expected_checks = checks
         learners = self._follow(targets)
-        limit_bytes = self._limit_bytes(targets)
+        limit_bytes = self._limit_bytes(sum(learner.areas.total_bytes for learner in learners))
         told = []
-        for learner, most in zip(learners, self._most_each(learners).tolist(), strict=True):
+        for learner, most in zip(learners, self._most_each(learners), strict=True):
             told.append(learner.learn(most, limit_bytes))
         for target, learner in zip(targets, learners, strict=True):
             target.regions = learner.write(checks)
         largest = max((target.regions.nr_accesses.max(initial=0) for target in targets), default=0)
         for target, learner, anything in zip(targets, learners, told, strict=True):
             if anything:
-                regions, untold = target.regions, learner.areas.believed == 0
+                regions = target.regions
+                untold = (learner.areas.believed == 0).nonzero()[0]
                 age, idle_us = regions.age[untold], regions.idle_us[untold]
                 regions.grow_older(elapsed_us, _AGE_TOLERANCE * largest)
                 regions.age[untold], regions.idle_us[untold] = age, idle_us
@@ -127,17 +127,19 @@ class EvidencePolicy:
             item for item in self._learners.items() if item[1].regions is not item[0].regions
         ]
         if replaced:
-            limit_bytes = self._limit_bytes(targets)
+            limit_bytes = self._limit_bytes(
+                sum(int(target.regions.size_bytes.sum()) for target in targets)
+            )
             for target, learner in replaced:
                 learner.adopt(target.regions, limit_bytes)
         return list(self._learners.values())
 
-    def _limit_bytes(self, targets: Sequence[Target]) -> int:
+    def _limit_bytes(self, total_bytes: int) -> int:
         """Return the size limit: no region is larger than 1 / min_regions of all targets."""
-        pages = sum(int(target.regions.size_bytes.sum()) for target in targets) // PAGE_SIZE_BYTES
+        pages = total_bytes // PAGE_SIZE_BYTES
         return max(1, -(-pages // self._limits.min_regions)) * PAGE_SIZE_BYTES
 
-    def _checks_each(self, learners: Sequence[Learner]) -> IntColumn:
+    def _checks_each(self, learners: Sequence[Learner]) -> list[int]:
         """Divide the checks of an aggregation over the targets."""
         count = sum(len(learner.areas) for learner in learners)
         per_interval = self._options.checks_per_interval or min(
@@ -149,25 +151,36 @@ class EvidencePolicy:
         per_interval = min(per_interval, max(1, self._limits.max_regions - len(learners) + 1))
         total = per_interval * self._expected_checks
         even = _EVEN_SHARE / len(learners)
-        return np.maximum(1, ((1 - _EVEN_SHARE) * _weights(learners) + even) * total).astype(
-            np.int64
-        )
+        return [
+            max(1, int(((1 - _EVEN_SHARE) * weight + even) * total))
+            for weight in _weights(learners)
+        ]
 
-    def _most_each(self, learners: Sequence[Learner]) -> IntColumn:
+    def _most_each(self, learners: Sequence[Learner]) -> list[int]:
         """Divide max_regions over the targets: to each what it has, and a share of the rest."""
-        count = np.array([len(learner.areas) for learner in learners], dtype=np.int64)
-        ranges = np.array([len(learner.areas.ranges()[0]) for learner in learners], dtype=np.int64)
-        room = self._limits.max_regions - int(count.sum())
+        counts = [len(learner.areas) for learner in learners]
+        room = self._limits.max_regions - sum(counts)
         if room >= 0:
-            return count + (room * _weights(learners)).astype(np.int64)
+            weights = _weights(learners)
+            return [
+                count + int(room * weight) for count, weight in zip(counts, weights, strict=True)
+            ]
         # Too many: a limit was lowered, or ranges came. Ranges can't be joined, areas can.
-        spare = max(0, self._limits.max_regions - int(ranges.sum()))
-        return ranges + (count - ranges) * spare // max(1, int((count - ranges).sum()))
+        ranges = [len(learner.areas.ranges()[0]) for learner in learners]
+        spare = max(0, self._limits.max_regions - sum(ranges))
+        joinable = max(1, sum(counts) - sum(ranges))
+        return [
+            least + (count - least) * spare // joinable
+            for count, least in zip(counts, ranges, strict=True)
+        ]
 
 
-def _weights(learners: Sequence[Learner]) -> FloatColumn:
+def _weights(learners: Sequence[Learner]) -> list[float]:
     """Return the weight of each target, half by size and half by number of areas; 1 in all."""
-    size = np.array([float(learner.areas.size_bytes.sum()) for learner in learners])
-    count = np.array([float(len(learner.areas)) for learner in learners])
-    weights: FloatColumn = (size / max(size.sum(), 1) + count / max(count.sum(), 1)) / 2
-    return weights
+    sizes = [learner.areas.total_bytes for learner in learners]
+    counts = [len(learner.areas) for learner in learners]
+    size, count = max(1, sum(sizes)), max(1, sum(counts))
+    return [
+        (own_size / size + own_count / count) / 2
+        for own_size, own_count in zip(sizes, counts, strict=True)
+    ]

@@ -1,97 +1,112 @@
 """The pool: the checks of one target that are still believed."""
 
-import numpy as np
+from functools import cached_property
 
-from damon_core.policies.evidence.areas import Areas
+import numpy as np
+from attrs import frozen
+
 from damon_core.regions import PAGE_SIZE_BYTES, FloatColumn, IntColumn
 from damon_core.samples import BoolColumn
 
 #: Most checks remembered, unless two aggregations make more: bounds memory, and the time of one
 #: aggregation.
 CAPACITY = 4_000
-#: Most pages remembered that nothing could be told of.
-MOST_UNTOLD = 2_000
 #: The weight that a check keeps from one aggregation to the next. After 20 of them, 2 s at the
 #: default intervals, it counts a third.
 FADE = 0.95
 #: Checks lighter than this say too little to be worth their place.
 LEAST_WEIGHT = 0.15
+#: The evidence of a new check. Whole numbers add up exactly, and faster: areas in which no check
+#: saw an access, or each did, are told by comparing sums.
+NEW = 1 << 20
+#: What a part of it counts. To multiply with it is as exact as to divide by `NEW`, and faster.
+_PART = np.float64(1 / NEW)
 
 
+@frozen(eq=False)
 class Pool:
-    """Remembered checks as columns, ascending by address.
+    """Remembered checks as columns, ascending by address; never changed, only replaced.
 
     Attributes:
         addresses: The page that each check looked at.
-        weights: How much each check counts: 1 when it is new, then fading.
-        hits: The weight where an access was seen, 0 elsewhere.
-        weights_before: The summed weight of all checks before each position, the end included.
-        hits_before: The same of the hits.
-        untold: Pages looked at lately that nothing could be told of, ascending.
+        evidence: What each check tells, in parts of `NEW`: positive where it saw an access,
+            negative where it didn't, and fading with time.
     """
 
-    def __init__(self) -> None:
-        self.addresses: IntColumn = np.zeros(0, dtype=np.int64)
-        self.untold: IntColumn = np.zeros(0, dtype=np.int64)
-        self._last_untold: IntColumn = np.zeros(0, dtype=np.int64)
-        self._set_evidence(np.zeros(0))
+    addresses: IntColumn
+    evidence: IntColumn
+
+    @classmethod
+    def empty(cls) -> "Pool":
+        """Return a pool that remembers nothing."""
+        return cls(np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64))
 
     def __len__(self) -> int:
         return len(self.addresses)
 
-    def bounds(self, areas: Areas) -> IntColumn:
-        """Return the position of the first check of each area, and the end of the last.
+    @property
+    def weights(self) -> FloatColumn:
+        """How much each check counts: 1 when it is new, then fading."""
+        return np.abs(self.evidence) * _PART
 
-        Every check must be in an area.
-        """
-        return np.append(np.searchsorted(self.addresses, areas.start), len(self))
+    @property
+    def hits(self) -> FloatColumn:
+        """The weight where an access was seen, 0 elsewhere."""
+        return np.maximum(self.evidence, 0) * _PART
+
+    def told_by(self, check: IntColumn) -> tuple[FloatColumn, FloatColumn]:
+        """Return `weights` and `hits` of the checks at these positions."""
+        evidence = self.evidence[check] * _PART
+        return np.abs(evidence), np.maximum(evidence, 0)
 
     def sums(self, first: IntColumn, stop: IntColumn) -> tuple[FloatColumn, FloatColumn]:
         """Return weight and hits of the checks from each `first` up to before `stop`."""
-        return (
-            self.weights_before[stop] - self.weights_before[first],
-            self.hits_before[stop] - self.hits_before[first],
-        )
+        weights, hits = self._before
+        return (weights[stop] - weights[first]) * _PART, (hits[stop] - hits[first]) * _PART
+
+    def sums_between(self, bound: IntColumn) -> tuple[FloatColumn, FloatColumn]:
+        """Return weight and hits of the checks from each position up to before the next one."""
+        weights, hits = (before[bound] for before in self._before)
+        return (weights[1:] - weights[:-1]) * _PART, (hits[1:] - hits[:-1]) * _PART
 
     def between(self, position: IntColumn) -> IntColumn:
         """Return the border of pages halfway between the checks before and at each position."""
         low, high = self.addresses[position - 1], self.addresses[position]
         return low + ((high - low) // PAGE_SIZE_BYTES + 1) // 2 * PAGE_SIZE_BYTES
 
-    def keep(self, kept: BoolColumn) -> None:
-        """Forget all other checks."""
-        if not kept.all():
-            self.addresses = self.addresses[kept]
-            self._set_evidence(self._evidence[kept])
+    def only(self, kept: BoolColumn) -> "Pool":
+        """Return the pool without all other checks."""
+        return Pool(self.addresses[kept], self.evidence[kept])
 
-    def remember(self, addresses: IntColumn, hits: BoolColumn, kept: BoolColumn) -> None:
-        """Forget what isn't kept, let the rest fade, and add new checks, ascending by address."""
-        faded = self._evidence * FADE
-        aggregations = max(1, CAPACITY // max(1, len(addresses)) - 1)
-        least = max(LEAST_WEIGHT, FADE ** (aggregations + 0.5))
-        old = np.flatnonzero(kept & (np.abs(faded) > least))
-        place = np.searchsorted(self.addresses[old], addresses) + np.arange(len(addresses))
-        count = len(old) + len(addresses)
-        is_old = np.ones(count, dtype=np.bool_)
-        is_old[place] = False
-        origin = np.empty(count, dtype=np.int64)
-        origin[is_old] = old
-        origin[place] = np.arange(len(self), len(self) + len(addresses))
-        self.addresses = np.concatenate((self.addresses, addresses))[origin]
-        self._set_evidence(np.concatenate((faded, np.where(hits, 1.0, -1.0)))[origin])
+    def heavy(self, new: int) -> BoolColumn:
+        """Return which checks have weight enough to be kept beside so many new ones."""
+        aggregations = max(1, CAPACITY // max(1, new) - 1)
+        heavy: BoolColumn = np.abs(self.evidence) > NEW * max(
+            LEAST_WEIGHT / FADE, FADE ** (aggregations - 0.5)
+        )
+        return heavy
 
-    def remember_untold(self, addresses: IntColumn) -> None:
-        """Remember pages that nothing could be told of; forget the oldest if there are many."""
-        if len(addresses):
-            self._last_untold = np.concatenate((self._last_untold, addresses))[-MOST_UNTOLD:]
-            self.untold = np.sort(self._last_untold)
+    def remembering(self, addresses: IntColumn, hits: BoolColumn, kept: BoolColumn) -> "Pool":
+        """Return the pool without what isn't kept, the rest faded, with new checks.
 
-    def _set_evidence(self, evidence: FloatColumn) -> None:
-        """Set weights, negative where no access was seen, and what follows from them."""
-        self._evidence = evidence
-        self.weights: FloatColumn = np.abs(evidence)
-        self.hits: FloatColumn = np.maximum(evidence, 0.0)
-        self.weights_before: FloatColumn = np.zeros(len(evidence) + 1)
-        self.hits_before: FloatColumn = np.zeros(len(evidence) + 1)
-        np.cumsum(self.weights, out=self.weights_before[1:])
-        np.cumsum(self.hits, out=self.hits_before[1:])
+        Args:
+            addresses: The pages of the new checks, ascending.
+            hits: Whether they saw an access.
+            kept: Which checks of this pool are remembered.
+        """
+        old = kept.nonzero()[0]
+        faded = (self.evidence[old] * FADE).astype(np.int64)
+        together = np.concatenate((self.addresses[old], addresses))
+        # A stable sort finds two ascending runs, and merges them.
+        order = together.argsort(kind="stable")
+        evidence = np.concatenate((faded, hits * (2 * NEW) - NEW))
+        return Pool(together[order], evidence[order])
+
+    @cached_property
+    def _before(self) -> tuple[IntColumn, IntColumn]:
+        """The evidence of all checks before each position, the end included; that of the hits."""
+        weights = np.zeros(len(self) + 1, dtype=np.int64)
+        hits = np.zeros(len(self) + 1, dtype=np.int64)
+        np.abs(self.evidence).cumsum(out=weights[1:])
+        np.maximum(self.evidence, 0).cumsum(out=hits[1:])
+        return weights, hits

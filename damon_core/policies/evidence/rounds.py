@@ -1,9 +1,33 @@
 """A round: planned pages, handed out in slices, and what was seen there."""
 
+from typing import NamedTuple
+
 import numpy as np
 
 from damon_core.regions import IntColumn
 from damon_core.samples import BoolColumn, Samples
+
+
+class Results(NamedTuple):
+    """What checks told.
+
+    Attributes:
+        addresses: The pages looked at that something is known of, ascending.
+        hits: Whether each was accessed.
+        spread: Which of them were spread evenly within their areas.
+        untold: The pages looked at that nothing is known of, in any order.
+    """
+
+    addresses: IntColumn
+    hits: BoolColumn
+    spread: BoolColumn
+    untold: IntColumn
+
+    @classmethod
+    def none(cls) -> "Results":
+        """Return the results of no checks."""
+        nowhere, nothing = np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.bool_)
+        return cls(nowhere, nothing, nothing, nowhere)
 
 
 class Round:
@@ -23,11 +47,9 @@ class Round:
         self, pages: IntColumn, spread: BoolColumn, slices: int, rng: np.random.Generator
     ) -> None:
         blocks = -(-len(pages) // slices)
-        order = np.argsort(rng.random((blocks, slices)), axis=1)
+        block = np.arange(blocks * slices).reshape(blocks, slices)
         # A row holds what a slice looks at: one page of each block, so it ascends as they do.
-        self._positions: IntColumn = np.ascontiguousarray(
-            (order + np.arange(0, blocks * slices, slices)[:, None]).T
-        )
+        self._positions: IntColumn = np.ascontiguousarray(rng.permuted(block, axis=1).T)
         self._pages = pages
         self._spread = spread
         self._repeats = bool((pages[1:] == pages[:-1]).any())
@@ -64,17 +86,10 @@ class Round:
             self._looked.append(self._handed_out)
             self._handed_out = None
 
-    def untold(self) -> IntColumn:
-        """Return the pages looked at that nothing is known of, in any order."""
-        return np.concatenate(
-            [self._pages[:0], *(samples.addresses[~samples.known] for _, samples in self._looked)]
-        )
-
-    def results(self) -> tuple[IntColumn, BoolColumn, BoolColumn]:
-        """Return the pages that something is known of, whether accessed, and whether spread."""
+    def results(self) -> Results:
+        """Return what was seen."""
         if not self._looked:
-            nothing = np.zeros(0, dtype=np.bool_)
-            return self._pages[:0], nothing, nothing
+            return Results.none()
         positions = np.concatenate([positions for positions, _ in self._looked])
         known = np.concatenate([samples.known for _, samples in self._looked])
         accessed = np.concatenate([samples.accessed for _, samples in self._looked])
@@ -83,5 +98,6 @@ class Round:
         told[positions] = known
         hit[positions] = accessed
         if told.all():
-            return self._pages, hit, self._spread
-        return self._pages[told], hit[told], self._spread[told]
+            return Results(self._pages, hit, self._spread, self._pages[:0])
+        untold = self._pages[positions[~known]]
+        return Results(self._pages[told], hit[told], self._spread[told], untold)

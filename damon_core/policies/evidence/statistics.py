@@ -61,15 +61,43 @@ def log_odds(
 
 def ragged(first: IntColumn, counts: IntColumn) -> IntColumn:
     """Return the numbers first[i] .. first[i] + counts[i] - 1, for all i in a row."""
-    stop = np.cumsum(counts)
-    return np.repeat(first - (stop - counts), counts) + np.arange(stop[-1] if len(stop) else 0)
+    stop: IntColumn = counts.cumsum()
+    begin: IntColumn = first - (stop - counts)
+    return begin.repeat(counts) + np.arange(stop[-1] if len(stop) else 0)
 
 
-def running_sum(flags: BoolColumn) -> IntColumn:
-    """Return how many flags are set before each position, the end included."""
+def bounds(column: IntColumn, start: IntColumn) -> IntColumn:
+    """Return where in an ascending column the groups begin that start at values, and its end."""
+    bound = np.empty(len(start) + 1, dtype=np.int64)
+    bound[:-1] = column.searchsorted(start)
+    bound[-1] = len(column)
+    return bound
+
+
+def set_before(flags: BoolColumn, bound: IntColumn) -> IntColumn:
+    """Return how many flags are set before each position of `bound`."""
     before = np.zeros(len(flags) + 1, dtype=np.int64)
-    np.cumsum(flags, out=before[1:])
-    return before
+    before[1:] = flags
+    return before.cumsum()[bound]
+
+
+def counted(flags: BoolColumn, bound: IntColumn) -> IntColumn:
+    """Return how many flags are set from each position of `bound` up to before the next."""
+    before = set_before(flags, bound)
+    return before[1:] - before[:-1]
+
+
+def largest(value: FloatColumn | IntColumn, count: int) -> IntColumn:
+    """Return the positions of the `count` largest of more values, ascending; of equals the first.
+
+    Finding the least of them first is faster than to sort out positions.
+    """
+    least = np.partition(value, len(value) - count)[len(value) - count]
+    found: IntColumn = (value >= least).nonzero()[0]
+    if len(found) > count:
+        equal = (value[found] == least).nonzero()[0]
+        found = np.delete(found, equal[count - len(found) :])
+    return found
 
 
 def first_of_each(group: IntColumn) -> IntColumn:

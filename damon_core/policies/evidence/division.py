@@ -1,0 +1,78 @@
+"""Divisions: areas, and which remembered checks lie in each."""
+
+from functools import cached_property
+
+import numpy as np
+from attrs import frozen
+
+from damon_core.policies.evidence.areas import Areas
+from damon_core.policies.evidence.pool import Pool
+from damon_core.policies.evidence.rounds import Results
+from damon_core.policies.evidence.statistics import bounds, set_before
+from damon_core.regions import FloatColumn, IntColumn
+from damon_core.samples import BoolColumn
+
+
+@frozen(eq=False)
+class Division:
+    """Areas, and which checks of the pool lie in each; never changed, only replaced.
+
+    Attributes:
+        areas: The areas.
+        pool: The checks; each is in an area.
+        bound: The position of the first check of each area, and the end of the last.
+    """
+
+    areas: Areas
+    pool: Pool
+    bound: IntColumn
+
+    @classmethod
+    def of(cls, areas: Areas, pool: Pool) -> "Division":
+        """Return the division of a pool by areas."""
+        return cls(areas, pool, bounds(pool.addresses, areas.start))
+
+    def remembering(self, results: Results, believed: BoolColumn, new: IntColumn) -> "Division":
+        """Return the division with new checks, and with those old ones that are still heavy.
+
+        Args:
+            results: The new checks; each is in an area.
+            believed: Which checks of the pool are still believed; the others are forgotten.
+            new: The position of the first new check of each area, and the end of the last.
+        """
+        kept = believed & self.pool.heavy(len(results.addresses))
+        pool = self.pool.remembering(results.addresses, results.hits, kept)
+        return Division(self.areas, pool, set_before(kept, self.bound) + new)
+
+    @cached_property
+    def sums(self) -> tuple[FloatColumn, FloatColumn]:
+        """Weight and hits of the checks of each area."""
+        return self.pool.sums_between(self.bound)
+
+    @cached_property
+    def mixed(self) -> BoolColumn:
+        """Whether some checks of each area saw an access, and some didn't."""
+        total, hits = self.sums
+        mixed: BoolColumn = (hits > 0) & (hits < total)
+        return mixed
+
+    def with_borders(self, left: IntColumn, position: IntColumn) -> "Division":
+        """Return the division with the borders behind areas `left` before the checks given."""
+        bound = self.bound.copy()
+        bound[left + 1] = position
+        areas = self.areas.with_borders(left, self.pool.between(position))
+        return Division(areas, self.pool, bound)
+
+    def cut_at(self, position: IntColumn) -> "Division":
+        """Return the division with areas cut before the checks given, none an area's first."""
+        position = np.unique(position)
+        areas = self.areas.cut_at(self.pool.between(position))
+        return Division(areas, self.pool, np.sort(np.concatenate((self.bound, position))))
+
+    def estimated(self) -> "Division":
+        """Return the areas with rates from their checks; one without any keeps what it had."""
+        total, hits = self.sums
+        rate = self.areas.rate.copy()
+        np.divide(hits, total, out=rate, where=total > 0)
+        areas = Areas(self.areas.start, self.areas.end, rate, total)
+        return Division(areas, self.pool, self.bound)
