@@ -1,0 +1,302 @@
+"""A Parquet file that grows by row groups and can be read at any time.
+
+After the first four bytes the file is a chain of blocks: a header, the pages of a row group, and
+compressed what a footer would tell of it (and of the file, where no block before has told that).
+Readers of Parquet find the pages through the footer at the end of the file and never look at what
+lies between them. The chain is for recovery: each block that is whole by its checksum can be
+read, footer or not.
+
+A footer describes all row groups, so it gets longer with each. It is therefore written behind a
+gap as long as itself, which the next blocks fill without touching it; only when the gap is full
+is it written anew, behind the next gap. So footers never cost more than the data does, however
+long the file gets, and all that other programs don't see in the meantime is what is in the gap.
+"""
+
+import fcntl
+import logging
+import os
+import struct
+import zlib
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pyarrow as pa
+from attrs import frozen
+
+from damon_core import DamonError, InputError, RecordInfo
+from damon_parquet.compact import Struct, decode_struct, encode_struct
+from damon_parquet.rowgroup import (
+    MAGIC,
+    RowGroup,
+    encode_footer,
+    encode_table,
+    footer_length,
+    moved,
+    row_groups_of,
+    split,
+    with_groups,
+    without_groups,
+)
+from damon_parquet.schema import SCHEMA, metadata_of
+
+logger = logging.getLogger(__name__)
+
+#: Of a block: what it begins with, the lengths of the pages and of the compressed footer, and
+#: the checksum of both.
+_HEADER = struct.Struct("<8sQII")
+_BLOCK = b"DAMON\r\n\x01"
+_CRC_CHUNK_BYTES = 1 << 22
+
+
+class RowGroupFile:
+    """A new file for writing; one that is there already is moved aside.
+
+    Args:
+        path: Where it is to be.
+        info: How the record is made.
+
+    Raises:
+        InputError: It can't be written, or somebody is writing it.
+    """
+
+    def __init__(self, path: Path, info: RecordInfo) -> None:
+        self.path = Path(os.path.realpath(path))
+        self.explain(info)
+        self._groups: list[RowGroup] = []
+        self._end = len(MAGIC)
+        self._footer_at = self._end
+        try:
+            if os.path.lexists(self.path):
+                _move_aside(self.path)
+            self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o644)
+        except OSError as error:
+            raise InputError(
+                f"'{path}' can't be written: {error.strerror}: choose another path"
+            ) from error
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._write(MAGIC + self._footer(), 0)
+            _sync_directory(self.path.parent)
+        except OSError as error:
+            os.close(self._fd)
+            self.path.unlink(missing_ok=True)
+            raise InputError(f"'{path}' can't be written: {error.strerror}") from error
+
+    def explain(self, info: RecordInfo) -> None:
+        """Change what footers tell of how the record is made, from the next on."""
+        _, footer = split(encode_table(SCHEMA.with_metadata(metadata_of(info)).empty_table()))
+        self._file = without_groups(footer)
+        self._is_file_told = False
+
+    def append(self, table: pa.Table) -> None:
+        """Append rows as a row group, all or none, and see them safe on the disk.
+
+        Raises:
+            DamonError: They can't be written; the file is as it was before.
+        """
+        pages, footer = split(encode_table(table))
+        groups = moved(footer, self._end + _HEADER.size)
+        alone = zlib.compress(encode_struct(with_groups(self._untold(), groups)))
+        checksum = zlib.crc32(alone, zlib.crc32(pages))
+        block = b"".join((_HEADER.pack(_BLOCK, len(pages), len(alone), checksum), pages, alone))
+        end = self._end + len(block)
+        self._groups += groups
+        self._is_file_told = True
+        try:
+            if end <= self._footer_at:
+                self._write(block, self._end)
+                footer_at = self._footer_at
+            else:
+                whole = self._footer()
+                self._write(b"".join((block, bytes(len(whole)), whole)), self._end)
+                footer_at = end + len(whole)
+        except OSError as error:
+            del self._groups[-len(groups) :]
+            self._is_file_told = False
+            self._restore()
+            raise DamonError(f"'{self.path}' can't be written: {error.strerror}") from error
+        self._end, self._footer_at = end, footer_at
+
+    def close(self) -> None:
+        """Complete the file: the footer comes right behind the data.
+
+        Raises:
+            DamonError: That can't be written.
+        """
+        try:
+            self._complete()
+        except OSError as error:
+            raise DamonError(f"'{self.path}' can't be completed: {error.strerror}") from error
+        finally:
+            os.close(self._fd)
+
+    def _complete(self) -> None:
+        footer = self._footer()
+        self._write(footer, self._end)
+        os.ftruncate(self._fd, self._end + len(footer))
+        os.fsync(self._fd)
+
+    def _untold(self) -> Struct:
+        """Return what blocks haven't told yet of the file."""
+        return {} if self._is_file_told else self._file
+
+    def _footer(self) -> bytes:
+        return encode_footer(with_groups(self._file, self._groups))
+
+    def _write(self, data: bytes, position: int) -> None:
+        view = memoryview(data)
+        while view:
+            written = os.pwrite(self._fd, view, position)
+            view = view[written:]
+            position += written
+        os.fdatasync(self._fd)
+
+    def _restore(self) -> None:
+        """Bring a footer back where a failed write may have covered it."""
+        try:
+            self._complete()
+        except OSError as error:
+            logger.error("'%s' has no footer now: %s", self.path, error.strerror)
+        self._footer_at = self._end
+
+
+def _sync_directory(path: Path) -> None:
+    """See the name of a new file safe on the disk."""
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def _move_aside(path: Path) -> None:
+    """Rename a file to ``STEM.STAMP.SUFFIX`` by when it was last written, never over another.
+
+    Raises:
+        InputError: Somebody is writing it, or it isn't a regular file.
+        OSError: It can't be renamed.
+    """
+    if not path.is_file():
+        raise InputError(f"'{path}' is not a regular file: choose another path")
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        time_us = os.fstat(fd).st_mtime_ns // 1000
+        while os.path.lexists(aside := _stamped(path, time_us)):
+            time_us += 1
+        path.rename(aside)
+    except BlockingIOError as error:
+        raise InputError(f"'{path}' is being written by another: choose another path") from error
+    finally:
+        os.close(fd)
+    logger.warning("'%s' was there already: it is '%s' now", path, aside.name)
+
+
+def _stamped(path: Path, time_us: int) -> Path:
+    seconds, microseconds = divmod(time_us, 1_000_000)
+    stamp = datetime.fromtimestamp(seconds, UTC).replace(microsecond=microseconds)
+    return path.with_name(f"{path.stem}.{stamp:%Y%m%dT%H%M%S.%fZ}{path.suffix}")
+
+
+# -- reading -----------------------------------------------------------------------------
+
+
+@frozen
+class Contents:
+    """What there is in a file.
+
+    Attributes:
+        footer: A footer for pyarrow that describes all of it.
+        finished: Whether it was completed.
+    """
+
+    footer: bytes
+    finished: bool
+
+
+@frozen
+class _Block:
+    position: int
+    pages_bytes: int
+    footer_bytes: int
+    checksum: int
+
+    @property
+    def begin(self) -> int:
+        return self.position + _HEADER.size
+
+    @property
+    def end(self) -> int:
+        return self.begin + self.pages_bytes + self.footer_bytes
+
+
+def read_contents(fd: int, path: Path) -> Contents:
+    """Return what there is in a file, whatever became of those who wrote it.
+
+    Raises:
+        InputError: It isn't a Parquet file.
+        OSError: It can't be read.
+    """
+    size = os.fstat(fd).st_size
+    if os.pread(fd, len(MAGIC), 0) != MAGIC:
+        raise InputError(f"'{path}' is no record of Parquet: it doesn't begin with 'PAR1'")
+    blocks = list(_blocks(fd, size))
+    footer, length = _footer_at_end(fd, size)
+    if not blocks and footer is not None:  # an empty record, or a file of another program
+        return Contents(encode_footer(footer), finished=True)
+    finished = footer is not None and blocks[-1].end + length == size
+    described = 0 if footer is None else len(row_groups_of(footer))
+    if not finished:
+        # The last block that it describes was written together with it: who knows which arrived.
+        described = min(max(described - 1, 0), len(blocks))
+    parts = []
+    for block in blocks[described:]:
+        alone = _footer_of(fd, block)
+        if alone is None:
+            break
+        parts.append(alone)
+    if footer is None and not parts:
+        raise InputError(f"'{path}' is no record of Parquet: it ends before the first row group")
+    file = {} if footer is None else footer
+    groups = [] if footer is None else row_groups_of(footer)[:described]
+    for part in parts:
+        file = file | without_groups(part)
+        groups += row_groups_of(part)
+    return Contents(encode_footer(with_groups(file, groups)), finished)
+
+
+def _blocks(fd: int, size: int) -> Iterator[_Block]:
+    """Yield the chain of blocks; the last may be whole by its length alone."""
+    position = len(MAGIC)
+    while len(header := os.pread(fd, _HEADER.size, position)) == _HEADER.size:
+        magic, pages_bytes, footer_bytes, checksum = _HEADER.unpack(header)
+        block = _Block(position, pages_bytes, footer_bytes, checksum)
+        if magic != _BLOCK or block.end > size:
+            return
+        yield block
+        position = block.end
+
+
+def _footer_of(fd: int, block: _Block) -> Struct | None:
+    """Return the footer of a block; None if its checksum tells that it isn't whole."""
+    checksum = 0
+    for position in range(block.begin, block.end, _CRC_CHUNK_BYTES):
+        count = min(_CRC_CHUNK_BYTES, block.end - position)
+        checksum = zlib.crc32(os.pread(fd, count, position), checksum)
+    if checksum != block.checksum:
+        return None
+    compressed = os.pread(fd, block.footer_bytes, block.begin + block.pages_bytes)
+    return decode_struct(zlib.decompress(compressed))
+
+
+def _footer_at_end(fd: int, size: int) -> tuple[Struct | None, int]:
+    """Return the footer at the end of a file, None if there is none, and its length."""
+    end = os.pread(fd, 8, max(size - 8, 0))
+    try:
+        length = footer_length(end)
+        if length + 8 > size:
+            raise ValueError("it is longer than the file")
+        return decode_struct(os.pread(fd, length, size - 8 - length)), length + 8
+    except ValueError:
+        return None, 0

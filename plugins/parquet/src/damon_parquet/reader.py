@@ -1,0 +1,143 @@
+"""Reading a record, row group by row group."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from damon_core import DamonError, InputError, RecordInfo, Snapshot
+from damon_parquet.file import read_contents
+from damon_parquet.rowgroup import parse
+from damon_parquet.rows import Told, from_table, note_areas
+from damon_parquet.schema import COLUMNS, info_from
+
+
+class ParquetReader:
+    """A Parquet file as a record: see `damon_core.RecordReader`.
+
+    A file that wasn't completed, or is being written, is read up to its last whole row group.
+
+    Args:
+        path: The file.
+
+    Raises:
+        InputError: It can't be read or isn't a record.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        try:
+            fd = os.open(path, os.O_RDONLY)
+            try:
+                contents = read_contents(fd, path)
+            finally:
+                os.close(fd)
+            self._metadata = parse(contents.footer)
+            info = info_from(self._metadata.metadata or {})
+            missing = set(COLUMNS) - set(self._metadata.schema.to_arrow_schema().names)
+            if info is None or missing:
+                raise InputError(f"'{path}' is Parquet, but no record of memory accesses")
+            self._info = info
+            self._finished = contents.finished
+            self._file = pq.ParquetFile(
+                path, metadata=self._metadata, read_dictionary=["context", "target"]
+            )
+        except OSError as error:
+            raise InputError(f"'{path}' can't be read: {error.strerror or error}") from error
+        except (ValueError, pa.ArrowException) as error:
+            raise InputError(f"'{path}' can't be read: {error}") from error
+
+    @property
+    def info(self) -> RecordInfo:
+        """Where and how it was made."""
+        return self._info
+
+    @property
+    def finished(self) -> bool:
+        """Whether it was completed; otherwise it is being written, or its writer was killed."""
+        return self._finished
+
+    def span_us(self) -> tuple[int, int] | None:
+        """Return when the first aggregation began and the last ended, Unix microseconds."""
+        spans = [self._span_us(index) for index in range(self._metadata.num_row_groups)]
+        if not spans:
+            return None
+        first = self._read(0, ["time", "elapsed_us"]).slice(0, 1)
+        begin_us = first["time"].cast(pa.int64())[0].as_py() - first["elapsed_us"][0].as_py()
+        return begin_us, max(end_us for _, end_us in spans)
+
+    def snapshots(
+        self, begin_us: int | None = None, end_us: int | None = None
+    ) -> Iterator[Snapshot]:
+        """Yield snapshots in the order of their time, those of a row group in memory at a time.
+
+        Raises:
+            DamonError: The file is damaged from here on.
+        """
+        told: Told = {}
+        for index in range(self._metadata.num_row_groups):
+            first_us, last_us = self._span_us(index)
+            if end_us is not None and first_us > end_us:
+                continue
+            if begin_us is not None and last_us <= begin_us:
+                if self._tells_areas(index):
+                    note_areas(self._read(index, ["context", "target", "areas"]), told)
+                continue
+            for snapshot in from_table(self._read(index, list(COLUMNS)), told):
+                if (begin_us is None or snapshot.time_us > begin_us) and (
+                    end_us is None or snapshot.time_us <= end_us
+                ):
+                    yield snapshot
+
+    def close(self) -> None:
+        """Release the file."""
+        self._file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _span_us(self, index: int) -> tuple[int, int]:
+        """Return the first and the last time in a row group."""
+        statistics = self._column(index, "time").statistics
+        if statistics is not None and statistics.has_min_max:
+            times = pa.array([statistics.min, statistics.max], pa.timestamp("us", tz="UTC"))
+            first_us, last_us = times.cast(pa.int64()).to_pylist()
+            return first_us, last_us
+        found = pc.min_max(self._read(index, ["time"])["time"].cast(pa.int64())).as_py()
+        return found["min"], found["max"]
+
+    def _tells_areas(self, index: int) -> bool:
+        column = self._column(index, "areas.list.element.start")
+        statistics = column.statistics
+        return statistics is None or statistics.null_count != column.num_values
+
+    def _column(self, index: int, path: str) -> Any:
+        group = self._metadata.row_group(index)
+        for number in range(group.num_columns):
+            column = group.column(number)
+            if column.path_in_schema == path:
+                return column
+        raise DamonError(f"'{self._path}' has no column '{path}'")
+
+    def _read(self, index: int, columns: list[str]) -> pa.Table:
+        try:
+            return self._file.read_row_group(index, columns=columns)
+        except (OSError, pa.ArrowException) as error:
+            reason = str(error).partition("\n")[0]
+            raise DamonError(
+                f"'{self._path}' is damaged in row group {index + 1} of "
+                f"{self._metadata.num_row_groups}: {reason}"
+            ) from error

@@ -1,0 +1,308 @@
+"""Records in Parquet: what is written comes back, whoever reads it."""
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import pandas as pd
+import polars
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from damon_parquet.reader import ParquetReader
+from damon_parquet.schema import COLUMNS
+from damon_parquet.writer import ParquetWriter
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from damon_core import (
+    Area,
+    ContextInfo,
+    DamonError,
+    InputError,
+    Intervals,
+    Owner,
+    RecordInfo,
+    RegionLimits,
+    Snapshot,
+    TargetRows,
+    assemble_snapshot,
+)
+
+T0 = 1_700_000_000_000_000
+INFO = RecordInfo(
+    "host",
+    "Linux 6.12",
+    "damon record -- 'a b'",
+    "damon-core 0.1.0",
+    (
+        ContextInfo("db", "vaddr", "idle", "evidence", Intervals(), RegionLimits(), 0.02),
+        ContextInfo("other"),
+    ),
+)
+
+
+def a_snapshot(
+    number: int,
+    targets: Sequence[TargetRows],
+    *,
+    context: str = "db",
+    time_us: int | None = None,
+    nr_accesses: float = 3,
+) -> Snapshot:
+    """Return a snapshot with a page a region."""
+    count = sum(target.count for target in targets)
+    start = np.arange(1, count + 1, dtype=np.int64) * 4096
+    return assemble_snapshot(
+        {
+            "start": start,
+            "end": start + 4096,
+            "nr_accesses": np.full(count, nr_accesses, dtype=np.float64),
+            "age": np.arange(count, dtype=np.int64),
+            "idle_us": np.full(count, 0 if nr_accesses else 100_000),
+            "resident_bytes": np.full(count, 4000),
+        },
+        targets,
+        context=context,
+        number=number,
+        time_us=T0 + number * 100_000 if time_us is None else time_us,
+        elapsed_us=100_000,
+        intervals=Intervals(),
+        max_nr_accesses=20,
+    )
+
+
+def write(path: Path, snapshots: Sequence[Snapshot]) -> None:
+    """Write a record."""
+    with ParquetWriter(path, INFO) as writer:
+        for snapshot in snapshots:
+            writer.write(snapshot)
+
+
+def read(path: Path, begin_us: int | None = None, end_us: int | None = None) -> list[Snapshot]:
+    """Read a record."""
+    with ParquetReader(path) as reader:
+        return list(reader.snapshots(begin_us, end_us))
+
+
+def assert_equal(found: Snapshot, wanted: Snapshot) -> None:
+    """Compare all that the format keeps."""
+    for name in ("context", "number", "time_us", "elapsed_us", "intervals", "max_nr_accesses"):
+        assert getattr(found, name) == getattr(wanted, name), name
+    assert len(found.targets) == len(wanted.targets)
+    for one, other in zip(found.targets, wanted.targets, strict=True):
+        assert (one.name, one.areas, one.owners) == (other.name, other.areas, other.owners)
+    for left, right in zip([found, *found.targets], [wanted, *wanted.targets], strict=True):
+        for name in ("start", "end", "age", "idle_us", "resident_bytes"):
+            np.testing.assert_array_equal(getattr(left, name), getattr(right, name), name)
+        np.testing.assert_allclose(left.nr_accesses, right.nr_accesses, rtol=1 / 128)
+        whole = right.nr_accesses == right.nr_accesses.round()
+        np.testing.assert_array_equal(left.nr_accesses[whole], right.nr_accesses[whole])
+
+
+NAMES = st.text(st.characters(exclude_categories=["Cs"]), max_size=5)
+NUMBERS = st.integers(0, (1 << 62) - 1)
+AREAS = st.lists(st.builds(Area, NUMBERS, NUMBERS, NAMES), max_size=3).map(tuple)
+OWNERS = st.lists(st.builds(Owner, NAMES, NAMES, NUMBERS, NUMBERS, NUMBERS), max_size=2).map(tuple)
+
+
+@st.composite
+def snapshots(draw: st.DrawFn) -> list[Snapshot]:
+    """Draw aggregations of contexts whose targets and areas come and go."""
+    known = draw(st.lists(AREAS, min_size=1, max_size=2))
+    drawn = []
+    for number in range(1, draw(st.integers(1, 8)) + 1):
+        targets = [
+            TargetRows(name, draw(st.integers(0, 3)), draw(st.sampled_from(known)), draw(OWNERS))
+            for name in draw(st.lists(st.sampled_from("abc"), unique=True))
+        ]
+        count = sum(target.count for target in targets)
+        column = st.lists(NUMBERS, min_size=count, max_size=count)
+        starts = draw(st.lists(st.integers(0, 1 << 61), min_size=count, max_size=count))
+        some = st.floats(1e-6, 1 << 24) | st.integers(0, 20).map(float)
+        counts = st.lists(some, min_size=count, max_size=count)
+        sampling_us = draw(st.integers(1, 10_000))
+        drawn.append(
+            assemble_snapshot(
+                {
+                    "start": np.array(starts, dtype=np.int64),
+                    "end": np.array(starts, dtype=np.int64) + draw(st.integers(1, 1 << 61)),
+                    "nr_accesses": np.array(draw(counts), dtype=np.float64),
+                    "age": np.array(draw(column), dtype=np.int64),
+                    "idle_us": np.array(draw(column), dtype=np.int64),
+                    "resident_bytes": np.array(draw(column), dtype=np.int64),
+                },
+                targets,
+                context=draw(st.sampled_from(["x", "y"])),
+                number=number,
+                # Now and then long enough for a row group of its own.
+                time_us=T0 + number * draw(st.sampled_from([1_000, 61_000_000])),
+                elapsed_us=draw(st.integers(0, 1 << 40)),
+                intervals=Intervals(sampling_us, draw(st.integers(sampling_us, 1 << 40)), 10_000),
+                max_nr_accesses=draw(st.integers(0, 1 << 40)),
+            )
+        )
+    return sorted(drawn, key=lambda each: each.time_us)
+
+
+@settings(max_examples=40)
+@given(snapshots())
+def test_what_is_written_comes_back(
+    tmp_path_factory: pytest.TempPathFactory, wanted: list[Snapshot]
+) -> None:
+    """Every field of every aggregation, empty ones too; of fractions the first seven digits."""
+    path = tmp_path_factory.mktemp("record") / "out.parquet"
+    write(path, wanted)
+    found = read(path)
+    assert len(found) == len(wanted)
+    for one, other in zip(found, wanted, strict=True):
+        assert_equal(one, other)
+
+
+@settings(max_examples=40)
+@given(snapshots(), st.integers(0, 8), st.integers(0, 8))
+def test_times_select(
+    tmp_path_factory: pytest.TempPathFactory, wanted: list[Snapshot], first: int, last: int
+) -> None:
+    """Areas that were told before the beginning are known behind it."""
+    path = tmp_path_factory.mktemp("record") / "out.parquet"
+    write(path, wanted)
+    times_us = [snapshot.time_us for snapshot in wanted]
+    begin_us, end_us = times_us[first % len(wanted)], times_us[last % len(wanted)]
+    expected = [each for each in wanted if begin_us < each.time_us <= end_us]
+    for one, other in zip(read(path, begin_us, end_us), expected, strict=True):
+        assert_equal(one, other)
+
+
+def test_areas_that_stay_are_one_object(tmp_path: Path) -> None:
+    """So that nobody has to compare them to know that they haven't changed."""
+    path = tmp_path / "out.parquet"
+    write(path, [a_snapshot(n, [TargetRows("t", 2, (Area(0, 9, "a"),))]) for n in range(1, 3000)])
+    assert len({id(each.targets[0].areas) for each in read(path)}) == 1
+
+
+def test_how_it_was_made_comes_back(tmp_path: Path) -> None:
+    """Host, kernel, command, versions and contexts are kept whole."""
+    path = tmp_path / "out.parquet"
+    write(path, [a_snapshot(1, [TargetRows("t", 1)])])
+    assert ParquetReader(path).info == INFO
+
+
+def test_the_file_explains_itself(tmp_path: Path) -> None:
+    """Its metadata tells, in JSON, how it was made and what each column means."""
+    path = tmp_path / "out.parquet"
+    write(path, [a_snapshot(1, [TargetRows("t", 1)])])
+    metadata = pq.read_metadata(path).metadata
+    made = json.loads(metadata[b"damon"])
+    assert made["host"] == "host"
+    assert made["contexts"][0]["intervals"]["aggregation_us"] == 100_000
+    assert list(json.loads(metadata[b"damon.columns"])) == list(COLUMNS)
+
+
+def test_span(tmp_path: Path) -> None:
+    """From the beginning of the first aggregation to the end of the last."""
+    path = tmp_path / "out.parquet"
+    write(path, [a_snapshot(number, [TargetRows("t", 1)]) for number in range(1, 2000)])
+    assert ParquetReader(path).span_us() == (T0, T0 + 1999 * 100_000)
+
+
+def test_an_empty_record(tmp_path: Path) -> None:
+    """Without aggregations it is a record without rows, for others too."""
+    path = tmp_path / "out.parquet"
+    write(path, [])
+    assert read(path) == []
+    assert ParquetReader(path).span_us() is None
+    assert list(pd.read_parquet(path).columns) == list(COLUMNS)
+
+
+class TestOthers:
+    @pytest.fixture
+    def path(self, tmp_path: Path) -> Path:
+        """A record of some minutes with areas and owners."""
+        path = tmp_path / "out.parquet"
+        owners = (Owner("cgroup", "/a", 1, 2, 3),)
+        targets = [TargetRows("a", 2, (Area(0, 9, "[heap]"),), owners), TargetRows("b", 3)]
+        write(path, [a_snapshot(number, targets) for number in range(1, 2001)])
+        return path
+
+    def test_pandas(self, path: Path) -> None:
+        """Addresses are integers, times are times, names are categories."""
+        table = pd.read_parquet(path)
+        assert len(table) == 10_000
+        assert table["start"].dtype == np.int64
+        assert str(table["time"].dtype) == "datetime64[us, UTC]"
+        assert table["target"].dtype == "category"
+        assert table["time"].iloc[0] == pd.Timestamp(T0 + 100_000, unit="us", tz="UTC")
+        assert table["areas"].iloc[0][0] == {"start": 0, "end": 9, "name": "[heap]"}
+
+    def test_polars(self, path: Path) -> None:
+        """A lazy query reads it."""
+        found = (
+            polars.scan_parquet(path)
+            .group_by("target")
+            .agg(polars.col("resident_bytes").sum())
+            .sort("target")
+            .collect()
+        )
+        assert found["resident_bytes"].to_list() == [4000 * 4000, 6000 * 4000]
+
+    def test_duckdb(self, path: Path) -> None:
+        """SQL reads it."""
+        found = (
+            duckdb.connect()
+            .execute(
+                f"""select target, count(*), min(number - alike_since), max("end"),
+                    epoch_us(min(time)) from '{path}' group by target order by target"""
+            )
+            .fetchall()
+        )
+        assert found == [
+            ("a", 4000, 0, 3 * 4096, T0 + 100_000),
+            ("b", 6000, 2, 6 * 4096, T0 + 100_000),
+        ]
+
+    def test_what_others_wrote_is_read(self, path: Path, tmp_path: Path) -> None:
+        """A record that pyarrow has written anew, in its own way, is a record."""
+        again = tmp_path / "again.parquet"
+        pq.write_table(pq.read_table(path), again, row_group_size=5_000)
+        for one, other in zip(read(again), read(path), strict=True):
+            assert_equal(one, other)
+
+
+class TestWrongFiles:
+    def test_missing(self, tmp_path: Path) -> None:
+        """One line tells which, and why."""
+        with pytest.raises(InputError, match=r"none\.parquet' can't be read: No such file"):
+            ParquetReader(tmp_path / "none.parquet")
+
+    @pytest.mark.parametrize("content", [b"", b"PAR1", b"time_us,context\n", b"PAR1" + bytes(99)])
+    def test_not_parquet(self, tmp_path: Path, content: bytes) -> None:
+        """One line tells that it is none."""
+        path = tmp_path / "out.parquet"
+        path.write_bytes(content)
+        with pytest.raises(InputError, match=r"out\.parquet' is no record of Parquet"):
+            ParquetReader(path)
+
+    def test_parquet_of_another_kind(self, tmp_path: Path) -> None:
+        """A table that is no record is told so."""
+        path = tmp_path / "out.parquet"
+        pq.write_table(pa.table({"a": [1]}), path)
+        with pytest.raises(InputError, match="is Parquet, but no record of memory accesses"):
+            ParquetReader(path)
+
+    def test_damage_within(self, tmp_path: Path) -> None:
+        """What comes before is read; the error tells which row group."""
+        path = tmp_path / "out.parquet"
+        targets = [TargetRows("t", 100)]
+        write(path, [a_snapshot(number, targets) for number in range(1, 3000)])
+        size = path.stat().st_size
+        with path.open("r+b") as file:
+            file.seek(size // 2)
+            file.write(os.urandom(size // 4))
+        found = ParquetReader(path).snapshots()
+        assert next(found).number == 1
+        with pytest.raises(DamonError, match=r"out\.parquet' is damaged in row group \d+ of"):
+            list(found)
