@@ -140,6 +140,7 @@ class Grid:
         self._sums = np.zeros((columns, SUMS, layout.rows))
         pieces: dict[TargetKey, list[tuple[int, int, int]]] = {}
         self._contexts: dict[str, int] = {}
+        self._ended_us: dict[str, int] = {}
         row_context = np.zeros(layout.rows, np.int64)
         first = 0
         for band in layout.bands:
@@ -159,6 +160,11 @@ class Grid:
         if number is None:
             return
         begin_us = snapshot.time_us - max(snapshot.elapsed_us, 1)
+        ended_us = self._ended_us.get(snapshot.context, begin_us)
+        if begin_us - ended_us < snapshot.elapsed_us and ended_us < snapshot.time_us:
+            # Aggregations follow one another but for the monitor's own work between them.
+            begin_us = ended_us
+        self._ended_us[snapshot.context] = snapshot.time_us
         first = max(int(self._borders.searchsorted(begin_us, side="right")) - 1, 0)
         last = int(self._borders.searchsorted(snapshot.time_us, side="left"))
         borders = self._borders[first : last + 1].clip(begin_us, snapshot.time_us)

@@ -134,7 +134,8 @@ def _figure(heat: Heat, caption: Caption, width: int, style: Style) -> "Figure":
         _LEFT / width,
         10 / height,
         "The larger, the higher, but damped; sizes are beside the names. Between bands: "
-        "addresses that aren't mapped are left out.",
+        "addresses that aren't mapped are left out."
+        + (" Grey: not there." if np.isnan(heat.frequency).any() else ""),
         color=style.faint,
         fontsize=_FONT - 1,
         va="bottom",

@@ -107,7 +107,7 @@ class Room:
         least: The height of the smallest band.
         heading: The height of the name of a group.
         rows: Rows of cells in a unit of height.
-        bands: Of how many bands each is still told from the others.
+        bands: How many bands there may be.
     """
 
     height: float
@@ -159,7 +159,8 @@ def lay_out(places: Mapping[TargetKey, Sequence[Place]], room: Room) -> Layout:
         key: f"{key.context}: {key.target}" if len(contexts) > 1 else key.target for key in order
     }
     if len(order) <= max(room.bands // 3, 1):
-        chosen = _chosen(places, room.bands)
+        # Each may have a band of everything else, too.
+        chosen = _chosen(places, max(room.bands - len(order), 1))
         groups = [
             Group(names[key] if len(order) > 1 else "", _bands_of_target(key, places[key], chosen))
             for key in order
@@ -267,7 +268,7 @@ def _with_heights(groups: Sequence[Group], room: Room) -> Layout:
 
 def _with_rows(band: Band, height: float, rows: float) -> Band:
     pages = max(band.size_bytes // PAGE_SIZE_BYTES, 1)
-    whole = round(height)
+    whole = int(height)
     return evolve(band, height=whole, rows=max(1, min(round(whole * rows), pages)))
 
 

@@ -34,7 +34,7 @@ def time_ticks(span_us: int, most: int) -> list[tuple[int, str]]:
 
 def _since_start(us: int, step_us: int) -> str:
     if step_us < _S:
-        return f"{us / 1_000:g}ms" if us < _S else f"{us / _S:g}s"
+        return f"{us / 1_000:g}ms" if 0 < us < _S else f"{us / _S:g}s"
     seconds = us // _S
     if us == 0 or (seconds < 120 and step_us < 60 * _S):
         return f"{seconds}s"

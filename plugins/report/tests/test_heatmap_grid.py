@@ -1,0 +1,185 @@
+"""Heat maps as numbers: cells by hand, and what must hold for all of them."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pytest
+from damon_report.heatmap.folding import FloatGrid
+from damon_report.heatmap.grid import Heat, heat_of
+from damon_report.heatmap.layout import Room, lay_out, layout_of_ranges
+from damon_report.heatmap.places import Place, Survey, TargetKey
+from hypothesis import given
+from hypothesis import strategies as st
+
+from damon_core import Area, Intervals, Snapshot, TargetRows, assemble_snapshot
+
+MIB = 1 << 20
+SECOND_US = 1_000_000
+BEGIN_US = 1_700_000_000 * SECOND_US
+KEY = TargetKey("main", "a")
+FOUR_MIB = Place(0, 4 * MIB, "low")
+
+Make = Callable[..., Snapshot]
+
+
+def heat(snapshots: Sequence[Snapshot], columns: int, rows: int, *places: Place) -> Heat:
+    """Return the cells of places, each with so many rows, over the time of the snapshots."""
+    layout = layout_of_ranges(KEY, places or (FOUR_MIB,), rows, rows)
+    return heat_of(snapshots, layout, BEGIN_US, snapshots[-1].time_us, columns)
+
+
+def shown(cells: FloatGrid) -> list[list[float]]:
+    """Return cells as they are drawn: a list for each row of addresses, from the top."""
+    return [[round(cell, 9) for cell in row] for row in cells.T.tolist()]
+
+
+class TestCells:
+    def test_time_across_addresses_up(self, snapshot: Make) -> None:
+        """Columns follow time; the highest addresses are in the first row."""
+        snapshots = [
+            snapshot(1, {"a": [(0, 2, 10), (2, 4, 0)]}),
+            snapshot(2, {"a": [(0, 2, 0), (2, 4, 5)]}),
+        ]
+        assert shown(heat(snapshots, 2, 2).frequency) == [[0, 0.5], [1, 0]]
+
+    def test_a_cell_is_the_mean_over_bytes_and_time(self, snapshot: Make) -> None:
+        """A quarter of the bytes accessed in half of the time are an eighth."""
+        snapshots = [
+            snapshot(1, {"a": [(0, 1, 10), (1, 4, 0)]}),
+            snapshot(2, {"a": [(0, 4, 0)]}),
+        ]
+        assert shown(heat(snapshots, 1, 1).frequency) == [[0.125]]
+
+    def test_an_aggregation_is_shared_out_to_its_columns(self, snapshot: Make) -> None:
+        """Columns are as long as they are, however long aggregations take."""
+        snapshots = [
+            snapshot(1, {"a": [(0, 4, 10)]}),
+            snapshot(2, {"a": [(0, 4, 0)]}),
+            snapshot(3, {"a": [(0, 4, 4)]}),
+        ]
+        assert shown(heat(snapshots, 2, 1).frequency) == [[round(2 / 3, 9), round(0.8 / 3, 9)]]
+
+    def test_what_no_region_covers_is_not_seen(self, snapshot: Make) -> None:
+        """It isn't cold, and doesn't count in means."""
+        snapshots = [
+            snapshot(1, {"a": [(0, 1, 10)]}),
+            snapshot(2, {"a": [(0, 1, 10), (2, 3, 5)]}),
+        ]
+        cells = heat(snapshots, 1, 4).frequency.T[:, 0]
+        assert np.isnan(cells).tolist() == [True, False, True, False]
+        assert cells[[1, 3]].tolist() == [0.5, 1]
+
+    def test_a_pause_of_the_recording_is_not_seen(self, snapshot: Make) -> None:
+        """Where no aggregation was, nothing is known: not even that nothing was there."""
+        made = heat([snapshot(1, {"a": [(0, 4, 1)]}), snapshot(4, {"a": [(0, 4, 1)]})], 4, 1)
+        assert np.isnan(made.frequency.T[0]).tolist() == [False, True, True, False]
+        assert np.isnan(made.working_set_bytes()).tolist() == [False, True, True, False]
+
+    def test_the_monitors_own_time_is_no_pause(self, snapshot: Make) -> None:
+        """What lies between two aggregations, but is shorter, belongs to the second."""
+        second = snapshot(2, {"a": [(0, 4, 5)]}, elapsed_us=600_000)
+        made = heat([snapshot(1, {"a": [(0, 4, 0)]}), second], 8, 1)
+        assert shown(made.frequency) == [[0, 0, 0, 0, 0.5, 0.5, 0.5, 0.5]]
+
+    def test_never_accessed_is_exactly_nothing(self, snapshot: Make) -> None:
+        """Sums over regions of odd frequencies leave nothing behind in rows between them."""
+        regions = [(i, i + 1, 3 / 7 if i % 2 else 0) for i in range(64)]
+        made = heat([snapshot(1, {"a": regions})], 1, 64, Place(0, 64 * MIB, ""))
+        assert (made.frequency.T[:, 0] == 0).tolist() == [False, True] * 32
+
+
+class TestBytes:
+    def test_working_set(self, snapshot: Make) -> None:
+        """Bytes accessed in an aggregation, where counters below 1 count in part."""
+        snapshots = [snapshot(1, {"a": [(0, 1, 10), (1, 3, 0.25), (3, 4, 0)]}, resident=0.5)]
+        made = heat(snapshots, 1, 4)
+        assert made.working_set_bytes().tolist() == [0.75 * MIB]
+        assert made.total_bytes().tolist() == [2 * MIB]
+        assert made.working_set_bytes(3, 1).tolist() == [0.5 * MIB]
+
+    def test_bytes_in_memory_lie_where_something_is_mapped(self, snapshot: Make) -> None:
+        """A region over a hole has nothing in the hole."""
+        areas = {"a": (Area(0, MIB, "low"), Area(3 * MIB, 4 * MIB, "high"))}
+        one = snapshot(1, {"a": [(0, 4, 10)]}, areas=areas, resident=0.25)
+        made = heat([one], 1, 1, Place(0, MIB, "low"), Place(3 * MIB, 4 * MIB, "high"))
+        assert made.resident_bytes.T[:, 0].tolist() == [MIB / 2, MIB / 2]
+
+    def test_a_target_that_is_not_there_has_nothing(self, snapshot: Make) -> None:
+        """While its context is recorded, a target without regions has a working set of 0."""
+        snapshots = [snapshot(1, {"b": [(0, 4, 10)]}), snapshot(2, {"a": [(0, 4, 10)]})]
+        assert heat(snapshots, 2, 1).working_set_bytes().tolist() == [0, 4 * MIB]
+
+
+@st.composite
+def records(draw: st.DrawFn) -> list[Snapshot]:
+    """Return a few aggregations of up to three targets, with regions and areas anywhere."""
+    time_us = BEGIN_US
+    snapshots = []
+    for number in range(1, draw(st.integers(1, 5)) + 1):
+        elapsed_us = draw(st.integers(1, 2 * SECOND_US))
+        time_us += elapsed_us
+        rows, columns = [], []
+        for name in draw(st.sets(st.sampled_from("abc"))):
+            pages = sorted(draw(st.sets(st.integers(0, 1 << 30), max_size=12)))
+            regions = list(zip(pages[::2], pages[1::2], strict=False))
+            named = draw(st.booleans())
+            areas = tuple(
+                Area(start << 12, end << 12, draw(st.sampled_from(["x", "y", "[anon]"])))
+                for start, end in regions
+            )
+            rows.append(TargetRows(name, len(regions), areas if named else ()))
+            columns += [
+                (start << 12, end << 12, draw(st.integers(0, 20)), draw(st.floats(0, 1)))
+                for start, end in regions
+            ]
+        start, end, accesses, resident = np.array(columns, dtype=np.float64).reshape(-1, 4).T
+        nothing = np.zeros(len(start), np.int64)
+        snapshots.append(
+            assemble_snapshot(
+                {
+                    "start": start.astype(np.int64),
+                    "end": end.astype(np.int64),
+                    "nr_accesses": accesses.copy(),
+                    "age": nothing.copy(),
+                    "idle_us": nothing,
+                    "resident_bytes": ((end - start) * resident).astype(np.int64),
+                },
+                rows,
+                context="main",
+                number=number,
+                time_us=time_us,
+                elapsed_us=elapsed_us,
+                intervals=Intervals(),
+                max_nr_accesses=20,
+            )
+        )
+    return snapshots
+
+
+@given(records(), st.integers(1, 9), st.integers(1, 6))
+def test_bytes_times_time_are_kept(snapshots: list[Snapshot], columns: int, bands: int) -> None:
+    """However they are folded and cut, a map holds all bytes in memory and all accessed ones."""
+    end_us = snapshots[-1].time_us
+    survey = Survey(end_us - BEGIN_US)
+    for each in snapshots:
+        survey.add(each)
+    places = survey.places()
+    if not places:
+        assert all(len(each) == 0 for each in snapshots)
+        return
+    layout = lay_out(places, Room(40, 2, 1, rows=2, bands=bands))
+    borders = [BEGIN_US + (end_us - BEGIN_US) * i // columns for i in range(columns + 1)]
+    share_us = np.diff(borders)
+    made = heat_of(snapshots, layout, BEGIN_US, end_us, columns)
+    for cells, expected in (
+        (made.total_bytes(), [each.total_bytes for each in snapshots]),
+        (made.working_set_bytes(), [each.working_set_bytes() for each in snapshots]),
+    ):
+        whole = sum(size * each.elapsed_us for size, each in zip(expected, snapshots, strict=True))
+        known = ~np.isnan(cells)
+        # Working sets are told in whole bytes.
+        rounding = end_us - BEGIN_US
+        found = (cells[known] * share_us[known]).sum()
+        assert found == pytest.approx(whole, rel=1e-9, abs=rounding)
+    known = ~np.isnan(made.frequency)
+    assert ((made.frequency[known] >= 0) & (made.frequency[known] <= 1 + 1e-12)).all()

@@ -1,0 +1,429 @@
+"""The heat map's page, used in a real browser as people use it: zoom, point, select, keys."""
+
+import io
+import json
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from damon_report.heatmap.caption import Caption
+from damon_report.heatmap.grid import heat_of
+from damon_report.heatmap.layout import lay_out
+from damon_report.heatmap.page import COLUMNS, ROOM, page
+from damon_report.heatmap.places import Survey
+from matplotlib.image import imread
+from playwright.sync_api import Browser, FloatRect, Locator, Page, sync_playwright
+
+from damon_core import Area, Snapshot
+
+pytestmark = pytest.mark.needs("chromium")
+
+MIB = 1 << 20
+SECOND_US = 1_000_000
+BEGIN_US = 1_700_000_000 * SECOND_US
+#: Pixels of the map at the sides of its cells.
+LEFT, RIGHT = 250, 112
+
+AREAS = (
+    Area(0x5000_0000_0000, 0x5000_0000_0000 + 64 * MIB, "[heap]"),
+    Area(0x7F00_0000_0000, 0x7F00_0000_0000 + 64 * MIB, "/usr/lib/lib<script>.so"),
+)
+HEAP_START = AREAS[0].start // MIB
+LIBRARY_START = AREAS[1].start // MIB
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Return Debian's Chromium, without a window."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=shutil.which("chromium"), args=["--no-sandbox"]
+        )
+        yield browser
+        browser.close()
+
+
+class Shown:
+    """A page in the browser.
+
+    Args:
+        page: The page.
+    """
+
+    def __init__(self, page: Page) -> None:
+        self.page = page
+        self.map = page.locator("#map")
+
+    def box(self) -> FloatRect:
+        """Return where the map is."""
+        box = self.map.bounding_box()
+        assert box is not None
+        return box
+
+    def place(self, time: float, height: float) -> tuple[float, float]:
+        """Return the pixel at shares of the time (from the left) and the height (from the top)."""
+        box = self.box()
+        width = box["width"] - LEFT - RIGHT
+        return box["x"] + LEFT + time * width, box["y"] + height * box["height"]
+
+    def point(self, time: float, height: float) -> None:
+        """Move the pointer."""
+        self.page.mouse.move(*self.place(time, height))
+
+    def drag(self, start: tuple[float, float], end: tuple[float, float]) -> None:
+        """Drag from one place to another."""
+        self.point(*start)
+        self.page.mouse.down()
+        self.page.mouse.move(*self.place(*end), steps=4)
+        self.page.mouse.up()
+
+    def told(self, name: str) -> dict[str, str]:
+        """Return what a list of the page says."""
+        rows: list[list[str]] = self.page.locator(f"#{name}").evaluate(
+            "list => [...list.querySelectorAll('dt')].map("
+            "dt => [dt.textContent, dt.nextElementSibling.textContent])"
+        )
+        return dict(rows)
+
+    def view(self) -> str:
+        """Return what the page says it shows, once it has drawn that."""
+        self.page.evaluate(
+            "() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))"
+        )
+        return self.page.locator("#view").inner_text()
+
+    def colour(self, time: float, height: float) -> str:
+        """Return the colour of the map at a place."""
+        x, y = self.place(time, height)
+        clip: FloatRect = {"x": round(x), "y": round(y), "width": 1, "height": 1}
+        pixel = imread(io.BytesIO(self.page.screenshot(clip=clip)))[0, 0, :3]
+        return "#" + bytes((pixel * 255).round().astype(np.uint8)).hex()
+
+    def button(self, name: str) -> Locator:
+        """Return a button by what is written on it."""
+        return self.page.get_by_role("button", name=name, exact=True)
+
+
+def html(snapshots: list[Snapshot], dark: bool = False) -> str:
+    """Return the page of some aggregations."""
+    begin_us = snapshots[0].time_us - snapshots[0].elapsed_us
+    end_us = snapshots[-1].time_us
+    survey = Survey(end_us - begin_us)
+    for each in snapshots:
+        survey.add(each)
+    layout = lay_out(survey.places(), ROOM)
+    heat = heat_of(snapshots, layout, begin_us, end_us, COLUMNS)
+    caption = Caption("a<b>[7]", ("one </script> line", "another"))
+    return page(heat, caption, Path("my record.parquet"), begin_us - 5 * SECOND_US, dark=dark)
+
+
+@pytest.fixture
+def snapshots(snapshot: Callable[..., Snapshot]) -> list[Snapshot]:
+    """Return ten seconds: half of the heap is hot for the first five, the library never."""
+    return [
+        snapshot(
+            number,
+            {
+                "a[7]": [
+                    (HEAP_START, HEAP_START + 32, 10 if number <= 5 else 0),
+                    (HEAP_START + 32, HEAP_START + 64, 0),
+                    (LIBRARY_START, LIBRARY_START + 64, 0),
+                ]
+            },
+            areas={"a[7]": AREAS},
+        )
+        for number in range(1, 11)
+    ]
+
+
+Open = Callable[..., Shown]
+
+
+@pytest.fixture
+def opened(browser: Browser, tmp_path: Path) -> Iterator[Open]:
+    """Return how a page is opened; it must neither fail nor ask for anything of the network."""
+    contexts = []
+    problems: list[str] = []
+
+    def open_page(text: str, **options: Any) -> Shown:
+        path = tmp_path / "heat.html"
+        path.write_text(text, encoding="utf-8")
+        context = browser.new_context(viewport={"width": 1280, "height": 860}, **options)
+        contexts.append(context)
+        shown = context.new_page()
+        shown.on("pageerror", lambda error: problems.append(str(error)))
+        shown.on("console", lambda message: problems.append(message.text))
+        shown.on(
+            "request",
+            lambda request: (
+                None
+                if request.url == path.as_uri() or request.url.startswith("data:")
+                else problems.append(request.url)
+            ),
+        )
+        shown.goto(path.as_uri())
+        if options.get("java_script_enabled", True):
+            shown.locator("main").wait_for(state="visible")
+        return Shown(shown)
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert problems == []
+
+
+@pytest.fixture(scope="module")
+def made() -> dict[str, str]:
+    """Return where pages are kept that several tests open."""
+    return {}
+
+
+@pytest.fixture
+def shown(opened: Open, snapshots: list[Snapshot], made: dict[str, str]) -> Shown:
+    """Return the page of the ten seconds."""
+    if "ten seconds" not in made:
+        made["ten seconds"] = html(snapshots)
+    return opened(made["ten seconds"])
+
+
+class TestWhatIsShown:
+    def test_colours_are_those_of_the_cells(self, shown: Shown) -> None:
+        """The hot half of the heap is bright for half of the time, at the bottom."""
+        assert shown.colour(0.2, 0.9) == "#fcffa4"
+        assert shown.colour(0.8, 0.9) == "#100e22"
+        assert shown.colour(0.2, 0.6) == "#100e22"
+
+    def test_texts_of_a_record_are_no_part_of_the_page(self, shown: Shown) -> None:
+        """Titles, lines and names are told as they are."""
+        assert shown.page.get_by_role("heading", level=1).inner_text() == "a<b>[7]"
+        assert "one </script> line" in shown.page.locator("header").inner_text()
+        shown.point(0.2, 0.2)
+        assert shown.told("hover")["mapping"] == "/usr/lib/lib<script>.so"
+
+    def test_what_is_not_there_is_grey(
+        self, opened: Open, snapshot: Callable[..., Snapshot]
+    ) -> None:
+        """A mapping that comes later is neither cold nor hot before."""
+        first = snapshot(1, {"a": [(0, 4, 0)]}, areas={"a": (Area(0, 4 * MIB, "x"),)})
+        both = (Area(0, 4 * MIB, "x"), Area(8 * MIB, 12 * MIB, "y"))
+        second = snapshot(2, {"a": [(0, 4, 0), (8, 12, 10)]}, areas={"a": both})
+        shown = opened(html([first, second]))
+        assert shown.colour(0.2, 0.2) == "#e3e5ea"
+        assert shown.colour(0.7, 0.2) == "#fcffa4"
+        shown.point(0.2, 0.2)
+        assert shown.told("hover")["accessed"].startswith("not seen")
+
+    def test_many_targets(self, opened: Open, snapshot: Callable[..., Snapshot]) -> None:
+        """Of 300 targets the hottest are told one by one, the others together."""
+        targets = {f"worker[{i}]": [(0, 4, 10 if i == 42 else 0)] for i in range(300)}
+        shown = opened(html([snapshot(1, targets)]))
+        shown.point(0.5, 0.01)
+        assert shown.told("hover")["target"] == "worker[42]"
+        shown.point(0.5, 0.99)
+        assert re.match(r"worker\[\d+\], worker\[\d+\]", shown.told("hover")["target"])
+
+
+class TestPointer:
+    def test_hover(self, shown: Shown) -> None:
+        """Time, addresses, mapping, target, frequency and bytes of the cell."""
+        shown.point(0.2503, 0.9)
+        told = shown.told("hover")
+        assert told["time"].startswith("2.5")
+        assert "2023-11-14 22:13:22" in told["time"]
+        start, end = (int(address, 16) for address in told["addresses"].split()[0].split("-"))
+        assert AREAS[0].start <= start < end <= AREAS[0].start + 32 * MIB
+        assert told["mapping"] == "[heap]"
+        assert told["target"] == "a[7]"
+        assert told["accessed"] == "in 100.0 % of the checks"
+        size = told["addresses"].partition("(")[2].rstrip(")")
+        assert told["bytes"] == f"{size} in memory, {size} of it accessed in an aggregation"
+
+    def test_cold_cells(self, shown: Shown) -> None:
+        """What was never accessed is told so."""
+        shown.point(0.75, 0.9)
+        assert shown.told("hover")["accessed"] == "in 0 % of the checks"
+
+    def test_wheel(self, shown: Shown) -> None:
+        """The wheel zooms at the pointer, and back to everything."""
+        assert shown.view() == "all: 10.0 s, 128.0 MiB"
+        shown.point(0.2503, 0.9)
+        before = shown.told("hover")
+        shown.page.mouse.wheel(0, -200)
+        shown.page.mouse.wheel(0, -200)
+        # The hot end of the heap is near the pointer, and now further from it than before.
+        assert re.match(r"1.3\d s to 5.8\d s, 45 %", shown.view())
+        shown.point(0.2503, 0.9)
+        assert shown.told("hover") == before
+        assert shown.colour(0.95, 0.9) == "#100e22"
+        assert shown.colour(0.7, 0.9) == "#fcffa4"
+        for _ in range(10):
+            shown.page.mouse.wheel(0, 200)
+        assert shown.view().startswith("all: ")
+
+    @pytest.mark.parametrize(
+        ("key", "expected"), [("Control", r"s, 100 %"), ("Alt", r"^0 µs to 10\.0 s, 67 %")]
+    )
+    def test_wheel_with_keys(self, shown: Shown, key: str, expected: str) -> None:
+        """With Ctrl only the time is zoomed, with Alt only addresses."""
+        shown.point(0.5, 0.5)
+        shown.page.keyboard.down(key)
+        shown.page.mouse.wheel(0, -200)
+        shown.page.keyboard.up(key)
+        assert re.search(expected, shown.view())
+
+    def test_drag_selects(self, shown: Shown) -> None:
+        """Working set and idle memory of a time and of addresses."""
+        shown.drag((0.2, 0.001), (0.6999, 0.999))
+        told = shown.told("selection")
+        assert told["time"] == "2.00 s to 7.00 s (5.00 s)"
+        assert told["addresses"] == "500000000000-7f0004000000, 128.0 MiB of them mapped"
+        assert told["mappings"] == "lib<script>.so, [heap]"
+        # For three of five seconds 32 MiB are accessed.
+        assert told["working set"] == "19.2 MiB on average, 32.0 MiB at most"
+        assert told["idle all the time"] == "96.0 MiB of 128.0 MiB in memory"
+        assert told["accessed"] == "in 15.0 % of the checks, on average"
+
+    def test_a_part_is_selected(self, shown: Shown) -> None:
+        """Only what lies in the selection counts; the command shows it in full detail."""
+        shown.drag((0.6006, 0.01), (0.8999, 0.4))
+        told = shown.told("selection")
+        assert told["mappings"] == "lib<script>.so"
+        assert told["working set"] == "0 B on average, 0 B at most"
+        command = shown.page.locator("#command").inner_text()
+        # The record began five seconds before what is shown.
+        assert command.startswith(
+            "damon report heatmap 'my record.parquet' --from 11s --to 14s --target 'a[7]' "
+            "--address 7f00"
+        )
+        shown.button("Clear").click()
+        assert list(shown.told("selection")) == [""]
+        assert not shown.page.locator("#command").is_visible()
+
+    def test_drag_with_shift_zooms(self, shown: Shown) -> None:
+        """To the rectangle that was drawn."""
+        shown.page.keyboard.down("Shift")
+        shown.drag((0.2, 0.6), (0.3999, 0.9))
+        shown.page.keyboard.up("Shift")
+        assert re.match(r"2.00 s to 4.00 s, (29|30|31) %", shown.view())
+        assert list(shown.told("selection")) == [""]
+
+    def test_drag_moves(self, shown: Shown) -> None:
+        """If that was chosen, the view is moved, and nothing selected."""
+        shown.point(0.5, 0.5)
+        shown.button("Zoom in").click()
+        assert shown.view().startswith("2.50 s to 7.50 s")
+        shown.button("Drag to move").click()
+        shown.drag((0.5, 0.5), (0.7, 0.5))
+        assert shown.view().startswith("1.50 s to 6.50 s")
+        assert list(shown.told("selection")) == [""]
+
+    def test_double_click_zooms_to_the_selection(self, shown: Shown) -> None:
+        """As the button does."""
+        shown.drag((0.2, 0.6), (0.3999, 0.9))
+        shown.button("Zoom to it").click()
+        assert shown.view().startswith("2.00 s to 4.00 s")
+        shown.button("Show all").click()
+        assert shown.view().startswith("all: ")
+
+
+class TestKeys:
+    def test_arrows_move_the_cursor(self, shown: Shown) -> None:
+        """From the middle on; the cell is told as under the pointer."""
+        shown.map.focus()
+        for _ in range(3):
+            shown.page.keyboard.press("ArrowRight")
+        first = shown.told("hover")
+        assert first["mapping"] in ("[heap]", AREAS[1].name)
+        for _ in range(20):
+            shown.page.keyboard.press("ArrowDown")
+        for _ in range(30):
+            shown.page.keyboard.press("ArrowLeft")
+        told = shown.told("hover")
+        assert told["mapping"] == "[heap]"
+        assert told["time"] < first["time"]
+
+    def test_shift_and_arrows_select(self, shown: Shown) -> None:
+        """A selection without a pointer; Enter zooms to it, Escape clears it, 0 shows all."""
+        shown.map.focus()
+        shown.page.keyboard.press("ArrowLeft")
+        for _ in range(9):
+            shown.page.keyboard.press("Shift+ArrowLeft")
+            shown.page.keyboard.press("Shift+ArrowDown")
+        told = shown.told("selection")
+        assert re.fullmatch(r"4\.\d\d s to 5\.\d\d s \(.*\)", told["time"])
+        shown.page.keyboard.press("Enter")
+        assert re.match(r"4\.\d\d s to 5\.\d\d s, \d+ %", shown.view())
+        shown.page.keyboard.press("Escape")
+        assert list(shown.told("selection")) == [""]
+        shown.page.keyboard.press("0")
+        assert shown.view().startswith("all: ")
+
+    def test_plus_and_minus_zoom(self, shown: Shown) -> None:
+        """At the middle, if there is no cursor."""
+        shown.map.focus()
+        shown.page.keyboard.press("+")
+        assert shown.view().startswith("2.50 s to 7.50 s, 50 %")
+        shown.page.keyboard.press("-")
+        assert shown.view().startswith("all: ")
+
+
+class TestStyles:
+    @pytest.mark.parametrize(
+        ("scheme", "background"), [("light", "rgb(255, 255, 255)"), ("dark", "rgb(31, 33, 41)")]
+    )
+    def test_the_browser_says_light_or_dark(
+        self, opened: Open, snapshots: list[Snapshot], scheme: str, background: str
+    ) -> None:
+        """And the button changes it."""
+        shown = opened(html(snapshots), color_scheme=scheme)
+        style = "() => getComputedStyle(document.body).backgroundColor"
+        assert shown.page.evaluate(style) == background
+        shown.button("Light / dark").click()
+        assert shown.page.evaluate(style) != background
+
+    def test_dark_from_the_start(self, opened: Open, snapshots: list[Snapshot]) -> None:
+        """If the user of the command says so."""
+        shown = opened(html(snapshots, dark=True), color_scheme="light")
+        style = "() => getComputedStyle(document.body).backgroundColor"
+        assert shown.page.evaluate(style) == "rgb(31, 33, 41)"
+
+    def test_without_scripts_there_is_a_picture(
+        self, opened: Open, snapshots: list[Snapshot]
+    ) -> None:
+        """Static, with a text for those who can't see it."""
+        shown = opened(html(snapshots), java_script_enabled=False)
+        picture = shown.page.get_by_role("img", name="Heat map: time across, addresses up.")
+        box = picture.bounding_box()
+        assert box is not None
+        assert box["width"] > 1_000
+
+    def test_who_cannot_see_the_map_is_told_what_it_is(self, shown: Shown) -> None:
+        """The map has a name and a description."""
+        application = shown.page.get_by_role("application")
+        assert application.get_attribute("aria-label") == (
+            "Heat map of a<b>[7]: time across, addresses up. one </script> line. another."
+        )
+        assert shown.page.locator("#help").is_visible()
+
+
+def test_the_command_writes_the_page(
+    reports: Any, snapshots: list[Snapshot], tmp_path: Path
+) -> None:
+    """One file with everything in it; its data is what JSON readers read."""
+    path = tmp_path / "heat.html"
+    done = reports.run("heatmap", reports.add("ten", snapshots), "-o", str(path))
+    assert done.exit_code == 0, done.output
+    found = re.search(
+        r'<script id="data" type="application/json">(.*?)</script>', path.read_text(), re.DOTALL
+    )
+    assert found is not None
+    data = json.loads(found[1])
+    assert data["columns"] == COLUMNS
+    assert (
+        np.sum([band["rows"] for group in data["groups"] for band in group["bands"]])
+        == (data["rows"])
+    )
