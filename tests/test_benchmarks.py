@@ -51,6 +51,23 @@ def test_referenced_prints_ratios_to_c() -> None:
     assert all(re.match(r"\d", ratio) for ratio in ratios)
 
 
+@pytest.mark.needs("file")
+def test_reports_beside_damo_print_ratios() -> None:
+    """Real damo and ours report the same record, and both sizes of it are told."""
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.beside_damo.reports", "--quick"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    rows = [line.strip("| ").split("|") for line in done.stdout.splitlines() if line[:2] == "| "]
+    ratios = [row[-1].strip() for row in rows if re.match(r"\s*\d", row[-1])]
+    assert len(ratios) == 6
+
+
 def test_referenced_without_a_compiler_says_what_to_do(tmp_path: Path) -> None:
     """Nothing fails for want of a compiler; one line names the package that has one."""
     done = subprocess.run(
