@@ -71,7 +71,8 @@ class Record:
             raise InputError(
                 f"'{self.path}' holds nothing: it ended before its first aggregation was complete"
             )
-        self._whole_us = span_us
+        # A single aggregation has no beginning in formats that tell only ends.
+        self._whole_us = min(span_us[0], span_us[1] - 1), span_us[1]
 
     @property
     def info(self) -> RecordInfo:

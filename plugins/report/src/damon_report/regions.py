@@ -210,7 +210,16 @@ def regions(
         }
         echo_json("regions", document)
         return
-    _show(console, record, snapshots, shown, total)
+    for snapshot in snapshots:
+        names = {row.target for row in chosen if row.context == snapshot.context}
+        what = printable(names.pop()) if len(names) == 1 else f"{len(names)} targets"
+        heading(
+            console,
+            f"{printable(snapshot.context)}, {what}: "
+            f"{short_duration(snapshot.time_us - record.start_us)} after the start "
+            f"({local_time(snapshot.time_us)})",
+        )
+    _show(console, shown, total)
     if len(shown) < len(chosen):
         note(console, f"{len(chosen) - len(shown)} more regions: --limit 0 shows all")
 
@@ -248,22 +257,7 @@ def _context_json(snapshot: Snapshot) -> dict[str, object]:
     }
 
 
-def _show(
-    console: Console,
-    record: Record,
-    snapshots: Sequence[Snapshot],
-    rows: Sequence[Row],
-    total: Total,
-) -> None:
-    for snapshot in snapshots:
-        names = {row.target for row in rows if row.context == snapshot.context}
-        what = printable(names.pop()) if len(names) == 1 else f"{len(names)} targets"
-        heading(
-            console,
-            f"{printable(snapshot.context)}, {what}: "
-            f"{short_duration(snapshot.time_us - record.start_us)} after the start "
-            f"({local_time(snapshot.time_us)})",
-        )
+def _show(console: Console, rows: Sequence[Row], total: Total) -> None:
     cells = _cells(console, rows)
     last = {
         "addresses": f"{total.regions} regions",
@@ -297,9 +291,9 @@ def _cells(console: Console, rows: Sequence[Row]) -> dict[Column, Callable[[Row]
     if not console.is_terminal or len({row.context for row in rows}) > 1:
         cells[Column("context", least=7, rank=1)] = lambda row: printable(row.context)
     if not console.is_terminal or len({row.target for row in rows}) > 1:
-        cells[Column("target", least=10, rank=1)] = lambda row: printable(row.target)
+        cells[Column("target", least=14, rank=1)] = lambda row: printable(row.target)
     if not console.is_terminal or any(row.mappings for row in rows):
-        cells[Column("mapping", least=10)] = _mapping_cell
+        cells[Column("mapping", least=16)] = _mapping_cell
     return cells
 
 

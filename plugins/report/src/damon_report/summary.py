@@ -1,5 +1,6 @@
 """``damon report summary``: a record at a glance, on one screen."""
 
+import textwrap
 from collections.abc import Sequence
 
 import click
@@ -59,9 +60,11 @@ def summary(*, record: Record, as_json: bool) -> None:
 
 
 def _line(console: Console, label: str, text: str) -> None:
-    """Print a line of the summary, if there is something in it."""
-    if text:
-        console.print(Text.assemble((f"{label:<{_LABEL}}", "bold"), text))
+    """Print a line of the summary, on a narrow terminal several; nothing if it is empty."""
+    # No line is broken in a pipe, where the console has no end.
+    for line in textwrap.wrap(text, console.width - _LABEL, break_on_hyphens=False):
+        console.print(Text.assemble((f"{label:<{_LABEL}}", "bold"), line))
+        label = ""
 
 
 def _show(console: Console, record: Record, context: ContextOverview, info: ContextInfo) -> None:
@@ -81,7 +84,7 @@ def _show(console: Console, record: Record, context: ContextOverview, info: Cont
         f"at most {short_size(most)}",
     )
     line = coarser(context.whole.working_set.mean, _SPARK_CHARACTERS)
-    _line(console, "", f"|{sparkline(line, ascii_only=ascii_only)}|")
+    console.print(f"{'':{_LABEL}}|{sparkline(line, ascii_only=ascii_only)}|")
     step = context.biggest_step()
     if step is None:
         _line(console, "", "much the same all the time")

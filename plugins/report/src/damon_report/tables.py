@@ -1,5 +1,6 @@
 """Tables on a terminal of any width; elsewhere whole lines, for grep."""
 
+import re
 from collections.abc import Sequence
 
 from attrs import frozen
@@ -10,6 +11,7 @@ from rich.text import Text
 #: Characters of a line that isn't broken.
 _UNBROKEN = 100_000
 _GAP = 2
+_NUMBER = re.compile(r"\[\d+\]$")
 #: The rank of columns that only please the eye.
 DECORATION = 9
 
@@ -101,14 +103,23 @@ def _fit(
         if columns[worst].rank == 0:
             break
         chosen.remove(worst)
+    natural = list(widths)
     surplus = sum(widths[i] + _GAP for i in chosen) - _GAP - console.width
-    # The widest gives first, until it is no wider than the next.
+    # What can give most gives first.
     while surplus > 0:
         giving = [i for i in chosen if widths[i] > least[i]]
         if not giving:
             break
         widths[max(giving, key=lambda i: widths[i] - least[i])] -= 1
         surplus -= 1
+    # A path that was cut to its end may be shorter than it had to be: others get the room.
+    spare = 0
+    for i in [*chosen, *chosen]:
+        room = min(widths[i] + spare, natural[i])
+        cells = [_shortened(row[i], room, "~").cell_len for row in rows]
+        spare += widths[i]
+        widths[i] = max([cell_len(columns[i].title), *cells])
+        spare -= widths[i]
     return chosen, widths
 
 
@@ -129,6 +140,8 @@ def _shortened(cell: Text | str, width: int, ellipsis: str) -> Text:
 
 def _without_middle(text: str, width: int, ellipsis: str) -> str:
     tail = max((width - 1) // 3, 0)
+    if (number := _NUMBER.search(text)) is not None and len(number[0]) < width - 3:
+        tail = len(number[0])  # It tells a process from others of its name.
     end = text
     while cell_len(end) > tail:
         end = end[1:]

@@ -1,0 +1,179 @@
+"""Tables fit a terminal of any width; what is cut is cut where it tells least."""
+
+import contextlib
+import io
+import os
+import pty
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from damon_csv import CsvWriter
+from damon_report.figures import percent, short_duration, short_size
+from damon_report.tables import DECORATION, Column, bar, show_table
+from rich.cells import cell_len
+from rich.console import Console
+
+from damon_core import RecordInfo, Snapshot
+
+DAMON = Path(sys.executable).with_name("damon")
+COLUMNS = [
+    Column("size", right=True),
+    Column("", rank=DECORATION),
+    Column("age", right=True, rank=2),
+    Column("target", least=9, rank=1),
+    Column("mapping", least=12),
+]
+ROWS = [
+    ["1.0M", "███", "10s", "redis-server[123]", "/usr/lib/x86_64-linux-gnu/libc.so.6"],
+    ["12K", "", "1s", "a[4]", "[heap]"],
+]
+
+
+def shown(width: int, encoding: str = "utf-8") -> list[str]:
+    """Return the lines of a table on a terminal of a width."""
+    file = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
+    console = Console(file=file, width=width, force_terminal=True, no_color=True, soft_wrap=True)
+    show_table(console, COLUMNS, ROWS)
+    file.seek(0)
+    text = file.read()
+    return text.replace("\x1b[1m", "").replace("\x1b[2m", "").replace("\x1b[0m", "").splitlines()
+
+
+def test_everything_where_there_is_room() -> None:
+    """Numbers end, names begin where their titles do."""
+    assert shown(100) == [
+        "size       age  target             mapping",
+        "1.0M  ███  10s  redis-server[123]  /usr/lib/x86_64-linux-gnu/libc.so.6",
+        " 12K        1s  a[4]               [heap]",
+    ]
+
+
+def test_names_are_cut_where_they_tell_least() -> None:
+    """Of a path the end stays, of a process its number; what only pleases goes first."""
+    assert shown(46) == [
+        "size  age  target             mapping",
+        "1.0M  10s  redis-server[123]  …/libc.so.6",
+        " 12K   1s  a[4]               [heap]",
+    ]
+    assert shown(36)[1] == "1.0M  10s  redis-…[123]  …/libc.so.6"
+
+
+def test_columns_go_where_nothing_can_be_cut() -> None:
+    """The least important first, and a line tells which."""
+    lines = shown(30)
+    assert lines[0] == "size  target       mapping"
+    assert lines[-1] == "(no room for age; in a pipe everything is there)"
+
+
+def test_other_encodings() -> None:
+    """A terminal without Unicode gets another sign for what is cut."""
+    assert "~/libc.so.6" in shown(46, "ascii")[1].replace("?", "")
+
+
+@pytest.mark.parametrize("width", [80, 200])
+@pytest.mark.parametrize(
+    "options",
+    [["regions"], ["wss"], ["wss", "--over", "time"], ["idle", "--by", "target"], ["summary"]],
+    ids=" ".join,
+)
+def test_no_line_is_wider_than_the_terminal(
+    tmp_path: Path, snapshot: Callable[..., Snapshot], options: list[str], width: int
+) -> None:
+    """In a real terminal, with names as long as they come."""
+    path = tmp_path / "record.csv"
+    with CsvWriter(path, RecordInfo()) as writer:
+        for number in (1, 2, 3):
+            targets = {f"{'long' * 10}[{pid}]": [(pid, pid + 1, 5)] for pid in range(3)}
+            writer.write(snapshot(number, targets))
+    reader, terminal = pty.openpty()
+    environment = {**os.environ, "COLUMNS": str(width), "LINES": "40", "TERM": "xterm"}
+    with subprocess.Popen(
+        [DAMON, "report", options[0], path, *options[1:]],
+        env=environment,
+        stdin=terminal,
+        stdout=terminal,
+        stderr=terminal,
+    ) as program:
+        os.close(terminal)
+        text = re.sub(r"\x1b\[[0-9;]*m", "", read_all(reader))
+        assert program.wait(120) == 0, text
+    assert "[2]" in text
+    assert max(map(cell_len, text.splitlines())) <= width
+
+
+def read_all(file: int) -> str:
+    """Return everything that is written to a terminal until its other end is closed."""
+    parts = []
+    with contextlib.suppress(OSError):
+        while part := os.read(file, 65_536):
+            parts.append(part)
+    os.close(file)
+    return b"".join(parts).decode()
+
+
+def test_a_reader_that_stops_early_is_no_failure(
+    tmp_path: Path, snapshot: Callable[..., Snapshot]
+) -> None:
+    """As `head` does: nothing is told of it."""
+    path = tmp_path / "record.csv"
+    with CsvWriter(path, RecordInfo()) as writer:
+        writer.write(snapshot(1, {"a": [(each, each + 1, 5) for each in range(20_000)]}))
+    done = subprocess.run(
+        f"{DAMON} report regions {path} | head -1",
+        shell=True,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.stdout.startswith("# main")
+    assert done.stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("size", "text"),
+    [
+        (0, "0"),
+        (1, "1B"),
+        (999, "999B"),
+        (4096, "4.0K"),
+        (1_048_575, "1.0M"),
+        (102_400, "100K"),
+        (1023 * 1024, "1.0M"),
+        (5 << 40, "5.0T"),
+        (1 << 62, "4.0E"),
+    ],
+)
+def test_sizes(size: int, text: str) -> None:
+    """At most five characters, in binary units."""
+    assert short_size(size) == text
+
+
+@pytest.mark.parametrize(
+    ("us", "text"),
+    [(0, "0"), (5_000, "5ms"), (60_180_000, "1m"), (999_900, "1000ms"), (5_400_000_000, "1.5h")],
+)
+def test_durations(us: float, text: str) -> None:
+    """Three digits, in the largest unit."""
+    assert short_duration(us) == text
+
+
+def test_shares() -> None:
+    """Almost nothing isn't nothing, and almost all isn't all."""
+    assert [percent(each) for each in (0, 0.001, 0.5, 0.999, 1)] == [
+        "0%",
+        "<1%",
+        "50%",
+        ">99%",
+        "100%",
+    ]
+
+
+def test_bars() -> None:
+    """Their length is the share, to an eighth of a character; a little is seen."""
+    assert [bar(each, 2) for each in (0, 0.01, 0.5, 0.5625, 1)] == ["", "▏", "█", "█▏", "██"]
+    assert [bar(each, 4, ascii_only=True) for each in (0, 0.01, 0.5, 1)] == ["", "#", "##", "####"]
