@@ -21,7 +21,8 @@ as the kernel. Then an iteration takes an aggregation interval, not a sampling i
 `nr_accesses` (of ``context.intervals.checks``), `age` and `idle_us`, and neither a policy nor the
 core changes them. In `prepare_access_checks` it passes `context.intervals` and `context.limits`
 on if they have changed: commit, tuning and the CPU budget work through them. The next iteration
-begins when `check_accesses` returns, so it may wait there for results that are a little late.
+begins when `check_accesses` returns, so it may wait there for results that are a little late. A
+stop ends the sleep without it: an aggregation that is cut short has no results.
 An attribute ``spent_elsewhere_us``, if it has one, is the processor time that sampling has taken
 others so far, in microseconds: it counts as the worker's own, for `Stats` and the CPU budget.
 

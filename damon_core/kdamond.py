@@ -124,7 +124,10 @@ class Kdamond:
             due_us = self._skip_missed(due_us + step_us, clock.now_us() + 1)
             clock.wait_until(due_us, self._wake)
             now_us = clock.now_us()
-            # The sleep ended early only if it was asked to: then the grid has no more use.
+            # The sleep ended early only if it was asked to: then the grid has no more use, and
+            # what others sample isn't complete for as long as the sleep would have lasted.
+            if self._samples_itself and now_us < due_us:
+                break
             due_us = self._skip_missed(due_us, now_us - step_us + 1) if now_us >= due_us else now_us
 
             self._hooks.call("check_accesses", context)

@@ -451,3 +451,16 @@ def test_checks_made_elsewhere_are_counted() -> None:
     """As many as the intervals make of an aggregation."""
     _, snapshots, context = sampled_elsewhere()
     assert context.stats.samples == 20 * len(snapshots)
+
+
+def test_a_stop_does_not_wait_for_an_aggregation_sampled_elsewhere() -> None:
+    """A run with aggregations of an hour ends at once, without asking for results."""
+    primitive = SampledElsewhere()
+    intervals = Intervals(sampling_us=60 * SECOND, aggregation_us=HOUR, update_us=HOUR)
+    sleeps = threading.Event()
+    context = Context(primitive, [Does(lambda _: sleeps.set())], intervals=intervals)
+    start(context)
+    assert sleeps.wait(60)
+    stop(context)
+    assert context.error is None
+    assert primitive.checked_us == []
