@@ -15,8 +15,10 @@ from damon_core.policies.evidence.rounds import Results, Round
 from damon_core.policies.evidence.statistics import (
     best_of_each,
     bounds,
+    gain_of_two,
     largest,
     log_likelihood,
+    may_gain,
     ragged,
     rising_runs,
 )
@@ -95,6 +97,17 @@ def test_log_likelihood_is_that_of_the_best_rate() -> None:
     """3 of 4 has the likelihood (3/4)^3 (1/4); certain results have 1."""
     told = log_likelihood(np.array([3.0, 0.0, 5.0]), np.array([4.0, 7.0, 5.0]))
     assert told == pytest.approx([3 * np.log(0.75) + np.log(0.25), 0, 0], abs=1e-9)
+
+
+def test_what_may_gain_is_told_without_logarithms() -> None:
+    """All pairs of groups that gain enough are among them, and few that gain only half of it."""
+    rng = np.random.default_rng(1)
+    total, other_total = rng.integers(0, 40, (2, 500)).astype(float)
+    hits, other_hits = np.floor(rng.random((2, 500)) * (np.stack((total, other_total)) + 1))
+    gain = gain_of_two(hits, total, other_hits, other_total)
+    may = may_gain(hits, total, other_hits, other_total, 12.0)
+    assert may[gain > 12.0].all()
+    assert may[gain < 6.0].mean() < 0.2
 
 
 def test_ragged_lists_the_numbers_of_each_span() -> None:

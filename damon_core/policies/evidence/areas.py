@@ -105,11 +105,14 @@ class Areas:
         )
 
     def cut_at(self, addresses: IntColumn) -> "Areas":
-        """Return areas cut at addresses inside them; parts keep the rate."""
-        start = np.union1d(self.start, addresses)
-        origin = np.searchsorted(self.start, start, side="right") - 1
-        behind = np.append(start[1:], self.end[-1])
-        return self._inherited(start, np.minimum(self.end[origin], behind), origin)
+        """Return areas cut at addresses inside them, ascending; parts keep the rate."""
+        together = np.concatenate((self.start, addresses))
+        order = together.argsort(kind="stable")  # merges two ascending runs
+        start = together[order]
+        origin = (order < len(self)).cumsum() - 1
+        end = self.end[origin]
+        end[:-1] = np.minimum(end[:-1], start[1:])
+        return Areas(start, end, self.rate[origin], self.believed[origin])
 
     def with_borders(self, left: IntColumn, addresses: IntColumn) -> "Areas":
         """Return areas with the borders behind the areas `left` moved to the addresses."""
@@ -127,7 +130,7 @@ class Areas:
         join[first] = True
         follows = np.concatenate(([False], join[:-1]))
         run_start = np.maximum.accumulate(np.where(join & ~follows, np.arange(len(join)), 0))
-        left = np.flatnonzero(join & ((np.arange(len(join)) - run_start) % 2 == 0))
+        left = (join & ((np.arange(len(join)) - run_start) & 1 == 0)).nonzero()[0]
         right = left + 1
         rate, believed, end = self.rate.copy(), self.believed.copy(), self.end.copy()
         end[left] = end[right]

@@ -8,7 +8,7 @@ from attrs import frozen
 from damon_core.policies.evidence.areas import Areas
 from damon_core.policies.evidence.pool import Pool
 from damon_core.policies.evidence.rounds import Results
-from damon_core.policies.evidence.statistics import bounds, set_before
+from damon_core.policies.evidence.statistics import bounds, first_of_each, set_before
 from damon_core.regions import FloatColumn, IntColumn
 from damon_core.samples import BoolColumn
 
@@ -65,9 +65,11 @@ class Division:
 
     def cut_at(self, position: IntColumn) -> "Division":
         """Return the division with areas cut before the checks given, none an area's first."""
-        position = np.unique(position)
+        position = np.sort(position)
+        position = position[first_of_each(position)]
         areas = self.areas.cut_at(self.pool.between(position))
-        return Division(areas, self.pool, np.sort(np.concatenate((self.bound, position))))
+        bound = np.sort(np.concatenate((self.bound, position)), kind="stable")
+        return Division(areas, self.pool, bound)
 
     def estimated(self) -> "Division":
         """Return the areas with rates from their checks; one without any keeps what it had."""

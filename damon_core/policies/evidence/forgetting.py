@@ -9,6 +9,7 @@ from damon_core.policies.evidence.statistics import (
     counted,
     gain_of_two,
     log_odds,
+    may_gain,
     ragged,
     rising_runs,
 )
@@ -108,5 +109,6 @@ def _changed(
     old_total, old_hit = old_total[area], old_hit[area]
     evenly = counted(results.spread, new)[area].astype(np.float64)
     hit = counted(results.hits & results.spread, new)[area].astype(np.float64)
-    gain = gain_of_two(hit, evenly, old_hit, old_total)
-    return area[gain > _AREA_CHANGE_RATIO]
+    may = may_gain(hit, evenly, old_hit, old_total, _AREA_CHANGE_RATIO).nonzero()[0]
+    gain = gain_of_two(hit[may], evenly[may], old_hit[may], old_total[may])
+    return area[may[gain > _AREA_CHANGE_RATIO]]

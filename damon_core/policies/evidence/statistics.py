@@ -40,6 +40,24 @@ def gain_of_two(
     return gain
 
 
+def may_gain(
+    hits: FloatColumn,
+    total: FloatColumn,
+    other_hits: FloatColumn,
+    other_total: FloatColumn,
+    least: float,
+) -> BoolColumn:
+    """Return where `gain_of_two` may be more than `least`, without taking logarithms.
+
+    It is never more than twice Pearson's chi-squared, as the logarithm of x is at most x - 1.
+    """
+    all_hits, checks = hits + other_hits, total + other_total
+    difference = hits * other_total - other_hits * total
+    expected = total * other_total * all_hits * (checks - all_hits)
+    may: BoolColumn = 2 * difference * difference * checks > least * expected
+    return may
+
+
 def log_odds(
     rate: FloatColumn, direction: IntColumn, least_change: float | FloatColumn
 ) -> tuple[FloatColumn, FloatColumn]:
