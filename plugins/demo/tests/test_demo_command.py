@@ -66,6 +66,14 @@ class TestDemo:
             rows = len(list(csv.DictReader(file)))
         assert f"{rows} rows went to demo.csv" in shown
 
+    def test_heat_maps_are_in_files(self, shown: str, directory: Path) -> None:
+        """A picture and a page with the names of the areas lie beside the record."""
+        assert (directory / "demo.png").read_bytes().startswith(b"\x89PNG")
+        page = (directory / "demo.html").read_text()
+        assert all(f'"{name}"' in page for name in ("steady", "moving-1", "moving-4", "cold"))
+        assert "demo.png" in shown
+        assert "demo.html" in shown
+
     def test_no_workload_is_left(self, shown: str) -> None:
         """The workload ends with the demo."""
         pid = re.search(r"Watched process (\d+)", shown)

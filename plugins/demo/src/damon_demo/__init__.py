@@ -1,11 +1,11 @@
 """``damon demo``: a workload whose access pattern is known, watched and judged.
 
 `damon_demo.workload` is the program, `damon_demo.process` starts it as a child, `Truth` says what
-it really did, `judge` compares that with what a monitor saw, `heat_map` draws what was seen.
+it really did, `judge` compares that with what a monitor saw, `text_map` draws what was seen.
 """
 
-from damon_demo.heatmap import heat_map
 from damon_demo.judgement import Judgement, PhaseJudgement, Score, judge
+from damon_demo.maps import text_map
 from damon_demo.process import WorkloadProcess
 from damon_demo.truth import AccessedRange, AreaPlace, PhaseRun, Truth
 from damon_demo.workload import AreaSpec, Pattern, Phase, Touch
@@ -23,6 +23,6 @@ __all__ = [
     "Touch",
     "Truth",
     "WorkloadProcess",
-    "heat_map",
     "judge",
+    "text_map",
 ]

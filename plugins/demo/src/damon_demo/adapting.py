@@ -17,7 +17,9 @@ from damon_core import (
     RegionLimits,
     RegionPolicy,
     Snapshot,
+    TargetRows,
     VirtualClock,
+    assemble_snapshot,
     hookimpl,
 )
 from damon_core.cli import run_contexts
@@ -213,18 +215,22 @@ def _snapshot(number: int, areas: Sequence[Area]) -> Snapshot:
     end = np.array([area.end for area in areas], dtype=np.int64)
     rate = np.array([area.rate for area in areas], dtype=np.float64)
     zero = np.zeros(len(areas), dtype=np.int64)
-    return Snapshot(
-        INTERVALS,
-        ROUNDS,
-        start,
-        end,
-        rate * ROUNDS,
-        zero,
-        zero,
-        end - start,
+    return assemble_snapshot(
+        {
+            "start": start,
+            "end": end,
+            "nr_accesses": rate * ROUNDS,
+            "age": zero,
+            "idle_us": zero,
+            "resident_bytes": end - start,
+        },
+        [TargetRows("truth", len(areas))],
+        context="truth",
         number=number,
         time_us=number * INTERVALS.aggregation_us,
         elapsed_us=INTERVALS.aggregation_us,
+        intervals=INTERVALS,
+        max_nr_accesses=ROUNDS,
     )
 
 

@@ -2,6 +2,9 @@
 
 from collections.abc import Sequence
 
+import numpy as np
+import numpy.typing as npt
+from damon_report.heatmap import Place, TargetKey, heat_of, layout_of_ranges
 from rich.console import Console
 from rich.text import Text
 
@@ -19,9 +22,7 @@ from damon_demo.adapting import (
     Adapted,
     true_snapshots,
 )
-from damon_demo.heatmap import heat_grid
 from damon_demo.judgement import HOT_FREQUENCY
-from damon_demo.truth import AreaPlace
 
 _LINES = 16
 #: Addresses are written at the left of every fourth line.
@@ -81,13 +82,10 @@ def _row(label: str, cells: Sequence[str], style: str = "") -> Text:
 
 def _maps(columns: Sequence[Sequence[Snapshot]], colour: bool) -> list[Text]:
     """Return the maps side by side, one character for each aggregation."""
-    memory = [AreaPlace("memory", 0, SIZE_BYTES)]
     maps = [
-        block_lines(heat_grid(snapshots, memory, AGGREGATIONS, 2 * _LINES))
+        block_lines(_grid(snapshots, 2 * _LINES))
         if colour
-        else [
-            Text(line) for line in shade_lines(heat_grid(snapshots, memory, AGGREGATIONS, _LINES))
-        ]
+        else [Text(line) for line in shade_lines(_grid(snapshots, _LINES))]
         for snapshots in columns
     ]
     lines = []
@@ -99,6 +97,14 @@ def _maps(columns: Sequence[Sequence[Snapshot]], colour: bool) -> list[Text]:
             line.rstrip()
         lines.append(line)
     return lines
+
+
+def _grid(snapshots: Sequence[Snapshot], rows: int) -> npt.NDArray[np.float64]:
+    """Return the frequencies, the highest addresses first."""
+    key = TargetKey(snapshots[0].context, snapshots[0].targets[0].name)
+    layout = layout_of_ranges(key, [Place(0, SIZE_BYTES, "memory")], rows, rows)
+    begin_us = snapshots[0].time_us - snapshots[0].elapsed_us
+    return heat_of(snapshots, layout, begin_us, snapshots[-1].time_us, AGGREGATIONS).frequency.T
 
 
 def _numbers(results: Sequence[Adapted]) -> list[Text]:

@@ -15,14 +15,18 @@ from damon_core import (
     DamonError,
     InputError,
     Intervals,
+    RecordInfo,
+    RecordWriter,
     Snapshot,
     format_duration,
+    format_of,
     format_size,
     hookimpl,
 )
 from damon_core.cli import DURATION, Plugins, run_contexts
 from damon_demo.adapting import watch
 from damon_demo.adapting_report import print_adapting
+from damon_demo.maps import save_map
 from damon_demo.process import WorkloadProcess
 from damon_demo.report import Watched, print_report
 from damon_demo.workload import AreaSpec, Pattern, Phase
@@ -36,17 +40,20 @@ _SPARE_US = 60_000_000
 
 
 class _History:
-    """Keeps all snapshots of its context."""
+    """Keeps all snapshots of its context, and writes them to a record."""
 
     name = "history"
 
     def __init__(self) -> None:
         self.snapshots: list[Snapshot] = []
+        self.writer: RecordWriter | None = None
 
     @hookimpl
     def after_aggregation(self, context: Context) -> None:
         assert context.snapshot is not None
         self.snapshots.append(context.snapshot)
+        if self.writer is not None:
+            self.writer.write(context.snapshot)
 
 
 @click.command(
@@ -67,7 +74,7 @@ class _History:
     type=click.Path(path_type=Path),
     default="demo.csv",
     show_default=True,
-    help="The CSV file that gets what was seen.",
+    help="The record of what was seen; heat maps go beside it, as .png and .html.",
 )
 @click.option(
     "--backend",
@@ -97,7 +104,8 @@ def demo(
     Starts a process with six areas of memory: one hot all the time, one cold, and four of
     which one is hot for four seconds and then the next. Watches it as any other process,
     through the kernel, with a backend that works here. Then shows a heat map, working set
-    sizes, and how much of the hot and the cold memory was told right.
+    sizes, and how much of the hot and the cold memory was told right, and writes the heat map
+    as a picture and as a page for browsers.
 
     Needs no root: the process is one's own.
     """
@@ -125,16 +133,21 @@ def _refuse_options_without_use(click_context: click.Context, regions: bool) -> 
 
 
 def _watch_workload(plugins: Plugins, for_us: int, output: Path, backend: str) -> None:
-    history = _History()
-    csv = plugins.make_callback("csv", {"path": str(output)})
+    record_format = format_of(output, plugins.formats())
     with WorkloadProcess(demo_pattern(for_us + _SPARE_US)) as workload:
         primitive = plugins.make_primitive("vaddr", {"pid": workload.pid, "backend": backend})
-        context = Context(primitive, callbacks=[history, csv], intervals=_INTERVALS, name="demo")
-        with context, _progress(context, for_us) as tick:
+        history = _History()
+        context = Context(primitive, callbacks=[history], intervals=_INTERVALS, name="demo")
+        with (
+            context,
+            record_format.write(output, RecordInfo.here([context])) as writer,
+            _progress(context, for_us) as tick,
+        ):
+            history.writer = writer
             run_contexts([context], for_us=for_us, tick=tick)
             stats = context.stats
         truth = workload.truth()
-    failed = stats.callbacks["csv"]
+    failed = stats.callbacks[history.name]
     if failed.failures:
         raise DamonError(f"{output} is not complete: {failed.last_error}")
     if not history.snapshots:
@@ -142,9 +155,12 @@ def _watch_workload(plugins: Plugins, for_us: int, output: Path, backend: str) -
             f"no aggregation was complete after {format_duration(for_us)}: watch for longer "
             "with --for"
         )
+    pictures = output.with_suffix(".png"), output.with_suffix(".html")
+    for path in pictures:
+        save_map(history.snapshots, truth, path, output)
     print_report(
         Console(highlight=False),
-        Watched(tuple(history.snapshots), truth, stats, output),
+        Watched(tuple(history.snapshots), truth, stats, output, pictures),
     )
 
 

@@ -13,13 +13,13 @@ from rich.text import Text
 
 from damon_core import Snapshot, Stats, format_duration, format_size
 from damon_core.cli import shows_colours
-from damon_demo.heatmap import heat_map
 from damon_demo.judgement import (
     HOT_FREQUENCY,
     Judgement,
     area_working_set_bytes,
     judge,
 )
+from damon_demo.maps import text_map
 from damon_demo.truth import Truth
 
 _MIB_S = (1 << 20) * 1e6
@@ -34,13 +34,15 @@ class Watched:
         snapshots: All aggregations, at least one.
         truth: What the workload did.
         stats: Counts of the context.
-        output: The CSV file.
+        output: The record.
+        pictures: Where heat maps are, beside it.
     """
 
     snapshots: tuple[Snapshot, ...]
     truth: Truth
     stats: Stats
     output: Path
+    pictures: tuple[Path, ...]
 
     @property
     def begin_us(self) -> int:
@@ -83,17 +85,11 @@ def _how_it_was_watched(watched: Watched) -> Text:
 def _heat_map(console: Console, watched: Watched) -> Sequence[Text]:
     return [
         Text("Heat map: time across, addresses up; gaps between the areas are left out", "bold"),
-        *heat_map(
+        *text_map(
             watched.snapshots,
-            watched.truth.areas,
+            watched.truth,
             width=min(console.width, _WIDEST),
             colour=shows_colours(console),
-            marks=[
-                (phase.unix_us, f"phase {phase.number}")
-                if phase.unix_us > watched.begin_us
-                else (watched.begin_us, f"phase {phase.number}")
-                for phase in watched.truth.phases
-            ],
         ),
         Text(),
     ]
@@ -175,14 +171,18 @@ def _left_out(judgement: Judgement) -> Text:
 
 def _what_next(watched: Watched) -> Text:
     rows = sum(len(snapshot) for snapshot in watched.snapshots)
-    path = shlex.quote(str(watched.output))
+    record = shlex.quote(str(watched.output))
+    picture, page = (str(path) for path in watched.pictures)
     return Text.assemble(
-        f"{rows} rows went to {watched.output}, one a region an aggregation. Next:\n\n",
-        (f"  head {path}\n", "bold"),
-        ("  damon record --pid PID -o mine.csv --for 30s", "bold"),
+        f"{rows} rows went to {watched.output}, one a region an aggregation.\n"
+        f"The heat map is a picture in {picture} too, and in {page} a page to zoom\n"
+        "into. Next:\n\n",
+        (f"  damon report heatmap {record}", "bold"),
+        "   # all of its memory; also regions, wss, idle\n",
+        ("  damon record --pid PID --for 30s", "bold"),
         "   # a process of yours\n",
         ("  damon doctor", "bold"),
-        "                                   # what works on this machine",
+        "                       # what works on this machine",
         no_wrap=True,
         overflow="ignore",
     )

@@ -1,5 +1,6 @@
 """``damon report heatmap``: which addresses were accessed when, as a picture."""
 
+import functools
 from pathlib import Path
 
 import click
@@ -8,21 +9,25 @@ from rich.text import Text
 
 from damon_core import InputError
 from damon_core.cli import shows_colours
-from damon_report.heatmap import image, terminal
-from damon_report.heatmap.caption import caption
+from damon_report.heatmap import terminal
+from damon_report.heatmap.caption import Caption, caption
 from damon_report.heatmap.export import document
-from damon_report.heatmap.grid import Grid, Heat
+from damon_report.heatmap.files import (
+    HEIGHT,
+    IMAGES,
+    LEAST_HEIGHT,
+    LEAST_WIDTH,
+    PAGE,
+    WIDTH,
+    save,
+)
+from damon_report.heatmap.grid import Heat, heat_of
 from damon_report.heatmap.layout import Room, lay_out, select
-from damon_report.heatmap.page import COLUMNS, ROOM, page
 from damon_report.heatmap.places import Survey
 from damon_report.naming import printable
 from damon_report.output import echo_json
 from damon_report.record import Record, record_options
 
-_IMAGES = (".png", ".svg")
-_PAGE = ".html"
-_WIDTH, _HEIGHT = 1_600, 1_000
-_LEAST_WIDTH, _LEAST_HEIGHT = 800, 400
 _JSON_WIDTH, _JSON_HEIGHT = 100, 60
 _TERMINAL_HEIGHT = 40
 
@@ -38,7 +43,7 @@ Examples:
 def _known_ending(
     _context: click.Context, _parameter: click.Parameter, path: Path | None
 ) -> Path | None:
-    if path is not None and path.suffix not in (*_IMAGES, _PAGE):
+    if path is not None and path.suffix not in (*IMAGES, PAGE):
         raise click.BadParameter(
             f"'{path}' must end in .png or .svg for a picture, or .html for a page"
         )
@@ -57,12 +62,12 @@ def _known_ending(
 @click.option(
     "--width",
     type=click.IntRange(min=1),
-    help=f"Pixels of a picture [default: {_WIDTH}], or characters of a line.",
+    help=f"Pixels of a picture [default: {WIDTH}], or characters of a line.",
 )
 @click.option(
     "--height",
     type=click.IntRange(min=1),
-    help=f"Most pixels of a picture [default: {_HEIGHT}], or most lines of heat.",
+    help=f"Most pixels of a picture [default: {HEIGHT}], or most lines of heat.",
 )
 @click.option("--dark", is_flag=True, help="Pictures and pages light on dark.")
 @click.option("--json", "as_json", is_flag=True, help="The cells as JSON.")
@@ -86,33 +91,32 @@ def heatmap(
         if dark:
             raise click.UsageError("--dark is for pictures and pages: name one with -o")
         if as_json:
-            heat, _ = _measure(
-                record, Room(height or _JSON_HEIGHT, 1, 0, bands=28), width or _JSON_WIDTH
-            )
+            room = Room(height or _JSON_HEIGHT, 1, 0)
+            heat, _ = _measure(record, room, width or _JSON_WIDTH)
             echo_json("heatmap", document(heat))
         else:
             _show(record, width, height)
         return
     if as_json:
         raise click.UsageError("--json goes to the standard output: leave out -o")
-    if output.suffix == _PAGE and (width or height):
+    if output.suffix == PAGE and (width or height):
         raise click.UsageError("a page is as large as its window: leave out --width and --height")
-    try:
-        if output.suffix == _PAGE:
-            _write_page(record, output, dark)
-        else:
-            size = width or _WIDTH, height or _HEIGHT
-            if size[0] < _LEAST_WIDTH or size[1] < _LEAST_HEIGHT:
-                raise click.UsageError(
-                    f"a picture needs {_LEAST_WIDTH} by {_LEAST_HEIGHT} pixels at least"
-                )
-            _draw(record, output, *size, dark)
-    except OSError as error:
-        raise InputError(f"can't write '{output}': {error.strerror or error}") from error
+    width, height = width or WIDTH, height or HEIGHT
+    if width < LEAST_WIDTH or height < LEAST_HEIGHT:
+        raise click.UsageError(f"a picture needs {LEAST_WIDTH} by {LEAST_HEIGHT} pixels at least")
+    save(
+        functools.partial(_measure, record),
+        output,
+        record=record.path,
+        record_begin_us=record.start_us,
+        dark=dark,
+        width=width,
+        height=height,
+    )
     click.echo(f"wrote {output}", err=True)
 
 
-def _measure(record: Record, room: Room, columns: int) -> tuple[Heat, int]:
+def _measure(record: Record, room: Room, columns: int) -> tuple[Heat, Caption]:
     """Go through a record twice: for what there is, and for how hot it was."""
     begin_us, end_us = record.span_us()
     survey = Survey(end_us - begin_us)
@@ -123,10 +127,8 @@ def _measure(record: Record, room: Room, columns: int) -> tuple[Heat, int]:
         places = select(places, *record.selection.addresses)
     if not places:
         raise InputError(f"'{record.path}' has no memory to show: no region was ever there")
-    grid = Grid(lay_out(places, room), begin_us, end_us, columns)
-    for snapshot in record.snapshots():
-        grid.add(snapshot)
-    return grid.heat(), survey.aggregations
+    heat = heat_of(record.snapshots(), lay_out(places, room), begin_us, end_us, columns)
+    return heat, caption(heat, record.info, survey.aggregations)
 
 
 def _show(record: Record, width: int | None, height: int | None) -> None:
@@ -138,30 +140,14 @@ def _show(record: Record, width: int | None, height: int | None) -> None:
         if console.is_terminal
         else _TERMINAL_HEIGHT
     )
-    heat, aggregations = _measure(
-        record, terminal.room(lines, colour), max(console.width - label, 1)
-    )
-    told = caption(heat, record.info, aggregations)
+    heat, told = _measure(record, terminal.room(lines, colour), max(console.width - label, 1))
     ascii_only = not console.encoding.startswith("utf")
     console.print(Text(printable(told.title), "bold"))
     for line in told.lines:
-        console.print(Text(line))
+        console.print(Text(printable(line)))
     for text in (
         *terminal.lines(heat, label=label, colour=colour),
         terminal.working_set_line(heat, label=label, ascii_only=ascii_only),
         terminal.key(colour),
     ):
         console.print(text, crop=False, no_wrap=True, overflow="ignore")
-
-
-def _draw(record: Record, path: Path, width: int, height: int, dark: bool) -> None:
-    heat, aggregations = _measure(record, image.room(height), image.columns(width))
-    told = caption(heat, record.info, aggregations)
-    image.draw(heat, told, width=width, dark=dark, file=path, kind=path.suffix[1:])
-
-
-def _write_page(record: Record, path: Path, dark: bool) -> None:
-    heat, aggregations = _measure(record, ROOM, COLUMNS)
-    told = caption(heat, record.info, aggregations)
-    text = page(heat, told, record.path, record.start_us, dark=dark)
-    path.write_text(text, encoding="utf-8")

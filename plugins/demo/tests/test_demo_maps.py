@@ -1,0 +1,64 @@
+"""The heat map of the workload's areas, compared character by character."""
+
+import numpy as np
+import pytest
+from damon_demo import AreaPlace, PhaseRun, Truth, text_map
+
+from damon_core import Intervals, Snapshot, TargetRows, assemble_snapshot
+
+MIB = 1 << 20
+LOW = AreaPlace("low", 0x10_0000, 0x10_0000 + 4 * MIB)
+HIGH = AreaPlace("high", 0x7F00_0000_0000, 0x7F00_0000_0000 + 2 * MIB)
+BEGIN_US = 1_700_000_000_000_000
+
+
+def snapshot(number: int, low: float, high: float) -> Snapshot:
+    """Return the aggregation of a second, with the nr_accesses (of 10) of both areas."""
+    start = np.array([LOW.start, HIGH.start], np.int64)
+    end = np.array([LOW.end, HIGH.end], np.int64)
+    zero = np.zeros(2, np.int64)
+    return assemble_snapshot(
+        {
+            "start": start,
+            "end": end,
+            "nr_accesses": np.array([low, high], np.float64),
+            "age": zero,
+            "idle_us": zero,
+            "resident_bytes": end - start,
+        },
+        [TargetRows("workload[1]", 2)],
+        context="demo",
+        number=number,
+        time_us=BEGIN_US + number * 1_000_000,
+        elapsed_us=1_000_000,
+        intervals=Intervals(),
+        max_nr_accesses=10,
+    )
+
+
+SNAPSHOTS = [snapshot(1, 10, 0), snapshot(2, 0, 10)]
+TRUTH = Truth(
+    1, (LOW, HIGH), (PhaseRun(1, BEGIN_US - 5, 0, ()), PhaseRun(2, BEGIN_US + 1_000_000, 0, ()))
+)
+
+
+def test_shades() -> None:
+    """The whole map in characters: phases, names, heat, time and key."""
+    lines = text_map(SNAPSHOTS, TRUTH, width=46, colour=False)
+    assert [line.plain for line in lines] == [
+        "              phase 1         phase 2",
+        "high  2.0 MiB                 @@@@@@@@@@@@@@@@",
+        " 7f0000000000                 @@@@@@@@@@@@@@@@",
+        "low   4.0 MiB @@@@@@@@@@@@@@@@                ",
+        " 000000100000 @@@@@@@@@@@@@@@@                ",
+        "              0s              1s",
+        "              never accessed [ .:-=+*#%@] in every check, halfway: in 25%",
+    ]
+
+
+@pytest.mark.parametrize("colour", [False, True])
+@pytest.mark.parametrize("width", [80, 120])
+def test_fits_the_width(colour: bool, width: int) -> None:
+    """No line is longer than the terminal is wide, and the map fills it."""
+    lines = text_map(SNAPSHOTS, TRUTH, width=width, colour=colour)
+    assert max(line.cell_len for line in lines) == width
