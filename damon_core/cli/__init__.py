@@ -1,6 +1,13 @@
 """The ``damon`` command, and what commands of plugins need of it."""
 
-from damon_core.cli.heat import block_lines, heat_colour, heat_key, shade_lines, shows_colours
+from damon_core.cli.heat import (
+    SHADES,
+    block_lines,
+    heat_colour,
+    heat_key,
+    shade_lines,
+    shows_colours,
+)
 from damon_core.cli.params import DURATION, SIZE
 from damon_core.cli.session import run_contexts, running_contexts
 from damon_core.cli.watching import WatchOptions, watch_options
@@ -8,6 +15,7 @@ from damon_core.plugins import Plugins
 
 __all__ = [
     "DURATION",
+    "SHADES",
     "SIZE",
     "Plugins",
     "WatchOptions",

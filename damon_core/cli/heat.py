@@ -1,5 +1,8 @@
 """Heat, the access frequency of places at times, as text: in colours or in shades of characters."""
 
+import functools
+import itertools
+
 import numpy as np
 import numpy.typing as npt
 from rich.console import Console
@@ -11,6 +14,7 @@ Grid = npt.NDArray[np.float64]
 
 SHADES = " .:-=+*#%@"
 NOT_SEEN = "?"
+NOT_SEEN_COLOUR = "#808080"
 
 #: From never to always accessed. Lightness rises all the way, so that the order is seen by
 #: everybody and in print.
@@ -42,20 +46,30 @@ def shade_lines(grid: Grid, not_seen: str = NOT_SEEN) -> list[str]:
     ]
 
 
-def block_lines(grid: Grid) -> list[Text]:
-    """Return one line of coloured half blocks for each two rows of the grid."""
+def block_lines(grid: Grid, not_seen: str = NOT_SEEN_COLOUR) -> list[Text]:
+    """Return one line of coloured half blocks for each two rows; `not_seen` stands for NaN."""
     lines = []
+    colour_of = functools.partial(heat_colour, not_seen=not_seen)
     for upper, lower in zip(grid[::2], grid[1::2], strict=True):
         line = Text()
-        for above, below in zip(upper, lower, strict=True):
-            line.append("▀", Style(color=heat_colour(above), bgcolor=heat_colour(below)))
+        for colours, cells in itertools.groupby(
+            zip(map(colour_of, upper), map(colour_of, lower), strict=True)
+        ):
+            line.append("▀" * len(list(cells)), _style(*colours))
         lines.append(line)
     return lines
 
 
-def heat_colour(heat: float) -> str:
-    """Return the colour of a heat, as ``#rrggbb``."""
-    red, green, blue = (128, 128, 128) if np.isnan(heat) else PALETTE[_level(heat)]
+@functools.cache  # for each two colours of the palette
+def _style(colour: str, background: str) -> Style:
+    return Style(color=colour, bgcolor=background)
+
+
+def heat_colour(heat: float, not_seen: str = NOT_SEEN_COLOUR) -> str:
+    """Return the colour of a heat, as ``#rrggbb``; `not_seen` stands for NaN."""
+    if np.isnan(heat):
+        return not_seen
+    red, green, blue = PALETTE[_level(heat)]
     return f"#{red:02x}{green:02x}{blue:02x}"
 
 

@@ -1,0 +1,125 @@
+"""The lines above and below the tables."""
+
+import logging
+import time
+from collections.abc import Iterable
+
+from rich.text import Text
+
+from damon_core import Intervals, format_duration, format_size
+from damon_top.picture import Picture
+
+_STYLES = {"critical": "bold red", "warning": "yellow"}
+_GAP = "  "
+
+
+def head_lines(
+    picture: Picture, wanted: Intervals, *, host: str, place: str, paused: bool, view_cpu: float
+) -> Text:
+    """Return two lines: what is watched, and what watching it costs.
+
+    Args:
+        picture: The context.
+        wanted: The intervals that were asked for.
+        host: The machine.
+        place: Which of several contexts it is; empty for the only one.
+        paused: Whether the picture stands still.
+        view_cpu: The share of a processor that the view uses.
+    """
+    snapshot, stats, intervals = picture.snapshot, picture.stats, picture.intervals
+    state = "paused" if paused else "running" if picture.running else "ended"
+    first = Text.assemble(
+        ("damon top", "bold"),
+        f"{_GAP}{host}{_GAP}{picture.name}{place} ({picture.source}){_GAP}",
+        (state, "" if state == "running" else "reverse"),
+    )
+    if snapshot is not None:
+        first.append(
+            f"{_GAP}regions {len(snapshot)}{_GAP}working set "
+            f"{format_size(snapshot.working_set_bytes())} of {format_size(snapshot.total_bytes)}"
+        )
+    sampling = format_duration(intervals.sampling_us)
+    if intervals.sampling_us != wanted.sampling_us:
+        sampling += f" (wanted {format_duration(wanted.sampling_us)})"
+    cpu = f"{100 * picture.cpu:.1f}"
+    if picture.budget is not None:
+        cpu += f" of {100 * picture.budget:.3g}"
+    second = _GAP.join(
+        [
+            f"intervals {sampling} {format_duration(intervals.aggregation_us)}"
+            f" {format_duration(intervals.update_us)}",
+            f"CPU {cpu} %",
+            f"view {100 * view_cpu:.1f} %",
+            f"missed {stats.missed_samples}",
+        ]
+    )
+    return first.append("\n" + second)
+
+
+def failures(pictures: Iterable[Picture]) -> Text:
+    """Return what ended contexts, whole."""
+    return Text("\n").join(
+        Text(f"context '{picture.name}' failed: {picture.error}")
+        for picture in pictures
+        if picture.error
+    )
+
+
+def notes(
+    pictures: Iterable[Picture], records: Iterable[logging.LogRecord], most: int | None
+) -> Text:
+    """Return a line for each alert and each log message, the newest of these last.
+
+    Args:
+        pictures: All contexts.
+        records: What was logged.
+        most: How many lines there may be; None for all of them.
+    """
+    alerts = [
+        Text(
+            f"ALERT {alert.name} ({alert.severity}): {alert.summary}",
+            _STYLES.get(alert.severity, ""),
+        )
+        for picture in pictures
+        for alert in picture.alerts
+    ]
+    messages = [Text(_message(record)) for record in list(records)]
+    if most is not None:
+        # Alerts first, as they tell what is; messages tell what was.
+        hidden = len(alerts) - most
+        if hidden > 0:
+            alerts[most - 1 :] = [Text(f"and {hidden + 1} more alerts: press a", "bold")]
+        messages = messages[-1:] if hidden < 0 else []
+    return Text("\n").join([*alerts, *messages])
+
+
+def _message(record: logging.LogRecord) -> str:
+    clock = time.strftime("%H:%M:%S", time.localtime(record.created))
+    return f"{clock} {record.levelname.lower()}: {record.getMessage()}"
+
+
+def key_line(orders: str, filtered: str, note: str, several: bool) -> Text:
+    """Return the line of keys, or what the last key did.
+
+    Args:
+        orders: How the selected table is ordered.
+        filtered: The text that its lines must have.
+        note: What the last key did, instead of the keys.
+        several: Whether there are several contexts.
+    """
+    if note:
+        return Text(note, "bold")
+    keys = {
+        "q": "quit",
+        "?": "help",
+        "s": f"sort: {orders}",
+        "/": f"filter: {filtered}" if filtered else "filter",
+        "p": "pause",
+        "+ -": "sampling",
+        **({"left right": "context"} if several else {}),
+        "tab": "table",
+    }
+    line = Text()
+    for key, what in keys.items():
+        line.append(key, "bold").append(f" {what}{_GAP}")
+    return line
