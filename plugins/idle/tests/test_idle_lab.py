@@ -5,7 +5,6 @@ import json
 import os
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
@@ -284,10 +283,16 @@ def test_memory_that_is_gone_is_told(
 
 
 class Note:
-    """A callback that keeps what each aggregation told, and stops after some."""
+    """A callback that keeps what each aggregation told, and stops after some.
 
-    def __init__(self, aggregations: int) -> None:
+    Args:
+        aggregations: After how many.
+        meanwhile: Called after the first.
+    """
+
+    def __init__(self, aggregations: int, meanwhile: Callable[[], None]) -> None:
         self.left = aggregations
+        self._meanwhile = meanwhile
         self.totals: list[int] = []
         self.sets: list[int] = []
         self.targets: list[int] = []
@@ -295,6 +300,8 @@ class Note:
     @hookimpl
     def after_aggregation(self, context: Context) -> bool:
         assert context.snapshot is not None
+        if not self.totals:
+            self._meanwhile()
         self.totals.append(context.snapshot.total_bytes)
         self.sets.append(context.snapshot.working_set_bytes())
         self.targets.append(len(context.snapshot.targets))
@@ -305,9 +312,11 @@ class Note:
 INTERVALS = Intervals(sampling_us=100_000, aggregation_us=1_000_000, update_us=500_000)
 
 
-def monitor(primitive: object, aggregations: int) -> Note:
-    """Run a context for some aggregations."""
-    note = Note(aggregations)
+def monitor(
+    primitive: object, aggregations: int, meanwhile: Callable[[], None] = lambda: None
+) -> Note:
+    """Run a context for some aggregations; something may be done after the first."""
+    note = Note(aggregations, meanwhile)
     policy = KernelPolicy(KernelPolicyOptions(seed=1))
     with Context(primitive, [note], intervals=INTERVALS, cpu_budget=None, policy=policy) as context:
         start(context)
@@ -356,25 +365,28 @@ def test_a_page_that_a_cgroup_shares_counts_once(cgroup: Path, obedient: Obey) -
 
 @pytest.mark.needs("memory-cgroup")
 def test_processes_of_a_cgroup_come_and_go(cgroup: Path) -> None:
-    """Some twenty at a time, some of them ending in any step of the monitor."""
+    """Ten at a time, some of them ending in any step of the monitor."""
     code = f"""
 import os, signal
 open("{cgroup}/cgroup.procs", "w").write(str(os.getpid()))
 signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-import itertools, time
-for number in itertools.count():
-    if not os.fork():
-        time.sleep(0.5 + number % 10 / 3)
-        os._exit(0)
+import time
+children = []
+while True:
+    child = os.fork()
+    if not child:
+        time.sleep(600)
+    children.append(child)
+    if len(children) > 10:
+        os.kill(children.pop(0), signal.SIGKILL)
     time.sleep(0.1)
 """
     with subprocess.Popen([sys.executable, "-c", code]) as spawner:
         try:
             while str(spawner.pid) not in (cgroup / "cgroup.procs").read_text():
                 time.sleep(0.01)
-            note = monitor(
-                ProcessMemory(CgroupSource(cgroup), ProcessIdle(), 1.0, name="cgroup"), 6
-            )
+            primitive = ProcessMemory(CgroupSource(cgroup), ProcessIdle(), 1.0, name="cgroup")
+            note = monitor(primitive, 5)
         finally:
             spawner.kill()
     assert max(note.targets) > 5
@@ -390,10 +402,8 @@ def test_a_cgroup_that_is_removed_ends_the_monitoring(cgroup: Path, process: Obe
         cgroup.rmdir()
 
     before = len(os.listdir("/proc/self/fd"))
-    timer = threading.Timer(3, remove)
-    timer.start()
-    note = monitor(ProcessMemory(CgroupSource(cgroup), ProcessIdle(), 1.0, name="cgroup"), 1_000)
-    timer.join()
+    primitive = ProcessMemory(CgroupSource(cgroup), ProcessIdle(), 1.0, name="cgroup")
+    note = monitor(primitive, 1_000, remove)
     assert note.left > 0
     assert len(os.listdir("/proc/self/fd")) == before
 
