@@ -1,12 +1,13 @@
 """``damon demo`` as people call it."""
 
-import csv
 import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from damon_core import Plugins, format_of
 
 DAMON = Path(sys.executable).with_name("damon")
 
@@ -61,10 +62,11 @@ class TestDemo:
         assert max(len(line.rstrip()) for line in shown.splitlines()) <= 80
 
     def test_rows_are_in_the_file(self, shown: str, directory: Path) -> None:
-        """The CSV has as many rows as the demo says."""
-        with (directory / "demo.csv").open(newline="") as file:
-            rows = len(list(csv.DictReader(file)))
-        assert f"{rows} rows went to demo.csv" in shown
+        """The record has as many rows as the demo says."""
+        path = directory / "demo.parquet"
+        with format_of(path, Plugins.discover().formats()).read(path) as record:
+            rows = sum(len(snapshot) for snapshot in record.snapshots())
+        assert f"{rows} rows went to demo.parquet" in shown
 
     def test_heat_maps_are_in_files(self, shown: str, directory: Path) -> None:
         """A picture and a page with the names of the areas lie beside the record."""
@@ -91,7 +93,7 @@ def test_too_short_is_told(tmp_path: Path) -> None:
 
 def test_unwritable_output_is_told(tmp_path: Path) -> None:
     """A file that can't be made is the user's mistake, before anything is watched."""
-    done = run_demo(tmp_path, "-o", "none/demo.csv")
+    done = run_demo(tmp_path, "-o", "none/demo.parquet")
     assert done.returncode == 2
     assert "none" in done.stderr
     assert "Traceback" not in done.stderr

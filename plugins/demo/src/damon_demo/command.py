@@ -57,7 +57,7 @@ class _History:
 
 
 @click.command(
-    epilog="Examples: damon demo; damon demo --for 60s -o /tmp/demo.csv; damon demo --regions",
+    epilog="Examples: damon demo; damon demo --for 60s -o /tmp/demo.parquet; damon demo --regions",
     short_help="Watch a workload whose access pattern is known; show what was seen.",
 )
 @click.option(
@@ -72,7 +72,7 @@ class _History:
     "-o",
     "--output",
     type=click.Path(path_type=Path),
-    default="demo.csv",
+    default="demo.parquet",
     show_default=True,
     help="The record of what was seen; heat maps go beside it, as .png and .html.",
 )

@@ -178,7 +178,7 @@ def _what_next(watched: Watched) -> Text:
         f"The heat map is a picture in {picture} too, and in {page} a page to zoom\n"
         "into. Next:\n\n",
         (f"  damon report heatmap {record}", "bold"),
-        "   # all of its memory; also regions, wss, idle\n",
+        "   # all of its memory\n",
         ("  damon record --pid PID --for 30s", "bold"),
         "   # a process of yours\n",
         ("  damon doctor", "bold"),
