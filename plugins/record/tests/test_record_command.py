@@ -1,7 +1,9 @@
 """``damon record`` as people call it, on real processes."""
 
 import csv
+import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -9,6 +11,7 @@ import time
 from collections.abc import Generator
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 DAMON = Path(sys.executable).with_name("damon")
@@ -68,7 +71,40 @@ class TestRecording:
         done = damon("--pid", str(busy), "--for", "2s", "-o", str(output))
         assert "working set: min" in done.stdout
         assert f"{len(read(output))} rows went to {output}" in done.stdout
-        assert f"head {output}" in done.stdout
+        assert len(done.stdout.splitlines()) == 5
+
+    def test_the_next_command_works(self, busy: int, tmp_path: Path) -> None:
+        """What the summary says to type shows the record."""
+        output = tmp_path / "it's.parquet"
+        done = damon("--pid", str(busy), "--for", "2s", "-o", str(output))
+        next_command = done.stdout.splitlines()[-1].removeprefix("look at them with: ")
+        program, *arguments = shlex.split(next_command)
+        assert program == "damon"
+        assert arguments[-1] == str(output)
+        shown = subprocess.run(
+            [DAMON, *arguments], capture_output=True, text=True, timeout=120, check=False
+        )
+        assert shown.returncode == 0, shown.stderr
+        assert shown.stdout
+
+    def test_parquet_is_what_is_written(self, busy: int, tmp_path: Path) -> None:
+        """Without -o it goes to damon.parquet, never over another; that tells how it was made."""
+        for _ in range(2):
+            done = subprocess.run(
+                [*RECORD, "--pid", str(busy), "--for", "2s"],
+                capture_output=True,
+                text=True,
+                timeout=120,
+                check=False,
+                cwd=tmp_path,
+            )
+            assert done.returncode == 0, done.stderr
+        assert len(list(tmp_path.glob("damon.*.parquet"))) == 1
+        assert "was there already" in done.stderr
+        metadata = pq.read_table(tmp_path / "damon.parquet").schema.metadata
+        made = json.loads(metadata[b"damon"])
+        assert made["command"].endswith(f"--pid {busy} --for 2s")
+        assert made["contexts"][0]["primitive"] == "vaddr"
 
     def test_command(self, tmp_path: Path) -> None:
         """A command is started, watched to its end, and its own exit code isn't ours."""
@@ -175,7 +211,8 @@ class TestMistakes:
         """A file whose ending tells no format is refused with what is possible."""
         done = damon("-o", str(tmp_path / "out.txt"), "true")
         assert done.returncode == 2
-        assert "possible: .csv" in done.stderr
+        assert ".csv" in done.stderr.partition("possible: ")[2]
+        assert ".parquet" in done.stderr.partition("possible: ")[2]
 
     def test_no_such_process(self, tmp_path: Path) -> None:
         """A pid that nobody has is told in one line."""
@@ -190,6 +227,13 @@ class TestMistakes:
         assert done.returncode == 2
         assert "no-such-program" in done.stderr
         assert len(done.stderr.splitlines()) == 1
+
+    def test_a_mistake_moves_no_record_aside(self, tmp_path: Path) -> None:
+        """What was recorded before stays where it is if there is nothing to watch."""
+        output = tmp_path / "out.parquet"
+        output.write_bytes(b"a record")
+        damon("--pid", "4194304", "-o", str(output))
+        assert [each.name for each in tmp_path.iterdir()] == ["out.parquet"]
 
     def test_nothing_starts_without_an_output(self, tmp_path: Path) -> None:
         """A command isn't started if the file can't be written."""
@@ -238,4 +282,4 @@ class TestMistakes:
 
 def test_help_has_examples() -> None:
     """The help shows how it is called."""
-    assert "damon record --pid 1234 --for 30s -o db.csv" in damon("--help").stdout
+    assert "damon record --pid 1234 --for 30s\n" in damon("--help").stdout

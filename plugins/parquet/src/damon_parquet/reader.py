@@ -1,5 +1,6 @@
 """Reading a record, row group by row group."""
 
+import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,11 +17,14 @@ from damon_parquet.rowgroup import parse
 from damon_parquet.rows import Told, from_table, note_areas
 from damon_parquet.schema import COLUMNS, info_from
 
+logger = logging.getLogger(__name__)
+
 
 class ParquetReader:
     """A Parquet file as a record: see `damon_core.RecordReader`.
 
-    A file that wasn't completed, or is being written, is read up to its last whole row group.
+    A file that is being written, or whose writer was killed, is read up to its last whole row
+    group; that it wasn't completed is logged.
 
     Args:
         path: The file.
@@ -43,7 +47,10 @@ class ParquetReader:
             if info is None or missing:
                 raise InputError(f"'{path}' is Parquet, but no record of memory accesses")
             self._info = info
-            self._finished = contents.finished
+            if not contents.finished:
+                logger.warning(
+                    "'%s' was not completed: it is read up to its last whole row group", path
+                )
             self._file = pq.ParquetFile(
                 path, metadata=self._metadata, read_dictionary=["context", "target"]
             )
@@ -56,11 +63,6 @@ class ParquetReader:
     def info(self) -> RecordInfo:
         """Where and how it was made."""
         return self._info
-
-    @property
-    def finished(self) -> bool:
-        """Whether it was completed; otherwise it is being written, or its writer was killed."""
-        return self._finished
 
     def span_us(self) -> tuple[int, int] | None:
         """Return when the first aggregation began and the last ended, Unix microseconds."""

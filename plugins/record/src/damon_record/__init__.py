@@ -1,5 +1,6 @@
-"""``damon record``: the memory accesses of a process, a cgroup or a command, into a file."""
+"""``damon record`` and ``damon convert``: the memory accesses of programs, in files."""
 
 from damon_record.command import record
+from damon_record.convert import convert
 
-__all__ = ["record"]
+__all__ = ["convert", "record"]

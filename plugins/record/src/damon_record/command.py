@@ -10,23 +10,23 @@ from rich.console import Console
 from damon_core import (
     Context,
     DamonError,
+    RecordInfo,
     Stats,
     format_duration,
+    format_of,
     format_size,
 )
 from damon_core.cli import DURATION, Plugins, WatchOptions, run_contexts, watch_options
 from damon_record.display import progress
 from damon_record.tally import Tally
-
-#: The callback that writes files of each ending.
-_WRITERS = {".csv": "csv"}
+from damon_record.writing import Writing
 
 _EPILOG = """\b
 Examples:
-  damon record --pid 1234 --for 30s -o db.csv
-  damon record --descendants -o build.csv -- make -j2
+  damon record --pid 1234 --for 30s
+  damon record --descendants -o build.parquet -- make -j2
   damon record --cgroup /sys/fs/cgroup/system.slice --for 1m -o system.csv
-  damon record --paddr --for 1m -o machine.csv
+  damon record --paddr --for 1m
 """
 
 
@@ -35,10 +35,11 @@ Examples:
 @click.option(
     "-o",
     "--output",
-    required=True,
+    default="damon.parquet",
+    show_default=True,
     metavar="FILE",
     type=click.Path(path_type=Path),
-    help="Write to this file; its ending says the format: .csv.",
+    help="Write to this file; its ending says the format, such as .csv.",
 )
 @click.option("--for", "for_us", type=DURATION, help="Stop after this time, such as 10s.")
 @click.pass_obj
@@ -55,53 +56,53 @@ def record(
     one of --pid, --cgroup, --paddr and a COMMAND (after --), which is started and watched.
     """
     use, options = watch.primitive(processes="vaddr", cgroup="cgroup", physical="paddr")
-    writer = _writer(output)
-
-    # The output first: a command isn't started for a file that can't be written.
-    callback = plugins.make_callback(writer, {"path": str(output)})
-    tally = Tally()
+    record_format = format_of(output, plugins.formats())
+    writing, tally = Writing(), Tally()
     context = Context(
         plugins.make_primitive(use, options),
-        callbacks=[callback, tally],
+        callbacks=[writing, tally],
         intervals=watch.intervals,
         limits=watch.limits,
         name="record",
     )
+    # Before the context starts: no command is started for a file that can't be written.
+    writing.writer = record_format.write(output, RecordInfo.here([context]))
     with context, progress(Console(stderr=True), context, for_us) as tick:
         run_contexts([context], for_us=for_us, tick=tick)
-    _summarise(tally, context, output)
+    _summarise(tally, context, output, _next_command(plugins, output))
 
 
-def _writer(output: Path) -> str:
-    """Return the name of the callback that writes such a file."""
-    name = _WRITERS.get(output.suffix)
-    if name is None:
-        raise click.BadParameter(
-            f"'{output}' has no ending that tells its format; possible: {', '.join(_WRITERS)}",
-            param_hint="'-o' / '--output'",
-        )
-    return name
-
-
-def _summarise(tally: Tally, context: Context, output: Path) -> None:
+def _summarise(tally: Tally, context: Context, output: Path, next_command: str) -> None:
     stats: Stats = context.stats
-    for name, callback in stats.callbacks.items():
+    for callback in stats.callbacks.values():
         if callback.failures:
-            raise DamonError(
-                f"{output} is not complete: {name} failed {callback.failures} times, last with "
-                f"{callback.last_error}"
-            )
+            raise DamonError(f"{output} is not complete: {callback.last_error}")
     sizes = tally.working_sets_bytes
     if not sizes:
         raise DamonError(
             "nothing was recorded: the target ended, or the time was over, before the first "
             f"aggregation ({format_duration(context.intervals.aggregation_us)}) was complete"
         )
-    median = statistics.median(sizes)
-    click.echo(
-        f"{len(sizes)} aggregations, targets: {len(tally.targets)}, {stats.samples} checks, "
-        f"{stats.missed_samples} missed\n"
-        f"working set: min {format_size(min(sizes))}, median {format_size(median)}, "
-        f"max {format_size(max(sizes))}\n"
-        f"{tally.rows} rows went to {output}; look at them with: head {shlex.quote(str(output))}"
+    idle = "nothing was there"
+    if tally.last is not None:
+        idle = f"{format_size(tally.last.idle_bytes())} of {format_size(tally.last.total_bytes)}"
+    lines = (
+        f"{len(sizes)} aggregations in {tally.elapsed_us / 1e6:.1f} s, targets: "
+        f"{len(tally.targets)}, {stats.samples} checks, {stats.missed_samples} missed",
+        f"working set: min {format_size(min(sizes))}, median "
+        f"{format_size(statistics.median(sizes))}, max {format_size(max(sizes))}",
+        f"not accessed in the last aggregation: {idle}",
+        f"{tally.rows} rows went to {output}, {format_size(output.stat().st_size)}",
+        f"look at them with: {next_command}",
     )
+    click.echo("\n".join(lines))
+
+
+def _next_command(plugins: Plugins, output: Path) -> str:
+    """Return what to type to see a record."""
+    path = shlex.quote(str(output))
+    if plugins.command("report") is not None:
+        return f"damon report heatmap {path}"
+    if output.suffix == ".csv":
+        return f"head {path}"
+    return f"damon convert {path} {shlex.quote(str(output.with_suffix('.csv')))}"

@@ -2,7 +2,7 @@
 
 from attrs import define, field
 
-from damon_core import Context, hookimpl
+from damon_core import Context, Snapshot, hookimpl
 
 
 @define(eq=False)
@@ -11,22 +11,29 @@ class Tally:
 
     Attributes:
         working_sets_bytes: Of each aggregation.
+        elapsed_us: How long all aggregations took.
         rows: Regions of all aggregations.
         targets: Names of all targets that there were.
+        last: The last aggregation that had any memory.
     """
 
     name = "tally"
 
     working_sets_bytes: list[int] = field(factory=list)
+    elapsed_us: int = 0
     rows: int = 0
     targets: set[str] = field(factory=set)
+    last: Snapshot | None = None
 
     @hookimpl
     def after_aggregation(self, context: Context) -> bool:
-        """Count one aggregation; ask to stop when nothing is written any more."""
+        """Count one aggregation; ask to stop when something couldn't be written."""
         snapshot = context.snapshot
         assert snapshot is not None
         self.working_sets_bytes.append(snapshot.working_set_bytes())
+        self.elapsed_us += snapshot.elapsed_us
         self.rows += len(snapshot)
         self.targets.update(target.name for target in snapshot.targets)
-        return any(callback.switched_off for callback in context.stats.callbacks.values())
+        if len(snapshot):
+            self.last = snapshot
+        return any(callback.failures for callback in context.stats.callbacks.values())

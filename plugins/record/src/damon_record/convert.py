@@ -1,0 +1,84 @@
+"""``damon convert``: a record in another format."""
+
+import contextlib
+import os
+from collections.abc import Callable, Generator
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+from damon_core import DamonError, InputError, RecordReader, Snapshot, format_of, format_size
+from damon_core.cli import Plugins
+from damon_record.losses import losses
+
+#: So many aggregations are looked at for what the other format doesn't keep.
+_SAMPLE = 50
+
+_EPILOG = """\b
+Examples:
+  damon convert damon.parquet damon.csv
+  damon convert killed.parquet whole.parquet
+"""
+
+
+@click.command(epilog=_EPILOG, short_help="Convert a record to another format.")
+@click.argument("source", metavar="IN", type=click.Path(path_type=Path))
+@click.argument("output", metavar="OUT", type=click.Path(path_type=Path))
+@click.pass_obj
+def convert(plugins: Plugins, *, source: Path, output: Path) -> None:
+    """Write the record IN to the new file OUT; the endings of their names say the formats.
+
+    A record whose writing ended badly is read as far as it goes, so that OUT is whole.
+    """
+    formats = plugins.formats()
+    source_format, output_format = format_of(source, formats), format_of(output, formats)
+    count = rows = 0
+    sample: list[Snapshot] = []
+    with source_format.read(source) as reader:
+        if os.path.lexists(output):
+            raise InputError(f"'{output}' is there already: remove it, or choose another name")
+        with (
+            output_format.write(output, reader.info) as writer,
+            _progress(reader) as advance,
+        ):
+            try:
+                for snapshot in reader.snapshots():
+                    writer.write(snapshot)
+                    count += 1
+                    rows += len(snapshot)
+                    if count <= _SAMPLE:
+                        sample.append(snapshot)
+                    advance(snapshot.time_us)
+            except (DamonError, OSError) as error:
+                raise DamonError(
+                    f"{error}; {output} has the {count} aggregations before that"
+                ) from error
+        info = reader.info
+    click.echo(
+        f"{count} aggregations, {rows} rows: {format_size(source.stat().st_size)} became "
+        f"{format_size(output.stat().st_size)} in {output}"
+    )
+    with output_format.read(output) as again:
+        lost = losses(info, sample, again)
+    if lost:
+        click.echo(f"{output_format.name} doesn't keep: {', '.join(lost)}")
+
+
+@contextlib.contextmanager
+def _progress(reader: RecordReader) -> Generator[Callable[[int], None], None, None]:
+    """Show on a terminal how far a record is read while inside; elsewhere nothing.
+
+    Yields:
+        What to tell the time of each aggregation.
+    """
+    console = Console(stderr=True)
+    span = reader.span_us() if console.is_terminal else None
+    if span is None:
+        yield lambda _time_us: None
+        return
+    columns = TextColumn("converting"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn()
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task("", total=max(span[1] - span[0], 1))
+        yield lambda time_us: progress.update(task, completed=time_us - span[0])
