@@ -1,0 +1,55 @@
+"""Heat maps as files: pictures, and the page."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from damon_core import InputError
+from damon_report.heatmap import image
+from damon_report.heatmap.caption import Caption
+from damon_report.heatmap.grid import Heat
+from damon_report.heatmap.layout import Room
+from damon_report.heatmap.page import COLUMNS, ROOM, page
+
+IMAGES = (".png", ".svg")
+PAGE = ".html"
+
+#: Pixels of a picture, and the fewest that names and scales have room in.
+WIDTH, HEIGHT = 1_600, 1_000
+LEAST_WIDTH, LEAST_HEIGHT = 800, 400
+
+
+def save(
+    measure: Callable[[Room, int], tuple[Heat, Caption]],
+    path: Path,
+    *,
+    record: Path,
+    record_begin_us: int,
+    dark: bool = False,
+    width: int = WIDTH,
+    height: int = HEIGHT,
+) -> None:
+    """Write a heat map to a file, as its ending says: ``.png``, ``.svg`` or ``.html``.
+
+    Args:
+        measure: Returns the heat map for a room and a number of columns, and what is written
+            above it.
+        path: The file. If it is there already, it is replaced.
+        record: Where the record is, for the commands that a page tells.
+        record_begin_us: When the record begins, Unix microseconds.
+        dark: Light on dark; a page is so from the start, whatever the browser prefers.
+        width: Pixels of a picture.
+        height: Most pixels of a picture.
+
+    Raises:
+        InputError: The file can't be written.
+    """
+    try:
+        if path.suffix == PAGE:
+            heat, caption = measure(ROOM, COLUMNS)
+            text = page(heat, caption, record, record_begin_us, dark=dark)
+            path.write_text(text, encoding="utf-8")
+        else:
+            heat, caption = measure(image.room(height), image.columns(width))
+            image.draw(heat, caption, width=width, dark=dark, file=path, kind=path.suffix[1:])
+    except OSError as error:
+        raise InputError(f"can't write '{path}': {error.strerror or error}") from error
