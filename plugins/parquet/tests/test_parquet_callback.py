@@ -1,0 +1,141 @@
+"""The callback in contexts, and what its package registers."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from damon_parquet import plugin
+from damon_parquet.callback import ParquetCallback
+from damon_parquet.options import ParquetOptions
+from damon_parquet.reader import ParquetReader
+
+from damon_core import (
+    Callback,
+    Context,
+    InputError,
+    Range,
+    RecordFormat,
+    RegionLimits,
+    Regions,
+    Target,
+    VirtualClock,
+    hookimpl,
+    start,
+)
+
+
+class Busy:
+    """A primitive all of whose regions are always accessed."""
+
+    name = "busy"
+
+    def __init__(self, aggregations: int = 50) -> None:
+        self.left = 20 * aggregations
+
+    @hookimpl
+    def init(self, context: Context) -> None:
+        context.targets.append(Target("t", Regions.evenly([Range(0, 1 << 20)], context.limits)))
+
+    @hookimpl
+    def target_valid(self) -> bool:
+        self.left -= 1
+        return self.left >= 0
+
+    @hookimpl
+    def check_accesses(self, context: Context) -> None:
+        for target in context.targets:
+            target.regions.nr_accesses += 1
+
+
+def run(*callbacks: object) -> list[Context]:
+    """Run a context for each callback, all at the same time."""
+    contexts = [
+        Context(
+            Busy(), [each], limits=RegionLimits(4, 4), clock=VirtualClock(), name=f"context {index}"
+        )
+        for index, each in enumerate(callbacks)
+    ]
+    start(*contexts)
+    for context in contexts:
+        context.wait()
+        assert context.error is None
+        assert [each.failures for each in context.stats.callbacks.values()] == [0]
+    return contexts
+
+
+def recorded(directory: Path) -> list[tuple[str, int]]:
+    """Return context and number of all aggregations in the records of a directory."""
+    found = []
+    for path in directory.glob("*.parquet"):
+        with ParquetReader(path) as reader:
+            found += [(each.context, each.number) for each in reader.snapshots()]
+    return sorted(found)
+
+
+def test_every_aggregation_is_recorded(tmp_path: Path) -> None:
+    """A context's snapshots are in the file, which tells how they were made."""
+    path = tmp_path / "out.parquet"
+    run(ParquetCallback(ParquetOptions(path)))
+    assert recorded(tmp_path) == [("context 0", number) for number in range(1, 51)]
+    (context,) = ParquetReader(path).info.contexts
+    assert (context.name, context.primitive, context.limits) == (
+        "context 0",
+        "busy",
+        RegionLimits(4, 4),
+    )
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_contexts_share_a_file(tmp_path: Path, own: bool) -> None:
+    """Several workers write beside each other, by one callback or by several of one path."""
+    options = ParquetOptions(tmp_path / "out.parquet")
+    one = ParquetCallback(options)
+    run(*(ParquetCallback(options) if own else one for _ in range(4)))
+    wanted = [(f"context {index}", number) for index in range(4) for number in range(1, 51)]
+    assert recorded(tmp_path) == wanted
+
+
+def test_a_second_run_has_a_file_of_its_own(tmp_path: Path) -> None:
+    """What was recorded before is moved aside."""
+    callback = ParquetCallback(ParquetOptions(tmp_path / "out.parquet"))
+    run(callback)
+    run(callback)
+    assert len(list(tmp_path.iterdir())) == 2
+    assert len(recorded(tmp_path)) == 100
+
+
+def test_making_it_changes_nothing(tmp_path: Path) -> None:
+    """A configuration is checked by making its parts: that must not touch what is there."""
+    path = tmp_path / "out.parquet"
+    path.write_bytes(b"a record")
+    ParquetCallback(ParquetOptions(path))
+    assert [each.name for each in tmp_path.iterdir()] == ["out.parquet"]
+    assert path.read_bytes() == b"a record"
+
+
+@pytest.mark.parametrize(
+    ("where", "message"),
+    [("none/out.parquet", "there is no directory"), (".", "is not a regular file")],
+)
+def test_what_cannot_be_written_is_refused(tmp_path: Path, where: str, message: str) -> None:
+    """Before anything runs, in one line."""
+    with pytest.raises(InputError, match=message):
+        ParquetCallback(ParquetOptions(tmp_path / where))
+
+
+def test_what_the_package_registers() -> None:
+    """A callback and a format."""
+    callbacks: list[Callback] = []
+    formats: list[RecordFormat] = []
+    plugin.register_callbacks(callbacks.append)
+    plugin.register_formats(formats.append)
+    assert [each.name for each in callbacks] == ["parquet"]
+    assert [(each.name, each.suffixes) for each in formats] == [("parquet", (".parquet",))]
+
+
+def test_registering_imports_no_pyarrow() -> None:
+    """It takes its time, and most commands don't need it."""
+    program = "import sys, damon_parquet.plugin; print('pyarrow' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True)
+    assert done.stdout == b"False\n"
