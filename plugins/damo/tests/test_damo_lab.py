@@ -108,7 +108,7 @@ def test_damo_reports_what_the_backend_kernel_records(
         ) as context,
     ):
         start(context)
-        assert context.wait(120)
+        assert context.wait(300)
         assert context.error is None
     (told,) = json.loads(damo("report", "access", "--input_file", path, "--json", "--raw_number"))
     regions = [
