@@ -52,7 +52,7 @@ def text_map(
     marks = [(max(phase.unix_us, begin_us), f"phase {phase.number}") for phase in truth.phases]
     return [
         *terminal_lines(heat, label=label, colour=colour, marks=marks),
-        Text(" " * label) + terminal_key(colour),
+        Text(" " * label) + terminal_key(heat, colour),
     ]
 
 

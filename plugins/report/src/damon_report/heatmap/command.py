@@ -148,6 +148,6 @@ def _show(record: Record, width: int | None, height: int | None) -> None:
     for text in (
         *terminal.lines(heat, label=label, colour=colour),
         terminal.working_set_line(heat, label=label, ascii_only=ascii_only),
-        terminal.key(colour),
+        terminal.key(heat, colour),
     ):
         console.print(text, crop=False, no_wrap=True, overflow="ignore")

@@ -69,9 +69,12 @@ def lines(
     return result
 
 
-def key(colour: bool) -> Text:
+def key(heat: Heat, colour: bool) -> Text:
     """Return the line that tells what the colours or shades mean."""
-    return heat_key(colour) + Text(", halfway: in 25%")
+    line = heat_key(colour) + Text(", halfway: in 25%")
+    if np.isnan(heat.frequency).any():
+        line.append(", grey: not there" if colour else ", ?: not there")
+    return line
 
 
 def working_set_line(heat: Heat, *, label: int, ascii_only: bool) -> Text:
