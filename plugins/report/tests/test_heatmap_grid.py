@@ -1,6 +1,7 @@
 """Heat maps as numbers: cells by hand, and what must hold for all of them."""
 
-from collections.abc import Callable, Sequence
+import tracemalloc
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import pytest
@@ -108,6 +109,26 @@ class TestBytes:
         """While its context is recorded, a target without regions has a working set of 0."""
         snapshots = [snapshot(1, {"b": [(0, 4, 10)]}), snapshot(2, {"a": [(0, 4, 10)]})]
         assert heat(snapshots, 2, 1).working_set_bytes().tolist() == [0, 4 * MIB]
+
+
+def test_memory_depends_on_the_picture_only(snapshot: Make) -> None:
+    """A record fifty times as long needs no more."""
+    peaks = []
+    for count in (20, 1_000):
+
+        def read(count: int = count) -> Iterator[Snapshot]:
+            for number in range(1, count + 1):
+                yield snapshot(number, {"a": [(i, i + 1, number % 11) for i in range(50)]})
+
+        tracemalloc.start()
+        survey = Survey(count * SECOND_US)
+        for each in read():
+            survey.add(each)
+        layout = lay_out(survey.places(), Room(400, 17, 30))
+        heat_of(read(), layout, BEGIN_US, BEGIN_US + count * SECOND_US, 200)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < 1.1 * peaks[0]
 
 
 @st.composite
