@@ -40,22 +40,19 @@ def shows_colours(console: Console) -> bool:
 
 def shade_lines(grid: Grid, not_seen: str = NOT_SEEN) -> list[str]:
     """Return one line of characters for each row of the grid; `not_seen` stands for NaN."""
-    return [
-        "".join(not_seen if np.isnan(heat) else SHADES[_level(heat)] for heat in row)
-        for row in grid
-    ]
+    characters = SHADES + not_seen
+    return ["".join(characters[level] for level in row) for row in _levels(grid).tolist()]
 
 
 def block_lines(grid: Grid, not_seen: str = NOT_SEEN_COLOUR) -> list[Text]:
     """Return one line of coloured half blocks for each two rows; `not_seen` stands for NaN."""
+    colours = [*map(_hexadecimal, PALETTE), not_seen]
+    rows = [[colours[level] for level in row] for row in _levels(grid).tolist()]
     lines = []
-    colour_of = functools.partial(heat_colour, not_seen=not_seen)
-    for upper, lower in zip(grid[::2], grid[1::2], strict=True):
+    for upper, lower in zip(rows[::2], rows[1::2], strict=True):
         line = Text()
-        for colours, cells in itertools.groupby(
-            zip(map(colour_of, upper), map(colour_of, lower), strict=True)
-        ):
-            line.append("▀" * len(list(cells)), _style(*colours))
+        for pair, cells in itertools.groupby(zip(upper, lower, strict=True)):
+            line.append("▀" * len(list(cells)), _style(*pair))
         lines.append(line)
     return lines
 
@@ -65,12 +62,9 @@ def _style(colour: str, background: str) -> Style:
     return Style(color=colour, bgcolor=background)
 
 
-def heat_colour(heat: float, not_seen: str = NOT_SEEN_COLOUR) -> str:
-    """Return the colour of a heat, as ``#rrggbb``; `not_seen` stands for NaN."""
-    if np.isnan(heat):
-        return not_seen
-    red, green, blue = PALETTE[_level(heat)]
-    return f"#{red:02x}{green:02x}{blue:02x}"
+def heat_colour(heat: float) -> str:
+    """Return the colour of a heat, as ``#rrggbb``."""
+    return NOT_SEEN_COLOUR if np.isnan(heat) else _hexadecimal(PALETTE[int(_levels(heat))])
 
 
 def heat_key(colour: bool) -> Text:
@@ -85,6 +79,14 @@ def heat_key(colour: bool) -> Text:
     return Text(f"never accessed {left}") + scale + Text(f"{right} in every check")
 
 
-def _level(heat: float) -> int:
-    """Return which of ten levels a heat is; only what was never accessed is level 0."""
-    return 0 if heat <= 0 else max(1, min(9, round(heat * 9)))
+def _levels(heat: npt.ArrayLike) -> npt.NDArray[np.int64]:
+    """Return which of ten levels heats are, 10 for NaN; only what was never accessed is level 0."""
+    heats = np.asarray(heat, np.float64)
+    seen = np.nan_to_num(heats)
+    levels = np.where(seen > 0, np.clip(np.rint(seen * 9), 1, 9), 0)
+    return np.where(np.isnan(heats), len(PALETTE), levels).astype(np.int64)
+
+
+def _hexadecimal(colour: tuple[int, int, int]) -> str:
+    red, green, blue = colour
+    return f"#{red:02x}{green:02x}{blue:02x}"

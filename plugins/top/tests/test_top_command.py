@@ -5,11 +5,14 @@ import os
 import re
 import select
 import signal
+import socket
 import struct
 import subprocess
 import sys
 import termios
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Generator
 from pathlib import Path
 
@@ -117,7 +120,18 @@ def pid_file(tmp_path: Path) -> Path:
 
 def busy(pid_file: Path, seconds: float = 600) -> list[str]:
     """Return the command of a program that uses memory and prints."""
-    return ["--", sys.executable, "-c", BUSY, str(pid_file), str(seconds)]
+    # With the backend named: the automatic choice may take the kernel's DAMON, which changes
+    # state of the whole machine.
+    return [
+        "--backend",
+        "referenced",
+        "--",
+        sys.executable,
+        "-c",
+        BUSY,
+        str(pid_file),
+        str(seconds),
+    ]
 
 
 def gone(pid_file: Path) -> bool:
@@ -280,6 +294,55 @@ class TestMistakes:
         assert terminal.end() == 2
         assert line in terminal.shown
         assert "\x1b[?1049h" not in terminal.shown
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as client:
+        return client.connect_ex(("127.0.0.1", port)) == 0
+
+
+class TestBrowser:
+    @pytest.fixture
+    def port(self) -> Generator[int, None, None]:
+        """The port of a server."""
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port: int = free.getsockname()[1]
+        command = [
+            str(DAMON),
+            "top",
+            "--serve",
+            str(port),
+            "--backend",
+            "referenced",
+            "sleep",
+            "60",
+        ]
+        server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        assert server.stdout is not None
+        assert f"http://127.0.0.1:{port}" in server.stdout.readline()
+        deadline = time.monotonic() + 60
+        while not _listens(port):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        yield port
+        server.send_signal(signal.SIGINT)
+        server.communicate(timeout=60)
+
+    def test_a_page(self, port: int) -> None:
+        """There is a page with the view."""
+        page = urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=60).read().decode()
+        assert f"ws://127.0.0.1:{port}/ws" in page
+
+    @pytest.mark.parametrize("origin", ["http://elsewhere.example", None])
+    def test_other_pages_may_not_watch(self, origin: str | None, port: int) -> None:
+        """Only the page itself may connect: others in the same browser are refused."""
+        request = urllib.request.Request(f"http://127.0.0.1:{port}/ws")
+        if origin is not None:
+            request.add_header("Origin", origin)
+        with pytest.raises(urllib.error.HTTPError) as caught:
+            urllib.request.urlopen(request, timeout=60)
+        assert caught.value.code == 403
+        caught.value.close()
 
 
 def test_help_has_examples() -> None:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from damon_top.folding import heat_grid, row_edges
+from damon_top.folding import HeatGrid, row_edges, still_fit
 from damon_top.history import History
 from damon_top.picture import Picture, Watcher
 from damon_top.tables import (
@@ -44,13 +44,9 @@ def grid_of(
 ) -> np.ndarray:
     """Return the heat of a context's only target."""
     target = only_target(context)
-    return heat_grid(
-        history.frames(context),
-        target.name,
-        row_edges(target, rows),
-        now_us=history.frames(context)[-1].whole.end_us - 1,
-        columns=columns,
-        column_us=column_us,
+    frames = history.frames(context)
+    return HeatGrid(target.name, row_edges(target, rows)).draw(
+        frames, now_us=frames[-1].whole.end_us - 1, columns=columns, column_us=column_us
     )
 
 
@@ -124,6 +120,14 @@ class TestFolding:
         target = only_target(ended({"a": [(0, 1 << 62, 1.0)]}))
         assert row_edges(target, 4).tolist() == [index << 60 for index in range(5)]
 
+    def test_rows_are_kept_where_little_has_changed(self, ended: Make) -> None:
+        """The picture stands still until rows differ much, or memory is outside of them."""
+        edges = row_edges(only_target(ended({"a": [(0, 16 * MIB, 1.0)]})), 4)
+        assert still_fit(only_target(ended({"a": [(0, 16 * MIB, 1.0, 15 * MIB)]})), edges)
+        assert not still_fit(only_target(ended({"a": [(0, 6 * MIB, 1.0)]})), edges)
+        assert not still_fit(only_target(ended({"a": [(0, 32 * MIB, 1.0)]})), edges)
+        assert not still_fit(only_target(ended({"a": [(0, 16 * MIB, 1.0, 0)]})), edges)
+
 
 class TestHeat:
     def test_the_highest_address_is_the_first_row(self, ended: Make, history: History) -> None:
@@ -155,16 +159,21 @@ class TestHeat:
         """What was before the beginning is left out."""
         assert grid_of(ended({"a": [(0, MIB, 1)]}, 3), history, 1, 50, 1_000_000).shape == (1, 3)
 
+    def test_what_is_drawn_again_is_the_same(self, ended: Make, history: History) -> None:
+        """A grid that has been drawn before gives what a new one gives, later ones too."""
+        context = ended({"a": [(0, MIB, lambda n: n / 10), (FAR, MIB, 0.5)]}, 10)
+        frames, edges = history.frames(context), row_edges(only_target(context), 3)
+        grid = HeatGrid("a", edges)
+        for count in (4, 7, 7, 10):
+            times = {"now_us": count * 1_000_000 - 1, "columns": 5, "column_us": 1_000_000}
+            drawn = grid.draw(frames[:count], **times)
+            assert np.array_equal(drawn, HeatGrid("a", edges).draw(frames[:count], **times))
+
     def test_what_was_not_there_is_not_cold(self, ended: Make, history: History) -> None:
         """Addresses that an aggregation knows nothing of are NaN."""
         context = ended({"a": [(0, MIB, 1.0)]}, 2)
-        grid = heat_grid(
-            history.frames(context),
-            "a",
-            np.array([0, MIB, 2 * MIB]),
-            now_us=1_999_999,
-            columns=2,
-            column_us=1_000_000,
+        grid = HeatGrid("a", np.array([0, MIB, 2 * MIB])).draw(
+            history.frames(context), now_us=1_999_999, columns=2, column_us=1_000_000
         )
         assert np.isnan(grid[0]).all()
         assert grid[1].tolist() == [1.0, 1.0]

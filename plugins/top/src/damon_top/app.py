@@ -96,7 +96,9 @@ class TopApp(App[None]):
     TITLE = "damon top"
     CSS = """
     #head { height: 2; }
+    #keys { height: 1; }
     #heat { height: 1fr; }
+    #failures, #notes { display: none; }
     #failures { max-height: 8; color: $error; text-style: bold; }
     #head, #notes, #keys { text-wrap: nowrap; text-overflow: ellipsis; }
     #filter { display: none; height: 1; border: none; padding: 0; }
@@ -137,8 +139,8 @@ class TopApp(App[None]):
         self._head = Static(id="head")
         self._tables = {name: Table(id=name, colour=colour) for name in ("targets", "regions")}
         self._heat = HeatMap(id="heat", column_us=refresh_us, colour=colour)
-        self._failures = Static(id="failures")
-        self._notes = Static(id="notes")
+        self._failures = Static(Text(), id="failures")
+        self._notes = Static(Text(), id="notes")
         self._entry = Input(id="filter", placeholder="only lines with this text", compact=True)
         self._keys = Static(id="keys")
         self._orders = {"targets": list(TARGET_ORDERS), "regions": list(REGION_ORDERS)}
@@ -175,6 +177,11 @@ class TopApp(App[None]):
         self._tables["targets"].focus()
         self.set_interval(self._refresh_us / 1e6, self._look)
         self._look()
+
+    def on_resize(self) -> None:
+        """Give the tables their shares of another screen."""
+        if self._pictures:
+            self._show()
 
     def stop(self) -> None:
         """End the view; for handlers of signals."""
@@ -232,14 +239,16 @@ class TopApp(App[None]):
                 place=place,
                 paused=self._paused,
                 view_cpu=self._view_cpu,
-            )
+            ),
+            layout=False,
         )
         for lines, text in (
             (self._failures, failures(self._pictures)),
             (self._notes, notes(self._pictures, self._messages.records, _MOST_NOTES)),
         ):
-            lines.update(text)
-            lines.display = bool(text)
+            if lines.content != text:
+                lines.update(text)
+                lines.display = bool(text)
         self._show_keys()
 
     def _show_keys(self) -> None:

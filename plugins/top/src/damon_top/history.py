@@ -10,7 +10,7 @@ from damon_core import Context, Snapshot, hookimpl
 
 #: Aggregations closer together than this are left out: a column of the picture has four at least.
 _FRAME_US = 250_000
-#: At most so many aggregations are kept, with at most so many regions together: some 12 MB.
+#: At most so many aggregations are kept, with at most so many regions together: some 20 MB.
 _MOST_FRAMES = 1_200
 _MOST_REGIONS = 500_000
 

@@ -12,7 +12,7 @@ from textual.widget import Widget
 
 from damon_core import TargetSnapshot, format_size
 from damon_core.cli import block_lines, heat_key, shade_lines
-from damon_top.folding import heat_grid, row_edges
+from damon_top.folding import HeatGrid, row_edges, still_fit
 from damon_top.picture import Picture
 from damon_top.tables import area_names, cut
 
@@ -63,11 +63,13 @@ class Table(Widget, can_focus=True):
         self._heading: Callable[[int], str] = lambda _width: ""
         self._lines: Sequence[Line] = ()
         self._first = 0
+        self._drawn: tuple[object, Text] | None = None
 
     def show(self, heading: Callable[[int], str], lines: Sequence[Line], selected: int) -> None:
         """Show other lines, one of them selected."""
         self._heading, self._lines = heading, lines
         self.set_reactive(Table.selected, max(0, min(selected, len(lines) - 1)))
+        self._drawn = None
         self.refresh()
 
     def action_move(self, by: int) -> None:
@@ -87,7 +89,12 @@ class Table(Widget, can_focus=True):
 
     def render(self) -> Text:
         """Return the heading and the lines that there is room for."""
-        width, room = self.size.width, self._room
+        state = self.size, self.selected, self.has_focus
+        if self._drawn is None or self._drawn[0] != state:
+            self._drawn = state, self._draw(self.size.width, self._room)
+        return self._drawn[1]
+
+    def _draw(self, width: int, room: int) -> Text:
         # The selected line is seen, and no line is left free at the end.
         self._first = max(self._first, self.selected - room + 1)
         self._first = max(min(self._first, self.selected, len(self._lines) - room), 0)
@@ -119,33 +126,34 @@ class HeatMap(Widget):
         self._colour = colour
         self._picture: Picture | None = None
         self._target: TargetSnapshot | None = None
+        self._grid = HeatGrid("", np.zeros(0, np.int64))
+        self._rows = 0  # lines that the grid was made for
+        self._drawn: tuple[object, Text] | None = None
 
     def show(self, picture: Picture, target: TargetSnapshot | None) -> None:
         """Show a target of a picture, or nothing."""
-        self._picture, self._target = picture, target
-        self.refresh()
+        if picture is not self._picture or target is not self._target:
+            self._picture, self._target, self._drawn = picture, target, None
+            self.refresh()
 
     def render(self) -> Text:
         """Return the map with its heading, the addresses and the time."""
-        width, height = self.size
-        target, picture = self._target, self._picture
-        if picture is None or target is None or height < 3:
+        target, picture, size = self._target, self._picture, self.size
+        if picture is None or target is None or size.height < 3:
             return Text("")
-        rows = height - 2
-        edges = row_edges(target, 2 * rows if self._colour else rows)
-        halves = len(edges) - 1 > rows  # two rows in a line
-        if not halves:
-            edges = row_edges(target, rows)
+        if self._drawn is None or self._drawn[0] != size:
+            self._drawn = size, self._draw(picture, target, *size)
+        return self._drawn[1]
+
+    def _draw(self, picture: Picture, target: TargetSnapshot, width: int, height: int) -> Text:
+        self._fold(target, height - 2)
+        edges = self._grid.edges
+        halves = len(edges) - 1 > self._rows  # two rows in a line
         labels = self._labels(target, edges[:-1][:: 1 + halves].tolist(), width)
         left = max((len(label) for label in labels), default=0) + 1
         columns = max(width - left, 1)
-        grid = heat_grid(
-            picture.frames,
-            target.name,
-            edges,
-            now_us=picture.now_us,
-            columns=columns,
-            column_us=self._column_us,
+        grid = self._grid.draw(
+            picture.frames, now_us=picture.now_us, columns=columns, column_us=self._column_us
         )
         lines = [self._heading(target, width)]
         if self._colour:
@@ -157,6 +165,18 @@ class HeatMap(Widget):
             lines.append(Text(f"{label:<{left}}{indent}").append_text(line))
         lines.append(Text(" " * left + self._ruler(columns), "dim"))
         return Text("\n").join(lines)
+
+    def _fold(self, target: TargetSnapshot, rows: int) -> None:
+        """Divide the target's addresses into so many lines, unless they are as before."""
+        grid = self._grid
+        same = grid.target == target.name and self._rows == rows
+        if same and still_fit(target, grid.edges):
+            return
+        edges = row_edges(target, 2 * rows) if self._colour else None
+        if edges is None or len(edges) - 1 < 2 * rows:  # too few pages for half lines
+            edges = row_edges(target, rows)
+        if not (same and np.array_equal(edges, grid.edges)):
+            self._grid, self._rows = HeatGrid(target.name, edges), rows
 
     def _heading(self, target: TargetSnapshot, width: int) -> Text:
         """Return the line above the map: whose memory it is, and what the shades mean."""
