@@ -370,3 +370,36 @@ class TestDamage:
         assert result.stdout
         (line,) = result.stderr.splitlines()
         assert "damaged after 2s; what comes before is reported" in line
+
+
+class TestSeveralContexts:
+    @pytest.fixture
+    def both(self, snapshot: Callable[..., Snapshot], reports: Any) -> str:
+        """A record of two contexts, one of which ended early."""
+        rows = {f"p[{pid}]": [(pid, pid + 1, 5)] for pid in range(3)}
+        early = [snapshot(1, rows, context="early")]
+        late = [snapshot(number, rows, context="late") for number in (1, 2, 400)]
+        name: str = reports.add("both", [*early, *late])
+        return name
+
+    @pytest.mark.parametrize("report", ["regions", "idle"])
+    def test_the_last_of_each_is_found(self, reports: Any, both: str, report: str) -> None:
+        """Even of one that ended long before the record."""
+        document = told(reports.run(report, both, "--json"))
+        times = document.get("times_us") or {
+            each["context"]: each["time_us"] for each in document["contexts"]
+        }
+        assert times["late"] == BEGIN_US + 400 * SECOND_US
+        assert times.get("early", BEGIN_US + SECOND_US) == BEGIN_US + SECOND_US
+
+    def test_limits_are_of_each(self, reports: Any, both: str) -> None:
+        """No context is hidden behind another."""
+        document = told(reports.run("wss", both, "--json", "--limit", "2"))
+        names = [(each["context"], each["name"]) for each in document["working_sets"]]
+        assert [context for context, _ in names] == ["early", "early", "late", "late"]
+        assert names[0] == ("early", "")
+
+    def test_one_may_be_chosen(self, reports: Any, both: str) -> None:
+        """By its name or a pattern."""
+        document = told(reports.run("summary", both, "--json", "--context", "ear*"))
+        assert [each["context"] for each in document["contexts"]] == ["early"]

@@ -219,7 +219,7 @@ def regions(
             f"{short_duration(snapshot.time_us - record.start_us)} after the start "
             f"({local_time(snapshot.time_us)})",
         )
-    _show(console, shown, total)
+    _show(console, shown, chosen, total)
     if len(shown) < len(chosen):
         note(console, f"{len(chosen) - len(shown)} more regions: --limit 0 shows all")
 
@@ -257,8 +257,8 @@ def _context_json(snapshot: Snapshot) -> dict[str, object]:
     }
 
 
-def _show(console: Console, rows: Sequence[Row], total: Total) -> None:
-    cells = _cells(console, rows)
+def _show(console: Console, rows: Sequence[Row], chosen: Sequence[Row], total: Total) -> None:
+    cells = _cells(console, chosen)
     last = {
         "addresses": f"{total.regions} regions",
         "size": short_size(total.size_bytes),

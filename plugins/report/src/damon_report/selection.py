@@ -232,7 +232,11 @@ _OPTIONS = (
         help="Only addresses from A up to and without B, hexadecimal.",
     ),
     click.option(
-        "--from", "begin", metavar="TIME", type=MOMENT, help="Only after this time: see below."
+        "--from",
+        "begin",
+        metavar="TIME",
+        type=MOMENT,
+        help="Only after this time: 10s after the start, or 2026-11-23T10:00.",
     ),
     click.option("--to", "end", metavar="TIME", type=MOMENT, help="Only up to this time."),
 )

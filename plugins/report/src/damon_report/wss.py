@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from itertools import compress
+from itertools import compress, groupby, islice
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -73,7 +73,8 @@ Examples:
     "--limit",
     type=click.IntRange(min=0),
     metavar="N",
-    help=f"At most N rows, 0 for all [default: {_LIMIT} on a terminal, elsewhere all].",
+    help="At most N rows of each context, 0 for all "
+    f"[default: {_LIMIT} on a terminal, elsewhere all].",
 )
 @click.option(
     "-o",
@@ -112,7 +113,7 @@ def wss(
     chosen = in_order(working_sets(record, by, at_least, pieces))
     if limit is None:
         limit = _LIMIT if console.is_terminal and not as_json else 0
-    shown = chosen[:limit] if limit else chosen
+    shown = first_of_each(chosen, limit) if limit else chosen
     if as_json:
         document = {
             "record": str(record.path),
@@ -137,6 +138,15 @@ def wss(
         _show_lines(console, shown, end_us - begin_us)
     if len(shown) < len(chosen):
         note(console, f"{len(chosen) - len(shown)} more: --limit 0 shows all")
+
+
+def first_of_each(ordered: Iterable[Series], limit: int) -> list[Series]:
+    """Return the first series of each context, up to a number, as `in_order` has them."""
+    return [
+        each
+        for _, members in groupby(ordered, key=lambda each: each.context)
+        for each in islice(members, limit)
+    ]
 
 
 def in_order(found: Iterable[Series]) -> list[Series]:

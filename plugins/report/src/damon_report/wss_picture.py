@@ -21,6 +21,8 @@ _DPI = 150
 #: So many are drawn one by one, the largest; the others together.
 _MOST = 7
 _CONTEXTS = 4
+#: Layers that are together less than this share of the working set aren't drawn.
+_NOTABLE = 0.2
 
 #: Paul Tol's "bright" and "muted" colours, which everybody can tell apart.
 _COLOURS = (
@@ -104,8 +106,10 @@ def _draw_working_set(
     """Draw the working set; stacked where it is told of what."""
     middle = (seconds[:-1] + seconds[1:]) / 2
     used = whole.working_set
-    if len(members) > 1:
-        ordered = sorted(members, key=lambda each: -each.byte_time)
+    ordered = sorted(members, key=lambda each: -each.byte_time)
+    largest = sum(each.byte_time for each in ordered[:_MOST])
+    # Of hundreds that are alike a few layers tell nothing.
+    if len(ordered) > 1 and largest >= _NOTABLE * whole.byte_time:
         means = np.nan_to_num([each.working_set.mean for each in ordered])
         names = [_short(each.name) for each in ordered]
         if len(ordered) > _MOST + 1:
@@ -119,19 +123,28 @@ def _draw_working_set(
             middle, used.least, used.greatest, color=style.used, alpha=0.25, linewidth=0
         )
         panel.plot(middle, used.mean, color=style.used, linewidth=1.8)
-        for part, dashes in ((50, (4, 2)), (95, (1, 1.5))):
-            (size,) = whole.sizes_bytes.percentiles([part])
-            panel.axhline(size, color=style.dim, linewidth=1, dashes=dashes)
-            panel.annotate(
-                f"{part} %: {format_size(size)}",
-                (1.0, size),
-                xycoords=("axes fraction", "data"),
-                xytext=(6, 0),
-                textcoords="offset points",
-                va="center",
-                color=style.dim,
-            )
+        median, high = whole.sizes_bytes.percentiles([50, 95])
+        texts = [f"95 %: {format_size(high)}", f"50 %: {format_size(median)}"]
+        if high - median < 0.06 * whole.sizes_bytes.greatest:
+            # Too near for two texts side by side.
+            texts = ["\n".join(texts), ""]
+        for size, text in zip((high, median), texts, strict=True):
+            _mark(panel, size, text, style)
     panel.set_ylabel("working set")
+
+
+def _mark(panel: Axes, size: float, text: str, style: _Style) -> None:
+    """Draw a line at a size, with a text behind its end."""
+    panel.axhline(size, color=style.dim, linewidth=1, dashes=(4, 2))
+    panel.annotate(
+        text,
+        (1.0, size),
+        xycoords=("axes fraction", "data"),
+        xytext=(6, 0),
+        textcoords="offset points",
+        va="center",
+        color=style.dim,
+    )
 
 
 def _draw_memory(panel: Axes, seconds: FloatColumn, whole: Series, style: _Style) -> None:
