@@ -11,12 +11,14 @@ from damon_top.tables import (
     REGION_ORDERS,
     area_names,
     cut,
+    padded,
     region_line,
     region_rows,
     sparkline,
     target_rows,
     working_sets,
 )
+from rich.cells import cell_len
 
 from damon_core import Area, Context, TargetSnapshot
 
@@ -253,3 +255,9 @@ class TestLines:
         """The end of a path says the most; what can't be printed doesn't reach the terminal."""
         assert cut("/usr/lib/x86_64-linux-gnu/libc.so.6", 11) == "..libc.so.6"
         assert cut("a\x1b[31mb\n", 20) == "a?[31mb?"
+
+    def test_wide_characters_take_their_room(self) -> None:
+        """Columns stay in line whatever a process is called."""
+        assert padded("数据库", 8) == "数据库  "
+        assert padded("数据库[1234]", 9) == ".." + "[1234] "
+        assert cell_len(padded("数据库[1234]", 11)) == 11

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from attrs import frozen
+from rich.cells import cell_len, set_cell_size
 from rich.style import Style
 from rich.text import Text
 
@@ -124,7 +125,7 @@ def target_line(row: TargetRow, working_sets: Sequence[float], width: int, colou
         f"{format_size(row.working_set):>11} {format_size(row.idle):>10} "
         f"{format_size(row.resident):>10}"
     )
-    line = Text(f"{cut(row.name, name):<{name}} {sizes}  ")
+    line = Text(f"{padded(row.name, name)} {sizes}  ")
     bars = sparkline(working_sets[-trend:] if trend else (), colour)
     return line.append(f"{bars:>{trend}}", "cyan" if colour else "")
 
@@ -184,7 +185,16 @@ def _percent(share: float) -> str:
 def cut(text: str, room: int) -> str:
     """Return a text that fits; of a longer one its end, which tells the most of a path."""
     shown = "".join(char if char.isprintable() else "?" for char in text)
-    return shown if len(shown) <= room else ".." + shown[len(shown) - room + 2 :]
+    if cell_len(shown) <= room:
+        return shown
+    while shown and cell_len(shown) > room - 2:  # some characters take two cells
+        shown = shown[1:]
+    return ".." + shown
+
+
+def padded(text: str, room: int) -> str:
+    """Return a text that takes exactly so much room."""
+    return set_cell_size(cut(text, room), room)
 
 
 def working_sets(picture: Picture, target: str, columns: int, column_us: int) -> Sequence[float]:

@@ -14,7 +14,7 @@ from damon_core import TargetSnapshot, format_size
 from damon_core.cli import block_lines, heat_key, shade_lines
 from damon_top.folding import HeatGrid, row_edges, still_fit
 from damon_top.picture import Picture
-from damon_top.tables import area_names, cut
+from damon_top.tables import area_names, cut, padded
 
 #: What stands for memory that wasn't there at a time: less loud than where something is amiss.
 _NOT_THERE, _NOT_THERE_COLOUR = "~", "#2a2a2a"
@@ -202,7 +202,7 @@ class HeatMap(Widget):
             for name, above in zip(names, [*names[1:], ""], strict=True)
         ]
         return [
-            f"{address} {cut(name, room):<{room}}"
+            f"{address} {padded(name, room)}"
             for address, name in zip(addresses, shown, strict=True)
         ]
 
