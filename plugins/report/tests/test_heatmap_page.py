@@ -64,11 +64,12 @@ class Shown:
         assert box is not None
         return box
 
-    def place(self, time: float, height: float) -> tuple[float, float]:
+    def place(self, time: float, height: float) -> tuple[int, int]:
         """Return the pixel at shares of the time (from the left) and the height (from the top)."""
         box = self.box()
         width = box["width"] - LEFT - RIGHT
-        return box["x"] + LEFT + time * width, box["y"] + height * box["height"]
+        # Whole pixels: wheels tell no other.
+        return round(box["x"] + LEFT + time * width), round(box["y"] + height * box["height"])
 
     def point(self, time: float, height: float) -> None:
         """Move the pointer."""
@@ -99,7 +100,7 @@ class Shown:
     def colour(self, time: float, height: float) -> str:
         """Return the colour of the map at a place."""
         x, y = self.place(time, height)
-        clip: FloatRect = {"x": round(x), "y": round(y), "width": 1, "height": 1}
+        clip: FloatRect = {"x": x, "y": y, "width": 1, "height": 1}
         pixel = imread(io.BytesIO(self.page.screenshot(clip=clip)))[0, 0, :3]
         return "#" + bytes((pixel * 255).round().astype(np.uint8)).hex()
 
@@ -230,7 +231,7 @@ class TestWhatIsShown:
 class TestPointer:
     def test_hover(self, shown: Shown) -> None:
         """Time, addresses, mapping, target, frequency and bytes of the cell."""
-        shown.point(0.2503, 0.9)
+        shown.point(0.2505, 0.9)
         told = shown.told("hover")
         assert told["time"].startswith("2.5")
         assert "2023-11-14 22:13:22" in told["time"]
@@ -250,13 +251,13 @@ class TestPointer:
     def test_wheel(self, shown: Shown) -> None:
         """The wheel zooms at the pointer, and back to everything."""
         assert shown.view() == "all: 10.0 s, 128.0 MiB"
-        shown.point(0.2503, 0.9)
+        shown.point(0.2505, 0.9)
         before = shown.told("hover")
         shown.page.mouse.wheel(0, -200)
         shown.page.mouse.wheel(0, -200)
         # The hot end of the heap is near the pointer, and now further from it than before.
         assert re.match(r"1.3\d s to 5.8\d s, 45 %", shown.view())
-        shown.point(0.2503, 0.9)
+        shown.point(0.2505, 0.9)
         assert shown.told("hover") == before
         assert shown.colour(0.95, 0.9) == "#100e22"
         assert shown.colour(0.7, 0.9) == "#fcffa4"
@@ -277,7 +278,7 @@ class TestPointer:
 
     def test_drag_selects(self, shown: Shown) -> None:
         """Working set and idle memory of a time and of addresses."""
-        shown.drag((0.2, 0.001), (0.6999, 0.999))
+        shown.drag((0.2, 0.001), (0.6993, 0.999))
         told = shown.told("selection")
         assert told["time"] == "2.00 s to 7.00 s (5.00 s)"
         assert told["addresses"] == "500000000000-7f0004000000, 128.0 MiB of them mapped"
