@@ -184,6 +184,16 @@ def test_areas_that_stay_are_one_object(tmp_path: Path) -> None:
     assert len({id(each.targets[0].areas) for each in read(path)}) == 1
 
 
+@pytest.mark.parametrize("begin_us", [None, T0 + 50_000_000])
+def test_areas_that_go_are_gone(tmp_path: Path, begin_us: int | None) -> None:
+    """That a target has none any more is told, too, and known behind the beginning."""
+    path = tmp_path / "out.parquet"
+    areas = [(Area(0, 9, "a"),) if number < 100 else () for number in range(1, 1000)]
+    write(path, [a_snapshot(n, [TargetRows("t", 1, each)]) for n, each in enumerate(areas, 1)])
+    found = read(path, begin_us)
+    assert [each.targets[0].areas for each in found] == areas[-len(found) :]
+
+
 def test_how_it_was_made_comes_back(tmp_path: Path) -> None:
     """Host, kernel, command, versions and contexts are kept whole."""
     path = tmp_path / "out.parquet"

@@ -87,10 +87,11 @@ class ParquetReader:
             if end_us is not None and first_us > end_us:
                 continue
             if begin_us is not None and last_us <= begin_us:
-                if self._tells_areas(index):
-                    note_areas(self._read(index, ["context", "target", "areas"]), told)
+                note_areas(self._read(index, ["context", "target", "areas"]), told)
                 continue
-            for snapshot in from_table(self._read(index, list(COLUMNS)), told):
+            # Most records have no owners, and to read none takes long.
+            columns = [name for name in COLUMNS if name != "owners" or self._tells_owners(index)]
+            for snapshot in from_table(self._read(index, columns), told):
                 if (begin_us is None or snapshot.time_us > begin_us) and (
                     end_us is None or snapshot.time_us <= end_us
                 ):
@@ -121,8 +122,8 @@ class ParquetReader:
         found = pc.min_max(self._read(index, ["time"])["time"].cast(pa.int64())).as_py()
         return found["min"], found["max"]
 
-    def _tells_areas(self, index: int) -> bool:
-        column = self._column(index, "areas.list.element.start")
+    def _tells_owners(self, index: int) -> bool:
+        column = self._column(index, "owners.list.element.kind")
         statistics = column.statistics
         return statistics is None or statistics.null_count != column.num_values
 

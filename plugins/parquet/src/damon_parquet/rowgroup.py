@@ -65,7 +65,7 @@ def encode_table(table: pa.Table) -> bytes:
         compression_level=_LEVEL,
         use_dictionary=_FEW_VALUES,
         column_encoding=dict.fromkeys(_BY_BYTE, "BYTE_STREAM_SPLIT"),
-        write_statistics=["time", "areas.list.element.start"],
+        write_statistics=["time", "owners.list.element.kind"],
         data_page_size=_PAGE_BYTES,
     ) as writer:
         if table.num_rows:

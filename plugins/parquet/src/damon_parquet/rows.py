@@ -168,7 +168,7 @@ def from_table(table: pa.Table, told: Told) -> Generator[Snapshot]:
     """Yield the snapshots of rows.
 
     Args:
-        table: Whole aggregations.
+        table: Whole aggregations; columns of lists may be missing if there are none.
         told: The areas that earlier rows told; what these tell is noted.
     """
     if not table.num_rows:
@@ -272,6 +272,8 @@ def _codes(table: pa.Table, name: str) -> tuple[_Column, list[str]]:
 
 def _told_lists(table: pa.Table, name: str, make: Any) -> dict[int, Any]:
     """Return the lists that there are, by row."""
+    if name not in table.column_names:
+        return {}
     column = table.column(name).combine_chunks()
     rows = np.flatnonzero(column.is_valid().to_numpy(zero_copy_only=False))
     found = column.take(pa.array(rows)).to_pylist()
