@@ -1,0 +1,203 @@
+"""What records in Parquet cost: room on the disk, processor time to write and to read.
+
+Simulated contexts run on virtual time with the usual intervals, 5 ms and 100 ms, and the policy
+`evidence`. Snapshots get the jitter of a real clock, are written as one row group, and read back;
+what a day takes is what an aggregation takes, extrapolated. Then one row group after the other is
+appended to a file, and what the first and the last append cost is compared.
+"""
+
+import statistics
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from attrs import evolve, frozen
+from damon_csv import CsvWriter
+from damon_parquet.file import RowGroupFile
+from damon_parquet.reader import ParquetReader
+from damon_parquet.rows import to_table
+from damon_sim import SimulatedMemory, Zone, Zones
+
+from benchmarks.measure import is_quick, print_table, progress
+from damon_core import (
+    Bytes,
+    Context,
+    RecordInfo,
+    RegionLimits,
+    Snapshot,
+    VirtualClock,
+    hookimpl,
+    start,
+)
+
+AREA_BYTES = 64 << 20
+AGGREGATIONS_A_DAY = 864_000
+WARM_UP = 50
+
+
+@frozen
+class Case:
+    """A simulated context.
+
+    Attributes:
+        name: What the table calls it.
+        rates: The rates of its areas.
+        limits: How many regions it may have.
+    """
+
+    name: str
+    rates: Sequence[float]
+    limits: RegionLimits
+
+
+def _zipf(areas: int) -> list[float]:
+    rates = 1.0 / np.arange(1, areas + 1)
+    np.random.default_rng(1).shuffle(rates)
+    return [float(rate) for rate in rates]
+
+
+CASES = (
+    Case("three areas", [0.0, 1.0, 0.0], RegionLimits()),
+    Case("10 of 100 areas hot", ([1.0] + [0.0] * 9) * 10, RegionLimits()),
+    Case("500 of 1 000 areas hot", [0.0, 1.0] * 500, RegionLimits(1_000, 1_000)),
+    Case("Zipf of 100", _zipf(100), RegionLimits(100, 100)),
+    Case("Zipf of 1 000", _zipf(1_000), RegionLimits(1_000, 1_000)),
+)
+
+
+class Keep:
+    """Keeps snapshots, at the times of a clock with jitter."""
+
+    def __init__(self) -> None:
+        self.snapshots: list[Snapshot] = []
+        self._rng = np.random.default_rng(1)
+
+    @hookimpl
+    def after_aggregation(self, context: Context) -> None:
+        snapshot = context.snapshot
+        assert snapshot is not None
+        late_us = int(abs(self._rng.normal(0, 200)))
+        idle_us = np.where(snapshot.idle_us > 0, snapshot.idle_us + late_us, 0)
+        self.snapshots.append(
+            evolve(
+                snapshot,
+                time_us=snapshot.time_us + late_us,
+                elapsed_us=snapshot.elapsed_us + late_us,
+                idle_us=idle_us,
+                targets=tuple(evolve(each, idle_us=idle_us) for each in snapshot.targets),
+            )
+        )
+
+
+def snapshots_of(case: Case, seconds: int) -> list[Snapshot]:
+    """Run a context and return what it saw after it has settled."""
+    pattern = Zones(tuple(Zone(Bytes(AREA_BYTES), rate) for rate in case.rates))
+    memory = SimulatedMemory(
+        AREA_BYTES * len(case.rates),
+        pattern,
+        ends_after_us=seconds * 1_000_000 + WARM_UP * 100_000,
+    )
+    keep = Keep()
+    context = Context(memory, [keep], limits=case.limits, clock=VirtualClock(), name="db")
+    start(context)
+    context.wait()
+    return keep.snapshots[WARM_UP:]
+
+
+def measure(case: Case, seconds: int, directory: Path) -> list[str]:
+    """Return a row of the table."""
+    snapshots = snapshots_of(case, seconds)
+    rows = sum(map(len, snapshots))
+    path, csv = directory / "out.parquet", directory / "out.csv"
+    with CsvWriter(csv, RecordInfo()) as csv_writer:
+        for snapshot in snapshots:
+            csv_writer.write(snapshot)
+    writing, reading = [], []
+    for _ in range(3):
+        path.unlink(missing_ok=True)
+        file = RowGroupFile(path, RecordInfo.here())
+        empty_bytes = path.stat().st_size
+        begin = time.process_time()
+        file.append(to_table(snapshots, {}))
+        writing.append(time.process_time() - begin)
+        file.close()
+        begin = time.process_time()
+        with ParquetReader(path) as reader:
+            assert sum(map(len, reader.snapshots())) == rows
+        reading.append(time.process_time() - begin)
+    # What explains the file is there once; the rest comes with each row group.
+    group_bytes = path.stat().st_size - empty_bytes
+    a_day_bytes = group_bytes / len(snapshots) * AGGREGATIONS_A_DAY
+    ratio = csv.stat().st_size / group_bytes
+    csv.unlink()
+    return [
+        case.name,
+        f"{rows / len(snapshots):.0f}",
+        f"{8 * group_bytes / rows:.1f}",
+        f"{a_day_bytes / 1e6:.0f} MB",
+        f"{100 * min(writing) / (len(snapshots) * 0.1):.2f} %",
+        f"{rows / min(reading) / 1e6:.1f} M",
+        f"{ratio:.0f}",
+    ]
+
+
+def append_costs(appends: int, directory: Path) -> list[list[str]]:
+    """Return what appends to one file cost, early and late."""
+    case = Case("", _zipf(100), RegionLimits(100, 100))
+    table = to_table(snapshots_of(case, 10), {})
+    file = RowGroupFile(directory / "appends.parquet", RecordInfo.here())
+    costs_ms = []
+    for _ in range(appends):
+        begin = time.process_time()
+        file.append(table)
+        costs_ms.append(1e3 * (time.process_time() - begin))
+    file.close()
+    count = appends // 10
+    early, late = costs_ms[:count], costs_ms[-count:]
+    return [
+        [
+            name,
+            f"{statistics.median(costs):.2f} ms",
+            f"{statistics.fmean(costs):.2f} ms",
+            f"{statistics.median(costs) / statistics.median(early):.2f}",
+        ]
+        for name, costs in (
+            (f"first {count} of {appends}", early),
+            (f"last {count}", late),
+        )
+    ]
+
+
+def main() -> None:
+    quick = is_quick(__doc__)
+    with tempfile.TemporaryDirectory() as directory:
+        rows = []
+        for case in CASES:
+            progress(case.name)
+            rows.append(measure(case, 2 if quick else 40, Path(directory)))
+        print_table(
+            "Room and time",
+            [
+                "context",
+                "regions",
+                "bits a row",
+                "24 h",
+                "CPU to write",
+                "rows/s read",
+                "ratio to CSV",
+            ],
+            rows,
+        )
+        progress("appends")
+        print()
+        print_table(
+            "The same row group, appended again and again",
+            ["appends", "median CPU", "mean CPU", "ratio"],
+            append_costs(50 if quick else 1_440, Path(directory)),
+        )
+
+
+if __name__ == "__main__":
+    main()
