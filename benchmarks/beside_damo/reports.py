@@ -126,7 +126,7 @@ def ratio(commands: tuple[list[Command], list[Command]], what: str) -> str:
 
 def main() -> None:
     quick = is_quick(__doc__)
-    aggregations, runs = (30, 1) if quick else (1_000, 3)
+    aggregations, runs = (30, 1) if quick else (300, 3)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         progress("making the record")
@@ -142,6 +142,7 @@ def main() -> None:
                 progress(f"{what}, run {number + 1} of {runs}")
                 for command, into in turns:
                     into.append(run(command, folder))
+                    progress(f"{into[-1].cpu_s:.2f} s, {into[-1].peak_mib:.0f} MiB")
                 turns.reverse()
             rows.append(
                 [
