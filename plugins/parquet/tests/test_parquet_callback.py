@@ -86,14 +86,23 @@ def test_every_aggregation_is_recorded(tmp_path: Path) -> None:
     )
 
 
-@pytest.mark.parametrize("own", [True, False])
-def test_contexts_share_a_file(tmp_path: Path, own: bool) -> None:
-    """Several workers write beside each other, by one callback or by several of one path."""
-    options = ParquetOptions(tmp_path / "out.parquet")
-    one = ParquetCallback(options)
-    run(*(ParquetCallback(options) if own else one for _ in range(4)))
+def test_contexts_share_a_file(tmp_path: Path) -> None:
+    """Several workers write beside each other by one callback."""
+    run(*[ParquetCallback(ParquetOptions(tmp_path / "out.parquet"))] * 4)
     wanted = [(f"context {index}", number) for index in range(4) for number in range(1, 51)]
     assert recorded(tmp_path) == wanted
+
+
+def test_a_path_has_one_callback(tmp_path: Path) -> None:
+    """The second is told that the file is another's; the first's is left alone."""
+    options = ParquetOptions(tmp_path / "out.parquet")
+    one, other = ParquetCallback(options), ParquetCallback(options)
+    contexts = [Context(Busy(), [each], clock=VirtualClock()) for each in (one, other)]
+    one.before_start(contexts[0])
+    with pytest.raises(InputError, match="is being written by another: choose another path"):
+        other.before_start(contexts[1])
+    one.before_terminate(contexts[0])
+    assert [each.name for each in tmp_path.iterdir()] == ["out.parquet"]
 
 
 def test_a_second_run_has_a_file_of_its_own(tmp_path: Path) -> None:

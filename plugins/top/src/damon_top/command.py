@@ -4,15 +4,13 @@ import contextlib
 
 import click
 from click.core import ParameterSource
-from textual import constants
 
 from damon_core import Context, DamonError, InputError, build_contexts, load_config
 from damon_core.cli import DURATION, Plugins, WatchOptions, running_contexts, watch_options
-from damon_top.app import TopApp
 from damon_top.history import History
 from damon_top.messages import Messages
 from damon_top.picture import Watcher
-from damon_top.terminal import can_show, has_colours, kept_for_view
+from damon_top.terminal import can_show, has_colours, is_served, kept_for_view
 
 _EPILOG = """\b
 Examples:
@@ -51,7 +49,10 @@ def top(plugins: Plugins, *, watch: WatchOptions, refresh_us: int, serve: str | 
     watched, and a CONFIG.toml, whose contexts run with their callbacks as `damon run` runs them.
     Press ? for help, q to quit.
     """
-    if serve is not None and constants.DRIVER is None:
+    # Not before: Textual takes long to import, and `damon --help` imports this module.
+    from damon_top.app import TopApp  # noqa: PLC0415
+
+    if serve is not None and not is_served():
         _serve(serve)
         return
     if not can_show():

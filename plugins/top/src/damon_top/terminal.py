@@ -7,21 +7,28 @@ import sys
 from collections.abc import Generator
 
 from rich.console import Console
-from textual import constants
 
 from damon_core.cli import shows_colours
 
 
 def can_show() -> bool:
     """Return whether there is a terminal to show a view on, or something that stands for one."""
-    return constants.DRIVER is not None or (sys.stdin.isatty() and sys.stdout.isatty())
+    return is_served() or (sys.stdin.isatty() and sys.stdout.isatty())
+
+
+def is_served() -> bool:
+    """Return whether the view is shown somewhere else, such as in a browser."""
+    # Imported where it is needed: `damon --help` imports this module, and Textual takes long.
+    from textual import constants  # noqa: PLC0415
+
+    return constants.DRIVER is not None
 
 
 def has_colours() -> bool:
     """Return whether it shows enough colours, and the characters that go with them."""
     if os.environ.get("NO_COLOR"):
         return False
-    if constants.DRIVER is not None:
+    if is_served():
         return True
     try:
         curses.setupterm(fd=sys.stdout.fileno())

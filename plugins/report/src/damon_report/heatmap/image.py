@@ -32,9 +32,10 @@ _FONT = 7.0
 _LINE = 17
 #: Pixels at the sides of the heat: names and sizes, addresses.
 _LEFT, _RIGHT = 330, 190
+#: Of those on the left, what names have.
+_NAME = 205
 _TOP, _BOTTOM, _BETWEEN, _WORKING_SET = 112, 84, 26, 110
 _GAP = 5
-_LONGEST_NAME = 30
 #: Pixels above the name of a group that isn't the first, and below each.
 _ABOVE, _BELOW = 10, 3
 
@@ -232,7 +233,7 @@ def _write_band(
         )
 
     middle = (top + bottom) / 2
-    name = shortened(base_name(band.name), _LONGEST_NAME)
+    name = _fitting(base_name(band.name))
     colour = style.faint if band.rest else style.text
     points = 72 / _DPI
     write(name, 0, middle, (24 - _LEFT) * points, "left", color=colour, va="center_baseline")
@@ -245,6 +246,22 @@ def _write_band(
     write(f"{part.start:x}", right, bottom, 4, "left", va="bottom", **looks)
     if band.folded and bottom - top >= 2 * _LINE:
         write(f"{part.end:x}", right, top, 4, "left", va="top", **looks)
+
+
+def _fitting(name: str) -> str:
+    """Return a name, shortened to the room that it has: letters differ in width."""
+    from matplotlib.textpath import TextPath  # noqa: PLC0415
+
+    most = len(name)
+    # Mathematics is nothing that a mapping is called after.
+    while (
+        TextPath((0, 0), text := shortened(name, most).replace("$", r"\$"), size=_FONT)
+        .get_extents()
+        .width
+        > _NAME * 72 / _DPI
+    ):
+        most -= 1
+    return text
 
 
 def _draw_working_set(axes: "Axes", heat: Heat, width: int, style: Style) -> None:
