@@ -94,7 +94,8 @@ class Backend(_Part):
         preference: Of the backends that work, the one with the greatest is chosen.
 
     Its factory is called as ``factory(options)``; what it returns is agreed with the primitives
-    that it serves, which call `make_backend`.
+    that it serves, which call `make_backend`. Its `probe` may take ``primitive``, the name of the
+    primitive that it is asked for, where what is needed depends on that.
     """
 
     serves: Sequence[str] = field(validator=_names, kw_only=True)
