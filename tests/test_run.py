@@ -135,7 +135,11 @@ def start() -> Iterator[Callable[..., subprocess.Popen[str]]]:
 
     def popen(*args: str | Path) -> subprocess.Popen[str]:
         process = subprocess.Popen(
-            [DAMON, *args], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            # The tests themselves may run under nohup, which children would take over.
+            ["env", "--default-signal=HUP", DAMON, *args],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
         )
         started.append(process)
         return process

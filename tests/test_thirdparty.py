@@ -58,6 +58,7 @@ def test_listed(site: Path) -> None:
         "backends": ["random"],
         "policies": [],
         "callbacks": ["tally"],
+        "formats": [],
         "commands": ["tick"],
     }
 

@@ -53,7 +53,11 @@ class Terminal:
         names = ("NO_COLOR", "COLUMNS", "LINES", "COLORTERM")
         inherited = {key: value for key, value in os.environ.items() if key not in names}
         self.process = subprocess.Popen(
-            [sys.executable, "-c", _AT_TERMINAL, DAMON, "top", *arguments],
+            # The tests themselves may run under nohup, which children would take over.
+            [
+                *("env", "--default-signal=HUP"),
+                *(sys.executable, "-c", _AT_TERMINAL, DAMON, "top", *arguments),
+            ],
             stdin=terminal,
             stdout=terminal,
             stderr=terminal,

@@ -252,6 +252,8 @@ def _fitting(name: str) -> str:
     """Return a name, shortened to the room that it has: letters differ in width."""
     from matplotlib.textpath import TextPath  # noqa: PLC0415
 
+    if not name.strip():
+        return name  # nothing that could be measured
     most = len(name)
     # Mathematics is nothing that a mapping is called after.
     while (
