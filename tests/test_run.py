@@ -136,7 +136,7 @@ def start() -> Iterator[Callable[..., subprocess.Popen[str]]]:
     def popen(*args: str | Path) -> subprocess.Popen[str]:
         process = subprocess.Popen(
             # The tests themselves may run under nohup, which children would take over.
-            ["env", "--default-signal=HUP", DAMON, *args],
+            ["env", "--default-signal=HUP", str(DAMON), *map(str, args)],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

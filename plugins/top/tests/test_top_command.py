@@ -55,8 +55,9 @@ class Terminal:
         self.process = subprocess.Popen(
             # The tests themselves may run under nohup, which children would take over.
             [
-                *("env", "--default-signal=HUP"),
-                *(sys.executable, "-c", _AT_TERMINAL, DAMON, "top", *arguments),
+                "env",
+                "--default-signal=HUP",
+                *[sys.executable, "-c", _AT_TERMINAL, str(DAMON), "top", *arguments],
             ],
             stdin=terminal,
             stdout=terminal,
