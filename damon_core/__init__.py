@@ -33,7 +33,9 @@ from damon_core.records import (
     RecordInfo,
     RecordReader,
     RecordWriter,
+    SelfClosing,
     format_of,
+    stamped,
 )
 from damon_core.regions import PAGE_SIZE_BYTES, Range, Regions
 from damon_core.samples import Samples
@@ -99,6 +101,7 @@ __all__ = [
     "RegionView",
     "Regions",
     "Samples",
+    "SelfClosing",
     "Snapshot",
     "Stats",
     "SystemClock",
@@ -117,6 +120,7 @@ __all__ = [
     "make_backend",
     "parse_duration",
     "parse_size",
+    "stamped",
     "start",
     "stop",
 ]

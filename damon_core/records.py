@@ -5,11 +5,13 @@ formats and those who use them (``damon record``, ``damon convert``, reports) ar
 at a time, so that records may be longer than memory.
 """
 
+import os
 import platform
 import re
 import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
 from importlib import metadata
 from pathlib import Path
 from types import TracebackType
@@ -23,6 +25,9 @@ from damon_core.snapshot import Snapshot
 
 if TYPE_CHECKING:
     from damon_core.context import Context
+
+# Not from a number of seconds: a float has no room for microseconds.
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @frozen
@@ -91,7 +96,25 @@ class RecordInfo:
         )
 
 
-class RecordReader(Protocol):
+class SelfClosing(Protocol):
+    """What has to be closed, and is at the end of a ``with``; others may inherit that from here."""
+
+    def close(self) -> None:
+        """Release what it holds."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+class RecordReader(SelfClosing, Protocol):
     """A record that is open for reading. Whoever opened it closes it.
 
     What a format doesn't keep of snapshots is filled in: `resident_bytes` with sizes, `idle_us`
@@ -121,20 +144,8 @@ class RecordReader(Protocol):
             DamonError: The file is damaged from here on; what came before is right.
         """
 
-    def close(self) -> None:
-        """Release the file."""
 
-    def __enter__(self) -> Self: ...
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None: ...
-
-
-class RecordWriter(Protocol):
+class RecordWriter(SelfClosing, Protocol):
     """A record that is being written. One thread at a time uses it."""
 
     def write(self, snapshot: Snapshot) -> None:
@@ -147,15 +158,6 @@ class RecordWriter(Protocol):
 
     def close(self) -> None:
         """Complete the file. Closing twice is closing once."""
-
-    def __enter__(self) -> Self: ...
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None: ...
 
 
 _NAME = re.compile(r"[A-Za-z0-9_-]+")
@@ -193,6 +195,24 @@ class RecordFormat:
     read: Callable[[Path], RecordReader]
     write: Callable[[Path, RecordInfo], RecordWriter]
     summary: str = ""
+
+
+def stamped(path: Path, time_us: int) -> Path:
+    """Return a name beside `path` that no file has: ``STEM.STAMP.SUFFIX``.
+
+    Formats use it for what they move out of the way. The stamp has a fixed width, so that the order
+    of names is the order of time.
+
+    Args:
+        path: The file that is to get the name.
+        time_us: The time for the stamp, Unix microseconds; the next free one is taken.
+    """
+    while True:
+        stamp = (_EPOCH + timedelta(microseconds=time_us)).strftime("%Y%m%dT%H%M%S.%fZ")
+        name = path.with_name(f"{path.stem}.{stamp}{path.suffix}")
+        if not os.path.lexists(name):
+            return name
+        time_us += 1
 
 
 def format_of(path: Path, formats: Sequence[RecordFormat]) -> RecordFormat:

@@ -4,8 +4,6 @@ import csv
 import io
 from collections.abc import Generator, Iterator
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +14,7 @@ from damon_core import (
     InputError,
     Intervals,
     RecordInfo,
+    SelfClosing,
     Snapshot,
     TargetRows,
     assemble_snapshot,
@@ -38,7 +37,7 @@ _TAIL_BYTES = 1 << 20
 _BREAK = 10
 
 
-class CsvWriter:
+class CsvWriter(SelfClosing):
     """Appends snapshots to a file of rows, which may be there already.
 
     Args:
@@ -66,17 +65,6 @@ class CsvWriter:
     def close(self) -> None:
         """Close the file."""
         self._file.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 @define
@@ -122,7 +110,7 @@ class _Rhythm:
         self.count += 1
 
 
-class CsvReader:
+class CsvReader(SelfClosing):
     """A file of rows as a record: see `damon_core.RecordReader`.
 
     Rows tell neither intervals nor idle times nor aggregations without regions. The time between
@@ -191,17 +179,6 @@ class CsvReader:
 
     def close(self) -> None:
         """Do nothing: the file is open only while it is being read."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _probe(self) -> dict[str, int]:
         """Return the time between the first two aggregations of each context."""

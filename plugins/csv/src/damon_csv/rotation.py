@@ -1,16 +1,15 @@
 """When a file has become long or old enough, and what it is called from then on."""
 
 import logging
-import os
 import re
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from attrs import frozen
 
+from damon_core import stamped
+
 logger = logging.getLogger(__name__)
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _STAMP = r"\d{8}T\d{6}\.\d{6}Z"
 
 
@@ -60,14 +59,7 @@ def rotate(path: Path, time_us: int) -> None:
     """
     # One rename, and no placeholder to rename over: a kill leaves nothing half done, and no file
     # system takes it for a replacement that it had better flush to the disk.
-    while os.path.lexists(rotated := _rotated_name(path, time_us)):
-        time_us += 1
-    path.rename(rotated)
-
-
-def _rotated_name(path: Path, time_us: int) -> Path:
-    stamp = (_EPOCH + timedelta(microseconds=time_us)).strftime("%Y%m%dT%H%M%S.%fZ")
-    return path.with_name(f"{path.stem}.{stamp}{path.suffix}")
+    path.rename(stamped(path, time_us))
 
 
 def rotated_files(path: Path) -> list[Path]:

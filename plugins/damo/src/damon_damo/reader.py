@@ -6,8 +6,7 @@ import math
 from collections.abc import Generator, Iterator, Sequence
 from operator import itemgetter
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +18,7 @@ from damon_core import (
     InputError,
     Intervals,
     RecordInfo,
+    SelfClosing,
     Snapshot,
     TargetRows,
     assemble_snapshot,
@@ -122,7 +122,7 @@ class _Part:
         }
 
 
-class DamoReader:
+class DamoReader(SelfClosing):
     """A file of ``damo record`` as a record: see `damon_core.RecordReader`.
 
     Such a file holds one target behind the other. So it is gone through twice: once, when
@@ -196,17 +196,6 @@ class DamoReader:
     def close(self) -> None:
         """Close the file."""
         self._source.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _records(self) -> list[_Record]:
         """Go through the file and return what it holds, up to where it is damaged."""

@@ -4,15 +4,13 @@ import codecs
 import os
 import zlib
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
-from damon_core import DamonError, InputError
+from damon_core import DamonError, InputError, SelfClosing
 
 _PIECE_BYTES = 1 << 17
 
 
-class Source:
+class Source(SelfClosing):
     """A file of text, plain or compressed by zlib, that is read forwards.
 
     Args:
@@ -56,17 +54,6 @@ class Source:
     def damaged(self, what: str) -> DamonError:
         """Return an error that says what is wrong with the file."""
         return DamonError(f"'{self.path}' is damaged: {what}")
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 class Text:

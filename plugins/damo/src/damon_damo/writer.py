@@ -7,14 +7,21 @@ import tempfile
 import time
 import zlib
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
-from types import TracebackType
-from typing import BinaryIO, Self
+from typing import BinaryIO
 
 from attrs import define, field
 
-from damon_core import DamonError, InputError, Intervals, RecordInfo, Snapshot, TargetSnapshot
+from damon_core import (
+    DamonError,
+    InputError,
+    Intervals,
+    RecordInfo,
+    SelfClosing,
+    Snapshot,
+    TargetSnapshot,
+    stamped,
+)
 from damon_damo.notes import KEY, RecordNotes, SnapshotNotes, unstructure
 
 #: So much text of a target is gathered before it is put aside.
@@ -42,7 +49,7 @@ class _Record:
     aside: list[tuple[int, int]] = field(factory=list)
 
 
-class DamoWriter:
+class DamoWriter(SelfClosing):
     """Begins a record of damo; the file is made when it is closed.
 
     The format has all of one target in one piece, so until then everything is put aside, in a
@@ -103,24 +110,14 @@ class DamoWriter:
                 self._write_all(file)
                 file.flush()
                 os.fsync(file.fileno())
-            self._move_away()
+            if os.path.lexists(self._path):
+                self._path.rename(stamped(self._path, time.time_ns() // 1_000))
             unfinished.rename(self._path)
         except OSError as error:
             raise DamonError(f"'{self._path}' can't be written: {error.strerror}") from error
         finally:
             with contextlib.suppress(OSError):
                 unfinished.unlink()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _begin(self, snapshot: Snapshot, target: str) -> _Record:
         intervals = snapshot.intervals
@@ -179,16 +176,6 @@ class DamoWriter:
                 yield separator + ",\n".join(record.gathered).encode()
             yield b"]}"
         yield b"]\n"
-
-    def _move_away(self) -> None:
-        """Rename the file that is there, never over another."""
-        stamp_ns = time.time_ns()
-        while os.path.lexists(self._path):
-            stamp = datetime.fromtimestamp(stamp_ns / 1e9, UTC).strftime("%Y%m%dT%H%M%S.%fZ")
-            away = self._path.with_name(f"{self._path.stem}.{stamp}{self._path.suffix}")
-            if not os.path.lexists(away):
-                self._path.rename(away)
-            stamp_ns += 1_000
 
 
 def _snapshot_text(snapshot: Snapshot, target: TargetSnapshot, intervals: Intervals) -> str:

@@ -18,13 +18,12 @@ import os
 import struct
 import zlib
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pyarrow as pa
 from attrs import frozen
 
-from damon_core import DamonError, InputError, RecordInfo
+from damon_core import DamonError, InputError, RecordInfo, stamped
 from damon_parquet.compact import Struct, decode_struct, encode_struct
 from damon_parquet.rowgroup import (
     MAGIC,
@@ -182,21 +181,13 @@ def _move_aside(path: Path) -> None:
     fd = os.open(path, os.O_RDONLY)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        time_us = os.fstat(fd).st_mtime_ns // 1000
-        while os.path.lexists(aside := _stamped(path, time_us)):
-            time_us += 1
+        aside = stamped(path, os.fstat(fd).st_mtime_ns // 1000)
         path.rename(aside)
     except BlockingIOError as error:
         raise InputError(f"'{path}' is being written by another: choose another path") from error
     finally:
         os.close(fd)
     logger.warning("'%s' was there already: it is '%s' now", path, aside.name)
-
-
-def _stamped(path: Path, time_us: int) -> Path:
-    seconds, microseconds = divmod(time_us, 1_000_000)
-    stamp = datetime.fromtimestamp(seconds, UTC).replace(microsecond=microseconds)
-    return path.with_name(f"{path.stem}.{stamp:%Y%m%dT%H%M%S.%fZ}{path.suffix}")
 
 
 # -- reading -----------------------------------------------------------------------------

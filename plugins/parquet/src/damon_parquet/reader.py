@@ -4,14 +4,13 @@ import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from damon_core import DamonError, InputError, RecordInfo, Snapshot
+from damon_core import DamonError, InputError, RecordInfo, SelfClosing, Snapshot
 from damon_parquet.file import read_contents
 from damon_parquet.rowgroup import parse
 from damon_parquet.rows import Told, from_table, note_areas
@@ -20,7 +19,7 @@ from damon_parquet.schema import COLUMNS, info_from
 logger = logging.getLogger(__name__)
 
 
-class ParquetReader:
+class ParquetReader(SelfClosing):
     """A Parquet file as a record: see `damon_core.RecordReader`.
 
     A file that is being written, or whose writer was killed, is read up to its last whole row
@@ -100,17 +99,6 @@ class ParquetReader:
     def close(self) -> None:
         """Release the file."""
         self._file.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _span_us(self, index: int) -> tuple[int, int]:
         """Return the first and the last time in a row group."""

@@ -2,10 +2,8 @@
 
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
-from damon_core import DamonError, RecordInfo, Snapshot
+from damon_core import DamonError, RecordInfo, SelfClosing, Snapshot
 from damon_parquet.file import RowGroupFile
 from damon_parquet.rows import Told, to_table
 
@@ -17,7 +15,7 @@ _MAX_SPAN_US = 60_000_000
 _MIN_SPAN_US = 1_000_000
 
 
-class ParquetWriter:
+class ParquetWriter(SelfClosing):
     """A new record in a Parquet file; one that is there already is moved aside.
 
     Snapshots are kept until they make a row group: of a minute, or of half a million rows; the
@@ -82,17 +80,6 @@ class ParquetWriter:
         finally:
             self._thread.shutdown()
             file.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _flush(self, file: RowGroupFile | None = None) -> None:
         """Have the thread write what was collected; wait for what it is still writing."""

@@ -5,8 +5,7 @@ import logging
 from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
-from types import TracebackType
-from typing import Self, TypeVar
+from typing import TypeVar
 
 import click
 from attrs import define, field
@@ -16,6 +15,7 @@ from damon_core import (
     InputError,
     RecordInfo,
     RecordReader,
+    SelfClosing,
     Snapshot,
     format_duration,
     format_of,
@@ -46,7 +46,7 @@ _NAMES_TOLD = 8
 
 
 @define(eq=False)
-class Record:
+class Record(SelfClosing):
     """What is selected of a record. It may be gone through several times.
 
     A record whose end is damaged is reported up to there, with a warning.
@@ -148,17 +148,6 @@ class Record:
     def close(self) -> None:
         """Close the record."""
         self.reader.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _between(self, begin_us: int, end_us: int) -> Iterator[Snapshot]:
         whole = (begin_us, end_us) == self._whole_us
