@@ -16,7 +16,7 @@ from damon_report.output import echo_json, heading, note
 from damon_report.record import Record, open_record
 from damon_report.selection import Selection, selection_options
 from damon_report.shares import By
-from damon_report.tables import Column, new_console, show_table
+from damon_report.tables import Column, limited, new_console, show_table
 
 #: Rows on a terminal, if the user doesn't say.
 _LIMIT = 30
@@ -96,13 +96,7 @@ def changes(old: dict[tuple[str, str], Use], new: dict[tuple[str, str], Use]) ->
     show_default=True,
     help="What is compared. A program is all targets that differ in their pid.",
 )
-@click.option(
-    "--limit",
-    type=click.IntRange(min=0),
-    metavar="N",
-    help=f"At most N rows, 0 for all [default: {_LIMIT} on a terminal, elsewhere all].",
-)
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@limited(_LIMIT)
 @click.pass_obj
 def diff(
     plugins: Plugins,
@@ -127,9 +121,7 @@ def diff(
         found = changes(_uses(before, by), _uses(after, by))
         spans_us = [end - begin for begin, end in (before.span_us(), after.span_us())]
     console = new_console()
-    if limit is None:
-        limit = _LIMIT if console.is_terminal and not as_json else 0
-    shown = found[:limit] if limit else found
+    shown = found[:limit]
     if as_json:
         document = {
             "old": {"record": str(old), "span_us": spans_us[0]},

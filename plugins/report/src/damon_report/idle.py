@@ -17,7 +17,7 @@ from damon_report.output import echo_json, heading, note
 from damon_report.record import Record, record_options
 from damon_report.selection import MOMENT, Moment
 from damon_report.shares import By, bytes_by, idle_part
-from damon_report.tables import DECORATION, Column, bar, new_console, show_table
+from damon_report.tables import DECORATION, Column, bar, limited, new_console, show_table
 from damon_report.times import local_time
 
 _S = 1_000_000
@@ -95,13 +95,7 @@ def idle_memory(snapshot: Snapshot, by: By, areas: AreaCache) -> list[Idle]:
     show_default=True,
     help="What it is told of. A program is all targets that differ in their pid.",
 )
-@click.option(
-    "--limit",
-    type=click.IntRange(min=0),
-    metavar="N",
-    help=f"At most N rows, 0 for all [default: {_LIMIT} on a terminal, elsewhere all].",
-)
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@limited(_LIMIT)
 def idle(*, record: Record, at: Moment | None, by: By, limit: int | None, as_json: bool) -> None:
     """Tell how much memory of RECORD hasn't been accessed, and for how long, at one time.
 
@@ -110,14 +104,12 @@ def idle(*, record: Record, at: Moment | None, by: By, limit: int | None, as_jso
     snapshots = record.last(at)
     found = [idle_memory(snapshot, by, record.areas) for snapshot in snapshots]
     console = new_console()
-    if limit is None:
-        limit = _LIMIT if console.is_terminal and not as_json else 0
     if as_json:
         document = {
             "record": str(record.path),
             "by": by,
             "times_us": {snapshot.context: snapshot.time_us for snapshot in snapshots},
-            "idle": [each.json() for rows in found for each in (rows[:limit] if limit else rows)],
+            "idle": [each.json() for rows in found for each in rows[:limit]],
         }
         echo_json("idle", document)
         return
@@ -131,7 +123,7 @@ def idle(*, record: Record, at: Moment | None, by: By, limit: int | None, as_jso
         if by == "context":
             _show_buckets(console, rows[0])
         else:
-            _show_names(console, rows[:limit] if limit else rows, by)
+            _show_names(console, rows[:limit], by)
             if limit and len(rows) > limit:
                 note(console, f"{len(rows) - limit} more: --limit 0 shows all")
 

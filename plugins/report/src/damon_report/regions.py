@@ -17,7 +17,7 @@ from damon_report.naming import AreaCache, IntColumn, Pieces, cut, printable
 from damon_report.output import echo_json, heading, note
 from damon_report.record import Record, record_options
 from damon_report.selection import MOMENT, Moment
-from damon_report.tables import DECORATION, Column, bar, new_console, show_table
+from damon_report.tables import DECORATION, Column, bar, limited, new_console, show_table
 from damon_report.times import local_time
 
 #: Rows on a terminal, if the user doesn't say.
@@ -165,13 +165,7 @@ Examples:
 @click.option("--min-age", type=DURATION, help="Only those whose frequency is alike so long.")
 @click.option("--max-age", type=DURATION, help="Only those whose frequency is alike no longer.")
 @click.option("--min-idle", type=DURATION, help="Only those without any access so long.")
-@click.option(
-    "--limit",
-    type=click.IntRange(min=0),
-    metavar="N",
-    help=f"At most N rows, 0 for all [default: {_LIMIT} on a terminal, elsewhere all].",
-)
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@limited(_LIMIT)
 def regions(
     *,
     record: Record,
@@ -197,9 +191,7 @@ def regions(
     if not chosen:
         raise InputError(f"none of the {len(rows)} regions is within these bounds")
     console = new_console()
-    if limit is None:
-        limit = _LIMIT if console.is_terminal and not as_json else 0
-    shown = chosen[:limit] if limit else chosen
+    shown = chosen[:limit]
     total = Total.of(chosen)
     if as_json:
         document = {

@@ -15,7 +15,7 @@ from damon_report.naming import printable
 from damon_report.output import check_picture, echo_json, heading, note
 from damon_report.record import Record, record_options
 from damon_report.shares import By
-from damon_report.tables import DECORATION, Column, bar, new_console, show_table
+from damon_report.tables import DECORATION, Column, bar, limited, new_console, show_table
 from damon_report.timeline import coarser, sparkline
 from damon_report.times import local_time
 from damon_report.working_sets import Series, working_sets
@@ -69,13 +69,7 @@ Examples:
     metavar="N",
     help=f"Pieces that the time is cut into, for --over time [default: {_PIECES}].",
 )
-@click.option(
-    "--limit",
-    type=click.IntRange(min=0),
-    metavar="N",
-    help="At most N rows of each context, 0 for all "
-    f"[default: {_LIMIT} on a terminal, elsewhere all].",
-)
+@limited(_LIMIT, "rows of each context")
 @click.option(
     "-o",
     "--output",
@@ -84,7 +78,6 @@ Examples:
     help="Draw a picture instead: .png or .svg.",
 )
 @click.option("--dark", is_flag=True, help="Draw on black.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def wss(
     *,
     record: Record,
@@ -111,9 +104,7 @@ def wss(
     console = new_console()
     pieces = pieces or (_PIECES if over == "time" else 2 * _SPARK_CHARACTERS)
     chosen = in_order(working_sets(record, by, at_least, pieces))
-    if limit is None:
-        limit = _LIMIT if console.is_terminal and not as_json else 0
-    shown = first_of_each(chosen, limit) if limit else chosen
+    shown = first_of_each(chosen, limit)
     if as_json:
         document = {
             "record": str(record.path),
@@ -140,8 +131,8 @@ def wss(
         note(console, f"{len(chosen) - len(shown)} more: --limit 0 shows all")
 
 
-def first_of_each(ordered: Iterable[Series], limit: int) -> list[Series]:
-    """Return the first series of each context, up to a number, as `in_order` has them."""
+def first_of_each(ordered: Iterable[Series], limit: int | None) -> list[Series]:
+    """Return the first series of each context, as `in_order` has them; with None all."""
     return [
         each
         for _, members in groupby(ordered, key=lambda each: each.context)
