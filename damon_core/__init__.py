@@ -21,6 +21,7 @@ from damon_core.errors import (
 )
 from damon_core.group import start, stop
 from damon_core.hookspecs import hookimpl
+from damon_core.isolation import part_name
 from damon_core.pacing import IntervalsGoal
 from damon_core.parts import Backend, Callback, Finding, NoOptions, Policy, Primitive
 from damon_core.plugins import PluginInfo, Plugins
@@ -120,6 +121,7 @@ __all__ = [
     "make_backend",
     "parse_duration",
     "parse_size",
+    "part_name",
     "stamped",
     "start",
     "stop",

@@ -36,7 +36,8 @@ def _nothing_needed() -> Sequence[Finding]:
 _NAME = re.compile(r"[A-Za-z0-9_-]+")
 
 
-def _name(_instance: object, _attribute: "Attribute[str]", value: object) -> None:
+def check_name(_instance: object, _attribute: "Attribute[str]", value: object) -> None:
+    """Validate the name of a part or a format."""
     if not isinstance(value, str) or not _NAME.fullmatch(value):
         raise ValueError(f"a name must be of letters, digits, '_' and '-', not {value!r}")
 
@@ -69,7 +70,7 @@ class _Part:
         TypeError: The options aren't an attrs class, or the factory can't be called.
     """
 
-    name: str = field(validator=_name)
+    name: str = field(validator=check_name)
     factory: Callable[..., object] = field(validator=validators.is_callable())
     options: type = field(default=NoOptions, validator=_options_class)
     summary: str = ""

@@ -21,6 +21,7 @@ from attrs import field, frozen
 
 from damon_core.attributes import Intervals, RegionLimits
 from damon_core.errors import InputError
+from damon_core.parts import check_name
 from damon_core.snapshot import Snapshot
 
 if TYPE_CHECKING:
@@ -160,13 +161,7 @@ class RecordWriter(SelfClosing, Protocol):
         """Complete the file. Closing twice is closing once."""
 
 
-_NAME = re.compile(r"[A-Za-z0-9_-]+")
 _SUFFIX = re.compile(r"(\.[A-Za-z0-9_-]+)+")
-
-
-def _check_name(_instance: object, _attribute: object, value: str) -> None:
-    if not _NAME.fullmatch(value):
-        raise ValueError(f"a name must be of letters, digits, '_' and '-', not {value!r}")
 
 
 def _check_suffixes(_instance: object, _attribute: object, value: tuple[str, ...]) -> None:
@@ -190,7 +185,7 @@ class RecordFormat:
         ValueError: The name or a suffix has other characters.
     """
 
-    name: str = field(validator=_check_name)
+    name: str = field(validator=check_name)
     suffixes: tuple[str, ...] = field(validator=_check_suffixes)
     read: Callable[[Path], RecordReader]
     write: Callable[[Path, RecordInfo], RecordWriter]

@@ -2,7 +2,7 @@
 
 import logging
 
-from damon_core import Area, Context, Range, RegionLimits, Regions, Target, hookimpl
+from damon_core import Area, Context, Range, RegionLimits, Regions, Target, hookimpl, part_name
 from damon_paddr.backend import PhysicalBackend, PhysicalSampler
 from damon_paddr.cgroups import CgroupNames, memory_hierarchy
 from damon_paddr.machine import MachineMemory
@@ -29,7 +29,7 @@ class PhysicalMemory:
     def __init__(self, memory: MachineMemory, backend: PhysicalBackend | PhysicalSampler) -> None:
         self._memory = memory
         self._backend = backend
-        self.backend_name = str(getattr(backend, "name", type(backend).__name__))
+        self.backend_name = part_name(backend)
         # Asked once: that takes longer than many a check.
         self._sampler = backend if isinstance(backend, PhysicalSampler) else None
         self._checker = None if isinstance(backend, PhysicalSampler) else backend

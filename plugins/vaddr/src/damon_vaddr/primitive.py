@@ -5,7 +5,7 @@ import logging
 from collections.abc import Collection, Iterable, Sequence
 from typing import cast
 
-from damon_core import Context, Range, hookimpl
+from damon_core import Context, Range, hookimpl, part_name
 from damon_vaddr.backend import ProcessBackend, ProcessSampler, ProcessTarget
 from damon_vaddr.budget import Budget
 from damon_vaddr.mappings import (
@@ -53,7 +53,7 @@ class ProcessMemory:
         name: str = "vaddr",
     ) -> None:
         self.name = name
-        self.backend_name = str(getattr(backend, "name", type(backend).__name__))
+        self.backend_name = part_name(backend)
         self._source = source
         self._backend = backend
         # Told apart once: to ask for a protocol takes as long as to look at dozens of pages.
