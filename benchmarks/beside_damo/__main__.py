@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -91,11 +92,11 @@ def cpu_s(pid: int) -> float:
     return sum(sum(each.cpu_times()[:4]) for each in family)
 
 
-def ours(plan: Plan) -> Cost:
-    """Record by the backend `kernel` into a file of damo's format."""
+def ours(name: str, plan: Plan) -> Cost:
+    """Record by the backend `kernel` into a file of this name, which says the format."""
     intervals = [str(plan.sampling_ms * 1_000), str(plan.aggregation_ms * 1_000)]
     module = [sys.executable, str(Path(__file__).with_name("ours.py"))]
-    arguments = [str(plan.pid), str(plan.seconds), str(plan.regions), *intervals, "ours.data"]
+    arguments = [str(plan.pid), str(plan.seconds), str(plan.regions), *intervals, name]
     done = run([*module, *arguments], plan.folder)
     used_s, aggregations, regions = done.output.split()[-3:]
     return Cost(float(used_s), done.peak_mib, int(aggregations), int(regions))
@@ -166,7 +167,8 @@ def next_report(command: Command) -> int:
 def measure(plan: Plan, runs: int) -> None:
     """Measure all in turns and print a table; the first is what the others are compared with."""
     monitors: dict[str, Monitor] = {
-        "ours": ours,
+        "ours": partial(ours, "ours.parquet"),
+        "ours, damo's format": partial(ours, "ours.data"),
         "damo record": damo_record,
         "damo report access": damo_report,
     }

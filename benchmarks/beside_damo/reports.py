@@ -124,53 +124,58 @@ def ratio(commands: tuple[list[Command], list[Command]], what: str) -> str:
     return f"{statistics.median(ratios):.1f} ({min(ratios):.1f} to {max(ratios):.1f})"
 
 
-def main() -> None:
-    quick = is_quick(__doc__)
-    aggregations, runs = (30, 1) if quick else (300, 3)
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        progress("making the record")
-        kept = record(folder, aggregations)
-        rows = []
-        for what, (damos, own) in REPORTS.items():
-            commands: tuple[list[Command], list[Command]] = ([], [])
-            turns = [
-                ([DAMO, "report", *damos], commands[0]),
-                ([DAMON, "report", *own], commands[1]),
-            ]
-            for number in range(runs):
-                progress(f"{what}, run {number + 1} of {runs}")
-                for command, into in turns:
-                    into.append(run(command, folder))
-                    progress(f"{into[-1].cpu_s:.2f} s, {into[-1].peak_mib:.0f} MiB")
-                turns.reverse()
-            rows.append(
-                [
-                    what,
-                    *(f"{median(each, 'cpu_s'):.2f}" for each in commands),
-                    ratio(commands, "cpu_s"),
-                    *(f"{median(each, 'peak_mib'):.0f}" for each in commands),
-                    ratio(commands, "peak_mib"),
-                ]
-            )
-        print_table(
-            f"{kept.aggregations} aggregations of {kept.regions / kept.aggregations:.0f} regions; "
-            f"medians of {runs} alternating runs",
-            ["", "damo, s", "ours, s", "ratio", "damo, MiB", "ours, MiB", "ratio"],
-            rows,
-        )
-        sys.stdout.flush()
-        sizes = {path: (folder / path).stat().st_size for path in ("ours.parquet", "damon.data")}
-        sizes["damon.json"] = (folder / "damon.json").stat().st_size
-        base = sizes["ours.parquet"]
-        print_table(
-            "The same record as a file",
-            ["", "bytes", "bytes a region", "to ours"],
+def measure(aggregations: int, runs: int, folder: Path) -> None:
+    """Let both report a record of so many aggregations, and print tables."""
+    progress(f"making a record of {aggregations} aggregations")
+    kept = record(folder, aggregations)
+    rows = []
+    for what, (damos, own) in REPORTS.items():
+        commands: tuple[list[Command], list[Command]] = ([], [])
+        turns = [
+            ([DAMO, "report", *damos], commands[0]),
+            ([DAMON, "report", *own], commands[1]),
+        ]
+        for number in range(runs):
+            progress(f"{what}, run {number + 1} of {runs}")
+            for command, into in turns:
+                into.append(run(command, folder))
+                progress(f"{into[-1].cpu_s:.2f} s, {into[-1].peak_mib:.0f} MiB")
+            turns.reverse()
+        rows.append(
             [
-                [path, f"{size:,}", f"{size / kept.regions:.2f}", f"{size / base:.1f}"]
-                for path, size in sizes.items()
-            ],
+                what,
+                *(f"{median(each, 'cpu_s'):.2f}" for each in commands),
+                ratio(commands, "cpu_s"),
+                *(f"{median(each, 'peak_mib'):.0f}" for each in commands),
+                ratio(commands, "peak_mib"),
+            ]
         )
+    print_table(
+        f"{kept.aggregations} aggregations of {kept.regions / kept.aggregations:.0f} regions "
+        f"(medians of {runs} alternating runs)",
+        ["", "damo, s", "ours, s", "ratio", "damo, MiB", "ours, MiB", "ratio"],
+        rows,
+    )
+    sizes = {path: (folder / path).stat().st_size for path in ("ours.parquet", "damon.data")}
+    sizes["damon.json"] = (folder / "damon.json").stat().st_size
+    base = sizes["ours.parquet"]
+    print_table(
+        "The same record as a file",
+        ["", "bytes", "bytes a region", "to ours"],
+        [
+            [path, f"{size:,}", f"{size / kept.regions:.2f}", f"{size / base:.1f}"]
+            for path, size in sizes.items()
+        ],
+    )
+    sys.stdout.flush()
+
+
+def main() -> None:
+    # Half a minute and five minutes, as most would record.
+    plans = ((30, 1),) if is_quick(__doc__) else ((300, 3), (3_000, 1))
+    for aggregations, runs in plans:
+        with tempfile.TemporaryDirectory() as name:
+            measure(aggregations, runs, Path(name))
 
 
 if __name__ == "__main__":

@@ -383,7 +383,7 @@ while True:
 """
     with subprocess.Popen([sys.executable, "-c", code]) as spawner:
         try:
-            while str(spawner.pid) not in (cgroup / "cgroup.procs").read_text():
+            while len((cgroup / "cgroup.procs").read_text().split()) < 10:
                 time.sleep(0.01)
             primitive = ProcessMemory(CgroupSource(cgroup), ProcessIdle(), 1.0, name="cgroup")
             note = monitor(primitive, 5)
