@@ -125,7 +125,7 @@ def damo_record(plan: Plan) -> Cost:
         before_s = cpu_s(command.process.pid)
         time.sleep(plan.seconds)
         command.process.send_signal(signal.SIGINT)
-        command.wait(ok=(signal.SIGINT,))  # damo ends with the number of the signal
+        command.wait(ok=(0, signal.SIGINT))  # mostly damo ends with the number of the signal
     with DamoReader(path) as reader:
         sizes = [len(snapshot) for snapshot in reader.snapshots()]
     return Cost(command.cpu_s - before_s, command.peak_mib, len(sizes), sum(sizes))
@@ -213,7 +213,7 @@ def guest(quick: bool, sizes: list[int], runs: int) -> None:
             assert process.stdout is not None
             process.stdout.readline()
             for regions in sizes:
-                measure(Plan(process.pid, regions, 8 if quick else 20, Path(folder)), runs)
+                measure(Plan(process.pid, regions, 8 if quick else 60, Path(folder)), runs)
         finally:
             process.kill()
 

@@ -49,8 +49,8 @@ class Command:
         """Wait for its end; another status than expected ends this program."""
         assert self.process.stdout is not None
         self.output = self.process.stdout.read()
-        if self.process.wait() not in ok:
-            sys.exit(f"{shlex.join(self.command)} failed:\n{self.output}")
+        if (status := self.process.wait()) not in ok:
+            sys.exit(f"{shlex.join(self.command)} ended with {status}:\n{self.output}")
         self.cpu_s, self.peak_mib = map(float, self._usage.read_text().split())
 
 

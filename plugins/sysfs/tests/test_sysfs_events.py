@@ -19,7 +19,7 @@ FIELDS = ("target_id", "nr_regions", "start", "end", "nr_accesses", "age")
 def events(*aggregations: list[tuple[int, int, int]]) -> Events:
     """Return events of regions told as target, start and nr_accesses, of one page each."""
     rows = [(row, [one[0] for one in regions]) for regions in aggregations for row in regions]
-    words = np.zeros((len(rows), 1 + FORMAT.length), dtype=np.uint32)
+    table = np.zeros(len(rows), dtype=FORMAT.row)
     for number, ((target, start, accesses), targets) in enumerate(rows):
         values = {
             "target_id": target,
@@ -29,8 +29,8 @@ def events(*aggregations: list[tuple[int, int, int]]) -> Events:
             "nr_accesses": accesses,
         }
         for name, value in values.items():
-            words[number, FORMAT.places[name][0]] = value
-    return Events(FORMAT, np.arange(len(rows)), words)
+            table[name][number] = value
+    return Events(np.arange(len(rows)), table)
 
 
 def page_of(commit: int, *parts: bytes) -> bytes:

@@ -17,8 +17,9 @@ from damon_cgroup import CgroupSource
 from damon_paddr import MachineMemory, PaddrOptions, PhysicalMemory, make_paddr
 from damon_sysfs import Kernel, KernelMemory, KernelProcesses, Sampler
 from damon_sysfs.features import probe
-from damon_sysfs.ownership import Registry, spent_us
+from damon_sysfs.ownership import Registry
 from damon_sysfs.sampler import KernelTarget, Plan
+from damon_sysfs.spending import Spending
 from damon_sysfs.trace import Trace
 from damon_sysfs.tree import Tree
 from damon_sysfs.tried import STAT_SCHEME, TriedRegions
@@ -602,7 +603,7 @@ def test_what_the_kernel_spends_counts(program: Start, nothing_left: Left) -> No
         start(context)
         after(context, 2)
         assert backend.sampler.kdamond is not None
-        spent = spent_us(backend.sampler.kdamond)
+        spent = Spending().up_to_now_us(backend.sampler.kdamond)
         after(context, 1)
         assert 0 < spent <= context.stats.cpu_us
     assert context.error is None

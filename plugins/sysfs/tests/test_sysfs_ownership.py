@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 from damon_sysfs.features import probe
-from damon_sysfs.ownership import Claim, Record, Registry, find_rivals, spent_us, start_time
+from damon_sysfs.ownership import Claim, Record, Registry, find_rivals, start_time
 from damon_sysfs.sampler import Sampler
+from damon_sysfs.spending import Spending
 from damon_sysfs.tree import Tree
 from damon_sysfs.tried import write_filter
 
@@ -227,15 +228,14 @@ def test_a_filter_is_refused_where_it_tells_nothing(tree: Tree) -> None:
 
 
 def test_processor_time_is_told_in_ticks_where_nothing_finer_is(tmp_path: Path) -> None:
-    """A kernel without schedstat; a thread that has ended is an error."""
+    """A kernel without schedstat; of a thread that isn't there nothing is known."""
     folder = tmp_path / "81"
     folder.mkdir()
     (folder / "stat").write_text("81 (kdamond.0 ) R) S 2 0 0 0 -1 0 0 0 0 0 3 4 0 0 20 0 1 0 9\n")
-    assert spent_us(81, tmp_path) == 7_000_000 // os.sysconf("SC_CLK_TCK")
+    assert Spending(tmp_path).up_to_now_us(81) == 7_000_000 // os.sysconf("SC_CLK_TCK")
     (folder / "schedstat").write_text("4212073 7392972 4\n")
-    assert spent_us(81, tmp_path) == 4212
-    with pytest.raises(FileNotFoundError):
-        spent_us(82, tmp_path)
+    assert Spending(tmp_path).up_to_now_us(81) == 4212
+    assert Spending(tmp_path).up_to_now_us(82) == 0
 
 
 def test_what_an_ended_kdamond_has_spent_is_kept(tree: Tree, tmp_path: Path) -> None:
@@ -247,7 +247,7 @@ def test_what_an_ended_kdamond_has_spent_is_kept(tree: Tree, tmp_path: Path) -> 
     assert own > 0
     sampler._claim = claim(0, None)
     assert sampler.cpu_us == own
-    other = spent_us(os.getppid())
+    other = Spending().up_to_now_us(os.getppid())
     sampler._claim = claim(0, os.getppid())
     assert sampler.cpu_us >= own + other
 

@@ -16,7 +16,6 @@ from attrs import define, field, frozen
 
 _IntColumn = npt.NDArray[np.int64]
 _BoolColumn = npt.NDArray[np.bool_]
-_Words = npt.NDArray[np.uint32]
 
 _HEADER_BYTES = 16
 _COMMIT = 0xFFFFF
@@ -26,7 +25,9 @@ _LENGTH_BITS = 5
 _LENGTH = (1 << _LENGTH_BITS) - 1
 _PADDING, _TIME_EXTEND, _TIME_STAMP = 29, 30, 31
 _FIELD = re.compile(r"field:[^;]*?(\w+);\s*offset:(\d+);\s*size:(\d+);")
-_WANTED = ("common_pid", "target_id", "nr_regions", "start", "end", "nr_accesses", "age")
+_COLUMNS = ("target_id", "nr_regions", "start", "end", "nr_accesses", "age")
+_WANTED = ("common_pid", *_COLUMNS)
+_UNSIGNED = {4: "<u4", 8: "<u8"}
 
 
 @frozen
@@ -35,11 +36,11 @@ class EventFormat:
 
     Attributes:
         length: Its length in words of 4 bytes, as headers tell it.
-        places: The first word and the number of words of each field, behind the header.
+        row: The event behind its ``header``, a word.
     """
 
     length: int
-    places: dict[str, tuple[int, int]]
+    row: "np.dtype[np.void]"
 
     @classmethod
     def parse(cls, text: str) -> "EventFormat":
@@ -50,17 +51,19 @@ class EventFormat:
         """
         fields = {name: (int(offset), int(size)) for name, offset, size in _FIELD.findall(text)}
         wanted = {name: fields[name] for name in _WANTED if name in fields}
-        fit = all(offset % 4 == 0 and size in (4, 8) for offset, size in wanted.values())
+        fit = all(size in _UNSIGNED for _, size in wanted.values())
         if len(wanted) < len(_WANTED) or not fit or sys.byteorder != "little":
             raise ValueError("the event damon_aggregated has other fields than expected")
-        end = max(offset + size for offset, size in fields.values())
-        places = {name: (1 + offset // 4, size // 4) for name, (offset, size) in wanted.items()}
-        return cls(-(-end // 4), places)
-
-    @property
-    def row_bytes(self) -> int:
-        """The size of an event with its header."""
-        return 4 + 4 * self.length
+        length = -(-max(offset + size for offset, size in fields.values()) // 4)
+        row = np.dtype(
+            {
+                "names": ["header", *wanted],
+                "formats": ["<u4", *(_UNSIGNED[size] for _, size in wanted.values())],
+                "offsets": [0, *(4 + offset for offset, _ in wanted.values())],
+                "itemsize": 4 + 4 * length,
+            }
+        )
+        return cls(length, row)
 
 
 @frozen(eq=False)
@@ -68,42 +71,45 @@ class Events:
     """Events in the order of time.
 
     Attributes:
-        form: How they lie in memory.
         time_ns: When each happened.
-        words: Their words, a row each.
+        rows: What each tells, by the names of its fields.
     """
 
-    form: EventFormat
     time_ns: _IntColumn
-    words: _Words
+    rows: npt.NDArray[np.void]
 
     def __len__(self) -> int:
         return len(self.time_ns)
 
-    def __getitem__(self, rows: "slice | _BoolColumn") -> "Events":
-        return Events(self.form, self.time_ns[rows], self.words[rows])
+    def __getitem__(self, which: "slice | _BoolColumn") -> "Events":
+        return Events(self.time_ns[which], self.rows[which])
+
+    def of(self, pid: int) -> "Events":
+        """Return those of one thread."""
+        own = self.rows["common_pid"] == pid
+        return self if own.all() else self[own]
 
     def column(self, name: str) -> _IntColumn:
         """Return a field of all events."""
-        place, size = self.form.places[name]
-        column = self.words[:, place].astype(np.int64)
-        return column | self.words[:, place + 1].astype(np.int64) << 32 if size == 2 else column
+        column: _IntColumn = self.rows[name].astype(np.int64)
+        return column
 
     @classmethod
     def none(cls, form: EventFormat) -> "Events":
         """Return no events."""
-        words = np.zeros((0, 1 + form.length), dtype=np.uint32)
-        return cls(form, np.zeros(0, dtype=np.int64), words)
+        return cls(np.zeros(0, dtype=np.int64), np.zeros(0, dtype=form.row))
 
     @classmethod
     def joined(cls, parts: "Sequence[Events]") -> "Events":
         """Return events of several pages or processors as one; at least one part."""
+        if len(parts) == 1:
+            return parts[0]
         time_ns = np.concatenate([part.time_ns for part in parts])
-        words = np.concatenate([part.words for part in parts])
-        if np.any(time_ns[1:] < time_ns[:-1]):
-            order = np.argsort(time_ns, kind="stable")
-            time_ns, words = time_ns[order], words[order]
-        return cls(parts[0].form, time_ns, words)
+        rows = np.concatenate([part.rows for part in parts])
+        if (time_ns[1:] < time_ns[:-1]).any():
+            order = time_ns.argsort(kind="stable")
+            time_ns, rows = time_ns[order], rows[order]
+        return cls(time_ns, rows)
 
 
 def parse_page(page: bytes, form: EventFormat) -> tuple[list[Events], int]:
@@ -116,19 +122,15 @@ def parse_page(page: bytes, form: EventFormat) -> tuple[list[Events], int]:
         stored = int.from_bytes(page[end : end + 8], "little")
         lost = stored if commit & _MISSED_STORED else 1
     found = []
-    position, size = _HEADER_BYTES, form.row_bytes
+    position, size = _HEADER_BYTES, form.row.itemsize
     while position < end:
-        count = (end - position) // size
-        run = np.frombuffer(page, np.uint32, count * (size // 4), position).reshape(
-            count, size // 4
-        )
-        others = np.flatnonzero((run[:, 0] & _LENGTH) != form.length)
-        if len(others):
-            count = int(others[0])
+        run = np.frombuffer(page, form.row, (end - position) // size, position)
+        header = run["header"]
+        others = ((header & _LENGTH) != form.length).nonzero()[0]
+        count = int(others[0]) if len(others) else len(run)
         if count:
-            run = run[:count]
-            at_ns = time_ns + np.cumsum((run[:, 0] >> _LENGTH_BITS).astype(np.int64))
-            found.append(Events(form, at_ns, run))
+            at_ns = time_ns + (header[:count] >> _LENGTH_BITS).cumsum(dtype=np.int64)
+            found.append(Events(at_ns, run[:count]))
             time_ns = int(at_ns[-1])
             position += count * size
             continue
@@ -213,11 +215,11 @@ class Collector:
         self._left = []
         if not len(events):
             return []
-        columns = {name: events.column(name) for name in _WANTED}
+        columns = {name: events.column(name) for name in _COLUMNS}
         target, start = columns["target_id"], columns["start"]
         again = target[1:] < target[:-1]
         again |= (target[1:] == target[:-1]) & (start[1:] <= start[:-1])
-        cuts = [0, *(np.flatnonzero(again) + 1).tolist(), len(events)]
+        cuts = [0, *(again.nonzero()[0] + 1).tolist(), len(events)]
         found = []
         for begin, end in itertools.pairwise(cuts):
             part = slice(begin, end)
@@ -239,10 +241,9 @@ class Collector:
 def _tables(columns: dict[str, _IntColumn]) -> dict[int, Table] | None:
     """Return the regions of each target, or None if some are missing."""
     target = columns["target_id"]
-    first = np.flatnonzero(np.diff(target, prepend=-1))
-    last = [*first[1:].tolist(), len(target)]
+    cuts = [0, *((target[1:] != target[:-1]).nonzero()[0] + 1).tolist(), len(target)]
     tables = {}
-    for begin, end in zip(first.tolist(), last, strict=True):
+    for begin, end in itertools.pairwise(cuts):
         if columns["nr_regions"][begin] != end - begin:
             return None
         part = [columns[name][begin:end] for name in ("start", "end", "nr_accesses", "age")]

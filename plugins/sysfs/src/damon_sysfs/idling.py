@@ -32,13 +32,12 @@ class Idling:
         """
         first = np.searchsorted(self._end, table.start, side="right")
         last = np.searchsorted(self._start, table.end, side="left")
-        before = np.zeros(len(table.start), dtype=np.int64)
-        known = first < last
-        if known.any():
-            bounds = np.stack((first[known], last[known]), axis=1).ravel()
-            # A sentinel, as the end of the last slice may be the end of the column.
-            column = np.append(self._idle_us, np.iinfo(np.int64).max)
-            before[known] = np.minimum.reduceat(column, bounds)[::2]
-        idle_us = np.where(table.nr_accesses > 0, 0, before + elapsed_us)
+        # Each from first to before last, and what lies between two of them, which isn't needed.
+        bounds = np.array((first, last)).ravel(order="F")
+        # One element more, as the end of the last slice may be the end of the column.
+        least = np.minimum.reduceat(np.append(self._idle_us, 0), bounds)[::2]
+        unused = table.nr_accesses == 0
+        # Where nothing was known, an empty slice tells one element nevertheless.
+        idle_us: _IntColumn = unused * (elapsed_us + (first < last) * least)
         self._start, self._end, self._idle_us = table.start, table.end, idle_us
         return idle_us

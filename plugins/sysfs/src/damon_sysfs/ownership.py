@@ -309,19 +309,6 @@ def start_time(pid: int, proc: Path = Path("/proc")) -> int | None:
     return None if fields[0] == b"Z" else int(fields[19])
 
 
-def spent_us(pid: int, proc: Path = Path("/proc")) -> int:
-    """Return the processor time of a thread in microseconds.
-
-    Raises:
-        OSError: It has ended.
-    """
-    try:
-        return int((proc / str(pid) / "schedstat").read_bytes().split()[0]) // 1000
-    except FileNotFoundError:  # a kernel without it, or no such thread
-        fields = (proc / str(pid) / "stat").read_bytes().rpartition(b")")[2].split()
-        return (int(fields[11]) + int(fields[12])) * 1_000_000 // os.sysconf("SC_CLK_TCK")
-
-
 def _namespace() -> int:
     return os.stat("/proc/self/ns/pid").st_ino
 

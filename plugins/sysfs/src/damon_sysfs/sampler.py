@@ -1,6 +1,5 @@
 """One kdamond of ours: told what to do, and asked for what it found."""
 
-import contextlib
 import errno
 import logging
 import time
@@ -11,7 +10,8 @@ from attrs import define, field, frozen
 
 from damon_core import Intervals, PluginError, Range, RegionLimits
 from damon_sysfs.events import Aggregation
-from damon_sysfs.ownership import TRACING, Claim, Registry, spent_us, start_time
+from damon_sysfs.ownership import TRACING, Claim, Registry, start_time
+from damon_sysfs.spending import Spending
 from damon_sysfs.trace import Trace, find_tracing
 from damon_sysfs.tried import STAT_SCHEME, TriedRegions, write_filter
 
@@ -117,9 +117,7 @@ class Sampler:
     _plan: Plan | None = field(default=None, init=False)
     _claim: Claim | None = field(default=None, init=False)
     _results: Trace | TriedRegions | None = field(default=None, init=False)
-    _running: int | None = field(default=None, init=False)
-    _running_us: int = field(default=0, init=False)
-    _ended_us: int = field(default=0, init=False)
+    _spending: Spending = field(factory=Spending, init=False)
 
     def steer(self, plan: Plan, known: Mapping[int, Sequence[Range]]) -> None:
         """Have the kdamond do this from now on; without targets it is switched off.
@@ -181,13 +179,7 @@ class Sampler:
     @property
     def cpu_us(self) -> int:
         """The processor time of the kdamonds so far, in microseconds; of ended ones nearly all."""
-        if self.kdamond != self._running:
-            self._ended_us, self._running_us = self._ended_us + self._running_us, 0
-            self._running = self.kdamond
-        if self._running is not None:
-            with contextlib.suppress(OSError):
-                self._running_us = spent_us(self._running)
-        return self._ended_us + self._running_us
+        return self._spending.up_to_now_us(self.kdamond)
 
     @property
     def lost_events(self) -> int:
@@ -205,6 +197,7 @@ class Sampler:
         Raises:
             OSError: The kernel doesn't let us.
         """
+        self._spending.close()
         claim, self._claim, self._plan = self._claim, None, None
         results, self._results = self._results, None
         if results is not None and (results.lost or results.missed):

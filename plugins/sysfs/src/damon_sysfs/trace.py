@@ -73,7 +73,7 @@ class Trace:
     def follow(self, kdamond: int, targets: int, regions: int) -> None:
         """Take the events of this kdamond from now on, which has at most so many regions."""
         self._kdamond, self._targets = kdamond, targets
-        size_bytes = max(_LEAST_BYTES, _AGGREGATIONS * regions * self._format.row_bytes)
+        size_bytes = max(_LEAST_BYTES, _AGGREGATIONS * regions * self._format.row.itemsize)
         if size_bytes != self._size_bytes:
             self._write("buffer_size_kb", size_bytes >> 10)
             self._size_bytes = size_bytes
@@ -104,7 +104,7 @@ class Trace:
                 self._epoll.poll(left)
 
     def _read(self) -> Events:
-        parts = [Events.none(self._format)]
+        parts: list[Events] = []
         for file, _ in self._epoll.poll(0):
             while True:
                 try:
@@ -116,8 +116,8 @@ class Trace:
                 events, lost = parse_page(page, self._format)
                 self.lost += lost
                 parts += events
-        joined = Events.joined(parts)
-        return joined[joined.column("common_pid") == self._kdamond]
+        # What was under way when the filter was set may be another's.
+        return Events.joined(parts or [Events.none(self._format)]).of(self._kdamond)
 
     def _write(self, name: str, value: object) -> None:
         (self._folder / name).write_text(str(value), encoding="ascii")

@@ -148,10 +148,19 @@ class Mapped:
     start: _IntColumn = field(factory=lambda: np.zeros(0, dtype=np.int64))
     end: _IntColumn = field(factory=lambda: np.zeros(0, dtype=np.int64))
     _borders: _IntColumn = field(init=False, repr=False)
+    _below: _IntColumn = field(init=False, repr=False)
 
     @_borders.default
     def _all_borders(self) -> _IntColumn:
         return np.column_stack((self.start, self.end)).ravel()
+
+    @_below.default
+    def _below_borders(self) -> _IntColumn:
+        """How many bytes are mapped below an address behind so many borders; it is to be added
+        behind an odd number of them, where a range lies."""
+        sizes = self.end - self.start
+        below = sizes.cumsum()
+        return np.append(0, np.column_stack((below - sizes - self.start, below)).ravel())
 
     @classmethod
     def of(cls, ranges: Sequence[Range]) -> "Mapped":
@@ -176,13 +185,8 @@ class Mapped:
         return self._bytes_below(end) - self._bytes_below(start)
 
     def _bytes_below(self, addresses: _IntColumn) -> _IntColumn:
-        if not len(self.start):
-            return np.zeros(len(addresses), dtype=np.int64)
-        sizes = self.end - self.start
-        below = np.cumsum(sizes) - sizes
-        index = np.maximum(np.searchsorted(self.start, addresses, side="right") - 1, 0)
-        inside = np.clip(addresses - self.start[index], 0, sizes[index])
-        total: _IntColumn = below[index] + inside
+        passed = self._borders.searchsorted(addresses, side="right")
+        total: _IntColumn = self._below.take(passed) + (passed & 1) * addresses
         return total
 
 
