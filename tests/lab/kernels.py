@@ -1,10 +1,12 @@
-"""Get the laboratory's kernels: `python -m tests.lab.kernels` prints where they are.
+"""Get the laboratory's kernels: `python -m tests.lab.kernels [NAME]...` prints where they are.
 
-- The lab's own: Debian 13's Linux 6.12 source, built with `kernel.config`. It has all that tests
-  may need.
-- Debian 13's own, as distributed: kernel DAMON, but no idle page tracking.
-- With the argument `newest`, instead of both, the newest that Debian offers for its release 13
-  (backports): for what only newer kernels have.
+- `own`, the lab's own: Debian 13's Linux 6.12 source, built with `kernel.config`. It has all that
+  tests may need.
+- `debian`, Debian 13's own, as distributed: kernel DAMON, but no idle page tracking.
+- `newest`, the newest that Debian offers for its release 13 (backports): for what only newer
+  kernels have.
+
+Without names these are the first two.
 
 They are kept in ~/.cache/damon-lab (or below XDG_CACHE_HOME); remove that to get newer ones.
 """
@@ -134,8 +136,19 @@ def _new_folder(path: Path) -> Iterator[Path]:
         folder.rename(path)
 
 
+_KERNELS: dict[str, Callable[[Path, Tell], Path]] = {
+    "own": own_kernel,
+    "debian": debian_kernel,
+    "newest": newest_kernel,
+}
+
+
 def main() -> None:
     """Print the images' paths as DAMON_LAB_KERNELS wants them."""
+    names = sys.argv[1:] or ["own", "debian"]
+    for name in names:
+        if name not in _KERNELS:
+            sys.exit(f"lab: there is no kernel '{name}'; possible: {', '.join(_KERNELS)}")
     cache = cache_folder()
     cache.mkdir(parents=True, exist_ok=True)
 
@@ -143,10 +156,7 @@ def main() -> None:
         click.echo(f"lab: {what}", err=True)
 
     try:
-        if sys.argv[1:] == ["newest"]:
-            images = [newest_kernel(cache, tell)]
-        else:
-            images = [own_kernel(cache, tell), debian_kernel(cache, tell)]
+        images = [_KERNELS[name](cache, tell) for name in names]
     except LabError as error:
         sys.exit(f"lab: {error}")
     click.echo(os.pathsep.join(map(str, images)))
