@@ -5,8 +5,12 @@ A test whose needs aren't met is skipped with the reason. With DAMON_TEST_SKIPS=
 "idle-page-tracking", are met in the lab: see tests/lab/README.md.
 """
 
+import contextlib
 import os
 import shutil
+import subprocess
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -54,3 +58,25 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
                 if os.environ.get("DAMON_TEST_SKIPS") == "fail":
                     pytest.fail(reason)
                 pytest.skip(reason)
+
+
+@pytest.fixture
+def in_terminal() -> Callable[..., str]:
+    """Return what runs a command in a terminal, which has to succeed, and returns what it shows."""
+
+    def run(command: Sequence[object], columns: int = 80, **others: Any) -> str:
+        controller, terminal = os.openpty()
+        streams = {"stdin": terminal, "stdout": terminal, "stderr": terminal} | others
+        environment = {**os.environ, "COLUMNS": str(columns), "LINES": "40", "TERM": "xterm"}
+        with subprocess.Popen(list(map(str, command)), env=environment, **streams) as program:
+            os.close(terminal)
+            parts = []
+            with contextlib.suppress(OSError):  # EIO: the other side is closed
+                while part := os.read(controller, 65_536):
+                    parts.append(part)
+            os.close(controller)
+            shown = b"".join(parts).decode()
+            assert program.wait(120) == 0, shown
+        return shown
+
+    return run

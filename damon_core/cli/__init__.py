@@ -9,6 +9,7 @@ from damon_core.cli.heat import (
     shows_colours,
 )
 from damon_core.cli.params import DURATION, SIZE
+from damon_core.cli.reading import reading_progress
 from damon_core.cli.session import run_contexts, running_contexts
 from damon_core.cli.watching import WatchOptions, watch_options
 from damon_core.plugins import Plugins
@@ -22,6 +23,7 @@ __all__ = [
     "block_lines",
     "heat_colour",
     "heat_key",
+    "reading_progress",
     "run_contexts",
     "running_contexts",
     "shade_lines",

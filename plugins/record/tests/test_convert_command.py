@@ -1,6 +1,5 @@
 """``damon convert`` as people call it."""
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -160,25 +159,3 @@ def test_mistakes_are_one_line(tmp_path: Path, source: str, output: str, message
     assert done.returncode == 2
     assert len(done.stderr.splitlines()) == 1
     assert any(part in done.stderr for part in message.split("|"))
-
-
-def test_progress_on_a_terminal(tmp_path: Path) -> None:
-    """A terminal shows how far it is."""
-    write(tmp_path / "in.parquet", 1000)
-    controller, terminal = os.openpty()
-    converting = subprocess.Popen(
-        [DAMON, "convert", str(tmp_path / "in.parquet"), str(tmp_path / "out.csv")],
-        stdout=subprocess.DEVNULL,
-        stderr=terminal,
-        env={**os.environ, "TERM": "xterm", "COLUMNS": "80"},
-    )
-    os.close(terminal)
-    shown = b""
-    try:
-        while chunk := os.read(controller, 65536):
-            shown += chunk
-    except OSError:  # EIO: the other side is closed
-        pass
-    os.close(controller)
-    assert converting.wait(60) == 0
-    assert b"converting" in shown

@@ -2,13 +2,12 @@
 
 import csv
 import json
-import os
 import shlex
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -162,25 +161,13 @@ class TestRecording:
         assert done.stderr == ""
         assert "\x1b" not in done.stdout
 
-    def test_display_on_a_terminal(self, busy: int, tmp_path: Path) -> None:
+    def test_display_on_a_terminal(
+        self, busy: int, tmp_path: Path, in_terminal: Callable[..., str]
+    ) -> None:
         """On a terminal the display tells the working set and the interval in force."""
-        controller, terminal = os.openpty()
-        recorder = subprocess.Popen(
-            [*RECORD, "--pid", str(busy), "--for", "2s", "-o", str(tmp_path / "out.csv")],
-            stdout=subprocess.DEVNULL,
-            stderr=terminal,
-            env={**os.environ, "TERM": "xterm", "COLUMNS": "80"},
-        )
-        os.close(terminal)
-        shown = b""
-        try:
-            while chunk := os.read(controller, 65536):
-                shown += chunk
-        except OSError:  # EIO: the other side is closed
-            pass
-        os.close(controller)
-        assert recorder.wait(60) == 0
-        for heading in (b"working set", b"idle", b"sampling", b"missed", b"CPU", b"of 2 s"):
+        options = ["--pid", busy, "--for", "2s", "-o", tmp_path / "out.csv"]
+        shown = in_terminal([*RECORD, *options], stdout=subprocess.DEVNULL)
+        for heading in ("working set", "idle", "sampling", "missed", "CPU", "of 2 s"):
             assert heading in shown
 
 

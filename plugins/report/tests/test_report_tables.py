@@ -1,9 +1,6 @@
 """Tables fit a terminal of any width; what is cut is cut where it tells least."""
 
-import contextlib
 import io
-import os
-import pty
 import re
 import subprocess
 import sys
@@ -81,7 +78,11 @@ def test_other_encodings() -> None:
     ids=" ".join,
 )
 def test_no_line_is_wider_than_the_terminal(
-    tmp_path: Path, snapshot: Callable[..., Snapshot], options: list[str], width: int
+    tmp_path: Path,
+    snapshot: Callable[..., Snapshot],
+    in_terminal: Callable[..., str],
+    options: list[str],
+    width: int,
 ) -> None:
     """In a real terminal, with names as long as they come."""
     path = tmp_path / "record.csv"
@@ -89,30 +90,10 @@ def test_no_line_is_wider_than_the_terminal(
         for number in (1, 2, 3):
             targets = {f"{'long' * 10}[{pid}]": [(pid, pid + 1, 5)] for pid in range(3)}
             writer.write(snapshot(number, targets))
-    reader, terminal = pty.openpty()
-    environment = {**os.environ, "COLUMNS": str(width), "LINES": "40", "TERM": "xterm"}
-    with subprocess.Popen(
-        [DAMON, "report", options[0], path, *options[1:]],
-        env=environment,
-        stdin=terminal,
-        stdout=terminal,
-        stderr=terminal,
-    ) as program:
-        os.close(terminal)
-        text = re.sub(r"\x1b\[[0-9;]*m", "", read_all(reader))
-        assert program.wait(120) == 0, text
+    shown = in_terminal([DAMON, "report", options[0], path, *options[1:]], width)
+    text = re.sub(r"\x1b\[[0-9;]*m", "", shown)
     assert "[2]" in text
     assert max(map(cell_len, text.splitlines())) <= width
-
-
-def read_all(file: int) -> str:
-    """Return everything that is written to a terminal until its other end is closed."""
-    parts = []
-    with contextlib.suppress(OSError):
-        while part := os.read(file, 65_536):
-            parts.append(part)
-    os.close(file)
-    return b"".join(parts).decode()
 
 
 def test_a_reader_that_stops_early_is_no_failure(

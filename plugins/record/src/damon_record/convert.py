@@ -1,16 +1,12 @@
 """``damon convert``: a record in another format."""
 
-import contextlib
 import os
-from collections.abc import Callable, Generator
 from pathlib import Path
 
 import click
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from damon_core import DamonError, InputError, RecordReader, Snapshot, format_of, format_size
-from damon_core.cli import Plugins
+from damon_core.cli import Plugins, reading_progress
 from damon_record.losses import losses
 
 #: So many aggregations are looked at for what the other format doesn't keep.
@@ -41,7 +37,7 @@ def convert(plugins: Plugins, *, source: Path, output: Path) -> None:
             raise InputError(f"'{output}' is there already: remove it, or choose another name")
         with (
             output_format.write(output, reader.info) as writer,
-            _progress(reader) as advance,
+            reading_progress("converting", _span_us(reader)) as advance,
         ):
             try:
                 for snapshot in reader.snapshots():
@@ -66,19 +62,9 @@ def convert(plugins: Plugins, *, source: Path, output: Path) -> None:
         click.echo(f"{output_format.name} doesn't keep: {', '.join(lost)}")
 
 
-@contextlib.contextmanager
-def _progress(reader: RecordReader) -> Generator[Callable[[int], None], None, None]:
-    """Show on a terminal how far a record is read while inside; elsewhere nothing.
-
-    Yields:
-        What to tell the time of each aggregation.
-    """
-    console = Console(stderr=True)
-    span = reader.span_us() if console.is_terminal else None
-    if span is None:
-        yield lambda _time_us: None
-        return
-    columns = TextColumn("converting"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn()
-    with Progress(*columns, console=console, transient=True) as progress:
-        task = progress.add_task("", total=max(span[1] - span[0], 1))
-        yield lambda time_us: progress.update(task, completed=time_us - span[0])
+def _span_us(reader: RecordReader) -> tuple[int, int] | None:
+    """Return the time of a record; None if its end is damaged: reading it tells how."""
+    try:
+        return reader.span_us()
+    except DamonError:
+        return None

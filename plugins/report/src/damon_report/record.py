@@ -20,7 +20,7 @@ from damon_core import (
     format_duration,
     format_of,
 )
-from damon_core.cli import Plugins
+from damon_core.cli import Plugins, reading_progress
 from damon_report.naming import AreaCache, printable
 from damon_report.selection import (
     Moment,
@@ -108,9 +108,11 @@ class Record(SelfClosing):
         """
         begin_us, end_us = self.span_us()
         found = False
-        for snapshot in self._between(begin_us, end_us):
-            found = found or self._counts(snapshot)
-            yield snapshot
+        with reading_progress("reading", (begin_us, end_us)) as advance:
+            for snapshot in self._between(begin_us, end_us):
+                found = found or self._counts(snapshot)
+                advance(snapshot.time_us)
+                yield snapshot
         if not found:
             raise InputError(self._why_nothing())
 
