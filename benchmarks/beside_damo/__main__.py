@@ -167,8 +167,8 @@ def next_report(command: Command) -> int:
 def measure(plan: Plan, runs: int) -> None:
     """Measure all in turns and print a table; the first is what the others are compared with."""
     monitors: dict[str, Monitor] = {
-        "ours": partial(ours, "ours.parquet"),
-        "ours, damo's format": partial(ours, "ours.data"),
+        "ours": partial(ours, "ours.data"),
+        "ours, Parquet": partial(ours, "ours.parquet"),
         "damo record": damo_record,
         "damo report access": damo_report,
     }
@@ -213,7 +213,7 @@ def guest(quick: bool, sizes: list[int], runs: int) -> None:
             assert process.stdout is not None
             process.stdout.readline()
             for regions in sizes:
-                measure(Plan(process.pid, regions, 8 if quick else 60, Path(folder)), runs)
+                measure(Plan(process.pid, regions, 8 if quick else 20, Path(folder)), runs)
         finally:
             process.kill()
 
