@@ -99,6 +99,8 @@ class EvidencePolicy:
         """
         self._expected_checks = checks
         learners = self._follow(targets)
+        if not learners:  # as where the kernel samples
+            return
         limit_bytes = self._limit_bytes(sum(learner.areas.total_bytes for learner in learners))
         told = []
         for learner, most in zip(learners, self._most_each(learners), strict=True):
