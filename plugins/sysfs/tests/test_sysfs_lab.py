@@ -166,10 +166,14 @@ def test_the_hot_area_is_found(program: Start, nothing_left: Left) -> None:
     process = program()
     with monitor(process.pid) as context:
         start(context)
-        target = after(context, 12)
+        # The kernel cuts at random places, so how long that takes is chance.
+        for aggregations in (12, 12, 24, 48, 96):
+            target = after(context, aggregations)
+            hot = overlap(target, process.hot, process.hot + process.size)
+            cold = overlap(target, process.cold, process.cold + process.size)
+            if hot > 2 and cold < 0.2 * hot:
+                break
         assert context.stats.missed_samples < context.stats.samples
-    hot = overlap(target, process.hot, process.hot + process.size)
-    cold = overlap(target, process.cold, process.cold + process.size)
     assert hot > 2
     assert cold < 0.2 * hot
     middle = process.cold + process.size // 2
