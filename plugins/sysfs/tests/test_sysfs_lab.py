@@ -150,6 +150,11 @@ def after(context: Context, aggregations: int) -> TargetSnapshot:
     return context.snapshot.targets[0]
 
 
+def found(context: Context, holds: Callable[[TargetSnapshot], object]) -> bool:
+    """Tell whether something holds in time: the kernel looks and cuts where chance has it."""
+    return any(holds(after(context, 6)) for _ in range(32))
+
+
 def plan(pid: int, limits: RegionLimits = LIMITS, intervals: Intervals = INTERVALS) -> Plan:
     """Return what a kdamond is to do with one process."""
     return Plan("vaddr", intervals, limits, (KernelTarget(pid),))
@@ -164,21 +169,19 @@ def overlap(target: TargetSnapshot, low: int, high: int) -> float:
 def test_the_hot_area_is_found(program: Start, nothing_left: Left) -> None:
     """It is accessed in far more checks than the cold one, which has been idle for long."""
     process = program()
+
+    def told(target: TargetSnapshot) -> bool:
+        hot = overlap(target, process.hot, process.hot + process.size)
+        cold = overlap(target, process.cold, process.cold + process.size)
+        inside = (target.start < process.cold + process.size) & (target.end > process.cold)
+        idle_us = target.idle_us[inside].max()
+        return hot > 2 and cold < 0.2 * hot and idle_us >= INTERVALS.aggregation_us
+
     with monitor(process.pid) as context:
         start(context)
-        # The kernel cuts at random places, so how long that takes is chance.
-        for aggregations in (12, 12, 24, 48, 96):
-            target = after(context, aggregations)
-            hot = overlap(target, process.hot, process.hot + process.size)
-            cold = overlap(target, process.cold, process.cold + process.size)
-            if hot > 2 and cold < 0.2 * hot:
-                break
+        assert found(context, told)
+        target = after(context, 1)
         assert context.stats.missed_samples < context.stats.samples
-    assert hot > 2
-    assert cold < 0.2 * hot
-    middle = process.cold + process.size // 2
-    (index,) = [i for i in range(len(target)) if target.start[i] <= middle < target.end[i]]
-    assert target.idle_us[index] >= INTERVALS.aggregation_us
     assert 2 * process.size < target.total_bytes < 64 << 20
     assert target.max_nr_accesses == INTERVALS.checks
     assert nothing_left() == []
@@ -199,7 +202,7 @@ def test_the_numbers_are_the_kernels(program: Start, nothing_left: Left) -> None
     same = 0
     for _ in range(5):
         (snapshot,) = tried.take(10)
-        seen = [found.tables[0] for found in sampler.collect()]
+        seen = [one.tables[0] for one in sampler.collect()]
         kept = snapshot.tables[0]
         same += any(
             [column.tolist() for column in (one.start, one.end, one.nr_accesses, one.age)]
@@ -216,9 +219,7 @@ def test_without_tracing_tried_regions_do(program: Start, nothing_left: Left) ->
     backend = KernelProcesses(Sampler(tracing=()))
     with monitor(process.pid, backend) as context:
         start(context)
-        target = after(context, 5)
-    assert len(target) > 3
-    assert target.nr_accesses.max() > 0
+        assert found(context, lambda target: len(target) > 3 and target.nr_accesses.max() > 0)
     assert context.error is None
 
 
@@ -335,14 +336,18 @@ def test_processes_come_and_go(program: Start, nothing_left: Left) -> None:
         after(context, 6)
         processes[0].process.kill()
         processes[0].process.wait()
-        after(context, 6)
-        assert context.snapshot is not None
-        found = {target.name: target for target in context.snapshot.targets}
-        for process in processes[1:]:
-            (target,) = [one for name, one in found.items() if f"[{process.pid}]" in name]
-            assert target.start.min() <= process.hot < target.end.max()
-            assert overlap(target, process.hot, process.hot + process.size) > 1
-    assert len(found) == 2
+        after(context, 2)
+
+        def told(_: TargetSnapshot) -> bool:
+            assert context.snapshot is not None
+            targets = context.snapshot.targets
+            return len(targets) == 2 and all(
+                f"[{process.pid}]" in target.name
+                and overlap(target, process.hot, process.hot + process.size) > 1
+                for process, target in zip(processes[1:], targets, strict=True)
+            )
+
+        assert found(context, told)
     assert context.error is None
 
 
@@ -505,7 +510,7 @@ def test_nothing_stays_behind_monitors_that_are_killed(
     """While they start, or later: the next one cleans up, and works."""
     process = program()
     rng = random.Random(1)
-    found = 0
+    survivors = 0
     for number in range(KILLS):
         # Not a new program: the moment is to be one of the monitor's work, not of its imports.
         victim = multiprocessing.get_context("fork").Process(
@@ -519,13 +524,13 @@ def test_nothing_stays_behind_monitors_that_are_killed(
             time.sleep(rng.uniform(0, 2))
         victim.kill()
         victim.join()
-        found += bool(Tree().running())
+        survivors += bool(Tree().running())
         with contextlib.closing(Sampler()) as sampler:
             sampler.steer(plan(process.pid), {})
             assert list(Tree().running().values()) == [sampler.kdamond]
         assert nothing_left() == []
         assert Registry().read().claims == []
-    assert found >= KILLS // 2
+    assert survivors >= KILLS // 2
 
 
 def test_physical_memory(program: Start, nothing_left: Left) -> None:
@@ -534,7 +539,7 @@ def test_physical_memory(program: Start, nothing_left: Left) -> None:
     primitive = PhysicalMemory(MachineMemory(), KernelMemory())
     with Context(primitive, intervals=INTERVALS, cpu_budget=None) as context:
         start(context)
-        after(context, 20)
+        assert found(context, lambda target: target.working_set_bytes() > 0)
         snapshot = context.snapshot
         assert snapshot is not None
     assert context.error is None
@@ -544,7 +549,6 @@ def test_physical_memory(program: Start, nothing_left: Left) -> None:
     }
     assert {one.name: int(one.size_bytes.sum()) for one in snapshot.targets} == covered
     assert 0 < snapshot.total_bytes < 0.9 * sum(covered.values())
-    assert snapshot.working_set_bytes() > 0
 
 
 @pytest.mark.needs("memory-cgroup", "damon-filter")
@@ -562,12 +566,15 @@ def test_the_memory_of_one_cgroup(program: Start, nothing_left: Left) -> None:
         assert context.snapshot is not None
         return context.snapshot.total_bytes / 2**20
 
+    def told_in_part(_: TargetSnapshot) -> bool:
+        assert context.snapshot is not None
+        return 0 < context.snapshot.accessed_bytes() < context.snapshot.total_bytes
+
     limits = RegionLimits(10, 40)
     with Context(primitive, intervals=INTERVALS, limits=limits, cpu_budget=None) as context:
         start(context)
         assert told_mib(context) == pytest.approx(_charged_mib(cgroup), rel=0.1)
-        assert context.snapshot is not None
-        assert 0 < context.snapshot.accessed_bytes() < context.snapshot.total_bytes
+        assert found(context, told_in_part)
         process.process.kill()
         process.process.wait()
         # What it had read or shared may stay, but isn't this one's any more.
