@@ -587,7 +587,11 @@ def _tell(event: str, **facts: Any) -> None:
 
 def main() -> None:
     """Run the program."""
-    parser = argparse.ArgumentParser(prog="damon_demo", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m damon_demo",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("pattern", help="a file with the pattern as JSON; - for standard input")
     name = parser.parse_args().pattern
     try:
