@@ -92,9 +92,7 @@ class GivenPages:
 
 def worker_us(pid: int, sets: Sequence[Pages], checks: int) -> float:
     """Return the processor time per iteration of a whole context, microseconds."""
-    primitive = ProcessMemory(
-        PidSource([pid]), ProcessIdle(IdleOptions(flush_tlb=False)), max_share=1.0
-    )
+    primitive = ProcessMemory(PidSource([pid]), ProcessIdle(IdleOptions(flush_tlb=False)))
     timer = Timer(checks + WARM_UP + 1)
     with Context(
         primitive, [timer], clock=UnwaitingClock(), cpu_budget=None, policy=GivenPages(sets)

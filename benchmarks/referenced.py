@@ -113,7 +113,7 @@ class Timer:
 
 def worker_us(pid: int, checks: int) -> float:
     """Return the processor time per iteration of a whole context, microseconds."""
-    primitive = ProcessMemory(PidSource([pid]), Referenced(), max_share=1.0)
+    primitive = ProcessMemory(PidSource([pid]), Referenced())
     timer = Timer(checks + 2)
     with Context(primitive, [timer], clock=UnwaitingClock(), cpu_budget=None) as context:
         start(context)

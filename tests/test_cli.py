@@ -23,6 +23,7 @@ from damon_core import (
 )
 from damon_core.cli import DURATION, SIZE
 from damon_core.cli.main import main
+from damon_core.cli.params import SHARE
 
 DAMON = Path(sys.executable).parent / "damon"
 
@@ -310,3 +311,18 @@ def test_installed_commands_are_imported_when_called() -> None:
 def test_parameters_take_what_is_converted_already() -> None:
     """A default may be given in microseconds as well."""
     assert DURATION.convert(Microseconds(5), None, None) == 5
+
+
+@pytest.mark.parametrize(
+    ("text", "share"), [("2%", 0.02), ("0.5%", 0.005), ("0.02", 0.02), ("100%", 1), ("1", 1)]
+)
+def test_shares(text: str, share: float) -> None:
+    """In percent, or as a number."""
+    assert SHARE.convert(text, None, None) == pytest.approx(share)
+
+
+@pytest.mark.parametrize("text", ["", "%", "0%", "101%", "-1%", "2", "nan", "inf%", "2%%", "2% 3"])
+def test_what_is_no_share(text: str) -> None:
+    """It is refused with an example of one."""
+    with pytest.raises(click.BadParameter, match="such as 5%"):
+        SHARE.convert(text, None, None)

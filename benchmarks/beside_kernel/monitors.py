@@ -132,7 +132,7 @@ def ours(flush_tlb: bool) -> Monitor:
         keep = Keep()
         backend = ProcessIdle(IdleOptions(flush_tlb=flush_tlb))
         with Context(
-            ProcessMemory(PidSource([pid]), backend, 1.0),
+            ProcessMemory(PidSource([pid]), backend),
             [keep],
             intervals=plan.intervals,
             limits=LIMITS,

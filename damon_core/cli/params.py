@@ -1,4 +1,6 @@
-"""Option types of the command line: durations and sizes."""
+"""Option types of the command line: durations, sizes and shares."""
+
+import math
 
 import click
 
@@ -34,7 +36,27 @@ class _Size(click.ParamType):  # type: ignore[type-arg]
             self.fail(error.message, param, ctx)
 
 
+class _Share(click.ParamType):  # type: ignore[type-arg]
+    name = "share"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        if not isinstance(value, str):
+            return value  # type: ignore[return-value]  # a default, a number already
+        number, percent, rest = value.partition("%")
+        try:
+            share = float(number) / (100 if percent else 1)
+        except ValueError:
+            share = math.nan
+        if rest or not 0 < share <= 1:
+            self.fail(f"'{value}' is not a share above 0%, up to 100%, such as 5%", param, ctx)
+        return share
+
+
 #: A duration like ``5ms``; the command gets microseconds.
 DURATION = _Duration()
 #: A size like ``64MiB``; the command gets bytes.
 SIZE = _Size()
+#: A share like ``5%`` or ``0.05``; the command gets a number above 0 and at most 1.
+SHARE = _Share()

@@ -9,7 +9,8 @@ import click
 from attrs import frozen
 
 from damon_core.attributes import Intervals, RegionLimits
-from damon_core.cli.params import DURATION
+from damon_core.cli.params import DURATION, SHARE
+from damon_core.pacing import DEFAULT_CPU_BUDGET
 
 T = TypeVar("T")
 
@@ -27,6 +28,7 @@ class WatchOptions:
         descendants: Whether to watch child processes, or child cgroups, too.
         intervals: The intervals.
         limits: The region limits.
+        cpu_budget: The share of one processor that the worker may use.
     """
 
     pid: int | None
@@ -37,6 +39,7 @@ class WatchOptions:
     descendants: bool
     intervals: Intervals
     limits: RegionLimits
+    cpu_budget: float
 
     @property
     def configuration(self) -> Path | None:
@@ -119,6 +122,14 @@ _PARAMETERS = (
         show_default=True,
         help="Most regions.",
     ),
+    click.option(
+        "--cpu-budget",
+        type=SHARE,
+        metavar="SHARE",
+        default=f"{DEFAULT_CPU_BUDGET:.0%}",
+        show_default=True,
+        help="Share of one processor to spend: intervals grow to keep it.",
+    ),
     click.argument("command", nargs=-1, type=click.UNPROCESSED),
 )
 
@@ -148,6 +159,7 @@ def watch_options(function: Callable[..., T]) -> Callable[..., T]:
         update_us: int,
         min_regions: int,
         max_regions: int,
+        cpu_budget: float,
         **own: object,
     ) -> T:
         watch = WatchOptions(
@@ -159,6 +171,7 @@ def watch_options(function: Callable[..., T]) -> Callable[..., T]:
             descendants,
             Intervals(sampling_us, aggregation_us, update_us),
             RegionLimits(min_regions, max_regions),
+            cpu_budget,
         )
         return function(*args, watch=watch, **own)
 

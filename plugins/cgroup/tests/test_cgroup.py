@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from damon_cgroup import CgroupOptions, CgroupSource, Hierarchy, find_cgroup, hierarchies, plugin
+from damon_cgroup import CgroupSource, Hierarchy, find_cgroup, hierarchies, plugin
 from damon_vaddr import plugin as vaddr_plugin
 
 from damon_core import Context, Intervals, Plugins, TargetError, start, stop
@@ -227,9 +227,3 @@ def test_the_probe_tells_where_cgroups_are() -> None:
     finding = plugin.probe()[0]
     assert finding.works == bool(hierarchies())
     assert all(str(found.mount) in finding.detail for found in hierarchies())
-
-
-def test_a_wrong_share_is_refused() -> None:
-    """The same limits as for vaddr."""
-    with pytest.raises(ValueError, match="above 0"):
-        CgroupOptions(path="a", max_share=0.0)

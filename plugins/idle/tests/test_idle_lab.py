@@ -356,7 +356,7 @@ def test_a_page_that_a_cgroup_shares_counts_once(cgroup: Path, obedient: Obey) -
         for line in Path(f"/proc/{process.pid}/status").read_text().splitlines()
         if line.startswith("VmSize:")
     )
-    note = monitor(ProcessMemory(CgroupSource(cgroup), ProcessIdle(), 1.0, name="cgroup"), 2)
+    note = monitor(ProcessMemory(CgroupSource(cgroup), ProcessIdle(), name="cgroup"), 2)
     path.unlink()
     assert note.targets == [3, 3]
     assert note.totals[-1] <= own - 2 * (16 << 20)
@@ -385,7 +385,7 @@ while True:
         try:
             while len((cgroup / "cgroup.procs").read_text().split()) < 10:
                 time.sleep(0.01)
-            primitive = ProcessMemory(CgroupSource(cgroup), ProcessIdle(), 1.0, name="cgroup")
+            primitive = ProcessMemory(CgroupSource(cgroup), ProcessIdle(), name="cgroup")
             note = monitor(primitive, 5)
         finally:
             spawner.kill()
@@ -402,7 +402,7 @@ def test_a_cgroup_that_is_removed_ends_the_monitoring(cgroup: Path, process: Obe
         cgroup.rmdir()
 
     before = len(os.listdir("/proc/self/fd"))
-    primitive = ProcessMemory(CgroupSource(cgroup), ProcessIdle(), 1.0, name="cgroup")
+    primitive = ProcessMemory(CgroupSource(cgroup), ProcessIdle(), name="cgroup")
     note = monitor(primitive, 1_000, remove)
     assert note.left > 0
     assert len(os.listdir("/proc/self/fd")) == before
@@ -424,7 +424,7 @@ def test_a_process_with_ten_thousand_mappings(process: Obedient) -> None:
         "  time.sleep(0.01)\n"
         "threading.Thread(target=use, daemon=True).start()"
     )
-    note = monitor(ProcessMemory(PidSource([process.pid]), ProcessIdle(), 1.0), 8)
+    note = monitor(ProcessMemory(PidSource([process.pid]), ProcessIdle()), 8)
     assert max(note.sets) > 8 << 20
 
 

@@ -90,7 +90,7 @@ class TestRecording:
         """Without -o it goes to damon.parquet, never over another; that tells how it was made."""
         for _ in range(2):
             done = subprocess.run(
-                [*RECORD, "--pid", str(busy), "--for", "2s"],
+                [*RECORD, "--cpu-budget", "5%", "--pid", str(busy), "--for", "2s"],
                 capture_output=True,
                 text=True,
                 timeout=120,
@@ -104,6 +104,7 @@ class TestRecording:
         made = json.loads(metadata[b"damon"])
         assert made["command"].endswith(f"--pid {busy} --for 2s")
         assert made["contexts"][0]["primitive"] == "vaddr"
+        assert made["contexts"][0]["cpu_budget"] == 0.05
 
     def test_command(self, tmp_path: Path) -> None:
         """A command is started, watched to its end, and its own exit code isn't ours."""
@@ -235,6 +236,7 @@ class TestMistakes:
             (["--sampling", "1s", "--aggregation", "100ms"], "shorter than the sampling interval"),
             (["--min-regions", "20", "--max-regions", "10"], "must not be below min_regions"),
             (["--sampling", "5"], "write a duration"),
+            (["--cpu-budget", "5 cores"], "'5 cores' is not a share above 0%, up to 100%"),
             (["--backend", "nonsense"], "nonsense"),
         ],
     )

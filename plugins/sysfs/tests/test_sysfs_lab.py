@@ -705,7 +705,7 @@ def test_idle_page_tracking_beside_it(
     program: Start, nothing_left: Left, caplog: pytest.LogCaptureFixture
 ) -> None:
     """That either may see less is told once, and both go on."""
-    options = VaddrOptions(program().pid, backend="idle", max_share=1.0)
+    options = VaddrOptions(program().pid, backend="idle")
     with _foreign_kdamond(program().pid):
         primitive = make_vaddr(options, Plugins.discover().backends("vaddr"))
         with Context(primitive, intervals=INTERVALS, cpu_budget=None) as context:

@@ -116,7 +116,7 @@ def test_the_hot_area_of_a_real_process_is_hotter(
     """Seen through the kernel, a swept area is accessed and an untouched one isn't."""
     pid, hot, cold, size = hot_and_cold
     context = Context(
-        ProcessMemory(PidSource([pid]), Referenced(), max_share=0.5),
+        ProcessMemory(PidSource([pid]), Referenced()),
         [Until(3)],
         cpu_budget=None,
         intervals=Intervals(sampling_us=50_000, aggregation_us=500_000, update_us=500_000),
@@ -159,9 +159,7 @@ def test_no_file_stays_open_and_a_restart_works(
 def test_a_command_is_monitored_to_its_end() -> None:
     """The end of the command ends the context."""
     source = CommandSource([sys.executable, "-c", "import time; time.sleep(1)"])
-    context = Context(
-        ProcessMemory(source, Referenced(), max_share=0.5), cpu_budget=None, intervals=_SHORT
-    )
+    context = Context(ProcessMemory(source, Referenced()), cpu_budget=None, intervals=_SHORT)
     snapshot = _monitor(context)
     assert snapshot.targets[0].name.startswith("python")
     assert source.exit_status == 0
@@ -175,7 +173,7 @@ def test_a_process_that_executes_another_program_is_a_new_target(
         "import os, sys; sys.stdin.read(1); os.execvp('sleep', ['sleep', '600'])"
     )
     context = Context(
-        ProcessMemory(PidSource([program.pid]), Referenced(), max_share=0.5),
+        ProcessMemory(PidSource([program.pid]), Referenced()),
         cpu_budget=None,
         intervals=_SHORT,
     )
@@ -207,7 +205,7 @@ def test_descendants_come_and_go(start_program: StartProgram, eventually: Eventu
     assert program.stdin is not None
     assert program.stdout is not None
     context = Context(
-        ProcessMemory(PidSource([program.pid], descendants=True), Referenced(), max_share=0.5),
+        ProcessMemory(PidSource([program.pid], descendants=True), Referenced()),
         cpu_budget=None,
         intervals=_SHORT,
     )
@@ -233,7 +231,7 @@ def test_descendants_come_and_go(start_program: StartProgram, eventually: Eventu
 def test_looking_stays_within_its_share(hot_and_cold: tuple[int, int, int, int]) -> None:
     """Over a run of a second and more, no more is spent than the share and a few checks."""
     context = Context(
-        ProcessMemory(PidSource([hot_and_cold[0]]), Referenced(), max_share=0.02),
+        ProcessMemory(PidSource([hot_and_cold[0]]), Referenced()),
         intervals=Intervals(sampling_us=1_000, aggregation_us=100_000, update_us=1_000_000),
     )
     begun = time.monotonic()
@@ -247,8 +245,9 @@ def test_looking_stays_within_its_share(hot_and_cold: tuple[int, int, int, int])
 def test_the_interval_in_force_can_be_seen(hot_and_cold: tuple[int, int, int, int]) -> None:
     """With a tiny share the sampling interval grows, and the snapshot tells it."""
     context = Context(
-        ProcessMemory(PidSource([hot_and_cold[0]]), Referenced(), max_share=0.01),
+        ProcessMemory(PidSource([hot_and_cold[0]]), Referenced()),
         [Until(3)],
+        cpu_budget=0.01,
         intervals=Intervals(sampling_us=1_000, aggregation_us=50_000, update_us=1_000_000),
     )
     assert _monitor(context).intervals.sampling_us > 1_000
@@ -410,7 +409,7 @@ def test_more_mappings_than_regions_are_joined(start_program: StartProgram) -> N
     def whole(max_regions: int) -> Snapshot:
         return _monitor(
             Context(
-                ProcessMemory(PidSource([p.pid for p in programs]), Referenced(), max_share=1),
+                ProcessMemory(PidSource([p.pid for p in programs]), Referenced()),
                 [Until(1)],
                 cpu_budget=None,
                 limits=RegionLimits(10, max_regions),
@@ -447,8 +446,6 @@ def test_mappings_are_told_by_name(sleeper: "subprocess.Popen[str]") -> None:
         ({"pid": 1, "command": ["true"]}, "exactly one of pid, pids and command"),
         ({"pid": 0}, "process id"),
         ({"pids": [-3]}, "process id"),
-        ({"pid": 1, "max_share": 0.0}, "above 0"),
-        ({"pid": 1, "max_share": 1.5}, "at most 1"),
     ],
 )
 def test_wrong_options_are_explained(options: Mapping[str, object], told: str) -> None:

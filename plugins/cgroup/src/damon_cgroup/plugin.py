@@ -8,7 +8,6 @@ from damon_vaddr import (
     ProcessBackend,
     ProcessMemory,
     ProcessSampler,
-    check_share,
     probe_processes,
 )
 
@@ -38,11 +37,6 @@ class CgroupOptions:
     backend: BackendOption = field(
         default=AUTO, metadata={"help": "how accesses are seen; 'auto' takes the best that works"}
     )
-    max_share: float = field(
-        default=0.02,
-        validator=check_share,
-        metadata={"help": "the greatest share of one processor that looking may cost"},
-    )
 
 
 def make_cgroup(options: CgroupOptions, backends: Mapping[str, Backend]) -> ProcessMemory:
@@ -55,9 +49,7 @@ def make_cgroup(options: CgroupOptions, backends: Mapping[str, Backend]) -> Proc
     """
     source = CgroupSource(find_cgroup(options.path), options.descendants)
     backend = make_backend("cgroup", options.backend, backends)
-    return ProcessMemory(
-        source, cast(ProcessBackend | ProcessSampler, backend), options.max_share, name="cgroup"
-    )
+    return ProcessMemory(source, cast(ProcessBackend | ProcessSampler, backend), name="cgroup")
 
 
 def probe() -> Sequence[Finding]:

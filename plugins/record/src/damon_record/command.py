@@ -63,6 +63,7 @@ def record(
         callbacks=[writing, tally],
         intervals=watch.intervals,
         limits=watch.limits,
+        cpu_budget=watch.cpu_budget,
         name="record",
     )
     # Before the context starts: no command is started for a file that can't be written.

@@ -114,6 +114,7 @@ def _contexts(
         [history],
         intervals=watch.intervals,
         limits=watch.limits,
+        cpu_budget=watch.cpu_budget,
         name=use,
     )
     return [single], None

@@ -2,7 +2,7 @@
 
 from damon_vaddr.backend import ProcessBackend, ProcessSampler, ProcessTarget
 from damon_vaddr.mappings import Mapped, parse_maps, three_ranges
-from damon_vaddr.plugin import VaddrOptions, check_share, make_vaddr, probe_processes
+from damon_vaddr.plugin import VaddrOptions, make_vaddr, probe_processes
 from damon_vaddr.primitive import ProcessMemory
 from damon_vaddr.processes import Process, ProcessTable, descendants_of
 from damon_vaddr.referenced import Referenced
@@ -21,7 +21,6 @@ __all__ = [
     "ProcessTarget",
     "Referenced",
     "VaddrOptions",
-    "check_share",
     "descendants_of",
     "make_vaddr",
     "parse_maps",

@@ -1,4 +1,4 @@
-"""The limit on what monitoring costs: a share of one processor, kept by measuring."""
+"""How often to look: what looking costs stays a share of one processor, kept by measuring."""
 
 from attrs import define, field
 
@@ -13,17 +13,17 @@ class Budget:
     """Tells, from measured costs, how often checks and updates may be made.
 
     Checks cost what `checked` says and updates what `updated` says. The interval that keeps
-    both within the share is ``check / (max_share - update / update interval)``; updates are put
+    both within the share is ``check / (share - update / update interval)``; updates are put
     off so that they never take more than half of the share. Costs of checks are smoothed, and
     what was spent too much while the smoothed cost was too low is caught up: over a run no more
     is spent than the share plus one check.
 
     Args:
-        max_share: The greatest share of one processor, 0.0 to 1.0.
+        share: The greatest share of one processor, 0.0 to 1.0.
         started_us: When the run began.
     """
 
-    max_share: float
+    share: float
     started_us: int
     _spent_us: float = field(default=0.0, init=False)
     _check_us: float | None = field(default=None, init=False)
@@ -50,14 +50,14 @@ class Budget:
 
     def update_due(self, now_us: int) -> bool:
         """Tell whether an update may be made now."""
-        return (now_us - self._updated_us) * self.max_share / 2 >= self._update_us
+        return (now_us - self._updated_us) * self.share / 2 >= self._update_us
 
     def sampling_us(self, now_us: int, update_interval_us: int) -> int:
         """Return the shortest sampling interval that the budget allows, in round steps."""
         check_us = self._check_us or 0.0
-        debt_us = self._spent_us - self.max_share * (now_us - self.started_us)
-        for_updates = min(self._update_us / update_interval_us, self.max_share / 2)
-        wanted_us = max(check_us / (self.max_share - for_updates), debt_us / self.max_share)
+        debt_us = self._spent_us - self.share * (now_us - self.started_us)
+        for_updates = min(self._update_us / update_interval_us, self.share / 2)
+        wanted_us = max(check_us / (self.share - for_updates), debt_us / self.share)
         if wanted_us > self._interval_us or wanted_us < _SHRINK_BELOW * self._interval_us:
             self._interval_us = _round_up(wanted_us)
         return self._interval_us

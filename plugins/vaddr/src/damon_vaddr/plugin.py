@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
-from attrs import Attribute, field, frozen
+from attrs import field, frozen
 
 from damon_core import (
     AUTO,
@@ -21,12 +21,6 @@ from damon_vaddr.primitive import ProcessMemory
 from damon_vaddr.sources import CommandSource, PidSource
 
 _CAP_SYS_PTRACE = 19
-
-
-def check_share(_instance: object, _attribute: "Attribute[float]", value: float) -> None:
-    """Validate a share of one processor."""
-    if not 0 < value <= 1:
-        raise ValueError("must be above 0 and at most 1, such as 0.02 for 2 % of one processor")
 
 
 def _check_pids(_instance: object, _attribute: object, value: Any) -> None:
@@ -55,11 +49,6 @@ class VaddrOptions:
     backend: BackendOption = field(
         default=AUTO, metadata={"help": "how accesses are seen; 'auto' takes the best that works"}
     )
-    max_share: float = field(
-        default=0.02,
-        validator=check_share,
-        metadata={"help": "the greatest share of one processor that looking may cost"},
-    )
 
     def __attrs_post_init__(self) -> None:
         if sum((self.pid is not None, bool(self.pids), bool(self.command))) != 1:
@@ -81,7 +70,7 @@ def make_vaddr(options: VaddrOptions, backends: Mapping[str, Backend]) -> Proces
         pids = options.pids if options.pid is None else (options.pid,)
         source = PidSource(pids, options.descendants)
     backend = make_backend("vaddr", options.backend, backends)
-    return ProcessMemory(source, cast(ProcessBackend | ProcessSampler, backend), options.max_share)
+    return ProcessMemory(source, cast(ProcessBackend | ProcessSampler, backend))
 
 
 def probe_processes() -> Sequence[Finding]:

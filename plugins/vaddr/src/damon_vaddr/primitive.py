@@ -32,12 +32,12 @@ class ProcessMemory:
     A process that may not be read is left out, with one warning; only a process that the user
     named makes `init` fail.
 
+    Looking keeps to the context's CPU budget by lengthening the sampling interval alone, as long
+    as an aggregation has room for that: see `Context.stretch_sampling`.
+
     Args:
         source: Which processes.
         backend: How their accesses are seen.
-        max_share: The greatest share of one processor that looking may cost, 0.0 to 1.0. It is
-            kept by lengthening the sampling interval: see `Context.intervals`. What somebody
-            else's sampling costs counts for the context's CPU budget alone.
         name: What logs call the primitive.
 
     Attributes:
@@ -49,7 +49,6 @@ class ProcessMemory:
         self,
         source: ProcessSource,
         backend: ProcessBackend | ProcessSampler,
-        max_share: float = 0.02,
         name: str = "vaddr",
     ) -> None:
         self.name = name
@@ -60,8 +59,7 @@ class ProcessMemory:
         self._sampler = backend if isinstance(backend, ProcessSampler) else None
         self._checker = None if isinstance(backend, ProcessSampler) else backend
         self.samples_itself = self._sampler is not None
-        self._max_share = max_share
-        self._budget = Budget(max_share, 0)
+        self._budget = Budget(1.0, 0)
         self._prepare_us = 0
         self._warned: set[int] = set()
         self._maps: dict[Process, bytes] = {}
@@ -76,7 +74,8 @@ class ProcessMemory:
     def init(self, context: Context) -> None:
         """Find the processes and make their regions."""
         self._warned.clear()
-        self._budget = Budget(self._max_share, context.clock.now_us())
+        # A whole processor is all that there is for one thread.
+        self._budget = Budget(context.cpu_budget or 1.0, context.clock.now_us())
         self._source.start()
         self._follow(context)
 
