@@ -52,7 +52,7 @@ class SystemClock:
                     return
                 time.sleep(left_us / 1e6)
             # One wait can't be longer than a C long of nanoseconds allows; a day is enough.
-            elif wake.wait(min((left_us - _SHORT_WAIT_US // 2) / 1e6, 86_400.0)):
+            elif wake.wait(min(left_us / 1e6, 86_400.0)):
                 return
 
 

@@ -88,24 +88,24 @@ class Trace:
             timeout: For how many seconds to wait at most.
         """
         until = time.monotonic() + timeout
-        quiet = False
+        wait, closed = timeout, False
         while True:
-            events = self._read()
-            closed = quiet and not len(events)
-            if found := self._collector.take(events, self._targets, closed):
+            events = self._read(wait)
+            if found := self._collector.take(events, self._targets, closed and not len(events)):
                 return found
             left = until - time.monotonic()
             if left <= 0:
                 return []
-            quiet = len(events) > 0
-            if quiet:
+            # Once some have come, the rest has too, unless more comes within a moment.
+            closed = len(events) > 0
+            wait = 0.0 if closed else left
+            if closed:
                 time.sleep(_PAUSE_SECONDS)
-            else:
-                self._epoll.poll(left)
 
-    def _read(self) -> Events:
+    def _read(self, timeout: float) -> Events:
+        """Return the events that there are; wait for some for so many seconds at most."""
         parts: list[Events] = []
-        for file, _ in self._epoll.poll(0):
+        for file, _ in self._epoll.poll(timeout):
             while True:
                 try:
                     page = os.read(file, self._page_bytes)
