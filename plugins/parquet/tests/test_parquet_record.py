@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -247,6 +249,18 @@ class TestOthers:
         assert table["target"].dtype == "category"
         assert table["time"].iloc[0] == pd.Timestamp(T0 + 100_000, unit="us", tz="UTC")
         assert table["areas"].iloc[0][0] == {"start": 0, "end": 9, "name": "[heap]"}
+
+    def test_pandas_is_not_imported(self, path: Path) -> None:
+        """Whoever has it installed doesn't wait for it in each report."""
+        code = (
+            "import sys\nfrom pathlib import Path\nfrom damon_parquet.reader import ParquetReader\n"
+            "reader = ParquetReader(Path(sys.argv[1]))\n"
+            "print(len(list(reader.snapshots())), reader.span_us() is None, 'pandas' in sys.modules)"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", code, path], capture_output=True, text=True, check=True
+        )
+        assert done.stdout == "2000 False False\n"
 
     def test_polars(self, path: Path) -> None:
         """A lazy query reads it."""

@@ -104,9 +104,8 @@ class ParquetReader(SelfClosing):
         """Return the first and the last time in a row group."""
         statistics = self._column(index, "time").statistics
         if statistics is not None and statistics.has_min_max:
-            times = pa.array([statistics.min, statistics.max], pa.timestamp("us", tz="UTC"))
-            first_us, last_us = times.cast(pa.int64()).to_pylist()
-            return first_us, last_us
+            # As they are: pyarrow would make them dates, for which it imports pandas where it can.
+            return statistics.min_raw, statistics.max_raw
         found = pc.min_max(self._read(index, ["time"])["time"].cast(pa.int64())).as_py()
         return found["min"], found["max"]
 

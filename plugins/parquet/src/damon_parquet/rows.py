@@ -157,9 +157,8 @@ def _text(value: Any) -> Any:
 
 def note_areas(table: pa.Table, told: Told) -> None:
     """Note what rows tell of areas; the table needs no other columns than that and the names."""
-    lists = table.column("areas").combine_chunks()
-    rows = np.flatnonzero(lists.is_valid().to_numpy(zero_copy_only=False))
-    found = table.select(["context", "target", "areas"]).take(pa.array(rows))
+    lists = table.column("areas")
+    found = table.select(["context", "target", "areas"]).filter(lists.is_valid())
     for row in found.to_pylist():
         told.setdefault(row["context"], {})[row["target"]] = _areas(row["areas"])
 
@@ -244,8 +243,8 @@ _NUMBERS = (*_AGGREGATION, "start", "end", "resident_bytes")
 def _derived(table: pa.Table, columns: dict[str, _Column]) -> dict[str, _Column]:
     """Return the columns of snapshots that are kept in another form."""
     since = table.column("idle_since").cast(pa.int64()).combine_chunks()
-    idle_us = columns["time"] - since.fill_null(0).to_numpy(zero_copy_only=False)
-    idle_us[since.is_null().to_numpy(zero_copy_only=False)] = 0
+    idle_us = columns["time"] - _numbers(since)
+    idle_us[_flags(since.is_null())] = 0
     return {
         "nr_accesses": _numpy(table, "nr_accesses").astype(np.float64),
         "age": columns["number"] - _numpy(table, "alike_since"),
@@ -257,7 +256,23 @@ def _numpy(table: pa.Table, name: str) -> _Column:
     column = table.column(name).combine_chunks()
     if name == "time":
         column = column.cast(pa.int64())
-    return column.to_numpy(zero_copy_only=False)  # type: ignore[no-any-return]
+    return _numbers(column)
+
+
+def _numbers(array: pa.Array) -> _Column:
+    """Return numbers as they lie in memory; those that are null mean nothing.
+
+    By DLPack, as pyarrow's own ways import pandas where that is installed, for half a second.
+    """
+    whole = pa.Array.from_buffers(
+        array.type, len(array), [None, array.buffers()[1]], offset=array.offset
+    )
+    column: _Column = np.from_dlpack(whole)
+    return column
+
+
+def _flags(array: pa.Array) -> npt.NDArray[np.bool_]:
+    return _numbers(array.cast(pa.uint8())).astype(bool)
 
 
 def _codes(table: pa.Table, name: str) -> tuple[_Column, list[str]]:
@@ -266,7 +281,7 @@ def _codes(table: pa.Table, name: str) -> tuple[_Column, list[str]]:
     if not pa.types.is_dictionary(column.type):
         column = column.dictionary_encode()
     column = column.unify_dictionaries().combine_chunks()
-    codes = column.indices.fill_null(-1).to_numpy(zero_copy_only=False)
+    codes = np.where(_flags(column.indices.is_null()), -1, _numbers(column.indices))
     return codes, column.dictionary.to_pylist()
 
 
@@ -275,9 +290,11 @@ def _told_lists(table: pa.Table, name: str, make: Any) -> dict[int, Any]:
     if name not in table.column_names:
         return {}
     column = table.column(name).combine_chunks()
-    rows = np.flatnonzero(column.is_valid().to_numpy(zero_copy_only=False))
-    found = column.take(pa.array(rows)).to_pylist()
-    return {row: make(items) for row, items in zip(rows.tolist(), found, strict=True)}
+    there = column.is_valid()
+    rows = np.flatnonzero(_flags(there)).tolist()
+    return {
+        row: make(items) for row, items in zip(rows, column.filter(there).to_pylist(), strict=True)
+    }
 
 
 def _areas(items: Sequence[dict[str, Any]]) -> tuple[Area, ...]:
