@@ -39,7 +39,7 @@ class ContextInfo:
         name: The context's name, as its snapshots tell it.
         primitive: What was monitored, such as ``vaddr``.
         backend: How accesses were seen, such as ``idle``.
-        policy: How regions were adjusted.
+        policy: How regions were adjusted; empty where whoever samples does that.
         intervals: The intervals at the start; each snapshot tells those in force.
         limits: The region limits at the start.
         cpu_budget: The share of one processor that the worker could use; None for no limit.
@@ -60,7 +60,7 @@ class ContextInfo:
             context.name,
             context.primitive_name,
             context.backend_name,
-            context.policy_name,
+            "" if context.samples_itself else context.policy_name,
             context.intervals,
             context.limits,
             context.cpu_budget,

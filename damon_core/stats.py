@@ -25,7 +25,8 @@ class Stats:
     Attributes:
         samples: Access checks made.
         missed_samples: Checks that should have been made but whose time had passed already
-            (slow work, a suspended machine). They are never made up for.
+            (slow work, a suspended machine, a kernel that samples more slowly than it was asked
+            to). They are never made up for.
         aggregations: Aggregations completed.
         updates: Updates of the targets made.
         cpu_us: Processor time of the worker, kernel time included, and of whoever samples for it,

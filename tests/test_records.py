@@ -64,3 +64,12 @@ def test_information_tells_how_contexts_are_monitored() -> None:
     assert RecordInfo.here([context]).contexts == (
         ContextInfo("db", "memory", "bits", "evidence", intervals, limits, 0.5),
     )
+
+
+def test_a_policy_that_is_not_asked_is_not_told() -> None:
+    """Whoever samples elsewhere adjusts regions as well."""
+
+    class Elsewhere:
+        samples_itself = True
+
+    assert ContextInfo.of(Context(Elsewhere())).policy == ""

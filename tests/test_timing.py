@@ -439,12 +439,18 @@ def test_results_from_elsewhere_are_told_as_they_are() -> None:
     assert found == [(7, 42, 5, 20)] * len(snapshots)
 
 
-def test_late_results_from_elsewhere_miss_nothing() -> None:
-    """The grid follows whoever samples; an aggregation is as long as it took."""
-    primitive, snapshots, context = sampled_elsewhere(late_us=5_000)
+def test_late_results_from_elsewhere_move_the_grid() -> None:
+    """It follows whoever samples; an aggregation is as long as it took."""
+    primitive, snapshots, _ = sampled_elsewhere(late_us=5_000)
     assert np.diff(primitive.checked_us).tolist() == [105_000] * (len(snapshots) - 1)
     assert [each.elapsed_us for each in snapshots] == [105_000] * len(snapshots)
-    assert context.stats.missed_samples == 0
+
+
+@pytest.mark.parametrize(("late_us", "missed"), [(4_999, 0), (5_000, 1), (250_000, 50)])
+def test_checks_that_were_not_made_elsewhere_are_counted(late_us: int, missed: int) -> None:
+    """Those that would have fit in the time that aggregations took."""
+    _, snapshots, context = sampled_elsewhere(late_us)
+    assert context.stats.missed_samples == missed * len(snapshots)
 
 
 def test_checks_made_elsewhere_are_counted() -> None:

@@ -252,11 +252,13 @@ class TestOthers:
 
     def test_pandas_is_not_imported(self, path: Path) -> None:
         """Whoever has it installed doesn't wait for it in each report."""
-        code = (
-            "import sys\nfrom pathlib import Path\nfrom damon_parquet.reader import ParquetReader\n"
-            "reader = ParquetReader(Path(sys.argv[1]))\n"
-            "print(len(list(reader.snapshots())), reader.span_us() is None, 'pandas' in sys.modules)"
-        )
+        code = """
+import sys
+from pathlib import Path
+from damon_parquet.reader import ParquetReader
+reader = ParquetReader(Path(sys.argv[1]))
+print(len(list(reader.snapshots())), reader.span_us() is None, "pandas" in sys.modules)
+"""
         done = subprocess.run(
             [sys.executable, "-c", code, path], capture_output=True, text=True, check=True
         )

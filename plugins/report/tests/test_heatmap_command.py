@@ -13,7 +13,8 @@ from damon_report.heatmap import terminal
 from damon_report.heatmap.grid import Heat, heat_of
 from damon_report.heatmap.layout import lay_out
 from damon_report.heatmap.places import Place, TargetKey
-from damon_report.heatmap.scales import base_name, shortened, time_ticks
+from damon_report.naming import base_name, shortened
+from damon_report.times import time_ticks
 from matplotlib.image import imread
 
 from damon_core import Area, RecordInfo, Snapshot

@@ -257,6 +257,45 @@ class TestSummary:
         assert "much the same all the time" in reports.run("summary", path).stdout
 
 
+class TestTargetsThatEnded:
+    """Two seconds of 10 MiB, of which one half is accessed, and a third without any targets."""
+
+    @pytest.fixture
+    def ended(self, reports: Any, snapshot: Callable[..., Snapshot]) -> str:
+        there = [snapshot(n, {"a": [(0, 5, 10), (5, 10, 0, n, n)]}) for n in (1, 2)]
+        name: str = reports.add("ended", [*there, snapshot(3, {})])
+        return name
+
+    def test_regions_are_the_last_that_were_there(self, reports: Any, ended: str) -> None:
+        """An aggregation without any has nothing to show."""
+        document = told(reports.run("regions", ended, "--json"))
+        assert document["contexts"][0]["time_us"] == BEGIN_US + 2 * SECOND_US
+        assert document["total"]["size_bytes"] == 10 * MIB
+
+    def test_idle_memory_is_what_was_idle_last(self, reports: Any, ended: str) -> None:
+        """Not nothing."""
+        (whole,) = told(reports.run("idle", ended, "--json"))["idle"]
+        assert whole["idle_bytes"] == 5 * MIB
+
+    def test_a_time_is_that_time(self, reports: Any, ended: str) -> None:
+        """Whoever asks for it sees that nothing was there any more."""
+        (whole,) = told(reports.run("idle", ended, "--json", "--at", "3s"))["idle"]
+        assert whole["total_bytes"] == 0
+
+    def test_the_summary_tells_what_was_idle_last(self, reports: Any, ended: str) -> None:
+        """And still that the record went on."""
+        document = told(reports.run("summary", ended, "--json"))
+        (main,) = document["contexts"]
+        assert main["idle_at_end"]["idle_bytes"] == 5 * MIB
+        assert (main["aggregations"], main["gaps"]) == (3, 0)
+
+    def test_nothing_ever_there(self, reports: Any, snapshot: Callable[..., Snapshot]) -> None:
+        """A cgroup that stayed empty has no idle memory."""
+        path = reports.add("empty", [snapshot(n, {}) for n in (1, 2)])
+        (whole,) = told(reports.run("idle", path, "--json"))["idle"]
+        assert (whole["total_bytes"], whole["idle_bytes"]) == (0, 0)
+
+
 class TestDiff:
     def test_before_and_after(
         self, reports: Any, two: str, snapshot: Callable[..., Snapshot]

@@ -32,6 +32,20 @@ def printable(name: str) -> str:
     )
 
 
+def base_name(name: str) -> str:
+    """Return what a mapping is called where room is scarce: of a path the last part."""
+    path = name.removesuffix(" (deleted)")
+    return path.rstrip("/").rpartition("/")[2] if path.startswith("/") else name
+
+
+def shortened(name: str, most: int) -> str:
+    """Return a name of at most `most` characters: what is too long loses its middle."""
+    if len(name) <= most:
+        return name
+    tail = (most - 1) // 2
+    return name[: most - 1 - tail] + "…" + name[len(name) - tail :]
+
+
 @frozen(eq=False)
 class AreaColumns:
     """The areas of a target as columns.

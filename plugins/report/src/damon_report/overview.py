@@ -49,7 +49,7 @@ class ContextOverview:
         intervals: The intervals in force, from which time on.
         interval_changes: How often they changed.
         regions: The least and the greatest number of regions.
-        last: The last snapshot.
+        last: The last snapshot with regions, if there is one.
         targets: The series of each target.
         whole: That of all together.
         uses: How each mapping was used; or each target, if mappings aren't told.
@@ -70,6 +70,7 @@ class ContextOverview:
     whole: Series = field(init=False)
     uses: dict[str, Use] = field(factory=dict)
     uses_of: By = "mapping"
+    _ended_us: int = field(default=0, init=False)
 
     def add(self, snapshot: Snapshot) -> None:
         """Count an aggregation."""
@@ -85,10 +86,12 @@ class ContextOverview:
         self.missed_checks += max(expected - snapshot.max_nr_accesses, 0)
         least, most = self.regions
         self.regions = min(least, len(snapshot)), max(most, len(snapshot))
-        self.last = snapshot
+        if len(snapshot) or not most:
+            self.last = snapshot
+        self._ended_us = snapshot.time_us
 
     def _follow(self, snapshot: Snapshot) -> None:
-        gap_us = snapshot.time_us - snapshot.elapsed_us - self.last.time_us
+        gap_us = snapshot.time_us - snapshot.elapsed_us - self._ended_us
         # Clocks are not that exact.
         if gap_us > snapshot.intervals.sampling_us:
             self.gaps += 1

@@ -119,8 +119,10 @@ class Record(SelfClosing):
     def last(self, at: Moment | None = None) -> list[Snapshot]:
         """Return the last selected snapshot of each context, in the order of their names.
 
+        That is the last with regions, if there is one: often a record ends after its targets.
+
         Args:
-            at: The last that was complete at this time.
+            at: The last that was complete at this time, with regions or without.
 
         Raises:
             InputError: Nothing is selected.
@@ -135,14 +137,18 @@ class Record(SelfClosing):
         if self.selection.contexts:
             contexts = {name for name in contexts if matches(name, self.selection.contexts)}
         found: dict[str, Snapshot] = {}
+        empty: dict[str, Snapshot] = {}
         for window_us in _WINDOWS_US:
             # Most often the end of the record is enough, and it is much shorter.
             from_us = max(begin_us, end_us - window_us)
             for snapshot in self._between(from_us, end_us):
-                if self._counts(snapshot):
+                if len(snapshot) or (at is not None and self._counts(snapshot)):
                     found[snapshot.context] = snapshot
+                elif self._counts(snapshot):
+                    empty[snapshot.context] = snapshot
             if from_us == begin_us or (found and contexts <= found.keys()):
                 break
+        found = empty | found
         if not found:
             raise InputError(self._why_nothing())
         return [found[name] for name in sorted(found)]

@@ -12,15 +12,18 @@ from matplotlib.ticker import FixedLocator, FuncFormatter
 
 from damon_core import InputError, format_size
 from damon_report.figures import short_duration
-from damon_report.naming import FloatColumn, printable
+from damon_report.naming import FloatColumn, base_name, printable, shortened
 from damon_report.record import Record
-from damon_report.times import local_time
+from damon_report.times import local_time, time_ticks
 from damon_report.working_sets import Series
 
 _DPI = 150
 #: So many are drawn one by one, the largest; the others together.
 _MOST = 7
 _CONTEXTS = 4
+#: Names have so many characters at most.
+_NAME = 28
+_TIMES = 8
 #: Layers that are together less than this share of the working set aren't drawn.
 _NOTABLE = 0.2
 
@@ -75,6 +78,8 @@ def draw(record: Record, found: Iterable[Series], path: Path, *, dark: bool) -> 
     for panel in panels:
         _dress(panel, style)
     begin_us, end_us = record.span_us()
+    ticks = time_ticks(end_us - begin_us, _TIMES, begin_us - record.start_us)
+    panels[-1].set_xticks([us / 1e6 for us, _ in ticks], [label for _, label in ticks])
     panels[-1].set_xlabel(
         f"since the start of the record, {local_time(record.start_us)}", color=style.dim
     )
@@ -111,7 +116,7 @@ def _draw_working_set(
     # Of hundreds that are alike a few layers tell nothing.
     if len(ordered) > 1 and largest >= _NOTABLE * whole.byte_time:
         means = np.nan_to_num([each.working_set.mean for each in ordered])
-        names = [_short(each.name) for each in ordered]
+        names = [shortened(printable(base_name(each.name)), _NAME) for each in ordered]
         if len(ordered) > _MOST + 1:
             means = np.concatenate((means[:_MOST], means[_MOST:].sum(axis=0)[np.newaxis]))
             names[_MOST:] = [f"{len(ordered) - _MOST} others"]
@@ -156,10 +161,6 @@ def _draw_memory(panel: Axes, seconds: FloatColumn, whole: Series, style: _Style
     panel.set_ylabel("idle")
 
 
-def _short(name: str) -> str:
-    return printable(name.rpartition("/")[2] if name.startswith("/") else name)[:28]
-
-
 def _size_ticks(greatest_bytes: float) -> list[int]:
     """Return a few sizes up to the greatest that are round in binary units."""
     unit = 1
@@ -184,7 +185,6 @@ def _dress(panel: Axes, style: _Style) -> None:
     panel.yaxis.set_major_formatter(
         FuncFormatter(lambda size, _: format_size(size).replace(".0 ", " "))
     )
-    panel.xaxis.set_major_formatter(FuncFormatter(lambda at, _: short_duration(at * 1e6)))
     for side, spine in panel.spines.items():
         spine.set_visible(side in ("left", "bottom"))
         spine.set_color(style.grid)

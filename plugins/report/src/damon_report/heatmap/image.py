@@ -14,12 +14,11 @@ from damon_report.heatmap.layout import Band, Group, Room
 from damon_report.heatmap.scales import (
     GAMMA,
     TICKS,
-    base_name,
     mean,
-    shortened,
     shown,
-    time_ticks,
 )
+from damon_report.naming import base_name, shortened
+from damon_report.times import time_ticks
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

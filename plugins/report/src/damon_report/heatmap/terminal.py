@@ -10,9 +10,10 @@ from damon_core.cli import block_lines, heat_key, shade_lines
 from damon_report.heatmap.folding import FloatGrid
 from damon_report.heatmap.grid import Heat
 from damon_report.heatmap.layout import Band, Room
-from damon_report.heatmap.scales import base_name, mean, shortened, shown, time_ticks
-from damon_report.naming import printable
+from damon_report.heatmap.scales import mean, shown
+from damon_report.naming import base_name, printable, shortened
 from damon_report.timeline import coarser, sparkline
+from damon_report.times import time_ticks
 
 #: Characters before the heat.
 _LABEL, _LEAST_HEAT = 30, 20
