@@ -16,27 +16,31 @@ _BYTES = {"": 1, "B": 1}
 _BYTES |= {f"{prefix}iB": 1 << 10 * power for power, prefix in enumerate("KMGTPE", 1)}
 _BYTES |= {f"{prefix}B": 1000**power for power, prefix in enumerate("kMGTPE", 1)}
 
-_QUANTITY = re.compile(r"\s*([0-9]{1,18}(?:\.[0-9]{1,18})?)\s*([A-Za-z]*)\s*")
+_NUMBER = r"\s*([0-9]{1,18}(?:\.[0-9]{1,18})?)\s*"
+_DURATION = re.compile(rf"{_NUMBER}([A-Za-z]+)")
+_DURATIONS = re.compile(rf"(?:{_DURATION.pattern})+\s*")
+_SIZE = re.compile(rf"{_NUMBER}([A-Za-z]*)\s*")
 
 DURATION_HINT = "write a duration like '5ms', '1.5s' or '10m'"
 SIZE_HINT = "write a size like '4096', '64MiB' or '1.5GB'"
 
 
-def _parse(text: str, units: dict[str, int], kind: str, hint: str) -> int:
-    match = _QUANTITY.fullmatch(text)
-    if match is None or match[2] not in units:
-        raise AttributeValueError(kind, repr(text), hint)
-    number, factor = match[1], units[match[2]]
+def _times(number: str, factor: int) -> int:
     return int(number) * factor if "." not in number else round(float(number) * factor)
 
 
 def parse_duration(text: str) -> Microseconds:
-    """Return the microseconds of a duration such as ``5ms``, ``1.5s``, ``10m``, ``2h``.
+    """Return the microseconds of a duration such as ``5ms``, ``1.5s``, ``10m``, ``2h30m``.
 
     Raises:
-        AttributeValueError: The text isn't a number with a unit of time.
+        AttributeValueError: The text isn't a number with a unit of time, or several, the greatest
+            unit first.
     """
-    return Microseconds(_parse(text, _US, "duration", DURATION_HINT))
+    parts = _DURATION.findall(text) if _DURATIONS.fullmatch(text) else []
+    units = [_US.get(unit, 0) for _, unit in parts]
+    if not units or 0 in units or sorted(set(units), reverse=True) != units:
+        raise AttributeValueError("duration", repr(text), DURATION_HINT)
+    return Microseconds(sum(map(_times, (number for number, _ in parts), units)))
 
 
 def parse_size(text: str) -> Bytes:
@@ -45,7 +49,10 @@ def parse_size(text: str) -> Bytes:
     Raises:
         AttributeValueError: The text isn't a number with a unit of size.
     """
-    return Bytes(_parse(text, _BYTES, "size", SIZE_HINT))
+    match = _SIZE.fullmatch(text)
+    if match is None or match[2] not in _BYTES:
+        raise AttributeValueError("size", repr(text), SIZE_HINT)
+    return Bytes(_times(match[1], _BYTES[match[2]]))
 
 
 def format_duration(us: float) -> str:

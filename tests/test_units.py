@@ -24,6 +24,9 @@ from damon_core import (
         ("2h", 7_200_000_000),
         ("1d", 86_400_000_000),
         (" 5 ms ", 5_000),
+        ("1m17s", 77_000_000),
+        ("1d 2h 30m", 95_400_000_000),
+        ("1h0.5s", 3_600_500_000),
         ("0s", 0),
     ],
 )
@@ -54,7 +57,10 @@ def test_a_size_is_a_number_with_or_without_a_unit(text: str, size_bytes: int) -
 WRONG = ["", "ms", "-5ms", "5 parsecs", "1,5s", "1.s", ".5s", "5ms5", "inf s", "9" * 5_000 + "s"]
 
 
-@pytest.mark.parametrize("text", [*WRONG, "5", "5MS", "9" * 400 + ".5s"])
+@pytest.mark.parametrize(
+    "text",
+    [*WRONG, "5", "5MS", "9" * 400 + ".5s", "1s1m", "1s1s", "1m1min", "1m5", "1s" * 90 + "!"],
+)
 def test_what_is_no_duration_is_refused(text: str) -> None:
     """A bare number isn't one: nobody could tell seconds from microseconds."""
     with pytest.raises(AttributeValueError, match=r"write a duration like '5ms', '1\.5s' or '10m'"):

@@ -136,10 +136,22 @@ def test_sizes(size: int, text: str) -> None:
 
 @pytest.mark.parametrize(
     ("us", "text"),
-    [(0, "0"), (5_000, "5ms"), (60_180_000, "1m"), (999_900, "1000ms"), (5_400_000_000, "1.5h")],
+    [
+        (0, "0"),
+        (0.4, "0.4us"),
+        (5_000, "5ms"),
+        (999_900, "1s"),
+        (59_940_000, "59.9s"),
+        (59_960_000, "1m"),
+        (60_180_000, "1m"),
+        (77_400_000, "1m17s"),
+        (3_599_600_000, "1h"),
+        (5_400_000_000, "1h30m"),
+        (100_000_000_000, "1d4h"),
+    ],
 )
 def test_durations(us: float, text: str) -> None:
-    """Three digits, in the largest unit."""
+    """Three digits, or two units."""
     assert short_duration(us) == text
 
 

@@ -2,7 +2,8 @@
 
 from attrs import frozen
 
-from damon_core import RecordInfo, format_duration, format_size
+from damon_core import RecordInfo, format_size
+from damon_report.figures import short_duration
 from damon_report.heatmap.grid import Heat
 from damon_report.heatmap.places import TargetKey
 from damon_report.heatmap.scales import mean
@@ -34,7 +35,7 @@ def caption(heat: Heat, info: RecordInfo, aggregations: int) -> Caption:
         f"in memory, on average"
     )
     when = (
-        f"{local_time(heat.begin_us)}, {format_duration(heat.span_us)}, "
+        f"{local_time(heat.begin_us)}, {short_duration(heat.span_us)}, "
         f"{aggregations:,} aggregations{_where(info)}"
     )
     return Caption(_title(keys), (when, working_set))
