@@ -55,12 +55,26 @@ def parse_size(text: str) -> Bytes:
     return Bytes(_times(match[1], _BYTES[match[2]]))
 
 
-def format_duration(us: float) -> str:
-    """Return microseconds as people write them, in the largest unit that stays at least one."""
-    for unit in ("d", "h", "m", "s", "ms"):
-        if us >= _US[unit]:
-            return f"{us / _US[unit]:.4g}{unit}"
-    return f"{us:.4g}us"
+def format_duration(us: float, digits: int = 4) -> str:
+    """Return microseconds as people write them: ``5ms``, ``1.5s``, ``2h15m``.
+
+    Args:
+        us: The microseconds.
+        digits: How many digits tell less than a minute; more is told in two units.
+    """
+    for unit, below in (("us", 1_000), ("ms", 1_000), ("s", 60)):
+        number = f"{us / _US[unit]:.{digits}g}"
+        if float(number) < below:
+            return number + unit
+    for unit, lesser in (("d", "h"), ("h", "m")):
+        if round(us / _US[lesser]) * _US[lesser] >= _US[unit]:
+            return _in_two_units(us, unit, lesser)
+    return _in_two_units(us, "m", "s")
+
+
+def _in_two_units(us: float, unit: str, lesser: str) -> str:
+    units, rest = divmod(round(us / _US[lesser]), _US[unit] // _US[lesser])
+    return f"{units}{unit}" + (f"{rest}{lesser}" if rest else "")
 
 
 def format_size(size_bytes: float) -> str:

@@ -407,7 +407,7 @@ def test_steps_of_the_sampling_interval(sampling_us: int, longer: int, shorter: 
 
 
 SCREEN = """\
-damon top  HOST  db (scripted)  ended  regions 4  working set 3.0 MiB of 9.0 MiB
+damon top  HOST  db (scripted)  ended  working set 3.0 MiB of 9.0 MiB  regions 4
 intervals 100ms 1s 1s  CPU 0.0 %  view 0.0 %  missed 0
   TARGET (1)                WORKING SET       IDLE   RESIDENT              TREND
 > redis[12]                     3.0 MiB    6.0 MiB    9.0 MiB  -@---@---@---@---

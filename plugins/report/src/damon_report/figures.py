@@ -2,6 +2,8 @@
 
 import click
 
+from damon_core import format_duration
+
 _UNITS = "BKMGTPE"
 
 
@@ -17,23 +19,8 @@ def short_size(size_bytes: float) -> str:
 
 
 def short_duration(us: float) -> str:
-    """Return microseconds to about three digits: ``1.5s``, ``2h15m``; ``0`` for nothing."""
-    if not us:
-        return "0"
-    for unit, unit_us, below in (("us", 1, 1000), ("ms", 1_000, 1000), ("s", 1_000_000, 60)):
-        number = f"{us / unit_us:.3g}"
-        if float(number) < below:
-            return number + unit
-    for unit, unit_s, lesser, lesser_s in (("d", 86_400, "h", 3_600), ("h", 3_600, "m", 60)):
-        lessers = round(us / 1e6 / lesser_s)
-        if lessers * lesser_s >= unit_s:
-            return _two_units(lessers, unit_s // lesser_s, unit, lesser)
-    return _two_units(round(us / 1e6), 60, "m", "s")
-
-
-def _two_units(lessers: int, in_unit: int, unit: str, lesser: str) -> str:
-    units, rest = divmod(lessers, in_unit)
-    return f"{units}{unit}" + (f"{rest}{lesser}" if rest else "")
+    """Return microseconds in at most six characters: ``1.5s``, ``2h15m``; ``0`` for nothing."""
+    return format_duration(us, digits=3) if us else "0"
 
 
 def percent(share: float) -> str:

@@ -35,8 +35,8 @@ def head_lines(
     )
     if snapshot is not None:
         first.append(
-            f"{_GAP}regions {len(snapshot)}{_GAP}working set "
-            f"{format_size(snapshot.working_set_bytes())} of {format_size(snapshot.total_bytes)}"
+            f"{_GAP}working set {format_size(snapshot.working_set_bytes())} of "
+            f"{format_size(snapshot.total_bytes)}{_GAP}regions {len(snapshot)}"
         )
     sampling = format_duration(intervals.sampling_us)
     if intervals.sampling_us != wanted.sampling_us:
