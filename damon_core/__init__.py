@@ -36,7 +36,6 @@ from damon_core.records import (
     RecordWriter,
     SelfClosing,
     format_of,
-    stamped,
 )
 from damon_core.regions import PAGE_SIZE_BYTES, Range, Regions
 from damon_core.samples import Samples
@@ -47,6 +46,7 @@ from damon_core.snapshot import (
     TargetSnapshot,
     assemble_snapshot,
 )
+from damon_core.stamps import remove_stamped, stamped, stamped_files
 from damon_core.stats import CallbackStats, Stats
 from damon_core.target import Area, Owner, Target
 from damon_core.units import (
@@ -122,7 +122,9 @@ __all__ = [
     "parse_duration",
     "parse_size",
     "part_name",
+    "remove_stamped",
     "stamped",
+    "stamped_files",
     "start",
     "stop",
 ]

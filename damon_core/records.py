@@ -5,13 +5,11 @@ formats and those who use them (``damon record``, ``damon convert``, reports) ar
 at a time, so that records may be longer than memory.
 """
 
-import os
 import platform
 import re
 import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from datetime import UTC, datetime, timedelta
 from importlib import metadata
 from pathlib import Path
 from types import TracebackType
@@ -26,9 +24,6 @@ from damon_core.snapshot import Snapshot
 
 if TYPE_CHECKING:
     from damon_core.context import Context
-
-# Not from a number of seconds: a float has no room for microseconds.
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @frozen
@@ -190,24 +185,6 @@ class RecordFormat:
     read: Callable[[Path], RecordReader]
     write: Callable[[Path, RecordInfo], RecordWriter]
     summary: str = ""
-
-
-def stamped(path: Path, time_us: int) -> Path:
-    """Return a name beside `path` that no file has: ``STEM.STAMP.SUFFIX``.
-
-    Formats use it for what they move out of the way. The stamp has a fixed width, so that the order
-    of names is the order of time.
-
-    Args:
-        path: The file that is to get the name.
-        time_us: The time for the stamp, Unix microseconds; the next free one is taken.
-    """
-    while True:
-        stamp = (_EPOCH + timedelta(microseconds=time_us)).strftime("%Y%m%dT%H%M%S.%fZ")
-        name = path.with_name(f"{path.stem}.{stamp}{path.suffix}")
-        if not os.path.lexists(name):
-            return name
-        time_us += 1
 
 
 def format_of(path: Path, formats: Sequence[RecordFormat]) -> RecordFormat:

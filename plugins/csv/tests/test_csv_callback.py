@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from attrs import fields
-from damon_csv import HEADER, CsvCallback, CsvOptions, plugin, rotated_files
+from damon_csv import HEADER, CsvCallback, CsvOptions, plugin
 
 from damon_core import (
     Bytes,
@@ -21,6 +21,7 @@ from damon_core import (
     Target,
     VirtualClock,
     hookimpl,
+    stamped_files,
     start,
 )
 
@@ -116,7 +117,7 @@ def test_contexts_share_a_path_through_one_object_or_two(tmp_path: Path) -> None
     for context in contexts:
         assert context.wait(60)
         assert [stats.failures for stats in context.stats.callbacks.values()] == [0]
-    parts = [*rotated_files(path), path]
+    parts = [*stamped_files(path), path]
     assert len(parts) > 3
     table = pd.concat([pd.read_csv(part) for part in parts])
     assert table.groupby("context").size().to_dict() == dict.fromkeys("xyz", 200)
@@ -134,7 +135,7 @@ def test_an_hourly_file_of_a_day_of_monitoring(tmp_path: Path) -> None:
     )
     start(context)
     assert context.wait(60)
-    tables = [pd.read_csv(part) for part in rotated_files(path)]
+    tables = [pd.read_csv(part) for part in stamped_files(path)]
     assert [table["time_us"].nunique() for table in tables] == [6, 6, 6]
 
 

@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from damon_csv import CsvFile, Rotation, rotated_files
+from damon_csv import CsvFile, Rotation
 
-from damon_core import DamonError
+from damon_core import DamonError, stamped_files
 
 HEADER = b"time_us,value\n"
 
@@ -72,13 +72,13 @@ def test_a_full_disk_while_rotating_loses_no_file(small_disk: Path) -> None:
         except DamonError:
             break
         written.append(number)
-    assert len(rotated_files(path)) > 3
-    oldest = rotated_files(path)[0]
+    assert len(stamped_files(path)) > 3
+    oldest = stamped_files(path)[0]
     removed = oldest.read_bytes()
     oldest.unlink()
     file.append(rows_of(2000), 2000)
     file.close()
-    parts = [part.read_bytes() for part in [*rotated_files(path), path]]
+    parts = [part.read_bytes() for part in [*stamped_files(path), path]]
     assert all(part.startswith(HEADER) for part in parts)
     rows = b"".join(part.removeprefix(HEADER) for part in [removed, *parts])
     assert rows == b"".join(map(rows_of, [*written, 2000]))
@@ -144,7 +144,7 @@ def test_kill_9_leaves_whole_rows_to_go_on_from(tmp_path: Path) -> None:
         file.open()
         file.close()
         count: dict[int, int] = {}
-        for part in [*rotated_files(path), path]:
+        for part in [*stamped_files(path), path]:
             header, *rows = part.read_bytes().splitlines(keepends=True)
             assert header == HEADER
             for row in rows:

@@ -3,7 +3,7 @@
 from damon_csv.callback import CsvCallback, CsvOptions
 from damon_csv.file import CsvFile
 from damon_csv.record import CsvReader, CsvWriter
-from damon_csv.rotation import Rotation, rotated_files
+from damon_csv.rotation import Rotation
 from damon_csv.rows import HEADER, format_rows
 
 __all__ = [
@@ -15,5 +15,4 @@ __all__ = [
     "CsvWriter",
     "Rotation",
     "format_rows",
-    "rotated_files",
 ]

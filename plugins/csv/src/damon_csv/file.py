@@ -15,8 +15,8 @@ import time
 from collections.abc import Generator
 from pathlib import Path
 
-from damon_core import DamonError, InputError
-from damon_csv.rotation import Rotation, prune, rotate
+from damon_core import DamonError, InputError, remove_stamped
+from damon_csv.rotation import Rotation, rotate
 
 logger = logging.getLogger(__name__)
 
@@ -114,7 +114,7 @@ class CsvFile:
             # Under the lock of the file that goes: other writers then find another in its place.
             rotate(self.path, time_us)
             if self._rotation.keep is not None:
-                prune(self.path, self._rotation.keep)
+                remove_stamped(self.path, self._rotation.keep)
         with self._turn() as (fd, size_bytes):
             self._write(fd, size_bytes, rows)
 

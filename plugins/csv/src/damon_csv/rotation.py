@@ -1,16 +1,10 @@
-"""When a file has become long or old enough, and what it is called from then on."""
+"""When a file has become long or old enough, and how it is moved out of the way then."""
 
-import logging
-import re
 from pathlib import Path
 
 from attrs import frozen
 
 from damon_core import stamped
-
-logger = logging.getLogger(__name__)
-
-_STAMP = r"\d{8}T\d{6}\.\d{6}Z"
 
 
 @frozen
@@ -60,19 +54,3 @@ def rotate(path: Path, time_us: int) -> None:
     # One rename, and no placeholder to rename over: a kill leaves nothing half done, and no file
     # system takes it for a replacement that it had better flush to the disk.
     path.rename(stamped(path, time_us))
-
-
-def rotated_files(path: Path) -> list[Path]:
-    """Return the rotated files of `path`, oldest first."""
-    name = re.compile(rf"{re.escape(path.stem)}\.{_STAMP}{re.escape(path.suffix)}")
-    # The stamp has a fixed width: the order of names is the order of time.
-    return sorted(entry for entry in path.parent.iterdir() if name.fullmatch(entry.name))
-
-
-def prune(path: Path, keep: int) -> None:
-    """Remove all rotated files of `path` but the last `keep`; one that can't be is logged."""
-    for old in rotated_files(path)[:-keep]:
-        try:
-            old.unlink(missing_ok=True)
-        except OSError as error:
-            logger.warning("'%s' can't be removed: %s", old, error.strerror)
