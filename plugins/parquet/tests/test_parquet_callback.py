@@ -14,6 +14,8 @@ from damon_core import (
     Callback,
     Context,
     InputError,
+    Intervals,
+    Microseconds,
     Range,
     RecordFormat,
     RegionLimits,
@@ -21,6 +23,7 @@ from damon_core import (
     Target,
     VirtualClock,
     hookimpl,
+    stamped_files,
     start,
 )
 
@@ -112,6 +115,62 @@ def test_a_second_run_has_a_file_of_its_own(tmp_path: Path) -> None:
     run(callback)
     assert len(list(tmp_path.iterdir())) == 2
     assert len(recorded(tmp_path)) == 100
+
+
+def test_an_hourly_file_of_a_day_of_monitoring(tmp_path: Path) -> None:
+    """The virtual clock's day becomes files by the hour; the last three are kept."""
+    path = tmp_path / "out.parquet"
+    options = ParquetOptions(path, rotate_every=Microseconds(3_600_000_000), keep=3)
+    ten_minutes_us = 600_000_000
+    context = Context(
+        Busy(24 * 6),
+        [ParquetCallback(options)],
+        intervals=Intervals(ten_minutes_us // 20, ten_minutes_us, ten_minutes_us),
+        clock=VirtualClock(),
+    )
+    start(context)
+    context.wait()
+    hours = []
+    for each in [*stamped_files(path), path]:
+        with ParquetReader(each) as reader:
+            assert [info.name for info in reader.info.contexts] == [context.name]
+            hours.append([snapshot.number for snapshot in reader.snapshots()])
+    # It begins 13 minutes past the hour.
+    assert hours == [
+        list(range(first, last + 1))
+        for first, last in ((125, 130), (131, 136), (137, 142), (143, 144))
+    ]
+
+
+def test_contexts_share_rotated_files(tmp_path: Path) -> None:
+    """Whichever of them comes first after the hour begins the file, once."""
+    options = ParquetOptions(tmp_path / "out.parquet", rotate_every=Microseconds(1_000_000))
+    run(*[ParquetCallback(options)] * 4)
+    wanted = [(f"context {index}", number) for index in range(4) for number in range(1, 51)]
+    assert recorded(tmp_path) == wanted
+
+
+def test_a_directory_that_comes_back_is_written_again(tmp_path: Path) -> None:
+    """What couldn't be written meanwhile is counted, and lost; nothing else is."""
+    here, away = tmp_path / "here", tmp_path / "away"
+    here.mkdir()
+
+    class Removes:
+        @hookimpl
+        def after_aggregation(self, context: Context) -> None:
+            number = context.stats.aggregations
+            if number == 9:
+                here.rename(away)
+            elif number == 12:
+                away.rename(here)
+
+    options = ParquetOptions(here / "out.parquet", rotate_every=Microseconds(1_000_000))
+    context = Context(Busy(), [Removes(), ParquetCallback(options)], clock=VirtualClock())
+    start(context)
+    context.wait()
+    numbers = [number for _, number in recorded(here)]
+    assert numbers == [number for number in range(1, 51) if number not in (10, 11)]
+    assert context.stats.callbacks["parquet"].failures == 2
 
 
 def test_making_it_changes_nothing(tmp_path: Path) -> None:

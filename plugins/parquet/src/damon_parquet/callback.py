@@ -7,7 +7,15 @@ from pathlib import Path
 
 from attrs import evolve
 
-from damon_core import Context, ContextInfo, InputError, RecordInfo, hookimpl
+from damon_core import (
+    Context,
+    ContextInfo,
+    InputError,
+    RecordInfo,
+    hookimpl,
+    remove_stamped,
+    stamped,
+)
 from damon_parquet.options import ParquetOptions
 from damon_parquet.writer import ParquetWriter
 
@@ -16,7 +24,8 @@ class ParquetCallback:
     """Writes one row a region an aggregation to a record in a Parquet file.
 
     One object may serve several contexts: all that run at a time write one file. Several objects
-    can't share a path. A file that is there before is moved aside.
+    can't share a path. A file that is there before is moved aside, and so is one whose time is up
+    (`ParquetOptions.rotate_every`).
 
     Raises:
         InputError: The directory doesn't exist, or the file can't be written.
@@ -25,6 +34,7 @@ class ParquetCallback:
     name = "parquet"
 
     def __init__(self, options: ParquetOptions) -> None:
+        self._options = options
         self._path = Path(os.path.realpath(options.path))
         directory = self._path.parent
         if not directory.is_dir():
@@ -39,6 +49,7 @@ class ParquetCallback:
         # Contexts have a worker each.
         self._lock = threading.Lock()
         self._writer: ParquetWriter | None = None
+        self._begun_us: int | None = None  # the time of the first aggregation in the file
         self._info = RecordInfo()
         self._contexts: set[Context] = set()
 
@@ -46,22 +57,32 @@ class ParquetCallback:
     def before_start(self, context: Context) -> None:
         """Open the file, or join the contexts that write it."""
         with self._lock:
-            if self._writer is None:
+            if not self._contexts:
                 self._info = RecordInfo.here()
-                self._writer = ParquetWriter(self._path, self._info)
+            writer = self._writer or self._open()
             self._contexts.add(context)
             contexts = (*self._info.contexts, ContextInfo.of(context))
             self._info = evolve(self._info, contexts=contexts)
-            self._writer.explain(self._info)
+            writer.explain(self._info)
 
     @hookimpl
     def after_aggregation(self, context: Context) -> None:
-        """Hand the snapshot over to be written."""
-        assert context.snapshot is not None
+        """Hand the snapshot over to be written, to a new file if it is time for one."""
+        snapshot = context.snapshot
+        assert snapshot is not None
         with self._lock:
             # Without a file that was told once, at the start.
-            if self._writer is not None and context in self._contexts:
-                self._writer.write(context.snapshot)
+            if context not in self._contexts:
+                return
+            try:
+                if self._writer is not None and self._is_rotation_due(snapshot.time_us):
+                    self._rotate(self._writer, snapshot.time_us)
+            finally:
+                # A row group that was lost with the old file mustn't cost more than itself.
+                writer = self._writer or self._open()
+                if self._begun_us is None:
+                    self._begun_us = snapshot.time_us
+                writer.write(snapshot)
 
     @hookimpl
     def before_terminate(self, context: Context) -> None:
@@ -71,3 +92,25 @@ class ParquetCallback:
             if self._writer is not None and not self._contexts:
                 writer, self._writer = self._writer, None
                 writer.close()
+
+    def _open(self) -> ParquetWriter:
+        writer = self._writer = ParquetWriter(self._path, self._info)
+        self._begun_us = None
+        if self._options.keep is not None:
+            remove_stamped(self._path, self._options.keep)
+        return writer
+
+    def _is_rotation_due(self, time_us: int) -> bool:
+        every_us = self._options.rotate_every
+        if every_us is None or self._begun_us is None:
+            return False
+        # Not "another period": who ends an aggregation a little late must not turn it back.
+        return time_us // every_us > self._begun_us // every_us
+
+    def _rotate(self, writer: ParquetWriter, time_us: int) -> None:
+        """Complete the file and move it aside, named by what comes next."""
+        self._writer = None
+        try:
+            writer.close()
+        finally:
+            self._path.rename(stamped(self._path, time_us))
