@@ -2,7 +2,8 @@
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,9 @@ import pyarrow.parquet as pq
 from damon_core import DamonError, InputError, RecordInfo, SelfClosing, Snapshot
 from damon_parquet.file import read_contents
 from damon_parquet.rowgroup import parse
-from damon_parquet.rows import Told, from_table, note_areas
+from damon_parquet.rows import Told
 from damon_parquet.schema import COLUMNS, info_from
+from damon_parquet.snapshots import note_areas, snapshots_of
 
 logger = logging.getLogger(__name__)
 
@@ -85,16 +87,17 @@ class ParquetReader(SelfClosing):
             first_us, last_us = self._span_us(index)
             if end_us is not None and first_us > end_us:
                 continue
+            read = partial(self._read, index)
             if begin_us is not None and last_us <= begin_us:
-                note_areas(self._read(index, ["context", "target", "areas"]), told)
+                note_areas(read, told)
                 continue
-            # Most records have no owners, and to read none takes long.
-            columns = [name for name in COLUMNS if name != "owners" or self._tells_owners(index)]
-            for snapshot in from_table(self._read(index, columns), told):
+            for snapshot in snapshots_of(read, told, self._tells_owners(index)):
                 if (begin_us is None or snapshot.time_us > begin_us) and (
                     end_us is None or snapshot.time_us <= end_us
                 ):
                     yield snapshot
+            # Row groups are large and of different sizes: what is kept of one fits none.
+            pa.default_memory_pool().release_unused()
 
     def close(self) -> None:
         """Release the file."""
@@ -122,9 +125,10 @@ class ParquetReader(SelfClosing):
                 return column
         raise DamonError(f"'{self._path}' has no column '{path}'")
 
-    def _read(self, index: int, columns: list[str]) -> pa.Table:
+    def _read(self, index: int, columns: Sequence[str]) -> pa.Table:
         try:
-            return self._file.read_row_group(index, columns=columns)
+            # Threads would be no faster with a few columns, and each would keep memory of its own.
+            return self._file.read_row_group(index, columns=list(columns), use_threads=False)
         except (OSError, pa.ArrowException) as error:
             reason = str(error).partition("\n")[0]
             raise DamonError(

@@ -1,7 +1,6 @@
-"""Snapshots as a table of rows, and back."""
+"""Snapshots as a table of rows."""
 
-from collections.abc import Generator, Sequence
-from itertools import pairwise
+from collections.abc import Sequence
 from typing import Any
 
 import attrs
@@ -9,15 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from damon_core import (
-    Area,
-    Intervals,
-    Owner,
-    Snapshot,
-    TargetRows,
-    TargetSnapshot,
-    assemble_snapshot,
-)
+from damon_core import Area, Snapshot, TargetSnapshot
 from damon_parquet.schema import SCHEMA
 
 #: Columns that regions have, each for itself.
@@ -153,153 +144,3 @@ def _lists(values: Sequence[Any], begins: _Column, name: str) -> pa.Array:
 def _text(value: Any) -> Any:
     """Return a value as it can be in a file: what isn't Unicode in a name becomes ``\\udc80``."""
     return value.encode(errors="backslashreplace").decode() if isinstance(value, str) else value
-
-
-def note_areas(table: pa.Table, told: Told) -> None:
-    """Note what rows tell of areas; the table needs no other columns than that and the names."""
-    lists = table.column("areas")
-    found = table.select(["context", "target", "areas"]).filter(lists.is_valid())
-    for row in found.to_pylist():
-        told.setdefault(row["context"], {})[row["target"]] = _areas(row["areas"])
-
-
-def from_table(table: pa.Table, told: Told) -> Generator[Snapshot]:
-    """Yield the snapshots of rows.
-
-    Args:
-        table: Whole aggregations; columns of lists may be missing if there are none.
-        told: The areas that earlier rows told; what these tell is noted.
-    """
-    if not table.num_rows:
-        return
-    columns = {name: _numpy(table, name) for name in _NUMBERS}
-    columns |= _derived(table, columns)
-    contexts, context_names = _codes(table, "context")
-    targets, target_names = _codes(table, "target")
-    changed = (
-        (np.diff(columns["time"]) != 0)
-        | (np.diff(columns["number"]) != 0)
-        | (np.diff(contexts) != 0)
-    )
-    borders = [0, *(np.flatnonzero(changed) + 1).tolist(), table.num_rows]
-    changed |= np.diff(targets) != 0
-    target_borders = np.concatenate(([0], np.flatnonzero(changed) + 1, [table.num_rows]))
-    # Where the borders of aggregations are among those of targets.
-    places = np.searchsorted(target_borders, borders).tolist()
-    of_target = targets[target_borders[:-1]].tolist()
-    counts = np.diff(target_borders)
-    counts[columns["end"][target_borders[:-1]] == 0] = 0
-    areas = _told_lists(table, "areas", _areas)
-    owners = _told_lists(table, "owners", _owners)
-    begins = target_borders.tolist()
-    sizes = counts.tolist()
-    intervals: dict[tuple[int, int, int], Intervals] = {}
-    heads = {name: columns[name][borders[:-1]].tolist() for name in _AGGREGATION}
-    for index, ((begin, end), (first, last)) in enumerate(
-        zip(pairwise(borders), pairwise(places), strict=True)
-    ):
-        context = context_names[contexts[begin]]
-        before = told.get(context, {})
-        now: dict[str, tuple[Area, ...]] = {}
-        parts = []
-        for part in range(first, last):
-            code = of_target[part]
-            if code < 0:
-                continue
-            name = target_names[code]
-            now[name] = areas.get(begins[part], before.get(name, ()))
-            parts.append(TargetRows(name, sizes[part], now[name], owners.get(begins[part], ())))
-        told[context] = now
-        key = heads["sampling_us"][index], heads["aggregation_us"][index], heads["update_us"][index]
-        if key not in intervals:
-            intervals[key] = Intervals(*key)
-        rows: Any = slice(begin, end)
-        if sum(sizes[first:last]) != end - begin:
-            rows = begin + np.flatnonzero(columns["end"][begin:end] != 0)
-        yield assemble_snapshot(
-            {name: columns[name][rows] for name in _REGION},
-            parts,
-            context=context,
-            number=heads["number"][index],
-            time_us=heads["time"][index],
-            elapsed_us=heads["elapsed_us"][index],
-            intervals=intervals[key],
-            max_nr_accesses=heads["max_nr_accesses"][index],
-        )
-
-
-_AGGREGATION = (
-    "time",
-    "number",
-    "elapsed_us",
-    "sampling_us",
-    "aggregation_us",
-    "update_us",
-    "max_nr_accesses",
-)
-_NUMBERS = (*_AGGREGATION, "start", "end", "resident_bytes")
-
-
-def _derived(table: pa.Table, columns: dict[str, _Column]) -> dict[str, _Column]:
-    """Return the columns of snapshots that are kept in another form."""
-    since = table.column("idle_since").cast(pa.int64()).combine_chunks()
-    idle_us = columns["time"] - _numbers(since)
-    idle_us[_flags(since.is_null())] = 0
-    return {
-        "nr_accesses": _numpy(table, "nr_accesses").astype(np.float64),
-        "age": columns["number"] - _numpy(table, "alike_since"),
-        "idle_us": idle_us,
-    }
-
-
-def _numpy(table: pa.Table, name: str) -> _Column:
-    column = table.column(name).combine_chunks()
-    if name == "time":
-        column = column.cast(pa.int64())
-    return _numbers(column)
-
-
-def _numbers(array: pa.Array) -> _Column:
-    """Return numbers as they lie in memory; those that are null mean nothing.
-
-    By DLPack, as pyarrow's own ways import pandas where that is installed, for half a second.
-    """
-    whole = pa.Array.from_buffers(
-        array.type, len(array), [None, array.buffers()[1]], offset=array.offset
-    )
-    column: _Column = np.from_dlpack(whole)
-    return column
-
-
-def _flags(array: pa.Array) -> npt.NDArray[np.bool_]:
-    return _numbers(array.cast(pa.uint8())).astype(bool)
-
-
-def _codes(table: pa.Table, name: str) -> tuple[_Column, list[str]]:
-    """Return the numbers of names, -1 for null, and the names."""
-    column = table.column(name)
-    if not pa.types.is_dictionary(column.type):
-        column = column.dictionary_encode()
-    column = column.unify_dictionaries().combine_chunks()
-    codes = np.where(_flags(column.indices.is_null()), -1, _numbers(column.indices))
-    return codes, column.dictionary.to_pylist()
-
-
-def _told_lists(table: pa.Table, name: str, make: Any) -> dict[int, Any]:
-    """Return the lists that there are, by row."""
-    if name not in table.column_names:
-        return {}
-    column = table.column(name).combine_chunks()
-    there = column.is_valid()
-    rows = np.flatnonzero(_flags(there)).tolist()
-    return {
-        row: make(items) for row, items in zip(rows, column.filter(there).to_pylist(), strict=True)
-    }
-
-
-def _areas(items: Sequence[dict[str, Any]]) -> tuple[Area, ...]:
-    return tuple(Area(**item) for item in items)
-
-
-def _owners(items: Sequence[dict[str, Any]]) -> tuple[Owner, ...]:
-    return tuple(Owner(**item) for item in items)

@@ -1,0 +1,193 @@
+"""Rows back to snapshots."""
+
+from collections.abc import Callable, Generator, Sequence
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+from attrs import frozen
+
+from damon_core import Area, Intervals, Owner, Snapshot, TargetRows, assemble_snapshot
+from damon_parquet.rows import Told
+
+#: Reads columns of a row group.
+Read = Callable[[Sequence[str]], pa.Table]
+
+_Column = npt.NDArray[Any]
+#: Columns that the rows of an aggregation have in common.
+_AGGREGATION = (
+    "time",
+    "number",
+    "elapsed_us",
+    "sampling_us",
+    "aggregation_us",
+    "update_us",
+    "max_nr_accesses",
+)
+
+
+def note_areas(read: Read, told: Told) -> None:
+    """Note what rows tell of areas."""
+    table = read(["context", "target", "areas"])
+    for row in table.filter(table.column("areas").is_valid()).to_pylist():
+        told.setdefault(row["context"], {})[row["target"]] = _areas(row["areas"])
+
+
+def snapshots_of(read: Read, told: Told, owners_told: bool) -> Generator[Snapshot]:
+    """Yield the snapshots of a row group.
+
+    Args:
+        read: Reads columns of it. They are read a few at a time: all together take much memory.
+        told: The areas that earlier rows told; what these tell is noted.
+        owners_told: Whether any row tells owners: to read none takes long.
+    """
+    outline = _Outline.of(read(["context", "target", *_AGGREGATION]))
+    heads, rows, targets = outline.heads, outline.rows, outline.targets
+    columns = _regions(read, outline)
+    counts = np.diff(targets)
+    counts[columns["end"][targets[:-1]] == 0] = 0
+    sizes = counts.tolist()
+    begins = targets.tolist()
+    areas = _told_lists(read(["areas"]).column(0), _areas)
+    owners = _told_lists(read(["owners"]).column(0), _owners) if owners_told else {}
+    intervals: dict[tuple[int, int, int], Intervals] = {}
+    for index, (begin, end) in enumerate(pairwise(rows)):
+        first, last = outline.places[index], outline.places[index + 1]
+        context = outline.contexts[index]
+        before = told.get(context, {})
+        now: dict[str, tuple[Area, ...]] = {}
+        parts = []
+        for part in range(first, last):
+            name = outline.names[part]
+            if name is None:
+                continue
+            now[name] = areas.get(begins[part], before.get(name, ()))
+            parts.append(TargetRows(name, sizes[part], now[name], owners.get(begins[part], ())))
+        told[context] = now
+        key = heads["sampling_us"][index], heads["aggregation_us"][index], heads["update_us"][index]
+        if key not in intervals:
+            intervals[key] = Intervals(*key)
+        kept: Any = slice(begin, end)
+        if sum(sizes[first:last]) != end - begin:
+            kept = begin + np.flatnonzero(columns["end"][begin:end] != 0)
+        yield assemble_snapshot(
+            {name: column[kept] for name, column in columns.items()},
+            parts,
+            context=context,
+            number=heads["number"][index],
+            time_us=heads["time"][index],
+            elapsed_us=heads["elapsed_us"][index],
+            intervals=intervals[key],
+            max_nr_accesses=heads["max_nr_accesses"][index],
+        )
+
+
+@frozen(eq=False)
+class _Outline:
+    """Which rows are whose.
+
+    Attributes:
+        rows: Where aggregations begin, and the end.
+        heads: What the rows of each aggregation have in common.
+        contexts: The name of the context of each aggregation.
+        targets: Where targets begin, and the end.
+        names: The name of each target; None for the row of an aggregation without any.
+        places: Where the first targets of aggregations are among all, and how many there are.
+    """
+
+    rows: list[int]
+    heads: dict[str, list[int]]
+    contexts: list[str]
+    targets: _Column
+    names: list[str | None]
+    places: list[int]
+
+    @classmethod
+    def of(cls, table: pa.Table) -> "_Outline":
+        """Return the outline of whole aggregations."""
+        contexts, context_names = _codes(table, "context")
+        targets, target_names = _codes(table, "target")
+        time, number = _numpy(table, "time"), _numpy(table, "number")
+        changed = (np.diff(time) != 0) | (np.diff(number) != 0) | (np.diff(contexts) != 0)
+        rows = np.concatenate(([0], np.flatnonzero(changed) + 1))
+        changed |= np.diff(targets) != 0
+        of_targets = np.concatenate(([0], np.flatnonzero(changed) + 1, [len(time)]))
+        return cls(
+            [*rows.tolist(), len(time)],
+            {name: _numpy(table, name)[rows].tolist() for name in _AGGREGATION},
+            [context_names[code] for code in contexts[rows].tolist()],
+            of_targets,
+            [
+                target_names[code] if code >= 0 else None
+                for code in targets[of_targets[:-1]].tolist()
+            ],
+            np.searchsorted(of_targets, [*rows, len(time)]).tolist(),
+        )
+
+
+def _regions(read: Read, outline: _Outline) -> dict[str, _Column]:
+    """Return the columns of snapshots."""
+    count = np.diff(outline.rows)
+    number, time = (np.repeat(outline.heads[name], count) for name in ("number", "time"))
+    columns = {"age": number - _numpy(read(["alike_since"]), "alike_since")}
+    since = read(["idle_since"]).column(0).cast(pa.int64()).combine_chunks()
+    columns["idle_us"] = time - _numbers(since)
+    columns["idle_us"][_flags(since.is_null())] = 0
+    table = read(["start", "end", "resident_bytes", "nr_accesses"])
+    columns["nr_accesses"] = _numpy(table, "nr_accesses").astype(np.float64)
+    for name in ("start", "end", "resident_bytes"):
+        columns[name] = _numpy(table, name)
+    return columns
+
+
+def _numpy(table: pa.Table, name: str) -> _Column:
+    column = table.column(name).combine_chunks()
+    if name == "time":
+        column = column.cast(pa.int64())
+    return _numbers(column)
+
+
+def _numbers(array: pa.Array) -> _Column:
+    """Return numbers as they lie in memory; those that are null mean nothing.
+
+    By DLPack, as pyarrow's own ways import pandas where that is installed, for half a second.
+    """
+    whole = pa.Array.from_buffers(
+        array.type, len(array), [None, array.buffers()[1]], offset=array.offset
+    )
+    column: _Column = np.from_dlpack(whole)
+    return column
+
+
+def _flags(array: pa.Array) -> npt.NDArray[np.bool_]:
+    return _numbers(array.cast(pa.uint8())).astype(bool)
+
+
+def _codes(table: pa.Table, name: str) -> tuple[_Column, list[str]]:
+    """Return the numbers of names, -1 for null, and the names."""
+    column = table.column(name)
+    if not pa.types.is_dictionary(column.type):
+        column = column.dictionary_encode()
+    column = column.unify_dictionaries().combine_chunks()
+    codes = np.where(_flags(column.indices.is_null()), -1, _numbers(column.indices))
+    return codes, column.dictionary.to_pylist()
+
+
+def _told_lists(chunks: pa.ChunkedArray, make: Any) -> dict[int, Any]:
+    """Return the lists that there are, by row."""
+    column = chunks.combine_chunks()
+    there = column.is_valid()
+    rows = np.flatnonzero(_flags(there)).tolist()
+    return {
+        row: make(items) for row, items in zip(rows, column.filter(there).to_pylist(), strict=True)
+    }
+
+
+def _areas(items: Sequence[dict[str, Any]]) -> tuple[Area, ...]:
+    return tuple(Area(**item) for item in items)
+
+
+def _owners(items: Sequence[dict[str, Any]]) -> tuple[Owner, ...]:
+    return tuple(Owner(**item) for item in items)
