@@ -1,7 +1,8 @@
 """What the size of the target and the number of regions cost.
 
 First, a context's worker on simulated memory of growing size with one pattern stretched to it:
-processor time per aggregation, without the sleep, as a ratio to that at 1 GiB.
+processor time per aggregation, without the sleep, as a ratio to that at 1 GiB. The contexts make
+an aggregation each in turns.
 
 Then the policies alone at 1000 areas, all different from their neighbours: a usual sampling
 interval (choosing pages, taking results in) and the rest of an aggregation (plan, results, merging,
@@ -12,13 +13,14 @@ import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from statistics import fmean, median
+from threading import Semaphore
 
 import numpy as np
 from attrs import frozen
 from damon_sim import SimulatedMemory, Zone, Zones
 
 from benchmarks.accuracy.runs import CHECKS, POLICIES, make_policy
-from benchmarks.measure import Comparison, is_quick, print_table, progress
+from benchmarks.measure import Comparison, is_quick, percentile, print_table, progress
 from damon_core import (
     Bytes,
     Context,
@@ -42,47 +44,66 @@ WARM_UP = 20
 STRIPES_WARM_UP = 20
 
 
-class Meter:
-    """Measures the worker's processor time after some aggregations, and then stops it."""
+class Turn:
+    """Measures the worker's processor time for each aggregation, in turns with other contexts.
 
-    def __init__(self, aggregations: int) -> None:
+    So all meet the same weather: processors change their speed from second to second.
+
+    Args:
+        mine: Is released when it is this context's turn.
+        following: Is released when it is that of the next one.
+        aggregations: How many are measured, after some to settle; then the context ends.
+
+    Attributes:
+        us: What each aggregation took, microseconds.
+    """
+
+    def __init__(self, mine: Semaphore, following: Semaphore, aggregations: int) -> None:
+        self.us: list[float] = []
+        self._mine = mine
+        self._following = following
         self._last = WARM_UP + aggregations
         self._begin_ns = 0
-        self.us = 0.0
 
     @hookimpl
     def after_aggregation(self, context: Context) -> bool:
         number = context.stats.aggregations
-        if number == WARM_UP:
-            self._begin_ns = time.thread_time_ns()
-        if number < self._last:
-            return False
-        self.us = (time.thread_time_ns() - self._begin_ns) / 1_000 / (self._last - WARM_UP)
-        return True
+        if number > WARM_UP:
+            self.us.append((time.thread_time_ns() - self._begin_ns) / 1_000)
+        if number > 1:  # who begins is told from outside
+            self._following.release()
+        if number == self._last:
+            return True
+        self._mine.acquire()
+        self._begin_ns = time.thread_time_ns()
+        return False
 
 
-def aggregation_us(policy: str, size_bytes: int, aggregations: int, seeds: int) -> float:
-    """Return the worker's processor time per aggregation, microseconds."""
-    sixteenth = Bytes(size_bytes // 16)
+def aggregations_us(policy: str, aggregations: int, seed: int) -> list[list[float]]:
+    """Return the worker's processor time for each aggregation at each size, microseconds."""
     rates = (0, 1, 0, 0, 0.6, 0, 0, 0, 0, 0.3, 1, 0, 0, 0, 0, 0.8)
-    pattern = Zones(tuple(Zone(sixteenth, rate) for rate in rates))
-    results = []
-    for seed in range(1, seeds + 1):
-        meter = Meter(aggregations)
-        context = Context(
-            SimulatedMemory(size_bytes, pattern, seed),
-            [meter],
-            clock=VirtualClock(),
-            policy=make_policy(policy, seed),
-            cpu_budget=None,
+    order = [Semaphore(0) for _ in SIZES]
+    turns, contexts = [], []
+    for place, size_bytes in enumerate(SIZES):
+        turns.append(Turn(order[place], order[(place + 1) % len(SIZES)], aggregations))
+        pattern = Zones(tuple(Zone(Bytes(size_bytes // 16), rate) for rate in rates))
+        contexts.append(
+            Context(
+                SimulatedMemory(size_bytes, pattern, seed),
+                [turns[-1]],
+                clock=VirtualClock(),
+                policy=make_policy(policy, seed),
+                cpu_budget=None,
+                name=format_size(size_bytes),
+            )
         )
-        with context:
-            start(context)
-            context.wait()
-            if context.error is not None:
-                raise context.error
-        results.append(meter.us)
-    return fmean(results)
+    start(*contexts)
+    order[0].release()
+    for context in contexts:
+        context.wait()
+        if context.error is not None:
+            raise context.error
+    return [turn.us for turn in turns]
 
 
 @frozen
@@ -160,20 +181,23 @@ def bare_pass_us(passes: int) -> float:
     return (time.thread_time_ns() - begin_ns) / 1e3 / passes
 
 
-def compare_sizes(policy: str, runs: int, aggregations: int, seeds: int) -> None:
+def compare_sizes(policy: str, seeds: int, aggregations: int) -> None:
     """Print what an aggregation costs at each size."""
+    progress(f"{policy}, {format_size(SIZES[0])} to {format_size(SIZES[-1])}")
+    us: list[list[float]] = [[] for _ in SIZES]
+    for seed in range(1, seeds + 1):
+        for known, more in zip(us, aggregations_us(policy, aggregations, seed), strict=True):
+            known.extend(more)
     rows = []
-    for size in SIZES:
-        progress(f"{policy}, {format_size(size)}")
-        result = Comparison.of(
-            partial(aggregation_us, policy, size, aggregations, seeds),
-            partial(aggregation_us, policy, SIZES[0], aggregations, seeds),
-            runs,
-        )
-        rows.append([format_size(size), f"{result.figure:.0f}", result.ratio])
+    for size, each in zip(SIZES, us, strict=True):
+        ratios = [one / base for one, base in zip(each, us[0], strict=True)]
+        low, high = percentile(ratios, 25), percentile(ratios, 75)
+        ratio = f"{median(ratios):.2f} ({low:.2f} to {high:.2f})"
+        rows.append([format_size(size), f"{median(each):.0f}", ratio])
     print_table(
-        f"Processor time per aggregation of {CHECKS} checks, policy {policy} (medians of {runs} "
-        f"alternating runs of {aggregations} aggregations with each of {seeds} seeds)",
+        f"Processor time per aggregation of {CHECKS} checks, policy {policy} (medians of "
+        f"{aggregations} aggregations with each of {seeds} seeds, all sizes in turns; between "
+        "their quartiles)",
         ["target", "us", "ratio to 1 GiB"],
         rows,
     )
@@ -221,7 +245,7 @@ def compare_steps(policies: Sequence[str], runs: int, steps: int) -> None:
 def main() -> None:
     quick = is_quick(__doc__)
     for policy in POLICIES:
-        compare_sizes(policy, *((1, 2, 1) if quick else (7, 60, 3)))
+        compare_sizes(policy, *((1, 2) if quick else (5, 200)))
     compare_steps(POLICIES, *((1, 1) if quick else (45, 5)))
 
 

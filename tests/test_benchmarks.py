@@ -35,7 +35,7 @@ def _ratios(benchmark: str) -> list[str]:
     return [cell for cell in last if not cell.startswith(("ratio", "-"))]
 
 
-@pytest.mark.parametrize("benchmark", ["loop", "jitter"])
+@pytest.mark.parametrize("benchmark", ["loop", "jitter", "scale", "slowdown"])
 def test_benchmark_prints_ratios(benchmark: str) -> None:
     """Each row ends with a ratio to a baseline of the same run."""
     ratios = _ratios(benchmark)

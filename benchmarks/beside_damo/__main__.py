@@ -21,7 +21,7 @@ import psutil
 from attrs import frozen
 from damon_damo import DamoReader
 
-from benchmarks.beside_damo.commands import DAMO, Command, run, running
+from benchmarks.commands import DAMO, Command, run, running
 from benchmarks.measure import print_table, progress
 from tests.lab.needs import GUEST
 

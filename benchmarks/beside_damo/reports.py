@@ -13,7 +13,7 @@ import numpy as np
 from damon_damo import DamoWriter
 from damon_sim import SimulatedMemory, Zone, Zones
 
-from benchmarks.beside_damo.commands import DAMO, DAMON, Command, run
+from benchmarks.commands import DAMO, DAMON, Command, run
 from benchmarks.measure import is_quick, print_table, progress
 from damon_core import (
     Bytes,

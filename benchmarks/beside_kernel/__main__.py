@@ -89,7 +89,7 @@ ACCURACY = ["precision", "recall", "F1", "F1, 2nd half", "CPU", "missed"]
 
 def one_processor(quick: bool, sampling_us: int) -> None:
     intervals = Intervals(sampling_us, 20 * sampling_us, 200 * sampling_us)
-    runs = 1 if quick else 2
+    runs = 1 if quick else 4
     hot_us = (5 if quick else 15) * intervals.aggregation_us
     monitors: dict[str, Monitor] = {"kernel DAMON": kernel, "ours": ours(flush_tlb=True)}
     sweep_us = sampling_us // 2
@@ -123,7 +123,7 @@ def one_processor(quick: bool, sampling_us: int) -> None:
 
 def two_processors(quick: bool, sampling_us: int) -> None:
     intervals = Intervals(sampling_us, 20 * sampling_us, 200 * sampling_us)
-    runs = 1 if quick else 2
+    runs = 1 if quick else 4
     plan = Plan(
         spinning(), intervals, (4 if quick else 10) * intervals.aggregation_us / 1e6, apart=True
     )
@@ -163,7 +163,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="one short run of each: no figures")
     parser.add_argument("--only", type=int, choices=(1, 2), help="with so many processors only")
     parser.add_argument(
-        "--sampling-ms", type=int, default=100, help="sampling interval; aggregations are 20 of it"
+        "--sampling-ms", type=int, default=50, help="sampling interval; aggregations are 20 of it"
     )
     options = parser.parse_args()
     if GUEST in os.environ:

@@ -1,0 +1,142 @@
+"""What being watched costs a program: its speed with and without a monitor, in turns.
+
+The program reads words at random all over 256 MiB, each by a translation of its own: to clear
+accessed bits, and what the processor remembers of translations with them, hits such a program the
+hardest. The monitor is a context of `vaddr` with the backend `referenced` and the usual intervals.
+"""
+
+import mmap
+import statistics
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+from damon_vaddr import PidSource, ProcessMemory, Referenced
+
+from benchmarks.measure import Comparison, is_quick, percentile, print_table, progress
+from damon_core import Context, start, stop
+
+#: It counts its rounds where others see them.
+_PROGRAM = """
+import mmap, sys
+import numpy as np
+with open(sys.argv[1], "r+b") as file:
+    rounds = np.frombuffer(mmap.mmap(file.fileno(), 8), dtype=np.int64)
+words = np.ones((256 << 20) // 8)
+somewhere = np.random.default_rng(1).integers(0, len(words), 1 << 16)
+while True:
+    words.take(somewhere, mode="clip").sum()
+    rounds[0] += 1
+"""
+#: Until a monitor keeps its budget.
+SETTLE_S = 1.0
+BUDGETS = {"2 % of a processor (default)": 0.02, "no budget": None}
+
+
+class Program:
+    """The program at work.
+
+    Attributes:
+        pid: Its process.
+    """
+
+    def __init__(self, pid: int, rounds: mmap.mmap) -> None:
+        self.pid = pid
+        self._rounds = rounds
+
+    def speed(self, seconds: float) -> float:
+        """Return how many rounds it makes in a second."""
+        first, begin = self._count(), time.monotonic()
+        time.sleep(seconds)
+        return (self._count() - first) / (time.monotonic() - begin)
+
+    def _count(self) -> int:
+        (count,) = struct.unpack("=q", self._rounds[:8])
+        return int(count)
+
+
+@contextmanager
+def program() -> Iterator[Program]:
+    """Have the program running."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "rounds"
+        path.write_bytes(bytes(8))
+        with path.open("r+b") as file:
+            rounds = mmap.mmap(file.fileno(), 8)
+        with subprocess.Popen([sys.executable, "-c", _PROGRAM, path]) as process:
+            try:
+                running = Program(process.pid, rounds)
+                while not running.speed(0.5):
+                    pass
+                yield running
+            finally:
+                process.kill()
+
+
+class Monitor:
+    """A monitor that comes and goes.
+
+    Attributes:
+        cpu: The share of a processor that it used, each time.
+        checks: How many checks it made in a second, each time.
+    """
+
+    def __init__(self, budget: float | None) -> None:
+        self.cpu: list[float] = []
+        self.checks: list[float] = []
+        self._budget = budget
+
+    def speed(self, program: Program, seconds: float) -> float:
+        """Return the speed of the program while it is watched."""
+        context = Context(
+            ProcessMemory(PidSource([program.pid]), Referenced()), cpu_budget=self._budget
+        )
+        start(context)
+        time.sleep(SETTLE_S)
+        before = context.stats
+        speed = program.speed(seconds)
+        after = context.stats
+        stop(context)
+        self.cpu.append((after.cpu_us - before.cpu_us) / 1e6 / seconds)
+        self.checks.append((after.samples - before.samples) / seconds)
+        return speed
+
+
+def main() -> None:
+    quick = is_quick(__doc__)
+    runs, seconds = (1, 0.5) if quick else (60, 1.0)
+    rows = []
+    with program() as running:
+        for name, budget in BUDGETS.items():
+            progress(name)
+            monitor = Monitor(budget)
+            result = Comparison.of(
+                partial(monitor.speed, running, seconds), partial(running.speed, seconds), runs
+            )
+            low, high = (percentile(result.ratios, each) for each in (25, 75))
+            rows.append(
+                [
+                    name,
+                    f"{statistics.median(monitor.checks):.1f}",
+                    f"{100 * statistics.median(monitor.cpu):.1f} %",
+                    f"{result.figure:.0f}",
+                    f"{result.baseline:.0f}",
+                    f"{statistics.median(result.ratios):.2f} ({low:.2f} to {high:.2f})",
+                ]
+            )
+    print_table(
+        f"Speed of a program that is watched (medians of {runs} alternating runs of {seconds:g} s; "
+        "between the quartiles)",
+        ["", "checks/s", "CPU", "rounds/s, watched", "alone", "ratio"],
+        rows,
+    )
+
+
+if __name__ == "__main__":
+    main()
