@@ -113,6 +113,20 @@ def test_mappings_that_are_not_known_yet_are_left_out(sleeper: "subprocess.Popen
     backend.close()
 
 
+def test_what_a_mapping_has_grown_by_is_left_out(sleeper: "subprocess.Popen[str]") -> None:
+    """A region never has more in memory than it is large."""
+    target = _target(Process.open(sleeper.pid))
+    backend = Referenced()
+    backend.add(target)
+    backend.check([target])
+    largest = int(target.regions.resident_bytes.argmax())
+    end = target.regions.end[largest]
+    target.regions = Regions([end - 4096], [end])
+    backend.check([target])
+    assert target.regions.resident_bytes.tolist() == [4096]
+    backend.close()
+
+
 def test_mappings_that_are_gone_count_nothing(sleeper: "subprocess.Popen[str]") -> None:
     """A region without any mapping has no access and no resident bytes."""
     target = _target(Process.open(sleeper.pid))

@@ -149,8 +149,8 @@ class Referenced:
     """The backend: a region is a mapping, an access is the share of it that was referenced.
 
     nr_accesses grows by Referenced / Rss, summed over the mappings of the region: what checking
-    one random resident page would give on average. Mappings that are newer than the last update
-    are left out until the next; those that are gone count nothing.
+    one random resident page would give on average. Mappings that are newer than the last update,
+    and what others have grown by, are left out until the next; those that are gone count nothing.
 
     The files of each process stay open, so that a pid that was taken over by another process
     can't be read by mistake.
@@ -205,7 +205,8 @@ class Referenced:
         resident = np.bincount(files.row, rss, len(regions) + 1)[:-1]
         seen = np.bincount(files.row, referenced, len(regions) + 1)[:-1]
         regions.nr_accesses += np.minimum(seen / np.maximum(resident, 1), 1.0)
-        regions.resident_bytes = (resident * _KIB).astype(np.int64)
+        # A mapping that has grown since has more than fits into its region.
+        regions.resident_bytes = np.minimum(resident * _KIB, regions.size_bytes).astype(np.int64)
         return True
 
     def _read(self, file: io.FileIO) -> int:
