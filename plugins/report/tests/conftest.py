@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -19,6 +18,7 @@ from damon_core import (
     RecordFormat,
     RecordInfo,
     RecordWriter,
+    SelfClosing,
     Snapshot,
     TargetRows,
     assemble_snapshot,
@@ -75,7 +75,7 @@ def make_snapshot(
     )
 
 
-class MemoryReader:
+class MemoryReader(SelfClosing):
     """A record that is a list; it may be damaged at its end."""
 
     def __init__(self, snapshots: Sequence[Snapshot], info: RecordInfo, damaged: bool) -> None:
@@ -104,17 +104,6 @@ class MemoryReader:
 
     def close(self) -> None:
         pass
-
-    def __enter__(self) -> "MemoryReader":
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 class Reports:

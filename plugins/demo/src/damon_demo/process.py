@@ -4,10 +4,8 @@ import signal
 import subprocess
 import sys
 import threading
-from types import TracebackType
-from typing import Self
 
-from damon_core import DamonError
+from damon_core import DamonError, SelfClosing
 from damon_demo import workload
 from damon_demo.truth import Truth
 from damon_demo.workload import Pattern
@@ -16,7 +14,7 @@ from damon_demo.workload import Pattern
 COMMAND = (sys.executable, "-I", "-S", workload.__file__)
 
 
-class WorkloadProcess:
+class WorkloadProcess(SelfClosing):
     """The workload, running from construction to the end of the ``with`` block.
 
     Args:
@@ -101,14 +99,3 @@ class WorkloadProcess:
         self._process.stderr.close()
         if code not in codes:
             raise DamonError(f"the workload failed: {errors[-1] if errors else f'code {code}'}")
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
