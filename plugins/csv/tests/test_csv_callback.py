@@ -164,9 +164,9 @@ def test_the_factory_refuses_what_cannot_be_written(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"rotate_size": 0}, "at least 1"),
-        ({"rotate_every": 0}, "at least 1"),
-        ({"rotate_size": 9, "keep": 0}, "at least 1"),
+        ({"rotate_size": 0}, "above 0"),
+        ({"rotate_every": 0}, "above 0"),
+        ({"rotate_size": 9, "keep": 0}, "above 0"),
         ({"keep": 3}, "keep needs"),
     ],
 )

@@ -10,7 +10,7 @@ from damon_core import Microseconds
 
 def _positive(_instance: object, _attribute: "Attribute[Any]", value: int | None) -> None:
     if value is not None and value < 1:
-        raise ValueError("must be at least 1")
+        raise ValueError("must be above 0")
 
 
 @frozen
