@@ -119,7 +119,7 @@ def html(snapshots: list[Snapshot], dark: bool = False) -> str:
     layout = lay_out(survey.places(), ROOM)
     heat = heat_of(snapshots, layout, begin_us, end_us, COLUMNS)
     caption = Caption("a<b>[7]", ("one </script> line", "another"))
-    return page(heat, caption, Path("my record.parquet"), begin_us - 5 * SECOND_US, dark=dark)
+    return page(heat, caption, [Path("my record.parquet")], begin_us - 5 * SECOND_US, dark=dark)
 
 
 @pytest.fixture

@@ -83,7 +83,7 @@ def save_map(snapshots: Sequence[Snapshot], truth: Truth, path: Path, record: Pa
         )
         return heat, Caption("damon demo", (watched, areas))
 
-    save(measure, path, record=record, record_begin_us=begin_us)
+    save(measure, path, records=[record], record_begin_us=begin_us)
 
 
 def _begin_us(snapshots: Sequence[Snapshot]) -> int:

@@ -19,12 +19,13 @@ Examples:
   damon report summary                          # damon.parquet at a glance
   damon report regions --mapping '[heap]'       # its hottest regions, at the end
   damon report wss --over time                  # how large its working set was, and when
+  damon report summary db*.parquet              # several files, one after the other
   damon report diff before.parquet after.parquet
 \b
-Every report but diff takes the record as its argument, damon.parquet where none is given. TIME
-is one since the start of the record like 10s or 1.5h, or one by the clock like
-2026-11-23T10:00 (of this machine) or 2026-11-23T10:00Z. GLOB is a name, in which * and ? stand
-for others.
+Every report but diff takes the record as its argument, damon.parquet where none is given; it may
+be several files of different times. TIME is one since the start of the record like 10s or 1.5h,
+or one by the clock like 2026-11-23T10:00 (of this machine) or 2026-11-23T10:00Z. GLOB is a name,
+in which * and ? stand for others.
 """
 
 

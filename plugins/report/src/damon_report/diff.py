@@ -115,8 +115,8 @@ def diff(
     comes first.
     """
     with (
-        open_record(plugins, old, selection) as before,
-        open_record(plugins, new, selection) as after,
+        open_record(plugins, (old,), selection) as before,
+        open_record(plugins, (new,), selection) as after,
     ):
         found = changes(_uses(before, by), _uses(after, by))
         spans_us = [end - begin for begin, end in (before.span_us(), after.span_us())]

@@ -106,7 +106,7 @@ def idle(*, record: Record, at: Moment | None, by: By, limit: int | None, as_jso
     console = new_console()
     if as_json:
         document = {
-            "record": str(record.path),
+            "record": record.name,
             "by": by,
             "times_us": {snapshot.context: snapshot.time_us for snapshot in snapshots},
             "idle": [each.json() for rows in found for each in rows[:limit]],

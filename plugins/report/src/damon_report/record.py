@@ -1,5 +1,6 @@
 """The record that is reported, open for reading."""
 
+import contextlib
 import functools
 import logging
 from collections.abc import Callable, Iterator
@@ -21,6 +22,7 @@ from damon_core import (
     format_of,
 )
 from damon_core.cli import Plugins, reading_progress
+from damon_report.chain import Chain
 from damon_report.naming import AreaCache, printable
 from damon_report.selection import (
     Moment,
@@ -52,13 +54,13 @@ class Record(SelfClosing):
     A record whose end is damaged is reported up to there, with a warning.
 
     Attributes:
-        path: Where it is.
+        paths: Where it is; it may be in several files.
         reader: The whole of it.
         selection: What of it is reported.
         areas: Columns of its targets' areas.
     """
 
-    path: Path
+    paths: tuple[Path, ...]
     reader: RecordReader
     selection: Selection
     areas: AreaCache = field(factory=AreaCache, init=False)
@@ -69,10 +71,16 @@ class Record(SelfClosing):
         span_us = self.reader.span_us()
         if span_us is None:
             raise InputError(
-                f"'{self.path}' holds nothing: it ended before its first aggregation was complete"
+                f"'{self.name}' holds nothing: it ended before its first aggregation was complete"
             )
         # A single aggregation has no beginning in formats that tell only ends.
         self._whole_us = min(span_us[0], span_us[1] - 1), span_us[1]
+
+    @property
+    def name(self) -> str:
+        """What to call it."""
+        more = len(self.paths) - 1
+        return f"{self.paths[0]} and {more} more" if more else str(self.paths[0])
 
     @property
     def info(self) -> RecordInfo:
@@ -180,7 +188,7 @@ class Record(SelfClosing):
     def _why_no_time(self) -> str:
         start_us, end_us = self._whole_us
         return (
-            f"'{self.path}' has nothing in this time: it is of {format_duration(end_us - start_us)}"
+            f"'{self.name}' has nothing in this time: it is of {format_duration(end_us - start_us)}"
             f", from {local_time(start_us)} to {local_time(end_us)}"
         )
 
@@ -199,7 +207,7 @@ class Record(SelfClosing):
                 if not chosen.targets or matches(target.name, chosen.targets):
                     mappings.update(area.name for area in target.areas)
         if not contexts:
-            return f"'{self.path}' has no aggregation that was complete in this time"
+            return f"'{self.name}' has no aggregation that was complete in this time"
         for kind, patterns, names, test in (
             ("context", chosen.contexts, contexts, matches),
             ("target", chosen.targets, targets, matches),
@@ -207,8 +215,8 @@ class Record(SelfClosing):
         ):
             if patterns and not any(test(name, patterns) for name in names):
                 wanted = " or ".join(f"'{pattern}'" for pattern in patterns)
-                return f"'{self.path}' has no {kind} {wanted}; {_told(names)}"
-        return f"'{self.path}' has no regions at the addresses and in the mappings selected"
+                return f"'{self.name}' has no {kind} {wanted}; {_told(names)}"
+        return f"'{self.name}' has no regions at the addresses and in the mappings selected"
 
 
 def _told(names: set[str]) -> str:
@@ -225,37 +233,41 @@ def _told(names: set[str]) -> str:
 def record_options(function: Callable[..., T]) -> Callable[..., T]:
     """Give a click command the record that it reports, open, as `record`.
 
-    A decorator, above those of the command's own options: it adds the argument RECORD and the
-    options that select part of it. The record is closed when the command is done.
+    A decorator, above those of the command's own options: it adds the argument RECORD, which may be
+    several files, and the options that select part of it. The record is closed when the command is
+    done.
     """
 
-    @click.argument(
-        "path", metavar="[RECORD]", default=DEFAULT_PATH, type=click.Path(path_type=Path)
-    )
+    @click.argument("paths", metavar="[RECORD]...", nargs=-1, type=click.Path(path_type=Path))
     @selection_options
     @functools.wraps(function)
-    def command(*args: object, path: Path, selection: Selection, **own: object) -> T:
+    def command(*args: object, paths: tuple[Path, ...], selection: Selection, **own: object) -> T:
         plugins = click.get_current_context().find_object(Plugins)
         assert plugins is not None
-        with open_record(plugins, path, selection) as record:
+        with open_record(plugins, paths or (DEFAULT_PATH,), selection) as record:
             return function(*args, record=record, **own)
 
     return command
 
 
-def open_record(plugins: Plugins, path: Path, selection: Selection) -> Record:
-    """Open a record of any installed format.
+def open_record(plugins: Plugins, paths: tuple[Path, ...], selection: Selection) -> Record:
+    """Open a record of any installed format, or several of different times as one.
 
     Raises:
-        InputError: It can't be read, has no known format, or holds nothing.
+        InputError: One can't be read or has no known format, they overlap, or they hold nothing.
     """
-    if path == DEFAULT_PATH and not path.exists():
-        raise InputError(
-            f"there is no '{path}' in this directory: make one with 'damon record', or name another"
-        )
-    reader = format_of(path, plugins.formats()).read(path)
-    try:
-        return Record(path, reader, selection)
-    except BaseException:
-        reader.close()
-        raise
+    with contextlib.ExitStack() as opened:
+        readers = {}
+        for path in paths:
+            if path == DEFAULT_PATH and not path.exists():
+                raise InputError(
+                    f"there is no '{path}' in this directory: make one with 'damon record', or "
+                    "name another"
+                )
+            if path not in readers:
+                reader = format_of(path, plugins.formats()).read(path)
+                readers[path] = opened.enter_context(reader)
+        whole = Chain(readers) if len(readers) > 1 else readers[paths[0]]
+        record = Record(tuple(readers), whole, selection)
+        opened.pop_all()
+        return record

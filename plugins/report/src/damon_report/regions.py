@@ -195,7 +195,7 @@ def regions(
     total = Total.of(chosen)
     if as_json:
         document = {
-            "record": str(record.path),
+            "record": record.name,
             "contexts": [_context_json(each) for each in snapshots],
             "regions": [asdict(row) for row in shown],
             "total": asdict(total),

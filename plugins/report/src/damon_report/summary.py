@@ -48,7 +48,7 @@ def summary(*, record: Record, as_json: bool) -> None:
     console = new_console()
     begin_us, end_us = record.span_us()
     info = record.info
-    _line(console, "record", f"{record.path}, {short_duration(end_us - begin_us)}")
+    _line(console, "record", f"{record.name}, {short_duration(end_us - begin_us)}")
     _line(console, "from", f"{local_time(begin_us)} to {local_time(end_us)}")
     machine = ", ".join(each for each in (info.host, info.kernel, info.program) if each)
     _line(console, "on", printable(machine))
@@ -182,7 +182,7 @@ def _json(record: Record, contexts: Sequence[ContextOverview]) -> dict[str, obje
     info = record.info
     infos = {each.name: each for each in info.contexts}
     return {
-        "record": str(record.path),
+        "record": record.name,
         "host": info.host,
         "kernel": info.kernel,
         "command": info.command,

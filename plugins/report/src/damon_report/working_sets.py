@@ -97,7 +97,7 @@ def working_sets(record: Record, by: By, at_least: int, pieces: int) -> list[Ser
         collected.add(snapshot, record.areas)
     if at_least > max(collected.most_checks, 1):
         raise InputError(
-            f"'{record.path}': no aggregation has {at_least} checks: at most "
+            f"'{record.name}': no aggregation has {at_least} checks: at most "
             f"{collected.most_checks}"
         )
     return list(collected.found.values())

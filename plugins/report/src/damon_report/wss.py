@@ -107,7 +107,7 @@ def wss(
     shown = first_of_each(chosen, limit)
     if as_json:
         document = {
-            "record": str(record.path),
+            "record": record.name,
             "by": by,
             "at_least_checks": at_least,
             "working_sets": [_json(series, over) for series in shown],

@@ -101,7 +101,7 @@ def draw(record: Record, found: Iterable[Series], path: Path, *, dark: bool) -> 
 
 def _what(record: Record, found: Iterable[Series]) -> str:
     names = sorted({each.name for each in found if each.name})
-    what = printable(names[0]) if len(names) == 1 else str(record.path.name)
+    what = printable(names[0]) if len(names) == 1 else record.paths[-1].name
     return f"{what} on {record.info.host}" if record.info.host else what
 
 

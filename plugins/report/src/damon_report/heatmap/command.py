@@ -107,7 +107,7 @@ def heatmap(
     save(
         functools.partial(_measure, record),
         output,
-        record=record.path,
+        records=record.paths,
         record_begin_us=record.start_us,
         dark=dark,
         width=width,
@@ -126,7 +126,7 @@ def _measure(record: Record, room: Room, columns: int) -> tuple[Heat, Caption]:
     if record.selection.addresses is not None:
         places = select(places, *record.selection.addresses)
     if not places:
-        raise InputError(f"'{record.path}' has no memory to show: no region was ever there")
+        raise InputError(f"'{record.name}' has no memory to show: no region was ever there")
     heat = heat_of(record.snapshots(), lay_out(places, room), begin_us, end_us, columns)
     return heat, caption(heat, record.info, survey.aggregations)
 

@@ -1,6 +1,6 @@
 """Heat maps as files: pictures, and the page."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from damon_core import InputError
@@ -22,7 +22,7 @@ def save(
     measure: Callable[[Room, int], tuple[Heat, Caption]],
     path: Path,
     *,
-    record: Path,
+    records: Sequence[Path],
     record_begin_us: int,
     dark: bool = False,
     width: int = WIDTH,
@@ -34,7 +34,7 @@ def save(
         measure: Returns the heat map for a room and a number of columns, and what is written
             above it.
         path: The file. If it is there already, it is replaced.
-        record: Where the record is, for the commands that a page tells.
+        records: Where the record is, for the commands that a page tells.
         record_begin_us: When the record begins, Unix microseconds.
         dark: Light on dark; a page is so from the start, whatever the browser prefers.
         width: Pixels of a picture.
@@ -46,7 +46,7 @@ def save(
     try:
         if path.suffix == PAGE:
             heat, caption = measure(ROOM, COLUMNS)
-            text = page(heat, caption, record, record_begin_us, dark=dark)
+            text = page(heat, caption, records, record_begin_us, dark=dark)
             path.write_text(text, encoding="utf-8")
         else:
             heat, caption = measure(image.room(height), image.columns(width))

@@ -414,7 +414,7 @@
   function command(parts) {
     const from = usOf(selection.c0), to = usOf(selection.c1), offset = data.begin_us - data.record_begin_us;
     const seconds = (us) => `${+((us + offset) / 1e6).toFixed(6)}s`;
-    const words = ["damon", "report", "heatmap", data.record, "--from", seconds(from), "--to", seconds(to)];
+    const words = ["damon", "report", "heatmap", ...data.records, "--from", seconds(from), "--to", seconds(to)];
     const targets = [...new Set(parts.map((part) => part.target))];
     if (targets.length === 1) {
       words.push("--target", targets[0]);

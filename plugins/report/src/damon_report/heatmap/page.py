@@ -5,6 +5,7 @@ import html as escapes
 import io
 import json
 import zlib
+from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -27,17 +28,19 @@ COLUMNS = 1_440
 _FREQUENCY, _SHARE = np.uint8, np.uint16
 
 
-def page(heat: Heat, caption: Caption, record: Path, record_begin_us: int, *, dark: bool) -> str:
+def page(
+    heat: Heat, caption: Caption, records: Sequence[Path], record_begin_us: int, *, dark: bool
+) -> str:
     """Return the page of a heat map.
 
     Args:
         heat: The cells; of a layout made for `ROOM`, with `COLUMNS` columns.
         caption: What is written above.
-        record: Where the record is, for the commands that the page tells.
+        records: Where the record is, for the commands that the page tells.
         record_begin_us: When the whole record begins, Unix microseconds.
         dark: Light on dark from the start, whatever the browser prefers.
     """
-    data = _data(heat, caption, record, record_begin_us)
+    data = _data(heat, caption, records, record_begin_us)
     texts = {
         "THEME": ' data-theme="dark"' if dark else "",
         "TITLE": escapes.escape(caption.title),
@@ -63,7 +66,9 @@ def _picture(heat: Heat, caption: Caption, dark: bool) -> str:
     return base64.b64encode(file.getvalue()).decode()
 
 
-def _data(heat: Heat, caption: Caption, record: Path, record_begin_us: int) -> dict[str, Any]:
+def _data(
+    heat: Heat, caption: Caption, records: Sequence[Path], record_begin_us: int
+) -> dict[str, Any]:
     names: dict[str, int] = {}
     targets: dict[str, int] = {}
     groups = [
@@ -74,7 +79,7 @@ def _data(heat: Heat, caption: Caption, record: Path, record_begin_us: int) -> d
     return {
         "title": caption.title,
         "lines": caption.lines,
-        "record": str(record),
+        "records": [str(record) for record in records],
         "record_begin_us": record_begin_us,
         "begin_us": heat.begin_us,
         "end_us": heat.end_us,
