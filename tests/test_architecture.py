@@ -36,6 +36,7 @@ INNER = [
     "regions",
     "samples",
     "snapshot",
+    "stamps",
     "stats",
     "target",
     "units",
