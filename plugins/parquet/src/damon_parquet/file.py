@@ -12,6 +12,7 @@ is it written anew, behind the next gap. So footers never cost more than the dat
 long the file gets, and all that other programs don't see in the meantime is what is in the gap.
 """
 
+import contextlib
 import fcntl
 import logging
 import os
@@ -19,6 +20,7 @@ import struct
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 from attrs import frozen
@@ -32,6 +34,7 @@ from damon_parquet.rowgroup import (
     encode_table,
     footer_length,
     moved,
+    parse,
     row_groups_of,
     split,
     with_groups,
@@ -198,11 +201,11 @@ class Contents:
     """What there is in a file.
 
     Attributes:
-        footer: A footer for pyarrow that describes all of it.
+        metadata: What pyarrow makes of a footer that describes all of it.
         finished: Whether it was completed.
     """
 
-    footer: bytes
+    metadata: Any
     finished: bool
 
 
@@ -233,14 +236,17 @@ def read_contents(fd: int, path: Path) -> Contents:
     if os.pread(fd, len(MAGIC), 0) != MAGIC:
         raise InputError(f"'{path}' is no record of Parquet: it doesn't begin with 'PAR1'")
     blocks = list(_blocks(fd, size))
-    footer, length = _footer_at_end(fd, size)
-    if not blocks and footer is not None:  # an empty record, or a file of another program
-        return Contents(encode_footer(footer), finished=True)
-    finished = footer is not None and blocks[-1].end + length == size
+    at_end = _at_end(fd, size)
+    # Without blocks it is an empty record, or a file of another program.
+    finished = at_end is not None and (not blocks or blocks[-1].end + len(at_end) == size)
+    if at_end is not None and finished:
+        # Most are complete, and to take a long footer apart takes long.
+        with contextlib.suppress(pa.ArrowException, OSError):
+            return Contents(parse(at_end), finished=True)
+    footer = None if at_end is None else _decoded(at_end)
     described = 0 if footer is None else len(row_groups_of(footer))
-    if not finished:
-        # The last block that it describes was written together with it: who knows which arrived.
-        described = min(max(described - 1, 0), len(blocks))
+    # The last block that it describes was written together with it: who knows which arrived.
+    described = min(max(described - 1, 0), len(blocks))
     parts = []
     for block in blocks[described:]:
         alone = _footer_of(fd, block)
@@ -254,7 +260,7 @@ def read_contents(fd: int, path: Path) -> Contents:
     for part in parts:
         file = file | without_groups(part)
         groups += row_groups_of(part)
-    return Contents(encode_footer(with_groups(file, groups)), finished)
+    return Contents(parse(encode_footer(with_groups(file, groups))), finished=False)
 
 
 def _blocks(fd: int, size: int) -> Iterator[_Block]:
@@ -281,13 +287,18 @@ def _footer_of(fd: int, block: _Block) -> Struct | None:
     return decode_struct(zlib.decompress(compressed))
 
 
-def _footer_at_end(fd: int, size: int) -> tuple[Struct | None, int]:
-    """Return the footer at the end of a file, None if there is none, and its length."""
-    end = os.pread(fd, 8, max(size - 8, 0))
+def _at_end(fd: int, size: int) -> bytes | None:
+    """Return the footer at the end of a file, its length and the mark included; None: no footer."""
     try:
-        length = footer_length(end)
-        if length + 8 > size:
-            raise ValueError("it is longer than the file")
-        return decode_struct(os.pread(fd, length, size - 8 - length)), length + 8
+        length = footer_length(os.pread(fd, 8, max(size - 8, 0))) + 8
     except ValueError:
-        return None, 0
+        return None
+    return os.pread(fd, length, size - length) if length <= size else None
+
+
+def _decoded(at_end: bytes) -> Struct | None:
+    """Return a footer, None if it is damaged."""
+    try:
+        return decode_struct(at_end[:-8])
+    except ValueError:
+        return None

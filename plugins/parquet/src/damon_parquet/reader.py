@@ -13,7 +13,6 @@ import pyarrow.parquet as pq
 
 from damon_core import DamonError, InputError, RecordInfo, SelfClosing, Snapshot
 from damon_parquet.file import read_contents
-from damon_parquet.rowgroup import parse
 from damon_parquet.rows import Told
 from damon_parquet.schema import COLUMNS, info_from
 from damon_parquet.snapshots import note_areas, snapshots_of
@@ -42,7 +41,7 @@ class ParquetReader(SelfClosing):
                 contents = read_contents(fd, path)
             finally:
                 os.close(fd)
-            self._metadata = parse(contents.footer)
+            self._metadata = contents.metadata
             info = info_from(self._metadata.metadata or {})
             missing = set(COLUMNS) - set(self._metadata.schema.to_arrow_schema().names)
             if info is None or missing:
@@ -52,6 +51,8 @@ class ParquetReader(SelfClosing):
                 logger.warning(
                     "'%s' was not completed: it is read up to its last whole row group", path
                 )
+            schema = self._metadata.schema
+            self._places = {schema.column(place).path: place for place in range(len(schema))}
             self._file = pq.ParquetFile(
                 path, metadata=self._metadata, read_dictionary=["context", "target"]
             )
@@ -118,12 +119,7 @@ class ParquetReader(SelfClosing):
         return statistics is None or statistics.null_count != column.num_values
 
     def _column(self, index: int, path: str) -> Any:
-        group = self._metadata.row_group(index)
-        for number in range(group.num_columns):
-            column = group.column(number)
-            if column.path_in_schema == path:
-                return column
-        raise DamonError(f"'{self._path}' has no column '{path}'")
+        return self._metadata.row_group(index).column(self._places[path])
 
     def _read(self, index: int, columns: Sequence[str]) -> pa.Table:
         try:

@@ -30,9 +30,14 @@ _AGGREGATION = (
 
 def note_areas(read: Read, told: Told) -> None:
     """Note what rows tell of areas."""
-    table = read(["context", "target", "areas"])
-    for row in table.filter(table.column("areas").is_valid()).to_pylist():
-        told.setdefault(row["context"], {})[row["target"]] = _areas(row["areas"])
+    areas = read(["areas"]).column(0)
+    if areas.null_count == len(areas):
+        return
+    names = read(["context", "target"])
+    for name, items in zip(
+        names.filter(areas.is_valid()).to_pylist(), areas.drop_null().to_pylist(), strict=True
+    ):
+        told.setdefault(name["context"], {})[name["target"]] = _areas(items)
 
 
 def snapshots_of(read: Read, told: Told, owners_told: bool) -> Generator[Snapshot]:
