@@ -3,7 +3,7 @@
 The contract between this core and its plugins is in `damon_core.hookspecs`.
 """
 
-from damon_core.attributes import Intervals, RegionLimits
+from damon_core.attributes import Intervals, RegionLimits, check_positive
 from damon_core.backends import AUTO, BackendOption, make_backend
 from damon_core.clock import Clock, SystemClock, VirtualClock
 from damon_core.config import build_contexts, load_config
@@ -113,6 +113,7 @@ __all__ = [
     "VirtualClock",
     "assemble_snapshot",
     "build_contexts",
+    "check_positive",
     "format_duration",
     "format_of",
     "format_size",

@@ -1,21 +1,25 @@
 """The attributes of monitoring: intervals and region limits."""
 
+from typing import Any
+
 from attrs import Attribute, field, frozen
 
 from damon_core.errors import AttributeValueError
 from damon_core.units import format_duration
 
 
-def check_positive(_instance: object, attribute: "Attribute[int]", value: object) -> None:
-    """Refuse, as a validator of attrs, what isn't a whole number of at least 1.
+def check_positive(_instance: object, attribute: "Attribute[Any]", value: object) -> None:
+    """Refuse, as a validator of attrs, what isn't a whole number above 0.
+
+    For options that may be left out it goes into `attrs.validators.optional`.
 
     Raises:
         AttributeValueError: It isn't.
     """
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise AttributeValueError(
-            attribute.name, repr(value), "must be a whole number of at least 1"
-        )
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise AttributeValueError(attribute.name, repr(value), "must be a whole number above 0")
+    if value < 1:
+        raise AttributeValueError(attribute.name, value, "must be above 0")
 
 
 @frozen

@@ -18,20 +18,25 @@ def test_limits_default_to_the_usual_ones() -> None:
     assert RegionLimits() == RegionLimits(min_regions=10, max_regions=1_000)
 
 
+#: What is told of values that are refused.
+ALLOWED = dict.fromkeys((float, str, bool, type(None)), "must be a whole number above 0")
+ALLOWED[int] = "must be above 0"
+
+
 @pytest.mark.parametrize("value", [0, -1, 1.5, "5", True, None])
 @pytest.mark.parametrize("name", ["sampling_us", "aggregation_us", "update_us"])
-def test_an_interval_is_a_whole_number_of_at_least_1(name: str, value: object) -> None:
+def test_an_interval_is_a_whole_number_above_0(name: str, value: object) -> None:
     """The error says which attribute, what was found and what is allowed."""
     with pytest.raises(AttributeValueError) as caught:
         Intervals(**{name: value})  # type: ignore[arg-type]
-    assert str(caught.value) == f"{name} is {value!r}: must be a whole number of at least 1"
+    assert str(caught.value) == f"{name} is {value!r}: {ALLOWED[type(value)]}"
 
 
 @pytest.mark.parametrize("value", [0, -1, 1.5, "5", True, None])
 @pytest.mark.parametrize("name", ["min_regions", "max_regions"])
-def test_a_limit_is_a_whole_number_of_at_least_1(name: str, value: object) -> None:
+def test_a_limit_is_a_whole_number_above_0(name: str, value: object) -> None:
     """The error says which attribute, what was found and what is allowed."""
-    with pytest.raises(AttributeValueError, match=f"{name} is .*: must be a whole number of at"):
+    with pytest.raises(AttributeValueError, match=f"{name} is .*: {ALLOWED[type(value)]}"):
         RegionLimits(**{name: value})  # type: ignore[arg-type]
 
 

@@ -346,7 +346,7 @@ class TestUnreadable:
         ),
         (
             in_context("sampling_interval = '0ms'"),
-            ["context[0].sampling_interval: found '0ms', must be a whole number of at least 1"],
+            ["context[0].sampling_interval: found '0ms', must be above 0"],
         ),
         (
             in_context("aggregation_interval = '1ms'\nupdate_interval = '2ms'"),
@@ -375,8 +375,8 @@ class TestUnreadable:
         (
             in_context("min_regions = 0\nmax_regions = -1"),
             [
-                "context[0].min_regions: found 0, must be a whole number of at least 1",
-                "context[0].max_regions: found -1, must be a whole number of at least 1",
+                "context[0].min_regions: found 0, must be above 0",
+                "context[0].max_regions: found -1, must be above 0",
             ],
         ),
         (
@@ -430,10 +430,8 @@ class TestUnreadable:
             ),
             [
                 "context[0].intervals_goal.access_share: found 4, must be above 0 and at most 1",
-                "context[0].intervals_goal.aggregations: found 0, "
-                "must be a whole number of at least 1",
-                "context[0].intervals_goal.min_sampling: found '0s', "
-                "must be a whole number of at least 1",
+                "context[0].intervals_goal.aggregations: found 0, must be above 0",
+                "context[0].intervals_goal.min_sampling: found '0s', must be above 0",
             ],
         ),
         (
@@ -501,7 +499,7 @@ def test_same_names_are_told_beside_other_mistakes(path: Path, plugins: Plugins)
     """Names of contexts are unique, and this is told even where they have other mistakes."""
     text = in_context("name = 'a'\nmin_regions = 0") + in_context("name = 'a'")
     assert mistakes(path, plugins, text) == [
-        "context[0].min_regions: found 0, must be a whole number of at least 1",
+        "context[0].min_regions: found 0, must be above 0",
         "context[1].name: 'a' is taken; give another",
     ]
 

@@ -388,7 +388,7 @@ def test_the_option_sets_the_number_of_checks() -> None:
 @pytest.mark.parametrize("checks", [0, -1])
 def test_the_number_of_checks_must_be_positive(checks: int) -> None:
     """Said when the options are made."""
-    with pytest.raises(ValueError, match="at least 1"):
+    with pytest.raises(ValueError, match="above 0"):
         EvidencePolicyOptions(checks_per_interval=checks)
 
 

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 
 import numpy as np
-from attrs import Attribute, field, frozen
+from attrs import field, frozen, validators
 
-from damon_core.attributes import RegionLimits
+from damon_core.attributes import RegionLimits, check_positive
 from damon_core.policies.evidence.learner import Learner
 from damon_core.policies.evidence.pool import CAPACITY
 from damon_core.regions import PAGE_SIZE_BYTES
@@ -25,11 +25,6 @@ _EVEN_SHARE = 0.2
 _AGE_TOLERANCE = 0.1
 
 
-def _positive(_instance: object, _attribute: "Attribute[int | None]", value: int | None) -> None:
-    if value is not None and value < 1:
-        raise ValueError("must be at least 1")
-
-
 @frozen
 class EvidencePolicyOptions:
     """Options of the policy."""
@@ -39,7 +34,7 @@ class EvidencePolicyOptions:
     )
     checks_per_interval: int | None = field(
         default=None,
-        validator=_positive,
+        validator=validators.optional(check_positive),
         metadata={
             "help": "Pages checked in each sampling interval, at most max_regions; none: three "
             "for each of min_regions, and at least a tenth of the number of regions, but at most "

@@ -167,8 +167,8 @@ def test_all_addresses_of_a_page_are_alike() -> None:
         (lambda: Uniform(float("nan")), "from 0 to 1"),
         (lambda: Zone(Bytes(100), 1.0), "multiple of 4096"),
         (lambda: Zone(Bytes(0), 1.0), "multiple of 4096"),
-        (lambda: Stairs(PAGE, 0, SECOND), "at least 1"),
-        (lambda: Stairs(PAGE, 1, Microseconds(0)), "at least 1"),
+        (lambda: Stairs(PAGE, 0, SECOND), "above 0"),
+        (lambda: Stairs(PAGE, 1, Microseconds(0)), "above 0"),
     ],
 )
 def test_parameters_out_of_range_are_refused(make: object, message: str) -> None:

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from attrs import Attribute, field, fields, frozen
 
 from damon_alert.quantities import QUANTITIES, Quantity, QuantityName, parse_threshold
-from damon_core import AttributeValueError, Microseconds
+from damon_core import AttributeValueError, Microseconds, check_positive
 
 #: How bad it is; the log's level follows it.
 Severity = Literal["info", "warning", "critical"]
@@ -19,11 +19,6 @@ _LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 #: Labels that the rule itself decides.
 _RESERVED_LABELS = ("alertname", "severity", "context", "target")
 _DEFAULT_WITHIN_US = Microseconds(60_000_000)
-
-
-def _positive(_instance: object, attribute: "Attribute[Any]", value: int) -> None:
-    if value < 1:
-        raise AttributeValueError(attribute.name, value, "must be above 0")
 
 
 def _not_negative(_instance: object, attribute: "Attribute[Any]", value: int) -> None:
@@ -214,17 +209,17 @@ class Notify:
     )
     time_limit: Microseconds = field(
         default=Microseconds(10_000_000),
-        validator=_positive,
+        validator=check_positive,
         metadata={"help": "program, http, alertmanager: longest time for one attempt"},
     )
     repeat: Microseconds = field(
         default=Microseconds(60_000_000),
-        validator=_positive,
+        validator=check_positive,
         metadata={"help": "alertmanager: how often a firing alert is sent again"},
     )
     queue_length: int = field(
         default=100,
-        validator=_positive,
+        validator=check_positive,
         metadata={"help": "how many notifications may wait; more are dropped and counted"},
     )
     retry_for: Microseconds = field(

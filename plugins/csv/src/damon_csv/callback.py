@@ -1,19 +1,14 @@
 """The callback ``csv``: each aggregation's regions, appended to a file."""
 
 from pathlib import Path
-from typing import Any
 
-from attrs import Attribute, field, frozen
+from attrs import field, frozen
+from attrs.validators import optional
 
-from damon_core import Bytes, Context, Microseconds, hookimpl
+from damon_core import Bytes, Context, Microseconds, check_positive, hookimpl
 from damon_csv.file import CsvFile
 from damon_csv.rotation import Rotation
 from damon_csv.rows import HEADER, format_rows
-
-
-def _positive(_instance: object, _attribute: "Attribute[Any]", value: int | None) -> None:
-    if value is not None and value < 1:
-        raise ValueError("must be above 0")
 
 
 @frozen
@@ -30,16 +25,18 @@ class CsvOptions:
     path: Path = field(metadata={"help": "the file to append to"})
     rotate_size: Bytes | None = field(
         default=None,
-        validator=_positive,
+        validator=optional(check_positive),
         metadata={"help": "begin a new file before this one would get longer"},
     )
     rotate_every: Microseconds | None = field(
         default=None,
-        validator=_positive,
+        validator=optional(check_positive),
         metadata={"help": "begin a new file at each whole multiple of this, in UTC"},
     )
     keep: int | None = field(
-        default=None, validator=_positive, metadata={"help": "how many rotated files to keep"}
+        default=None,
+        validator=optional(check_positive),
+        metadata={"help": "how many rotated files to keep"},
     )
 
     def __attrs_post_init__(self) -> None:

@@ -1,16 +1,11 @@
 """The options of the callback."""
 
 from pathlib import Path
-from typing import Any
 
-from attrs import Attribute, field, frozen
+from attrs import field, frozen
+from attrs.validators import optional
 
-from damon_core import Microseconds
-
-
-def _positive(_instance: object, _attribute: "Attribute[Any]", value: int | None) -> None:
-    if value is not None and value < 1:
-        raise ValueError("must be above 0")
+from damon_core import Microseconds, check_positive
 
 
 @frozen
@@ -26,11 +21,11 @@ class ParquetOptions:
     path: Path = field(metadata={"help": "the file; one that is there is moved aside"})
     rotate_every: Microseconds | None = field(
         default=None,
-        validator=_positive,
+        validator=optional(check_positive),
         metadata={"help": "begin a new file at each whole multiple of this, in UTC"},
     )
     keep: int | None = field(
         default=None,
-        validator=_positive,
+        validator=optional(check_positive),
         metadata={"help": "how many files that were moved aside to keep"},
     )

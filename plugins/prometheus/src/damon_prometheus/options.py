@@ -4,7 +4,7 @@ from pathlib import Path
 
 from attrs import Attribute, field, frozen
 
-from damon_core import Microseconds, format_duration
+from damon_core import Microseconds, check_positive, format_duration
 
 DEFAULT_IDLE_THRESHOLDS = tuple(
     Microseconds(seconds * 1_000_000) for seconds in (1, 10, 60, 600, 3_600)
@@ -24,11 +24,6 @@ def _user(_instance: object, _attribute: "Attribute[str]", value: str) -> None:
 def _port(_instance: object, _attribute: "Attribute[int]", value: int) -> None:
     if not 0 <= value <= 65_535:
         raise ValueError("must be a port from 1 to 65535, or 0 for any that is free")
-
-
-def _at_least_one(_instance: object, _attribute: "Attribute[int]", value: int) -> None:
-    if value < 1:
-        raise ValueError("must be at least 1")
 
 
 def _ascending(
@@ -136,12 +131,12 @@ class PrometheusOptions(ListenerOptions):
 
     max_targets: int = field(
         default=20,
-        validator=_at_least_one,
+        validator=check_positive,
         metadata={"help": 'Targets with series of their own; the rest is target="other"'},
     )
     max_owners: int = field(
         default=100,
-        validator=_at_least_one,
+        validator=check_positive,
         metadata={"help": 'Owners with series of their own; the rest is owner="other"'},
     )
     idle_thresholds: tuple[Microseconds, ...] = field(

@@ -52,7 +52,7 @@ class SimulatedMemory:
                 f"must be a multiple of {PAGE_SIZE_BYTES} bytes, up to 4 EiB",
             )
         if ends_after_us is not None and ends_after_us < 1:
-            raise AttributeValueError("ends_after_us", ends_after_us, "must be at least 1")
+            raise AttributeValueError("ends_after_us", ends_after_us, "must be above 0")
         if isinstance(pattern, PiecewisePattern) and pattern.extent_bytes > size_bytes:
             raise InputError(
                 f"the pattern needs {pattern.extent_bytes} bytes, the simulated memory has "

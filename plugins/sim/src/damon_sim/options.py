@@ -5,8 +5,9 @@ import operator
 from typing import Any, cast
 
 from attrs import Attribute, field, frozen
+from attrs.validators import optional
 
-from damon_core import Bytes, InputError, Microseconds
+from damon_core import Bytes, InputError, Microseconds, check_positive
 from damon_sim.memory import SimulatedMemory
 from damon_sim.patterns import (
     Moving,
@@ -21,11 +22,6 @@ from damon_sim.patterns import (
 )
 
 _PATTERNS = ("zones", "moving", "stairs", "zigzag", "random_pages", "uniform", "function")
-
-
-def _positive(_instance: object, _attribute: "Attribute[Any]", value: int | None) -> None:
-    if value is not None and value < 1:
-        raise ValueError("must be at least 1")
 
 
 def _not_negative(_instance: object, _attribute: "Attribute[Any]", value: int) -> None:
@@ -59,7 +55,9 @@ class SimOptions:
         metadata={"help": "the same seed gives the same accesses"},
     )
     ends_after: Microseconds | None = field(
-        default=None, validator=_positive, metadata={"help": "end the monitoring after this time"}
+        default=None,
+        validator=optional(check_positive),
+        metadata={"help": "end the monitoring after this time"},
     )
     zones: tuple[Zone, ...] = field(
         default=(), metadata={"help": "pattern: areas side by side, each with a size and a rate"}

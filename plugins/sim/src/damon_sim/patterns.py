@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from attrs import Attribute, field, frozen
 
-from damon_core import PAGE_SIZE_BYTES, Bytes, Microseconds
+from damon_core import PAGE_SIZE_BYTES, Bytes, Microseconds, check_positive
 
 #: The end of all addresses; half of what 64 bits with a sign can count, so that sums don't wrap.
 MAX_BYTES = 1 << 62
@@ -36,11 +36,6 @@ class Area(NamedTuple):
     start: int
     end: int
     rate: float
-
-
-def _at_least_1(_instance: object, _attribute: "Attribute[Any]", value: int) -> None:
-    if value < 1:
-        raise ValueError("must be at least 1")
 
 
 def _probability(_instance: object, _attribute: "Attribute[Any]", value: float) -> None:
@@ -145,10 +140,10 @@ class _HotArea(PiecewisePattern):
 
     area: Bytes = field(validator=whole_pages, metadata={"help": "size of the hot area"})
     places: int = field(
-        validator=_at_least_1, metadata={"help": "places it has, side by side from address 0 on"}
+        validator=check_positive, metadata={"help": "places it has, side by side from address 0 on"}
     )
     period: Microseconds = field(
-        validator=_at_least_1, metadata={"help": "for how long it stays at a place"}
+        validator=check_positive, metadata={"help": "for how long it stays at a place"}
     )
     rate: float = field(
         default=1.0, validator=_probability, metadata={"help": "rate of its pages, 0 to 1"}
