@@ -264,6 +264,22 @@ print(len(list(reader.snapshots())), reader.span_us() is None, "pandas" in sys.m
         )
         assert done.stdout == "2000 False False\n"
 
+    def test_row_groups_without_rows_are_passed_over(self, path: Path) -> None:
+        """Other programs that rewrite a record may leave some."""
+        table, whole = pq.read_table(path), read(path)
+        with pq.ParquetWriter(path, table.schema) as writer:
+            for part in (table.slice(0, 0), table, table.slice(0, 0)):
+                writer.write_table(part)
+        assert pq.read_metadata(path).num_row_groups == 3
+        assert [each.number for each in read(path)] == [each.number for each in whole]
+        assert ParquetReader(path).span_us() == (T0, T0 + 200_000_000)
+
+    def test_a_record_rewritten_without_rows_is_empty(self, path: Path) -> None:
+        """It has a row group, but no aggregation."""
+        pq.write_table(pq.read_table(path).slice(0, 0), path)
+        assert pq.read_metadata(path).num_row_groups == 1
+        assert (read(path), ParquetReader(path).span_us()) == ([], None)
+
     def test_polars(self, path: Path) -> None:
         """A lazy query reads it."""
         found = (

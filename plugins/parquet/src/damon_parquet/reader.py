@@ -51,6 +51,9 @@ class ParquetReader(SelfClosing):
                 logger.warning(
                     "'%s' was not completed: it is read up to its last whole row group", path
                 )
+            groups = range(self._metadata.num_row_groups)
+            # Other programs write some without rows.
+            self._groups = [index for index in groups if self._metadata.row_group(index).num_rows]
             schema = self._metadata.schema
             self._places = {schema.column(place).path: place for place in range(len(schema))}
             self._file = pq.ParquetFile(
@@ -68,10 +71,10 @@ class ParquetReader(SelfClosing):
 
     def span_us(self) -> tuple[int, int] | None:
         """Return when the first aggregation began and the last ended, Unix microseconds."""
-        spans = [self._span_us(index) for index in range(self._metadata.num_row_groups)]
+        spans = [self._span_us(index) for index in self._groups]
         if not spans:
             return None
-        first = self._read(0, ["time", "elapsed_us"]).slice(0, 1)
+        first = self._read(self._groups[0], ["time", "elapsed_us"]).slice(0, 1)
         begin_us = first["time"].cast(pa.int64())[0].as_py() - first["elapsed_us"][0].as_py()
         return begin_us, max(end_us for _, end_us in spans)
 
@@ -84,7 +87,7 @@ class ParquetReader(SelfClosing):
             DamonError: The file is damaged from here on.
         """
         told: Told = {}
-        for index in range(self._metadata.num_row_groups):
+        for index in self._groups:
             first_us, last_us = self._span_us(index)
             if end_us is not None and first_us > end_us:
                 continue

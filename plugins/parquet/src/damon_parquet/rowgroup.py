@@ -8,6 +8,7 @@ import pyarrow.parquet as pq
 from attrs import frozen
 
 from damon_parquet.compact import I64, LIST, STRUCT, List, Struct, decode_struct, encode_struct
+from damon_parquet.schema import AGGREGATION
 
 #: What Parquet files begin and end with.
 MAGIC = b"PAR1"
@@ -21,14 +22,8 @@ _ENCODING_STATISTICS, _SIZE_STATISTICS = 13, 16
 
 #: Columns of few values; in the others zstd finds what repeats from one aggregation to the next.
 _FEW_VALUES = [
-    "time",
+    *AGGREGATION,
     "context",
-    "number",
-    "elapsed_us",
-    "sampling_us",
-    "aggregation_us",
-    "update_us",
-    "max_nr_accesses",
     "target",
     "areas.list.element.name",
     "owners.list.element.kind",

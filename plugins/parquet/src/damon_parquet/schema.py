@@ -26,6 +26,17 @@ _OWNER = pa.struct(
     ]
 )
 
+#: Columns that the rows of an aggregation have in common, beside its context.
+AGGREGATION = (
+    "time",
+    "number",
+    "elapsed_us",
+    "sampling_us",
+    "aggregation_us",
+    "update_us",
+    "max_nr_accesses",
+)
+
 #: Every column: its type, and what it means, for those who find the file in twenty years.
 COLUMNS: dict[str, tuple[pa.DataType, str]] = {
     "time": (pa.timestamp("us", tz="UTC"), "when the aggregation ended"),

@@ -11,21 +11,12 @@ from attrs import frozen
 
 from damon_core import Area, Intervals, Owner, Snapshot, TargetRows, assemble_snapshot
 from damon_parquet.rows import Told
+from damon_parquet.schema import AGGREGATION
 
 #: Reads columns of a row group.
 Read = Callable[[Sequence[str]], pa.Table]
 
 _Column = npt.NDArray[Any]
-#: Columns that the rows of an aggregation have in common.
-_AGGREGATION = (
-    "time",
-    "number",
-    "elapsed_us",
-    "sampling_us",
-    "aggregation_us",
-    "update_us",
-    "max_nr_accesses",
-)
 
 
 def note_areas(read: Read, told: Told) -> None:
@@ -48,7 +39,7 @@ def snapshots_of(read: Read, told: Told, owners_told: bool) -> Generator[Snapsho
         told: The areas that earlier rows told; what these tell is noted.
         owners_told: Whether any row tells owners: to read none takes long.
     """
-    outline = _Outline.of(read(["context", "target", *_AGGREGATION]))
+    outline = _Outline.of(read(["context", "target", *AGGREGATION]))
     heads, rows, targets = outline.heads, outline.rows, outline.targets
     columns = _regions(read, outline)
     counts = np.diff(targets)
@@ -121,7 +112,7 @@ class _Outline:
         of_targets = np.concatenate(([0], np.flatnonzero(changed) + 1, [len(time)]))
         return cls(
             [*rows.tolist(), len(time)],
-            {name: _numpy(table, name)[rows].tolist() for name in _AGGREGATION},
+            {name: _numpy(table, name)[rows].tolist() for name in AGGREGATION},
             [context_names[code] for code in contexts[rows].tolist()],
             of_targets,
             [
