@@ -23,14 +23,8 @@ REGIONS = 1_000
 PAGES = 1 << 28
 #: More than a row group holds, so that none repeats itself.
 DIFFERENT = 600
-REPORTS = {
-    "summary": "summary",
-    "regions": "regions",
-    "working set": "wss",
-    "idle memory": "idle",
-    "heat map": "heatmap",
-    "diff of the record with itself": "diff",
-}
+#: `diff` is that of the record with itself.
+REPORTS = ("summary", "regions", "wss", "idle", "heatmap", "diff")
 
 
 def snapshots() -> Iterator[Snapshot]:
@@ -107,16 +101,16 @@ def main() -> None:
                 f"regions, in {time.monotonic() - begin:.0f} s"
             )
         rows = []
-        for what, report in REPORTS.items():
+        for report in REPORTS:
             commands = []
             for record_name in sizes:
-                progress(f"{what}, {record_name}")
+                progress(f"{report}, {record_name}")
                 records = [f"{record_name}.parquet"] * (2 if report == "diff" else 1)
                 commands.append(run([DAMON, "report", report, *records], folder))
             whole, tenth = commands
             rows.append(
                 [
-                    what,
+                    report,
                     *(f"{each.cpu_s:.1f}" for each in commands),
                     f"{whole.cpu_s / tenth.cpu_s:.1f}",
                     *(f"{each.peak_mib:.0f}" for each in commands),

@@ -56,6 +56,12 @@ class Comparison:
         return f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
 
 
+def with_quartiles(ratios: Sequence[float]) -> str:
+    """Return the median of many ratios, and between which quartiles it lies."""
+    low, high = percentile(ratios, 25), percentile(ratios, 75)
+    return f"{statistics.median(ratios):.2f} ({low:.2f} to {high:.2f})"
+
+
 def percentile(values: Sequence[float], percent: float) -> float:
     """Return the smallest value that at least `percent` of the values don't exceed."""
     ordered = sorted(values)

@@ -1,9 +1,10 @@
 """What records in Parquet cost: room on the disk, processor time to write and to read.
 
 Simulated contexts run on virtual time with the usual intervals, 5 ms and 100 ms, and the policy
-`evidence`. Snapshots get the jitter of a real clock, are written as one row group, and read back;
-what a day takes is what an aggregation takes, extrapolated. Then one row group after the other is
-appended to a file, and what the first and the last append cost is compared.
+`evidence` unless said otherwise. Snapshots get the jitter of a real clock, are written as one row
+group, and read back; what a day takes is what an aggregation takes, extrapolated. Then one row
+group after the other is appended to a file, and what the first and the last append cost is
+compared.
 """
 
 import statistics
@@ -24,8 +25,11 @@ from benchmarks.measure import is_quick, print_table, progress
 from damon_core import (
     Bytes,
     Context,
+    EvidencePolicy,
+    KernelPolicy,
     RecordInfo,
     RegionLimits,
+    RegionPolicy,
     Snapshot,
     VirtualClock,
     hookimpl,
@@ -45,11 +49,13 @@ class Case:
         name: What the table calls it.
         rates: The rates of its areas.
         limits: How many regions it may have.
+        policy: How they are adjusted.
     """
 
     name: str
     rates: Sequence[float]
     limits: RegionLimits
+    policy: type[RegionPolicy] = EvidencePolicy
 
 
 def _zipf(areas: int) -> list[float]:
@@ -58,12 +64,17 @@ def _zipf(areas: int) -> list[float]:
     return [float(rate) for rate in rates]
 
 
+HOT_OF_100 = ([1.0] + [0.0] * 9) * 10
+HOT_OF_1000 = [0.0, 1.0] * 500
 CASES = (
     Case("three areas", [0.0, 1.0, 0.0], RegionLimits()),
-    Case("10 of 100 areas hot", ([1.0] + [0.0] * 9) * 10, RegionLimits()),
-    Case("500 of 1 000 areas hot", [0.0, 1.0] * 500, RegionLimits(1_000, 1_000)),
+    Case("10 of 100 areas hot", HOT_OF_100, RegionLimits()),
+    Case("500 of 1 000 areas hot", HOT_OF_1000, RegionLimits(1_000, 1_000)),
     Case("Zipf of 100", _zipf(100), RegionLimits(100, 100)),
     Case("Zipf of 1 000", _zipf(1_000), RegionLimits(1_000, 1_000)),
+    Case("10 of 100 hot, kernel", HOT_OF_100, RegionLimits(), KernelPolicy),
+    Case("500 of 1 000 hot, kernel", HOT_OF_1000, RegionLimits(), KernelPolicy),
+    Case("Zipf of 1 000, kernel", _zipf(1_000), RegionLimits(), KernelPolicy),
 )
 
 
@@ -100,7 +111,14 @@ def snapshots_of(case: Case, seconds: int) -> list[Snapshot]:
         ends_after_us=seconds * 1_000_000 + WARM_UP * 100_000,
     )
     keep = Keep()
-    context = Context(memory, [keep], limits=case.limits, clock=VirtualClock(), name="db")
+    context = Context(
+        memory,
+        [keep],
+        policy=case.policy(),
+        limits=case.limits,
+        clock=VirtualClock(),
+        name="db",
+    )
     start(context)
     context.wait()
     return keep.snapshots[WARM_UP:]

@@ -20,7 +20,7 @@ from attrs import frozen
 from damon_sim import SimulatedMemory, Zone, Zones
 
 from benchmarks.accuracy.runs import CHECKS, POLICIES, make_policy
-from benchmarks.measure import Comparison, is_quick, percentile, print_table, progress
+from benchmarks.measure import Comparison, is_quick, print_table, progress, with_quartiles
 from damon_core import (
     Bytes,
     Context,
@@ -191,9 +191,7 @@ def compare_sizes(policy: str, seeds: int, aggregations: int) -> None:
     rows = []
     for size, each in zip(SIZES, us, strict=True):
         ratios = [one / base for one, base in zip(each, us[0], strict=True)]
-        low, high = percentile(ratios, 25), percentile(ratios, 75)
-        ratio = f"{median(ratios):.2f} ({low:.2f} to {high:.2f})"
-        rows.append([format_size(size), f"{median(each):.0f}", ratio])
+        rows.append([format_size(size), f"{median(each):.0f}", with_quartiles(ratios)])
     print_table(
         f"Processor time per aggregation of {CHECKS} checks, policy {policy} (medians of "
         f"{aggregations} aggregations with each of {seeds} seeds, all sizes in turns; between "

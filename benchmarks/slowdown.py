@@ -19,11 +19,11 @@ from pathlib import Path
 
 from damon_vaddr import PidSource, ProcessMemory, Referenced
 
-from benchmarks.measure import Comparison, is_quick, percentile, print_table, progress
+from benchmarks.measure import Comparison, is_quick, print_table, progress, with_quartiles
 from damon_core import Context, start, stop
 
 #: It counts its rounds where others see them.
-_PROGRAM = """
+PROGRAM = """
 import mmap, sys
 import numpy as np
 with open(sys.argv[1], "r+b") as file:
@@ -69,10 +69,10 @@ def program() -> Iterator[Program]:
         path.write_bytes(bytes(8))
         with path.open("r+b") as file:
             rounds = mmap.mmap(file.fileno(), 8)
-        with subprocess.Popen([sys.executable, "-c", _PROGRAM, path]) as process:
+        with subprocess.Popen([sys.executable, "-c", PROGRAM, path]) as process:
             try:
                 running = Program(process.pid, rounds)
-                while not running.speed(0.5):
+                while process.poll() is None and not running.speed(0.5):
                     pass
                 yield running
             finally:
@@ -92,15 +92,15 @@ class Monitor:
         self.checks: list[float] = []
         self._budget = budget
 
-    def speed(self, program: Program, seconds: float) -> float:
+    def speed(self, watched: Program, seconds: float) -> float:
         """Return the speed of the program while it is watched."""
         context = Context(
-            ProcessMemory(PidSource([program.pid]), Referenced()), cpu_budget=self._budget
+            ProcessMemory(PidSource([watched.pid]), Referenced()), cpu_budget=self._budget
         )
         start(context)
         time.sleep(SETTLE_S)
         before = context.stats
-        speed = program.speed(seconds)
+        speed = watched.speed(seconds)
         after = context.stats
         stop(context)
         self.cpu.append((after.cpu_us - before.cpu_us) / 1e6 / seconds)
@@ -119,7 +119,6 @@ def main() -> None:
             result = Comparison.of(
                 partial(monitor.speed, running, seconds), partial(running.speed, seconds), runs
             )
-            low, high = (percentile(result.ratios, each) for each in (25, 75))
             rows.append(
                 [
                     name,
@@ -127,7 +126,7 @@ def main() -> None:
                     f"{100 * statistics.median(monitor.cpu):.1f} %",
                     f"{result.figure:.0f}",
                     f"{result.baseline:.0f}",
-                    f"{statistics.median(result.ratios):.2f} ({low:.2f} to {high:.2f})",
+                    with_quartiles(result.ratios),
                 ]
             )
     print_table(

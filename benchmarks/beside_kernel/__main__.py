@@ -11,6 +11,8 @@ import subprocess
 import sys
 from collections.abc import Sequence
 
+from attrs import evolve
+
 from benchmarks.beside_kernel.answers import NOTICED_F1, Score, Watched
 from benchmarks.beside_kernel.monitors import Monitor, Plan, kernel, nobody, ours
 from benchmarks.beside_kernel.workloads import moving, spinning, three_areas
@@ -87,19 +89,22 @@ def accuracy(runs: Sequence[Watched]) -> list[str]:
 ACCURACY = ["precision", "recall", "F1", "F1, 2nd half", "CPU", "missed"]
 
 
-def one_processor(quick: bool, sampling_us: int) -> None:
+def one_processor(quick: bool, sampling_us: int, stirs: bool) -> None:
     intervals = Intervals(sampling_us, 20 * sampling_us, 200 * sampling_us)
     runs = 1 if quick else 4
     hot_us = (5 if quick else 15) * intervals.aggregation_us
     monitors: dict[str, Monitor] = {"kernel DAMON": kernel, "ours": ours(flush_tlb=True)}
     sweep_us = sampling_us // 2
     three = Plan(
-        three_areas(sweep_us), intervals, (8 if quick else 20) * intervals.aggregation_us / 1e6
+        three_areas(sweep_us),
+        intervals,
+        (8 if quick else 20) * intervals.aggregation_us / 1e6,
+        stirs=stirs,
     )
     # The first run in a fresh machine is slow: programs are read and translated.
     progress("warming up")
     Plan(three.pattern, intervals, 4 * intervals.aggregation_us / 1e6).watch(monitors["ours"])
-    changing = Plan(moving(sweep_us, hot_us), intervals, 2.05 * hot_us / 1e6)
+    changing = Plan(moving(sweep_us, hot_us), intervals, 2.05 * hot_us / 1e6, stirs=stirs)
     aims = []
     for title, plan in (
         ("(a) three hot areas of 20 MiB in 400 MiB", three),
@@ -125,7 +130,11 @@ def two_processors(quick: bool, sampling_us: int) -> None:
     intervals = Intervals(sampling_us, 20 * sampling_us, 200 * sampling_us)
     runs = 1 if quick else 4
     plan = Plan(
-        spinning(), intervals, (4 if quick else 10) * intervals.aggregation_us / 1e6, apart=True
+        spinning(),
+        intervals,
+        (4 if quick else 10) * intervals.aggregation_us / 1e6,
+        apart=True,
+        stirs=False,
     )
     monitors: dict[str, Monitor] = {
         "nobody": nobody,
@@ -134,7 +143,7 @@ def two_processors(quick: bool, sampling_us: int) -> None:
         "ours": ours(flush_tlb=True),
     }
     progress("warming up")
-    Plan(plan.pattern, intervals, 4 * intervals.aggregation_us / 1e6, True).watch(monitors["ours"])
+    evolve(plan, seconds=4 * intervals.aggregation_us / 1e6).watch(monitors["ours"])
     watched = in_turns(plan, monitors, runs, "(c), (d) spinning")
     alone = [run.sweeps_per_s() for run in watched["nobody"]]
     rows = []
@@ -165,14 +174,23 @@ def main() -> None:
     parser.add_argument(
         "--sampling-ms", type=int, default=50, help="sampling interval; aggregations are 20 of it"
     )
+    parser.add_argument(
+        "--unstirred",
+        action="store_true",
+        help="with one processor: let nobody else run, so that the emulated TLB hides hot memory",
+    )
     options = parser.parse_args()
     if GUEST in os.environ:
-        measure = two_processors if len(os.sched_getaffinity(0)) > 1 else one_processor
-        measure(options.quick, options.sampling_ms * 1_000)
+        sampling_us = options.sampling_ms * 1_000
+        if len(os.sched_getaffinity(0)) > 1:
+            two_processors(options.quick, sampling_us)
+        else:
+            one_processor(options.quick, sampling_us, not options.unstirred)
         return
     machine = [sys.executable, "-m", "tests.lab"]
     inside = [sys.executable, "-m", "benchmarks.beside_kernel"]
     inside += [f"--sampling-ms={options.sampling_ms}", *(["--quick"] if options.quick else [])]
+    inside += ["--unstirred"] if options.unstirred else []
     for processors in (1, 2):
         if options.only in (None, processors):
             command = [*machine, "--processors", str(processors), "--", *inside]

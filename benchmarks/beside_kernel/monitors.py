@@ -27,19 +27,20 @@ class Plan:
         pattern: What the workload does.
         intervals: How often is looked.
         seconds: How long is watched.
-        apart: Put the workload on processor 1 and the monitor on processor 0, and leave the
-            workload's TLB alone.
+        apart: Put the workload on processor 1 and the monitor on processor 0.
+        stirs: Let another process run every now and then: see `stirred`.
     """
 
     pattern: Pattern
     intervals: Intervals
     seconds: float
     apart: bool = False
+    stirs: bool = True
 
     def watch(self, monitor: "Monitor") -> Watched:
         """Run the workload and a monitor beside it."""
         # Eight times in a sampling interval, so that no check goes without.
-        stir_s = 0 if self.apart else self.intervals.sampling_us / 8e6
+        stir_s = self.intervals.sampling_us / 8e6 if self.stirs else 0
         with stirred(stir_s), WorkloadProcess(self.pattern) as workload:
             if self.apart:
                 os.sched_setaffinity(0, {0})
