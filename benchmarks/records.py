@@ -2,15 +2,14 @@
 
 Simulated contexts run on virtual time with the usual intervals, 5 ms and 100 ms, and the policy
 `evidence` unless said otherwise. Snapshots get the jitter of a real clock, are written as one row
-group, and read back; what a day takes is what an aggregation takes, extrapolated. Then one row
-group after the other is appended to a file, and what the first and the last append cost is
-compared.
+group, and read back; what a day takes is what an aggregation takes, extrapolated. Then row groups
+are appended to a new file and to one as long as a day's in turns, and what that costs is compared.
 """
 
-import statistics
 import tempfile
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,15 +20,13 @@ from damon_parquet.reader import ParquetReader
 from damon_parquet.rows import to_table
 from damon_sim import SimulatedMemory, Zone, Zones
 
-from benchmarks.measure import is_quick, print_table, progress
+from benchmarks.accuracy.runs import make_policy
+from benchmarks.measure import Comparison, is_quick, print_table, progress, with_quartiles
 from damon_core import (
     Bytes,
     Context,
-    EvidencePolicy,
-    KernelPolicy,
     RecordInfo,
     RegionLimits,
-    RegionPolicy,
     Snapshot,
     VirtualClock,
     hookimpl,
@@ -55,7 +52,7 @@ class Case:
     name: str
     rates: Sequence[float]
     limits: RegionLimits
-    policy: type[RegionPolicy] = EvidencePolicy
+    policy: str = "evidence"
 
 
 def _zipf(areas: int) -> list[float]:
@@ -72,9 +69,9 @@ CASES = (
     Case("500 of 1 000 areas hot", HOT_OF_1000, RegionLimits(1_000, 1_000)),
     Case("Zipf of 100", _zipf(100), RegionLimits(100, 100)),
     Case("Zipf of 1 000", _zipf(1_000), RegionLimits(1_000, 1_000)),
-    Case("10 of 100 hot, kernel", HOT_OF_100, RegionLimits(), KernelPolicy),
-    Case("500 of 1 000 hot, kernel", HOT_OF_1000, RegionLimits(), KernelPolicy),
-    Case("Zipf of 1 000, kernel", _zipf(1_000), RegionLimits(), KernelPolicy),
+    Case("10 of 100 hot, kernel", HOT_OF_100, RegionLimits(), "kernel"),
+    Case("500 of 1 000 hot, kernel", HOT_OF_1000, RegionLimits(), "kernel"),
+    Case("Zipf of 1 000, kernel", _zipf(1_000), RegionLimits(), "kernel"),
 )
 
 
@@ -114,7 +111,7 @@ def snapshots_of(case: Case, seconds: int) -> list[Snapshot]:
     context = Context(
         memory,
         [keep],
-        policy=case.policy(),
+        policy=make_policy(case.policy, seed=1),
         limits=case.limits,
         clock=VirtualClock(),
         name="db",
@@ -162,29 +159,27 @@ def measure(case: Case, seconds: int, directory: Path) -> list[str]:
 
 
 def append_costs(appends: int, directory: Path) -> list[list[str]]:
-    """Return what appends to one file cost, early and late."""
+    """Return what appends to a new file and to a long one cost, in turns."""
     case = Case("", _zipf(100), RegionLimits(100, 100))
     table = to_table(snapshots_of(case, 10), {})
-    file = RowGroupFile(directory / "appends.parquet", RecordInfo.here())
-    costs_ms = []
-    for _ in range(appends):
+    new, long = (
+        RowGroupFile(directory / f"{name}.parquet", RecordInfo.here()) for name in ("new", "long")
+    )
+    count = appends // 10
+    for _ in range(appends - count):
+        long.append(table)
+
+    def append_ms(file: RowGroupFile) -> float:
         begin = time.process_time()
         file.append(table)
-        costs_ms.append(1e3 * (time.process_time() - begin))
-    file.close()
-    count = appends // 10
-    early, late = costs_ms[:count], costs_ms[-count:]
+        return 1e3 * (time.process_time() - begin)
+
+    result = Comparison.of(partial(append_ms, long), partial(append_ms, new), count)
+    new.close()
+    long.close()
     return [
-        [
-            name,
-            f"{statistics.median(costs):.2f} ms",
-            f"{statistics.fmean(costs):.2f} ms",
-            f"{statistics.median(costs) / statistics.median(early):.2f}",
-        ]
-        for name, costs in (
-            (f"first {count} of {appends}", early),
-            (f"last {count}", late),
-        )
+        [f"first {count} of {appends}", f"{result.baseline:.2f} ms", "1.00"],
+        [f"last {count}", f"{result.figure:.2f} ms", with_quartiles(result.ratios)],
     ]
 
 
@@ -211,8 +206,9 @@ def main() -> None:
         progress("appends")
         print()
         print_table(
-            "The same row group, appended again and again",
-            ["appends", "median CPU", "mean CPU", "ratio"],
+            "The same row group, appended to a new file and to a long one in turns (medians; "
+            "between the quartiles)",
+            ["appends", "CPU", "ratio"],
             append_costs(50 if quick else 1_440, Path(directory)),
         )
 
