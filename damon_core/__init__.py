@@ -3,11 +3,29 @@
 The contract between this core and its plugins is in `damon_core.hookspecs`.
 """
 
-from damon_core.attributes import Intervals, RegionLimits, check_positive
-from damon_core.backends import AUTO, BackendOption, make_backend
+from damon_core.attributes import Intervals, IntervalsGoal, RegionLimits, check_positive
 from damon_core.clock import Clock, SystemClock, VirtualClock
-from damon_core.config import build_contexts, load_config
-from damon_core.context import Context
+from damon_core.contract.policy import RegionPolicy
+from damon_core.contract.records import (
+    ContextInfo,
+    RecordFormat,
+    RecordInfo,
+    RecordReader,
+    RecordWriter,
+    SelfClosing,
+    format_of,
+)
+from damon_core.contract.registration import (
+    Backend,
+    Callback,
+    Finding,
+    NoOptions,
+    Policy,
+    Primitive,
+    part_name,
+)
+from damon_core.contract.stamps import remove_stamped, stamped, stamped_files
+from damon_core.deployment.config import build_contexts, load_config
 from damon_core.errors import (
     AttributeValueError,
     BusyError,
@@ -19,36 +37,24 @@ from damon_core.errors import (
     Problem,
     TargetError,
 )
-from damon_core.group import start, stop
 from damon_core.hookspecs import hookimpl
-from damon_core.isolation import part_name
-from damon_core.pacing import IntervalsGoal
-from damon_core.parts import Backend, Callback, Finding, NoOptions, Policy, Primitive
-from damon_core.plugins import PluginInfo, Plugins
-from damon_core.policies.evidence import EvidencePolicy, EvidencePolicyOptions
-from damon_core.policies.kernel import KernelPolicy, KernelPolicyOptions
-from damon_core.policy import RegionPolicy
-from damon_core.records import (
-    ContextInfo,
-    RecordFormat,
-    RecordInfo,
-    RecordReader,
-    RecordWriter,
-    SelfClosing,
-    format_of,
-)
-from damon_core.regions import PAGE_SIZE_BYTES, Range, Regions
-from damon_core.samples import Samples
-from damon_core.snapshot import (
+from damon_core.loop.context import Context
+from damon_core.loop.group import start, stop
+from damon_core.memory.regions import PAGE_SIZE_BYTES, Range, Regions
+from damon_core.memory.samples import Samples
+from damon_core.memory.snapshot import (
     RegionView,
     Snapshot,
     TargetRows,
     TargetSnapshot,
     assemble_snapshot,
 )
-from damon_core.stamps import remove_stamped, stamped, stamped_files
+from damon_core.memory.target import Area, Owner, Target
+from damon_core.policies.evidence import EvidencePolicy, EvidencePolicyOptions
+from damon_core.policies.kernel import KernelPolicy, KernelPolicyOptions
+from damon_core.registry.backends import AUTO, BackendOption, make_backend
+from damon_core.registry.discovery import PluginInfo, Plugins
 from damon_core.stats import CallbackStats, Stats
-from damon_core.target import Area, Owner, Target
 from damon_core.units import (
     Bytes,
     Microseconds,

@@ -1,4 +1,4 @@
-"""The attributes of monitoring: intervals and region limits."""
+"""The attributes of monitoring: intervals, region limits, and what intervals are tuned to."""
 
 from typing import Any
 
@@ -6,6 +6,9 @@ from attrs import Attribute, field, frozen
 
 from damon_core.errors import AttributeValueError
 from damon_core.units import format_duration
+
+#: The share of one processor that a context may use by default.
+DEFAULT_CPU_BUDGET = 0.02
 
 
 def check_positive(_instance: object, attribute: "Attribute[Any]", value: object) -> None:
@@ -20,6 +23,20 @@ def check_positive(_instance: object, attribute: "Attribute[Any]", value: object
         raise AttributeValueError(attribute.name, repr(value), "must be a whole number above 0")
     if value < 1:
         raise AttributeValueError(attribute.name, value, "must be above 0")
+
+
+def check_share(name: str, value: float | None) -> None:
+    """Refuse what is no share of one processor.
+
+    Raises:
+        AttributeValueError: It isn't above 0 and at most 1; None is allowed.
+    """
+    if value is not None and not 0.0 < value <= 1.0:
+        raise AttributeValueError(name, value, "must be above 0 and at most 1")
+
+
+def _share(_instance: object, attribute: "Attribute[float]", value: float) -> None:
+    check_share(attribute.name, value)
 
 
 @frozen
@@ -105,3 +122,40 @@ class RegionLimits:
                 self.max_regions,
                 f"must not be below min_regions ({self.min_regions})",
             )
+
+
+@frozen
+class IntervalsGoal:
+    """How many access events an aggregation should see: intervals are tuned to it.
+
+    Too few events, and differences drown in noise; too many, and everything looks hot. Linux's
+    `intervals_goal` (6.15 and later) is the source of the rule.
+
+    Attributes:
+        access_share: Observed access events as a share of the possible ones, by bytes.
+        aggregations: Over how many aggregations the share is measured.
+        min_sampling_us: The shortest sampling interval that tuning may choose.
+        max_sampling_us: The longest.
+
+    Raises:
+        AttributeValueError: A value is out of range, or `max_sampling_us` is below
+            `min_sampling_us`.
+    """
+
+    access_share: float = field(default=0.04, validator=_share)
+    aggregations: int = field(default=3, validator=check_positive)
+    min_sampling_us: int = field(default=5_000, validator=check_positive)
+    max_sampling_us: int = field(default=10_000_000, validator=check_positive)
+
+    def __attrs_post_init__(self) -> None:
+        if self.max_sampling_us < self.min_sampling_us:
+            raise AttributeValueError(
+                "max_sampling_us",
+                format_duration(self.max_sampling_us),
+                "must not be shorter than the shortest sampling interval "
+                f"({format_duration(self.min_sampling_us)})",
+            )
+
+    def within(self, sampling_us: int) -> int:
+        """Return the sampling interval nearest to `sampling_us` that tuning may choose."""
+        return min(max(sampling_us, self.min_sampling_us), self.max_sampling_us)

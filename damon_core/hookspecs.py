@@ -49,9 +49,9 @@ import pluggy
 if TYPE_CHECKING:
     import click
 
-    from damon_core.context import Context
-    from damon_core.parts import Backend, Callback, Policy, Primitive
-    from damon_core.records import RecordFormat
+    from damon_core.contract.context import HookContext
+    from damon_core.contract.records import RecordFormat
+    from damon_core.contract.registration import Backend, Callback, Policy, Primitive
 
 #: Marks specifications; only the core uses it.
 hookspec = pluggy.HookspecMarker("damon")
@@ -87,7 +87,7 @@ def register_policies(register: Callable[[Policy], None]) -> None:
     """Offer policies of region adjustment: ``register(Policy("kernel", factory, options=...))``.
 
     What the factory returns is no part with hooks, but a `damon_core.RegionPolicy`: the worker
-    calls it around the hooks, in the order that `damon_core.policy` states.
+    calls it around the hooks, in the order that `damon_core.contract.policy` states.
     """
 
 
@@ -120,7 +120,7 @@ def register_commands(register: Callable[[click.Command], None]) -> None:
 
 
 @hookspec
-def init(context: Context) -> None:
+def init(context: HookContext) -> None:
     """Primitive operation: build `context.targets`, once, first thing in the worker.
 
     If it raises, neither `before_start` nor the loop runs; `before_terminate` and `cleanup` do.
@@ -128,7 +128,7 @@ def init(context: Context) -> None:
 
 
 @hookspec
-def before_start(context: Context) -> object:
+def before_start(context: HookContext) -> object:
     """Callback: monitoring is about to begin; install private data, open outputs.
 
     A true result asks to stop: the loop is skipped, `before_terminate` and `cleanup` still run.
@@ -141,7 +141,7 @@ def before_start(context: Context) -> object:
 
 
 @hookspec
-def target_valid(context: Context) -> object:
+def target_valid(context: HookContext) -> object:
     """Primitive operation, at the head of every iteration: is there still something to monitor?
 
     A false result (but None, which says nothing) ends the monitoring. Without an implementation
@@ -150,7 +150,7 @@ def target_valid(context: Context) -> object:
 
 
 @hookspec
-def prepare_access_checks(context: Context) -> None:
+def prepare_access_checks(context: HookContext) -> None:
     """Primitive operation, before the sleep: make the next check possible.
 
     For example clear accessed bits. Accesses are observed from here to `check_accesses`.
@@ -158,7 +158,7 @@ def prepare_access_checks(context: Context) -> None:
 
 
 @hookspec
-def after_sampling(context: Context) -> object:
+def after_sampling(context: HookContext) -> object:
     """Callback, after `prepare_access_checks` and before the sleep, in every iteration.
 
     A true result asks to stop; the iteration under way still completes.
@@ -166,7 +166,7 @@ def after_sampling(context: Context) -> object:
 
 
 @hookspec
-def check_accesses(context: Context) -> None:
+def check_accesses(context: HookContext) -> None:
     """Primitive operation, after the sleep: add what was accessed to the regions' nr_accesses.
 
     A check adds at most 1 to each region: 1 where the page that stands for it was accessed, or
@@ -180,7 +180,7 @@ def check_accesses(context: Context) -> None:
 
 
 @hookspec
-def describe_regions(context: Context) -> None:
+def describe_regions(context: HookContext) -> None:
     """Primitive operation: an aggregation is complete and regions are adjusted to it.
 
     Tell what only the primitive knows of them before the snapshot is taken: the
@@ -190,7 +190,7 @@ def describe_regions(context: Context) -> None:
 
 
 @hookspec
-def after_aggregation(context: Context) -> object:
+def after_aggregation(context: HookContext) -> object:
     """Callback: an aggregation is complete and `context.snapshot` holds it.
 
     A true result asks to stop; the iteration under way still completes.
@@ -198,7 +198,7 @@ def after_aggregation(context: Context) -> object:
 
 
 @hookspec
-def reset_aggregated(context: Context) -> None:
+def reset_aggregated(context: HookContext) -> None:
     """Primitive operation, after `after_aggregation`: clear counters of the primitive's own.
 
     The regions' counters are cleared by the core right afterwards.
@@ -211,7 +211,7 @@ def reset_aggregated(context: Context) -> None:
 
 
 @hookspec
-def update(context: Context) -> None:
+def update(context: HookContext) -> None:
     """Primitive operation: follow changes of the target (new mappings, children, hot-plug)."""
 
 
@@ -221,7 +221,7 @@ def update(context: Context) -> None:
 
 
 @hookspec
-def before_terminate(context: Context) -> object:
+def before_terminate(context: HookContext) -> object:
     """Callback: monitoring has ended; flush, close, clear private data.
 
     Called also when the primitive failed, even before `before_start`, and for callbacks that
@@ -230,7 +230,7 @@ def before_terminate(context: Context) -> object:
 
 
 @hookspec
-def cleanup(context: Context) -> None:
+def cleanup(context: HookContext) -> None:
     """Primitive operation: release everything; the last thing the worker does.
 
     Called whatever happened before, and by `Context.close` of a context that isn't running; so

@@ -4,10 +4,10 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
+import damon_cli
 import pytest
 
 import damon_core
-import damon_core.cli
 
 ROOT = Path(__file__).parents[1]
 CORE = ROOT / "damon_core"
@@ -119,7 +119,7 @@ def test_first_party_plugins_use_only_the_public_interface(plugin: str) -> None:
     """What they can do, any third party's can."""
     public = {
         "damon_core": set(damon_core.__all__),
-        "damon_core.cli": set(damon_core.cli.__all__),
+        "damon_cli": set(damon_cli.__all__),
     }
     private = []
     for path in modules(ROOT / "plugins" / plugin / "src"):

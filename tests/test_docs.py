@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from damon_core import Plugins, hookspecs
-from damon_core.config import check_config
+from damon_core.deployment.config import check_config
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

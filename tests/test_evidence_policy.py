@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from damon_core import RegionLimits
+from damon_core.memory.regions import PAGE_SIZE_BYTES, FloatColumn, IntColumn, Range, Regions
+from damon_core.memory.target import Target
 from damon_core.policies.evidence import EvidencePolicy, EvidencePolicyOptions
 from damon_core.policies.evidence.areas import Areas
 from damon_core.policies.evidence.division import Division
@@ -22,8 +24,6 @@ from damon_core.policies.evidence.statistics import (
     ragged,
     rising_runs,
 )
-from damon_core.regions import PAGE_SIZE_BYTES, FloatColumn, IntColumn, Range, Regions
-from damon_core.target import Target
 
 CHECKS = 20
 GIB = 1 << 30

@@ -10,7 +10,7 @@ from attrs import field, frozen, validators
 
 from damon_core import Bytes, ConfigError, Microseconds, Problem
 from damon_core.errors import AttributeValueError
-from damon_core.options import nearest, structure
+from damon_core.registry.options import nearest, structure
 
 
 @frozen

@@ -26,7 +26,7 @@ from damon_core import (
     start,
     stop,
 )
-from damon_core.pacing import BudgetKeeper, GoalTuner, Pace, SharedBudget
+from damon_core.loop.pacing import BudgetKeeper, GoalTuner, Pace, SharedBudget
 from damon_core.policies.kernel import KernelPolicy
 
 SECOND = 1_000_000

@@ -28,8 +28,8 @@ from damon_core import (
     RegionLimits,
     hookimpl,
 )
-from damon_core.plugins import CORE_COMMANDS
 from damon_core.policies.kernel import KernelPolicy
+from damon_core.registry.discovery import CORE_COMMANDS
 
 FORMAT = """
 from damon_core import RecordFormat, hookimpl
@@ -347,7 +347,7 @@ class TestSkipped:
 
     def test_the_cores_commands_are_reserved(self) -> None:
         """The reserved names are those of the commands that there are."""
-        from damon_core.cli.main import _OWN
+        from damon_cli.main import _OWN
 
         assert set(_OWN) == CORE_COMMANDS
 

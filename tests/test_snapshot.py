@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from damon_core import Area, Intervals, Owner, Regions, Snapshot, Target
-from damon_core.snapshot import take_snapshot
+from damon_core.memory.snapshot import take_snapshot
 
 CHECKS = 20
 COLUMNS = ["start", "end", "nr_accesses", "age", "idle_us", "resident_bytes"]

@@ -24,9 +24,9 @@ import numpy as np
 from attrs import field, frozen
 
 from damon_core.attributes import RegionLimits
-from damon_core.regions import PAGE_SIZE_BYTES, Regions
-from damon_core.samples import Samples
-from damon_core.target import Target
+from damon_core.memory.regions import PAGE_SIZE_BYTES, Regions
+from damon_core.memory.samples import Samples
+from damon_core.memory.target import Target
 
 #: A merge tolerates a difference of at most a tenth of the largest nr_accesses, at first.
 _THRESHOLD_DIVISOR = 10

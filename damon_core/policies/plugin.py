@@ -2,8 +2,8 @@
 
 from collections.abc import Callable
 
+from damon_core.contract.registration import Policy
 from damon_core.hookspecs import hookimpl
-from damon_core.parts import Policy
 from damon_core.policies.evidence import EvidencePolicy, EvidencePolicyOptions
 from damon_core.policies.kernel import KernelPolicy, KernelPolicyOptions
 

@@ -5,9 +5,9 @@ from functools import cached_property
 import numpy as np
 from attrs import evolve, frozen
 
+from damon_core.memory.regions import PAGE_SIZE_BYTES, FloatColumn, IntColumn, Regions
+from damon_core.memory.samples import BoolColumn
 from damon_core.policies.evidence.statistics import ragged
-from damon_core.regions import PAGE_SIZE_BYTES, FloatColumn, IntColumn, Regions
-from damon_core.samples import BoolColumn
 
 #: An area that fewer checks than this tell of is told as less hot than they say, by this part of
 #: a check.

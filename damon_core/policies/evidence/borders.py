@@ -9,6 +9,8 @@ from collections.abc import Sequence
 import numpy as np
 from attrs import frozen
 
+from damon_core.memory.regions import FloatColumn, IntColumn
+from damon_core.memory.samples import BoolColumn
 from damon_core.policies.evidence.areas import Areas
 from damon_core.policies.evidence.division import Division
 from damon_core.policies.evidence.statistics import (
@@ -21,8 +23,6 @@ from damon_core.policies.evidence.statistics import (
     ragged,
     rising_runs,
 )
-from damon_core.regions import FloatColumn, IntColumn
-from damon_core.samples import BoolColumn
 
 #: What a cut must gain. Scanning all places again and again makes gains of 8 common by chance.
 _CUT_RATIO = 10.5

@@ -5,12 +5,12 @@ from functools import cached_property
 import numpy as np
 from attrs import frozen
 
+from damon_core.memory.regions import FloatColumn, IntColumn
+from damon_core.memory.samples import BoolColumn
 from damon_core.policies.evidence.areas import Areas
 from damon_core.policies.evidence.pool import Pool
 from damon_core.policies.evidence.rounds import Results
 from damon_core.policies.evidence.statistics import bounds, first_of_each, set_before
-from damon_core.regions import FloatColumn, IntColumn
-from damon_core.samples import BoolColumn
 
 
 @frozen(eq=False)

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from damon_core.memory.regions import IntColumn
+from damon_core.memory.samples import BoolColumn
 from damon_core.policies.evidence.areas import Areas
 from damon_core.policies.evidence.division import Division
 from damon_core.policies.evidence.rounds import Results
@@ -13,8 +15,6 @@ from damon_core.policies.evidence.statistics import (
     ragged,
     rising_runs,
 )
-from damon_core.regions import IntColumn
-from damon_core.samples import BoolColumn
 
 #: Twice the log likelihood gained at which a whole area counts as changed.
 _AREA_CHANGE_RATIO = 12.0

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from damon_core.memory.regions import IntColumn, Regions
+from damon_core.memory.samples import Samples
 from damon_core.policies.evidence import borders
 from damon_core.policies.evidence.areas import Areas, ranges_of, regions_of
 from damon_core.policies.evidence.division import Division
@@ -10,8 +12,6 @@ from damon_core.policies.evidence.plan import plan, spread_evenly
 from damon_core.policies.evidence.pool import Pool
 from damon_core.policies.evidence.rounds import Results, Round
 from damon_core.policies.evidence.statistics import bounds
-from damon_core.regions import IntColumn, Regions
-from damon_core.samples import Samples
 
 #: Most pages remembered that nothing could be told of.
 _MOST_UNTOLD = 2_000

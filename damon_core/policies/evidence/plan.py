@@ -2,12 +2,12 @@
 
 import numpy as np
 
+from damon_core.memory.regions import PAGE_SIZE_BYTES, FloatColumn, IntColumn
+from damon_core.memory.samples import BoolColumn
 from damon_core.policies.evidence.areas import Areas
 from damon_core.policies.evidence.division import Division
 from damon_core.policies.evidence.pool import NEW
 from damon_core.policies.evidence.statistics import bounds, largest, ragged
-from damon_core.regions import PAGE_SIZE_BYTES, FloatColumn, IntColumn
-from damon_core.samples import BoolColumn
 
 #: Shares of the checks that follow up surprising hits, narrow down borders, and halve the
 #: largest unseen gaps. The rest is spread over all areas. Other divisions did about as well.

@@ -6,10 +6,10 @@ import numpy as np
 from attrs import field, frozen, validators
 
 from damon_core.attributes import RegionLimits, check_positive
+from damon_core.memory.regions import PAGE_SIZE_BYTES
+from damon_core.memory.target import Target
 from damon_core.policies.evidence.learner import Learner
 from damon_core.policies.evidence.pool import CAPACITY
-from damon_core.regions import PAGE_SIZE_BYTES
-from damon_core.target import Target
 
 #: Linux's idle state is two to three regions for each of min_regions, each checked in every
 #: sampling interval: three checks are never more than it would spend.

@@ -5,8 +5,8 @@ from functools import cached_property
 import numpy as np
 from attrs import frozen
 
-from damon_core.regions import PAGE_SIZE_BYTES, FloatColumn, IntColumn
-from damon_core.samples import BoolColumn
+from damon_core.memory.regions import PAGE_SIZE_BYTES, FloatColumn, IntColumn
+from damon_core.memory.samples import BoolColumn
 
 #: Most checks remembered, unless two aggregations make more: bounds memory, and the time of one
 #: aggregation.

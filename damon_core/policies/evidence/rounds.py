@@ -4,8 +4,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from damon_core.regions import IntColumn
-from damon_core.samples import BoolColumn, Samples
+from damon_core.memory.regions import IntColumn
+from damon_core.memory.samples import BoolColumn, Samples
 
 
 class Results(NamedTuple):

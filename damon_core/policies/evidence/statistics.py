@@ -5,8 +5,8 @@ A group is a run of equal numbers in an ascending column, as the regions of sort
 
 import numpy as np
 
-from damon_core.regions import FloatColumn, IntColumn
-from damon_core.samples import BoolColumn
+from damon_core.memory.regions import FloatColumn, IntColumn
+from damon_core.memory.samples import BoolColumn
 
 #: Rates are kept off 0 and 1 where a logarithm is taken: one contrary check must not be able
 #: to outweigh everything.

@@ -27,7 +27,7 @@ from damon_core import (
     hookimpl,
     start,
 )
-from damon_core.config import check_config
+from damon_core.deployment.config import check_config
 
 #: What makes the machines of conftest.py.
 MakeMachine = Callable[..., Any]

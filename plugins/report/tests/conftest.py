@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
+from damon_cli.main import main
 from damon_report import plugin
 
 from damon_core import (
@@ -24,7 +25,6 @@ from damon_core import (
     assemble_snapshot,
     hookimpl,
 )
-from damon_core.cli.main import main
 
 MIB = 1 << 20
 SECOND_US = 1_000_000

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
+from damon_cli import heat_colour
 from damon_report.heatmap import terminal
 from damon_report.heatmap.grid import Heat, heat_of
 from damon_report.heatmap.layout import lay_out
@@ -18,7 +19,6 @@ from damon_report.times import time_ticks
 from matplotlib.image import imread
 
 from damon_core import Area, RecordInfo, Snapshot
-from damon_core.cli import heat_colour
 
 MIB = 1 << 20
 SECOND_US = 1_000_000

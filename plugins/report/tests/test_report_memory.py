@@ -12,7 +12,7 @@ import resource, sys
 import numpy as np
 from click.testing import CliRunner
 from damon_core import *
-from damon_core.cli.main import main
+from damon_cli.main import main
 from damon_report import plugin
 
 COUNT, ARGUMENTS = int(sys.argv[1]), sys.argv[2:]

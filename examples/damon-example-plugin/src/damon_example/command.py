@@ -1,9 +1,9 @@
 """The command: ``damon tick``."""
 
 import click
+from damon_cli import DURATION, SIZE, Plugins, run_contexts
 
 from damon_core import Bytes, Context
-from damon_core.cli import DURATION, SIZE, Plugins, run_contexts
 
 
 @click.command(epilog="Example: damon tick --size 16MiB --for 2s")

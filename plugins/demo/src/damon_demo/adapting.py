@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 from attrs import frozen
+from damon_cli import run_contexts
 from damon_sim import Area, PiecewisePattern, SimulatedMemory
 
 from damon_core import (
@@ -22,7 +23,6 @@ from damon_core import (
     assemble_snapshot,
     hookimpl,
 )
-from damon_core.cli import run_contexts
 from damon_demo.judgement import HOT_FREQUENCY
 
 AGGREGATIONS = 24

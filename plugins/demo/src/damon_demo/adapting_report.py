@@ -4,12 +4,12 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
+from damon_cli import block_lines, heat_key, shade_lines, shows_colours
 from damon_report.heatmap import Place, TargetKey, heat_of, layout_of_ranges
 from rich.console import Console
 from rich.text import Text
 
 from damon_core import Snapshot, format_size
-from damon_core.cli import block_lines, heat_key, shade_lines, shows_colours
 from damon_demo.adapting import (
     AGGREGATIONS,
     BEFORE,

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 from click.core import ParameterSource
+from damon_cli import DURATION, Plugins, run_contexts
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
@@ -23,7 +24,6 @@ from damon_core import (
     format_size,
     hookimpl,
 )
-from damon_core.cli import DURATION, Plugins, run_contexts
 from damon_demo.adapting import watch
 from damon_demo.adapting_report import print_adapting
 from damon_demo.maps import save_map

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 from attrs import frozen
+from damon_cli import shows_colours
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from damon_core import Snapshot, Stats, format_duration, format_size
-from damon_core.cli import shows_colours
 from damon_demo.judgement import (
     HOT_FREQUENCY,
     Judgement,

@@ -5,6 +5,7 @@ import statistics
 from pathlib import Path
 
 import click
+from damon_cli import DURATION, Plugins, WatchOptions, run_contexts, watch_options
 from rich.console import Console
 
 from damon_core import (
@@ -16,7 +17,6 @@ from damon_core import (
     format_of,
     format_size,
 )
-from damon_core.cli import DURATION, Plugins, WatchOptions, run_contexts, watch_options
 from damon_record.display import progress
 from damon_record.tally import Tally
 from damon_record.writing import Writing

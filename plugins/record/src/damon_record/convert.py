@@ -4,9 +4,9 @@ import os
 from pathlib import Path
 
 import click
+from damon_cli import Plugins, reading_progress
 
 from damon_core import DamonError, InputError, RecordReader, Snapshot, format_of, format_size
-from damon_core.cli import Plugins, reading_progress
 from damon_record.losses import losses
 
 #: So many aggregations are looked at for what the other format doesn't keep.

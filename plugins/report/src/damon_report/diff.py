@@ -6,9 +6,9 @@ from typing import get_args
 
 import click
 from attrs import frozen
+from damon_cli import Plugins
 from rich.console import Console
 
-from damon_core.cli import Plugins
 from damon_report.figures import percent, short_duration, short_size
 from damon_report.means import Means, Use
 from damon_report.naming import printable

@@ -10,6 +10,7 @@ from typing import TypeVar
 
 import click
 from attrs import define, field
+from damon_cli import Plugins, reading_progress
 
 from damon_core import (
     DamonError,
@@ -21,7 +22,6 @@ from damon_core import (
     format_duration,
     format_of,
 )
-from damon_core.cli import Plugins, reading_progress
 from damon_report.chain import Chain
 from damon_report.naming import AreaCache, printable
 from damon_report.selection import (

@@ -7,11 +7,11 @@ from typing import Any
 import click
 import numpy as np
 from attrs import asdict, frozen
+from damon_cli import DURATION, SIZE
 from rich.console import Console
 from rich.text import Text
 
 from damon_core import InputError, Snapshot, TargetSnapshot
-from damon_core.cli import DURATION, SIZE
 from damon_report.figures import SHARE, percent, short_duration, short_size
 from damon_report.naming import AreaCache, IntColumn, Pieces, cut, printable
 from damon_report.output import echo_json, heading, note

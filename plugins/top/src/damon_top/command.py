@@ -4,9 +4,9 @@ import contextlib
 
 import click
 from click.core import ParameterSource
+from damon_cli import DURATION, Plugins, WatchOptions, running_contexts, watch_options
 
 from damon_core import Context, DamonError, InputError, build_contexts, load_config
-from damon_core.cli import DURATION, Plugins, WatchOptions, running_contexts, watch_options
 from damon_top.history import History
 from damon_top.messages import Messages
 from damon_top.picture import Watcher

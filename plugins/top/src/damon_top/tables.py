@@ -5,12 +5,12 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from attrs import frozen
+from damon_cli import SHADES, heat_colour
 from rich.cells import cell_len, set_cell_size
 from rich.style import Style
 from rich.text import Text
 
 from damon_core import Area, TargetSnapshot, format_duration, format_size
-from damon_core.cli import SHADES, heat_colour
 from damon_top.picture import Picture
 
 _BARS = " ▁▂▃▄▅▆▇█"

@@ -6,9 +6,8 @@ import os
 import sys
 from collections.abc import Generator
 
+from damon_cli import shows_colours
 from rich.console import Console
-
-from damon_core.cli import shows_colours
 
 
 def can_show() -> bool:

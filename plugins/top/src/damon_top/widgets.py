@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import ClassVar
 
 import numpy as np
+from damon_cli import block_lines, heat_key, shade_lines
 from rich.text import Text
 from textual.binding import Binding, BindingType
 from textual.message import Message
@@ -11,7 +12,6 @@ from textual.reactive import reactive
 from textual.widget import Widget
 
 from damon_core import TargetSnapshot, format_size
-from damon_core.cli import block_lines, heat_key, shade_lines
 from damon_top.folding import HeatGrid, row_edges, still_fit
 from damon_top.picture import Picture
 from damon_top.tables import area_names, cut, padded

@@ -4,11 +4,11 @@ import functools
 from pathlib import Path
 
 import click
+from damon_cli import shows_colours
 from rich.console import Console
 from rich.text import Text
 
 from damon_core import InputError
-from damon_core.cli import shows_colours
 from damon_report.heatmap import terminal
 from damon_report.heatmap.caption import Caption, caption
 from damon_report.heatmap.export import document

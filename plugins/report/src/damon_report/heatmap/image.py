@@ -5,9 +5,9 @@ from typing import IO, TYPE_CHECKING
 
 import numpy as np
 from attrs import frozen
+from damon_cli import heat_colour
 
 from damon_core import format_size
-from damon_core.cli import heat_colour
 from damon_report.heatmap.caption import Caption
 from damon_report.heatmap.grid import Heat
 from damon_report.heatmap.layout import Band, Group, Room

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from damon_cli import heat_colour
 
-from damon_core.cli import heat_colour
 from damon_report.heatmap import image
 from damon_report.heatmap.caption import Caption
 from damon_report.heatmap.folding import FloatGrid

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 
 import numpy as np
+from damon_cli import block_lines, heat_key, shade_lines
 from rich.text import Text
 
 from damon_core import format_size
-from damon_core.cli import block_lines, heat_key, shade_lines
 from damon_report.heatmap.folding import FloatGrid
 from damon_report.heatmap.grid import Heat
 from damon_report.heatmap.layout import Band, Room

@@ -1,0 +1,1 @@
+"""What hooks and packages are given, and what they give."""

@@ -1,0 +1,88 @@
+"""The context as hooks see it."""
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from damon_core.attributes import Intervals, RegionLimits
+from damon_core.clock import Clock
+from damon_core.memory.snapshot import Snapshot
+from damon_core.memory.target import Target
+from damon_core.stats import Stats
+
+
+class HookContext(Protocol):
+    """What every hook is given: the monitoring context that it is called for.
+
+    `damon_core.Context` is one; `damon_core.testing` has others. Hooks run in the worker of the
+    context, so they may change `targets` and read everything else freely.
+    """
+
+    @property
+    def name(self) -> str:
+        """What results and messages call the context."""
+
+    @property
+    def targets(self) -> list[Target]:
+        """The monitoring targets; the primitive builds and changes the list."""
+
+    @property
+    def intervals(self) -> Intervals:
+        """The intervals in force: they may be longer than those configured."""
+
+    @property
+    def limits(self) -> RegionLimits:
+        """The region limits in force."""
+
+    @property
+    def cpu_budget(self) -> float | None:
+        """The share of one processor that the worker may use; None for no limit."""
+
+    @property
+    def clock(self) -> Clock:
+        """The time that the context runs on."""
+
+    @property
+    def primitive_name(self) -> str:
+        """What the primitive is called."""
+
+    @property
+    def backend_name(self) -> str:
+        """What the primitive's backend is called; empty if it has none."""
+
+    @property
+    def policy_name(self) -> str:
+        """What adjusts the regions; empty where no policy does."""
+
+    @property
+    def callbacks(self) -> Sequence[object]:
+        """The callbacks, in the order in which they are called."""
+
+    @property
+    def snapshot(self) -> Snapshot | None:
+        """The last complete aggregation; None before the first."""
+
+    @property
+    def stats(self) -> Stats:
+        """Counts since the start, and the cost."""
+
+    @property
+    def error(self) -> BaseException | None:
+        """What ended the run; None if nothing failed."""
+
+    @property
+    def running(self) -> bool:
+        """Whether the context has a worker."""
+
+    def private(self, callback: object) -> dict[str, Any]:
+        """Return the private data that a callback keeps with this context.
+
+        Raises:
+            KeyError: The object isn't a callback of this context.
+        """
+
+    def request_stop(self) -> None:
+        """Ask the context to stop, without waiting.
+
+        Raises:
+            NotRunningError: It isn't running.
+        """

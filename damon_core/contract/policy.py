@@ -1,0 +1,44 @@
+"""How regions are sampled, merged, split and aged: the contract of region adjustment policies.
+
+A policy adapts the regions of targets that allow it (`Target.adaptive`), all those of a context
+together, because the limits are the context's. Regions that are given from outside, as the
+mappings of a process are to a backend that sees nothing finer, are only aged, by the core.
+"""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from damon_core.attributes import RegionLimits
+from damon_core.memory.target import Target
+
+
+class RegionPolicy(Protocol):
+    """Decides where to look and how regions follow what was seen.
+
+    One object serves one context; it may keep state from aggregation to aggregation, and begins
+    anew with `begin`. All methods are called in the worker with the adaptive targets only, in
+    the order of the methods here. A target's regions may be replaced by the primitive between
+    two calls (an update): they then cover other ranges.
+    """
+
+    def begin(self, limits: RegionLimits) -> None:
+        """A run begins: forget everything."""
+
+    def set_limits(self, limits: RegionLimits) -> None:
+        """The limits have changed while running."""
+
+    def choose(self, targets: Sequence[Target]) -> None:
+        """Before each check: set `samples` of each target."""
+
+    def observe(self, targets: Sequence[Target]) -> None:
+        """After each check: take in what the primitive found at the samples."""
+
+    def aggregate(self, targets: Sequence[Target], checks: int, elapsed_us: int) -> None:
+        """After the last of `checks` checks: tell results, before callbacks see them.
+
+        Leaves regions with `nr_accesses` from 0 to `checks`, with `age` and `idle_us` grown by
+        this aggregation of `elapsed_us`, never more than `limits.max_regions` in all.
+        """
+
+    def adapt(self, targets: Sequence[Target]) -> None:
+        """After the callbacks, with counters cleared: prepare regions for the next aggregation."""

@@ -1,0 +1,1 @@
+"""The life of contexts: starting, the timing loop, stopping."""

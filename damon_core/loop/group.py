@@ -1,0 +1,96 @@
+"""Starting and stopping contexts in groups, and the one piece of process-wide state."""
+
+import atexit
+import contextlib
+import math
+import threading
+
+from damon_core.errors import AttributeValueError, BusyError, DamonError, NotRunningError
+from damon_core.loop.context import Context
+from damon_core.loop.pacing import SharedBudget
+
+
+class _RunningContexts:
+    """Which contexts run in this process, and whether they want to be alone."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.contexts: list[Context] = []
+        self.exclusive = False
+        self._stops_at_exit = False
+
+    def start(self, contexts: tuple[Context, ...], exclusive: bool, budget: SharedBudget) -> None:
+        with self.lock:
+            if self.contexts and (exclusive or self.exclusive):
+                names = [context.name for context in self.contexts]
+                raise BusyError(f"contexts are running already: {', '.join(names)}", names)
+            if not self._stops_at_exit:
+                atexit.register(self.stop_all)
+                self._stops_at_exit = True
+            self.exclusive = exclusive
+            for context in contexts:
+                context._launch(f"kdamond.{len(self.contexts)}", budget, self._ended)
+                self.contexts.append(context)
+
+    def _ended(self, context: Context) -> None:
+        # Both at once: who sees the context gone can start the next group.
+        with self.lock:
+            self.contexts.remove(context)
+            context._gone()
+
+    def stop_all(self) -> None:
+        with self.lock:
+            contexts = list(self.contexts)
+        for context in contexts:
+            with contextlib.suppress(NotRunningError):  # It may end by itself meanwhile.
+                context.request_stop()
+        for context in contexts:
+            context.wait()
+
+
+_running_contexts = _RunningContexts()
+
+
+def start(*contexts: Context, exclusive: bool = True, cpu_budget: float | None = None) -> None:
+    """Start a group of contexts, each with a worker thread of its own.
+
+    Contexts start in order. The first that fails ends the call with its error; those already
+    started keep running.
+
+    Args:
+        contexts: The contexts of the group.
+        exclusive: Run alone in this process. Groups started with False run side by side.
+        cpu_budget: The share of one processor that the group may use, all workers together; by
+            default the largest budget of its contexts. Those that need less than an equal part
+            have what they need, the others share the rest equally.
+
+    Raises:
+        BusyError: A context of an earlier start is still running and either that group or this
+            one is exclusive (then nothing was started), or one of `contexts` is running already.
+        AttributeValueError: `cpu_budget` isn't above 0.
+        DamonError: No thread could be started.
+    """
+    if cpu_budget is not None and not cpu_budget > 0:
+        raise AttributeValueError("cpu_budget", cpu_budget, "must be above 0")
+    if cpu_budget is None:
+        budgets = [context.cpu_budget for context in contexts]
+        # A context without a budget of its own doesn't limit the group either.
+        cpu_budget = max((budget or math.inf for budget in budgets), default=math.inf)
+    _running_contexts.start(contexts, exclusive, SharedBudget(cpu_budget))
+
+
+def stop(*contexts: Context) -> None:
+    """Stop contexts in order, each until its worker is gone.
+
+    Raises:
+        NotRunningError: A context isn't running; the contexts behind it were not stopped.
+        DamonError: Called from the worker of one of the contexts, which can't wait for itself.
+    """
+    for context in contexts:
+        if context._is_current_thread():
+            raise DamonError(
+                f"context '{context.name}' can't wait for itself: return a true value from the "
+                "callback, or call context.request_stop()"
+            )
+        context.request_stop()
+        context.wait()

@@ -1,0 +1,282 @@
+"""The parts of one context behind pluggy, so that a callback that fails, fails alone.
+
+pluggy isolates nothing: one implementation that raises ends the whole call. So every
+implementation of a callback is registered behind a guard that catches, counts and logs. The
+primitive's is guarded only to remember its exception, which no wrapper may swallow.
+"""
+
+import functools
+import logging
+from collections.abc import Callable, Generator, Sequence
+from typing import Any
+
+import pluggy
+from attrs import define, evolve
+
+from damon_core import hookspecs
+from damon_core.contract.implementations import hook_implementations
+from damon_core.contract.registration import part_name
+from damon_core.errors import PluginError, one_line
+from damon_core.stats import CallbackStats
+
+logger = logging.getLogger(__name__)
+
+_LAST_CALL = "before_terminate"
+
+
+@define(eq=False)
+class _Guard:
+    """What is remembered of one callback."""
+
+    name: str
+    failure_limit: int
+    in_a_row: dict[str, int]
+    stats: CallbackStats
+
+    def may_call(self, hook: str) -> bool:
+        return not self.stats.switched_off or hook == _LAST_CALL
+
+    def succeeded(self, hook: str) -> None:
+        self.in_a_row[hook] = 0
+
+    def failed(self, hook: str, error: BaseException) -> None:
+        told = one_line(error)
+        # A full disk fails each time alike: that is said once, and then that it goes on too long.
+        again = self.in_a_row.get(hook, 0) > 0 and told == self.stats.last_error
+        self.in_a_row[hook] = self.in_a_row.get(hook, 0) + 1
+        self.stats = evolve(self.stats, failures=self.stats.failures + 1, last_error=told)
+        logger.log(
+            logging.DEBUG if again else logging.ERROR,
+            "callback '%s' failed in %s: %s",
+            self.name,
+            hook,
+            told,
+            exc_info=error,
+        )
+        if self.in_a_row[hook] >= self.failure_limit and not self.stats.switched_off:
+            self.stats = evolve(self.stats, switched_off=True)
+            logger.critical(
+                "callback '%s' is switched off: %d failures in a row in %s",
+                self.name,
+                self.in_a_row[hook],
+                hook,
+            )
+
+    def call(self, hook: str, function: Callable[..., object]) -> Callable[..., object]:
+        @functools.wraps(function)
+        def guarded(*args: object, **defaults: object) -> object:
+            if not self.may_call(hook):
+                return None
+            try:
+                result = function(*args, **defaults)
+                # Asked here, because not everything has a truth value (a numpy array hasn't).
+                answer = None if result is None else bool(result)
+            except BaseException as error:  # not even SystemExit may end the worker
+                self.failed(hook, error)
+                return None
+            self.succeeded(hook)
+            return answer
+
+        return guarded
+
+    def wrap(
+        self, hook: str, function: Callable[..., Generator[None, object, object]]
+    ) -> Callable[..., Generator[None, object, object]]:
+        @functools.wraps(function)
+        def guarded(*args: object, **defaults: object) -> Generator[None, object, object]:
+            if not self.may_call(hook):
+                return (yield)
+            generator = function(*args, **defaults)
+            try:
+                _begin(generator)
+            except BaseException as error:
+                self.failed(hook, error)
+                return (yield)
+            inner: BaseException | None = None
+            outcome: object = []
+            try:
+                outcome = yield
+            except BaseException as error:
+                inner = error
+            try:
+                results = _finish(generator, outcome, inner)
+            except BaseException as error:
+                # To let the primitive's exception pass, or to translate it, is no failure.
+                if inner is None or (error is not inner and error.__cause__ is not inner):
+                    self.failed(hook, error)
+            else:
+                self.succeeded(hook)
+                return results
+            if inner is not None:
+                raise inner
+            return outcome
+
+        return guarded
+
+
+def _begin(generator: Generator[None, object, object]) -> None:
+    """Run the part of a wrapper before its yield."""
+    try:
+        next(generator)
+    except StopIteration:
+        raise RuntimeError("the wrapper did not yield") from None
+
+
+def _finish(
+    generator: Generator[None, object, object], outcome: object, inner: BaseException | None
+) -> object:
+    """Run the part of a wrapper behind its yield and return the results that it leaves."""
+    try:
+        if inner is None:
+            generator.send(outcome)
+        else:
+            generator.throw(inner)
+    except StopIteration as end:
+        return _results(end.value, outcome)
+    generator.close()
+    raise RuntimeError("the wrapper yielded twice")
+
+
+def _results(returned: object, outcome: object) -> object:
+    """Return the results of a hook after a wrapper of it; None leaves them as they were."""
+    if returned is None:
+        return outcome
+    if not isinstance(returned, list):
+        raise TypeError(
+            f"the wrapper returned {returned!r}; it must return what `yield` gave it, "
+            "another list of results, or None"
+        )
+    return [bool(result) for result in returned]
+
+
+class ContextHooks:
+    """The hook calls of one context.
+
+    Args:
+        primitive: The object with the primitive operations.
+        callbacks: Objects with callbacks, called in this order unless they say otherwise.
+        failure_limit: Failures in a row in one hook that switch a callback off.
+
+    Raises:
+        PluginError: A part implements a hook that doesn't exist, or one wrongly.
+    """
+
+    def __init__(
+        self, primitive: object, callbacks: Sequence[object], *, failure_limit: int
+    ) -> None:
+        self._primitive_error: BaseException | None = None
+        self._failure_limit = failure_limit
+        self._guards: list[_Guard] = []
+        # Only hooks that somebody implements: calling one that nobody does costs as much.
+        self._callers: dict[str, pluggy.HookCaller] = {}
+        self._manager = pluggy.PluginManager("damon")
+        self._manager.add_hookspecs(hookspecs)
+        taken: set[str] = set()
+        guards = [self._new_guard(callback, taken) for callback in callbacks]
+        # pluggy calls the last registered first; people expect the order that they wrote.
+        for callback, guard in reversed(list(zip(callbacks, guards, strict=True))):
+            self._register(callback, guard.name, functools.partial(self._guarded, guard))
+        self._guards = guards
+        self._register(primitive, _unique(part_name(primitive), taken), self._remembering)
+
+    def reset(self) -> None:
+        """Forget all failures, for a new run."""
+        for guard in self._guards:
+            guard.in_a_row.clear()
+            guard.stats = CallbackStats()
+
+    def callback_stats(self) -> dict[str, CallbackStats]:
+        """Return how each callback has fared, by name."""
+        return {guard.name: guard.stats for guard in self._guards}
+
+    def call(self, hook: str, context: object) -> list[Any]:
+        """Call all implementations of a hook and return their results, without the Nones.
+
+        Raises:
+            BaseException: What an implementation of the primitive raised.
+        """
+        caller = self._callers.get(hook)
+        if caller is None:
+            return []
+        self._primitive_error = None
+        results: list[Any] = []
+        try:
+            results = caller(context=context)
+        finally:
+            if self._primitive_error is not None:
+                raise self._primitive_error
+        return results
+
+    def _new_guard(self, callback: object, taken: set[str]) -> _Guard:
+        name = _unique(part_name(callback), taken)
+        return _Guard(name, self._failure_limit, {}, CallbackStats())
+
+    def _register(
+        self,
+        part: object,
+        name: str,
+        guarded: Callable[[str, dict[str, Any], Callable[..., Any]], Callable[..., Any]],
+    ) -> None:
+        proxy = _Proxy()
+        for attribute, options in hook_implementations(part, name).items():
+            hook = options["specname"] or attribute
+            function = guarded(hook, options, getattr(part, attribute))
+            # functools.wraps can't copy the marker from every kind of callable.
+            setattr(function, "damon_impl", options)  # noqa: B010
+            setattr(proxy, attribute, function)
+            self._callers[hook] = getattr(self._manager.hook, hook)
+        try:
+            self._manager.register(proxy, name)
+        except pluggy.PluginValidationError as error:
+            # The first line names the plugin once more.
+            raise PluginError(name, "; ".join(str(error).splitlines()[1:])) from error
+
+    @staticmethod
+    def _guarded(
+        guard: _Guard, hook: str, options: dict[str, Any], function: Callable[..., Any]
+    ) -> Callable[..., Any]:
+        return guard.wrap(hook, function) if options["wrapper"] else guard.call(hook, function)
+
+    def _remembering(
+        self, hook: str, options: dict[str, Any], function: Callable[..., Any]
+    ) -> Callable[..., Any]:
+        @functools.wraps(function)
+        def remembering(*args: object, **defaults: object) -> object:
+            try:
+                return function(*args, **defaults)
+            except BaseException as error:
+                self._primitive_error = error
+                raise
+
+        @functools.wraps(function)
+        def remembering_wrapper(
+            *args: object, **defaults: object
+        ) -> Generator[None, object, object]:
+            inner: BaseException | None = None
+            outcome: object = []
+            try:
+                generator = function(*args, **defaults)
+                _begin(generator)
+                try:
+                    outcome = yield
+                except BaseException as error:
+                    inner = error
+                return _finish(generator, outcome, inner)
+            except BaseException as error:
+                self._primitive_error = error
+                raise
+
+        return remembering_wrapper if options["wrapper"] else remembering
+
+
+class _Proxy:
+    """Stands for a part in pluggy; its attributes are the guarded implementations."""
+
+
+def _unique(name: str, taken: set[str]) -> str:
+    unique, number = name, 1
+    while unique in taken:
+        number += 1
+        unique = f"{name}#{number}"
+    taken.add(unique)
+    return unique

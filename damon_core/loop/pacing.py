@@ -1,0 +1,307 @@
+"""Which intervals are in force: those configured, tuned to a goal, stretched to a budget.
+
+Everything here runs in the worker, which puts what is decided in force between two iterations and
+rescales what regions know.
+"""
+
+import math
+from collections import deque
+
+from attrs import evolve
+
+from damon_core.attributes import Intervals, IntervalsGoal
+
+#: Intervals are stretched so much further than necessary, and shrink only when they could be so
+#: much shorter: costs vary, and each change of an interval costs ages their precision.
+_HEADROOM = 1.15
+_ROOM = 0.7
+#: The weight of an aggregation's costs against those of all before; and that of a check in an
+#: aggregation that has spent too much.
+_WEIGHT = 0.25
+_WEIGHT_AT_ONCE = 0.5
+#: At most this part of the budget goes to updates, and to paying back what was overspent.
+_MOST_FOR_UPDATES = 0.5
+_MOST_FOR_DEBT = 0.5
+#: Within what time overspending is paid back, or within an aggregation if that is longer.
+_PAID_BACK_IN_US = 1_000_000
+#: Goal tuning changes intervals by at most this factor at once, and leaves smaller changes out.
+_MOST_TUNING = 2.0
+_LEAST_TUNING = 1.1
+
+
+class GoalTuner:
+    """Finds the sampling interval that reaches an `IntervalsGoal`.
+
+    Args:
+        goal: The goal.
+    """
+
+    def __init__(self, goal: IntervalsGoal) -> None:
+        self._goal = goal
+        self._shares: deque[float] = deque(maxlen=goal.aggregations)
+
+    def begin(self, sampling_us: int) -> int:
+        """Return the sampling interval to begin with, and forget all aggregations."""
+        self._shares.clear()
+        return self._goal.within(sampling_us)
+
+    def tuned(self, sampling_us: int, access_share: float) -> int:
+        """Return the sampling interval for the next aggregation.
+
+        Args:
+            sampling_us: The one of the last aggregation.
+            access_share: Access events of the last aggregation by possible ones.
+        """
+        self._shares.append(access_share)
+        if len(self._shares) < self._goal.aggregations:
+            return sampling_us
+        mean = sum(self._shares) / len(self._shares)
+        # Events grow about as the interval does: a page is more likely accessed in longer time.
+        factor = self._goal.access_share / mean if mean > 0 else _MOST_TUNING
+        factor = min(max(factor, 1 / _MOST_TUNING), _MOST_TUNING)
+        tuned_us = self._goal.within(round(sampling_us * factor))
+        if 1 / _LEAST_TUNING < tuned_us / sampling_us < _LEAST_TUNING:
+            return sampling_us
+        self._shares.clear()
+        return tuned_us
+
+
+class SharedBudget:
+    """A CPU budget that the contexts of a group share.
+
+    Whoever needs less than an equal part has what it needs; the others share what is left
+    equally. So one expensive context doesn't slow down those that cost little.
+
+    Workers write each their own entry; no lock is needed, because a stale neighbour's entry only
+    shifts the next decision.
+
+    Args:
+        budget: Share of one processor for all together.
+    """
+
+    def __init__(self, budget: float) -> None:
+        self._budget = budget
+        self._demands: dict[int, float] = {}
+
+    def allowance(self, member: int, demand: float) -> float:
+        """Return what a member may spend that would spend `demand` with intervals unstretched."""
+        self._demands[member] = demand
+        others = sorted(self._demands.values())
+        left = self._budget
+        for position, other in enumerate(others):
+            equal = left / (len(others) - position)
+            if other >= equal:
+                return equal
+            left -= other
+        return left + demand
+
+    def leave(self, member: int) -> None:
+        """Forget a member that has ended."""
+        self._demands.pop(member, None)
+
+
+class BudgetKeeper:
+    """Finds the sampling interval with which a worker stays within its CPU budgets.
+
+    It knows what a check, an aggregation and an update cost, and so how far apart they must be.
+    Costs are means over several aggregations. But as soon as one aggregation is ahead of its time,
+    with what a whole one or a second may spend, what its own checks cost counts at once: the first
+    check, or a sudden rise of the cost, doesn't go on for long. What was overspent until then is a
+    debt that is paid back.
+
+    Args:
+        budget: Share of one processor for this context; `math.inf` for no limit.
+        shared: The budget of its group.
+
+    Attributes:
+        sampling_us: The sampling interval must be at least so long.
+        update_us: The update interval must be at least so long: updates never take more than
+            half of the budget, and checks are the less frequent the more they take.
+    """
+
+    def __init__(self, budget: float, shared: SharedBudget) -> None:
+        self.sampling_us = 0
+        self.update_us = 0
+        self._budget = budget
+        self._shared = shared
+        self._left = budget  # for checks and ends of aggregations: updates have the rest
+        self._check_us: float | None = None
+        self._aggregate_us: float | None = None
+        self._update_cost_us: float | None = None
+        self._debt_us = 0.0
+        # Of the running aggregation:
+        self._checks = 0
+        self._checks_us = 0
+        self._time_us = 0
+        self._recent_us: float | None = None  # what a check costs, once too much is spent
+
+    def begun(self, cpu_us: int) -> None:
+        """Take in what it cost to begin."""
+        self._debt_us += cpu_us
+
+    def checked(self, cpu_us: int, base: Intervals, in_force: Intervals) -> bool:
+        """Take in what a check cost; return whether that was reason to decide anew.
+
+        Args:
+            cpu_us: Processor time, kernel time included, in microseconds.
+            base: The intervals to stretch.
+            in_force: The intervals in force.
+        """
+        self._checks += 1
+        self._checks_us += cpu_us
+        self._time_us += in_force.sampling_us
+        if self._recent_us is not None:
+            self._recent_us = _smoothed(self._recent_us, cpu_us, _WEIGHT_AT_ONCE)
+        elif self._checks_us > self._left * (self._time_us + self._lead_us(in_force)):
+            self._recent_us = self._checks_us / self._checks
+        if self._recent_us is None:
+            return False
+        self.fit(base, self._recent_us)
+        return True
+
+    def _lead_us(self, in_force: Intervals) -> int:
+        """Return for how long an aggregation's checks may spend ahead of time."""
+        if self._aggregate_us is None:
+            # The first checks of a run are dear, because nothing is in the caches yet.
+            return _PAID_BACK_IN_US
+        return min(in_force.aggregation_us, _PAID_BACK_IN_US)
+
+    def updated(self, cpu_us: int, base: Intervals) -> None:
+        """Take in what an update cost, and decide anew: the next may come soon."""
+        self._update_cost_us = _smoothed(self._update_cost_us, cpu_us)
+        self.fit(base, self._recent_us)
+
+    def aggregated(self, cpu_us: int, elapsed_us: int, base: Intervals) -> None:
+        """Take in what the end of an aggregation cost, and decide anew.
+
+        Args:
+            cpu_us: Processor time since the last check, in microseconds.
+            elapsed_us: How long the aggregation took.
+            base: The intervals to stretch.
+        """
+        too_much_us = self._checks_us + cpu_us - self._left * elapsed_us
+        self._debt_us = max(0.0, self._debt_us + too_much_us)
+        # After a surprise the costs before it tell nothing any more.
+        self._check_us = self._recent_us or _smoothed(
+            self._check_us, self._checks_us / max(self._checks, 1)
+        )
+        self._aggregate_us = _smoothed(self._aggregate_us, cpu_us)
+        self._checks = self._checks_us = self._time_us = 0
+        self._recent_us = None
+        self.fit(base)
+
+    def fit(self, base: Intervals, check_us: float | None = None) -> None:
+        """Decide anew, from what is known.
+
+        Args:
+            base: The intervals to stretch.
+            check_us: What a check costs, if not what was known after the last aggregation.
+        """
+        cost_us = check_us if check_us is not None else self._check_us or 0.0
+        demand = cost_us / base.sampling_us + (self._aggregate_us or 0.0) / base.aggregation_us
+        update_cost_us = self._update_cost_us or 0.0
+        whole = min(self._budget, demand + update_cost_us / base.update_us)
+        allowed = min(self._budget, self._shared.allowance(id(self), whole))
+        self.update_us = math.ceil(update_cost_us / (allowed * _MOST_FOR_UPDATES))
+        in_force_us = max(self.sampling_us, base.sampling_us)
+        left = self._left = allowed - update_cost_us / max(base.update_us, self.update_us)
+        if check_us is None:
+            # Within an aggregation costs alone count: what was too much is known at its end.
+            aggregation_us = base.aggregation_us * in_force_us / base.sampling_us
+            payable_us = left * max(_PAID_BACK_IN_US, aggregation_us)
+            left *= 1 - min(_MOST_FOR_DEBT, self._debt_us / payable_us)
+        needed_us = base.sampling_us * demand / left
+        room = max(_ROOM * self.sampling_us, base.sampling_us / _HEADROOM)
+        if needed_us > in_force_us or needed_us < room:
+            self.sampling_us = math.ceil(needed_us * _HEADROOM)
+
+    def end(self) -> None:
+        """Leave the group's budget to the others."""
+        self._shared.leave(id(self))
+
+
+def _smoothed(known_us: float | None, cost_us: float, weight: float = _WEIGHT) -> float:
+    return cost_us if known_us is None else known_us + weight * (cost_us - known_us)
+
+
+class Pace:
+    """The intervals that one run wants: put in force by its worker between two iterations.
+
+    Args:
+        intervals: Those configured.
+        goal: Tune them to this share of access events; None leaves them.
+        budget: Keeps the worker within its CPU budgets.
+
+    Attributes:
+        wanted: The intervals to put in force. Of a goal, a primitive's request and the budget
+            the one that wants the longest sampling interval has its way.
+    """
+
+    def __init__(
+        self, intervals: Intervals, goal: IntervalsGoal | None, budget: BudgetKeeper
+    ) -> None:
+        self._tuner = GoalTuner(goal) if goal else None
+        self._budget = budget
+        self._least_sampling_us = 0
+        self.wanted = self._base = intervals
+        self.change(intervals)
+
+    def change(self, intervals: Intervals) -> None:
+        """Take other intervals as those configured."""
+        self._configured = intervals
+        self._tuned_us = intervals.sampling_us
+        if self._tuner is not None:
+            self._tuned_us = self._tuner.begin(intervals.sampling_us)
+        self._rebase()
+        self._budget.fit(self._base)
+        self._decide()
+
+    def stretch(self, sampling_us: int) -> None:
+        """Want a sampling interval of at least `sampling_us`."""
+        if sampling_us != self._least_sampling_us:
+            self._least_sampling_us = sampling_us
+            self._rebase()
+            self._decide()
+
+    def begun(self, cpu_us: int) -> None:
+        """Take in what it cost to begin."""
+        self._budget.begun(cpu_us)
+
+    def checked(self, cpu_us: int, in_force: Intervals) -> None:
+        """Take in what a check cost, with the intervals in force."""
+        if self._budget.checked(cpu_us, self._base, in_force):
+            self._decide()
+
+    def aggregated(self, access_share: float | None, cpu_us: int, elapsed_us: int) -> None:
+        """Take in an aggregation.
+
+        Args:
+            access_share: Access events by possible ones; None if there was nothing to access.
+            cpu_us: What its end cost.
+            elapsed_us: How long it took.
+        """
+        if self._tuner is not None and access_share is not None:
+            self._tuned_us = self._tuner.tuned(self._tuned_us, access_share)
+            self._rebase()
+        self._budget.aggregated(cpu_us, elapsed_us, self._base)
+        self._decide()
+
+    def updated(self, cpu_us: int) -> None:
+        """Take in what an update cost."""
+        self._budget.updated(cpu_us, self._base)
+        self._decide()
+
+    def end(self) -> None:
+        """Leave a shared budget to the others."""
+        self._budget.end()
+
+    def _rebase(self) -> None:
+        """Find the intervals as they would be without a budget."""
+        tuned = self._configured.with_sampling(self._tuned_us)
+        self._base = tuned.stretched(self._least_sampling_us)
+
+    def _decide(self) -> None:
+        base = self._base
+        stretched = base.with_sampling(max(base.sampling_us, self._budget.sampling_us))
+        update_us = max(stretched.update_us, self._budget.update_us)
+        self.wanted = evolve(stretched, update_us=update_us)

@@ -1,0 +1,1 @@
+"""Monitored memory: targets, their regions and samples, and the snapshot of an aggregation."""

@@ -1,0 +1,260 @@
+"""The result of one aggregation, immutable, and the questions that people ask of it."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from attrs import field, frozen
+
+from damon_core.attributes import Intervals
+from damon_core.memory.regions import FloatColumn, IntColumn, Regions
+from damon_core.memory.target import Area, Owner, Target
+
+
+class RegionView(NamedTuple):
+    """One region of a snapshot, for people who want rows instead of columns."""
+
+    target: str
+    start: int
+    end: int
+    nr_accesses: float
+    age: int
+    resident_bytes: int
+
+
+@frozen(eq=False)
+class _Columns:
+    """Columns of equal length, one element a region, with what can be asked of them.
+
+    Attributes:
+        intervals: The intervals in force during the aggregation.
+        max_nr_accesses: How many checks the aggregation made: the largest possible nr_accesses.
+            It is aggregation interval // sampling interval when no check was missed.
+        start: First address of each region.
+        end: First address behind each region.
+        nr_accesses: In how many checks each region was accessed; 0 to `max_nr_accesses`.
+        age: For how many aggregations its access frequency has stayed alike.
+        idle_us: For how many microseconds no access was seen; 0 if one was in this aggregation.
+        resident_bytes: How many of its bytes are in memory, as far as the primitive knows.
+            Every question below about bytes is answered in these bytes.
+    """
+
+    intervals: Intervals
+    max_nr_accesses: int
+    start: IntColumn = field(repr=False)
+    end: IntColumn = field(repr=False)
+    nr_accesses: FloatColumn = field(repr=False)
+    age: IntColumn = field(repr=False)
+    idle_us: IntColumn = field(repr=False)
+    resident_bytes: IntColumn = field(repr=False)
+
+    def __len__(self) -> int:
+        return len(self.start)
+
+    @property
+    def size_bytes(self) -> IntColumn:
+        """Bytes of address space of each region."""
+        return self.end - self.start
+
+    @property
+    def frequency(self) -> FloatColumn:
+        """Share of the checks in which each region was accessed, 0.0 to 1.0."""
+        return self.nr_accesses / max(self.max_nr_accesses, 1)
+
+    @property
+    def total_bytes(self) -> int:
+        """Bytes that are monitored."""
+        return int(self.resident_bytes.sum())
+
+    def working_set_bytes(self, at_least: int = 1) -> int:
+        """Return the bytes that were accessed in at least `at_least` checks of the aggregation.
+
+        Counters are whole numbers where single pages are checked. Where a backend sees whole
+        mappings they are sums of shares, and the last share counts in part: 0.4 accesses of a
+        region are 40 % of its bytes in a working set of `at_least` 1.
+        """
+        part = np.clip(self.nr_accesses - (at_least - 1), 0.0, 1.0)
+        whole = part == 1.0
+        return int(self.resident_bytes[whole].sum()) + round(
+            float((self.resident_bytes * part)[~whole].sum())
+        )
+
+    def accessed_bytes(self) -> int:
+        """Return the bytes accessed in a sampling interval, on average: bytes times frequency."""
+        return int((self.resident_bytes * self.frequency).sum())
+
+    def idle_bytes(self, at_least_us: int = 0) -> int:
+        """Return the bytes of regions without any access for at least `at_least_us`.
+
+        With 0, all regions that weren't accessed in this aggregation.
+        """
+        idle = (self.nr_accesses == 0) & (self.idle_us >= at_least_us)
+        return int(self.resident_bytes[idle].sum())
+
+    def bytes_by_frequency(self, buckets: int = 10) -> list[int]:
+        """Return the bytes by access frequency.
+
+        Returns:
+            ``buckets + 1`` sums: first of regions without any access, then of those accessed in
+            up to 1/buckets of the checks, up to 2/buckets, …, up to all of them.
+        """
+        index = np.ceil(self.frequency * buckets - 1e-9).astype(np.int64)
+        index = np.where(self.nr_accesses > 0, np.clip(index, 1, buckets), 0)
+        # bincount adds floats; a loop over buckets keeps the bytes exact at any size.
+        return [int(self.resident_bytes[index == bucket].sum()) for bucket in range(buckets + 1)]
+
+
+@frozen(eq=False)
+class TargetSnapshot(_Columns):
+    """One target's regions at the end of an aggregation; columns are read-only.
+
+    Attributes:
+        name: The target's name.
+        areas: What there is in its address space, ascending and disjoint, where the primitive
+            tells; the same object as long as it doesn't change.
+        owners: Whose its memory is, where the primitive tells.
+    """
+
+    name: str = ""
+    areas: tuple[Area, ...] = field(default=(), repr=False)
+    owners: tuple[Owner, ...] = ()
+
+    def hottest(self, count: int = 10) -> list[RegionView]:
+        """Return up to `count` regions, the most accessed first, the longest so first in ties."""
+        order = np.lexsort((self.start, -self.age, -self.nr_accesses))[:count]
+        return [
+            RegionView(
+                self.name,
+                int(self.start[i]),
+                int(self.end[i]),
+                float(self.nr_accesses[i]),
+                int(self.age[i]),
+                int(self.resident_bytes[i]),
+            )
+            for i in order
+        ]
+
+
+@frozen(eq=False)
+class Snapshot(_Columns):
+    """A context's result of one aggregation: all targets together, and one by one.
+
+    Any thread may read it at any time; it never changes.
+
+    Attributes:
+        context: The context's name.
+        number: 1 for the first aggregation since the start, then 2, 3, …
+        time_us: When the aggregation ended, microseconds since 1970-01-01 UTC.
+        elapsed_us: How long it took, microseconds.
+        targets: The same regions target by target.
+    """
+
+    context: str = ""
+    number: int = 0
+    time_us: int = 0
+    elapsed_us: int = 0
+    targets: tuple[TargetSnapshot, ...] = ()
+
+    def hottest(self, count: int = 10) -> list[RegionView]:
+        """Return up to `count` regions, the most accessed first, the longest so first in ties."""
+        views = [view for target in self.targets for view in target.hottest(count)]
+        return sorted(views, key=lambda view: (-view.nr_accesses, -view.age, view.start))[:count]
+
+
+_COLUMNS = ("start", "end", "nr_accesses", "age", "idle_us", "resident_bytes")
+
+
+@frozen
+class TargetRows:
+    """What a snapshot tells of a target beside its columns.
+
+    Attributes:
+        name: The target's name.
+        count: How many regions it has.
+        areas: What there is in its address space.
+        owners: Whose its memory is.
+    """
+
+    name: str
+    count: int
+    areas: tuple[Area, ...] = ()
+    owners: tuple[Owner, ...] = ()
+
+
+def take_snapshot(
+    targets: Sequence[Target],
+    *,
+    context: str,
+    number: int,
+    time_us: int,
+    elapsed_us: int,
+    intervals: Intervals,
+    max_nr_accesses: int,
+) -> Snapshot:
+    """Freeze the regions of `targets` as the result of one aggregation."""
+    tables = [target.regions for target in targets] or [Regions()]
+    return assemble_snapshot(
+        {name: np.concatenate([getattr(table, name) for table in tables]) for name in _COLUMNS},
+        [
+            TargetRows(target.name, len(target.regions), target.areas, tuple(target.owners))
+            for target in targets
+        ],
+        context=context,
+        number=number,
+        time_us=time_us,
+        elapsed_us=elapsed_us,
+        intervals=intervals,
+        max_nr_accesses=max_nr_accesses,
+    )
+
+
+def assemble_snapshot(
+    columns: Mapping[str, npt.NDArray[Any]],
+    targets: Sequence[TargetRows],
+    *,
+    context: str,
+    number: int,
+    time_us: int,
+    elapsed_us: int,
+    intervals: Intervals,
+    max_nr_accesses: int,
+) -> Snapshot:
+    """Return a snapshot made of columns, for those who read records.
+
+    Args:
+        columns: ``start``, ``end``, ``age``, ``idle_us`` and ``resident_bytes`` as 64-bit
+            integers, ``nr_accesses`` as 64-bit floats; all targets one behind the other. They
+            become read-only.
+        targets: Which rows are whose, in their order.
+        context: As in `Snapshot`; likewise the others.
+    """
+    for column in columns.values():
+        column.flags.writeable = False
+    parts = []
+    position = 0
+    for target in targets:
+        rows = slice(position, position + target.count)
+        position = rows.stop
+        # Slices of read-only columns are read-only views: a target costs no second copy.
+        views = {name: columns[name][rows] for name in _COLUMNS}
+        parts.append(
+            TargetSnapshot(
+                intervals,
+                max_nr_accesses,
+                name=target.name,
+                areas=target.areas,
+                owners=target.owners,
+                **views,
+            )
+        )
+    return Snapshot(
+        intervals,
+        max_nr_accesses,
+        context=context,
+        number=number,
+        time_us=time_us,
+        elapsed_us=elapsed_us,
+        targets=tuple(parts),
+        **{name: columns[name] for name in _COLUMNS},
+    )

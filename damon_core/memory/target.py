@@ -1,0 +1,69 @@
+"""A monitoring target: a name, its regions, and whose memory they are."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from attrs import define, field, frozen
+
+from damon_core.memory.regions import Regions
+from damon_core.memory.samples import Samples
+
+
+class Area(NamedTuple):
+    """A named piece of a target's address space, such as a mapping or a range of RAM.
+
+    Attributes:
+        start: Its first address.
+        end: The first address behind it.
+        name: What users know it by, such as ``[heap]`` or the path of a mapped file.
+    """
+
+    start: int
+    end: int
+    name: str
+
+
+@frozen
+class Owner:
+    """Somebody whose the memory of a target partly is, estimated from sampled pages.
+
+    Attributes:
+        kind: What it is, such as ``cgroup``.
+        name: What users know it by.
+        total_bytes: How much of the target is its memory.
+        working_set_bytes: How much of that was accessed in the aggregation.
+        accessed_bytes: How much of it was accessed in a sampling interval, on average.
+    """
+
+    kind: str
+    name: str
+    total_bytes: int
+    working_set_bytes: int
+    accessed_bytes: int
+
+
+@define(eq=False)
+class Target:
+    """Something with an address space: a process, a machine, a simulated space.
+
+    Owned by the worker of its context: touch it only from hooks.
+
+    Attributes:
+        name: What users know it by, such as ``redis-server[1234]``; unique in its context.
+        regions: Its regions; a primitive replaces the table when the address space changes.
+        adaptive: Whether regions may be merged and split to follow accesses, and single pages
+            can be checked: then a policy chooses `samples`. Otherwise regions stay as they are
+            and the primitive adds to their nr_accesses itself.
+        areas: What there is in the address space, ascending and disjoint: neighbours of one name
+            may be told as one. A primitive replaces the tuple when it changes; empty where it
+            doesn't tell.
+        owners: Whose the memory is; empty where the primitive doesn't tell.
+        samples: For an adaptive target the pages that the check under way looks at.
+    """
+
+    name: str
+    regions: Regions = field(factory=Regions)
+    adaptive: bool = False
+    areas: tuple[Area, ...] = field(default=(), init=False, repr=False)
+    owners: Sequence[Owner] = field(default=(), init=False)
+    samples: Samples | None = field(default=None, init=False)

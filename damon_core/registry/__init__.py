@@ -1,0 +1,1 @@
+"""What is installed: packages, the options of what they offer, the choice of a backend."""

@@ -1,0 +1,92 @@
+"""The choice of a backend: the one that a person named, or the preferred one that works here."""
+
+import inspect
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeAlias, cast
+
+from damon_core.contract.registration import Backend, Finding
+from damon_core.errors import PluginError, one_line
+from damon_core.registry.options import nearest, structure
+
+logger = logging.getLogger(__name__)
+
+#: The name that stands for the automatic choice.
+AUTO = "auto"
+#: The type of a primitive's option that says which backend: a name, or with options of the
+#: backend's own a table: ``{"use": "idle", …}``.
+BackendOption: TypeAlias = str | dict[str, Any]
+
+
+def make_backend(primitive: str, wanted: BackendOption, backends: Mapping[str, Backend]) -> object:
+    """Make the backend that is wanted, or with "auto" the preferred one that works here.
+
+    Args:
+        primitive: The primitive that it is for, to name in errors.
+        wanted: Its name or "auto", or a table with that under ``use`` and its options.
+        backends: Those registered for the primitive, the preferred first.
+
+    Returns:
+        What its factory made.
+
+    Raises:
+        PluginError: There is no such backend, it doesn't work here, or none does.
+        ConfigError: An option of the backend is wrong.
+    """
+    options = {} if isinstance(wanted, str) else dict(wanted)
+    name = wanted if isinstance(wanted, str) else options.pop("use", None)
+    if name == AUTO and not options:
+        return _make(_preferred(primitive, backends), {})
+    if name not in backends:
+        if name == AUTO:
+            reason = "'auto' takes no options of a backend: name the backend they are for"
+        elif name is None:
+            reason = 'the table of a backend needs its name: use = "…"'
+        else:
+            reason = f"there is no backend '{name}'; {nearest(str(name), [AUTO, *backends])}"
+        raise PluginError(primitive, reason)
+    if missing := _missing(primitive, backends[name]):
+        others = [other for other in backends if not _missing(primitive, backends[other])]
+        hint = f"; what works here: {', '.join(others)}" if others else ""
+        raise PluginError(primitive, f"backend '{name}' doesn't work here: {missing}{hint}")
+    return _make(backends[name], options)
+
+
+def _preferred(primitive: str, backends: Mapping[str, Backend]) -> Backend:
+    reasons = []
+    for backend in backends.values():
+        missing = _missing(primitive, backend)
+        if not missing:
+            logger.info("backend '%s' chosen for '%s'", backend.name, primitive)
+            return backend
+        reasons.append(f"{backend.name}: {missing}")
+    raise PluginError(primitive, f"no backend works here: {'; '.join(reasons) or 'none is known'}")
+
+
+def _make(backend: Backend, options: Mapping[str, object]) -> object:
+    checked: object = structure(
+        backend.options, options, "backend", f"options of backend '{backend.name}'"
+    )
+    return backend.factory(checked)
+
+
+def probe_backend(primitive: str, backend: Backend) -> Sequence[Finding]:
+    """Probe a backend for a primitive, whose name the probe gets if it takes `primitive`."""
+    probe = cast(Callable[..., Sequence[Finding]], backend.probe)
+    if "primitive" in inspect.signature(probe).parameters:
+        return probe(primitive=primitive)
+    return probe()
+
+
+def _missing(primitive: str, backend: Backend) -> str:
+    """Return what a backend lacks on this machine for a primitive, empty if nothing."""
+    try:
+        findings = probe_backend(primitive, backend)
+    except Exception as error:  # Whoever wrote it, others' backends must stay usable.
+        logger.warning("backend '%s': its probe failed", backend.name, exc_info=error)
+        return f"its probe failed: {one_line(error)}"
+    return "; ".join(
+        f"{finding.name} ({finding.detail})" if finding.detail else finding.name
+        for finding in findings
+        if finding.required and not finding.works
+    )
