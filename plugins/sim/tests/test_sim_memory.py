@@ -64,7 +64,7 @@ def monitor(
         intervals: The intervals, by default those of the context.
         regions: The number of regions.
         clock: The time.
-        adapt: Whether regions may be more, and so are split.
+        adapt: Whether the maximum number of regions is higher, so that regions are split.
     """
     recorder = Recorder()
     context = Context(
@@ -84,7 +84,7 @@ def monitor(
 
 
 def test_hot_is_seen_hot_and_cold_cold() -> None:
-    """Regions that lie in one zone tell its rate exactly where it is 0 or 1."""
+    """Regions within one zone report its rate exactly where the rate is 0 or 1."""
     pattern = Zones((Zone(Bytes(4 * MIB), 1.0),))
     (snapshot,) = monitor(SimulatedMemory(10 * MIB, pattern, ends_after_us=100_000))
     assert snapshot.nr_accesses.tolist() == [20] * 4 + [0] * 6
@@ -133,7 +133,7 @@ def test_another_seed_gives_other_accesses() -> None:
 
 
 def test_a_restart_gives_the_same_result() -> None:
-    """Time and chance begin anew, whatever the clock shows."""
+    """Time and random numbers begin anew, whatever the clock shows."""
     pattern = Stairs(Bytes(64 << 10), 16, Microseconds(100_000), 0.5)
     memory = SimulatedMemory(MIB, pattern, ends_after_us=SECOND)
     clock = VirtualClock(start_us=123_456_789)
@@ -189,7 +189,7 @@ def test_a_pattern_without_areas_says_so() -> None:
 
 
 def test_a_function_is_a_pattern() -> None:
-    """It may answer with truth values."""
+    """It may return booleans."""
 
     def upper_half(addresses: npt.NDArray[np.int64], _time_us: int) -> npt.ArrayLike:
         return addresses >= 5 * MIB
@@ -213,13 +213,13 @@ def test_a_function_that_fails_ends_the_context_with_one_line() -> None:
     [
         (0.5, r"shape \(\) for 2 addresses"),
         ([0.5], r"shape \(1,\) for 2 addresses"),
-        ([0.5, 1.5], "isn't from 0 to 1"),
-        ([0.5, float("nan")], "isn't from 0 to 1"),
+        ([0.5, 1.5], "outside 0 to 1"),
+        ([0.5, float("nan")], "outside 0 to 1"),
         (["hot", "cold"], "failed: ValueError"),
         (None, "failed: TypeError|shape"),
     ],
 )
-def test_a_function_that_gives_no_rates_is_refused(answer: npt.ArrayLike, message: str) -> None:
+def test_a_function_that_returns_no_rates_is_refused(answer: npt.ArrayLike, message: str) -> None:
     """Before anything runs, in one line."""
 
     def wrong(_addresses: npt.NDArray[np.int64], _time_us: int) -> npt.ArrayLike:

@@ -1,4 +1,4 @@
-"""Patterns: pure, exact at any size, and what their areas say."""
+"""Patterns: pure, exact at any size, and consistent with their areas."""
 
 import itertools
 from collections import Counter
@@ -54,7 +54,7 @@ def addresses_of(numbers: list[int]) -> npt.NDArray[np.int64]:
 def test_rates_are_those_of_the_areas(
     pattern: PiecewisePattern, time_us: int, numbers: list[int]
 ) -> None:
-    """What a pattern answers for an address is what its areas say, and 0 outside of them."""
+    """A pattern returns the rate of the area that holds an address, and 0 outside of all areas."""
     addresses = addresses_of(numbers)
     areas = pattern.areas(time_us)
     expected = [
@@ -67,7 +67,7 @@ def test_rates_are_those_of_the_areas(
 @settings(deadline=None)
 @given(piecewise, times)
 def test_areas_are_disjoint_sorted_whole_pages(pattern: PiecewisePattern, time_us: int) -> None:
-    """None is empty, and none without accesses."""
+    """No area is empty, and none has a rate of 0."""
     areas = pattern.areas(time_us)
     borders = [border for area in areas for border in (area.start, area.end)]
     assert borders == sorted(borders)
@@ -87,7 +87,7 @@ def test_areas_never_leave_the_extent(pattern: PiecewisePattern, time_us: int) -
 def test_a_pattern_is_a_pure_function_of_each_address(
     pattern: Pattern, time_us: int, data: st.DataObject
 ) -> None:
-    """Neither the order nor the company of addresses matters."""
+    """Neither the order of addresses nor the other addresses matter."""
     numbers = data.draw(st.lists(pages, min_size=1))
     together = np.asarray(pattern(addresses_of(numbers), time_us)).tolist()
     alone = [np.asarray(pattern(addresses_of([number]), time_us)).item() for number in numbers]
@@ -95,7 +95,7 @@ def test_a_pattern_is_a_pure_function_of_each_address(
 
 
 def test_zones_lie_side_by_side_from_0() -> None:
-    """A cold one takes its place and is no area."""
+    """A cold zone takes up addresses but isn't among the areas."""
     pattern = Zones((Zone(PAGE, 1.0), Zone(Bytes(2 * PAGE), 0.0), Zone(PAGE, 0.25)))
     assert pattern.areas(0) == [Area(0, PAGE, 1.0), Area(3 * PAGE, 4 * PAGE, 0.25)]
     assert np.asarray(pattern(addresses_of([0, 1, 2, 3, 4]), 0)).tolist() == [1, 0, 0, 0.25, 0]
@@ -126,7 +126,7 @@ def test_moving_visits_every_place_once_a_round(count: int) -> None:
 
 @pytest.mark.parametrize("kind", [Stairs, Zigzag])
 def test_one_place_is_always_the_same(kind: type[Stairs | Zigzag]) -> None:
-    """An area that has nowhere to go stays."""
+    """With only one place the area never moves."""
     assert places(kind(PAGE, 1, SECOND), 3) == [0, 0, 0]
 
 
@@ -154,7 +154,7 @@ def test_random_pages_differ_by_seed_alone() -> None:
 
 
 def test_all_addresses_of_a_page_are_alike() -> None:
-    """What is random is the page, not the byte."""
+    """Randomness is by page, not by byte."""
     addresses = np.arange(0, 64 * PAGE, 64, dtype=np.int64)
     hot = np.asarray(RandomPages(0.5)(addresses, 0)).reshape(64, -1)
     assert (hot == hot[:, :1]).all()

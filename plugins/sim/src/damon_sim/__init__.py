@@ -1,4 +1,4 @@
-"""Simulated memory: an address space that exists only as numbers, accessed by a known pattern."""
+"""A simulated address space, accessed by a known pattern."""
 
 from damon_sim.memory import SimulatedMemory
 from damon_sim.options import SimOptions, load_function

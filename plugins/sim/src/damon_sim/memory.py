@@ -1,4 +1,4 @@
-"""The primitive ``sim``: memory that exists only as numbers."""
+"""The primitive ``sim``: simulated memory."""
 
 import numpy as np
 import numpy.typing as npt
@@ -20,20 +20,20 @@ from damon_sim.patterns import MAX_BYTES, Area, Pattern, PiecewisePattern
 class SimulatedMemory:
     """An address space from 0 to a size, accessed by a known pattern.
 
-    A page that a check looks at is accessed with the probability that the pattern gives it at
-    the beginning of the sampling interval. Time counts from `init`. On a `VirtualClock` the same
-    seed gives the same result, if the context's policy has a seed too; so does a restart. One
-    object serves one context at a time.
+    A check finds a page accessed with the probability that the pattern gives for the beginning
+    of the sampling interval. Time counts from `init`. On a `VirtualClock` the same seed gives the
+    same result, if the context's policy has a seed too; so does a restart. One object serves one
+    context at a time.
 
     Args:
-        size_bytes: Its size: whole pages, up to 4 EiB.
+        size_bytes: Size of the address space: whole pages, up to 4 EiB.
         pattern: One of `damon_sim.patterns`, or any function like `Pattern`.
-        seed: Of the accesses that are drawn.
+        seed: Seed of the random accesses.
         ends_after_us: Microseconds after which the target becomes invalid. None: never.
 
     Raises:
         AttributeValueError: The size or the time is out of range.
-        InputError: The pattern needs more memory, or doesn't give rates.
+        InputError: The pattern needs more memory, or doesn't return rates.
     """
 
     name = "sim"
@@ -76,7 +76,7 @@ class SimulatedMemory:
         return self._size_bytes
 
     def areas(self, time_us: int) -> list[Area]:
-        """Return the truth at a time: areas that cover the whole memory, with their rates.
+        """Return areas that cover the whole memory, each with its true rate at a time.
 
         Raises:
             InputError: The pattern isn't made of areas.
@@ -97,7 +97,7 @@ class SimulatedMemory:
 
     @hookimpl
     def init(self, context: Context) -> None:
-        """Make the one target, with evenly cut regions."""
+        """Create the only target, with regions of equal size."""
         self._rng = np.random.default_rng(self._seed)
         self._begun_us = context.clock.now_us()
         regions = Regions.evenly([Range(0, self._size_bytes)], context.limits)
@@ -105,17 +105,17 @@ class SimulatedMemory:
 
     @hookimpl
     def target_valid(self, context: Context) -> bool:
-        """Return whether the time isn't over."""
+        """Return whether ``ends_after_us`` has not passed yet."""
         return self._ends_after_us is None or self._time_us(context) < self._ends_after_us
 
     @hookimpl
     def prepare_access_checks(self, context: Context) -> None:
-        """Note the time at which the interval begins."""
+        """Note the time at which the sampling interval begins."""
         self._interval_begin_us = self._time_us(context)
 
     @hookimpl
     def check_accesses(self, context: Context) -> None:
-        """Draw whether the pages that are looked at were accessed."""
+        """Decide at random, by the pattern's rates, which of the checked pages were accessed."""
         for target in context.targets:
             if target.samples is not None:
                 rates = self._rates(target.samples.addresses, self._interval_begin_us)
@@ -125,7 +125,11 @@ class SimulatedMemory:
         return context.clock.now_us() - self._begun_us
 
     def _rates(self, addresses: npt.NDArray[np.int64], time_us: int) -> npt.NDArray[np.float64]:
-        """Ask the pattern, which may be anyone's function."""
+        """Return the pattern's rates, checked: the pattern may be a user's function.
+
+        Raises:
+            DamonError: The pattern raised, or didn't return one rate from 0 to 1 for each address.
+        """
         name = _pattern_name(self._pattern)
         try:
             rates = np.asarray(self._pattern(addresses, time_us), dtype=np.float64)
@@ -135,11 +139,13 @@ class SimulatedMemory:
             ) from error
         if rates.shape != addresses.shape:
             raise DamonError(
-                f"the pattern {name} gave an array of shape {rates.shape} "
-                f"for {len(addresses)} addresses: it must give one rate for each"
+                f"the pattern {name} returned an array of shape {rates.shape} "
+                f"for {len(addresses)} addresses: it must return one rate for each"
             )
         if not ((rates >= 0) & (rates <= 1)).all():
-            raise DamonError(f"the pattern {name} gave a rate that isn't from 0 to 1")
+            raise DamonError(
+                f"the pattern {name} returned a rate outside 0 to 1: it must return probabilities"
+            )
         return rates
 
 

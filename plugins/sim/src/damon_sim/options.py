@@ -31,18 +31,18 @@ def _not_negative(_instance: object, _attribute: "Attribute[Any]", value: int) -
 
 @frozen
 class SimOptions:
-    """Options of the primitive ``sim``: a size, exactly one pattern, and what else there is.
+    """Options of the primitive ``sim``; exactly one pattern must be given.
 
     Attributes:
         size: The size of the address space in bytes, whole pages.
-        seed: Of the accesses that are drawn.
+        seed: Seed of the random accesses.
         ends_after: Microseconds after which monitoring ends. None: never.
         zones: Areas side by side, as `Zones`.
         moving: A hot area that jumps.
         stairs: A hot area that climbs.
         zigzag: A hot area that climbs up and down.
         random_pages: Scattered hot pages.
-        uniform: All memory alike.
+        uniform: One rate for all memory.
         function: A Python function like `Pattern`, as ``module:name``.
     """
 
@@ -88,7 +88,7 @@ class SimOptions:
             raise ValueError(f"found {found}, must be exactly one of {', '.join(_PATTERNS)}")
 
     def pattern(self) -> Pattern:
-        """Return the pattern that was given.
+        """Return the configured pattern.
 
         Raises:
             InputError: The function can't be imported.
@@ -99,7 +99,7 @@ class SimOptions:
         return made or Zones(self.zones)
 
     def memory(self) -> SimulatedMemory:
-        """Return the primitive with these options.
+        """Return a primitive with these options.
 
         Raises:
             InputError: The pattern can't be used with this size, or can't be imported.
@@ -111,14 +111,14 @@ def load_function(location: str) -> Pattern:
     """Import a pattern that is written as ``module:name``.
 
     Raises:
-        InputError: There is no such module or name, or it is no function.
+        InputError: There is no such module or name, or the object isn't callable.
     """
     module, _, name = location.partition(":")
     if not module or not name:
         raise InputError(f"the function '{location}' must be written as 'module:name'")
     try:
         found = operator.attrgetter(name)(importlib.import_module(module))
-    except Exception as error:  # importing runs anyone's code
+    except Exception as error:  # importing runs a user's code, which may raise anything
         raise InputError(
             f"the function '{location}' can't be imported: {type(error).__name__}: {error} "
             "(is its directory on PYTHONPATH?)"

@@ -1,7 +1,7 @@
-"""Access patterns: the truth that monitoring is to find out.
+"""Access patterns: the truth that monitoring should find.
 
-A pattern is a pure function of address and time, exact at any size. It gives rates: the
-probability with which the page at an address is accessed during one sampling interval.
+A pattern is a pure function of address and time, exact at any size. It returns rates: the
+probability that the page at an address is accessed during one sampling interval.
 """
 
 import math
@@ -14,15 +14,15 @@ from attrs import Attribute, field, frozen
 
 from damon_core import PAGE_SIZE_BYTES, Bytes, Microseconds, check_positive
 
-#: The end of all addresses; half of what 64 bits with a sign can count, so that sums don't wrap.
+#: The end of the largest address space; half the range of int64, so that sums don't overflow.
 MAX_BYTES = 1 << 62
 
 
 class Pattern(Protocol):
-    """What `SimulatedMemory` needs of a pattern; any function of this form will do."""
+    """The interface that `SimulatedMemory` needs; any function with this signature is a pattern."""
 
     def __call__(self, addresses: npt.NDArray[np.int64], time_us: int, /) -> npt.ArrayLike:
-        """Return, for each address, the rate of its page: 0 to 1, or False and True.
+        """Return the rate of each address's page: 0 to 1, or False and True.
 
         Args:
             addresses: Addresses of pages, in any order.
@@ -47,18 +47,18 @@ def whole_pages(_instance: object, _attribute: "Attribute[Any]", value: int) -> 
     """Check that a size is a positive multiple of the page size (an attrs validator).
 
     Raises:
-        ValueError: It isn't.
+        ValueError: The size isn't.
     """
     if value < 1 or value % PAGE_SIZE_BYTES or value > MAX_BYTES:
         raise ValueError(f"must be a multiple of {PAGE_SIZE_BYTES} bytes, up to 4EiB")
 
 
 class PiecewisePattern(ABC):
-    """A pattern that at each moment consists of a few areas of one rate each."""
+    """A pattern that consists, at each moment, of a few areas with one rate each."""
 
     @abstractmethod
     def areas(self, time_us: int) -> list[Area]:
-        """Return the areas with a rate above 0, disjoint and in order of address."""
+        """Return the areas with a rate above 0, disjoint and sorted by address."""
 
     @property
     def extent_bytes(self) -> int:
@@ -75,7 +75,7 @@ class PiecewisePattern(ABC):
 
 @frozen
 class Uniform(PiecewisePattern):
-    """All memory is accessed alike.
+    """All pages have the same rate.
 
     Attributes:
         rate: The rate of every page.
@@ -84,17 +84,17 @@ class Uniform(PiecewisePattern):
     rate: float = field(validator=_probability, metadata={"help": "rate of every page, 0 to 1"})
 
     def areas(self, time_us: int) -> list[Area]:
-        """Return one area without end."""
+        """Return one area that spans every address."""
         return [Area(0, MAX_BYTES, self.rate)] if self.rate else []
 
 
 @frozen
 class Zone:
-    """One of the areas that `Zones` lays side by side.
+    """One of the adjacent areas of `Zones`.
 
     Attributes:
-        size: Its size in bytes, whole pages.
-        rate: The rate of its pages.
+        size: Size in bytes, whole pages.
+        rate: The rate of the zone's pages.
     """
 
     size: Bytes = field(validator=whole_pages, metadata={"help": "size of the area"})
@@ -103,7 +103,7 @@ class Zone:
 
 @frozen
 class Zones(PiecewisePattern):
-    """Areas side by side from address 0 on, that never change; nothing else is accessed.
+    """Areas side by side from address 0 on that never change; nothing else is accessed.
 
     Attributes:
         zones: The areas.
@@ -113,11 +113,11 @@ class Zones(PiecewisePattern):
 
     @property
     def extent_bytes(self) -> int:
-        """The size of all zones together."""
+        """The sum of the zones' sizes."""
         return sum(zone.size for zone in self.zones)
 
     def areas(self, time_us: int) -> list[Area]:
-        """Return the zones that are accessed at all."""
+        """Return the zones with a rate above 0."""
         found = []
         start = 0
         for zone in self.zones:
@@ -129,21 +129,21 @@ class Zones(PiecewisePattern):
 
 @frozen
 class _HotArea(PiecewisePattern):
-    """One hot area that is at another place in each period.
+    """One hot area that changes its place each period.
 
     Attributes:
-        area: Its size in bytes, whole pages.
-        places: How many places it has, side by side from address 0 on.
-        period: Microseconds for which it stays at a place.
-        rate: The rate of its pages; nothing else is accessed.
+        area: Size of the hot area in bytes, whole pages.
+        places: Number of places, side by side from address 0 on.
+        period: Microseconds that the area stays at a place.
+        rate: The rate of the area's pages; nothing else is accessed.
     """
 
     area: Bytes = field(validator=whole_pages, metadata={"help": "size of the hot area"})
     places: int = field(
-        validator=check_positive, metadata={"help": "places it has, side by side from address 0 on"}
+        validator=check_positive, metadata={"help": "number of places, side by side from address 0"}
     )
     period: Microseconds = field(
-        validator=check_positive, metadata={"help": "for how long it stays at a place"}
+        validator=check_positive, metadata={"help": "how long the area stays at a place"}
     )
     rate: float = field(
         default=1.0, validator=_probability, metadata={"help": "rate of its pages, 0 to 1"}
@@ -155,18 +155,18 @@ class _HotArea(PiecewisePattern):
         return self.area * self.places
 
     def areas(self, time_us: int) -> list[Area]:
-        """Return the hot area where it is now."""
+        """Return the hot area at its place of that time."""
         start = self._place(time_us // self.period) * self.area
         return [Area(start, start + self.area, self.rate)] if self.rate else []
 
     @abstractmethod
     def _place(self, period: int) -> int:
-        """Return the number of the place at which the area is in a period."""
+        """Return the number of the area's place in a period."""
 
 
 @frozen
 class Stairs(_HotArea):
-    """A hot area that climbs from place to place, and begins again at the bottom."""
+    """A hot area that climbs from place to place, and starts again at the bottom."""
 
     def _place(self, period: int) -> int:
         return period % self.places
@@ -183,11 +183,11 @@ class Zigzag(_HotArea):
 
 @frozen
 class Moving(_HotArea):
-    """A hot area that jumps far in each period, and comes to all places equally often."""
+    """A hot area that jumps far in each period, and visits all places equally often."""
 
     def _place(self, period: int) -> int:
-        # A stride near the golden section, without a divisor in common with the number of
-        # places: each is visited once before any is again, and neighbours at distant times.
+        # A stride near the golden section that is coprime to the number of places: every place
+        # is visited once before any is visited again, and neighbours at distant times.
         stride = max(1, round(self.places * 0.618))
         while math.gcd(stride, self.places) > 1:
             stride += 1
@@ -198,11 +198,11 @@ class Moving(_HotArea):
 class RandomPages:
     """Hot pages scattered at random: the worst case for monitoring by regions.
 
-    Which pages are hot follows from the page number and the seed alone.
+    The page number and the seed alone decide whether a page is hot.
 
     Attributes:
         share: The share of pages that are hot.
-        rate: The rate of these; the others are not accessed.
+        rate: The rate of the hot pages; the others are not accessed.
         seed: Another seed makes other pages hot.
     """
 
@@ -221,7 +221,7 @@ class RandomPages:
 
 
 def _hash(numbers: npt.NDArray[np.uint64], seed: int) -> npt.NDArray[np.float64]:
-    """Return a number from 0 up to and without 1 for each number: the mixer of SplitMix64."""
+    """Return a hash of each number, scaled to [0, 1): the mixer of SplitMix64."""
     offset = np.uint64((seed * 0x9E3779B97F4A7C15 + 0x632BE59BD9B4E019) % (1 << 64))
     mixed = (numbers * np.uint64(0x9E3779B97F4A7C15)) ^ offset
     mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)

@@ -1,4 +1,4 @@
-"""What the package registers."""
+"""The primitive that this package registers."""
 
 from collections.abc import Callable, Mapping
 
@@ -8,11 +8,11 @@ from damon_sim.options import SimOptions
 
 
 def make(options: SimOptions, _backends: Mapping[str, Backend]) -> SimulatedMemory:
-    """Return the primitive; there is nothing to see accesses with but the pattern itself."""
+    """Return the primitive; it needs no backend, since the pattern itself gives the accesses."""
     return options.memory()
 
 
 @hookimpl
 def register_primitives(register: Callable[[Primitive], None]) -> None:
-    """Offer the primitive ``sim``."""
+    """Register the primitive ``sim``."""
     register(Primitive("sim", make, SimOptions, "Simulated memory with a known access pattern"))
