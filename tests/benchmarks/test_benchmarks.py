@@ -14,7 +14,7 @@ from benchmarks.accuracy.patterns import Case, cases, held_out_cases
 from benchmarks.accuracy.runs import Run, find_case, run_all, run_policy
 from benchmarks.accuracy.truth import AreaTruth, PageTruth, Score, Told
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 def _ratios(benchmark: str) -> list[str]:

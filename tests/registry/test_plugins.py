@@ -447,7 +447,7 @@ class TestMaking:
 
 def core_metadata() -> str:
     """Return the entry points that the core declares, as an installed package has them."""
-    project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["project"]
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
     entries = project["entry-points"]["damon"].items()
     return "\n".join(["[damon]", *(f"{name} = {value}" for name, value in entries), ""])
 
