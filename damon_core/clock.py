@@ -1,24 +1,24 @@
-"""Time as the monitoring loop sees it: the machine's, or a virtual one for tests."""
+"""The monitoring loop's clock: the machine's, or a virtual one for tests."""
 
 import threading
 import time
 from typing import Protocol
 
-#: Waits up to this long can't be ended early: nobody who stops a context would notice.
+#: Waits up to this long can't be interrupted: too short to delay a stop noticeably.
 _SHORT_WAIT_US = 20_000
 
 
 class Clock(Protocol):
-    """What the loop needs of time; implement it to run the same loop on another time."""
+    """What the loop needs from a clock; implement it to run the loop on a different time."""
 
     def now_us(self) -> int:
-        """Return microseconds that never go back, from an arbitrary origin."""
+        """Return microseconds from an arbitrary origin, never decreasing."""
 
     def unix_us(self) -> int:
-        """Return microseconds since 1970-01-01 UTC, to stamp results with."""
+        """Return microseconds since 1970-01-01 UTC, the timestamp of results."""
 
     def cpu_us(self) -> int:
-        """Return the microseconds of processor time that the calling thread has used."""
+        """Return the CPU time of the calling thread in microseconds."""
 
     def wait_until(self, deadline_us: int, wake: threading.Event) -> None:
         """Return when `now_us` reaches `deadline_us`, or as soon as `wake` is set."""
@@ -27,8 +27,8 @@ class Clock(Protocol):
 class SystemClock:
     """The machine's monotonic clock.
 
-    It is CLOCK_BOOTTIME, which is CLOCK_MONOTONIC plus the time for which the machine was
-    suspended: intervals missed while suspended are seen, and counted, as any others.
+    It is CLOCK_BOOTTIME, that is CLOCK_MONOTONIC plus the time that the machine was suspended:
+    intervals missed while suspended are counted like any others.
     """
 
     def now_us(self) -> int:
@@ -40,26 +40,26 @@ class SystemClock:
         return time.time_ns() // 1_000
 
     def cpu_us(self) -> int:
-        """Return the calling thread's processor time, kernel time included."""
+        """Return the CPU time of the calling thread in microseconds, kernel time included."""
         return time.clock_gettime_ns(time.CLOCK_THREAD_CPUTIME_ID) // 1_000
 
     def wait_until(self, deadline_us: int, wake: threading.Event) -> None:
         """Sleep until the deadline or until `wake` is set."""
         while (left_us := deadline_us - self.now_us()) > 0:
             if left_us <= _SHORT_WAIT_US:
-                # A plain sleep costs about half of a wait that can be ended.
+                # A plain sleep costs about half as much as a wait that can be interrupted.
                 if wake.is_set():
                     return
                 time.sleep(left_us / 1e6)
-            # One wait can't be longer than a C long of nanoseconds allows; a day is enough.
+            # The longest possible wait is a C long of nanoseconds; a day is short enough.
             elif wake.wait(min(left_us / 1e6, 86_400.0)):
                 return
 
 
 class VirtualClock:
-    """A clock that only moves when it is told to, or when somebody waits on it.
+    """A clock that moves only when `advance` is called, or when somebody waits on it.
 
-    Waiting takes no time at all: hours of monitoring pass in milliseconds, exactly.
+    Waiting takes no real time: hours of monitoring pass in milliseconds, and exactly.
 
     Args:
         start_us: The first reading of `now_us`.
@@ -75,11 +75,11 @@ class VirtualClock:
         return self._now_us
 
     def unix_us(self) -> int:
-        """Return the virtual time of day."""
+        """Return the virtual time as microseconds since 1970-01-01 UTC."""
         return self._now_us + self._unix_offset_us
 
     def cpu_us(self) -> int:
-        """Return 0: virtual time uses no processor."""
+        """Return 0: virtual time uses no CPU time."""
         return 0
 
     def advance(self, us: int) -> None:

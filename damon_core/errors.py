@@ -1,7 +1,7 @@
 """Every error this project raises on purpose.
 
-`DamonError` is the root.  `InputError` and its children are the user's to mend (the command line
-exits with 2), everything else is a failure (it exits with 1).
+`DamonError` is the root. `InputError` and its subclasses are mistakes that the user can correct
+(the command line exits with 2); all others are failures (it exits with 1).
 """
 
 import errno
@@ -12,7 +12,7 @@ from attrs import frozen
 
 
 def one_line(error: BaseException) -> str:
-    """Return an exception in one line, even one that can't be printed."""
+    """Return an exception as one line, even if its message can't be printed."""
     try:
         text = " ".join(str(error).split())
     except Exception:
@@ -24,7 +24,7 @@ class DamonError(Exception):
     """The root of all errors of damon-core and its first-party plugins.
 
     Attributes:
-        message: One line that says what is wrong, where, and what to do.
+        message: What is wrong, where, and what to do, in one line.
     """
 
     def __init__(self, message: str) -> None:
@@ -40,7 +40,7 @@ class InputError(DamonError):
 
 
 class _ErrnoError(DamonError, OSError):
-    """A lifecycle error that is an OSError with the errno of the kernel's contract."""
+    """A lifecycle error that is also an OSError, with the errno that the kernel's DAMON uses."""
 
     def __init__(self, code: int, message: str, contexts: Iterable[str]) -> None:
         super().__init__(message)
@@ -50,11 +50,11 @@ class _ErrnoError(DamonError, OSError):
 
 
 class BusyError(_ErrnoError):
-    """EBUSY: a running context is in the way.
+    """EBUSY: a running context prevents this.
 
     Attributes:
         errno: `errno.EBUSY`.
-        contexts: Names of the running contexts that are in the way.
+        contexts: Names of the running contexts that prevent it.
     """
 
     def __init__(self, message: str, contexts: Iterable[str]) -> None:
@@ -79,7 +79,7 @@ class AttributeValueError(InputError, ValueError):
     Attributes:
         attribute: The attribute's name.
         found: The value that was given.
-        allowed: What would be allowed, in words.
+        allowed: What is allowed, in words.
     """
 
     def __init__(self, attribute: str, found: object, allowed: str) -> None:
@@ -90,7 +90,7 @@ class AttributeValueError(InputError, ValueError):
 
 
 class TargetError(InputError):
-    """What should be monitored isn't there, isn't what it was, or may not be read.
+    """A target doesn't exist, is no longer the same, or may not be read.
 
     Attributes:
         target: The target as the user named it.
@@ -123,7 +123,7 @@ class Problem:
 
     Attributes:
         path: Where it is, such as ``context[0].callback[1].path``.
-        message: What was found there and what is allowed.
+        message: What was found there, and what is allowed.
     """
 
     path: str
@@ -134,11 +134,11 @@ class Problem:
 
 
 class ConfigError(InputError):
-    """A configuration has mistakes; all of them are told at once.
+    """A configuration has mistakes; the error lists all of them.
 
     Attributes:
-        source: The file, or what else was read.
-        problems: Every mistake found.
+        source: The file, or whatever else was read.
+        problems: All mistakes found.
     """
 
     def __init__(self, source: str, problems: Sequence[Problem]) -> None:

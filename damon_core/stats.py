@@ -1,16 +1,16 @@
-"""What a context tells of itself: counts since its start, and its cost."""
+"""Statistics of a context: counts since its start, and its CPU time."""
 
 from attrs import field, frozen
 
 
 @frozen
 class CallbackStats:
-    """How one callback has fared.
+    """Failures of one callback.
 
     Attributes:
-        failures: How many of its calls raised.
-        switched_off: Whether it failed too often in a row and isn't called any more.
-        last_error: The last failure in one line, empty if there was none.
+        failures: Number of calls that raised.
+        switched_off: Whether it failed too often in a row and is no longer called.
+        last_error: The last failure as one line, empty if there was none.
     """
 
     failures: int = 0
@@ -24,13 +24,13 @@ class Stats:
 
     Attributes:
         samples: Access checks made.
-        missed_samples: Checks that should have been made but whose time had passed already
-            (slow work, a suspended machine, a kernel that samples more slowly than it was asked
-            to). They are never made up for.
+        missed_samples: Checks that were skipped because their time had already passed (slow
+            work, a suspended machine, a kernel that samples more slowly than requested). They
+            are not made up for.
         aggregations: Aggregations completed.
         updates: Updates of the targets made.
-        cpu_us: Processor time of the worker, kernel time included, and of whoever samples for it,
-            up to its last iteration.
+        cpu_us: CPU time of the worker, kernel time included, and of others that sample for it,
+            such as the kernel, up to the last iteration.
         callbacks: The callbacks by name.
     """
 

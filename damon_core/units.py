@@ -33,8 +33,8 @@ def parse_duration(text: str) -> Microseconds:
     """Return the microseconds of a duration such as ``5ms``, ``1.5s``, ``10m``, ``2h30m``.
 
     Raises:
-        AttributeValueError: The text isn't a number with a unit of time, or several, the greatest
-            unit first.
+        AttributeValueError: The text isn't one or several numbers, each with a unit of time, the
+            largest unit first.
     """
     parts = _DURATION.findall(text) if _DURATIONS.fullmatch(text) else []
     units = [_US.get(unit, 0) for _, unit in parts]
@@ -60,7 +60,7 @@ def format_duration(us: float, digits: int = 4) -> str:
 
     Args:
         us: The microseconds.
-        digits: How many digits tell less than a minute; more is told in two units.
+        digits: Significant digits below a minute; longer durations have two units.
     """
     for unit, below in (("us", 1_000), ("ms", 1_000), ("s", 60)):
         number = f"{us / _US[unit]:.{digits}g}"
@@ -78,7 +78,7 @@ def _in_two_units(us: float, unit: str, lesser: str) -> str:
 
 
 def format_size(size_bytes: float) -> str:
-    """Return bytes as people write them, in the largest binary unit that stays at least one."""
+    """Return bytes as people write them, in the largest binary unit that gives at least 1."""
     value = float(size_bytes)
     for unit in ("B", "KiB", "MiB", "GiB", "TiB", "PiB"):
         if value < 1024 or unit == "PiB":

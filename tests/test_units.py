@@ -31,7 +31,7 @@ from damon_core import (
     ],
 )
 def test_a_duration_is_a_number_with_a_unit(text: str, us: int) -> None:
-    """Whole or decimal, with or without a blank between."""
+    """The number is whole or decimal; a blank before the unit is optional."""
     assert parse_duration(text) == us
 
 
@@ -61,15 +61,15 @@ WRONG = ["", "ms", "-5ms", "5 parsecs", "1,5s", "1.s", ".5s", "5ms5", "inf s", "
     "text",
     [*WRONG, "5", "5MS", "9" * 400 + ".5s", "1s1m", "1s1s", "1m1min", "1m5", "1s" * 90 + "!"],
 )
-def test_what_is_no_duration_is_refused(text: str) -> None:
-    """A bare number isn't one: nobody could tell seconds from microseconds."""
+def test_invalid_durations_are_refused(text: str) -> None:
+    """A bare number isn't valid either: it could mean seconds or microseconds."""
     with pytest.raises(AttributeValueError, match=r"write a duration like '5ms', '1\.5s' or '10m'"):
         parse_duration(text)
 
 
 @pytest.mark.parametrize("text", [*WRONG, "5mb", "5KB", "64 mib"])
-def test_what_is_no_size_is_refused(text: str) -> None:
-    """Units are spelt as they are: mb would be a thousandth of a bit."""
+def test_invalid_sizes_are_refused(text: str) -> None:
+    """Case matters in units: mb would be a thousandth of a bit."""
     with pytest.raises(AttributeValueError, match=r"write a size like '4096', '64MiB' or '1\.5GB'"):
         parse_size(text)
 
@@ -92,7 +92,7 @@ def test_what_is_no_size_is_refused(text: str) -> None:
     ],
 )
 def test_a_duration_is_written_as_people_do(us: int, text: str) -> None:
-    """The largest unit of which there is at least one, from a minute on with the next."""
+    """In the largest unit that gives at least 1; from a minute on with the next smaller unit."""
     assert format_duration(us) == text
 
 
@@ -107,17 +107,17 @@ def test_a_duration_is_written_as_people_do(us: int, text: str) -> None:
     ],
 )
 def test_a_size_is_written_in_its_largest_unit(size_bytes: int, text: str) -> None:
-    """The largest binary unit of which there is at least one."""
+    """The unit is the largest binary one that gives at least 1."""
     assert format_size(size_bytes) == text
 
 
 @given(st.integers(0, 9_999 * 86_400_000_000))
 def test_a_written_duration_can_be_read_back(us: int) -> None:
-    """To four digits, or half of the lesser unit, as precisely as it is written."""
+    """It is precise to four digits, or to half of the smaller unit."""
     assert parse_duration(format_duration(us)) == pytest.approx(us, rel=1e-2)
 
 
 @given(st.integers(0, 1 << 56))
 def test_a_written_size_can_be_read_back(size_bytes: int) -> None:
-    """To a tenth of its unit, as precisely as it is written."""
+    """It is precise to a tenth of its unit."""
     assert parse_size(format_size(size_bytes)) == pytest.approx(size_bytes, rel=0.051)

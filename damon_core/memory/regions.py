@@ -1,7 +1,7 @@
-"""Regions: address ranges whose pages are assumed to be accessed alike, held as columns.
+"""Regions: address ranges whose pages are assumed to have the same access frequency, as columns.
 
-A `Regions` table is owned by the worker of its context and changes while it monitors; what
-other threads read are the frozen columns of a snapshot (`damon_core.memory.snapshot`).
+The worker of a context owns its `Regions` tables and changes them while it monitors. Other
+threads read the frozen columns of a snapshot (`damon_core.memory.snapshot`).
 """
 
 from collections.abc import Iterable, Sequence
@@ -15,10 +15,10 @@ from damon_core.errors import AttributeValueError
 
 #: Columns of addresses, sizes and ages. Signed, so that differences are exact and never wrap.
 IntColumn = npt.NDArray[np.int64]
-#: Columns of counters. Fractions are allowed: a backend that sees whole mappings adds shares.
+#: Columns of counters. Fractions are allowed: a backend that reads whole mappings adds shares.
 FloatColumn = npt.NDArray[np.float64]
 
-#: The smallest page of the architectures that Linux runs DAMON on; borders are multiples of it.
+#: The smallest page size among the architectures with DAMON; borders are multiples of it.
 PAGE_SIZE_BYTES = 4096
 
 
@@ -34,22 +34,22 @@ class Regions:
 
     Attributes:
         start: First address of each region.
-        end: First address behind each region.
-        nr_accesses: In how many checks of the running aggregation each region was accessed.
-        last_nr_accesses: The same of the previous aggregation.
-        nr_checks: How many checks of the running aggregation told whether each region was
-            accessed; counted by the policies of adaptive targets, 0 elsewhere.
-        age: For how many aggregations each region's access frequency has stayed alike.
-        idle_us: For how many microseconds, up to the last aggregation, no access was seen.
-        resident_bytes: How many bytes of each region are in memory; its size where the
-            primitive doesn't know better.
+        end: First address after each region.
+        nr_accesses: Number of checks in the current aggregation that saw an access to the region.
+        last_nr_accesses: The same for the previous aggregation.
+        nr_checks: Number of checks in the current aggregation that had an answer for the region;
+            counted by the policies of adaptive targets, 0 elsewhere.
+        age: Number of aggregations for which the region's access frequency has stayed similar.
+        idle_us: Microseconds without an access, up to the last aggregation.
+        resident_bytes: Bytes of the region that are in memory; its size where the primitive
+            doesn't know better.
 
-    All columns have one length. Assign to their elements freely; to change the regions
+    All columns have the same length. Their elements may be assigned; to change the regions
     themselves, make a new table (`cover` keeps the counters).
 
     Args:
         start: First addresses, ascending.
-        end: First addresses behind; each above its start, none above the next start.
+        end: First addresses after each; above its start, at most the next start.
 
     Raises:
         AttributeValueError: The ranges aren't sorted, disjoint and non-empty.
@@ -84,10 +84,10 @@ class Regions:
 
     @classmethod
     def evenly(cls, ranges: Iterable[Range], limits: RegionLimits) -> "Regions":
-        """Cut ranges into about `limits.min_regions` page-aligned pieces of even size.
+        """Return ranges cut into about `limits.min_regions` page-aligned pieces of equal size.
 
-        Each range is one piece, and gets its share, by size, of the pieces that are left; so
-        there are never more than `limits.min_regions`, unless there are more ranges.
+        Each range is at least one piece, and the remaining pieces are shared by size. So there
+        are at most `limits.min_regions` pieces, or one for each range if there are more ranges.
         """
         ranges = list(ranges)
         total = sum(end - start for start, end in ranges) or 1
@@ -113,15 +113,15 @@ class Regions:
     def random_pages(self, rng: np.random.Generator) -> IntColumn:
         """Return the address of one uniformly random page of each region.
 
-        Drawn from the whole of a region of any size; the kernel's draw is 32 bits wide and
-        misses most of a region of 4 GiB and more.
+        Any page of a region of any size can be drawn. The kernel's random number is 32 bits wide
+        and misses most of a region of 4 GiB and more.
         """
         pages = self.size_bytes // PAGE_SIZE_BYTES
         # Below 2**53 pages the product never rounds up to the number of pages.
         return self.start + (rng.random(len(self)) * pages).astype(np.int64) * PAGE_SIZE_BYTES
 
     def holding(self, addresses: IntColumn) -> IntColumn:
-        """Return the index of the region that holds each address, -1 where none does."""
+        """Return the index of the region that contains each address, -1 if there is none."""
         if not len(self):
             return np.full(len(addresses), -1, dtype=np.int64)
         index = np.searchsorted(self.start, addresses, side="right") - 1
@@ -129,11 +129,11 @@ class Regions:
         return index
 
     def cover(self, ranges: Sequence[Range], limits: RegionLimits) -> "Regions":
-        """Return a table that covers exactly `ranges` and keeps what is known of them.
+        """Return a table that covers exactly `ranges`, with the counters of the regions it keeps.
 
-        A region that still lies in a range, wholly or in part, keeps its counters on that part;
-        the holes are filled with fresh regions, one each (Linux's rule for an update of the
-        virtual address ranges). A range that nothing is known of is cut evenly.
+        A region that lies in a range, wholly or in part, keeps its counters for that part. Each
+        gap in a range becomes one fresh region (Linux's rule for an update of the virtual address
+        ranges). A range without any known region is cut evenly.
         """
         starts: list[int] = []
         ends: list[int] = []
@@ -167,10 +167,10 @@ class Regions:
         return self._inherit(Regions(starts, ends), np.array(origin, dtype=np.int64))
 
     def matching(self, start: npt.ArrayLike, end: npt.ArrayLike) -> "Regions":
-        """Return a table of the given ranges; those that are regions here keep their counters.
+        """Return a table of the given ranges; a range that starts where a region does keeps it.
 
-        For primitives whose regions are given from outside, as mappings are: a region that
-        begins where one of this table begins is the same, grown or shrunk.
+        For primitives whose regions are given, such as mappings: a region with the same start is
+        the same region, grown or shrunk, and keeps its counters.
         """
         fresh = Regions(start, end)
         if not len(self):
@@ -180,7 +180,7 @@ class Regions:
         return self._inherit(fresh, np.where(self.start[index] == fresh.start, index, -1))
 
     def _inherit(self, fresh: "Regions", origin: IntColumn) -> "Regions":
-        """Give `fresh` the counters of the regions of this table that `origin` names (-1: none)."""
+        """Return `fresh` with the counters of the regions at indices `origin` (-1: none)."""
         if not len(self):
             return fresh
         known = origin >= 0
@@ -193,7 +193,7 @@ class Regions:
     def cut_at(self, addresses: IntColumn) -> "Regions":
         """Return a table with regions cut at addresses inside them; parts inherit all counters.
 
-        Addresses at borders of regions, or outside, change nothing.
+        Addresses at a region's border, or outside all regions, change nothing.
         """
         inside = self.holding(addresses)
         start = np.sort(np.concatenate((self.start, addresses[inside >= 0])))
@@ -205,8 +205,8 @@ class Regions:
     def joined(self, first: IntColumn) -> "Regions":
         """Return a table with runs of touching regions joined.
 
-        nr_accesses become means weighted by size, and so do ages, rounded down; idle times and
-        nr_checks become the least of the run.
+        nr_accesses and ages become means weighted by size, ages rounded down. Idle times and
+        nr_checks become the minimum of the run.
 
         Args:
             first: The index of the first region of each run, ascending, beginning with 0.
@@ -226,17 +226,17 @@ class Regions:
         return joined
 
     def grow_older(self, elapsed_us: int, threshold: float | None = None) -> None:
-        """Age by one aggregation of `elapsed_us` microseconds.
+        """Increase ages and idle times by one aggregation of `elapsed_us` microseconds.
 
-        A frequency that moved by more than the threshold starts anew at age 0; idle time starts
-        anew with any access.
+        An access frequency that changed by more than the threshold resets the age to 0; an access
+        resets the idle time to 0.
 
         Args:
             elapsed_us: How long the aggregation took.
             threshold: In accesses; by default a tenth of the largest nr_accesses of this table.
         """
         if threshold is None:
-            # Not rounded down: that is the same for whole numbers, but not for shares.
+            # Linux rounds down: the same for whole numbers, but not for shares.
             threshold = float(self.nr_accesses.max(initial=0)) / 10
         changed = np.abs(self.nr_accesses - self.last_nr_accesses) > threshold
         self.age += 1
@@ -245,15 +245,15 @@ class Regions:
         self.idle_us[self.nr_accesses > 0] = 0
 
     def reset_aggregated(self) -> None:
-        """Clear the counters for the next aggregation and remember the old ones."""
+        """Set the counters to 0 for the next aggregation, keeping nr_accesses as the last ones."""
         self.last_nr_accesses = self.nr_accesses
         self.nr_accesses = np.zeros(len(self))
         self.nr_checks = np.zeros(len(self), dtype=np.int64)
 
     def rescale_accesses(self, old_checks: int, new_checks: int) -> None:
-        """Express the previous aggregation's counters in another number of checks."""
+        """Convert the previous aggregation's counters to another number of checks."""
         self.last_nr_accesses = self.last_nr_accesses * new_checks / old_checks
 
     def rescale_age(self, old_aggregation_us: int, new_aggregation_us: int) -> None:
-        """Express ages, which count aggregations, in a new aggregation interval."""
+        """Convert ages, which count aggregations, to a new aggregation interval."""
         self.age = self.age * old_aggregation_us // new_aggregation_us

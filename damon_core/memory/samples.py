@@ -1,4 +1,4 @@
-"""Which pages are looked at in one check, and what was seen there."""
+"""The pages of one access check, and its results."""
 
 import numpy as np
 import numpy.typing as npt
@@ -11,16 +11,16 @@ BoolColumn = npt.NDArray[np.bool_]
 
 @define(eq=False)
 class Samples:
-    """The pages of one target that one check looks at.
+    """The pages of one target that are checked in one sampling interval.
 
-    A policy chooses the addresses before `prepare_access_checks`; the primitive fills `accessed`
-    in `check_accesses`, and `known` where it can't tell.
+    A policy chooses the addresses before `prepare_access_checks`. In `check_accesses` the
+    primitive sets `accessed`, and clears `known` where it has no answer.
 
     Attributes:
         addresses: Addresses of pages, ascending.
         accessed: Whether each page was accessed since it was prepared; False at first.
-        known: Whether that could be told; True at first. What isn't known counts neither as
-            accessed nor as idle.
+        known: Whether that is known; True at first. Unknown counts neither as accessed nor as
+            idle.
     """
 
     addresses: IntColumn

@@ -1,4 +1,4 @@
-"""The result of one aggregation, immutable, and the questions that people ask of it."""
+"""The immutable result of one aggregation, and what can be computed from it."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -25,19 +25,19 @@ class RegionView(NamedTuple):
 
 @frozen(eq=False)
 class _Columns:
-    """Columns of equal length, one element a region, with what can be asked of them.
+    """Columns of equal length, one element per region, and figures computed from them.
 
     Attributes:
         intervals: The intervals in force during the aggregation.
-        max_nr_accesses: How many checks the aggregation made: the largest possible nr_accesses.
-            It is aggregation interval // sampling interval when no check was missed.
+        max_nr_accesses: Number of checks in the aggregation: the largest possible nr_accesses.
+            It is aggregation interval // sampling interval if no check was missed.
         start: First address of each region.
-        end: First address behind each region.
-        nr_accesses: In how many checks each region was accessed; 0 to `max_nr_accesses`.
-        age: For how many aggregations its access frequency has stayed alike.
-        idle_us: For how many microseconds no access was seen; 0 if one was in this aggregation.
-        resident_bytes: How many of its bytes are in memory, as far as the primitive knows.
-            Every question below about bytes is answered in these bytes.
+        end: First address after each region.
+        nr_accesses: Number of checks that saw an access to the region; 0 to `max_nr_accesses`.
+        age: Number of aggregations for which its access frequency has stayed similar.
+        idle_us: Microseconds without an access; 0 if there was one in this aggregation.
+        resident_bytes: Bytes of the region that are in memory, as far as the primitive knows.
+            All figures in bytes below are sums of these bytes.
     """
 
     intervals: Intervals
@@ -59,20 +59,20 @@ class _Columns:
 
     @property
     def frequency(self) -> FloatColumn:
-        """Share of the checks in which each region was accessed, 0.0 to 1.0."""
+        """Access frequency of each region: the share of checks that saw an access, 0.0 to 1.0."""
         return self.nr_accesses / max(self.max_nr_accesses, 1)
 
     @property
     def total_bytes(self) -> int:
-        """Bytes that are monitored."""
+        """Monitored bytes."""
         return int(self.resident_bytes.sum())
 
     def working_set_bytes(self, at_least: int = 1) -> int:
         """Return the bytes that were accessed in at least `at_least` checks of the aggregation.
 
-        Counters are whole numbers where single pages are checked. Where a backend sees whole
-        mappings they are sums of shares, and the last share counts in part: 0.4 accesses of a
-        region are 40 % of its bytes in a working set of `at_least` 1.
+        Counters are whole numbers if single pages are checked. If a backend reads whole mappings
+        they are sums of shares, and the last share counts in part: a region with 0.4 accesses
+        adds 40 % of its bytes to a working set of `at_least` 1.
         """
         part = np.clip(self.nr_accesses - (at_least - 1), 0.0, 1.0)
         whole = part == 1.0
@@ -81,13 +81,13 @@ class _Columns:
         )
 
     def accessed_bytes(self) -> int:
-        """Return the bytes accessed in a sampling interval, on average: bytes times frequency."""
+        """Return the bytes accessed per sampling interval, on average: bytes times frequency."""
         return int((self.resident_bytes * self.frequency).sum())
 
     def idle_bytes(self, at_least_us: int = 0) -> int:
-        """Return the bytes of regions without any access for at least `at_least_us`.
+        """Return the bytes of regions that have been idle for at least `at_least_us`.
 
-        With 0, all regions that weren't accessed in this aggregation.
+        0 stands for all regions without an access in this aggregation.
         """
         idle = (self.nr_accesses == 0) & (self.idle_us >= at_least_us)
         return int(self.resident_bytes[idle].sum())
@@ -96,8 +96,8 @@ class _Columns:
         """Return the bytes by access frequency.
 
         Returns:
-            ``buckets + 1`` sums: first of regions without any access, then of those accessed in
-            up to 1/buckets of the checks, up to 2/buckets, …, up to all of them.
+            ``buckets + 1`` sums: first of the regions without an access, then of those accessed
+            in up to 1/buckets of the checks, up to 2/buckets, …, up to all of them.
         """
         index = np.ceil(self.frequency * buckets - 1e-9).astype(np.int64)
         index = np.where(self.nr_accesses > 0, np.clip(index, 1, buckets), 0)
@@ -111,9 +111,9 @@ class TargetSnapshot(_Columns):
 
     Attributes:
         name: The target's name.
-        areas: What there is in its address space, ascending and disjoint, where the primitive
-            tells; the same object as long as it doesn't change.
-        owners: Whose its memory is, where the primitive tells.
+        areas: Named parts of its address space, ascending and disjoint, if the primitive reports
+            them; the same object as long as they don't change.
+        owners: Owners of its memory, if the primitive reports them.
     """
 
     name: str = ""
@@ -121,7 +121,7 @@ class TargetSnapshot(_Columns):
     owners: tuple[Owner, ...] = ()
 
     def hottest(self, count: int = 10) -> list[RegionView]:
-        """Return up to `count` regions, the most accessed first, the longest so first in ties."""
+        """Return up to `count` regions by falling nr_accesses, equal ones by falling age."""
         order = np.lexsort((self.start, -self.age, -self.nr_accesses))[:count]
         return [
             RegionView(
@@ -138,16 +138,16 @@ class TargetSnapshot(_Columns):
 
 @frozen(eq=False)
 class Snapshot(_Columns):
-    """A context's result of one aggregation: all targets together, and one by one.
+    """The result of one aggregation of a context: all targets together, and each by itself.
 
-    Any thread may read it at any time; it never changes.
+    It never changes, so any thread may read it at any time.
 
     Attributes:
         context: The context's name.
         number: 1 for the first aggregation since the start, then 2, 3, …
         time_us: When the aggregation ended, microseconds since 1970-01-01 UTC.
-        elapsed_us: How long it took, microseconds.
-        targets: The same regions target by target.
+        elapsed_us: How long it took, in microseconds.
+        targets: The same regions by target.
     """
 
     context: str = ""
@@ -157,7 +157,7 @@ class Snapshot(_Columns):
     targets: tuple[TargetSnapshot, ...] = ()
 
     def hottest(self, count: int = 10) -> list[RegionView]:
-        """Return up to `count` regions, the most accessed first, the longest so first in ties."""
+        """Return up to `count` regions by falling nr_accesses, equal ones by falling age."""
         views = [view for target in self.targets for view in target.hottest(count)]
         return sorted(views, key=lambda view: (-view.nr_accesses, -view.age, view.start))[:count]
 
@@ -167,13 +167,13 @@ _COLUMNS = ("start", "end", "nr_accesses", "age", "idle_us", "resident_bytes")
 
 @frozen
 class TargetRows:
-    """What a snapshot tells of a target beside its columns.
+    """What a snapshot holds for a target besides its columns.
 
     Attributes:
         name: The target's name.
-        count: How many regions it has.
-        areas: What there is in its address space.
-        owners: Whose its memory is.
+        count: Its number of regions.
+        areas: Named parts of its address space.
+        owners: Owners of its memory.
     """
 
     name: str
@@ -192,7 +192,7 @@ def take_snapshot(
     intervals: Intervals,
     max_nr_accesses: int,
 ) -> Snapshot:
-    """Freeze the regions of `targets` as the result of one aggregation."""
+    """Return a snapshot of the regions of `targets`: the result of one aggregation."""
     tables = [target.regions for target in targets] or [Regions()]
     return assemble_snapshot(
         {name: np.concatenate([getattr(table, name) for table in tables]) for name in _COLUMNS},
@@ -220,13 +220,13 @@ def assemble_snapshot(
     intervals: Intervals,
     max_nr_accesses: int,
 ) -> Snapshot:
-    """Return a snapshot made of columns, for those who read records.
+    """Return a snapshot made of columns, for readers of records.
 
     Args:
         columns: ``start``, ``end``, ``age``, ``idle_us`` and ``resident_bytes`` as 64-bit
-            integers, ``nr_accesses`` as 64-bit floats; all targets one behind the other. They
-            become read-only.
-        targets: Which rows are whose, in their order.
+            integers, ``nr_accesses`` as 64-bit floats; one target after the other. They become
+            read-only.
+        targets: The targets in the order of their rows.
         context: As in `Snapshot`; likewise the others.
     """
     for column in columns.values():

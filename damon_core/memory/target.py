@@ -10,11 +10,11 @@ from damon_core.memory.samples import Samples
 
 
 class Area(NamedTuple):
-    """A named piece of a target's address space, such as a mapping or a range of RAM.
+    """A named part of a target's address space, such as a mapping or a range of RAM.
 
     Attributes:
         start: Its first address.
-        end: The first address behind it.
+        end: The first address after it.
         name: What users know it by, such as ``[heap]`` or the path of a mapped file.
     """
 
@@ -25,14 +25,14 @@ class Area(NamedTuple):
 
 @frozen
 class Owner:
-    """Somebody whose the memory of a target partly is, estimated from sampled pages.
+    """An owner of part of a target's memory, with shares estimated from sampled pages.
 
     Attributes:
         kind: What it is, such as ``cgroup``.
         name: What users know it by.
-        total_bytes: How much of the target is its memory.
-        working_set_bytes: How much of that was accessed in the aggregation.
-        accessed_bytes: How much of it was accessed in a sampling interval, on average.
+        total_bytes: Its memory in the target.
+        working_set_bytes: Its memory that was accessed in the aggregation.
+        accessed_bytes: Its memory accessed in a sampling interval, on average.
     """
 
     kind: str
@@ -54,11 +54,11 @@ class Target:
         adaptive: Whether regions may be merged and split to follow accesses, and single pages
             can be checked: then a policy chooses `samples`. Otherwise regions stay as they are
             and the primitive adds to their nr_accesses itself.
-        areas: What there is in the address space, ascending and disjoint: neighbours of one name
-            may be told as one. A primitive replaces the tuple when it changes; empty where it
-            doesn't tell.
-        owners: Whose the memory is; empty where the primitive doesn't tell.
-        samples: For an adaptive target the pages that the check under way looks at.
+        areas: Named parts of the address space, ascending and disjoint; neighbours with the same
+            name may be reported as one. A primitive replaces the tuple when it changes; empty if
+            the primitive doesn't report them.
+        owners: Owners of the memory; empty if the primitive doesn't report them.
+        samples: For an adaptive target, the pages of the current check.
     """
 
     name: str

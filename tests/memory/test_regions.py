@@ -11,7 +11,7 @@ MOST_PAGES = 1 << 34  # 64 TiB
 
 
 def ranges_of(gaps_and_sizes: list[tuple[int, int]]) -> list[Range]:
-    """Return page-aligned ranges of these numbers of pages, each behind a gap."""
+    """Return page-aligned ranges of these numbers of pages, each after a gap."""
     ranges: list[Range] = []
     position = 0
     for gap, size in gaps_and_sizes:
@@ -32,7 +32,7 @@ limits = st.builds(
 
 
 def counted(ranges: list[Range], number: RegionLimits) -> Regions:
-    """Return regions with counters that tell one from another."""
+    """Return regions whose counters all differ."""
     regions = Regions.evenly(ranges, number)
     numbers = np.arange(1, len(regions) + 1)
     regions.nr_accesses = numbers.astype(np.float64)
@@ -45,7 +45,7 @@ def counted(ranges: list[Range], number: RegionLimits) -> Regions:
 
 
 def covered(regions: Regions) -> list[tuple[int, int]]:
-    """Return the address space of regions, those that touch joined."""
+    """Return the address space of regions, with touching ones joined."""
     joined: list[tuple[int, int]] = []
     for start, end in zip(regions.start.tolist(), regions.end.tolist(), strict=True):
         if joined and joined[-1][1] == start:
@@ -56,14 +56,14 @@ def covered(regions: Regions) -> list[tuple[int, int]]:
 
 
 def union(ranges: list[Range]) -> list[tuple[int, int]]:
-    """Return ranges, those that touch joined."""
+    """Return ranges, with touching ones joined."""
     return covered(Regions([r.start for r in ranges], [r.end for r in ranges]))
 
 
 # -- making --------------------------------------------------------------------------------
 
 
-def test_no_regions_are_a_table_too() -> None:
+def test_a_table_may_be_empty() -> None:
     """An address space without any memory has no regions."""
     assert len(Regions()) == 0
     Regions().grow_older(1)
@@ -77,11 +77,11 @@ def test_no_regions_are_a_table_too() -> None:
         pytest.param([6], [5], id="backwards"),
         pytest.param([0, 4], [5, 9], id="overlapping"),
         pytest.param([5, 0], [9, 4], id="unsorted"),
-        pytest.param([0, 5], [5], id="of two lengths"),
-        pytest.param([[0]], [[5]], id="of two dimensions"),
+        pytest.param([0, 5], [5], id="different lengths"),
+        pytest.param([[0]], [[5]], id="two dimensions"),
     ],
 )
-def test_ranges_that_are_not_a_table_are_refused(start: list[int], end: list[int]) -> None:
+def test_invalid_ranges_are_refused(start: list[int], end: list[int]) -> None:
     """Ranges must be sorted, disjoint and not empty."""
     with pytest.raises(AttributeValueError):
         Regions(start, end)
@@ -100,7 +100,7 @@ def test_regions_may_touch() -> None:
 
 @given(page_ranges, limits)
 def test_even_cuts_cover_the_ranges_exactly(ranges: list[Range], number: RegionLimits) -> None:
-    """No byte is lost, none is added."""
+    """No byte is lost or added."""
     assert covered(Regions.evenly(ranges, number)) == union(ranges)
 
 
@@ -114,14 +114,14 @@ def test_even_cuts_are_page_aligned(ranges: list[Range], number: RegionLimits) -
 
 @given(page_ranges, limits)
 def test_even_cuts_keep_to_the_limits(ranges: list[Range], number: RegionLimits) -> None:
-    """There is at least one region a range, and but for that never more than wanted."""
+    """There is at least one region for each range, and otherwise at most the number wanted."""
     regions = Regions.evenly(ranges, number)
     assert len(ranges) <= len(regions) <= max(number.min_regions, len(ranges))
 
 
 @given(st.integers(1, MOST_PAGES), limits)
 def test_even_cuts_of_one_range_differ_by_a_page(pages: int, number: RegionLimits) -> None:
-    """As many regions as wanted if there are so many pages, as equal as pages allow."""
+    """There are as many regions as wanted or as there are pages, and they are of equal size."""
     regions = Regions.evenly([Range(0, pages * PAGE_SIZE_BYTES)], number)
     assert len(regions) == min(pages, number.min_regions)
     assert np.ptp(regions.size_bytes) <= PAGE_SIZE_BYTES
@@ -142,7 +142,7 @@ def test_random_pages_lie_in_their_regions(
 
 
 def test_random_pages_reach_the_whole_of_a_huge_region() -> None:
-    """In 64 TiB each sixteenth is drawn about equally often (32 bits would miss most)."""
+    """Each sixteenth of 64 TiB is drawn about equally often (32 bits would miss most of it)."""
     size = 1 << 46
     regions, rng = Regions([0], [size]), np.random.default_rng(1)
     drawn = np.concatenate([regions.random_pages(rng) for _ in range(1_600)])
@@ -157,15 +157,15 @@ def test_random_pages_reach_the_whole_of_a_huge_region() -> None:
 def test_cover_covers_the_new_ranges_exactly(
     old: list[Range], new: list[Range], number: RegionLimits
 ) -> None:
-    """Whatever was known before, the address space is the new one."""
+    """The address space is the new one, whatever the old one was."""
     assert covered(counted(old, number).cover(new, number)) == union(new)
 
 
 @given(page_ranges, page_ranges, limits)
-def test_cover_keeps_what_is_known_and_nothing_else(
+def test_cover_keeps_the_counters_of_old_regions(
     old: list[Range], new: list[Range], number: RegionLimits
 ) -> None:
-    """Each region has the counters of the one old region that it lies in, or none at all."""
+    """Each region has the counters of the old region that it lies in, or 0 outside of all."""
     before = counted(old, number)
     after = before.cover(new, number)
     for index in range(len(after)):
@@ -194,15 +194,15 @@ def test_cover_keeps_what_is_known_and_nothing_else(
 def test_cover_of_the_same_ranges_changes_nothing(
     ranges: list[Range], number: RegionLimits
 ) -> None:
-    """An update without a change keeps every column as it is."""
+    """An update without a change keeps every column."""
     before = counted(ranges, number)
     after = before.cover(ranges, number)
     for column in Regions.__slots__:
         np.testing.assert_array_equal(getattr(after, column), getattr(before, column))
 
 
-def test_cover_fills_a_hole_with_one_fresh_region() -> None:
-    """Memory that appears between known regions, before or behind them is one region each."""
+def test_cover_fills_a_gap_with_one_fresh_region() -> None:
+    """Memory that appears before, between or after known regions becomes one region each."""
     before = Regions([0x2000, 0x6000], [0x4000, 0x8000])
     before.age[:] = 7
     after = before.cover([Range(0x1000, 0x9000)], RegionLimits())
@@ -211,7 +211,7 @@ def test_cover_fills_a_hole_with_one_fresh_region() -> None:
 
 
 def test_cover_cuts_an_unknown_range_by_its_share() -> None:
-    """A range that nothing is known of gets its part of the least number of regions."""
+    """A range without known regions is cut into its share of min_regions."""
     before = Regions([0], [0x10000])
     after = before.cover([Range(0, 0x10000), Range(0x20000, 0x50000)], RegionLimits(8, 100))
     assert after.start.tolist() == [0, *range(0x20000, 0x50000, 0x8000)]
@@ -223,20 +223,20 @@ def test_cover_of_nothing_is_nothing() -> None:
 
 
 def test_matching_keeps_counters_of_regions_that_begin_where_they_did() -> None:
-    """A mapping that grew is the same; one that begins elsewhere is new, one not there is gone."""
+    """A mapping that grew is the same one; a mapping that begins elsewhere is new."""
     before = Regions([10, 30, 50], [20, 40, 60])
     before.age[:] = [1, 2, 3]
     before.resident_bytes[:] = 5
     after = before.matching([5, 30, 50], [8, 45, 60])
     assert after.end.tolist() == [8, 45, 60]
     assert after.age.tolist() == [0, 2, 3]
-    # What of a grown mapping is in memory isn't known before the next look.
+    # How much of a grown mapping is in memory is unknown until the next check.
     assert after.resident_bytes.tolist() == [3, 15, 5]
 
 
 @pytest.mark.parametrize(("old", "new"), [(0, 2), (2, 0), (0, 0)])
-def test_matching_knows_empty_tables(old: int, new: int) -> None:
-    """A target may begin or end without any mapping."""
+def test_matching_accepts_empty_tables(old: int, new: int) -> None:
+    """A target may have no mapping before, after, or both."""
 
     def table(count: int) -> Regions:
         return Regions(np.arange(count) * 10, np.arange(count) * 10 + 5)
@@ -247,16 +247,16 @@ def test_matching_knows_empty_tables(old: int, new: int) -> None:
 # -- cutting and joining -------------------------------------------------------------------------
 
 
-def test_addresses_are_held_by_the_region_around_them() -> None:
-    """The start belongs to a region, the end doesn't; holes hold nothing."""
+def test_holding_finds_the_region_that_contains_an_address() -> None:
+    """The start belongs to a region, the end doesn't; addresses in gaps belong to none."""
     regions = Regions([0x1000, 0x3000, 0x4000], [0x2000, 0x4000, 0x5000])
     addresses = np.array([0, 0x1000, 0x1FFF, 0x2000, 0x3000, 0x3FFF, 0x4000, 0x5000])
     assert regions.holding(addresses).tolist() == [-1, 0, 0, -1, 1, 1, 2, -1]
     assert Regions().holding(addresses).tolist() == [-1] * len(addresses)
 
 
-def test_cuts_at_borders_in_holes_and_twice_change_nothing_more() -> None:
-    """Regions are cut inside only, at each address once, whatever the order."""
+def test_cuts_at_borders_in_gaps_and_twice_change_nothing_more() -> None:
+    """Regions are cut only inside, and once at each address, in any order."""
     regions = Regions([0x1000, 0x4000], [0x3000, 0x6000])
     cut = regions.cut_at(np.array([0x5000, 0x2000, 0x2000, 0x1000, 0x3000, 0x3800, 0x6000, 0]))
     assert cut.start.tolist() == [0x1000, 0x2000, 0x4000, 0x5000]
@@ -268,7 +268,7 @@ def test_cuts_at_borders_in_holes_and_twice_change_nothing_more() -> None:
 def test_cuts_keep_the_address_space_and_the_counters(
     ranges: list[Range], number: RegionLimits, pages: list[int]
 ) -> None:
-    """Each part knows what is known of its whole; joined again they are what they were."""
+    """Each part has the counters of the whole; joined again, the parts equal the whole."""
     before = counted(ranges, number)
     after = before.cut_at(np.array(pages, dtype=np.int64) * PAGE_SIZE_BYTES)
     origin = before.holding(after.start)
@@ -282,8 +282,8 @@ def test_cuts_keep_the_address_space_and_the_counters(
     assert np.array_equal(joined.idle_us, before.idle_us)
 
 
-def test_joined_regions_know_means_and_the_least() -> None:
-    """3 pages and 1 page: frequencies and ages by size, idle times and checks the least."""
+def test_joined_regions_have_means_and_minimums() -> None:
+    """3 pages and 1 page: mean frequencies and ages by size, minimum idle times and checks."""
     regions = Regions([0, 0x3000, 0x4000], [0x3000, 0x4000, 0x6000])
     regions.nr_accesses[:], regions.last_nr_accesses[:] = [4, 8, 1], [0, 4, 2]
     regions.nr_checks[:], regions.age[:] = [20, 10, 5], [3, 9, 7]
@@ -311,18 +311,18 @@ def aged(now: list[float], last: list[float]) -> Regions:
     return regions
 
 
-def test_a_change_by_more_than_a_tenth_of_the_largest_starts_the_age_anew() -> None:
-    """With 20 as the largest, a change of 2 is alike and one of 3 is not, up or down."""
+def test_a_change_by_more_than_a_tenth_of_the_largest_resets_the_age() -> None:
+    """With 20 as the largest, a change by 2 keeps the age and one by 3 resets it, up or down."""
     assert aged([20, 12, 13, 8, 7], [20, 10, 10, 10, 10]).age.tolist() == [6, 6, 0, 6, 0]
 
 
-def test_a_small_change_of_shares_is_alike() -> None:
-    """The tenth isn't rounded down: 0.9 +- 0.05 hasn't changed."""
+def test_a_small_change_of_shares_keeps_the_age() -> None:
+    """The tenth isn't rounded down: a change by 0.05 with 0.9 as the largest is none."""
     assert aged([0.9, 0.4, 0.6], [0.85, 0.45, 0.4]).age.tolist() == [6, 6, 0]
 
 
 def test_the_threshold_may_be_given() -> None:
-    """The same change is alike or not."""
+    """The same change keeps the age or resets it."""
     for threshold, age in ((2, 1), (1, 0)):
         regions = Regions([0], [10])
         regions.nr_accesses[:], regions.last_nr_accesses[:] = 3, 5
@@ -330,17 +330,17 @@ def test_the_threshold_may_be_given() -> None:
         assert regions.age.tolist() == [age]
 
 
-def test_any_access_ends_the_idle_time() -> None:
-    """Idle time is exact: the smallest share of an access counts."""
+def test_any_access_resets_the_idle_time() -> None:
+    """The smallest share of an access counts."""
     assert aged([0, 0.01], [0, 0]).idle_us.tolist() == [1_100, 0]
 
 
 def test_regions_that_are_never_accessed_grow_old() -> None:
-    """With 0 as the largest, 0 is no change."""
+    """With 0 as the largest, 0 is not a change."""
     assert aged([0, 0], [0, 0]).age.tolist() == [6, 6]
 
 
-def test_reset_remembers_the_counters_of_the_aggregation() -> None:
+def test_reset_keeps_the_counters_of_the_aggregation() -> None:
     """The next aggregation begins at 0 and is compared with this one."""
     regions = aged([3, 4], [1, 2])
     regions.nr_checks[:] = 20

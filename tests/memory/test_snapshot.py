@@ -1,4 +1,4 @@
-"""Snapshots: immutable columns, and the questions that people ask of them."""
+"""Snapshots: immutable columns, and the figures computed from them."""
 
 from collections.abc import Sequence
 
@@ -13,12 +13,12 @@ from damon_core.memory.snapshot import take_snapshot
 CHECKS = 20
 COLUMNS = ["start", "end", "nr_accesses", "age", "idle_us", "resident_bytes"]
 
-#: Of one region: size in bytes, bytes in memory, nr_accesses, age, idle time.
+#: One region: size in bytes, bytes in memory, nr_accesses, age, idle time.
 Row = tuple[int, int, float, int, int]
 
 
 def target(name: str, rows: Sequence[Row]) -> Target:
-    """Return a target with these regions, with a gap before each."""
+    """Return a target with these regions and a gap before each."""
     ends = np.cumsum([size + 1 for size, *_ in rows], dtype=np.int64)
     regions = Regions([end - size for end, (size, *_) in zip(ends, rows, strict=True)], ends)
     for column, values in zip(
@@ -57,7 +57,7 @@ shares = rows(st.floats(0, CHECKS))
 
 @pytest.mark.parametrize("column", COLUMNS)
 def test_columns_can_not_be_written(column: str) -> None:
-    """Neither those of the whole nor those of a target."""
+    """This holds for the whole snapshot's columns and for a target's."""
     snapshot = snapshot_of(target("t", [(10, 10, 1.0, 1, 0)]))
     for part in (snapshot, *snapshot.targets):
         with pytest.raises(ValueError, match="read-only"):
@@ -65,13 +65,13 @@ def test_columns_can_not_be_written(column: str) -> None:
 
 
 def test_attributes_can_not_be_set() -> None:
-    """A snapshot is a value."""
+    """A snapshot is an immutable value."""
     with pytest.raises(AttributeError):
         snapshot_of().number = 5  # type: ignore[misc]
 
 
 def test_a_snapshot_is_a_copy() -> None:
-    """Monitoring goes on without changing what was published."""
+    """Further monitoring doesn't change a published snapshot."""
     live = target("t", [(10, 10, 1.0, 1, 0)])
     snapshot = snapshot_of(live)
     live.regions.nr_accesses[:] = 9
@@ -80,7 +80,7 @@ def test_a_snapshot_is_a_copy() -> None:
 
 
 def test_a_snapshot_holds_targets_together_and_one_by_one() -> None:
-    """The columns of the whole are those of the targets behind each other."""
+    """The columns of the whole are those of the targets, one after the other."""
     snapshot = snapshot_of(
         target("a", [(10, 10, 1.0, 1, 0), (20, 20, 2.0, 1, 0)]),
         target("none", []),
@@ -92,8 +92,8 @@ def test_a_snapshot_holds_targets_together_and_one_by_one() -> None:
     assert (len(snapshot), len(snapshot.targets[0])) == (3, 2)
 
 
-def test_a_target_tells_whose_its_memory_is() -> None:
-    """Owners are kept as the primitive told them, target by target."""
+def test_a_target_has_the_owners_of_its_memory() -> None:
+    """Owners are kept as the primitive reported them, for each target."""
     owner = Owner("cgroup", "/web", 300, 200, 100)
     owned = target("a", [(300, 300, 0, 0, 0)])
     owned.owners = [owner]
@@ -101,7 +101,7 @@ def test_a_target_tells_whose_its_memory_is() -> None:
     assert [each.owners for each in snapshot.targets] == [(owner,), ()]
 
 
-def test_a_snapshot_without_targets_answers_every_question() -> None:
+def test_all_figures_of_a_snapshot_without_targets_are_zero() -> None:
     """Nothing is monitored: nothing is accessed, nothing is idle."""
     snapshot = snapshot_of(checks=0)
     assert (len(snapshot), snapshot.total_bytes, snapshot.accessed_bytes()) == (0, 0, 0)
@@ -113,7 +113,7 @@ def test_a_snapshot_without_targets_answers_every_question() -> None:
 
 
 def test_working_set_is_what_was_accessed_often_enough() -> None:
-    """At least 1 check by default, at least n of max on request."""
+    """Often enough is at least 1 check by default, at least n on request."""
     snapshot = snapshot_of(
         target("t", [(10, 10, 0, 0, 0), (200, 200, 1, 0, 0), (3_000, 3_000, 20, 0, 0)])
     )
@@ -130,15 +130,15 @@ def test_working_set_counts_bytes_in_memory() -> None:
 
 
 def test_shares_count_in_part() -> None:
-    """0.4 accesses of a region are 40 % of its bytes; 1.5 are all, and half of them twice."""
+    """0.4 accesses count as 40 % of the bytes once; 1.5 as all of them once and half twice."""
     snapshot = snapshot_of(target("t", [(1_000, 1_000, 0.4, 0, 0), (100, 100, 1.5, 0, 0)]))
     assert snapshot.working_set_bytes() == 500
     assert snapshot.working_set_bytes(at_least=2) == 50
 
 
 @given(shares)
-def test_working_set_shrinks_as_more_is_asked(regions: list[Row]) -> None:
-    """It never grows with `at_least`, nor beyond all bytes."""
+def test_working_set_shrinks_with_at_least(regions: list[Row]) -> None:
+    """It never grows with `at_least`, and never exceeds all bytes."""
     snapshot = snapshot_of(target("t", regions))
     sizes = [snapshot.working_set_bytes(n) for n in range(CHECKS + 2)]
     assert sizes == sorted(sizes, reverse=True)
@@ -147,7 +147,7 @@ def test_working_set_shrinks_as_more_is_asked(regions: list[Row]) -> None:
 
 @given(whole)
 def test_working_set_and_idle_bytes_are_all_bytes(regions: list[Row]) -> None:
-    """Each byte was accessed in this aggregation, or it wasn't."""
+    """Each byte was either accessed in this aggregation or not."""
     snapshot = snapshot_of(target("t", regions))
     assert snapshot.working_set_bytes() + snapshot.idle_bytes() == snapshot.total_bytes
 
@@ -174,7 +174,7 @@ def test_bytes_by_frequency_puts_borders_into_the_lower_bucket() -> None:
 
 
 def test_bytes_by_frequency_are_exact_at_the_borders() -> None:
-    """With as many buckets as checks, each count has its own."""
+    """With as many buckets as checks, each count has its own bucket."""
     regions: list[Row] = [(n, n, n, 0, 0) for n in range(1, 101)]
     sums = snapshot_of(target("t", regions), checks=100).bytes_by_frequency(100)
     assert sums == list(range(101))
@@ -182,15 +182,15 @@ def test_bytes_by_frequency_are_exact_at_the_borders() -> None:
 
 @given(shares, st.integers(1, 30))
 def test_bytes_by_frequency_are_all_bytes(regions: list[Row], buckets: int) -> None:
-    """Every byte is in one bucket, exactly."""
+    """Every byte is in exactly one bucket."""
     snapshot = snapshot_of(target("t", regions))
     sums = snapshot.bytes_by_frequency(buckets)
     assert (len(sums), sum(sums)) == (buckets + 1, snapshot.total_bytes)
 
 
 @given(shares, shares)
-def test_questions_add_up_over_targets(a: list[Row], b: list[Row]) -> None:
-    """What the whole answers is the sum of what its targets answer."""
+def test_figures_add_up_over_targets(a: list[Row], b: list[Row]) -> None:
+    """A figure of the whole is the sum of the targets' figures."""
     snapshot = snapshot_of(target("a", a), target("b", b))
     parts = snapshot.targets
     assert snapshot.total_bytes == sum(part.total_bytes for part in parts)
@@ -199,7 +199,7 @@ def test_questions_add_up_over_targets(a: list[Row], b: list[Row]) -> None:
 
 
 def test_accessed_bytes_are_bytes_times_frequency() -> None:
-    """Half of 100 bytes a check, and all of 10."""
+    """Each check saw, on average, half of 100 bytes and all of 10."""
     snapshot = snapshot_of(target("t", [(100, 100, 10, 0, 0), (10, 10, 20, 0, 0)]))
     assert snapshot.accessed_bytes() == 60
     assert snapshot.frequency.tolist() == [0.5, 1.0]
@@ -209,7 +209,7 @@ def test_accessed_bytes_are_bytes_times_frequency() -> None:
 
 
 def test_areas_stay_one_object_while_they_do_not_change() -> None:
-    """Who keeps snapshots sees by identity whether the address space changed."""
+    """Code that keeps snapshots detects a changed address space by identity."""
     one = target("a", [(10, 10, 1, 1, 0)])
     one.areas = (Area(1, 11, "[heap]"),)
     snapshots = [snapshot_of(one), snapshot_of(one)]
@@ -221,7 +221,7 @@ def test_areas_stay_one_object_while_they_do_not_change() -> None:
 
 
 def test_hottest_are_the_most_accessed_then_the_oldest() -> None:
-    """Over all targets, or in one; ties go to the longest so, then to the lowest address."""
+    """This holds over all targets and in one; ties go to higher age, then to lower address."""
     snapshot = snapshot_of(
         target("a", [(10, 7, 3, 1, 0), (10, 10, 5, 1, 0), (10, 10, 5, 2, 0)]),
         target("b", [(10, 10, 4, 0, 0), (10, 10, 4, 0, 0)]),
