@@ -1,4 +1,4 @@
-"""What the tests of damon-prometheus share: a primitive of numbers, and a client."""
+"""Shared by the tests of damon-prometheus: a primitive with given accesses, and a client."""
 
 import ssl
 import subprocess
@@ -123,7 +123,7 @@ def get() -> Callable[..., tuple[str, Message]]:
 
 @pytest.fixture
 def values() -> Callable[[Listener], dict[str, float]]:
-    """Return a function that returns what a scrape yields, keyed like ``name{a="b"}``."""
+    """Return a function that returns the values of a scrape, keyed like ``name{a="b"}``."""
 
     def collect(listener: Listener) -> dict[str, float]:
         result: dict[str, float] = {}

@@ -1,4 +1,4 @@
-"""Where and to whom metrics are served, and for how long."""
+"""Where metrics are served, who may read them, and for how long."""
 
 import base64
 import gc
@@ -35,7 +35,7 @@ Serving = Callable[..., AbstractContextManager[Listener]]
 
 @pytest.fixture
 def serving(make_listener: MakeListener) -> Serving:
-    """Return a function that makes a listener that answers."""
+    """Return a function that makes a listener that responds."""
 
     @contextmanager
     def serve(**options: object) -> Iterator[Listener]:
@@ -47,13 +47,13 @@ def serving(make_listener: MakeListener) -> Serving:
 
 
 def free_port() -> int:
-    """Return a port that nobody listens on now."""
+    """Return a port that is free now."""
     with closing(socket.create_server(("127.0.0.1", 0))) as probe:
         return int(probe.getsockname()[1])
 
 
 def registered() -> Callback:
-    """Return what a fresh registration of the plugin offers."""
+    """Return the callback of a fresh registration of the plugin."""
     found: list[Callback] = []
     plugin.register_callbacks(found.append)
     return found[0]
@@ -67,7 +67,7 @@ def close(*callbacks: object) -> None:
 
 
 def status(get: Get, url: str, **arguments: object) -> tuple[int, Message]:
-    """Return the status of an answer that isn't 200, and its headers."""
+    """Return the status of a response that isn't 200, and its headers."""
     with pytest.raises(urllib.error.HTTPError) as caught:
         get(url, **arguments)
     return caught.value.code, caught.value.headers
@@ -85,7 +85,7 @@ def test_metrics_page(serving: Serving, get: Get) -> None:
 
 
 def test_front_page(serving: Serving, get: Get) -> None:
-    """/ leads to /metrics."""
+    """/ links to /metrics."""
     with serving() as listener:
         text, headers = get(listener.url.removesuffix("metrics"))
     assert headers["Content-Type"].startswith("text/html")
@@ -94,7 +94,7 @@ def test_front_page(serving: Serving, get: Get) -> None:
 
 @pytest.mark.parametrize("path", ["/metric", "/metrics/", "//[", "/favicon.ico"])
 def test_other_pages(serving: Serving, get: Get, path: str) -> None:
-    """There is nothing else."""
+    """Every other path is 404."""
     with serving() as listener:
         assert status(get, listener.url.removesuffix("/metrics") + path)[0] == 404
 
@@ -115,7 +115,7 @@ def test_one_metric(serving: Serving, get: Get) -> None:
 
 
 def test_failing_collector(serving: Serving, get: Get, caplog: pytest.LogCaptureFixture) -> None:
-    """A collector of somebody else that fails is a logged 500, and the next scrape is answered."""
+    """A failing foreign collector gives a logged 500, and the next scrape succeeds."""
 
     class Failing:
         def collect(self) -> list[object]:
@@ -133,7 +133,7 @@ def test_failing_collector(serving: Serving, get: Get, caplog: pytest.LogCapture
 def test_quiet(
     serving: Serving, get: Get, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Scrapes, refusals and rude clients leave no trace but debug messages."""
+    """Scrapes, refusals and misbehaving clients are logged at level DEBUG only."""
     with caplog.at_level(logging.INFO), serving() as listener:
         get(listener.url)
         status(get, listener.url + "x")
@@ -149,7 +149,7 @@ def test_quiet(
 
 
 def test_silent_clients(serving: Serving, get: Get) -> None:
-    """Clients that say nothing hold up nobody."""
+    """Clients that send nothing don't delay others."""
     with serving() as listener:
         silent = [socket.create_connection(("127.0.0.1", listener.port)) for _ in range(20)]
         get(listener.url)
@@ -159,7 +159,7 @@ def test_silent_clients(serving: Serving, get: Get) -> None:
 
 @pytest.mark.needs("openssl")
 def test_silent_tls_clients(serving: Serving, get: Get, certificate: TlsOptions) -> None:
-    """Clients that never shake hands hold up nobody."""
+    """Clients that never complete the TLS handshake don't delay others."""
     trust = ssl.create_default_context(cafile=certificate.certificate_file)
     with serving(tls=certificate) as listener:
         silent = [socket.create_connection(("127.0.0.1", listener.port)) for _ in range(20)]
@@ -169,7 +169,7 @@ def test_silent_tls_clients(serving: Serving, get: Get, certificate: TlsOptions)
 
 
 def test_slow_client(serving: Serving, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A client that sends a byte now and then is cut when its time is over."""
+    """A client that sends a byte now and then is disconnected when its time is over."""
     monkeypatch.setattr(server, "CLIENT_TIME_LIMIT_S", 0.5)
     with (
         serving() as listener,
@@ -193,7 +193,7 @@ def _was_cut(connection: socket.socket) -> bool:
 
 
 def test_too_many_clients(serving: Serving, get: Get, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Clients above the limit are turned away, and served when others have gone."""
+    """Clients above the limit are rejected, and served when others have gone."""
     monkeypatch.setattr(server, "MAX_CLIENTS", 3)
     with serving() as listener:
         silent = [socket.create_connection(("127.0.0.1", listener.port)) for _ in range(3)]
@@ -213,7 +213,7 @@ def test_too_many_clients(serving: Serving, get: Get, monkeypatch: pytest.Monkey
 
 
 def test_stop_with_silent_clients(serving: Serving) -> None:
-    """A listener closes at once, whoever is connected."""
+    """A listener closes at once, even if clients are connected."""
     with (
         serving() as listener,
         socket.create_connection(("127.0.0.1", listener.port), timeout=30) as silent,
@@ -228,7 +228,7 @@ def test_stop_with_silent_clients(serving: Serving) -> None:
 
 @pytest.mark.needs("openssl")
 def test_tls(serving: Serving, get: Get, certificate: TlsOptions) -> None:
-    """With a certificate, metrics are served over TLS to those who trust it."""
+    """With a certificate, metrics are served over TLS to clients that trust it."""
     trust = ssl.create_default_context(cafile=certificate.certificate_file)
     with serving(tls=certificate) as listener:
         assert listener.url.startswith("https://127.0.0.1:")
@@ -237,7 +237,7 @@ def test_tls(serving: Serving, get: Get, certificate: TlsOptions) -> None:
 
 @pytest.mark.needs("openssl")
 def test_plain_http_to_tls(serving: Serving, get: Get, certificate: TlsOptions) -> None:
-    """Where TLS is demanded, plain HTTP gets no metrics."""
+    """With TLS configured, plain HTTP gets no metrics."""
     with (
         serving(tls=certificate) as listener,
         pytest.raises((ConnectionError, urllib.error.URLError)),
@@ -260,7 +260,7 @@ def token_file(tmp_path: Path) -> Path:
 def test_wrong_token(
     serving: Serving, get: Get, token_file: Path, header: str | None, path: str
 ) -> None:
-    """Without the token the answer is 401 with a challenge."""
+    """Without the token the response is 401 with a challenge."""
     headers = {} if header is None else {"Authorization": header}
     with serving(bearer_token_file=token_file) as listener:
         code, answered = status(get, listener.url + path, headers=headers)
@@ -295,7 +295,7 @@ def basic(user: str, password: str) -> dict[str, str]:
 
 
 def test_basic_auth(serving: Serving, get: Get, tmp_path: Path) -> None:
-    """With user and password the metrics are served, without them the answer is a challenge."""
+    """With user and password the metrics are served, without them the response is a challenge."""
     password_file = tmp_path / "password"
     password_file.write_text("pass: wörd", encoding="utf-8")
     with serving(basic_auth=BasicAuthOptions("me", password_file)) as listener:
@@ -316,16 +316,16 @@ def test_secret_is_not_shown(token_file: Path) -> None:
 def test_warning_without_authentication(
     make_listener: MakeListener, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """An address that others reach, without authentication, is a warning."""
+    """An address that other machines can reach, without authentication, gives a warning."""
     with caplog.at_level(logging.WARNING):
         make_listener(address="0.0.0.0")
-    assert "can be read by everybody who reaches this machine" in caplog.text
+    assert "is readable from other machines" in caplog.text
 
 
 def test_no_warning(
     make_listener: MakeListener, token_file: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Loopback, or authentication, is no reason to warn."""
+    """Loopback, or authentication, gives no warning."""
     with caplog.at_level(logging.WARNING):
         make_listener()
         make_listener(address="localhost")
@@ -337,7 +337,7 @@ def test_no_warning(
 
 
 def test_port_in_use() -> None:
-    """A port in use is told with its address and what to do."""
+    """The error of a port in use names the address and what to do."""
     with closing(socket.create_server(("127.0.0.1", 0))) as other:
         port = other.getsockname()[1]
         with pytest.raises(InputError) as caught:
@@ -346,13 +346,13 @@ def test_port_in_use() -> None:
 
 
 def test_foreign_address() -> None:
-    """An address of another machine is told."""
+    """An address of another machine is refused."""
     with pytest.raises(InputError, match=r"192\.0\.2\.1:0: this machine doesn't have that address"):
         Listener(ListenerOptions(address="192.0.2.1", port=0))
 
 
 def test_no_address() -> None:
-    """Something that is no address is told."""
+    """An invalid address is refused."""
     with pytest.raises(InputError, match=r"address '127\.0\.0\.256' can't be resolved"):
         Listener(ListenerOptions(address="127.0.0.256", port=0))
 
@@ -369,7 +369,7 @@ def test_no_address() -> None:
     ],
 )
 def test_bad_token_file(tmp_path: Path, content: bytes | None, message: str) -> None:
-    """A token file that can't be used is told with its path."""
+    """The error of an unusable token file names its path."""
     path = tmp_path / "token"
     if content is not None:
         path.write_bytes(content)
@@ -379,21 +379,21 @@ def test_bad_token_file(tmp_path: Path, content: bytes | None, message: str) -> 
 
 
 def test_missing_token_variable(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A variable that isn't set is told."""
+    """A variable that isn't set is refused, by name."""
     monkeypatch.delenv("DAMON_TEST_TOKEN", raising=False)
     with pytest.raises(InputError, match="environment variable DAMON_TEST_TOKEN: is not set"):
         Listener(ListenerOptions(port=0, bearer_token_variable="DAMON_TEST_TOKEN"))
 
 
 def test_missing_certificate(tmp_path: Path) -> None:
-    """A missing certificate is told with its path."""
+    """The error of a missing certificate names its path."""
     with pytest.raises(InputError, match=r"tls: .*cert\.pem can't be read: No such file"):
         Listener(ListenerOptions(port=0, tls=TlsOptions(tmp_path / "cert.pem", tmp_path / "key")))
 
 
 @pytest.mark.needs("openssl")
 def test_swapped_certificate(certificate: TlsOptions) -> None:
-    """A certificate and a key that don't fit are told."""
+    """A certificate and a key that don't match are refused."""
     swapped = TlsOptions(certificate.key_file, certificate.certificate_file)
     with pytest.raises(InputError, match="must be a PEM certificate and its unencrypted key"):
         Listener(ListenerOptions(port=0, tls=swapped))
@@ -415,7 +415,7 @@ def test_swapped_certificate(certificate: TlsOptions) -> None:
     ],
 )
 def test_bad_options(options: dict[str, object]) -> None:
-    """Values that mean nothing are refused with what they must be."""
+    """Invalid values are refused, with what is allowed."""
     with pytest.raises(ValueError, match="must "):
         PrometheusOptions(**options)  # type: ignore[arg-type]
 
@@ -441,7 +441,7 @@ def test_two_ports() -> None:
 
 
 def test_contradicting_authentication(token_file: Path) -> None:
-    """Contexts that want one listener to be open and closed to others are told."""
+    """Contexts that share a listener but differ in authentication are refused."""
     make = registered().factory
     port = free_port()
     callback = make(PrometheusOptions(port=port))
@@ -451,7 +451,7 @@ def test_contradicting_authentication(token_file: Path) -> None:
 
 
 def test_no_state_between_registrations() -> None:
-    """Another registration knows nothing of this one's listeners: the port is in use."""
+    """Registrations don't share listeners: for another one the port is in use."""
     options = PrometheusOptions(port=free_port())
     callback = registered().factory(options)
     with pytest.raises(InputError, match="the port is in use"):
@@ -460,7 +460,7 @@ def test_no_state_between_registrations() -> None:
 
 
 def test_unused_callback_frees_its_port() -> None:
-    """A callback that is dropped without having run doesn't keep its port."""
+    """A callback that is discarded without having run doesn't keep its port."""
     options = PrometheusOptions(port=free_port())
     make = registered().factory
     make(options)
@@ -472,7 +472,7 @@ def test_unused_callback_frees_its_port() -> None:
 
 
 class Pace:
-    """Keeps a context on virtual time from taking all of the processor."""
+    """Keeps a context on virtual time from using a whole CPU."""
 
     @hookimpl
     def after_aggregation(self) -> None:
@@ -480,7 +480,7 @@ class Pace:
 
 
 def test_end_of_one_of_two(make_context: Make, get: Get) -> None:
-    """When one of two contexts ends, the other is served on."""
+    """When one of two contexts ends, the other is still served."""
     listener = Listener(ListenerOptions(port=0))
     first, second = (
         make_context(PrometheusCallback(listener=listener), Pace(), name=name, checks=None)
@@ -543,7 +543,7 @@ def test_closed_after_a_failure(make_context: Make) -> None:
 
 
 def test_port_lost_before_restart(make_context: Make) -> None:
-    """If the port was taken meanwhile, the context runs without being served, and tells."""
+    """If the port was taken meanwhile, the context runs without being served, and logs it."""
     callback = PrometheusCallback(PrometheusOptions(port=0))
     context = make_context(callback)
     start(context)
@@ -564,5 +564,5 @@ def test_no_thread_is_left(make_context: Make) -> None:
 
 
 def test_probe() -> None:
-    """`damon doctor` is told about the default address."""
+    """`damon doctor` shows whether the default address is free."""
     assert "127.0.0.1:9464" in registered().probe()[0].detail

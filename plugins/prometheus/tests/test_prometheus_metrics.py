@@ -1,4 +1,4 @@
-"""What a scrape yields."""
+"""The metrics of a scrape."""
 
 import logging
 import re
@@ -22,7 +22,7 @@ Get = Callable[..., tuple[str, Message]]
 
 
 def run(*contexts: Context) -> None:
-    """Run contexts to their end, which must not be a failure."""
+    """Run contexts to their end, and fail if one of them failed."""
     start(*contexts)
     for context in contexts:
         assert context.wait(60)
@@ -33,7 +33,7 @@ def run(*contexts: Context) -> None:
 def scraped(
     make_context: Make, make_listener: MakeListener, values: Values
 ) -> Callable[..., dict[str, float]]:
-    """Return a function that runs a context and returns what the second aggregation shows."""
+    """Return a function that runs a context and scrapes it after the second aggregation."""
 
     def scrape(options: PrometheusOptions | None = None, **context: object) -> dict[str, float]:
         listener = make_listener()
@@ -61,7 +61,7 @@ def test_accessed_bytes(scraped: Callable[..., dict[str, float]]) -> None:
 
 
 def test_monitored_bytes_and_regions(scraped: Callable[..., dict[str, float]]) -> None:
-    """All memory and the number of its regions are told."""
+    """All memory and the number of its regions are exported."""
     result = scraped()
     assert result['damon_monitored_bytes{context="db",target="one"}'] == 8 * MIB
     assert result['damon_regions{context="db",target="one"}'] == 2
@@ -84,7 +84,7 @@ def test_bytes_by_frequency(scraped: Callable[..., dict[str, float]]) -> None:
 
 
 def test_idle_bytes(scraped: Callable[..., dict[str, float]]) -> None:
-    """Memory counts as idle from each threshold that it has reached."""
+    """Memory counts as idle for each threshold that its idle time has reached."""
     options = PrometheusOptions(
         idle_thresholds=(Microseconds(1), Microseconds(100_000), Microseconds(101_000))
     )
@@ -94,7 +94,7 @@ def test_idle_bytes(scraped: Callable[..., dict[str, float]]) -> None:
 
 
 def test_idle_labels(scraped: Callable[..., dict[str, float]]) -> None:
-    """Thresholds are labels as people write durations."""
+    """The labels of thresholds are durations with a unit."""
     assert [
         match[1]
         for key in scraped()
@@ -110,7 +110,7 @@ def test_counts(scraped: Callable[..., dict[str, float]]) -> None:
 
 
 def test_missed_samples(make_context: Make, make_listener: MakeListener, values: Values) -> None:
-    """Checks that were left out are counted."""
+    """Missed checks are counted."""
     listener = make_listener()
     result: list[float] = []
 
@@ -123,7 +123,7 @@ def test_missed_samples(make_context: Make, make_listener: MakeListener, values:
 
 
 def test_callback_failures(make_context: Make, make_listener: MakeListener, values: Values) -> None:
-    """Failures are counted for each callback, and one that is switched off is told."""
+    """Failures are counted for each callback, and a switched off callback is marked."""
 
     class Broken:
         name = "broken"
@@ -144,7 +144,7 @@ def test_callback_failures(make_context: Make, make_listener: MakeListener, valu
 def test_intervals_in_force(
     make_context: Make, make_listener: MakeListener, values: Values
 ) -> None:
-    """Stretched intervals are shown, not the configured ones."""
+    """The lengthened intervals are exported, not the configured ones."""
     listener = make_listener()
     result: list[tuple[float, float]] = []
 
@@ -170,14 +170,14 @@ def test_last_aggregation(scraped: Callable[..., dict[str, float]]) -> None:
 
 
 def test_own_resident_memory(scraped: Callable[..., dict[str, float]]) -> None:
-    """The resident memory of this very process is shown."""
+    """The resident memory of the monitoring process is exported."""
     assert scraped()["damon_process_resident_memory_bytes"] == pytest.approx(
         psutil.Process().memory_info().rss, rel=0.5
     )
 
 
 def test_cpu_seconds(make_context: Make, make_listener: MakeListener, values: Values) -> None:
-    """The worker's processor time is in seconds."""
+    """The worker's CPU time is in seconds."""
     listener = make_listener()
     context = make_context(PrometheusCallback(listener=listener))
     run(context)
@@ -204,7 +204,7 @@ def test_before_the_first_aggregation(
 
 
 def test_after_the_end(make_context: Make, make_listener: MakeListener, values: Values) -> None:
-    """Of an ended context, the counts remain and the last snapshot does not."""
+    """After a context has ended, its counts remain but its last snapshot doesn't."""
     listener = make_listener()
     context = make_context(PrometheusCallback(listener=listener))
     run(context)
@@ -215,7 +215,7 @@ def test_after_the_end(make_context: Make, make_listener: MakeListener, values: 
 
 
 def test_forgotten_context(make_context: Make, make_listener: MakeListener, values: Values) -> None:
-    """A context that ended and that nobody keeps has no series any more."""
+    """A context that ended and was garbage-collected has no series any more."""
     import gc
 
     listener = make_listener()
@@ -245,7 +245,7 @@ def test_same_names(
     values: Values,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """Two running contexts of one name stay apart, and that is logged."""
+    """Two running contexts with the same name get different labels, and that is logged."""
     import threading
 
     listener = make_listener()
@@ -274,7 +274,7 @@ MANY = {f"p{number}": [(number * MIB, 1.0), (MIB, 0.0)] for number in (2, 5, 1, 
 
 
 def test_max_targets(scraped: Callable[..., dict[str, float]]) -> None:
-    """The targets with the largest working sets stay, the others are added up."""
+    """The targets with the largest working sets keep their series, the others are added up."""
     result = scraped(PrometheusOptions(max_targets=2), targets=MANY)
     working_sets = {
         key: value for key, value in result.items() if key.startswith("damon_working_set_bytes")
@@ -288,7 +288,7 @@ def test_max_targets(scraped: Callable[..., dict[str, float]]) -> None:
 
 @pytest.mark.parametrize("max_targets", [1, 2, 4, 5, 20])
 def test_other_keeps_sums(scraped: Callable[..., dict[str, float]], max_targets: int) -> None:
-    """Sums over all targets don't depend on how many are shown."""
+    """Sums over all targets don't depend on `max_targets`."""
     result = scraped(PrometheusOptions(max_targets=max_targets), targets=MANY)
     monitored = [value for key, value in result.items() if key.startswith("damon_monitored_bytes")]
     idle = [value for key, value in result.items() if 'frequency="0"' in key]
@@ -324,7 +324,7 @@ def owner_series(result: dict[str, float], metric: str = "damon_owner_bytes") ->
 
 
 def test_owners(scraped: Callable[..., dict[str, float]]) -> None:
-    """Owners of each target are shown with all that is known of them."""
+    """The owners of each target are exported with all their metrics."""
     result = scraped(targets=MANY, owners=OWNERS)
     sizes = {"p1 cgroup /a": 8, "p1 cgroup /b": 4, "p2 cgroup /a": 2, "p2 cgroup /c": 16}
     assert owner_series(result) == sizes
@@ -334,12 +334,12 @@ def test_owners(scraped: Callable[..., dict[str, float]]) -> None:
 
 
 def test_no_owners(scraped: Callable[..., dict[str, float]]) -> None:
-    """Where nobody is told there are no series."""
+    """Without owners in the snapshot there are no series of owners."""
     assert not [key for key in scraped() if "owner" in key]
 
 
 def test_max_owners(scraped: Callable[..., dict[str, float]]) -> None:
-    """Owners with the largest working sets over all targets stay, the others are added up."""
+    """Owners with the largest working sets keep their series, the others are added up."""
     owners = {"p1": [*OWNERS["p1"], owner("/d", 1)], "p2": OWNERS["p2"]}
     result = scraped(PrometheusOptions(max_owners=1), targets=MANY, owners=owners)
     assert owner_series(result) == {
@@ -350,14 +350,14 @@ def test_max_owners(scraped: Callable[..., dict[str, float]]) -> None:
 
 
 def test_an_owner_named_other(scraped: Callable[..., dict[str, float]]) -> None:
-    """One that is really called "other" is added to the rest of its kind, never a second series."""
+    """An owner that is really called "other" is added to the rest of its kind."""
     owners = {"p1": [owner("other", 9), owner("x", 1), owner("y", 2, "user")]}
     result = scraped(PrometheusOptions(max_owners=1), targets=MANY, owners=owners)
     assert owner_series(result) == {"p1 cgroup other": 10, "p1 user other": 2}
 
 
 def test_owners_of_other_targets(scraped: Callable[..., dict[str, float]]) -> None:
-    """Targets without series of their own have their owners' bytes added up as well."""
+    """The owners' bytes of targets without their own series are added up as well."""
     result = scraped(PrometheusOptions(max_targets=1), targets=MANY, owners=OWNERS)
     assert owner_series(result) == {
         "other cgroup /a": 10,
@@ -408,7 +408,7 @@ def test_promtool(awkward_scrape: Get) -> None:
 
 
 def test_openmetrics(awkward_scrape: Get) -> None:
-    """Who asks for OpenMetrics gets it, and a strict parser reads it."""
+    """A client that asks for OpenMetrics gets it, and a strict parser reads it."""
     text, headers = awkward_scrape("application/openmetrics-text; version=1.0.0")
     assert headers["Content-Type"].startswith("application/openmetrics-text")
     families = list(text_string_to_metric_families(text))  # type: ignore[no-untyped-call]

@@ -95,7 +95,7 @@ scrape_configs:
 
 @pytest.mark.needs("promtool")
 def test_readme_for_prometheus(tmp_path: Path) -> None:
-    """The README's scrape configuration, queries and alerting rules are right for Prometheus."""
+    """Prometheus accepts the README's scrape configuration, queries and alerting rules."""
     readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
     blocks = [block.partition("```")[0] for block in readme.split("```yaml\n")[1:]]
     (config,) = [block for block in blocks if block.startswith("scrape_configs:")]

@@ -1,6 +1,6 @@
 """Serve the snapshots of damon-core's contexts to Prometheus.
 
-Several contexts may share one `Listener`; each has a `PrometheusCallback` of its own::
+Several contexts may share one `Listener`; each needs its own `PrometheusCallback`::
 
     listener = Listener(ListenerOptions(port=9464))
     contexts = [

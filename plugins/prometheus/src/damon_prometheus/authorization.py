@@ -13,11 +13,11 @@ from damon_prometheus.options import ListenerOptions
 
 @frozen
 class Authorization:
-    """The one ``Authorization`` header that is accepted.
+    """The only ``Authorization`` header that is accepted.
 
     Attributes:
         scheme: ``Bearer`` or ``Basic``.
-        credentials: What must follow it.
+        credentials: The credentials that must follow the scheme.
     """
 
     scheme: str
@@ -25,22 +25,22 @@ class Authorization:
 
     @property
     def challenge(self) -> str:
-        """The ``WWW-Authenticate`` header of a refusal."""
+        """The ``WWW-Authenticate`` header of a 401 response."""
         return f'{self.scheme} realm="damon"'
 
     def accepts(self, header: str | None) -> bool:
-        """Tell whether a request with this ``Authorization`` header may pass.
+        """Return whether a request with this ``Authorization`` header is allowed.
 
-        How long it takes says nothing about how much of the credentials was right.
+        The comparison takes constant time, so its duration doesn't reveal correct characters.
         """
         scheme, _, credentials = (header or "").partition(" ")
         given = credentials.strip().encode("utf-8", "surrogateescape")
-        right = hmac.compare_digest(given, self.credentials)
-        return scheme.lower() == self.scheme.lower() and right
+        correct = hmac.compare_digest(given, self.credentials)
+        return scheme.lower() == self.scheme.lower() and correct
 
 
 def read_authorization(options: ListenerOptions) -> Authorization | None:
-    """Return what a listener with these options demands, None if nothing.
+    """Return the authorization that a listener with these options demands; None if it is open.
 
     Raises:
         InputError: A secret can't be read, is empty, or can't be sent in a header.
@@ -57,11 +57,11 @@ def read_authorization(options: ListenerOptions) -> Authorization | None:
         where = f"environment variable {options.bearer_token_variable}"
         token = os.environ.get(options.bearer_token_variable, "").strip()
         if not token:
-            raise InputError(f"{where}: is not set or empty: put the bearer token into it")
+            raise InputError(f"{where}: is not set or empty: set it to the bearer token")
     else:
         return None
     if not (token.isascii() and token.isprintable() and " " not in token):
-        raise InputError(f"{where}: a bearer token consists of printable ASCII without spaces")
+        raise InputError(f"{where}: a bearer token must be printable ASCII without spaces")
     return Authorization("Bearer", token.encode())
 
 

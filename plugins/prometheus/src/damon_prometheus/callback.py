@@ -1,4 +1,4 @@
-"""The callback that has a context served."""
+"""The callback that serves a context's metrics."""
 
 from damon_core import Context, hookimpl
 from damon_prometheus.listener import Listener
@@ -6,15 +6,15 @@ from damon_prometheus.options import PrometheusOptions
 
 
 class PrometheusCallback:
-    """Serves the metrics of the context that it is a callback of.
+    """Serves the metrics of its context.
 
     Args:
         options: What to serve and, without a `listener`, where.
-        listener: Serve there, together with other contexts. The listening part of `options`
-            then means nothing.
+        listener: A listener to share with other contexts. The listener's options in `options`
+            are then ignored.
 
     Attributes:
-        listener: Where the metrics are served.
+        listener: The listener that serves the metrics.
 
     Raises:
         InputError: The listener can't be opened.
@@ -27,12 +27,12 @@ class PrometheusCallback:
     ) -> None:
         self._options = options or PrometheusOptions()
         self.listener = listener or Listener(self._options)
-        # Until the first context starts, the callback itself is what needs the listener.
+        # Until the first context starts, the callback itself counts as the listener's user.
         self.listener.acquire(self)
 
     @hookimpl
     def before_start(self, context: Context) -> None:
-        """Open the listener if it was closed, and serve the context there."""
+        """Open the listener if it is closed, and serve the context there."""
         self.listener.acquire((self, context))
         self.listener.release(self)
         self.listener.contexts.begin(self, context, self._options)

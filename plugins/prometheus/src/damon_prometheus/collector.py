@@ -1,7 +1,7 @@
-"""The metrics: from snapshots and counts, at the moment of a scrape.
+"""The metrics, collected from snapshots and counts at the time of a scrape.
 
-A scrape reads what the contexts have published and never waits for a worker. It shares the
-interpreter's lock with the workers, though: so it works in small portions, and sleeps between them.
+A scrape reads what the contexts have published and never waits for a worker. It does share the
+interpreter's lock with the workers, so it works in small portions and sleeps between them.
 """
 
 import logging
@@ -24,13 +24,13 @@ from damon_prometheus.options import PrometheusOptions
 
 logger = logging.getLogger(__name__)
 
-#: The target, or the owner, that stands for all those without series of their own.
+#: The name of the series that add up all targets, or owners, beyond the maximum number.
 OTHER = "other"
-#: Into how many buckets the frequencies above 0 are put.
+#: The number of buckets for frequencies above 0.
 FREQUENCY_BUCKETS = 10
 
 #: How long a scrape sleeps between two targets and between two metrics. A worker that wakes up
-#: meanwhile gets the lock at once, where it would wait for several milliseconds otherwise.
+#: meanwhile gets the lock at once; otherwise it would wait for several milliseconds.
 _PAUSE_S = 0.001
 
 
@@ -57,11 +57,11 @@ _WORKING_SET = _Family(
     "damon_working_set_bytes", "Bytes accessed during the last aggregation interval.", _TARGET
 )
 _ACCESSED = _Family("damon_accessed_bytes", "Mean bytes accessed in a sampling interval.", _TARGET)
-_MONITORED = _Family("damon_monitored_bytes", "Bytes monitored, in memory.", _TARGET)
+_MONITORED = _Family("damon_monitored_bytes", "Monitored resident bytes.", _TARGET)
 _FREQUENCY = _Family(
     "damon_frequency_bytes",
-    "Bytes by access frequency: the share of checks that saw an access, above the next lower "
-    "value of the label and up to it.",
+    "Bytes by access frequency, the share of checks that found an access: above the next lower "
+    "value of the label, and up to this one.",
     (*_TARGET, "frequency"),
 )
 _IDLE = _Family(
@@ -69,8 +69,8 @@ _IDLE = _Family(
     "Bytes without an access for at least as long as the label says.",
     (*_TARGET, "at_least"),
 )
-_REGIONS = _Family("damon_regions", "Regions that the monitored memory is cut into.", _TARGET)
-_OWNER_BYTES = _Family("damon_owner_bytes", "Bytes monitored that are an owner's.", _OWNER)
+_REGIONS = _Family("damon_regions", "Number of regions.", _TARGET)
+_OWNER_BYTES = _Family("damon_owner_bytes", "Monitored bytes of an owner.", _OWNER)
 _OWNER_WORKING_SET = _Family(
     "damon_owner_working_set_bytes",
     "Bytes of an owner that were accessed during the last aggregation interval.",
@@ -101,7 +101,7 @@ _SWITCHED_OFF = _Family(
 )
 _CPU = _Family(
     "damon_cpu_seconds_total",
-    "Processor time of the worker that monitors, and of the kernel's sampling for it.",
+    "CPU time of the monitoring thread and of the kernel's sampling for it.",
     _CONTEXT,
     counter=True,
 )
@@ -173,7 +173,7 @@ class _Served:
     """A context that is served."""
 
     label: str
-    # Weak, since those that have ended are served for as long as somebody keeps them.
+    # Weak: an ended context is served only as long as something else refers to it.
     context: weakref.ref[Context]
     options: PrometheusOptions
     ended: bool = False
@@ -189,7 +189,7 @@ class ContextsCollector(Collector):
         self._process = psutil.Process()
 
     def begin(self, callback: object, context: Context, options: PrometheusOptions) -> None:
-        """Serve a context; `callback` is who asks for it."""
+        """Begin to serve a context for `callback`."""
         key = (id(callback), id(context))
         with self._lock:
             self._served = {
@@ -207,20 +207,21 @@ class ContextsCollector(Collector):
             self._served[key] = _Served(label, weakref.ref(context), options)
         if label != context.name:
             logger.warning(
-                "a context named '%s' is served already: this one's metrics have context=\"%s\"",
+                "a context named '%s' is served already: the metrics of the new one have "
+                'context="%s"',
                 context.name,
                 label,
             )
 
     def end(self, callback: object, context: Context) -> None:
-        """Serve of a context no more than its counts, and that it doesn't run."""
+        """Mark a context as ended: from now on only its counts are served, and no snapshot."""
         with self._lock:
             served = self._served.get((id(callback), id(context)))
             if served is not None:
                 served.ended = True
 
     def collect(self) -> Iterator[Metric]:
-        """Return the metrics of this moment."""
+        """Return the current metrics."""
         scrape = _Scrape()
         with self._lock:
             everything = list(self._served.values())
@@ -282,17 +283,19 @@ def _add_owners(scrape: _Scrape, served: _Served, snapshot: Snapshot) -> None:
 
 def largest_owners(targets: Sequence[TargetSnapshot], max_owners: int) -> set[tuple[str, str]]:
     """Return kind and name of the owners with the largest working sets over all targets."""
-    everybody = bounded_owners([owner for target in targets for owner in target.owners])
-    everybody.sort(key=lambda owner: (-owner.working_set_bytes, -owner.total_bytes))
-    return {(owner.kind, owner.name) for owner in everybody[:max_owners]}
+    owners = bounded_owners([owner for target in targets for owner in target.owners])
+    owners.sort(key=lambda owner: (-owner.working_set_bytes, -owner.total_bytes))
+    return {(owner.kind, owner.name) for owner in owners[:max_owners]}
 
 
 def bounded_owners(
     owners: Sequence[Owner], named: set[tuple[str, str]] | None = None
 ) -> list[Owner]:
-    """Return owners with those of one name as one, and those not named as one of each kind.
+    """Return one owner for each kind and name; those not in `named` are added up for each kind.
 
-    With None all are named.
+    Args:
+        owners: The owners.
+        named: Kind and name of the owners to keep separate; None keeps all.
     """
     groups: dict[tuple[str, str], list[Owner]] = {}
     for owner in owners:
@@ -313,9 +316,9 @@ def bounded_owners(
 
 
 def bounded_targets(targets: Sequence[TargetSnapshot], max_targets: int) -> list[TargetSnapshot]:
-    """Return at most `max_targets` targets, and one that stands for all others.
+    """Return the `max_targets` targets with the largest working sets, and one for all others.
 
-    Those with the largest working sets stay. Targets of one name become one.
+    Targets with the same name become one.
     """
     if len(targets) > max_targets:
         targets = sorted(targets, key=lambda target: target.working_set_bytes(), reverse=True)

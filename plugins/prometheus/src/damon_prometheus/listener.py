@@ -25,12 +25,12 @@ logger = logging.getLogger(__name__)
 class Listener:
     """An address where the metrics of any number of contexts are served.
 
-    It listens from its construction, answers while a context runs, and closes when the last of
-    its users has ended. A user that starts again opens it again, on the same port. Certificate
-    and secrets are read whenever it opens.
+    A listener listens from its construction, responds while a context runs, and closes when its
+    last user has ended. A user that starts again opens it again, on the same port. The
+    certificate and the secrets are read at each opening.
 
     Attributes:
-        options: What it was made with.
+        options: The options that were given.
         registry: The registry that is served; you may register further collectors with it.
         contexts: The collector of the contexts' metrics.
 
@@ -52,25 +52,25 @@ class Listener:
 
     @property
     def port(self) -> int:
-        """The port that it listens on, or listened on last."""
+        """The port that the listener uses, or used last."""
         return int(self._address[1])
 
     @property
     def url(self) -> str:
-        """Where the metrics are."""
+        """The address of the metrics."""
         scheme = "http" if self.options.tls is None else "https"
         return f"{scheme}://{_host(self._address[0])}:{self.port}/metrics"
 
     @property
     def is_open(self) -> bool:
-        """Whether it listens."""
+        """Whether the listener is open."""
         return self._server is not None
 
     def acquire(self, user: Hashable) -> None:
         """Keep the listener open for `user`, and open it if it is closed.
 
         Raises:
-            InputError: It can't be opened.
+            InputError: The listener can't be opened.
         """
         with self._lock:
             if self._server is None:
@@ -78,13 +78,13 @@ class Listener:
             self._users.add(user)
 
     def serve(self) -> None:
-        """Begin to answer."""
+        """Begin to respond to requests."""
         with self._lock:
             if self._server is not None:
                 self._server.start()
 
     def release(self, user: Hashable) -> None:
-        """Close the listener if nobody but `user` needed it."""
+        """Remove a user, and close the listener if it was the last one."""
         with self._lock:
             self._users.discard(user)
             if not self._users and self._server is not None:
@@ -102,7 +102,7 @@ class Listener:
             )
         except OSError as error:
             raise InputError(_cannot_listen(options.address, self.port, error)) from error
-        # An open listener that is dropped without ever being used must not keep its port.
+        # A listener that is discarded without ever being used must not keep its port.
         self._closer = weakref.finalize(self, server.stop)
         self._closer.atexit = False
         self._server = server
@@ -110,8 +110,8 @@ class Listener:
         logger.info("serving metrics at %s", self.url)
         if authorization is None and not ipaddress.ip_address(self._address[0]).is_loopback:
             logger.warning(
-                "%s can be read by everybody who reaches this machine: set bearer_token_file or "
-                "basic_auth, or listen on 127.0.0.1",
+                "%s is readable from other machines without authentication: set "
+                "bearer_token_file or basic_auth, or listen on 127.0.0.1",
                 self.url,
             )
 
@@ -119,7 +119,7 @@ class Listener:
 class SharedListeners:
     """The listeners of one plugin registration, by address and port.
 
-    A listener lasts as long as somebody uses it.
+    A listener is kept only as long as something else refers to it.
     """
 
     def __init__(self) -> None:
@@ -131,7 +131,8 @@ class SharedListeners:
         """Return the listener at the address and port of `options`, a new one if there is none.
 
         Raises:
-            InputError: It can't be opened, or the one there differs in TLS or authentication.
+            InputError: The listener can't be opened, or the existing one differs in TLS or
+                authentication.
         """
         _, address = resolve(options)
         known = self._listeners.get(address) if options.port else None
@@ -155,7 +156,7 @@ def resolve(options: ListenerOptions) -> tuple[socket.AddressFamily, tuple[Any, 
     """Return the address family and socket address to listen on.
 
     Raises:
-        InputError: The address isn't one, and no name of one.
+        InputError: The address is neither an IP address nor a name that can be resolved.
     """
     try:
         found = socket.getaddrinfo(
@@ -200,7 +201,7 @@ def _tls_context(options: TlsOptions) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     try:
-        # An empty password, so that an encrypted key is an error and not a question.
+        # An empty password, so that an encrypted key is an error instead of a prompt.
         context.load_cert_chain(options.certificate_file, options.key_file, password="")
     except (ssl.SSLError, ValueError) as error:
         raise InputError(

@@ -66,15 +66,15 @@ class BasicAuthOptions:
 
 @frozen
 class ListenerOptions:
-    """Where and to whom metrics are served.
+    """Where metrics are served, and who may read them.
 
     Attributes:
         address: The address to listen on: IPv4, IPv6 or a name of this machine.
-        port: The port to listen on; 0 takes any that is free (see `Listener.port`).
+        port: The port to listen on; 0 takes any free one (see `Listener.port`).
         tls: Serve HTTPS with this certificate; None serves HTTP.
-        bearer_token_file: Answer only those who know the token on the only line of this file.
-        bearer_token_variable: The same with a token from this environment variable.
-        basic_auth: Answer only those who know this user's password.
+        bearer_token_file: Demand the bearer token on the only line of this file.
+        bearer_token_variable: Demand the bearer token in this environment variable.
+        basic_auth: Demand this user's name and password.
 
     Raises:
         ValueError: A value is out of range, or more than one kind of authentication is given.
@@ -111,7 +111,7 @@ class ListenerOptions:
 
     @property
     def authentication(self) -> tuple[object, ...]:
-        """The kinds of authentication that are asked for: none or one."""
+        """The configured kinds of authentication: none or one."""
         kinds = (self.bearer_token_file, self.bearer_token_variable, self.basic_auth)
         return tuple(kind for kind in kinds if kind is not None)
 
@@ -121,23 +121,23 @@ class PrometheusOptions(ListenerOptions):
     """The options of `PrometheusCallback`.
 
     Attributes:
-        max_targets: How many targets of a context get series of their own: those with the
+        max_targets: Number of targets of a context with their own series: those with the
             largest working sets. All others are added up as ``target="other"``.
-        max_owners: How many owners of a context's memory get series of their own: those with the
+        max_owners: Number of owners of a context's memory with their own series: those with the
             largest working sets. All others are added up as ``owner="other"``.
-        idle_thresholds: For how long memory must have been idle to be counted, microseconds,
-            ascending; each is a series a target.
+        idle_thresholds: Idle times, microseconds, ascending; each gives one series per target,
+            with the bytes that have been idle for at least that time.
     """
 
     max_targets: int = field(
         default=20,
         validator=check_positive,
-        metadata={"help": 'Targets with series of their own; the rest is target="other"'},
+        metadata={"help": 'Number of targets with their own series; the rest is target="other"'},
     )
     max_owners: int = field(
         default=100,
         validator=check_positive,
-        metadata={"help": 'Owners with series of their own; the rest is owner="other"'},
+        metadata={"help": 'Number of owners with their own series; the rest is owner="other"'},
     )
     idle_thresholds: tuple[Microseconds, ...] = field(
         default=DEFAULT_IDLE_THRESHOLDS,

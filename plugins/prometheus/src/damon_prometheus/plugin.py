@@ -1,4 +1,4 @@
-"""What this package registers with damon-core."""
+"""The callback that this package registers with damon-core."""
 
 from collections.abc import Callable as Function
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from damon_prometheus.options import PrometheusOptions
 
 @hookimpl
 def register_callbacks(register: Function[[Callback], None]) -> None:
-    """Offer ``prometheus``; all contexts of one registration share listeners."""
+    """Register ``prometheus``; all contexts of one registration share listeners."""
     listeners = SharedListeners()
 
     def make(options: PrometheusOptions) -> PrometheusCallback:
@@ -21,7 +21,7 @@ def register_callbacks(register: Function[[Callback], None]) -> None:
 
 
 def probe() -> Sequence[Finding]:
-    """Tell whether the default address can be listened on."""
+    """Check whether the default address can be listened on."""
     options = PrometheusOptions()
     try:
         listener = Listener(options)

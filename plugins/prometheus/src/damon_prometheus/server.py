@@ -1,4 +1,4 @@
-"""The HTTP server: a thread for each client, and none of them can hold up another."""
+"""The HTTP server: one thread per client, so that no client can delay another."""
 
 import contextlib
 import logging
@@ -19,9 +19,9 @@ from damon_prometheus.authorization import Authorization
 
 logger = logging.getLogger(__name__)
 
-#: How long a client may take from connecting to the last byte of its answer, seconds.
+#: How long a client may take from connecting to the last byte of its response, seconds.
 CLIENT_TIME_LIMIT_S = 10.0
-#: How many clients may be connected at a time; further ones are turned away at once.
+#: How many clients may be connected at a time; further ones are rejected at once.
 MAX_CLIENTS = 64
 
 _PAGE = b"""<!DOCTYPE html>
@@ -31,14 +31,14 @@ _PAGE = b"""<!DOCTYPE html>
 
 
 class MetricsServer(ThreadingHTTPServer):
-    """Listens from its construction, answers between `start` and `stop`.
+    """Listens from its construction, responds between `start` and `stop`.
 
     Args:
         family: The socket's address family.
         address: The socket's address.
         registry: What is served.
-        tls: Serve HTTPS with this; None serves HTTP.
-        authorization: What a request must show; None lets everybody in.
+        tls: The TLS context for HTTPS; None serves HTTP.
+        authorization: The authorization that a request needs; None allows every request.
 
     Raises:
         OSError: The address can't be listened on.
@@ -66,7 +66,7 @@ class MetricsServer(ThreadingHTTPServer):
         super().__init__(address, _Handler)
 
     def start(self) -> None:
-        """Begin to answer, if it hasn't begun."""
+        """Begin to respond, if the server hasn't begun yet."""
         if self._thread is None:
             self._thread = threading.Thread(
                 target=self.serve_forever, args=(1.0,), name="damon-prometheus", daemon=True
@@ -87,7 +87,7 @@ class MetricsServer(ThreadingHTTPServer):
     # -- socketserver's hooks ----------------------------------------------------------
 
     def server_bind(self) -> None:
-        """Bind, without the look-up of this machine's name in DNS that http.server makes."""
+        """Bind without http.server's look-up of this machine's name in DNS."""
         TCPServer.server_bind(self)
         self.server_name, self.server_port = self.socket.getsockname()[:2]
 
@@ -107,18 +107,18 @@ class MetricsServer(ThreadingHTTPServer):
         return wrapped, client
 
     def verify_request(self, request: Any, client_address: Any) -> bool:
-        """Turn clients away when there are too many."""
+        """Return whether there is room for another client."""
         with self._lock:
             return len(self._deadlines) < MAX_CLIENTS
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """Serve a client in a thread of its own, for a limited time."""
+        """Serve a client in its own thread, for a limited time."""
         with self._lock:
             self._deadlines[request] = time.monotonic() + CLIENT_TIME_LIMIT_S
         super().process_request(request, client_address)
 
     def finish_request(self, request: Any, client_address: Any) -> None:
-        """Shake hands and answer, in the client's thread."""
+        """Do the TLS handshake and respond, in the client's thread."""
         if isinstance(request, ssl.SSLSocket):
             request.do_handshake()
         super().finish_request(request, client_address)
@@ -130,11 +130,14 @@ class MetricsServer(ThreadingHTTPServer):
         super().shutdown_request(request)
 
     def service_actions(self) -> None:
-        """Once a second, cut those who have used up their time, one byte at a time."""
+        """Disconnect the clients whose time is over; called once a second.
+
+        A timeout of the socket isn't enough: a client can send one byte now and then.
+        """
         self._cut(time.monotonic())
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Log what ended a client's thread; what clients do wrong is nobody's business."""
+        """Log an error of a client's thread; a client's own mistakes only at level DEBUG."""
         error = sys.exception()
         level = logging.DEBUG if isinstance(error, OSError) else logging.ERROR
         logger.log(level, "client %s: %r", client_address, error, exc_info=level > logging.DEBUG)
@@ -143,20 +146,20 @@ class MetricsServer(ThreadingHTTPServer):
         with self._lock:
             for connection, deadline in self._deadlines.items():
                 if deadline <= now:
-                    # Not SSLSocket's own shutdown, which would pull TLS from under its thread.
+                    # Not SSLSocket's own shutdown: it would remove TLS while its thread uses it.
                     with contextlib.suppress(OSError):
                         socket.socket.shutdown(connection, socket.SHUT_RDWR)
 
 
 class _Handler(BaseHTTPRequestHandler):
-    """Answers one request."""
+    """Responds to one request."""
 
     server: MetricsServer
     server_version = "damon-prometheus"
     sys_version = ""
 
     def do_GET(self) -> None:
-        """Serve the metrics and a page that leads to them."""
+        """Serve the metrics, and a page with a link to them."""
         authorization = self.server.authorization
         if authorization and not authorization.accepts(self.headers.get("Authorization")):
             self._answer(
@@ -186,7 +189,7 @@ class _Handler(BaseHTTPRequestHandler):
     do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = _refuse  # noqa: N815
 
     def _serve_metrics(self, query: str) -> None:
-        # The client library's WSGI application agrees on the format and compresses.
+        # The client library's WSGI application negotiates the format and compresses.
         environ = {
             "REQUEST_METHOD": "GET",
             "PATH_INFO": "/metrics",
@@ -218,5 +221,5 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, format: str, *args: object) -> None:
-        """Log requests where they don't disturb."""
+        """Log requests at level DEBUG only."""
         logger.debug("client %s: " + format, self.client_address[0], *args)
