@@ -32,7 +32,7 @@ def _columns(regions: list[tuple[int, float, int]]) -> dict[str, np.ndarray]:
 
 @pytest.fixture
 def make_snapshot() -> SnapshotFactory:
-    """Return a maker of snapshots of targets, whose regions are (MiB, nr_accesses, idle_us)."""
+    """Return a function that makes snapshots of regions (MiB, nr_accesses, idle_us)."""
 
     def make(
         targets: Mapping[str, list[tuple[int, float, int]]],
@@ -61,7 +61,7 @@ def make_snapshot() -> SnapshotFactory:
 
 @pytest.fixture
 def make_notification() -> NotificationFactory:
-    """Return a maker of notifications of a rule on the working set of the context 'db'."""
+    """Return a function that makes notifications on the working set of the context 'db'."""
 
     def make(number: int = 0, *, resolved: bool = False, target: str | None = None) -> Notification:
         rule = Rule(

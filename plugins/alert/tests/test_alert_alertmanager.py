@@ -1,4 +1,4 @@
-"""A real Alertmanager shows an alert, and its end."""
+"""A real Alertmanager shows an alert, and removes it when it is resolved or expires."""
 
 import json
 import socket
@@ -29,7 +29,7 @@ LONG_S = 60.0
 
 
 class Switched:
-    """A primitive whose one target is accessed while `hot`."""
+    """A primitive with one target that is accessed while `hot`."""
 
     def __init__(self) -> None:
         self.hot = True
@@ -64,7 +64,7 @@ def wait_for(url: str, condition: Callable[[list[dict[str, Any]]], bool]) -> lis
 
 @pytest.fixture
 def alertmanager(tmp_path: Path) -> Iterator[str]:
-    """Return the address of an Alertmanager of our own."""
+    """Return the address of an Alertmanager that runs for one test."""
     config = tmp_path / "alertmanager.yml"
     config.write_text("route: {receiver: nobody}\nreceivers: [{name: nobody}]\n")
     with socket.create_server(("127.0.0.1", 0)) as server:
@@ -92,7 +92,7 @@ def alertmanager(tmp_path: Path) -> Iterator[str]:
 
 
 def started(url: str, *, repeat_us: int) -> tuple[Context, Switched, AlertCallback]:
-    """Return a context that runs and alerts."""
+    """Return a running context with its primitive and its alert callback."""
     rule = Rule(
         "large",
         "working_set",
@@ -116,7 +116,7 @@ def started(url: str, *, repeat_us: int) -> tuple[Context, Switched, AlertCallba
 
 
 def test_alert_shows_and_is_resolved(alertmanager: str) -> None:
-    """Alertmanager shows the alert with its labels, and no more once it is resolved."""
+    """Alertmanager shows the alert with its labels until it is resolved."""
     context, primitive, callback = started(alertmanager, repeat_us=60_000_000)
     try:
         (alert,) = wait_for(alertmanager, lambda alerts: len(alerts) == 1)
@@ -133,7 +133,7 @@ def test_alert_shows_and_is_resolved(alertmanager: str) -> None:
         )
         assert alert["status"]["state"] == "active"
         primitive.hot = False
-        # It lists alerts that haven't ended. This one would go on for four minutes by itself.
+        # Alertmanager lists alerts that haven't ended. This one would expire only in four minutes.
         wait_for(alertmanager, lambda alerts: not alerts)
     finally:
         context.request_stop()
@@ -142,7 +142,7 @@ def test_alert_shows_and_is_resolved(alertmanager: str) -> None:
 
 
 def test_alert_outlives_its_first_end_and_expires(alertmanager: str) -> None:
-    """A firing alert is kept alive by repeats, and goes by itself when monitoring has ended."""
+    """Repeats keep a firing alert alive, and it expires when monitoring has ended."""
     context, _, callback = started(alertmanager, repeat_us=500_000)
     try:
         (first,) = wait_for(alertmanager, lambda alerts: len(alerts) == 1)

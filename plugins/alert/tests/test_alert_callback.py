@@ -39,7 +39,7 @@ LARGE = Rule("large", "working_set", above="1MiB")
 
 
 class Flapping:
-    """A primitive whose one target is accessed in every other aggregation of one check."""
+    """A primitive with one target that is accessed in every other aggregation of one check."""
 
     def __init__(self, iterations: int, *, always: bool = False) -> None:
         self._iterations = iterations
@@ -63,7 +63,7 @@ class Flapping:
 
 
 def context_with(callback: AlertCallback, iterations: int, *, always: bool = False) -> Context:
-    """Return a context on virtual time, whose aggregations are one check each."""
+    """Return a context on virtual time with one check per aggregation."""
     return Context(
         Flapping(iterations, always=always),
         [callback],
@@ -97,7 +97,7 @@ class Recorder:
 
 
 def test_alerts_of_a_run() -> None:
-    """A run tells each firing and each end, in order, and has told all when it has ended."""
+    """Each firing and each end is delivered in order, all of them by the end of the run."""
     recorder = Recorder()
     callback = AlertCallback(AlertOptions((LARGE,), ()), [recorder])
     run(callback, 5)
@@ -105,8 +105,8 @@ def test_alerts_of_a_run() -> None:
     assert (callback.stats.sent, callback.stats.queued) == (5, 0)
 
 
-def test_what_fires_can_be_asked_while_it_runs() -> None:
-    """`firing` tells the alerts of a context as long as it runs."""
+def test_firing_alerts_can_be_read_while_the_context_runs() -> None:
+    """`firing` returns the alerts of a context as long as it runs."""
 
     class Asks:
         def __init__(self) -> None:
@@ -169,8 +169,8 @@ def test_one_callback_serves_several_contexts() -> None:
     assert recorder.statuses == ["firing", "firing"]
 
 
-def test_every_receiver_is_told(caplog: pytest.LogCaptureFixture) -> None:
-    """All receivers get each notification, and their counts are told apart."""
+def test_every_receiver_gets_notifications(caplog: pytest.LogCaptureFixture) -> None:
+    """All receivers get each notification, and each has its own counts."""
     caplog.set_level(logging.INFO)
     recorder = Recorder()
     callback = AlertCallback(AlertOptions((LARGE,)), [recorder])
@@ -185,7 +185,7 @@ def test_every_receiver_is_told(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_failure_before_start_is_survived() -> None:
-    """When the primitive fails first, there is nothing to end, and no failure is counted."""
+    """If the primitive fails before the callback started, no failure of the callback is counted."""
 
     class Broken:
         @hookimpl
@@ -203,20 +203,20 @@ def test_failure_before_start_is_survived() -> None:
 
 @pytest.fixture
 def hanging_url() -> Iterator[str]:
-    """Return the address of a listener that accepts and never answers."""
+    """Return the address of a listener that accepts and never responds."""
     with socket.create_server(("127.0.0.1", 0), backlog=50) as server:
         yield f"http://127.0.0.1:{server.getsockname()[1]}"
 
 
 @pytest.fixture
 def dead_url() -> str:
-    """Return an address on which nobody listens."""
+    """Return an address without a listener."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         return f"http://127.0.0.1:{server.getsockname()[1]}"
 
 
 def check_receiver_delays_nothing(url: str) -> None:
-    """Run 10,000 aggregations, each of which tells a receiver that doesn't take it."""
+    """Run 10,000 aggregations, each with a notification to a receiver that doesn't accept it."""
     notify = Notify("http", url=url, queue_length=10, time_limit=Microseconds(60_000_000))
     recorder = Recorder()
     options = AlertOptions((LARGE,), (notify,), flush_timeout=Microseconds(100_000))
@@ -231,12 +231,12 @@ def check_receiver_delays_nothing(url: str) -> None:
 
 
 def test_dead_receiver_delays_nothing(dead_url: str) -> None:
-    """With a closed port every aggregation goes on, the queue fills, and drops are counted."""
+    """With a closed port all aggregations run, the queue fills, and drops are counted."""
     check_receiver_delays_nothing(dead_url)
 
 
 def test_hanging_receiver_delays_nothing(hanging_url: str) -> None:
-    """With a receiver that never answers likewise, and the end comes within its limit."""
+    """With a receiver that never responds likewise, and the run ends within its time limit."""
     # One attempt may take a minute: only a callback that waited for it would fail here.
     begin = time.monotonic()
     check_receiver_delays_nothing(hanging_url)
@@ -255,7 +255,7 @@ class _Unreliable(http.server.BaseHTTPRequestHandler):
         self.end_headers()
 
     def log_message(self, format: str, *args: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 def test_server_that_recovers_gets_the_alert() -> None:
@@ -300,7 +300,7 @@ def plugins() -> Plugins:
 
 
 def test_configuration() -> None:
-    """A table as TOML gives it becomes the callback."""
+    """A table parsed from TOML becomes the callback."""
     made = plugins().make_callback(
         "alert",
         {
@@ -325,8 +325,8 @@ def test_configuration() -> None:
     assert (rule.lasting, rule.condition.threshold, rule.condition.clear) == (30_000_000, 0.5, 0.4)
 
 
-def test_configuration_tells_all_mistakes() -> None:
-    """Mistakes are told all at once, each with its path."""
+def test_configuration_reports_all_mistakes() -> None:
+    """All mistakes are reported at once, each with its path."""
     with pytest.raises(ConfigError) as caught:
         plugins().make_callback(
             "alert",
@@ -352,7 +352,7 @@ def test_every_option_has_help(options: type) -> None:
 
 
 def test_readme_examples_are_the_same() -> None:
-    """README.md's configuration is valid, and what it shows in Python is the same."""
+    """README.md's configuration is valid, and equal to its example in Python."""
     readme = (Path(__file__).parents[1] / "README.md").read_text()
     toml = tomllib.loads(readme.partition("```toml\n")[2].partition("```")[0])
     (table,) = toml["context"]["callback"]

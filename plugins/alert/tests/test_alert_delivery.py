@@ -1,4 +1,4 @@
-"""Delivery: retried, bounded, counted, and never in anybody's way."""
+"""Delivery: retried, bounded, counted, and without delaying anything else."""
 
 import logging
 import random
@@ -29,7 +29,7 @@ def wait_until(condition: Callable[[], object]) -> None:
 
 
 class Recorder:
-    """A receiver in this process that fails as often as it is told to."""
+    """A receiver in this process that fails a given number of times."""
 
     def __init__(
         self, failures: int = 0, *, temporary: bool = True, repeat_s: float | None = None
@@ -71,7 +71,7 @@ def end(delivery: Delivery) -> None:
 
 
 def test_notifications_arrive_in_order(make_notification: Make) -> None:
-    """What is queued arrives in order, and the end waits for it."""
+    """Queued notifications arrive in order, and closing waits for them."""
     recorder = Recorder()
     delivery, counters = started(recorder)
     notifications = [make_notification(number) for number in range(20)]
@@ -83,7 +83,7 @@ def test_notifications_arrive_in_order(make_notification: Make) -> None:
 
 
 def test_failure_is_retried(make_notification: Make) -> None:
-    """A notification that fails for a while arrives in the end, once."""
+    """A notification that fails for a while is finally delivered, once."""
     recorder = Recorder(failures=3)
     delivery, counters = started(recorder)
     delivery.submit(make_notification())
@@ -95,7 +95,7 @@ def test_failure_is_retried(make_notification: Make) -> None:
 
 
 def test_refusal_is_not_retried(make_notification: Make) -> None:
-    """A notification that is refused for good is given up at once, the next one is tried."""
+    """A permanently refused notification is given up at once, and the next one is tried."""
     recorder = Recorder(failures=1, temporary=False)
     delivery, counters = started(recorder)
     delivery.submit(make_notification(1))
@@ -138,7 +138,7 @@ def test_mistake_in_a_notifier_does_not_end_its_thread(
 def test_full_queue_drops_and_counts(
     make_notification: Make, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """What finds the queue full is dropped and counted; the log tells it once, not each time."""
+    """If the queue is full, notifications are dropped and counted, and that is logged once."""
     recorder = Recorder()
     recorder.gate.clear()
     delivery, counters = started(recorder, queue_length=5)
@@ -159,7 +159,7 @@ def test_full_queue_drops_and_counts(
 def test_end_waits_no_longer_than_its_limit(
     make_notification: Make, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """At the end, what can't be delivered in time is dropped, counted and logged."""
+    """Notifications that can't be delivered in time at the end are dropped, counted and logged."""
     recorder = Recorder()
     recorder.gate.clear()
     delivery, counters = started(recorder)
@@ -168,12 +168,12 @@ def test_end_waits_no_longer_than_its_limit(
     wait_until(lambda: recorder.attempts)
     delivery.close(time.monotonic() + 0.05)
     assert (counters.stats.dropped, counters.stats.queued) == (3, 0)
-    assert "not done in time at the end; 3 notifications dropped" in caplog.text
+    assert "before the end of monitoring; 3 notifications dropped" in caplog.text
     wait_until(lambda: counters.stats.failed == 1)  # the one under way was cancelled
 
 
 def test_end_does_not_wait_for_retries(make_notification: Make) -> None:
-    """At the end everything is tried once: a dead receiver doesn't hold up the stop."""
+    """At the end everything is tried only once: a dead receiver doesn't delay the stop."""
     recorder = Recorder(failures=1_000_000)
     delivery = Delivery(
         recorder,
@@ -188,7 +188,7 @@ def test_end_does_not_wait_for_retries(make_notification: Make) -> None:
     assert (counters.stats.failed, counters.stats.queued) == (3, 0)
 
 
-def test_receiver_that_forgets_is_told_again(make_notification: Make) -> None:
+def test_receiver_that_forgets_gets_repeats(make_notification: Make) -> None:
     """A firing alert is repeated until it is resolved, for a receiver that needs it."""
     recorder = Recorder(repeat_s=0.01)
     delivery, _ = started(recorder)
@@ -206,7 +206,7 @@ def test_receiver_that_forgets_is_told_again(make_notification: Make) -> None:
 
 
 def test_dropped_end_of_an_alert_ends_its_repeats(make_notification: Make) -> None:
-    """Even when the end of an alert finds the queue full, the alert isn't repeated for ever."""
+    """Even if the end of an alert is dropped, the alert isn't repeated for ever."""
     recorder = Recorder(repeat_s=0.01)
     recorder.gate.clear()
     delivery, counters = started(recorder, queue_length=1)
@@ -224,7 +224,7 @@ def test_dropped_end_of_an_alert_ends_its_repeats(make_notification: Make) -> No
 
 
 def test_dropped_alert_is_sent_by_its_repeat(make_notification: Make) -> None:
-    """An alert that found the queue full reaches a receiver that is told again and again."""
+    """A dropped alert reaches a receiver that gets repeats."""
     recorder = Recorder(repeat_s=0.01)
     recorder.gate.clear()
     delivery, counters = started(recorder, queue_length=1)
@@ -265,14 +265,14 @@ def test_backoff_doubles_up_to_its_limit() -> None:
 
 @pytest.fixture
 def hanging_port() -> Iterator[int]:
-    """Return a port whose listener accepts connections and never answers."""
+    """Return a port whose listener accepts connections and never responds."""
     with socket.create_server(("127.0.0.1", 0), backlog=50) as server:
         yield server.getsockname()[1]
 
 
 @pytest.fixture
 def closed_port() -> int:
-    """Return a port on which nobody listens."""
+    """Return a port without a listener."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         port: int = server.getsockname()[1]
     return port
@@ -281,7 +281,7 @@ def closed_port() -> int:
 def test_hanging_receiver_is_left_after_the_time_limit(
     hanging_port: int, make_notification: Make
 ) -> None:
-    """A receiver that accepts and never answers fails after the time limit."""
+    """A receiver that accepts and never responds fails after the time limit."""
     notifier = make_notifier(
         Notify("http", url=f"http://127.0.0.1:{hanging_port}", time_limit=Microseconds(50_000))
     )

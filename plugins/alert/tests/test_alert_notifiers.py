@@ -65,7 +65,7 @@ def test_readme_has_every_field_of_the_document(make_notification: Make) -> None
 
 
 def test_times_are_rfc3339() -> None:
-    """Times are written so that others read the same moment."""
+    """Times are written in UTC, in the format of RFC 3339."""
     parsed = datetime.datetime.fromisoformat(rfc3339(1_700_000_000_000_001))
     assert parsed == datetime.datetime(2023, 11, 14, 22, 13, 20, 1, tzinfo=datetime.UTC)
 
@@ -108,7 +108,7 @@ def send_to_program(notification: Notification, *command: str, limit_us: int = 3
 
 
 def test_program_gets_json_and_environment(tmp_path: Path, make_notification: Make) -> None:
-    """A program finds the document on its standard input, and variables."""
+    """A program gets the document on its standard input, and environment variables."""
     out = shlex.quote(str(tmp_path))
     command = script(tmp_path, f"cat > {out}/stdin; env > {out}/env")
     notification = make_notification(target="redis[1]")
@@ -135,7 +135,7 @@ def test_program_arguments_reach_no_shell(tmp_path: Path, make_notification: Mak
 
 
 def test_program_that_fails(tmp_path: Path, make_notification: Make) -> None:
-    """An exit status other than 0 is a failure, told with the last line of standard error."""
+    """An exit status other than 0 is a failure; its message has the last line of stderr."""
     command = script(tmp_path, "echo first >&2; echo no route >&2; exit 3")
     with pytest.raises(DeliveryError, match=r"^exit status 3: no route$"):
         send_to_program(make_notification(), *command)
@@ -154,7 +154,7 @@ def test_program_that_writes_a_lot(tmp_path: Path, make_notification: Make) -> N
 
 
 def alive(pid: int) -> bool:
-    """Tell whether a process exists and isn't a zombie."""
+    """Return whether a process exists and isn't a zombie."""
     try:
         state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except OSError:
@@ -222,7 +222,7 @@ def test_program_that_dies_of_a_signal(tmp_path: Path, make_notification: Make) 
 
 
 class Hook(http.server.ThreadingHTTPServer):
-    """An HTTP server that keeps what it gets, and answers as it is told."""
+    """An HTTP server that keeps the requests, and responds with the given answers."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), HookHandler)
@@ -249,12 +249,12 @@ class HookHandler(http.server.BaseHTTPRequestHandler):
         self.wfile.write(b"because\r\nof this" if status >= 400 else b"")
 
     def log_message(self, format: str, *args: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 @pytest.fixture
 def hook() -> Iterator[Hook]:
-    """Return a server that runs."""
+    """Return a running server."""
     with Hook() as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
@@ -304,7 +304,7 @@ def test_headers(
 def test_answers_that_are_failures(
     status: int, temporary: bool, hook: Hook, make_notification: Make
 ) -> None:
-    """A server's trouble may pass, a refusal won't; the answer's text is told on one line."""
+    """A server's failure is temporary, a refusal isn't; the message has the response's text."""
     hook.answers = [status]
     with pytest.raises(DeliveryError, match=f"answered {status}: becauseof this") as caught:
         make_notifier(Notify("http", url=hook.url)).send(make_notification(), NEVER)
@@ -339,14 +339,14 @@ def test_proxy_of_the_environment_is_not_used(
         ("http://host", "host", 80),
     ],
 )
-def test_where_an_address_leads(url: str, host: str, port: int) -> None:
-    """The host and port of an address are those that are connected to."""
+def test_host_and_port_of_an_address(url: str, host: str, port: int) -> None:
+    """The endpoint connects to the host and port of the address."""
     connection = Endpoint(Notify("http", url=url))._connection()
     assert (connection.host, connection.port) == (host, port)
 
 
-def test_logs_keep_the_path_of_a_hook() -> None:
-    """What logs call a hook lacks its path and query: they often are its secret."""
+def test_logs_hide_the_path_of_a_hook() -> None:
+    """A hook's name in logs lacks its path and query, which are often secret."""
     notifier = make_notifier(Notify("http", url="https://host:1/services/SECRET?key=SECRET"))
     assert notifier.description == "http hook at https://host:1"
 
@@ -377,7 +377,7 @@ def test_certificates_are_verified(hook: Hook, make_notification: Make, tmp_path
 
 
 def test_alertmanager_document_of_a_firing_alert(make_notification: Make) -> None:
-    """A firing alert ends by itself a while ahead."""
+    """A firing alert has an end in the future."""
     assert alert_document(make_notification(target="redis[1]"), 1_700_000_500_000_000) == {
         "labels": {
             "alertname": "large",
@@ -398,7 +398,7 @@ def test_alertmanager_document_of_a_firing_alert(make_notification: Make) -> Non
 
 
 def test_instance_may_be_named(make_notification: Make) -> None:
-    """The label that tells machines apart is the host's name unless the rule has its own."""
+    """The label `instance` is the host's name unless the rule sets it."""
     notification = make_notification()
     rule = evolve(notification.rule, labels={"instance": "blue"})
     assert evolve(notification, rule=rule).labels["instance"] == "blue"

@@ -1,4 +1,4 @@
-"""Options are checked where they are made, with clear text."""
+"""Options are checked at construction, with clear messages."""
 
 import os
 from pathlib import Path
@@ -47,7 +47,7 @@ def test_thresholds_carry_the_unit(when: QuantityName, written: str | float, num
     ],
 )
 def test_threshold_of_another_unit(when: QuantityName, written: str | float, hint: str) -> None:
-    """A threshold that isn't in the quantity's unit is refused with what would be allowed."""
+    """A threshold that isn't in the quantity's unit is refused, with what is allowed."""
     with pytest.raises(InputError) as caught:
         Rule("r", when, above=written)
     assert str(caught.value).startswith(f"above is {written!r}: {hint}")
@@ -77,7 +77,7 @@ def test_threshold_of_another_unit(when: QuantityName, written: str | float, hin
     ],
 )
 def test_rules_that_make_no_sense(fields: dict[str, Any], message: str) -> None:
-    """A rule that could never work as it is written is refused."""
+    """A rule that could never work is refused."""
     with pytest.raises(InputError) as caught:
         Rule(**{"name": "r", "when": "working_set", **fields})
     assert message in str(caught.value)
@@ -120,45 +120,45 @@ def test_rules_that_make_no_sense(fields: dict[str, Any], message: str) -> None:
     ],
 )
 def test_receivers_that_make_no_sense(fields: dict[str, Any], message: str) -> None:
-    """A receiver lacks nothing that it needs, and has nothing that it wouldn't heed."""
+    """A receiver that lacks a needed option, or has one without effect, is refused."""
     with pytest.raises(InputError) as caught:
         Notify(**fields)
     assert message in str(caught.value)
 
 
-def test_messages_keep_the_secret_part_of_an_address() -> None:
-    """A credential in an address isn't repeated by the message that refuses it."""
+def test_messages_hide_the_secret_part_of_an_address() -> None:
+    """The message that refuses a credential in an address doesn't repeat it."""
     with pytest.raises(InputError) as caught:
         Notify("http", url="https://user:hunter2@host/")
     assert "hunter2" not in str(caught.value)
 
 
 def test_no_rule() -> None:
-    """Without a rule there is nothing to do, which is a mistake."""
+    """A callback without a rule is refused."""
     with pytest.raises(InputError, match="rule is empty: give at least one rule"):
         AlertOptions(())
 
 
 def test_two_rules_of_one_name() -> None:
-    """Two rules of one name couldn't be told apart."""
+    """Two rules can't have the same name."""
     with pytest.raises(InputError, match="rule is 'r' twice: names must differ"):
         AlertOptions((RULE, RULE))
 
 
 def test_log_is_the_default_receiver() -> None:
-    """Alerts go to the log if nobody else is named."""
+    """Alerts go to the log if no receiver is configured."""
     assert AlertOptions((RULE,)).notify == (Notify("log"),)
 
 
 def test_missing_program() -> None:
-    """A program that isn't there is told before anything runs."""
+    """A missing program is reported before anything runs."""
     options = AlertOptions((RULE,), (Notify("program", command=("no-such-program",)),))
     with pytest.raises(InputError, match="program 'no-such-program': not found"):
         AlertCallback(options)
 
 
 def test_missing_environment_variable(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A header's variable that isn't set is told before anything runs."""
+    """A header's variable that isn't set is reported before anything runs."""
     monkeypatch.delenv("DAMON_TEST_TOKEN", raising=False)
     notify = Notify(
         "http", url="http://127.0.0.1", headers_from_env={"Authorization": "DAMON_TEST_TOKEN"}
@@ -168,7 +168,7 @@ def test_missing_environment_variable(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_missing_header_file(tmp_path: Path) -> None:
-    """A header's file that isn't there is told before anything runs."""
+    """A header's missing file is reported before anything runs."""
     notify = Notify(
         "http", url="http://127.0.0.1", headers_from_file={"Authorization": tmp_path / "token"}
     )
@@ -177,7 +177,7 @@ def test_missing_header_file(tmp_path: Path) -> None:
 
 
 def test_missing_ca_file(tmp_path: Path) -> None:
-    """A file of certificates that isn't there is told before anything runs."""
+    """A missing file of certificates is reported before anything runs."""
     notify = Notify("http", url="https://127.0.0.1", ca_file=tmp_path / "ca.pem")
     with pytest.raises(InputError, match=f"ca.pem': {os.strerror(2)}"):
         AlertCallback(AlertOptions((RULE,), (notify,)))

@@ -43,13 +43,13 @@ def test_alert_without_duration_fires_at_once() -> None:
 
 
 def test_pending_alert_begins_anew() -> None:
-    """A pending alert whose condition fails once has to last the whole time again."""
+    """If the condition of a pending alert fails once, the whole time starts over."""
     rule = Rule("r", "missed_samples", above=5, lasting=Microseconds(2 * SECOND_US))
     assert phases(rule, [6, 6, 5, 6, 6, 6])[2:] == ["inactive", "pending", "pending", "firing!"]
 
 
 def test_firing_alert_stays_between_thresholds() -> None:
-    """Between the threshold and the one to clear, a firing alert goes on, an inactive doesn't."""
+    """Between `clear` and the threshold a firing alert stays firing, an inactive one inactive."""
     rule = Rule("r", "missed_samples", above=10, clear=5)
     assert phases(rule, [8, 11, 8, 6, 5, 8, 11]) == [
         "inactive",
@@ -92,7 +92,7 @@ def test_new_alert_is_inactive() -> None:
 
 
 def test_notifications_of_a_whole_life(make_snapshot: Make) -> None:
-    """Firing and its end are told with the value, and with the times of the snapshots."""
+    """Notifications of firing and of its end have the value and the times of the snapshots."""
     rule = Rule(
         "large", "working_set", above="64MiB", clear="48MiB", lasting=Microseconds(2_000_000)
     )
@@ -120,7 +120,7 @@ def test_notifications_of_a_whole_life(make_snapshot: Make) -> None:
 
 
 def test_time_of_day_that_is_set_changes_no_alert(make_snapshot: Make) -> None:
-    """`lasting` counts the time of the aggregations, whatever the time of day does."""
+    """`lasting` counts the duration of the aggregations, not differences of the time of day."""
     rule = Rule("large", "working_set", above="64MiB", lasting=Microseconds(2 * SECOND_US))
     evaluator = Evaluator([rule])
     times = [0, 3_600, -3_600]
@@ -145,7 +145,7 @@ def test_targets_alert_one_by_one(make_snapshot: Make) -> None:
 
 
 def test_target_that_is_gone_resolves_its_alert(make_snapshot: Make) -> None:
-    """When a target goes, its alert is resolved and says that nothing is measured."""
+    """When a target ends, its alert is resolved, with the note that nothing is measured."""
     evaluator = Evaluator([Rule("large", "working_set", above="64MiB", per="target")])
     evaluator.evaluate(make_snapshot({"a": [(70, 10, 0)]}), STATS)
     (change,) = evaluator.evaluate(make_snapshot({}), STATS)
@@ -154,7 +154,7 @@ def test_target_that_is_gone_resolves_its_alert(make_snapshot: Make) -> None:
 
 
 def test_target_that_is_gone_is_forgotten(make_snapshot: Make) -> None:
-    """Targets that come and go leave nothing behind."""
+    """The state of targets that have ended is removed."""
     evaluator = Evaluator([Rule("large", "working_set", above="64MiB", per="target")])
     for number in range(10):
         evaluator.evaluate(make_snapshot({f"t{number}": [(1, 10, 0)]}), STATS)
@@ -162,7 +162,7 @@ def test_target_that_is_gone_is_forgotten(make_snapshot: Make) -> None:
 
 
 def test_firing_has_what_fires_now_with_its_value_now(make_snapshot: Make) -> None:
-    """Alerts are there from their firing to their end, with the value of each aggregation."""
+    """Alerts are listed from their firing to their end, with the value of each aggregation."""
     evaluator = Evaluator(
         [Rule("large", "working_set", above="64MiB", clear="48MiB", per="target")]
     )
@@ -194,7 +194,7 @@ def test_firing_has_what_fires_now_with_its_value_now(make_snapshot: Make) -> No
 def test_quantities(
     when: str, idle_for_us: int | None, expected: float, make_snapshot: Make
 ) -> None:
-    """Each quantity of regions is what its name says."""
+    """Each quantity has the value that its definition gives."""
     idle_for = None if idle_for_us is None else Microseconds(idle_for_us)
     rule = Rule("r", when, above=0, idle_for=idle_for)  # type: ignore[arg-type]
     regions = [(10, 10, 0), (20, 5, 0), (20, 0, SECOND_US), (50, 0, 60 * SECOND_US)]
@@ -202,14 +202,14 @@ def test_quantities(
     assert change.value == pytest.approx(expected)
 
 
-def test_share_of_nothing_is_no_share(make_snapshot: Make) -> None:
-    """While nothing is monitored, a share neither is above nor below anything."""
+def test_share_of_nothing_has_no_value(make_snapshot: Make) -> None:
+    """While nothing is monitored, a share is neither above nor below a threshold."""
     evaluator = Evaluator([Rule("r", "idle_share", below="50%"), Rule("s", "idle_share", above=0)])
     assert evaluator.evaluate(make_snapshot({"a": []}), STATS) == []
 
 
 def test_missed_samples_count_within_window(make_snapshot: Make) -> None:
-    """Missed samples are those of the last `within`, so the alert ends when they cease."""
+    """Only the missed samples of the last `within` count, so the alert ends when they cease."""
     rule = Rule("late", "missed_samples", above=5, within=Microseconds(3 * SECOND_US))
     evaluator = Evaluator([rule])
     statuses = []
@@ -235,7 +235,7 @@ def test_window_keeps_only_growth() -> None:
 
 
 def test_rules_are_independent(make_snapshot: Make) -> None:
-    """Each rule has its own state; what changes is told in the rules' order."""
+    """Each rule has its own state; changes are returned in the rules' order."""
     evaluator = Evaluator(
         [
             Rule("warn", "working_set", above="10MiB"),

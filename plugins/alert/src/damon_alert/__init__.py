@@ -1,4 +1,4 @@
-"""Alerts on data access patterns: rules on snapshots, and receivers that are told."""
+"""Alerts on data access patterns: rules on snapshots, and receivers of notifications."""
 
 from damon_alert.callback import AlertCallback, AlertStats
 from damon_alert.delivery import ReceiverStats

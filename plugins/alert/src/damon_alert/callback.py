@@ -19,10 +19,10 @@ from damon_core import Context, hookimpl
 
 @frozen
 class AlertStats:
-    """How delivery has fared since the callback was made.
+    """Counts of delivered and lost notifications since the callback was made.
 
     Attributes:
-        receivers: Each receiver, in the order of the options.
+        receivers: The counts of each receiver, in the order of the options.
     """
 
     receivers: tuple[ReceiverStats, ...]
@@ -34,7 +34,7 @@ class AlertStats:
 
     @property
     def failed(self) -> int:
-        """Notifications given up after being tried."""
+        """Notifications given up after at least one attempt."""
         return sum(receiver.failed for receiver in self.receivers)
 
     @property
@@ -44,7 +44,7 @@ class AlertStats:
 
     @property
     def queued(self) -> int:
-        """Notifications that wait."""
+        """Notifications that wait for delivery."""
         return sum(receiver.queued for receiver in self.receivers)
 
 
@@ -57,22 +57,21 @@ class _Receiver:
 
 @frozen
 class _Run:
-    """What belongs to one run of one context."""
+    """The alerts and deliveries of one run of one context."""
 
     evaluator: Evaluator
     deliveries: tuple[Delivery, ...]
 
 
 class AlertCallback:
-    """Tells receivers when a quantity of the snapshot is beyond a threshold, and when no more.
+    """Notifies receivers when a quantity of the snapshot goes beyond a threshold, and comes back.
 
-    In the context's worker it only compares numbers and queues what has changed; each receiver
-    has a thread of its own from `before_start` to `before_terminate`. One object may serve
-    several contexts.
+    The context's worker only compares numbers and queues notifications; each receiver has its own
+    thread from `before_start` to `before_terminate`. One object may serve several contexts.
 
     Args:
         options: Rules and receivers.
-        notifiers: Receivers of other kinds, objects made by the caller.
+        notifiers: Further receivers, made by the caller.
 
     Raises:
         InputError: A receiver can't be used on this machine: a program, a variable or a file is
@@ -95,17 +94,20 @@ class AlertCallback:
 
     @property
     def stats(self) -> AlertStats:
-        """The counts of all receivers at this moment; from any thread."""
+        """The current counts of all receivers; may be read from any thread."""
         return AlertStats(tuple(receiver.counters.stats for receiver in self._receivers))
 
     def firing(self, context: Context) -> tuple[Notification, ...]:
-        """Return the alerts of a context that fire now, in the rules' order; from any thread."""
+        """Return the firing alerts of a context, in the rules' order.
+
+        May be called from any thread.
+        """
         run: _Run | None = context.private(self).get("run")
         return () if run is None else run.evaluator.firing
 
     @hookimpl
     def before_start(self, context: Context) -> None:
-        """Start the receivers' threads, and begin with every alert inactive."""
+        """Start the receivers' threads, with every alert inactive."""
         deliveries = tuple(
             Delivery(receiver.notifier, receiver.policy, receiver.counters)
             for receiver in self._receivers
@@ -116,7 +118,7 @@ class AlertCallback:
 
     @hookimpl
     def after_aggregation(self, context: Context) -> None:
-        """Compare, and queue what has changed."""
+        """Compare the snapshot with the rules, and queue a notification for each change."""
         run: _Run | None = context.private(self).get("run")
         snapshot = context.snapshot
         if run is None or snapshot is None:
@@ -127,9 +129,9 @@ class AlertCallback:
 
     @hookimpl
     def before_terminate(self, context: Context) -> None:
-        """Deliver what is queued, within the time limit, and end the threads.
+        """Deliver the queued notifications, within the time limit, and end the threads.
 
-        Alerts that fire aren't resolved: nobody knows whether their cause is gone.
+        Firing alerts aren't resolved: it is unknown whether their cause is gone.
         """
         run: _Run | None = context.private(self).pop("run", None)
         if run is None:
@@ -142,10 +144,10 @@ class AlertCallback:
 
 
 def make_notifier(notify: Notify) -> Notifier:
-    """Return the notifier that options ask for.
+    """Return the notifier for a receiver's options.
 
     Raises:
-        InputError: It can't be used on this machine.
+        InputError: The receiver can't be used on this machine.
     """
     if notify.to == "program":
         return ProgramNotifier(notify.command, notify.time_limit)

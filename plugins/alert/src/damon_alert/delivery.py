@@ -1,4 +1,4 @@
-"""Getting notifications to one receiver, from a thread of its own, without delaying anybody."""
+"""Delivery to one receiver, in a separate thread, so that it delays nothing else."""
 
 import logging
 import random
@@ -14,22 +14,22 @@ from damon_core import format_duration
 
 logger = logging.getLogger(__name__)
 
-#: A receiver's troubles are logged at most so often.
+#: A receiver's failures are logged at most once in this time.
 _LOG_AGAIN_S = 60.0
-#: How long, after the end, a send that was told to stop is waited for.
+#: How long to wait, at the end, for a cancelled send to return.
 _CANCEL_GRACE_S = 1.0
 
 
 @frozen
 class ReceiverStats:
-    """How one receiver has fared since the callback was made; a copy, taken at one moment.
+    """The counts of one receiver since the callback was made; a copy, taken at one moment.
 
     Attributes:
-        receiver: What logs call it.
+        receiver: The receiver's name in logs.
         sent: Notifications delivered, repeats included.
-        failed: Notifications given up: refused, or tried for too long.
+        failed: Notifications given up: refused, or retried for too long.
         dropped: Notifications never tried: the queue was full, or monitoring ended.
-        queued: Notifications that wait.
+        queued: Notifications that wait for delivery.
     """
 
     receiver: str
@@ -43,7 +43,7 @@ class Counters:
     """The counts of one receiver, written by several threads.
 
     Args:
-        receiver: What logs call it.
+        receiver: The receiver's name in logs.
     """
 
     def __init__(self, receiver: str) -> None:
@@ -64,24 +64,28 @@ class Counters:
 
     @property
     def stats(self) -> ReceiverStats:
-        """The counts at this moment."""
+        """The current counts."""
         return self._stats
 
 
 @frozen
 class Backoff:
-    """How long to wait before the next attempt: twice as long each time, never all at once.
+    """The pauses between attempts: each twice as long as the last, shortened at random.
 
     Attributes:
-        first_s: Seconds before the second attempt, at most.
-        longest_s: Seconds that no pause exceeds.
+        first_s: Maximum seconds before the second attempt.
+        longest_s: Maximum seconds of any pause.
     """
 
     first_s: float = 0.5
     longest_s: float = 30.0
 
     def pause_s(self, failures: int, rng: random.Random) -> float:
-        """Return the pause after so many failures in a row: between half and the whole of it."""
+        """Return the seconds to wait after a number of failures in a row.
+
+        The pause is random, from half to the whole of the doubled time, so that receivers of
+        many machines aren't retried at the same moment.
+        """
         # Beyond 2**30 every pause is the longest; larger powers would only overflow.
         whole = min(self.longest_s, self.first_s * 2.0 ** min(failures - 1, 30))
         return whole * rng.uniform(0.5, 1.0)
@@ -89,11 +93,11 @@ class Backoff:
 
 @frozen
 class DeliveryPolicy:
-    """What is tried before a notification is lost.
+    """Limits of queueing and retrying before a notification is lost.
 
     Attributes:
-        queue_length: How many notifications may wait.
-        retry_for_us: How long one is tried again, microseconds from its first attempt.
+        queue_length: Maximum number of waiting notifications.
+        retry_for_us: How long a notification is retried, microseconds from its first attempt.
         backoff: The pauses between attempts.
     """
 
@@ -102,13 +106,14 @@ class DeliveryPolicy:
     backoff: Backoff = Backoff()
 
 
-class _Seldom:
-    """Says yes to the first of many occasions, then not again for a while."""
+class _LogLimit:
+    """Limits a kind of message to one per `_LOG_AGAIN_S`."""
 
     def __init__(self) -> None:
         self._next_s = float("-inf")
 
-    def now(self) -> bool:
+    def allows(self) -> bool:
+        """Return whether to log now; if so, the next message is allowed `_LOG_AGAIN_S` later."""
         if time.monotonic() < self._next_s:
             return False
         self._next_s = time.monotonic() + _LOG_AGAIN_S
@@ -119,9 +124,9 @@ class Delivery:
     """One receiver's queue and thread, for one run of a context.
 
     Args:
-        notifier: Sends to the receiver.
-        policy: What is tried before a notification is lost.
-        counters: Where to count.
+        notifier: The notifier that sends to the receiver.
+        policy: Limits of queueing and retrying.
+        counters: The receiver's counts, to be updated.
     """
 
     def __init__(self, notifier: Notifier, policy: DeliveryPolicy, counters: Counters) -> None:
@@ -136,9 +141,9 @@ class Delivery:
         self._repeat_at_s: dict[tuple[str, str, str | None], float] = {}
         self._closing = False
         self._cancelled = threading.Event()
-        self._drop_log, self._retry_log, self._given_up_log = _Seldom(), _Seldom(), _Seldom()
+        self._drop_log, self._retry_log, self._given_up_log = _LogLimit(), _LogLimit(), _LogLimit()
         self._failure_logged = False
-        # A daemon: a receiver that hangs must not keep the program from ending.
+        # A daemon: a hanging receiver must not keep the program from ending.
         self._thread = threading.Thread(
             target=self._work, name=f"alert {notifier.description}", daemon=True
         )
@@ -148,7 +153,7 @@ class Delivery:
         self._thread.start()
 
     def submit(self, notification: Notification) -> None:
-        """Queue a notification; never waits. A full queue drops it, and counts that."""
+        """Queue a notification without waiting; if the queue is full, drop and count it."""
         with self._changed:
             self._note_firing(notification)
             if len(self._queue) < self._policy.queue_length:
@@ -157,7 +162,7 @@ class Delivery:
                 self._changed.notify()
                 return
         self._counters.add(dropped=1)
-        if self._drop_log.now():
+        if self._drop_log.allows():
             logger.error(
                 "%s: its queue of %d is full; %d notifications dropped so far",
                 self._notifier.description,
@@ -166,20 +171,20 @@ class Delivery:
             )
 
     def request_close(self) -> None:
-        """Ask the thread to try once what is queued, and to end."""
+        """Ask the thread to try each queued notification once, and then to end."""
         with self._changed:
             self._closing = True
             self._changed.notify()
 
     def close(self, deadline_s: float) -> None:
-        """End the thread; what isn't delivered by then is dropped, counted and logged.
+        """End the thread; notifications that aren't delivered in time are dropped and counted.
 
         Args:
-            deadline_s: Until when to wait, on `time.monotonic`; a send that is then told to stop
-                gets a second more.
+            deadline_s: Until when to wait, on `time.monotonic`; a send in progress is then
+                cancelled, and gets one more second to return.
         """
         self.request_close()
-        if self._thread.ident is not None:  # else it couldn't be started
+        if self._thread.ident is not None:  # None if it couldn't be started
             self._thread.join(max(0.0, deadline_s - time.monotonic()))
             if self._thread.is_alive():
                 self._cancelled.set()
@@ -189,13 +194,13 @@ class Delivery:
             self._counters.add(dropped=left, queued=-left)
         if self._cancelled.is_set():
             logger.error(
-                "%s: not done in time at the end; %d notifications dropped",
+                "%s: delivery didn't finish before the end of monitoring; %d notifications dropped",
                 self._notifier.description,
                 left,
             )
             self._thread.join(max(0.0, deadline_s + _CANCEL_GRACE_S - time.monotonic()))
 
-    # -- repeats: the state of alerts is kept here, so that a full queue can't lose it -----
+    # -- repeats: firing alerts are kept beside the queue, so that a full queue loses none ---
 
     def _note_firing(self, notification: Notification) -> None:
         repeat_s = self._notifier.repeat_s
@@ -209,7 +214,7 @@ class Delivery:
             self._repeat_at_s.pop(notification.key, None)
 
     def _next_repeat(self) -> tuple[Notification | None, float | None]:
-        """Return the repeat that is due, else for how many seconds there is none."""
+        """Return the repeat that is due, if any, else the seconds until the next one."""
         repeat_s = self._notifier.repeat_s
         if repeat_s is None or not self._repeat_at_s:
             return None, None
@@ -227,7 +232,7 @@ class Delivery:
             self._deliver(notification)
 
     def _next(self) -> Notification | None:
-        """Wait for a notification that is queued or has to be repeated; None ends the thread."""
+        """Wait for a notification to send, queued or repeated; None ends the thread."""
         with self._changed:
             while True:
                 if self._queue:
@@ -241,7 +246,7 @@ class Delivery:
                 self._changed.wait(left_s)
 
     def _deliver(self, notification: Notification) -> None:
-        """Try until it is delivered, refused, or not worth trying any longer."""
+        """Try to send until the notification is delivered, refused, or given up."""
         give_up_s = time.monotonic() + self._policy.retry_for_us / 1e6
         failures = 0
         while True:
@@ -259,16 +264,16 @@ class Delivery:
                     self._changed.wait_for(lambda: self._closing, pause_s)
             if not again:
                 self._counters.add(failed=1)
-                self._tell_given_up(notification, failures, error)
+                self._log_given_up(notification, failures, error)
                 return
 
     def _attempt(self, notification: Notification) -> DeliveryError | None:
         try:
             self._notifier.send(notification, self._cancelled)
         except DeliveryError as error:
-            self._tell_failing(error)
+            self._log_failing(error)
             return error
-        except Exception as error:  # a mistake in a notifier may not end its thread
+        except Exception as error:  # a bug in a notifier must not end its thread
             logger.exception("%s failed unexpectedly", self._notifier.description)
             return DeliveryError(f"{type(error).__name__}: {error}", temporary=False)
         if self._failure_logged:
@@ -276,8 +281,8 @@ class Delivery:
             logger.warning("%s: works again", self._notifier.description)
         return None
 
-    def _tell_failing(self, error: DeliveryError) -> None:
-        if error.temporary and self._retry_log.now():
+    def _log_failing(self, error: DeliveryError) -> None:
+        if error.temporary and self._retry_log.allows():
             self._failure_logged = True
             logger.warning(
                 "%s: %s; trying again for up to %s",
@@ -286,10 +291,10 @@ class Delivery:
                 format_duration(self._policy.retry_for_us),
             )
 
-    def _tell_given_up(
+    def _log_given_up(
         self, notification: Notification, attempts: int, error: DeliveryError
     ) -> None:
-        if self._given_up_log.now():
+        if self._given_up_log.allows():
             logger.error(
                 "%s: gave up alert '%s' (%s) after %d attempts: %s; %d given up so far",
                 self._notifier.description,

@@ -1,4 +1,4 @@
-"""What receivers are told: one alert that fires or is resolved."""
+"""A notification: one alert that has begun to fire or was resolved."""
 
 import datetime
 import socket
@@ -10,29 +10,31 @@ from damon_alert.options import Rule
 from damon_alert.quantities import format_amount
 from damon_core import format_duration
 
-#: The version of the JSON document; it changes when a field changes its meaning or goes.
+#: The version of the JSON document; it changes if a field is removed or changes its meaning.
 JSON_VERSION = 1
 
 
 def rfc3339(unix_us: int) -> str:
-    """Return microseconds since 1970-01-01 UTC as RFC 3339 writes times."""
+    """Return microseconds since 1970-01-01 UTC as a time in the format of RFC 3339."""
     epoch = datetime.datetime(1970, 1, 1)
     return (epoch + datetime.timedelta(microseconds=unix_us)).isoformat("T", "microseconds") + "Z"
 
 
 @frozen
 class Notification:
-    """An alert of one rule began to fire, or was resolved.
+    """The news that an alert of one rule has begun to fire, or was resolved.
+
+    Times are microseconds since 1970-01-01 UTC.
 
     Attributes:
-        status: Which of the two.
+        status: Whether the alert fires or is resolved.
         rule: The rule.
         context: The context's name.
         target: The target's name, None for an alert of the whole context.
         value: The quantity at that moment, in its unit; None if there was nothing to measure.
-        since_us: Since when the condition held, microseconds since 1970-01-01 UTC.
+        since_us: When the condition began to hold.
         fired_us: When the alert began to fire.
-        resolved_us: When it was resolved, None while it fires.
+        resolved_us: When the alert was resolved, None while it fires.
         host: The name of the machine.
     """
 
@@ -48,7 +50,7 @@ class Notification:
 
     @property
     def key(self) -> tuple[str, str, str | None]:
-        """Which alert it is: the same for its firing and its end."""
+        """The identity of the alert, the same when it fires and when it is resolved."""
         return self.rule.name, self.context, self.target
 
     @property
@@ -65,7 +67,7 @@ class Notification:
     def labels(self) -> dict[str, str]:
         """The labels that identify and route the alert."""
         labels = {
-            # Else the same rule on two machines would be one alert.
+            # Without it the same rule on two machines would be one alert.
             "instance": self.host,
             **self.rule.labels,
             "alertname": self.rule.name,
@@ -76,17 +78,17 @@ class Notification:
 
     @property
     def value_text(self) -> str:
-        """The value as people write it."""
+        """The value with its unit, for people."""
         return "nothing" if self.value is None else self._amount(self.value)
 
     @property
     def threshold_text(self) -> str:
-        """The threshold as people write it."""
+        """The threshold with its unit, for people."""
         return self._amount(self.rule.condition.threshold)
 
     @property
     def summary(self) -> str:
-        """One line for people: what is measured, its value, the threshold, for how long."""
+        """One line for people: the quantity, its value, the threshold, and for how long."""
         rule = self.rule
         what = rule.quantity.words
         if rule.idle_for is not None:
@@ -102,11 +104,11 @@ class Notification:
         else:
             lasting = f" for {format_duration(rule.lasting)}" if rule.lasting else ""
             text = f"{what} of {whose}: {self.value_text}, {limit}{lasting}"
-        # Names of processes may hold anything, line feeds too.
+        # Names of processes may contain any character, even line feeds.
         return "".join(char if char.isprintable() else "?" for char in text)
 
     def as_json(self) -> dict[str, Any]:
-        """Return the document that programs and HTTP hooks get; README.md describes it."""
+        """Return the JSON document for programs and HTTP hooks; README.md describes it."""
         rule, condition = self.rule, self.rule.condition
         return {
             "version": JSON_VERSION,

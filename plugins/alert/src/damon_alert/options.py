@@ -1,4 +1,4 @@
-"""The options of the alert callback: rules and receivers, checked when they are made."""
+"""The options of the alert callback: rules and receivers, checked at construction."""
 
 import re
 from pathlib import Path
@@ -10,13 +10,13 @@ from attrs import Attribute, field, fields, frozen
 from damon_alert.quantities import QUANTITIES, Quantity, QuantityName, parse_threshold
 from damon_core import AttributeValueError, Microseconds, check_positive
 
-#: How bad it is; the log's level follows it.
+#: The severity of an alert; it determines the log's level.
 Severity = Literal["info", "warning", "critical"]
 #: The kinds of receivers.
 ReceiverKind = Literal["log", "program", "http", "alertmanager"]
 
 _LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
-#: Labels that the rule itself decides.
+#: Labels that are set from the rule and the snapshot.
 _RESERVED_LABELS = ("alertname", "severity", "context", "target")
 _DEFAULT_WITHIN_US = Microseconds(60_000_000)
 
@@ -51,12 +51,12 @@ def _labels(
 
 @frozen
 class Condition:
-    """When a quantity is too far out, and when it is well again; numbers in its unit.
+    """The thresholds of a rule, as numbers in the unit of its quantity.
 
     Attributes:
-        comparison: On which side of the threshold the trouble lies.
-        threshold: The condition holds beyond it, not at it.
-        clear: A firing alert is resolved at it or on its good side.
+        comparison: Whether the condition holds above or below the threshold.
+        threshold: The condition holds beyond this value, not at it.
+        clear: A firing alert is resolved when the quantity is back at or within this value.
     """
 
     comparison: Literal["above", "below"]
@@ -64,26 +64,26 @@ class Condition:
     clear: float
 
     def holds(self, value: float) -> bool:
-        """Tell whether a value lies beyond the threshold."""
+        """Return whether a value lies beyond the threshold."""
         if self.comparison == "above":
             return value > self.threshold
         return value < self.threshold
 
     def cleared(self, value: float) -> bool:
-        """Tell whether a value ends an alert that fires."""
+        """Return whether a value resolves a firing alert."""
         return value <= self.clear if self.comparison == "above" else value >= self.clear
 
 
 @frozen
 class Rule:
-    """One rule: a quantity, a threshold, for how long, and what the alert is called.
+    """One rule: a quantity, its thresholds, how long they must be exceeded, and the alert's name.
 
     Raises:
         AttributeValueError: A field, or its combination with others, makes no sense.
     """
 
-    name: str = field(validator=_name, metadata={"help": "what the alert is called"})
-    when: QuantityName = field(metadata={"help": "the quantity that is watched"})
+    name: str = field(validator=_name, metadata={"help": "name of the alert"})
+    when: QuantityName = field(metadata={"help": "the quantity to compare with the threshold"})
     above: str | float | None = field(
         default=None, metadata={"help": "the condition holds above this: '64MiB', '20%', '10'"}
     )
@@ -92,7 +92,7 @@ class Rule:
     )
     clear: str | float | None = field(
         default=None,
-        metadata={"help": "a firing alert is resolved here; default: the threshold"},
+        metadata={"help": "value at which a firing alert is resolved; default: the threshold"},
     )
     lasting: Microseconds = field(
         default=Microseconds(0),
@@ -100,17 +100,17 @@ class Rule:
         metadata={"help": "how long the condition must hold before the alert fires"},
     )
     per: Literal["context", "target"] = field(
-        default="context", metadata={"help": "one alert for the whole, or one a target"}
+        default="context", metadata={"help": "one alert for the context, or one for each target"}
     )
     idle_for: Microseconds | None = field(
         default=None,
-        metadata={"help": "for idle and idle_share: without an access for at least so long"},
+        metadata={"help": "for idle and idle_share: minimum idle time of the memory"},
     )
     within: Microseconds | None = field(
         default=None,
-        metadata={"help": "for counts: how far back they are counted; default: 1m"},
+        metadata={"help": "for counts: the time span that is counted; default: 1m"},
     )
-    severity: Severity = field(default="warning", metadata={"help": "how bad it is"})
+    severity: Severity = field(default="warning", metadata={"help": "severity of the alert"})
     labels: dict[str, str] = field(
         factory=dict, validator=_labels, metadata={"help": "labels to route and group by"}
     )
@@ -125,12 +125,12 @@ class Rule:
 
     @property
     def quantity(self) -> Quantity:
-        """What is known of the quantity that is watched."""
+        """The unit and description of the rule's quantity."""
         return QUANTITIES[self.when]
 
     @property
     def within_us(self) -> int:
-        """How far back a count is counted, in microseconds."""
+        """The time span in which a count is counted, in microseconds."""
         return _DEFAULT_WITHIN_US if self.within is None else self.within
 
     @property
@@ -164,7 +164,7 @@ class Rule:
             raise AttributeValueError(name, value, "must be above 0")
 
 
-#: Which fields of `Notify` a kind of receiver has, besides those that all have.
+#: The fields of `Notify` that only some kinds of receivers have.
 _WEB_FIELDS = {"url", "headers", "headers_from_env", "headers_from_file", "ca_file", "time_limit"}
 _FIELDS_OF_KIND: dict[ReceiverKind, set[str]] = {
     "log": set(),
@@ -180,7 +180,7 @@ class Notify:
     """One receiver of alerts.
 
     Raises:
-        AttributeValueError: A field is wrong, missing, or not one of this kind of receiver.
+        AttributeValueError: A field is wrong, missing, or doesn't apply to this kind of receiver.
     """
 
     to: ReceiverKind = field(metadata={"help": "the kind of receiver"})
@@ -190,18 +190,20 @@ class Notify:
     )
     url: str | None = field(
         default=None,
-        metadata={"help": "http: where to post to; alertmanager: its address, without /api"},
+        metadata={"help": "http: address to post to; alertmanager: its address, without /api"},
     )
     headers: dict[str, str] = field(
         factory=dict, metadata={"help": "http, alertmanager: headers of each request"}
     )
     headers_from_env: dict[str, str] = field(
         factory=dict,
-        metadata={"help": "http, alertmanager: headers with the variable that holds the value"},
+        metadata={
+            "help": "http, alertmanager: headers and environment variables with their values"
+        },
     )
     headers_from_file: dict[str, Path] = field(
         factory=dict,
-        metadata={"help": "http, alertmanager: headers with the file that holds the value"},
+        metadata={"help": "http, alertmanager: headers and files with their values"},
     )
     ca_file: Path | None = field(
         default=None,
@@ -210,7 +212,7 @@ class Notify:
     time_limit: Microseconds = field(
         default=Microseconds(10_000_000),
         validator=check_positive,
-        metadata={"help": "program, http, alertmanager: longest time for one attempt"},
+        metadata={"help": "program, http, alertmanager: maximum duration of one attempt"},
     )
     repeat: Microseconds = field(
         default=Microseconds(60_000_000),
@@ -225,13 +227,13 @@ class Notify:
     retry_for: Microseconds = field(
         default=Microseconds(300_000_000),
         validator=_not_negative,
-        metadata={"help": "how long a notification is tried again before it is given up"},
+        metadata={"help": "how long a notification is retried before it is given up"},
     )
 
     def __attrs_post_init__(self) -> None:
-        mine = _FIELDS_OF_KIND[self.to]
+        allowed = _FIELDS_OF_KIND[self.to]
         for attribute in fields(Notify):
-            if attribute.name in mine | _COMMON_FIELDS:
+            if attribute.name in allowed | _COMMON_FIELDS:
                 continue
             default = {} if "headers" in attribute.name else attribute.default
             if getattr(self, attribute.name) != default:
@@ -249,7 +251,7 @@ class Notify:
             raise AttributeValueError(
                 "command", "nothing", "write a list like ['/usr/bin/logger', '-t', 'damon']"
             )
-        if "url" in mine:
+        if "url" in allowed:
             _check_url(self.url)
             _check_headers(self)
 
@@ -257,7 +259,7 @@ class Notify:
 def _check_url(url: str | None) -> None:
     if url is None:
         raise AttributeValueError("url", "nothing", "write one like 'http://127.0.0.1:9093'")
-    # A hook's address often is its secret, so no message repeats more of it than needed.
+    # A hook's address is often secret, so messages repeat no more of it than needed.
     if not url.isascii() or not url.isprintable() or " " in url:
         raise AttributeValueError("url", "not plain", "must be ASCII; escape the rest with %XX")
     try:
@@ -290,10 +292,10 @@ def _check_headers(notify: Notify) -> None:
 
 @frozen
 class AlertOptions:
-    """Rules, and who is notified.
+    """Rules and receivers.
 
     Raises:
-        AttributeValueError: There is no rule, or two have one name.
+        AttributeValueError: There is no rule, or two rules have the same name.
     """
 
     rule: tuple[Rule, ...] = field(metadata={"help": "the rules, at least one"})
@@ -303,7 +305,7 @@ class AlertOptions:
     flush_timeout: Microseconds = field(
         default=Microseconds(5_000_000),
         validator=_not_negative,
-        metadata={"help": "longest time, at the end, for what is still to be delivered"},
+        metadata={"help": "maximum time, at the end, for delivering queued notifications"},
     )
 
     def __attrs_post_init__(self) -> None:

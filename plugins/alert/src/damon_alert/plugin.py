@@ -1,4 +1,4 @@
-"""What the package offers to damon-core."""
+"""The callback that this package registers."""
 
 from collections.abc import Callable
 
@@ -9,7 +9,7 @@ from damon_core import Callback, hookimpl
 
 @hookimpl
 def register_callbacks(register: Callable[[Callback], None]) -> None:
-    """Offer the callback ``alert``."""
+    """Register the callback ``alert``."""
     register(
         Callback(
             "alert",

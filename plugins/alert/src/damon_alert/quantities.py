@@ -1,4 +1,4 @@
-"""What rules compare: quantities, their units, and thresholds written in those units."""
+"""The quantities that rules compare, their units, and thresholds written in those units."""
 
 import re
 from collections import deque
@@ -14,7 +14,7 @@ from damon_core import (
     parse_size,
 )
 
-#: What numbers of a quantity mean: bytes, shares from 0 to 1, or counts.
+#: The units of quantities: bytes, shares from 0 to 1, or counts.
 Unit = Literal["bytes", "ratio", "count"]
 
 #: The names of all quantities, as rules write them.
@@ -41,12 +41,12 @@ _HINTS: dict[Unit, str] = {
 
 @frozen
 class Quantity:
-    """A kind of number that a rule can watch.
+    """A quantity that a rule can compare.
 
     Attributes:
-        words: What people call it.
-        unit: What its numbers mean.
-        of_targets: Whether each target has one; the others belong to the whole context.
+        words: The quantity's name for people.
+        unit: The unit of its values.
+        of_targets: Whether each target has a value; otherwise only the whole context has one.
     """
 
     words: str
@@ -71,12 +71,12 @@ QUANTITIES: dict[QuantityName, Quantity] = {
 def measure(
     name: QuantityName, columns: Snapshot | TargetSnapshot, idle_for_us: int = 0
 ) -> float | None:
-    """Return a quantity that the regions of a snapshot have.
+    """Return the value of a quantity in a snapshot.
 
     Args:
         name: A quantity with the unit bytes or ratio.
-        columns: The whole snapshot, or one target of it.
-        idle_for_us: For how long memory must have been idle to count as idle.
+        columns: The whole snapshot, or one of its targets.
+        idle_for_us: Minimum idle time of memory that counts as idle.
 
     Returns:
         Bytes, or a share of the monitored bytes; None for a share of nothing.
@@ -97,10 +97,10 @@ def measure(
 
 
 class Window:
-    """How much a count has grown within the last `within_us` microseconds.
+    """The growth of a count within the last `within_us` microseconds.
 
     Args:
-        within_us: How far back growth counts.
+        within_us: The time span in which growth counts.
     """
 
     def __init__(self, within_us: int) -> None:
@@ -109,7 +109,7 @@ class Window:
         self._steps: deque[tuple[int, int]] = deque()
 
     def grown(self, total: int, now_us: int) -> int:
-        """Note that the count is `total` at `now_us`, and return its growth in the window."""
+        """Record that the count is `total` at `now_us`, and return its growth in the window."""
         if total != self._total:
             self._steps.append((now_us, total - self._total))
             self._total = total
@@ -123,17 +123,17 @@ def parse_threshold(field: str, written: str | float, unit: Unit) -> float:
 
     Args:
         field: The name of the option, for the message.
-        written: What was written, such as ``64MiB``, ``20%`` or ``10``.
-        unit: What the quantity is measured in.
+        written: The value of the option, such as ``64MiB``, ``20%`` or ``10``.
+        unit: The unit of the quantity.
 
     Raises:
-        AttributeValueError: It isn't a number with that unit.
+        AttributeValueError: The value isn't a number with that unit.
     """
     try:
         number = _parse_text(written, unit) if isinstance(written, str) else written
     except ValueError as error:  # AttributeValueError is one
         raise AttributeValueError(field, repr(written), _HINTS[unit]) from error
-    # Written so that not a number, as a float can be, is out of range too.
+    # A chained comparison, so that NaN is out of range too.
     in_range = 0 <= number <= (1 if unit == "ratio" else _GREATEST)
     if not in_range or (unit != "ratio" and number != int(number)):
         raise AttributeValueError(field, repr(written), _HINTS[unit])
@@ -152,7 +152,7 @@ def _parse_text(text: str, unit: Unit) -> float:
 
 
 def format_amount(amount: float, unit: Unit) -> str:
-    """Return a number of a quantity as people write it."""
+    """Return the value of a quantity with its unit, for people."""
     if unit == "bytes":
         return format_size(amount)
     return f"{amount:.1%}" if unit == "ratio" else f"{amount:.0f}"

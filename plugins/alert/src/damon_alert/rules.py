@@ -1,7 +1,7 @@
-"""From snapshots to notifications: the state of every alert, and nothing else.
+"""Evaluation of rules: the state of every alert, updated by snapshots.
 
-Durations are measured in the time that the aggregations took, not in the time of day, so that a
-clock that is set changes no alert.
+Durations are sums of the aggregations' durations, not differences of the time of day, so that
+setting the clock doesn't affect alerts.
 """
 
 import enum
@@ -16,7 +16,7 @@ from damon_core import Snapshot, Stats
 
 
 class Phase(enum.Enum):
-    """Where an alert stands."""
+    """The state of an alert."""
 
     INACTIVE = "inactive"
     PENDING = "pending"
@@ -28,9 +28,9 @@ class Alert:
     """The state of one rule on one context or target.
 
     Attributes:
-        condition: When it holds and when it is cleared.
+        condition: The condition of the rule.
         lasting_us: How long the condition must hold before the alert fires.
-        phase: Where the alert stands.
+        phase: Whether the alert is inactive, pending or firing.
         since_us: When the condition began to hold, microseconds since 1970-01-01 UTC.
         fired_us: When the alert began to fire, likewise.
     """
@@ -43,12 +43,12 @@ class Alert:
     _pending_from_us: int = field(default=0, init=False)
 
     def observe(self, value: float | None, now_us: int, unix_us: int) -> bool:
-        """Take in one value, and tell whether the alert has begun or ceased to fire.
+        """Process one value, and return whether the alert has begun or ceased to fire.
 
         Args:
             value: The quantity in its unit; None if there is nothing to measure, which ends
-                every alert.
-            now_us: The time, which never goes back, in microseconds.
+                the alert.
+            now_us: Monotonic time in microseconds.
             unix_us: The time of day, microseconds since 1970-01-01 UTC.
         """
         if self.phase is Phase.FIRING:
@@ -76,8 +76,8 @@ class Evaluator:
         rules: The rules.
 
     Attributes:
-        firing: The alerts that fire since the last aggregation or longer, with its values; any
-            thread may read it.
+        firing: The firing alerts with the values of the last aggregation; may be read from any
+            thread.
     """
 
     def __init__(self, rules: Sequence[Rule]) -> None:
@@ -88,7 +88,7 @@ class Evaluator:
         self._now_us = 0
 
     def evaluate(self, snapshot: Snapshot, stats: Stats) -> list[Notification]:
-        """Take in the result of one aggregation.
+        """Process the result of one aggregation.
 
         Args:
             snapshot: The result.
@@ -110,9 +110,9 @@ class Evaluator:
                 alert, value = alerts[target], values.get(target)
                 changed = alert.observe(value, self._now_us, snapshot.time_us)
                 if changed or alert.phase is Phase.FIRING:
-                    told = _notification(rule, alert, snapshot, target, value)
-                    changes += [told] * changed
-                    firing += [told] * (alert.phase is Phase.FIRING)
+                    notification = _notification(rule, alert, snapshot, target, value)
+                    changes += [notification] * changed
+                    firing += [notification] * (alert.phase is Phase.FIRING)
                 if target not in values:
                     del alerts[target]
         self.firing = tuple(firing)
@@ -121,7 +121,7 @@ class Evaluator:
     def _measure(
         self, number: int, rule: Rule, snapshot: Snapshot, stats: Stats
     ) -> dict[str | None, float | None]:
-        """Return the values of a rule by target; that of the whole context under None."""
+        """Return the values of a rule by target; the key None stands for the whole context."""
         if rule.when == "missed_samples":
             return {None: self._windows[number].grown(stats.missed_samples, self._now_us)}
         if rule.when == "callback_failures":

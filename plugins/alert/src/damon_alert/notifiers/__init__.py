@@ -1,4 +1,4 @@
-"""Notifiers: each sends one notification to one kind of receiver, once."""
+"""Notifiers: each makes one attempt to send one notification to one kind of receiver."""
 
 from damon_alert.notifiers.base import DeliveryError, Notifier
 

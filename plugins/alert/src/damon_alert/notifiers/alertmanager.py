@@ -1,8 +1,8 @@
 """Alertmanager, by its API of version 2.
 
-Alertmanager takes an alert for resolved when its end has passed. So one that fires is sent again
-and again, each time with an end a few repeats ahead: if monitoring ends, however it does, the
-alert goes by itself.
+Alertmanager considers an alert resolved when its end has passed. So a firing alert is sent again
+and again, each time with an end a few repeats ahead: if monitoring ends for any reason, the alert
+expires.
 """
 
 import threading
@@ -13,16 +13,16 @@ from damon_alert.notification import Notification, rfc3339
 from damon_alert.notifiers.web import Endpoint
 from damon_alert.options import Notify
 
-#: An alert ends after so many repeats that didn't arrive; Prometheus uses the same.
+#: An alert expires after this number of missing repeats; Prometheus uses the same.
 _REPEATS_TO_END = 4
 
 
 def alert_document(notification: Notification, ends_us: int) -> dict[str, Any]:
-    """Return an alert as the API wants it.
+    """Return an alert in the API's format.
 
     Args:
         notification: The alert.
-        ends_us: When a firing alert ends by itself, microseconds since 1970-01-01 UTC.
+        ends_us: When a firing alert expires, microseconds since 1970-01-01 UTC.
     """
     if notification.resolved_us is not None:
         ends_us = notification.resolved_us
@@ -39,13 +39,13 @@ def alert_document(notification: Notification, ends_us: int) -> dict[str, Any]:
 
 
 class AlertmanagerNotifier:
-    """Posts alerts to one Alertmanager; of a cluster, each member needs a notifier.
+    """Posts alerts to one Alertmanager; each member of a cluster needs its own notifier.
 
     Args:
         notify: Options with ``to = "alertmanager"``.
 
     Raises:
-        InputError: They can't be used here.
+        InputError: A variable or file of the options is missing on this machine.
     """
 
     def __init__(self, notify: Notify) -> None:
@@ -55,7 +55,7 @@ class AlertmanagerNotifier:
         self.description = f"Alertmanager at {self._endpoint.address}"
 
     def send(self, notification: Notification, cancelled: threading.Event) -> None:
-        """Post it.
+        """Post the alert once.
 
         Raises:
             DeliveryError: Alertmanager can't be reached, or refuses the alert.

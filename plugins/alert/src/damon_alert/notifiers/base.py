@@ -1,4 +1,4 @@
-"""What a notifier is."""
+"""The interface of a notifier, and the error that it raises."""
 
 import threading
 from typing import Protocol
@@ -8,7 +8,7 @@ from damon_core import DamonError
 
 
 class DeliveryError(DamonError):
-    """A receiver couldn't be told.
+    """A notification couldn't be delivered.
 
     Attributes:
         temporary: Whether another attempt may succeed.
@@ -20,12 +20,12 @@ class DeliveryError(DamonError):
 
 
 class Notifier(Protocol):
-    """Sends notifications to one receiver; queue, retries and counts are not its concern.
+    """Sends notifications to one receiver; `Delivery` does the queue, retries and counts.
 
     Attributes:
-        description: What logs call the receiver; without secrets.
-        repeat_s: How often, in seconds, an alert that fires must be sent again; None for a
-            receiver that remembers.
+        description: The receiver's name in logs; without secrets.
+        repeat_s: Seconds after which a firing alert must be sent again; None for a receiver that
+            remembers alerts.
     """
 
     @property
@@ -35,12 +35,14 @@ class Notifier(Protocol):
     def repeat_s(self) -> float | None: ...  # noqa: D102
 
     def send(self, notification: Notification, cancelled: threading.Event) -> None:
-        """Send, once, within a time limit of its own; called from one thread at a time.
+        """Make one attempt to send, within the notifier's time limit.
+
+        Called from one thread at a time.
 
         Args:
-            notification: What to tell.
-            cancelled: Set when monitoring ended and nobody waits any longer.
+            notification: The notification.
+            cancelled: Set when monitoring has ended and the attempt should be abandoned.
 
         Raises:
-            DeliveryError: The receiver wasn't told.
+            DeliveryError: The notification wasn't delivered.
         """

@@ -14,7 +14,7 @@ class HttpNotifier:
         notify: Options with ``to = "http"``.
 
     Raises:
-        InputError: They can't be used here.
+        InputError: A variable or file of the options is missing on this machine.
     """
 
     repeat_s = None
@@ -24,9 +24,9 @@ class HttpNotifier:
         self.description = f"http hook at {self._endpoint.address}"
 
     def send(self, notification: Notification, cancelled: threading.Event) -> None:
-        """Post it.
+        """Post the document once.
 
         Raises:
-            DeliveryError: The hook can't be reached, or its answer isn't a success.
+            DeliveryError: The hook can't be reached, or its response isn't a success.
         """
         self._endpoint.post(notification.as_json())

@@ -1,4 +1,4 @@
-"""The log: one line an alert, at the level of its severity."""
+"""The log: one line per notification, at the level of the alert's severity."""
 
 import logging
 import threading
@@ -16,7 +16,7 @@ _LEVELS: dict[Severity, int] = {
 
 
 class LogNotifier:
-    """Writes to the logger ``damon_alert.log``; the end of an alert at the level of its firing."""
+    """Writes to the logger ``damon_alert.log``; firing and resolved alerts at the same level."""
 
     description = "log"
     repeat_s = None

@@ -1,4 +1,4 @@
-"""A program: started once a notification, with JSON on its standard input."""
+"""A program, started once per notification, with JSON on its standard input."""
 
 import contextlib
 import json
@@ -21,16 +21,16 @@ _TERMINATE_GRACE_S = 1.0
 
 
 class ProgramNotifier:
-    """Runs a program, without a shell, as the leader of a session and process group of its own.
+    """Runs a program, without a shell, as the leader of a new session and process group.
 
-    A program that takes too long is ended with its whole group: SIGTERM, a second later SIGKILL.
+    If the program takes too long, its whole group gets SIGTERM, and a second later SIGKILL.
 
     Args:
         command: The program and its arguments.
-        time_limit_us: How long it may take, microseconds.
+        time_limit_us: How long the program may take, microseconds.
 
     Raises:
-        InputError: There is no such program, or it may not be executed.
+        InputError: There is no such program, or it isn't executable.
     """
 
     repeat_s = None
@@ -39,9 +39,9 @@ class ProgramNotifier:
         program = shutil.which(command[0])
         if program is None:
             raise InputError(
-                f"alert: program '{command[0]}': not found, or not executable; give its whole path"
+                f"alert: program '{command[0]}': not found, or not executable; give its full path"
             )
-        # Not resolved anew at each start: PATH and working directory may change.
+        # Resolved only once: PATH and working directory may change.
         self._program = os.path.abspath(program)
         self._command = tuple(command)
         self._time_limit_us = time_limit_us
@@ -51,7 +51,8 @@ class ProgramNotifier:
         """Run the program and wait for its end; an exit status of 0 means success.
 
         Raises:
-            DeliveryError: It couldn't be started, took too long, or ended with another status.
+            DeliveryError: The program couldn't be started, took too long, or ended with another
+                status.
         """
         document = notification.as_json()
         # Files, not pipes: neither a program that doesn't read, nor one that writes a lot, nor
@@ -73,7 +74,7 @@ class ProgramNotifier:
                 raise DeliveryError(f"can't be started: {error}", temporary=True) from error
             in_time = self._wait(process, cancelled)
             status = process.wait()
-            said = _last_line(stderr)
+            reason = _last_line(stderr)
         if not in_time:
             raise DeliveryError(
                 f"was ended: took longer than {format_duration(self._time_limit_us)}"
@@ -83,13 +84,13 @@ class ProgramNotifier:
             )
         if status != 0:
             how = f"exit status {status}" if status > 0 else f"signal {-status}"
-            raise DeliveryError(f"{how}{said}", temporary=True)
+            raise DeliveryError(f"{how}{reason}", temporary=True)
 
     def _wait(self, process: "subprocess.Popen[bytes]", cancelled: threading.Event) -> bool:
-        """Wait for the program's end, and return whether it came by itself.
+        """Wait for the program's end, and return whether it ended without a signal from here.
 
-        The program isn't reaped here: until it is, its process id, which is its group's too,
-        belongs to nobody else, so the signals can't reach others.
+        The program isn't reaped here: until it is, its process id, which is also that of its
+        group, can't be reused, so the signals can't reach another process.
         """
         deadline_s = time.monotonic() + self._time_limit_us / 1e6
         while not _ended(process.pid):
@@ -106,7 +107,7 @@ class ProgramNotifier:
 
 
 def environment(notification: Notification) -> dict[str, str]:
-    """Return the variables that a program finds, for those that don't read JSON."""
+    """Return the environment variables of a notification, for programs that don't read JSON."""
     return {
         "DAMON_ALERT_STATUS": notification.status,
         "DAMON_ALERT_NAME": notification.rule.name,
@@ -129,9 +130,9 @@ def _signal_group(pid: int, number: signal.Signals) -> None:
 
 
 def _last_line(stderr: IO[bytes]) -> str:
-    """Return the last line that a program wrote, after a colon."""
+    """Return ": " and the last line that a program wrote, or nothing."""
     size = stderr.seek(0, os.SEEK_END)
     stderr.seek(max(0, size - 300))
     lines = stderr.read().decode(errors="replace").split("\n")
-    said = next((line for line in reversed(lines) if line.strip()), "")
-    return f": {''.join(char for char in said if char.isprintable())}" if said else ""
+    last = next((line for line in reversed(lines) if line.strip()), "")
+    return f": {''.join(char for char in last if char.isprintable())}" if last else ""

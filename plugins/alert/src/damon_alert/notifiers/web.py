@@ -1,7 +1,7 @@
-"""One JSON document posted to one address, with nothing that surprises.
+"""HTTP POST of one JSON document to one configured address.
 
-`http.client` on purpose: it follows no redirect and asks no environment variable for a proxy,
-so a document, and the credentials with it, goes to the configured host or nowhere.
+This uses `http.client` because it neither follows redirects nor uses proxies from environment
+variables, so a document and its credentials go to the configured host or nowhere.
 """
 
 import http.client
@@ -16,7 +16,7 @@ from damon_alert.notifiers.base import DeliveryError
 from damon_alert.options import Notify
 from damon_core import InputError
 
-#: Answers after which another attempt may succeed, besides all of 500 and above.
+#: Statuses below 500 after which another attempt may succeed; all from 500 on are temporary too.
 _TEMPORARY = (408, 425, 429)
 _LONGEST_SECRET_BYTES = 65_536
 
@@ -25,26 +25,26 @@ class Endpoint:
     """An address to post JSON to.
 
     Args:
-        notify: The receiver's options; those of the kinds ``http`` and ``alertmanager``.
-        path: What to add to the path of the address.
+        notify: The options of a receiver of the kind ``http`` or ``alertmanager``.
+        path: A path to append to that of the address.
 
     Raises:
-        InputError: A variable or a file that a header comes from, or the file of certificates,
-            is missing or not readable.
+        InputError: A header's variable or file, or the file of certificates, is missing or not
+            readable.
     """
 
     def __init__(self, notify: Notify, path: str = "") -> None:
         parts = urlsplit(notify.url or "")
         assert parts.hostname is not None, "checked by Notify"
         self._host = parts.hostname
-        # Always given: without one, http.client looks for it behind a colon of an IPv6 address.
+        # Always explicit: without a port, http.client takes the last part of an IPv6 address.
         self._port = parts.port or (443 if parts.scheme == "https" else 80)
         self._path = (parts.path.rstrip("/") + path if path else parts.path) or "/"
         if parts.query:
             self._path += f"?{parts.query}"
         self._timeout_s = notify.time_limit / 1e6
         self._tls = _tls(notify.ca_file) if parts.scheme == "https" else None
-        # Path and query are left out: those of a hook often are its secret.
+        # Without path and query: those of a hook are often secret.
         self.address = f"{parts.scheme}://{parts.netloc}"
         self._headers = {
             "Content-Type": "application/json",
@@ -53,13 +53,13 @@ class Endpoint:
             **{name: _variable(name, key) for name, key in notify.headers_from_env.items()},
         }
         self._header_files = dict(notify.headers_from_file)
-        self._file_headers()  # a missing file is told at once, not at the first alert
+        self._file_headers()  # to report a missing file at once, not at the first alert
 
     def post(self, document: Any) -> None:
-        """Post a document, once.
+        """Post a document once.
 
         Raises:
-            DeliveryError: The host can't be reached, or its answer isn't a success.
+            DeliveryError: The host can't be reached, or its response isn't a success.
         """
         try:
             headers = self._headers | self._file_headers()
@@ -69,7 +69,7 @@ class Endpoint:
         try:
             connection.request("POST", self._path, json.dumps(document).encode(), headers)
             with connection.getresponse() as response:
-                status, answer = response.status, response.read(200)
+                status, body = response.status, response.read(200)
         except (OSError, http.client.HTTPException) as error:
             # TimeoutError and http.client's errors often come without a text.
             raise DeliveryError(str(error) or type(error).__name__, temporary=True) from error
@@ -77,7 +77,7 @@ class Endpoint:
             raise DeliveryError(f"the request can't be made: {error}", temporary=False) from error
         finally:
             connection.close()
-        _check(status, answer)
+        _check(status, body)
 
     def _connection(self) -> http.client.HTTPConnection:
         if self._tls is None:
@@ -87,11 +87,11 @@ class Endpoint:
         )
 
     def _file_headers(self) -> dict[str, str]:
-        """Read headers anew for each request: secrets in files are replaced now and then."""
+        """Return the headers from files, read for each request: secrets may be replaced."""
         return {name: _secret(path) for name, path in self._header_files.items()}
 
 
-def _check(status: int, answer: bytes) -> None:
+def _check(status: int, body: bytes) -> None:
     if 200 <= status < 300:
         return
     if 300 <= status < 400:
@@ -99,9 +99,9 @@ def _check(status: int, answer: bytes) -> None:
             f"answered {status}, a redirect, which isn't followed: configure the final address",
             temporary=False,
         )
-    said = "".join(char for char in answer.decode(errors="replace") if char.isprintable())
+    reason = "".join(char for char in body.decode(errors="replace") if char.isprintable())
     raise DeliveryError(
-        f"answered {status}{': ' if said else ''}{said}",
+        f"answered {status}{': ' if reason else ''}{reason}",
         temporary=status >= 500 or status in _TEMPORARY,
     )
 
