@@ -1,12 +1,13 @@
 """Hand-made snapshots and notifications."""
 
 from collections.abc import Callable, Mapping
+from itertools import accumulate
 
-import numpy as np
 import pytest
 from damon_alert import Notification, Rule
 
-from damon_core import Intervals, Snapshot, TargetSnapshot
+from damon_core import Intervals, Snapshot, testing
+from damon_core.testing import RegionRow
 
 MIB = 1 << 20
 #: 2023-11-14 22:13:20 UTC.
@@ -14,20 +15,6 @@ UNIX_US = 1_700_000_000_000_000
 
 SnapshotFactory = Callable[..., Snapshot]
 NotificationFactory = Callable[..., Notification]
-
-
-def _columns(regions: list[tuple[int, float, int]]) -> dict[str, np.ndarray]:
-    """Return columns of adjacent regions, given as (MiB, nr_accesses, idle_us)."""
-    sizes = np.array([size for size, _, _ in regions], dtype=np.int64) * MIB
-    end = np.cumsum(sizes)
-    return {
-        "start": end - sizes,
-        "end": end,
-        "nr_accesses": np.array([nr for _, nr, _ in regions], dtype=np.float64),
-        "age": np.zeros(len(regions), dtype=np.int64),
-        "idle_us": np.array([idle for _, _, idle in regions], dtype=np.int64),
-        "resident_bytes": sizes,
-    }
 
 
 @pytest.fixture
@@ -40,20 +27,19 @@ def make_snapshot() -> SnapshotFactory:
         elapsed_us: int = 1_000_000,
         time_us: int = UNIX_US,
     ) -> Snapshot:
-        intervals = Intervals(sampling_us=100_000, aggregation_us=1_000_000)
-        everything = [region for regions in targets.values() for region in regions]
-        return Snapshot(
-            intervals,
-            10,
-            **_columns(everything),
+        def rows(regions: list[tuple[int, float, int]]) -> list[RegionRow]:
+            ends = list(accumulate(size for size, _, _ in regions))
+            return [
+                RegionRow((end - size) * MIB, end * MIB, nr, idle_us=idle)
+                for end, (size, nr, idle) in zip(ends, regions, strict=True)
+            ]
+
+        return testing.make_snapshot(
+            {name: rows(regions) for name, regions in targets.items()},
             context="db",
-            number=1,
             time_us=time_us,
             elapsed_us=elapsed_us,
-            targets=tuple(
-                TargetSnapshot(intervals, 10, **_columns(regions), name=name)
-                for name, regions in targets.items()
-            ),
+            intervals=Intervals(sampling_us=100_000, aggregation_us=1_000_000),
         )
 
     return make

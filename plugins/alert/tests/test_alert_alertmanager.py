@@ -1,9 +1,9 @@
 """A real Alertmanager shows an alert, and removes it when it is resolved or expires."""
 
+import contextlib
 import json
 import socket
 import subprocess
-import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,54 +12,29 @@ from typing import Any
 import pytest
 from damon_alert import AlertCallback, AlertOptions, Notify, Rule
 
-from damon_core import (
-    Context,
-    Intervals,
-    Microseconds,
-    Range,
-    RegionLimits,
-    Regions,
-    Target,
-    hookimpl,
-    start,
-)
+from damon_core import Context, Intervals, Microseconds, start
+from damon_core.testing import ScriptedMemory, ScriptedRegion, eventually
 
 pytestmark = pytest.mark.needs("alertmanager")
-LONG_S = 60.0
 
 
-class Switched:
-    """A primitive with one target that is accessed while `hot`."""
-
-    def __init__(self) -> None:
-        self.hot = True
-
-    @hookimpl
-    def init(self, context: Context) -> None:
-        context.targets.append(
-            Target("redis[1]", Regions.evenly([Range(0, 2 << 20)], context.limits))
-        )
-
-    @hookimpl
-    def check_accesses(self, context: Context) -> None:
-        context.targets[0].regions.nr_accesses += self.hot
+Alerts = list[dict[str, Any]]
 
 
-def wait_for(url: str, condition: Callable[[list[dict[str, Any]]], bool]) -> list[dict[str, Any]]:
+def wait_for(url: str, condition: Callable[[Alerts], bool]) -> Alerts:
     """Poll Alertmanager's alerts until a condition holds, and return them."""
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    end = time.monotonic() + LONG_S
-    while time.monotonic() < end:
+
+    def look() -> tuple[Alerts] | None:
         try:
             with opener.open(f"{url}/api/v2/alerts", timeout=5) as answer:
-                alerts: list[dict[str, Any]] = json.load(answer)
+                alerts: Alerts = json.load(answer)
         except OSError:  # it isn't up yet
-            pass
-        else:
-            if condition(alerts):
-                return alerts
-        time.sleep(0.05)
-    raise AssertionError("waited too long for Alertmanager")
+            return None
+        return (alerts,) if condition(alerts) else None
+
+    (alerts,) = eventually(look)
+    return alerts
 
 
 @pytest.fixture
@@ -91,8 +66,9 @@ def alertmanager(tmp_path: Path) -> Iterator[str]:
             process.terminate()
 
 
-def started(url: str, *, repeat_us: int) -> tuple[Context, Switched, AlertCallback]:
-    """Return a running context with its primitive and its alert callback."""
+@contextlib.contextmanager
+def alerting(url: str, *, repeat_us: int) -> Iterator[tuple[list[float], AlertCallback]]:
+    """Run a context that alerts; the last of the heats yielded is that of its memory."""
     rule = Rule(
         "large",
         "working_set",
@@ -103,22 +79,18 @@ def started(url: str, *, repeat_us: int) -> tuple[Context, Switched, AlertCallba
     )
     notify = Notify("alertmanager", url=url, repeat=Microseconds(repeat_us))
     callback = AlertCallback(AlertOptions((rule,), (notify,)))
-    primitive = Switched()
-    context = Context(
-        primitive,
-        [callback],
-        intervals=Intervals(10_000, 50_000, 1_000_000),
-        limits=RegionLimits(2, 2),
-        name="cache",
-    )
-    start(context, exclusive=False)
-    return context, primitive, callback
+    heats = [1.0]
+    memory = ScriptedMemory({"redis[1]": [ScriptedRegion(0, 2 << 20, lambda _: heats[-1])]})
+    with Context(
+        memory, [callback], intervals=Intervals(10_000, 50_000, 1_000_000), name="cache"
+    ) as context:
+        start(context)
+        yield heats, callback
 
 
 def test_alert_shows_and_is_resolved(alertmanager: str) -> None:
     """Alertmanager shows the alert with its labels until it is resolved."""
-    context, primitive, callback = started(alertmanager, repeat_us=60_000_000)
-    try:
+    with alerting(alertmanager, repeat_us=60_000_000) as (heats, callback):
         (alert,) = wait_for(alertmanager, lambda alerts: len(alerts) == 1)
         assert alert["labels"] == {
             "alertname": "large",
@@ -132,26 +104,19 @@ def test_alert_shows_and_is_resolved(alertmanager: str) -> None:
             "working set of redis[1] in cache: 2.0 MiB, above 1.0 MiB"
         )
         assert alert["status"]["state"] == "active"
-        primitive.hot = False
+        heats.append(0.0)
         # Alertmanager lists alerts that haven't ended. This one would expire only in four minutes.
         wait_for(alertmanager, lambda alerts: not alerts)
-    finally:
-        context.request_stop()
-        context.wait(LONG_S)
     assert (callback.stats.sent, callback.stats.failed) == (2, 0)
 
 
 def test_alert_outlives_its_first_end_and_expires(alertmanager: str) -> None:
     """Repeats keep a firing alert alive, and it expires when monitoring has ended."""
-    context, _, callback = started(alertmanager, repeat_us=500_000)
-    try:
+    with alerting(alertmanager, repeat_us=500_000) as (_, callback):
         (first,) = wait_for(alertmanager, lambda alerts: len(alerts) == 1)
         (later,) = wait_for(
             alertmanager, lambda alerts: bool(alerts) and alerts[0]["endsAt"] > first["endsAt"]
         )
         assert later["startsAt"] == first["startsAt"]
-    finally:
-        context.request_stop()
-        context.wait(LONG_S)
     assert callback.stats.sent >= 2
     wait_for(alertmanager, lambda alerts: not alerts)

@@ -23,70 +23,39 @@ from damon_core import (
     Intervals,
     Microseconds,
     Plugins,
-    Range,
-    RegionLimits,
-    Regions,
-    Target,
     VirtualClock,
     hookimpl,
     start,
 )
+from damon_core.testing import (
+    Recorder,
+    ScriptedMemory,
+    ScriptedRegion,
+    eventually,
+    run,
+    run_virtual,
+)
 
-LONG_S = 30.0
 #: Aggregations of one check each.
 FAST = Intervals(sampling_us=1_000, aggregation_us=1_000, update_us=1_000_000)
 LARGE = Rule("large", "working_set", above="1MiB")
 
 
-class Flapping:
-    """A primitive with one target that is accessed in every other aggregation of one check."""
-
-    def __init__(self, iterations: int, *, always: bool = False) -> None:
-        self._iterations = iterations
-        self._always = always
-        self._checks = 0
-
-    @hookimpl
-    def init(self, context: Context) -> None:
-        self._checks = 0
-        context.targets.append(Target("a", Regions.evenly([Range(0, 2 << 20)], context.limits)))
-
-    @hookimpl
-    def target_valid(self) -> bool:
-        return self._checks < self._iterations
-
-    @hookimpl
-    def check_accesses(self, context: Context) -> None:
-        self._checks += 1
-        if self._always or self._checks % 2:
-            context.targets[0].regions.nr_accesses += 1
+def memory(checks: int | None, *, always: bool = False) -> ScriptedMemory:
+    """Return 2 MiB that are accessed in every other check, or in each."""
+    region = ScriptedRegion(0, 2 << 20, heat=lambda check: float(always or check % 2 == 0))
+    return ScriptedMemory({"a": [region]}, checks)
 
 
-def context_with(callback: AlertCallback, iterations: int, *, always: bool = False) -> Context:
-    """Return a context on virtual time with one check per aggregation."""
-    return Context(
-        Flapping(iterations, always=always),
-        [callback],
-        intervals=FAST,
-        limits=RegionLimits(2, 2),
-        clock=VirtualClock(),
-        name="db",
-    )
+def run_alert(callback: AlertCallback, aggregations: int, *, always: bool = False) -> Context:
+    """Run a context on virtual time, whose aggregations are one check each."""
+    return run_virtual(memory(aggregations, always=always), callback, intervals=FAST, name="db")
 
 
-def run(callback: AlertCallback, iterations: int, *, always: bool = False) -> Context:
-    """Run a context to its end."""
-    context = context_with(callback, iterations, always=always)
-    start(context, exclusive=False)
-    assert context.wait(LONG_S)
-    assert context.error is None
-    return context
-
-
-class Recorder:
+class Receiver:
     """A receiver in this process."""
 
-    description = "recorder"
+    description = "in this process"
     repeat_s = None
 
     def __init__(self) -> None:
@@ -98,86 +67,78 @@ class Recorder:
 
 def test_alerts_of_a_run() -> None:
     """Each firing and each end is delivered in order, all of them by the end of the run."""
-    recorder = Recorder()
-    callback = AlertCallback(AlertOptions((LARGE,), ()), [recorder])
-    run(callback, 5)
-    assert recorder.statuses == ["firing", "resolved", "firing", "resolved", "firing"]
+    receiver = Receiver()
+    callback = AlertCallback(AlertOptions((LARGE,), ()), [receiver])
+    run_alert(callback, 5)
+    assert receiver.statuses == ["firing", "resolved", "firing", "resolved", "firing"]
     assert (callback.stats.sent, callback.stats.queued) == (5, 0)
 
 
 def test_firing_alerts_can_be_read_while_the_context_runs() -> None:
     """`firing` returns the alerts of a context as long as it runs."""
 
-    class Asks:
-        def __init__(self) -> None:
-            self.answers: list[list[str]] = []
-
-        @hookimpl
-        def after_aggregation(self, context: Context) -> None:
-            self.answers.append([alert.name for alert in callback.firing(context)])
-
-    callback, asks = AlertCallback(AlertOptions((LARGE,), ())), Asks()
-    with Context(
-        Flapping(3),
-        [callback, asks],
-        intervals=FAST,
-        limits=RegionLimits(2, 2),
-        clock=VirtualClock(),
-    ) as context:
-        assert callback.firing(context) == ()
-        start(context, exclusive=False)
-        context.wait(LONG_S)
-        assert asks.answers == [["large"], [], ["large"]]
-        assert callback.firing(context) == ()
+    firing: list[list[str]] = []
+    callback = AlertCallback(AlertOptions((LARGE,), ()))
+    asks = Recorder(
+        after_aggregation=lambda context: firing.append(
+            [alert.name for alert in callback.firing(context)]
+        )
+    )
+    context = Context(memory(3), [callback, asks], intervals=FAST, clock=VirtualClock())
+    assert callback.firing(context) == ()
+    run(context)
+    assert firing == [["large"], [], ["large"]]
+    assert callback.firing(context) == ()
 
 
 def test_alert_that_fires_at_the_end_is_not_resolved() -> None:
     """The end of monitoring resolves nothing."""
-    recorder = Recorder()
-    run(AlertCallback(AlertOptions((LARGE,), ()), [recorder]), 5, always=True)
-    assert recorder.statuses == ["firing"]
+    receiver = Receiver()
+    run_alert(AlertCallback(AlertOptions((LARGE,), ()), [receiver]), 5, always=True)
+    assert receiver.statuses == ["firing"]
 
 
 def test_restart_begins_inactive() -> None:
     """A restarted context begins with every alert inactive; the counts go on."""
-    recorder = Recorder()
-    callback = AlertCallback(AlertOptions((LARGE,), ()), [recorder])
-    context = context_with(callback, 1)
+    receiver = Receiver()
+    callback = AlertCallback(AlertOptions((LARGE,), ()), [receiver])
+    context = Context(memory(1), [callback], intervals=FAST, clock=VirtualClock())
     for _ in range(2):
-        start(context, exclusive=False)
-        assert context.wait(LONG_S)
-    assert recorder.statuses == ["firing", "firing"]
+        run(context)
+    assert receiver.statuses == ["firing", "firing"]
     assert callback.stats.sent == 2
 
 
 def test_threads_end_with_the_run() -> None:
     """The receivers' threads live from the start to the end of monitoring."""
-    recorder = Recorder()
-    callback = AlertCallback(AlertOptions((LARGE,), ()), [recorder])
+    receiver = Receiver()
+    callback = AlertCallback(AlertOptions((LARGE,), ()), [receiver])
     before = threading.active_count()
-    run(callback, 3)
+    run_alert(callback, 3)
     assert threading.active_count() == before
 
 
 def test_one_callback_serves_several_contexts() -> None:
     """Contexts that share a callback have their own alerts; the counts are common."""
-    recorder = Recorder()
-    callback = AlertCallback(AlertOptions((LARGE,), ()), [recorder])
-    contexts = [context_with(callback, 1) for _ in range(2)]
-    start(*contexts, exclusive=False)
-    assert all(context.wait(LONG_S) for context in contexts)
-    assert recorder.statuses == ["firing", "firing"]
+    receiver = Receiver()
+    callback = AlertCallback(AlertOptions((LARGE,), ()), [receiver])
+    contexts = [
+        Context(memory(1), [callback], intervals=FAST, clock=VirtualClock(), name=name)
+        for name in ("one", "other")
+    ]
+    run(*contexts)
+    assert receiver.statuses == ["firing", "firing"]
 
 
 def test_every_receiver_gets_notifications(caplog: pytest.LogCaptureFixture) -> None:
     """All receivers get each notification, and each has its own counts."""
     caplog.set_level(logging.INFO)
-    recorder = Recorder()
-    callback = AlertCallback(AlertOptions((LARGE,)), [recorder])
-    run(callback, 1)
+    receiver = Receiver()
+    callback = AlertCallback(AlertOptions((LARGE,)), [receiver])
+    run_alert(callback, 1)
     assert [(stats.receiver, stats.sent) for stats in callback.stats.receivers] == [
         ("log", 1),
-        ("recorder", 1),
+        ("in this process", 1),
     ]
     assert (
         "alert large (warning) is firing: working set of db: 2.0 MiB, above 1.0 MiB" in caplog.text
@@ -193,8 +154,8 @@ def test_failure_before_start_is_survived() -> None:
             raise ValueError("no memory")
 
     context = Context(Broken(), [AlertCallback(AlertOptions((LARGE,)))], clock=VirtualClock())
-    start(context, exclusive=False)
-    assert context.wait(LONG_S)
+    run(context, check=False)
+    assert isinstance(context.error, ValueError)
     assert context.stats.callback_failures == 0
 
 
@@ -218,10 +179,10 @@ def dead_url() -> str:
 def check_receiver_delays_nothing(url: str) -> None:
     """Run 10,000 aggregations, each with a notification to a receiver that doesn't accept it."""
     notify = Notify("http", url=url, queue_length=10, time_limit=Microseconds(60_000_000))
-    recorder = Recorder()
+    receiver = Receiver()
     options = AlertOptions((LARGE,), (notify,), flush_timeout=Microseconds(100_000))
-    callback = AlertCallback(options, [recorder])
-    context = run(callback, 10_000)
+    callback = AlertCallback(options, [receiver])
+    context = run_alert(callback, 10_000)
     stats = callback.stats.receivers[0]
     assert context.stats.aggregations == 10_000
     assert context.stats.callback_failures == 0
@@ -268,13 +229,9 @@ def test_server_that_recovers_gets_the_alert() -> None:
         notify = Notify("http", url=f"http://127.0.0.1:{server.server_port}")
         callback = AlertCallback(AlertOptions((LARGE,), (notify,)))
         # On the machine's time: the end of monitoring would end the retries.
-        context = Context(Flapping(1 << 40, always=True), [callback], intervals=FAST)
-        start(context, exclusive=False)
-        end = time.monotonic() + LONG_S
-        while not callback.stats.sent and time.monotonic() < end:
-            time.sleep(0.01)
-        context.request_stop()
-        assert context.wait(LONG_S)
+        with Context(memory(None, always=True), [callback], intervals=FAST) as context:
+            start(context)
+            eventually(lambda: callback.stats.sent)
         server.shutdown()
         thread.join()
     assert len(seen) == 3

@@ -13,6 +13,7 @@ from damon_alert.callback import make_notifier
 from damon_alert.delivery import Backoff, Counters, Delivery, DeliveryPolicy
 
 from damon_core import Microseconds
+from damon_core.testing import eventually
 
 Make = Callable[..., Notification]
 QUICK = Backoff(first_s=0.001, longest_s=0.002)
@@ -20,21 +21,13 @@ QUICK = Backoff(first_s=0.001, longest_s=0.002)
 LONG_S = 30.0
 
 
-def wait_until(condition: Callable[[], object]) -> None:
-    """Poll until a condition is true."""
-    end = time.monotonic() + LONG_S
-    while not condition():
-        assert time.monotonic() < end, "waited too long"
-        time.sleep(0.005)
-
-
-class Recorder:
+class Receiver:
     """A receiver in this process that fails a given number of times."""
 
     def __init__(
         self, failures: int = 0, *, temporary: bool = True, repeat_s: float | None = None
     ) -> None:
-        self.description = "recorder"
+        self.description = "receiver"
         self.repeat_s = repeat_s
         self.failures = failures
         self.temporary = temporary
@@ -55,7 +48,7 @@ class Recorder:
 
 
 def started(
-    notifier: Recorder, *, queue_length: int = 100, retry_for_us: int = 60_000_000
+    notifier: Receiver, *, queue_length: int = 100, retry_for_us: int = 60_000_000
 ) -> tuple[Delivery, Counters]:
     """Return a delivery whose thread runs, and its counters."""
     counters = Counters(notifier.description)
@@ -72,45 +65,45 @@ def end(delivery: Delivery) -> None:
 
 def test_notifications_arrive_in_order(make_notification: Make) -> None:
     """Queued notifications arrive in order, and closing waits for them."""
-    recorder = Recorder()
-    delivery, counters = started(recorder)
+    receiver = Receiver()
+    delivery, counters = started(receiver)
     notifications = [make_notification(number) for number in range(20)]
     for notification in notifications:
         delivery.submit(notification)
     end(delivery)
-    assert recorder.received == notifications
+    assert receiver.received == notifications
     assert (counters.stats.sent, counters.stats.queued) == (20, 0)
 
 
 def test_failure_is_retried(make_notification: Make) -> None:
     """A notification that fails for a while is finally delivered, once."""
-    recorder = Recorder(failures=3)
-    delivery, counters = started(recorder)
+    receiver = Receiver(failures=3)
+    delivery, counters = started(receiver)
     delivery.submit(make_notification())
-    wait_until(lambda: counters.stats.sent)
+    eventually(lambda: counters.stats.sent)
     end(delivery)
-    assert len(recorder.received) == 1
-    assert recorder.attempts == 4
+    assert len(receiver.received) == 1
+    assert receiver.attempts == 4
     assert counters.stats.failed == 0
 
 
 def test_refusal_is_not_retried(make_notification: Make) -> None:
     """A permanently refused notification is given up at once, and the next one is tried."""
-    recorder = Recorder(failures=1, temporary=False)
-    delivery, counters = started(recorder)
+    receiver = Receiver(failures=1, temporary=False)
+    delivery, counters = started(receiver)
     delivery.submit(make_notification(1))
     delivery.submit(make_notification(2))
     end(delivery)
-    assert [notification.rule.name for notification in recorder.received] == ["large-2"]
+    assert [notification.rule.name for notification in receiver.received] == ["large-2"]
     assert (counters.stats.failed, counters.stats.sent) == (1, 1)
 
 
 def test_retries_end(make_notification: Make) -> None:
     """After the time for retries a notification is given up and counted."""
-    recorder = Recorder(failures=1_000_000)
-    delivery, counters = started(recorder, retry_for_us=20_000)
+    receiver = Receiver(failures=1_000_000)
+    delivery, counters = started(receiver, retry_for_us=20_000)
     delivery.submit(make_notification())
-    wait_until(lambda: counters.stats.failed)
+    eventually(lambda: counters.stats.failed)
     end(delivery)
     assert counters.stats.sent == 0
 
@@ -120,37 +113,37 @@ def test_mistake_in_a_notifier_does_not_end_its_thread(
 ) -> None:
     """An exception that isn't a DeliveryError is logged, counted, and the next is tried."""
 
-    class Broken(Recorder):
+    class Broken(Receiver):
         def send(self, notification: Notification, cancelled: threading.Event) -> None:
             if notification.rule.name == "large-1":
                 raise KeyError("x")
             super().send(notification, cancelled)
 
-    recorder = Broken()
-    delivery, counters = started(recorder)
+    receiver = Broken()
+    delivery, counters = started(receiver)
     delivery.submit(make_notification(1))
     delivery.submit(make_notification(2))
     end(delivery)
     assert (counters.stats.failed, counters.stats.sent) == (1, 1)
-    assert "recorder failed unexpectedly" in caplog.text
+    assert "receiver failed unexpectedly" in caplog.text
 
 
 def test_full_queue_drops_and_counts(
     make_notification: Make, caplog: pytest.LogCaptureFixture
 ) -> None:
     """If the queue is full, notifications are dropped and counted, and that is logged once."""
-    recorder = Recorder()
-    recorder.gate.clear()
-    delivery, counters = started(recorder, queue_length=5)
+    receiver = Receiver()
+    receiver.gate.clear()
+    delivery, counters = started(receiver, queue_length=5)
     delivery.submit(make_notification())
-    wait_until(lambda: recorder.attempts)  # it is under way, the queue is empty
+    eventually(lambda: receiver.attempts)  # it is under way, the queue is empty
     for number in range(1, 21):
         delivery.submit(make_notification(number))
     assert (counters.stats.queued, counters.stats.dropped) == (5, 15)
     assert caplog.text.count("its queue of 5 is full") == 1
-    recorder.gate.set()
+    receiver.gate.set()
     end(delivery)
-    assert [notification.rule.name for notification in recorder.received] == [
+    assert [notification.rule.name for notification in receiver.received] == [
         "large",
         *(f"large-{number}" for number in range(1, 6)),
     ]
@@ -160,95 +153,95 @@ def test_end_waits_no_longer_than_its_limit(
     make_notification: Make, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Notifications that can't be delivered in time at the end are dropped, counted and logged."""
-    recorder = Recorder()
-    recorder.gate.clear()
-    delivery, counters = started(recorder)
+    receiver = Receiver()
+    receiver.gate.clear()
+    delivery, counters = started(receiver)
     for number in range(4):
         delivery.submit(make_notification(number))
-    wait_until(lambda: recorder.attempts)
+    eventually(lambda: receiver.attempts)
     delivery.close(time.monotonic() + 0.05)
     assert (counters.stats.dropped, counters.stats.queued) == (3, 0)
     assert "before the end of monitoring; 3 notifications dropped" in caplog.text
-    wait_until(lambda: counters.stats.failed == 1)  # the one under way was cancelled
+    eventually(lambda: counters.stats.failed == 1)  # the one under way was cancelled
 
 
 def test_end_does_not_wait_for_retries(make_notification: Make) -> None:
     """At the end everything is tried only once: a dead receiver doesn't delay the stop."""
-    recorder = Recorder(failures=1_000_000)
+    receiver = Receiver(failures=1_000_000)
     delivery = Delivery(
-        recorder,
+        receiver,
         DeliveryPolicy(backoff=Backoff(first_s=3_600, longest_s=3_600), retry_for_us=1 << 50),
-        counters := Counters("recorder"),
+        counters := Counters("receiver"),
     )
     delivery.start()
     for number in range(3):
         delivery.submit(make_notification(number))
-    wait_until(lambda: recorder.attempts)
+    eventually(lambda: receiver.attempts)
     end(delivery)
     assert (counters.stats.failed, counters.stats.queued) == (3, 0)
 
 
 def test_receiver_that_forgets_gets_repeats(make_notification: Make) -> None:
     """A firing alert is repeated until it is resolved, for a receiver that needs it."""
-    recorder = Recorder(repeat_s=0.01)
-    delivery, _ = started(recorder)
+    receiver = Receiver(repeat_s=0.01)
+    delivery, _ = started(receiver)
     delivery.submit(make_notification())
-    wait_until(lambda: len(recorder.received) >= 3)
+    eventually(lambda: len(receiver.received) >= 3)
     delivery.submit(make_notification(resolved=True))
-    wait_until(lambda: recorder.received[-1].status == "resolved")
-    count = len(recorder.received)
+    eventually(lambda: receiver.received[-1].status == "resolved")
+    count = len(receiver.received)
     time.sleep(0.05)
     end(delivery)
-    assert len(recorder.received) == count
-    assert [notification.status for notification in recorder.received[:-1]] == ["firing"] * (
+    assert len(receiver.received) == count
+    assert [notification.status for notification in receiver.received[:-1]] == ["firing"] * (
         count - 1
     )
 
 
 def test_dropped_end_of_an_alert_ends_its_repeats(make_notification: Make) -> None:
     """Even if the end of an alert is dropped, the alert isn't repeated for ever."""
-    recorder = Recorder(repeat_s=0.01)
-    recorder.gate.clear()
-    delivery, counters = started(recorder, queue_length=1)
+    receiver = Receiver(repeat_s=0.01)
+    receiver.gate.clear()
+    delivery, counters = started(receiver, queue_length=1)
     delivery.submit(make_notification(1))
-    wait_until(lambda: recorder.attempts)
+    eventually(lambda: receiver.attempts)
     delivery.submit(make_notification(2))
     delivery.submit(make_notification(1, resolved=True))
     delivery.submit(make_notification(2, resolved=True))
     assert counters.stats.dropped == 2
-    recorder.gate.set()
-    wait_until(lambda: len(recorder.received) == 2)
+    receiver.gate.set()
+    eventually(lambda: len(receiver.received) == 2)
     time.sleep(0.05)
     end(delivery)
-    assert len(recorder.received) == 2
+    assert len(receiver.received) == 2
 
 
 def test_dropped_alert_is_sent_by_its_repeat(make_notification: Make) -> None:
     """A dropped alert reaches a receiver that gets repeats."""
-    recorder = Recorder(repeat_s=0.01)
-    recorder.gate.clear()
-    delivery, counters = started(recorder, queue_length=1)
+    receiver = Receiver(repeat_s=0.01)
+    receiver.gate.clear()
+    delivery, counters = started(receiver, queue_length=1)
     for number in range(1, 4):
         delivery.submit(make_notification(number))
-        wait_until(lambda: recorder.attempts)
+        eventually(lambda: receiver.attempts)
     assert counters.stats.dropped == 1
-    recorder.gate.set()
-    wait_until(lambda: "large-3" in {received.rule.name for received in recorder.received})
+    receiver.gate.set()
+    eventually(lambda: "large-3" in {received.rule.name for received in receiver.received})
     end(delivery)
 
 
 def test_recovery_is_logged(make_notification: Make, caplog: pytest.LogCaptureFixture) -> None:
     """The first failure is logged, and that the receiver works again."""
-    recorder = Recorder(failures=5)
-    delivery, counters = started(recorder)
+    receiver = Receiver(failures=5)
+    delivery, counters = started(receiver)
     delivery.submit(make_notification())
-    wait_until(lambda: counters.stats.sent)
+    eventually(lambda: counters.stats.sent)
     end(delivery)
     assert [
         record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING
     ] == [
-        "recorder: not now; trying again for up to 1m",
-        "recorder: works again",
+        "receiver: not now; trying again for up to 1m",
+        "receiver: works again",
     ]
 
 

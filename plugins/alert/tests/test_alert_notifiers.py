@@ -24,6 +24,7 @@ from damon_alert.notifiers.alertmanager import alert_document
 from damon_alert.notifiers.web import Endpoint
 
 from damon_core import Microseconds
+from damon_core.testing import eventually
 
 Make = Callable[..., Notification]
 LONG_S = 30.0
@@ -164,19 +165,8 @@ def alive(pid: int) -> bool:
 
 def wait_for_pids(path: Path, count: int) -> list[int]:
     """Return the process ids that a script has written."""
-    end = time.monotonic() + LONG_S
-    while not path.exists() or len(path.read_text().split()) < count:
-        assert time.monotonic() < end, "waited too long"
-        time.sleep(0.005)
+    eventually(lambda: path.exists() and len(path.read_text().split()) >= count)
     return [int(pid) for pid in path.read_text().split()]
-
-
-def wait_until_dead(pid: int) -> None:
-    """Poll until a process has ended."""
-    end = time.monotonic() + LONG_S
-    while alive(pid):
-        assert time.monotonic() < end, f"process {pid} still lives"
-        time.sleep(0.005)
 
 
 def test_program_that_takes_too_long(tmp_path: Path, make_notification: Make) -> None:
@@ -185,8 +175,8 @@ def test_program_that_takes_too_long(tmp_path: Path, make_notification: Make) ->
     body = f"trap '' TERM; sleep 600 & echo $$ $! > {shlex.quote(str(pids))}; wait; sleep 600"
     with pytest.raises(DeliveryError, match="was ended: took longer than 2s"):
         send_to_program(make_notification(), *script(tmp_path, body), limit_us=2_000_000)
-    for pid in wait_for_pids(pids, 2):
-        wait_until_dead(pid)
+    started = wait_for_pids(pids, 2)
+    eventually(lambda: not any(map(alive, started)))
 
 
 def test_program_is_ended_with_the_monitoring(tmp_path: Path, make_notification: Make) -> None:

@@ -1,0 +1,87 @@
+"""Running contexts to their end, and waiting for what happens beside a test."""
+
+import contextlib
+import time
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from damon_core.clock import VirtualClock
+from damon_core.errors import NotRunningError
+from damon_core.loop.context import Context
+from damon_core.loop.group import start, stop
+from damon_core.testing.parts import StopAfter
+
+T = TypeVar("T")
+
+
+def run(
+    *contexts: Context, exclusive: bool = True, check: bool = True, timeout_s: float = 60
+) -> None:
+    """Start contexts that end by themselves, and wait until they have.
+
+    Args:
+        contexts: The contexts of the group.
+        exclusive: As in `damon_core.start`.
+        check: Raise what ended a context, if that is a failure; otherwise `Context.error` has it.
+        timeout_s: How long to wait for each, in seconds.
+
+    Raises:
+        AssertionError: One doesn't end; all are stopped.
+        BaseException: What ended a context.
+    """
+    start(*contexts, exclusive=exclusive)
+    late = [context for context in contexts if not context.wait(timeout_s)]
+    for context in late:
+        with contextlib.suppress(NotRunningError):  # it has ended meanwhile
+            stop(context)
+    if late:
+        raise AssertionError(f"context '{late[0].name}' hasn't ended within {timeout_s} s")
+    for context in contexts:
+        if check and context.error is not None:
+            raise context.error
+
+
+def run_virtual(
+    primitive: object, *callbacks: object, aggregations: int = 0, **attributes: Any
+) -> Context:
+    """Run a context on virtual time, for some aggregations or until its targets are invalid.
+
+    Args:
+        primitive: The primitive.
+        callbacks: The callbacks, called in this order.
+        aggregations: The number of aggregations; 0 for no end but the primitive's.
+        attributes: Other arguments of `damon_core.Context`; `clock` is a new `VirtualClock` by
+            default.
+
+    Returns:
+        The context, which has ended.
+
+    Raises:
+        AssertionError: It doesn't end.
+        BaseException: What ended it, if that is a failure.
+    """
+    attributes.setdefault("clock", VirtualClock())
+    parts = [*callbacks, StopAfter(aggregations)] if aggregations else callbacks
+    context = Context(primitive, parts, **attributes)
+    run(context)
+    return context
+
+
+def eventually(condition: Callable[[], T | None], timeout_s: float = 60) -> T:
+    """Wait until a condition holds, and return its true value.
+
+    It is looked at a hundred times a second, on the machine's clock.
+
+    Args:
+        condition: Returns something true once it holds.
+        timeout_s: How long to wait, in seconds: far longer than it takes on a busy machine.
+
+    Raises:
+        AssertionError: It doesn't hold in time.
+    """
+    deadline_s = time.monotonic() + timeout_s
+    while not (found := condition()):
+        if time.monotonic() > deadline_s:
+            raise AssertionError(f"it hasn't come true within {timeout_s} s")
+        time.sleep(0.01)
+    return found

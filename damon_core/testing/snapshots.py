@@ -1,0 +1,135 @@
+"""Snapshots made by hand, and compared."""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from damon_core.attributes import Intervals
+from damon_core.memory.snapshot import Snapshot, TargetRows, assemble_snapshot
+from damon_core.memory.target import Area, Owner
+
+#: 2023-11-14 22:13:20 UTC, where `damon_core.VirtualClock` begins as well.
+_BEGIN_US = 1_700_000_000_000_000
+
+
+class RegionRow(NamedTuple):
+    """A region of a snapshot made by hand.
+
+    Attributes:
+        start: Its first address.
+        end: The first address behind it.
+        nr_accesses: In how many checks it was accessed.
+        age: For how many aggregations that has stayed alike.
+        idle_us: For how long no access was seen. By default 0 if it was accessed, otherwise as
+            long as its age says.
+        resident_bytes: How much of it is in memory; by default all.
+    """
+
+    start: int
+    end: int
+    nr_accesses: float = 0
+    age: int = 0
+    idle_us: int | None = None
+    resident_bytes: int | None = None
+
+
+def make_snapshot(
+    targets: Mapping[str, Sequence[RegionRow]],
+    *,
+    context: str = "context",
+    number: int = 1,
+    time_us: int | None = None,
+    elapsed_us: int | None = None,
+    intervals: Intervals | None = None,
+    max_nr_accesses: int | None = None,
+    areas: Mapping[str, Sequence[Area]] | None = None,
+    owners: Mapping[str, Sequence[Owner]] | None = None,
+) -> Snapshot:
+    """Return the snapshot of an aggregation with these regions.
+
+    Args:
+        targets: The regions of each target by its name.
+        context: The context's name.
+        number: The number of the aggregation, from 1.
+        time_us: When it ended, Unix microseconds; by default as if all before it had taken
+            `elapsed_us`, too.
+        elapsed_us: How long it took; by default the aggregation interval.
+        intervals: Its intervals; by default those of a context.
+        max_nr_accesses: The number of its checks; by default as many as the intervals make.
+        areas: The areas of targets by their names.
+        owners: The owners of targets by their names.
+    """
+    intervals = intervals or Intervals()
+    elapsed_us = intervals.aggregation_us if elapsed_us is None else elapsed_us
+    rows = [row for regions in targets.values() for row in regions]
+    idle_us = [
+        row.idle_us
+        if row.idle_us is not None
+        else (row.nr_accesses == 0) * (row.age + 1) * intervals.aggregation_us
+        for row in rows
+    ]
+    resident_bytes = [
+        row.end - row.start if row.resident_bytes is None else row.resident_bytes for row in rows
+    ]
+    return assemble_snapshot(
+        {
+            "start": np.array([row.start for row in rows], dtype=np.int64),
+            "end": np.array([row.end for row in rows], dtype=np.int64),
+            "nr_accesses": np.array([row.nr_accesses for row in rows], dtype=np.float64),
+            "age": np.array([row.age for row in rows], dtype=np.int64),
+            "idle_us": np.array(idle_us, dtype=np.int64),
+            "resident_bytes": np.array(resident_bytes, dtype=np.int64),
+        },
+        [
+            TargetRows(
+                name,
+                len(regions),
+                tuple((areas or {}).get(name, ())),
+                tuple((owners or {}).get(name, ())),
+            )
+            for name, regions in targets.items()
+        ],
+        context=context,
+        number=number,
+        time_us=_BEGIN_US + number * elapsed_us if time_us is None else time_us,
+        elapsed_us=elapsed_us,
+        intervals=intervals,
+        max_nr_accesses=intervals.checks if max_nr_accesses is None else max_nr_accesses,
+    )
+
+
+def assert_same_snapshot(found: Snapshot, expected: Snapshot, *, rtol: float = 0.0) -> None:
+    """Compare everything that two snapshots hold.
+
+    Args:
+        found: The one to judge.
+        expected: What it should be.
+        rtol: By which share nr_accesses may differ, for formats that round them; whole numbers
+            are always the same.
+
+    Raises:
+        AssertionError: They differ; the message says in what.
+    """
+    for name in ("context", "number", "time_us", "elapsed_us", "intervals", "max_nr_accesses"):
+        _assert_equal(name, getattr(found, name), getattr(expected, name))
+    for name in ("name", "areas", "owners"):
+        _assert_equal(
+            f"the targets' {name}",
+            [getattr(target, name) for target in found.targets],
+            [getattr(target, name) for target in expected.targets],
+        )
+    pairs = zip([found, *found.targets], [expected, *expected.targets], strict=True)
+    for one, other in pairs:
+        for name in ("start", "end", "age", "idle_us", "resident_bytes"):
+            np.testing.assert_array_equal(getattr(one, name), getattr(other, name), name)
+        np.testing.assert_allclose(one.nr_accesses, other.nr_accesses, rtol, err_msg="nr_accesses")
+        whole = other.nr_accesses == other.nr_accesses.round()
+        np.testing.assert_array_equal(
+            one.nr_accesses[whole], other.nr_accesses[whole], "whole nr_accesses"
+        )
+
+
+def _assert_equal(name: str, found: object, expected: object) -> None:
+    if found != expected:
+        raise AssertionError(f"{name}: {found!r} is not {expected!r}")
