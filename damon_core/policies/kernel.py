@@ -1,21 +1,21 @@
-"""The policy `kernel`: region adjustment as Linux 6.12's DAMON does it, without its two bugs.
+"""The policy `kernel`: region adjustment as in Linux 6.12's DAMON, without its two bugs.
 
-One uniformly random page of each region is checked. Neighbours that were accessed alike are
-merged, and regions are split at random places to find out whether they were rightly one.
+One uniformly random page of each region is checked. Neighbours with similar nr_accesses are
+merged, and regions are split at random places to find differences inside them.
 
-What differs from Linux:
+Differences from Linux:
 
-- The random page is drawn from the whole region. Linux draws an offset of 32 bits, so that most
-  of a region of 4 GiB and more is never looked at.
-- Regions age once an aggregation. Linux ages again in each repeated merge pass.
-- Linux keeps within the size limit even if more than max_regions are left then. Here the
-  neighbours most alike are joined in a last pass, however large, so that max_regions holds
-  always; but for ranges with holes between them, which nothing joins.
-- The regions' count at the last split is kept per context, not for all contexts together.
-- A check that couldn't tell, and one that wasn't made because the region appeared in the middle
-  of an aggregation, counts neither way: nr_accesses is scaled up from the checks that told
-  something. A region that nothing was told of keeps its last nr_accesses, its age and its idle
-  time. Linux counts both as not accessed.
+- The random page is drawn from the whole region. Linux draws a 32-bit offset, so most of a
+  region of 4 GiB and more is never checked.
+- Regions age once per aggregation. Linux ages them again in each repeated merge pass.
+- Linux keeps the size limit even if more than max_regions regions remain. Here a last pass joins
+  the most similar neighbours, however large, so that max_regions always holds; except for ranges
+  with gaps between them, which can't be joined.
+- The number of regions at the last split is kept per context, not for all contexts together.
+- A check without an answer, and one that wasn't made because the region appeared during the
+  aggregation, counts neither as accessed nor as idle: nr_accesses is scaled up from the checks
+  with an answer. A region without any answer keeps its last nr_accesses, its age and its idle
+  time. Linux counts both kinds of checks as not accessed.
 """
 
 from collections.abc import Sequence
@@ -30,7 +30,7 @@ from damon_core.memory.target import Target
 
 #: A merge tolerates a difference of at most a tenth of the largest nr_accesses, at first.
 _THRESHOLD_DIVISOR = 10
-#: A region is cut at a tenth of its size, from one to nine tenths.
+#: A region is cut at a multiple of a tenth of its size, from one to nine tenths.
 _CUT_TENTHS = 10
 #: Regions of up to two pages aren't split.
 _UNSPLIT_PAGES = 2
@@ -41,12 +41,13 @@ class KernelPolicyOptions:
     """Options of the policy."""
 
     seed: int | None = field(
-        default=None, metadata={"help": "The same seed gives the same choices; none: random."}
+        default=None,
+        metadata={"help": "Seed of the random choices, for repeatable runs; none: random."},
     )
 
 
 class KernelPolicy:
-    """Linux 6.12's region adjustment.
+    """The region adjustment of Linux 6.12's DAMON.
 
     Args:
         options: The seed.
@@ -59,13 +60,13 @@ class KernelPolicy:
         self.begin(RegionLimits())
 
     def begin(self, limits: RegionLimits) -> None:
-        """Forget the counts of regions and begin a new sequence of random numbers."""
+        """Start a new run: forget the number of regions and reseed the random numbers."""
         self._limits = limits
         self._rng = np.random.default_rng(self._seed)
         self._regions_at_last_split = 0
 
     def set_limits(self, limits: RegionLimits) -> None:
-        """Keep within other limits from the next aggregation on."""
+        """Apply other limits from the next aggregation on."""
         self._limits = limits
 
     def choose(self, targets: Sequence[Target]) -> None:
@@ -74,13 +75,13 @@ class KernelPolicy:
             target.samples = Samples(target.regions.random_pages(self._rng))
 
     def observe(self, targets: Sequence[Target]) -> None:
-        """Count the accessed pages to their regions."""
+        """Count the samples in their regions."""
         for target in targets:
             if target.samples is not None:
                 _count_samples(target.regions, target.samples)
 
     def aggregate(self, targets: Sequence[Target], checks: int, elapsed_us: int) -> None:
-        """Age the regions, then merge neighbours until there are few enough."""
+        """Age the regions, then merge neighbours until there are at most max_regions."""
         for target in targets:
             _scale_up(target.regions, checks)
         largest = max((target.regions.nr_accesses.max(initial=0) for target in targets), default=0)
@@ -100,7 +101,7 @@ class KernelPolicy:
         join_most_alike(targets, surplus)
 
     def adapt(self, targets: Sequence[Target]) -> None:
-        """Split regions into two parts, or three if splitting in two changed nothing."""
+        """Split regions in two, or in three if the last split in two didn't change their number."""
         count = _count(targets)
         if count > self._limits.max_regions // 2:
             return
@@ -119,47 +120,47 @@ def _count(targets: Sequence[Target]) -> int:
 
 
 def _count_samples(regions: Regions, samples: Samples) -> None:
-    """Add what samples tell to the regions that hold them by now."""
+    """Add the samples' results to the regions that contain them now."""
     addresses = samples.addresses
-    told = samples.known
-    hit = samples.accessed & told
+    known = samples.known
+    hit = samples.accessed & known
     if len(addresses) == len(regions) and bool(
         ((regions.start <= addresses) & (addresses < regions.end)).all()
     ):
-        regions.nr_checks += told
+        regions.nr_checks += known
         regions.nr_accesses += hit
         return
-    # The table was replaced: several samples can be in one region by now, and some in none.
+    # The table was replaced: a region may now contain several samples, and a sample lie in none.
     index = regions.holding(addresses)
-    regions.nr_checks += np.bincount(index[told & (index >= 0)], minlength=len(regions))
+    regions.nr_checks += np.bincount(index[known & (index >= 0)], minlength=len(regions))
     regions.nr_accesses += np.bincount(index[hit & (index >= 0)], minlength=len(regions))
 
 
 def _scale_up(regions: Regions, checks: int) -> None:
-    """Express nr_accesses in `checks`, where fewer of them told something.
+    """Scale nr_accesses up to `checks` where some checks had no answer; keep the last without any.
 
-    Whole numbers, like all counters of single pages.
+    The results are whole numbers, like all counters of single pages.
     """
-    told = regions.nr_checks > 0
-    share = regions.nr_accesses[told] / regions.nr_checks[told]
+    known = regions.nr_checks > 0
+    share = regions.nr_accesses[known] / regions.nr_checks[known]
     regions.nr_accesses = np.minimum(np.rint(regions.last_nr_accesses), checks)
-    regions.nr_accesses[told] = np.rint(share * checks)
+    regions.nr_accesses[known] = np.rint(share * checks)
 
 
 def _grow_older(regions: Regions, elapsed_us: int, threshold: int) -> None:
-    """Age the regions that something was told of."""
-    untold = regions.nr_checks == 0
-    age, idle_us = regions.age[untold], regions.idle_us[untold]
+    """Increase the ages and idle times of regions with at least one answer."""
+    unknown = regions.nr_checks == 0
+    age, idle_us = regions.age[unknown], regions.idle_us[unknown]
     regions.grow_older(elapsed_us, threshold)
-    regions.age[untold], regions.idle_us[untold] = age, idle_us
+    regions.age[unknown], regions.idle_us[unknown] = age, idle_us
 
 
 def merged(regions: Regions, threshold: int, limit_bytes: int) -> Regions:
-    """Return regions with neighbours joined that were accessed alike.
+    """Return regions with similar neighbours joined.
 
-    From left to right, a region is absorbed by the one before it if they touch, their nr_accesses
-    differ by at most `threshold`, and they are not larger than `limit_bytes` together.
-    nr_accesses and age become means weighted by size, rounded down.
+    From left to right, a region is joined to the one before it if they touch, their nr_accesses
+    differ by at most `threshold`, and their size together is at most `limit_bytes`. nr_accesses
+    and age become means weighted by size, rounded down.
     """
     touching = regions.end[:-1] == regions.start[1:]
     alike = (
@@ -167,12 +168,12 @@ def merged(regions: Regions, threshold: int, limit_bytes: int) -> Regions:
         & (np.abs(np.diff(regions.nr_accesses)) <= threshold)
         & (regions.end[1:] - regions.start[:-1] <= limit_bytes)
     )
-    # Plain numbers: one after the other they are much faster than elements of columns.
+    # Lists: a loop over their numbers is much faster than one over elements of columns.
     touches, size = [False, *touching.tolist()], regions.size_bytes.tolist()
     accesses, age = regions.nr_accesses.astype(np.int64).tolist(), regions.age.tolist()
     count = len(size)
     first = np.ones(count, dtype=np.bool_)  # where a joined region begins
-    behind = 0  # the first region that no run has reached
+    behind = 0  # the first region after all runs so far
     for left in np.flatnonzero(alike).tolist():
         if left < behind:
             continue
@@ -203,7 +204,7 @@ def merged(regions: Regions, threshold: int, limit_bytes: int) -> Regions:
 
 
 def join_most_alike(targets: Sequence[Target], surplus: int) -> None:
-    """Join `surplus` pairs of touching neighbours, of all targets those most alike first."""
+    """Join `surplus` pairs of touching neighbours, the most similar of all targets first."""
     differences = [
         np.where(
             target.regions.end[:-1] == target.regions.start[1:],
@@ -225,9 +226,9 @@ def join_most_alike(targets: Sequence[Target], surplus: int) -> None:
 
 
 def split(regions: Regions, parts: int, rng: np.random.Generator) -> Regions:
-    """Return regions each cut into up to `parts`, at random tenths of their size.
+    """Return regions, each cut into up to `parts` at random tenths of its size.
 
-    Parts inherit all counters. The first part of a region is the one that is cut again.
+    Parts inherit all counters. For three parts, the first of two is cut again.
     """
     pages = regions.size_bytes // PAGE_SIZE_BYTES
     cuts = []

@@ -1,4 +1,4 @@
-"""What the core itself registers: its policies, found like those of any other package."""
+"""The core's own plugin: its policies are registered like those of any other package."""
 
 from collections.abc import Callable
 
@@ -10,13 +10,13 @@ from damon_core.policies.kernel import KernelPolicy, KernelPolicyOptions
 
 @hookimpl
 def register_policies(register: Callable[[Policy], None]) -> None:
-    """Offer ``evidence`` and ``kernel``."""
+    """Register ``evidence`` and ``kernel``."""
     register(
         Policy(
             "evidence",
             EvidencePolicy,
             EvidencePolicyOptions,
-            "Regions follow the evidence of past checks (default)",
+            "Regions from recent and past checks (default)",
         )
     )
     register(
@@ -24,6 +24,6 @@ def register_policies(register: Callable[[Policy], None]) -> None:
             "kernel",
             KernelPolicy,
             KernelPolicyOptions,
-            "Regions as Linux 6.12's DAMON adjusts them",
+            "Region adjustment of Linux 6.12's DAMON",
         )
     )

@@ -1,4 +1,4 @@
-"""What every policy has to keep, whatever it decides: invariants under arbitrary histories."""
+"""Invariants that every policy must keep, under arbitrary histories."""
 
 from collections.abc import Callable, Sequence
 
@@ -40,7 +40,7 @@ every_policy = pytest.mark.parametrize("make", POLICIES.values(), ids=POLICIES)
 
 
 def ranges_of(gaps_and_sizes: list[tuple[int, int]]) -> list[Range]:
-    """Return page-aligned ranges of these numbers of pages, each behind a gap."""
+    """Return page-aligned ranges of these numbers of pages, each after a gap."""
     ranges: list[Range] = []
     position = 0
     for gap, size in gaps_and_sizes:
@@ -60,7 +60,7 @@ seeds = st.integers(0, 2**32)
 
 
 def covered(regions: Regions) -> list[tuple[int, int]]:
-    """Return the address space of regions, those that touch joined."""
+    """Return the address space of regions, with touching ones joined."""
     joined: list[tuple[int, int]] = []
     for first, end in zip(regions.start.tolist(), regions.end.tolist(), strict=True):
         if joined and joined[-1][1] == first:
@@ -81,12 +81,12 @@ def count(targets: Sequence[Target]) -> int:
 
 
 def made(ranges: list[Range], number: RegionLimits, name: str = "target") -> Target:
-    """Return a target of some ranges, cut evenly."""
+    """Return a target of ranges that are cut evenly."""
     return Target(name, Regions.evenly(ranges, number), adaptive=True)
 
 
 def check_tables(targets: Sequence[Target]) -> None:
-    """Assert what holds of regions at any time."""
+    """Assert what always holds for regions."""
     for target in targets:
         regions = target.regions
         for column in Regions.__slots__:
@@ -117,7 +117,7 @@ def check_results(
     oldest: int,
     elapsed_us: int,
 ) -> None:
-    """Assert what holds of results: `oldest` aggregations, of `elapsed_us` in all, are past."""
+    """Assert what holds for results after `oldest` aggregations of `elapsed_us` in all."""
     ranges = sum(len(space) for space in all_covered(targets))
     assert count(targets) <= max(number.max_regions, ranges)
     for target in targets:
@@ -128,17 +128,17 @@ def check_results(
 
 
 class Monitor:
-    """Drives a policy as the worker does, without one.
+    """Calls a policy as the worker of a context does.
 
     Args:
         policy: The policy.
         number: The limits.
-        seed: Of what is accessed.
-        known_share: The share of samples that can be told.
+        seed: The seed for what is accessed.
+        known_share: The share of samples with an answer.
 
     Attributes:
-        targets: The targets; change them between any two calls.
-        known_share: The share of samples that can be told; may be changed.
+        targets: The targets; may be changed between calls.
+        known_share: The share of samples with an answer; may be changed.
         meanwhile: Called between any two calls of the policy.
     """
 
@@ -161,7 +161,7 @@ class Monitor:
         self.policy.set_limits(number)
 
     def aggregation(self, checks: int, rate: float = 0.5) -> None:
-        """Run one aggregation, in which each page looked at is accessed with `rate`."""
+        """Run one aggregation, in which a checked page is accessed with probability `rate`."""
         for _ in range(checks):
             self.policy.choose(self.targets)
             check_samples(self.targets)
@@ -203,7 +203,7 @@ class Monitor:
             samples.known[:] = self.rng.random(len(samples.addresses)) < self.known_share
 
     def columns(self) -> list[list[list[float]]]:
-        """Return all that regions know."""
+        """Return all columns of all regions."""
         return [
             [getattr(target.regions, column).tolist() for column in Regions.__slots__]
             for target in self.targets
@@ -232,7 +232,7 @@ def test_invariants_hold_whatever_is_seen(
     known_share: float,
     history: list[tuple[int, float]],
 ) -> None:
-    """Sorted, disjoint, aligned, complete, few enough, counters within their bounds."""
+    """Regions are sorted, disjoint, aligned, complete and few enough, counters within bounds."""
     monitor = Monitor(make(seed), number, seed, known_share)
     monitor.targets = [made(space, number, str(index)) for index, space in enumerate(spaces)]
     for checks, rate in history:
@@ -283,7 +283,7 @@ def test_limits_may_change_while_running(
     seed: int,
     numbers: list[RegionLimits],
 ) -> None:
-    """The next results keep them, lower or higher."""
+    """The next results keep the new limits, lower or higher."""
     monitor = Monitor(make(seed), numbers[0], seed)
     monitor.targets = [made(space, numbers[0])]
     for number in numbers:
@@ -301,7 +301,7 @@ def test_the_same_seed_gives_the_same_result(
     seed: int,
     history: list[tuple[int, float]],
 ) -> None:
-    """Bit by bit; so does a new run of the same policy."""
+    """The results are identical, also those of a second run of the same policy."""
     policy = make(seed)
     results = []
     for used in (policy, policy, make(seed)):
@@ -315,7 +315,7 @@ def test_the_same_seed_gives_the_same_result(
 
 @every_policy
 def test_another_seed_gives_another_choice(make: Callable[[int], RegionPolicy]) -> None:
-    """Seeds are used."""
+    """The policy uses its seed."""
     chosen = []
     for seed in (1, 2):
         monitor = Monitor(make(seed), RegionLimits(), 1)
@@ -331,8 +331,8 @@ def test_another_seed_gives_another_choice(make: Callable[[int], RegionPolicy]) 
 
 
 @every_policy
-def test_a_target_of_one_page_is_seen(make: Callable[[int], RegionPolicy]) -> None:
-    """There is nothing to cut, and its one page is checked."""
+def test_a_target_of_one_page_is_monitored(make: Callable[[int], RegionPolicy]) -> None:
+    """Its only page is checked, and there is nothing to cut."""
     monitor = Monitor(make(1), RegionLimits(), 1)
     monitor.targets = [made([Range(8 * PAGE, 9 * PAGE)], RegionLimits())]
     for _ in range(5):
@@ -346,7 +346,7 @@ def test_a_target_of_one_page_is_seen(make: Callable[[int], RegionPolicy]) -> No
 def test_regions_of_a_huge_target_are_sampled_over_their_whole_size(
     make: Callable[[int], RegionPolicy], size_bytes: int
 ) -> None:
-    """Each sixteenth of the only region is looked at about equally often."""
+    """Each sixteenth of the only region is checked about equally often."""
     monitor = Monitor(make(1), RegionLimits(1, 1), 1)
     monitor.targets = [made([Range(0, size_bytes)], RegionLimits(1, 1))]
     counts = np.zeros(16, dtype=np.int64)
@@ -360,10 +360,10 @@ def test_regions_of_a_huge_target_are_sampled_over_their_whole_size(
 
 
 @every_policy
-def test_what_is_always_accessed_has_as_many_accesses_as_checks(
+def test_memory_that_is_always_accessed_has_as_many_accesses_as_checks(
     make: Callable[[int], RegionPolicy],
 ) -> None:
-    """And what never is has none, and grows idle."""
+    """Memory that is never accessed has none, and its idle time grows."""
     for rate, accesses in ((1.0, 20.0), (0.0, 0.0)):
         monitor = Monitor(make(1), RegionLimits(), 1)
         monitor.targets = [made([Range(0, 1 << 30)], RegionLimits())]
@@ -375,10 +375,10 @@ def test_what_is_always_accessed_has_as_many_accesses_as_checks(
 
 
 @every_policy
-def test_age_tells_for_how_many_aggregations_nothing_changed(
+def test_age_counts_aggregations_without_a_change(
     make: Callable[[int], RegionPolicy],
 ) -> None:
-    """It grows by one each, and begins anew when the frequency does."""
+    """It grows by one in each, and is reset when the access frequency changes."""
     monitor = Monitor(make(1), RegionLimits(), 1)
     monitor.targets = [made([Range(0, 1 << 30)], RegionLimits())]
     ages = []
@@ -390,10 +390,10 @@ def test_age_tells_for_how_many_aggregations_nothing_changed(
 
 
 @every_policy
-def test_what_cannot_be_told_counts_as_neither_accessed_nor_idle(
+def test_a_check_without_an_answer_counts_as_neither_accessed_nor_idle(
     make: Callable[[int], RegionPolicy],
 ) -> None:
-    """Half of the checks of memory that is always accessed tell that it is; so do all."""
+    """Memory that is always accessed is reported so even if half of the checks have no answer."""
     monitor = Monitor(make(1), RegionLimits(), 1, known_share=0.5)
     monitor.targets = [made([Range(0, 1 << 30)], RegionLimits())]
     for _ in range(3):
@@ -402,18 +402,18 @@ def test_what_cannot_be_told_counts_as_neither_accessed_nor_idle(
 
 
 @every_policy
-def test_a_target_that_appears_late_is_told_from_its_own_checks(
+def test_a_target_that_appears_late_is_judged_by_its_own_checks(
     make: Callable[[int], RegionPolicy],
 ) -> None:
-    """Always accessed since it came, it has as many accesses as there were checks."""
+    """Always accessed since it appeared, it has as many accesses as there were checks."""
     monitor = Monitor(make(1), RegionLimits(), 1)
     monitor.targets = [made([Range(0, 1 << 30)], RegionLimits())]
-    looks = 0
+    calls = 0
 
     def appear() -> None:
-        nonlocal looks
-        looks += 1
-        if looks == 6:
+        nonlocal calls
+        calls += 1
+        if calls == 6:
             monitor.targets.append(made([Range(0, 1 << 30)], RegionLimits(), "late"))
 
     monitor.meanwhile = appear
@@ -422,23 +422,23 @@ def test_a_target_that_appears_late_is_told_from_its_own_checks(
 
 
 @every_policy
-def test_memory_that_is_not_known_any_more_keeps_what_was_known(
+def test_results_stay_where_checks_no_longer_have_an_answer(
     make: Callable[[int], RegionPolicy],
 ) -> None:
-    """An aggregation that tells nothing changes neither frequency, age nor idle time."""
+    """An aggregation without any answer changes neither frequency, age nor idle time."""
     for rate in (1.0, 0.0):
         monitor = Monitor(make(1), RegionLimits(), 1)
         monitor.targets = [made([Range(0, 1 << 30)], RegionLimits())]
         for _ in range(3):
             monitor.aggregation(20, rate)
-        before = known_of(monitor.targets[0].regions)
+        before = distinct_results(monitor.targets[0].regions)
         monitor.known_share = 0.0
         monitor.aggregation(20, 1.0 - rate)
-        assert known_of(monitor.targets[0].regions) == before
+        assert distinct_results(monitor.targets[0].regions) == before
 
 
-def known_of(regions: Regions) -> set[tuple[float, int, int]]:
-    """Return the different results of regions."""
+def distinct_results(regions: Regions) -> set[tuple[float, int, int]]:
+    """Return the distinct results of regions: last nr_accesses, age and idle time."""
     return set(
         zip(
             regions.last_nr_accesses.tolist(),
@@ -453,7 +453,7 @@ def known_of(regions: Regions) -> set[tuple[float, int, int]]:
 
 
 class HalfHot:
-    """A primitive of 1 GiB whose lower half is always accessed."""
+    """A primitive with 1 GiB of memory whose lower half is always accessed."""
 
     @hookimpl
     def init(self, context: Context) -> None:
@@ -468,7 +468,7 @@ class HalfHot:
 
 @every_policy
 def test_a_context_finds_what_is_hot(make: Callable[[int], RegionPolicy]) -> None:
-    """Within 5 % after 30 aggregations."""
+    """The hot bytes are right within 5 % after 30 aggregations."""
     seen: list[int] = []
 
     class Note:

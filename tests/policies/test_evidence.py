@@ -1,4 +1,4 @@
-"""The policy `evidence`: its statistics, its pool, and how fast and exactly it finds things."""
+"""The policy `evidence`: its statistics, its pool, and how fast and precisely it finds areas."""
 
 from collections.abc import Callable
 
@@ -36,7 +36,7 @@ def target_of(size_bytes: int, name: str = "t") -> Target:
 
 
 def policy_of(limits: RegionLimits | None = None, seed: int = 1) -> EvidencePolicy:
-    """Return a policy that has begun."""
+    """Return a policy that has begun a run."""
     policy = EvidencePolicy(EvidencePolicyOptions(seed=seed))
     policy.begin(limits or RegionLimits())
     return policy
@@ -47,7 +47,7 @@ def _everywhere(pages: IntColumn) -> FloatColumn:
 
 
 class Run:
-    """Targets that are accessed by a rate for each address, under one policy."""
+    """Targets under one policy, accessed with a probability for each address."""
 
     def __init__(self, policy: EvidencePolicy, *targets: Target) -> None:
         self.policy = policy
@@ -55,20 +55,20 @@ class Run:
         self.rng = np.random.default_rng(7)
 
     def check(self, rate: Rate, known: Rate = _everywhere) -> list[IntColumn]:
-        """Check once; return the pages looked at."""
+        """Make one check; return the pages of each target."""
         self.policy.choose(self.targets)
-        looked = []
+        checked = []
         for target in self.targets:
             assert target.samples is not None
             pages = target.samples.addresses
             target.samples.accessed[:] = self.rng.random(len(pages)) < rate(pages)
             target.samples.known[:] = known(pages) > 0
-            looked.append(pages)
+            checked.append(pages)
         self.policy.observe(self.targets)
-        return looked
+        return checked
 
     def aggregate(self, rate: Rate, known: Rate = _everywhere) -> Regions:
-        """Monitor for one aggregation; return the regions of the first target."""
+        """Monitor one aggregation; return the regions of the first target."""
         for target in self.targets:
             target.regions.reset_aggregated()
         for _ in range(CHECKS):
@@ -83,11 +83,11 @@ def within(start: int, end: int, rate: float = 1.0) -> Rate:
 
 
 def hot_bytes(regions: Regions, start: int, end: int) -> tuple[int, int]:
-    """Return how many bytes told hot lie in the range, and how many outside."""
+    """Return the bytes reported hot inside the range, and those outside."""
     hot = regions.nr_accesses >= CHECKS / 2
     inside = np.clip(np.minimum(regions.end, end) - np.maximum(regions.start, start), 0, None)
-    told = int(inside[hot].sum())
-    return told, int(regions.size_bytes[hot].sum()) - told
+    hot_inside = int(inside[hot].sum())
+    return hot_inside, int(regions.size_bytes[hot].sum()) - hot_inside
 
 
 # Statistics
@@ -95,12 +95,12 @@ def hot_bytes(regions: Regions, start: int, end: int) -> tuple[int, int]:
 
 def test_log_likelihood_is_that_of_the_best_rate() -> None:
     """3 of 4 has the likelihood (3/4)^3 (1/4); certain results have 1."""
-    told = log_likelihood(np.array([3.0, 0.0, 5.0]), np.array([4.0, 7.0, 5.0]))
-    assert told == pytest.approx([3 * np.log(0.75) + np.log(0.25), 0, 0], abs=1e-9)
+    likelihood = log_likelihood(np.array([3.0, 0.0, 5.0]), np.array([4.0, 7.0, 5.0]))
+    assert likelihood == pytest.approx([3 * np.log(0.75) + np.log(0.25), 0, 0], abs=1e-9)
 
 
-def test_what_may_gain_is_told_without_logarithms() -> None:
-    """All pairs of groups that gain enough are among them, and few that gain only half of it."""
+def test_may_gain_finds_all_pairs_that_gain_enough() -> None:
+    """Besides these it returns few pairs that gain less than half as much."""
     rng = np.random.default_rng(1)
     total, other_total = rng.integers(0, 40, (2, 500)).astype(float)
     hits, other_hits = np.floor(rng.random((2, 500)) * (np.stack((total, other_total)) + 1))
@@ -111,7 +111,7 @@ def test_what_may_gain_is_told_without_logarithms() -> None:
 
 
 def test_ragged_lists_the_numbers_of_each_span() -> None:
-    """Spans are listed in a row, empty ones not at all."""
+    """Spans are listed one after the other, empty ones not at all."""
     assert ragged(np.array([5, 9, 2]), np.array([2, 0, 3])).tolist() == [5, 6, 2, 3, 4]
 
 
@@ -122,14 +122,14 @@ def test_the_best_of_each_group_is_its_first_largest() -> None:
 
 
 def test_a_rising_run_goes_from_its_low_to_its_peak() -> None:
-    """What falls before and after doesn't belong to it."""
+    """Falling scores before and after don't belong to it."""
     score = np.array([-1.0, 2.0, 2.0, -1.0, 2.0, -3.0, -3.0])
     first, last = rising_runs(score, np.zeros(7, dtype=np.int64), 4.5)
     assert (first.tolist(), last.tolist()) == ([1], [4])
 
 
 def test_the_largest_are_found_in_their_order() -> None:
-    """As many as were asked for, of equal ones the first."""
+    """There are as many as asked for, the first of equal ones."""
     value = np.array([5, 1, 3, 9, 3, 3])
     assert largest(value, 2).tolist() == [0, 3]
     assert largest(value, 4).tolist() == [0, 2, 3, 4]
@@ -146,14 +146,14 @@ def test_runs_end_at_the_end_of_a_group() -> None:
 
 
 def pool_of(addresses: list[int], hits: list[bool], before: Pool | None = None) -> Pool:
-    """Return a pool that remembers these checks, and all of the one before."""
+    """Return a pool with these checks and all of the pool before."""
     before = before or Pool.empty()
     kept = np.ones(len(before), dtype=np.bool_)
     return before.remembering(np.array(addresses), np.array(hits), kept)
 
 
 def test_remembered_checks_stay_sorted_and_fade() -> None:
-    """New checks count 1, those of the aggregation before FADE."""
+    """New checks have weight 1, those of the previous aggregation FADE."""
     pool = pool_of([4096], [True], before=pool_of([0, 8192], [True, False]))
     assert pool.addresses.tolist() == [0, 4096, 8192]
     assert pool.weights == pytest.approx([FADE, 1, FADE], abs=1e-6)
@@ -161,14 +161,14 @@ def test_remembered_checks_stay_sorted_and_fade() -> None:
 
 
 def test_sums_of_spans_are_those_of_their_checks() -> None:
-    """Weight and hits of the checks from a position to another."""
+    """They are the weight and hits of the checks from one position to another."""
     pool = pool_of([0, 4096, 8192], [True, False, True])
     weight, hits = pool.sums(np.array([0, 1]), np.array([3, 2]))
     assert (weight.tolist(), hits.tolist()) == ([3, 1], [2, 0])
 
 
 def test_sums_of_faded_checks_are_exact() -> None:
-    """Areas in which all checks saw an access, or none did, are known for certain."""
+    """So areas in which all checks saw an access, or none did, are recognized with certainty."""
     pool = pool_of([0, 4096, 8192], [True, True, False])
     for age in range(10):
         pool = pool_of([12288 + 4096 * age], [False], before=pool)
@@ -177,14 +177,14 @@ def test_sums_of_faded_checks_are_exact() -> None:
 
 
 def test_checks_that_are_not_kept_are_forgotten() -> None:
-    """Neither in the columns nor in the sums."""
+    """They are neither in the columns nor in the sums."""
     pool = pool_of([0, 4096], [True, False]).only(np.array([False, True]))
     assert pool.addresses.tolist() == [4096]
     assert pool.sums_between(np.array([0, 1]))[1].tolist() == [0]
 
 
 def test_old_checks_are_forgotten_in_the_end() -> None:
-    """A check that nothing confirmed or contradicted becomes too light."""
+    """A check that no other confirms or contradicts becomes too light."""
     pool = pool_of([0], [True])
     assert pool.heavy(1).all()
     for _ in range(50):
@@ -193,17 +193,17 @@ def test_old_checks_are_forgotten_in_the_end() -> None:
 
 
 def test_a_division_keeps_its_checks_in_their_areas() -> None:
-    """Bounds after new checks are those that a search finds."""
+    """The bounds with new checks equal those found by a search."""
     rng = np.random.default_rng(1)
     start = np.arange(0, 100, 10) * PAGE_SIZE_BYTES
     areas = Areas(start, start + 10 * PAGE_SIZE_BYTES, np.zeros(10), np.zeros(10))
     division = Division.of(areas, Pool.empty())
     for _ in range(4):
         pages = np.sort(rng.integers(0, 100, 30)) * PAGE_SIZE_BYTES
-        told = np.ones(30, dtype=np.bool_)
-        results = Results(pages, told, told, pages[:0])
-        believed = rng.random(len(division.pool)) < 0.7
-        division = division.remembering(results, believed, bounds(pages, start))
+        all_set = np.ones(30, dtype=np.bool_)
+        results = Results(pages, all_set, all_set, pages[:0])
+        valid = rng.random(len(division.pool)) < 0.7
+        division = division.remembering(results, valid, bounds(pages, start))
         assert np.all(np.diff(division.pool.addresses) >= 0)
         assert division.bound.tolist() == Division.of(areas, division.pool).bound.tolist()
 
@@ -212,12 +212,12 @@ def test_a_division_keeps_its_checks_in_their_areas() -> None:
 
 
 def test_few_checks_make_no_area_hot() -> None:
-    """Half of five checks in a cold target tell less than half of fifty; nothing makes it more."""
+    """A rate of a half is reported lower if it is from 5 checks than from 50; 0 stays 0."""
     start = np.arange(3) * 100 * PAGE_SIZE_BYTES
     areas = Areas(
         start, start + 100 * PAGE_SIZE_BYTES, np.array([0.5, 0.5, 0.0]), np.array([5.0, 50.0, 5.0])
     )
-    few, many, none = areas.told_rate.tolist()
+    few, many, none = areas.reported_rate.tolist()
     assert none == 0 < few < many == 0.5
 
 
@@ -225,21 +225,21 @@ def test_few_checks_make_no_area_hot() -> None:
 
 
 def a_round(pages: int, slices: int) -> Round:
-    """Return a round over the first pages, of which every second was spread evenly."""
+    """Return a round over pages, every second of which was spread evenly."""
     column = np.arange(pages) * PAGE_SIZE_BYTES
     return Round(column, np.arange(pages) % 2 == 0, slices, np.random.default_rng(1))
 
 
 @pytest.mark.parametrize("pages", [0, 1, 19, 20, 21, 60])
-def test_a_round_hands_out_every_page_once(pages: int) -> None:
-    """Whether or not the slices are all as long."""
+def test_a_round_returns_every_page_once(pages: int) -> None:
+    """This holds whether or not all slices have the same length."""
     each = a_round(pages, 20)
     slices = [each.next_samples().addresses for _ in range(20)]
     assert each.exhausted
     assert sorted(np.concatenate(slices).tolist()) == [n * PAGE_SIZE_BYTES for n in range(pages)]
 
 
-def test_neighbouring_pages_are_looked_at_in_different_slices() -> None:
+def test_neighbouring_pages_are_in_different_slices() -> None:
     """Each slice has one page of every block of neighbours, ascending."""
     each = a_round(60, 20)
     for _ in range(20):
@@ -247,33 +247,33 @@ def test_neighbouring_pages_are_looked_at_in_different_slices() -> None:
         assert (pages // 20).tolist() == [0, 1, 2]
 
 
-def test_a_page_is_looked_at_once_in_a_slice() -> None:
-    """A page that was planned twice gives a slice no second sample."""
+def test_a_page_is_checked_once_in_a_slice() -> None:
+    """A page that was planned twice is one sample of a slice."""
     pages = np.repeat(np.arange(2) * PAGE_SIZE_BYTES, 2)
     each = Round(pages, np.ones(4, dtype=np.bool_), 1, np.random.default_rng(1))
     assert each.next_samples().addresses.tolist() == [0, PAGE_SIZE_BYTES]
 
 
-def test_a_round_tells_what_is_known() -> None:
-    """Pages not looked at yet are left out; those that nothing could be told of stand apart."""
+def test_a_round_separates_results_from_unknown_pages() -> None:
+    """Pages not checked yet are left out; those without an answer are listed apart."""
     each = a_round(6, 2)
     samples = each.next_samples()
     samples.accessed[:] = [True, True, False]
     samples.known[:] = [False, True, True]
     each.observe(samples)
     each.next_samples()
-    pages, hits, spread, untold = each.results()
+    pages, hits, spread, unknown = each.results()
     assert pages.tolist() == samples.addresses[1:].tolist()
     assert hits.tolist() == [True, False]
     assert spread.tolist() == (pages // PAGE_SIZE_BYTES % 2 == 0).tolist()
-    assert untold.tolist() == samples.addresses[:1].tolist()
+    assert unknown.tolist() == samples.addresses[:1].tolist()
 
 
 # Plan
 
 
 def test_probes_follow_a_hit_in_a_cold_area() -> None:
-    """More pages are chosen near the only hit when it is new than when it is old."""
+    """More pages near the only hit are chosen if it is new than if it is old."""
     size, hit = 1000 * PAGE_SIZE_BYTES, 500 * PAGE_SIZE_BYTES
     areas = Areas(np.array([0]), np.array([size]), np.array([0.05]), np.array([19.0]))
     pages = np.arange(0, size, 100 * PAGE_SIZE_BYTES)
@@ -293,7 +293,7 @@ def test_probes_follow_a_hit_in_a_cold_area() -> None:
 
 @pytest.mark.parametrize("seed", range(5))
 def test_a_hundredth_of_a_tebibyte_is_found_in_three_aggregations(seed: int) -> None:
-    """Nine tenths of the hot bytes are told hot, and little else."""
+    """Nine tenths of the hot bytes are reported hot, and little else."""
     start, end = 370 * GIB, 380 * GIB
     run = Run(policy_of(seed=seed), target_of(1 << 40))
     for _ in range(3):
@@ -305,7 +305,7 @@ def test_a_hundredth_of_a_tebibyte_is_found_in_three_aggregations(seed: int) -> 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_borders_become_exact_to_the_page(seed: int) -> None:
-    """After thirty aggregations both borders of a hot area are where they belong."""
+    """After thirty aggregations both borders of a hot area are right."""
     start, end = 12_345 * PAGE_SIZE_BYTES, 23_456 * PAGE_SIZE_BYTES
     run = Run(policy_of(seed=seed), target_of(GIB))
     for _ in range(30):
@@ -315,8 +315,8 @@ def test_borders_become_exact_to_the_page(seed: int) -> None:
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_what_has_moved_is_forgotten_in_two_aggregations(seed: int) -> None:
-    """A hot area that moves is told cold where it was, and hot where it is."""
+def test_a_move_is_followed_in_two_aggregations(seed: int) -> None:
+    """A hot area that has moved is reported cold at the old place and hot at the new one."""
     run = Run(policy_of(seed=seed), target_of(64 * GIB))
     for _ in range(20):
         run.aggregate(within(8 * GIB, 16 * GIB))
@@ -327,14 +327,14 @@ def test_what_has_moved_is_forgotten_in_two_aggregations(seed: int) -> None:
 
 
 def test_chance_makes_no_regions() -> None:
-    """A target that is alike everywhere keeps about min_regions, however long it is watched."""
+    """A uniform target keeps about min_regions, however long it is monitored."""
     run = Run(policy_of(), target_of(64 * GIB))
     counts = [len(run.aggregate(within(0, 64 * GIB, 0.4))) for _ in range(60)]
     assert np.mean(counts[20:]) < 18
 
 
 def test_the_rate_is_the_mean_of_the_pages() -> None:
-    """Believed checks of many aggregations tell a rate better than those of one."""
+    """The pool's checks of many aggregations estimate a rate better than those of one."""
     run = Run(policy_of(), target_of(64 * GIB))
     for _ in range(20):
         regions = run.aggregate(within(0, 64 * GIB, 0.3))
@@ -345,17 +345,17 @@ def test_the_rate_is_the_mean_of_the_pages() -> None:
 # Checks
 
 
-def test_every_region_is_looked_at_in_an_aggregation() -> None:
+def test_every_region_is_checked_in_an_aggregation() -> None:
     """The slices of a plan together have a page of every region."""
     run = Run(policy_of(), target_of(64 * GIB))
     for _ in range(10):
         regions = run.aggregate(within(8 * GIB, 9 * GIB))
-    looked = np.concatenate([run.check(within(0, 0))[0] for _ in range(CHECKS)])
-    assert set(regions.holding(looked).tolist()) == set(range(len(regions)))
+    pages = np.concatenate([run.check(within(0, 0))[0] for _ in range(CHECKS)])
+    assert set(regions.holding(pages).tolist()) == set(range(len(regions)))
 
 
-def test_unknown_pages_draw_no_more_checks_than_their_number_asks_for() -> None:
-    """Where nothing can be told, unseen gaps aren't worth a look each time."""
+def test_unknown_pages_attract_no_more_checks_than_their_share() -> None:
+    """Gaps in which checks have no answer aren't checked in each aggregation."""
     run = Run(policy_of(), target_of(64 * GIB))
 
     def known(pages: IntColumn) -> FloatColumn:
@@ -363,21 +363,21 @@ def test_unknown_pages_draw_no_more_checks_than_their_number_asks_for() -> None:
 
     for _ in range(40):
         run.aggregate(within(8 * GIB, 9 * GIB), known)
-    looked = np.concatenate([run.check(within(0, 0))[0] for _ in range(CHECKS)])
-    assert (1 - known(looked)).mean() < 1.5 / 16
+    pages = np.concatenate([run.check(within(0, 0))[0] for _ in range(CHECKS)])
+    assert (1 - known(pages)).mean() < 1.5 / 16
 
 
 def test_more_checks_than_planned_look_at_new_pages() -> None:
-    """After its plan an aggregation goes on with as many checks as before."""
+    """An aggregation longer than its plan goes on with the same number of pages per check."""
     run = Run(policy_of(), target_of(64 * GIB))
-    looked = [set(run.check(within(0, 0))[0].tolist()) for _ in range(3 * CHECKS)]
-    planned, further = set().union(*looked[:CHECKS]), set().union(*looked[CHECKS:])
+    pages = [set(run.check(within(0, 0))[0].tolist()) for _ in range(3 * CHECKS)]
+    planned, further = set().union(*pages[:CHECKS]), set().union(*pages[CHECKS:])
     assert len(further) > 1.9 * len(planned)
     assert len(planned & further) < 10
 
 
 def test_the_option_sets_the_number_of_checks() -> None:
-    """As many pages as were asked for in each interval."""
+    """It is the number of pages checked in each sampling interval."""
     policy = EvidencePolicy(EvidencePolicyOptions(seed=1, checks_per_interval=7))
     policy.begin(RegionLimits())
     run = Run(policy, target_of(64 * GIB))
@@ -387,7 +387,7 @@ def test_the_option_sets_the_number_of_checks() -> None:
 
 @pytest.mark.parametrize("checks", [0, -1])
 def test_the_number_of_checks_must_be_positive(checks: int) -> None:
-    """Said when the options are made."""
+    """The mistake is reported when the options are made."""
     with pytest.raises(ValueError, match="above 0"):
         EvidencePolicyOptions(checks_per_interval=checks)
 
@@ -396,7 +396,7 @@ def test_the_number_of_checks_must_be_positive(checks: int) -> None:
 
 
 def test_known_borders_outlive_growth_of_the_target() -> None:
-    """What was learned of the old part is still told when the primitive adds a range."""
+    """When the primitive adds a range, the old part keeps its results."""
     start, end = 1 * GIB, 2 * GIB
     run = Run(policy_of(), target_of(8 * GIB))
     for _ in range(20):
@@ -410,7 +410,7 @@ def test_known_borders_outlive_growth_of_the_target() -> None:
 
 
 def test_targets_share_the_limit_of_regions() -> None:
-    """However much there is to tell, all together keep within max_regions."""
+    """All targets together keep within max_regions, however many areas there are to find."""
     limits = RegionLimits(5, 20)
     run = Run(policy_of(limits), target_of(4 * GIB, "a"), target_of(GIB, "b"))
     striped: Rate = lambda pages: (pages // (GIB // 16) % 2).astype(float)  # noqa: E731
@@ -424,7 +424,7 @@ def test_targets_share_the_limit_of_regions() -> None:
 
 
 def test_a_lowered_limit_holds_from_the_next_aggregation() -> None:
-    """Neighbours are joined, however large they become."""
+    """Neighbours are merged, however large they become."""
     run = Run(policy_of(), target_of(4 * GIB))
     striped: Rate = lambda pages: (pages // (GIB // 16) % 2).astype(float)  # noqa: E731
     for _ in range(10):
@@ -433,8 +433,8 @@ def test_a_lowered_limit_holds_from_the_next_aggregation() -> None:
     assert len(run.aggregate(striped)) <= 3
 
 
-def test_regions_idle_as_long_as_no_access_is_believed() -> None:
-    """A region that cools down begins to idle; one that is accessed never does."""
+def test_only_regions_without_accesses_have_idle_time() -> None:
+    """The idle time of an accessed region is 0; that of a cold one grows."""
     run = Run(policy_of(), target_of(64 * GIB))
     for _ in range(10):
         regions = run.aggregate(within(0, 32 * GIB))
@@ -442,7 +442,7 @@ def test_regions_idle_as_long_as_no_access_is_believed() -> None:
     assert regions.idle_us[-1] >= 900_000
 
 
-def test_an_aggregation_that_told_nothing_changes_nothing() -> None:
+def test_an_aggregation_without_any_answer_changes_nothing() -> None:
     """Results, ages and idle times stay."""
     run = Run(policy_of(), target_of(64 * GIB))
     for _ in range(10):
@@ -454,7 +454,7 @@ def test_an_aggregation_that_told_nothing_changes_nothing() -> None:
 
 
 def test_a_target_that_is_gone_is_forgotten() -> None:
-    """When it comes back it is learned anew."""
+    """When it comes back, the policy learns it again from the start."""
     run = Run(policy_of(), target_of(64 * GIB))
     for _ in range(10):
         run.aggregate(within(0, 32 * GIB))

@@ -1,4 +1,4 @@
-"""Areas: the regions of one target as the policy believes them, with their rates."""
+"""Areas: the policy's current estimate of one target's regions, with their access rates."""
 
 from functools import cached_property
 
@@ -9,8 +9,8 @@ from damon_core.memory.regions import PAGE_SIZE_BYTES, FloatColumn, IntColumn, R
 from damon_core.memory.samples import BoolColumn
 from damon_core.policies.evidence.statistics import ragged
 
-#: An area that fewer checks than this tell of is told as less hot than they say, by this part of
-#: a check.
+#: The rate of an area with fewer checks than this is reported lower than measured, as if this
+#: part of a check had been average.
 _FEW_CHECKS = 20.0
 _DOUBT = 0.5
 
@@ -21,15 +21,15 @@ class Areas:
 
     Attributes:
         start: First address of each area.
-        end: First address behind each area.
-        rate: The share of checks that see an access, as far as is known; 0 where nothing is.
-        believed: The weight of the checks that tell the rate.
+        end: First address after each area.
+        rate: The share of checks that saw an access, 0 without any check.
+        weight: The total weight of the checks that the rate is from.
     """
 
     start: IntColumn
     end: IntColumn
     rate: FloatColumn
-    believed: FloatColumn
+    weight: FloatColumn
 
     @classmethod
     def none(cls) -> "Areas":
@@ -59,34 +59,34 @@ class Areas:
 
     @cached_property
     def smoothed_rate(self) -> FloatColumn:
-        """The rate, drawn towards a half where few checks tell it."""
-        return (self.rate * self.believed + 0.5) / (self.believed + 1)
+        """The rate, closer to a half the fewer checks it is from."""
+        return (self.rate * self.weight + 0.5) / (self.weight + 1)
 
     @property
-    def told_rate(self) -> FloatColumn:
-        """The rate, but lower where few checks tell it.
+    def reported_rate(self) -> FloatColumn:
+        """The rate to report: lower than measured where it is from few checks.
 
-        By chance a few checks of a lukewarm area see an access each. As if one more half of a
-        check had the mean rate of all areas, such an area isn't told as hot.
+        A few checks of a lukewarm area can all see an access by chance. Half a check of the mean
+        rate of all areas is added to them, so that such an area isn't reported as hot.
         """
         mean = float(self.rate @ self.size_bytes) / max(self.total_bytes, 1)
-        few = (self.believed > 0) & (self.believed < _FEW_CHECKS)
+        few = (self.weight > 0) & (self.weight < _FEW_CHECKS)
         above = np.maximum(self.rate - mean, 0) * few
-        told: FloatColumn = self.rate - above * (_DOUBT / (self.believed + _DOUBT))
-        return told
+        reported: FloatColumn = self.rate - above * (_DOUBT / (self.weight + _DOUBT))
+        return reported
 
     def holding(self, addresses: IntColumn) -> IntColumn:
-        """Return the index of the area that holds each address, -1 where none does."""
+        """Return the index of the area that contains each address, -1 if there is none."""
         return holding(self.start, self.end, addresses)
 
     def ranges(self) -> tuple[IntColumn, IntColumn]:
-        """Return starts and ends of the ranges that touching areas make up."""
+        """Return starts and ends of the ranges that touching areas form."""
         return ranges_of(self.start, self.end)
 
     def covering(self, start: IntColumn, end: IntColumn, limit_bytes: int) -> "Areas":
-        """Return areas that cover exactly the given ranges, keeping what is known of them.
+        """Return areas that cover exactly the given ranges, with the rates of those kept.
 
-        What is new is cut evenly, into pieces of at most `limit_bytes`.
+        New parts are cut evenly, into pieces of at most `limit_bytes`.
         """
         edges = np.unique(np.concatenate((self.start, self.end, start, end)))
         inside = holding(start, end, edges[:-1]) >= 0
@@ -112,19 +112,19 @@ class Areas:
         origin = (order < len(self)).cumsum() - 1
         end = self.end[origin]
         end[:-1] = np.minimum(end[:-1], start[1:])
-        return Areas(start, end, self.rate[origin], self.believed[origin])
+        return Areas(start, end, self.rate[origin], self.weight[origin])
 
     def with_borders(self, left: IntColumn, addresses: IntColumn) -> "Areas":
-        """Return areas with the borders behind the areas `left` moved to the addresses."""
+        """Return areas with the ends of the areas `left` moved to the addresses."""
         start, end = self.start.copy(), self.end.copy()
         start[left + 1] = end[left] = addresses
         return evolve(self, start=start, end=end)
 
     def joined(self, first: IntColumn) -> "Areas":
-        """Return areas with those of `first` joined with the next ones, but never three at once.
+        """Return areas with those of `first` joined to the next ones, but never three at once.
 
-        Rates become means weighted by the checks that tell them, or where none does by size. Of a
-        run of joins every second one is done.
+        Rates become means weighted by checks, or by size without any. Of a run of joins every
+        second one is done.
         """
         join = np.zeros(len(self) - 1, dtype=np.bool_)
         join[first] = True
@@ -132,28 +132,28 @@ class Areas:
         run_start = np.maximum.accumulate(np.where(join & ~follows, np.arange(len(join)), 0))
         left = (join & ((np.arange(len(join)) - run_start) & 1 == 0)).nonzero()[0]
         right = left + 1
-        rate, believed, end = self.rate.copy(), self.believed.copy(), self.end.copy()
+        rate, weight, end = self.rate.copy(), self.weight.copy(), self.end.copy()
         end[left] = end[right]
-        believed[left] += believed[right]
-        untold = believed[left] == 0
-        weight = np.where(untold, self.size_bytes[left], self.believed[left])
-        total = np.where(untold, end[left] - self.start[left], believed[left])
-        rate[left] = rate[right] + (rate[left] - rate[right]) * (weight / total)
+        weight[left] += weight[right]
+        unknown = weight[left] == 0
+        part = np.where(unknown, self.size_bytes[left], self.weight[left])
+        total = np.where(unknown, end[left] - self.start[left], weight[left])
+        rate[left] = rate[right] + (rate[left] - rate[right]) * (part / total)
         kept = np.ones(len(self), dtype=np.bool_)
         kept[right] = False
-        return Areas(self.start[kept], end[kept], rate[kept], believed[kept])
+        return Areas(self.start[kept], end[kept], rate[kept], weight[kept])
 
     def _inherited(self, start: IntColumn, end: IntColumn, origin: IntColumn) -> "Areas":
-        """Return the given areas with the rates of areas of this table (-1: nothing known)."""
+        """Return the given areas with the rates of this table's areas at `origin` (-1: none)."""
         known = origin >= 0
-        rate, believed = np.zeros(len(start)), np.zeros(len(start))
+        rate, weight = np.zeros(len(start)), np.zeros(len(start))
         rate[known] = self.rate[origin[known]]
-        believed[known] = self.believed[origin[known]]
-        return Areas(start, end, rate, believed)
+        weight[known] = self.weight[origin[known]]
+        return Areas(start, end, rate, weight)
 
 
 def holding(start: IntColumn, end: IntColumn, addresses: IntColumn) -> IntColumn:
-    """Return the index of the range that holds each address, -1 where none does."""
+    """Return the index of the range that contains each address, -1 if there is none."""
     if not len(start):
         return np.full(len(addresses), -1, dtype=np.int64)
     index = np.searchsorted(start, addresses, side="right") - 1
@@ -162,7 +162,7 @@ def holding(start: IntColumn, end: IntColumn, addresses: IntColumn) -> IntColumn
 
 
 def ranges_of(start: IntColumn, end: IntColumn) -> tuple[IntColumn, IntColumn]:
-    """Return starts and ends of the ranges that sorted pieces, some of them touching, make up."""
+    """Return starts and ends of the ranges that sorted pieces form, some of which touch."""
     apart = end[:-1] != start[1:]
     first = np.concatenate((np.ones(min(len(start), 1), dtype=np.bool_), apart))
     last = np.concatenate((apart, np.ones(min(len(start), 1), dtype=np.bool_)))
@@ -170,12 +170,13 @@ def ranges_of(start: IntColumn, end: IntColumn) -> tuple[IntColumn, IntColumn]:
 
 
 def regions_of(areas: Areas, before: Regions, checks: int) -> Regions:
-    """Return the areas as a table of regions, with rates expressed in `checks`.
+    """Return the areas as a table of regions, with their rates as nr_accesses out of `checks`.
 
-    Each takes age, idle time and last nr_accesses from the region before that its middle was in.
+    Age, idle time and last nr_accesses are those of the region of `before` that contains the
+    middle of the area.
     """
     regions = Regions(areas.start, areas.end)
-    regions.nr_accesses = np.minimum(areas.told_rate * checks, checks)
+    regions.nr_accesses = np.minimum(areas.reported_rate * checks, checks)
     known: IntColumn | slice = slice(None)
     source: IntColumn | slice = slice(None)
     if (

@@ -1,7 +1,7 @@
-"""Borders between areas: sliding them, cutting new ones, and merging areas that are alike.
+"""Borders between areas: moving them, cutting new ones, and merging similar areas.
 
-All compare likelihoods, as twice the gain of their logarithm: that of two rates, one on each
-side, with that of a single rate on both.
+All compare the likelihood of two rates, one on each side of a border, with that of a single rate.
+The gain of a border is twice the difference of the two log likelihoods.
 """
 
 from collections.abc import Sequence
@@ -24,41 +24,41 @@ from damon_core.policies.evidence.statistics import (
     rising_runs,
 )
 
-#: What a cut must gain. Scanning all places again and again makes gains of 8 common by chance.
+#: The least gain of a cut. All places are tried in each aggregation: 8 is common by chance.
 _CUT_RATIO = 10.5
-#: What an island must gain, which has two free ends, and how much more than the best single cut.
+#: The least gain of an island, which has two free ends, and how much more than the best single
+#: cut it must gain.
 _ISLAND_RATIO = 12.0
 _ISLAND_ADVANTAGE = 2.0
-#: Log odds that an island must have before its gain is worth computing.
+#: The log odds from which an island's gain is worth computing.
 _ISLAND_SCORE = 2.0
-#: Islands are sought with two ideas of how they differ from their area (least rate, direction).
-#: Hot ones are what matters most and are sought each time; the others take turns, which saves
-#: half of the time.
+#: Each search for islands makes two assumptions about them (least rate, direction). Hot islands
+#: matter most and are always searched for; the others take turns, which saves half of the time.
 _EVERY_ISLAND = (0.9, 1)
 _TURN_ISLANDS = ((0.35, 1), (0.9, -1), (0.35, -1))
-#: Cuts are looked for among about this many checks in an aggregation: with more, areas take turns.
+#: An aggregation searches about this many checks for cuts; with more, areas take turns.
 _SEARCHED_CHECKS = 2_000
-#: Neighbours that a border gains less for are merged: well below the ratio of a cut, so that
-#: areas aren't cut and merged in turn.
+#: Neighbours are merged if their border gains less than this: well below the gain of a cut, so
+#: that areas aren't cut and merged alternately.
 _MERGE_RATIO = 4.0
-#: Merging begins to make room when more than this part of the areas allowed is used.
+#: Merging makes room when more than this share of the allowed areas exists.
 _FULL_SHARE = 0.95
-#: Each pass joins pairs only; longer runs are joined over some aggregations.
+#: Each pass joins only pairs; longer runs are joined over several aggregations.
 _MERGE_PASSES = 2
-#: Rounding may lose this much.
+#: The largest error of rounding.
 _NEARLY = 1e-9
 
 
 def slide(division: Division) -> Division:
-    """Return areas with each border at its most likely place.
+    """Return the division with each border at its most likely place.
 
-    It is looked for between the middles of the two areas, so that borders can't pass each
-    other. Without this a border would stay at its first, coarse place until the error were
-    large enough for a cut of its own.
+    The place is searched between the middles of the two areas, so that borders can't pass each
+    other. Without this a border would keep its first, inexact place until the error is large
+    enough for another cut.
     """
     areas, pool, bound = division.areas, division.pool, division.bound
     mixed = division.mixed
-    # Between areas that are each alike all through, no place is better.
+    # Between areas whose checks all agree, no place is better.
     if not mixed.any():
         return division
     count = bound[1:] - bound[:-1]
@@ -79,11 +79,11 @@ def slide(division: Division) -> Division:
     span = middle[pair + 1] - middle[pair]
     check = ragged(middle[pair], span)
     owner = np.repeat(np.arange(len(pair)), span)
-    weights, hits = pool.told_by(check)
+    weights, hits = pool.weights_and_hits(check)
     score = (miss[owner] * weights + extra[owner] * hits).cumsum()
     best = best_of_each(score, np.cumsum(span) - span)
     left = pair[owner[best]]
-    position = check[best] + 1  # the border is behind the best check
+    position = check[best] + 1  # the border is after the best check
     moved = (position <= middle[left + 1]) & (position != bound[left + 1])
     left, position = left[moved], position[moved]
     apart = pool.addresses[position] > pool.addresses[position - 1]
@@ -95,10 +95,10 @@ class _Candidates:
     """Stretches of checks that may differ from the rest of their area.
 
     Attributes:
-        owner: The area of each, as an index of those searched.
+        owner: The area of each, as an index into the areas searched.
         first: The position of its first check in the pool.
-        stop: The position behind its last.
-        gain: Of telling it from the rest.
+        stop: The position after its last check.
+        gain: The gain of separating it from the rest.
     """
 
     owner: IntColumn
@@ -111,23 +111,22 @@ class _Candidates:
 
 
 class _Search:
-    """A search for cuts: what is known of the areas that could gain from any.
+    """A search for cuts in the areas that could gain from one.
 
     Args:
         division: The areas and their checks.
-        turn: A number that counts up, to take turns in where is looked.
+        turn: A number that counts up, for areas to take turns.
 
     Attributes:
-        turns: After how many turns all areas were searched.
+        turns: The number of turns until all areas have been searched.
         begin: The position of the first check of each area searched.
-        end: The position behind its last.
+        end: The position after its last check.
     """
 
     def __init__(self, division: Division, turn: int) -> None:
         self._pool = division.pool
         total, hits = division.sums
-        # No cut can gain more than the likelihood of an area lacks: all that are alike inside
-        # are done with here.
+        # A cut raises an area's log likelihood to at most 0: excludes areas that can't gain enough.
         area = division.mixed.nonzero()[0]
         alone = log_likelihood(hits[area], total[area])
         area, alone = area[-2 * alone > _CUT_RATIO], alone[-2 * alone > _CUT_RATIO]
@@ -147,7 +146,7 @@ class _Search:
         return len(self.begin)
 
     def single_cuts(self) -> _Candidates:
-        """Return the best place to cut each area in two, as the stretch from its start.
+        """Return the best place to cut each area in two, as the stretch before the cut.
 
         The likelihood is largest where results change, so only places between a hit and a miss
         are tried.
@@ -160,23 +159,23 @@ class _Search:
         best[best_of_each(found.gain, first_of_each(owner))] = True
         return found.only(best)
 
-    def islands(self, ideas: Sequence[tuple[float, int]]) -> tuple[_Candidates, IntColumn]:
+    def islands(self, assumptions: Sequence[tuple[float, int]]) -> tuple[_Candidates, IntColumn]:
         """Return stretches that are accessed more (1) or less (-1) than the rest of their area.
 
         Args:
-            ideas: The least change of the rate, and the direction, of those that are looked for.
+            assumptions: Least change of the rate, and direction, of the islands to find.
 
         Returns:
-            The stretches, and the number of the idea that each was found with.
+            The stretches, and the index of the assumption that each was found with.
         """
         size, checks = len(self), len(self._check)
-        # All ideas at once: a row for each.
-        least_change = np.array([[idea[0]] for idea in ideas])
-        direction = np.array([[idea[1]] for idea in ideas])
+        # All assumptions at once: a row for each.
+        least_change = np.array([[least] for least, _ in assumptions])
+        direction = np.array([[direction] for _, direction in assumptions])
         miss, extra = log_odds((self._hits + 0.5) / (self._total + 1), direction, least_change)
-        weights, hits = self._pool.told_by(self._check)
+        weights, hits = self._pool.weights_and_hits(self._check)
         score = miss[:, self._owner] * weights + extra[:, self._owner] * hits
-        owner = (np.arange(len(ideas))[:, None] * size + self._owner).ravel()
+        owner = (np.arange(len(assumptions))[:, None] * size + self._owner).ravel()
         first, last = rising_runs(score.ravel(), owner, _ISLAND_SCORE)
         found = self._candidates(
             owner[first] % size, self._check[first % checks], self._check[last % checks] + 1
@@ -195,12 +194,12 @@ class _Search:
 
 
 def cut(division: Division, most: int, turn: int) -> Division:
-    """Return areas cut around islands and at the best single places.
+    """Return the division cut around islands and at the best single places.
 
     Args:
         division: The areas and their checks.
-        most: How many areas there may be; if room is short, the best cuts are made.
-        turn: A number that counts up, to take turns in where and what is looked for.
+        most: The largest number of areas allowed; if it is reached, only the best cuts are made.
+        turn: A number that counts up, for areas and kinds of islands to take turns.
     """
     room = most - len(division.areas)
     if room <= 0:
@@ -211,16 +210,16 @@ def cut(division: Division, most: int, turn: int) -> Division:
     single = search.single_cuts()
     best_single = np.zeros(len(search))
     best_single[single.owner] = single.gain
-    idea = turn // search.turns % len(_TURN_ISLANDS)
-    island, number = search.islands((_EVERY_ISLAND, _TURN_ISLANDS[idea]))
+    kind = turn // search.turns % len(_TURN_ISLANDS)
+    island, number = search.islands((_EVERY_ISLAND, _TURN_ISLANDS[kind]))
     good = (island.gain > _ISLAND_RATIO) & (
         island.gain > best_single[island.owner] + _ISLAND_ADVANTAGE
     )
     island, number = island.only(good), number[good]
-    # In one area those of one idea: two would cut each other.
-    idea_of = np.full(len(search), len(_TURN_ISLANDS))
-    np.minimum.at(idea_of, island.owner, number)
-    island = island.only(number == idea_of[island.owner])
+    # In one area only islands of one assumption: those of different ones may overlap.
+    number_of = np.full(len(search), len(_TURN_ISLANDS))
+    np.minimum.at(number_of, island.owner, number)
+    island = island.only(number == number_of[island.owner])
     taken = np.zeros(len(search), dtype=np.bool_)
     taken[island.owner] = True
     single = single.only((single.gain > _CUT_RATIO) & ~taken[single.owner])
@@ -238,12 +237,12 @@ def cut(division: Division, most: int, turn: int) -> Division:
 
 
 def merge(division: Division, most: int, limit_bytes: int) -> Division:
-    """Return areas with neighbours joined that don't differ by more than chance.
+    """Return the division with neighbours joined that don't differ by more than chance.
 
     Args:
-        division: The areas, with rates that their checks tell.
-        most: How many areas there may be at the end. To keep within it, neighbours least unlike
-            are joined however large they become; only ranges apart stay apart.
+        division: The areas, with rates from their checks.
+        most: The largest number of areas allowed. To keep it, the most similar neighbours are
+            joined, however large they become, unless there is a gap between them.
         limit_bytes: The size that areas don't exceed otherwise.
     """
     areas = division.areas
@@ -266,25 +265,25 @@ def merge(division: Division, most: int, limit_bytes: int) -> Division:
 
 
 def _may_be_alike(areas: Areas, left: IntColumn) -> BoolColumn:
-    """Return behind which areas the border may gain too little, without taking logarithms.
+    """Return whether the border after each area may gain too little, without using logarithms.
 
-    By Pinsker's inequality it gains at least 4 times the square of the step between the rates,
-    times half of the harmonic mean of the checks.
+    By Pinsker's inequality a border gains at least 4 times the square of the step between the
+    rates, times half of the harmonic mean of the checks.
     """
-    total, other = areas.believed[left], areas.believed[left + 1]
+    total, other = areas.weight[left], areas.weight[left + 1]
     step = areas.rate[left] - areas.rate[left + 1]
     alike: BoolColumn = 4 * step * step * total * other < _MERGE_RATIO * (total + other) + _NEARLY
     return alike
 
 
 def _loss(areas: Areas, left: IntColumn) -> FloatColumn:
-    """Return what the borders behind these areas gain."""
-    total, other = areas.believed[left], areas.believed[left + 1]
+    """Return the gain of the border after each of these areas: the loss of merging there."""
+    total, other = areas.weight[left], areas.weight[left + 1]
     return gain_of_two(areas.rate[left] * total, total, areas.rate[left + 1] * other, other)
 
 
 def _least(loss: FloatColumn, count: int) -> IntColumn:
-    """Return the positions of the `count` smallest losses, of all if there are fewer."""
+    """Return the positions of the `count` smallest losses, or all if there are fewer."""
     if count >= len(loss):
         return np.arange(len(loss))
     return np.argpartition(loss, count - 1)[:count] if count > 0 else np.zeros(0, dtype=np.int64)

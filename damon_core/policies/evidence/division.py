@@ -1,4 +1,4 @@
-"""Divisions: areas, and which remembered checks lie in each."""
+"""Divisions: areas, and the checks of the pool that lie in each."""
 
 from functools import cached_property
 
@@ -15,12 +15,12 @@ from damon_core.policies.evidence.statistics import bounds, first_of_each, set_b
 
 @frozen(eq=False)
 class Division:
-    """Areas, and which checks of the pool lie in each; never changed, only replaced.
+    """Areas, and the checks of the pool that lie in each; never changed, only replaced.
 
     Attributes:
         areas: The areas.
-        pool: The checks; each is in an area.
-        bound: The position of the first check of each area, and the end of the last.
+        pool: The checks; each lies in an area.
+        bound: The position of the first check of each area, and the end of the last area.
     """
 
     areas: Areas
@@ -32,15 +32,15 @@ class Division:
         """Return the division of a pool by areas."""
         return cls(areas, pool, bounds(pool.addresses, areas.start))
 
-    def remembering(self, results: Results, believed: BoolColumn, new: IntColumn) -> "Division":
-        """Return the division with new checks, and with those old ones that are still heavy.
+    def remembering(self, results: Results, valid: BoolColumn, new: IntColumn) -> "Division":
+        """Return the division with new checks, and with the old ones worth remembering.
 
         Args:
-            results: The new checks; each is in an area.
-            believed: Which checks of the pool are still believed; the others are forgotten.
-            new: The position of the first new check of each area, and the end of the last.
+            results: The new checks; each lies in an area.
+            valid: Whether each check of the pool is still valid; invalid ones are forgotten.
+            new: The position of the first new check of each area, and the end of the last area.
         """
-        kept = believed & self.pool.heavy(len(results.addresses))
+        kept = valid & self.pool.heavy(len(results.addresses))
         pool = self.pool.remembering(results.addresses, results.hits, kept)
         return Division(self.areas, pool, set_before(kept, self.bound) + new)
 
@@ -51,20 +51,20 @@ class Division:
 
     @cached_property
     def mixed(self) -> BoolColumn:
-        """Whether some checks of each area saw an access, and some didn't."""
+        """Whether in each area some checks saw an access and some didn't."""
         total, hits = self.sums
         mixed: BoolColumn = (hits > 0) & (hits < total)
         return mixed
 
     def with_borders(self, left: IntColumn, position: IntColumn) -> "Division":
-        """Return the division with the borders behind areas `left` before the checks given."""
+        """Return the division with the ends of the areas `left` moved to before these checks."""
         bound = self.bound.copy()
         bound[left + 1] = position
         areas = self.areas.with_borders(left, self.pool.between(position))
         return Division(areas, self.pool, bound)
 
     def cut_at(self, position: IntColumn) -> "Division":
-        """Return the division with areas cut before the checks given, none an area's first."""
+        """Return the division with areas cut before these checks, none an area's first."""
         position = np.sort(position)
         position = position[first_of_each(position)]
         areas = self.areas.cut_at(self.pool.between(position))
@@ -72,7 +72,7 @@ class Division:
         return Division(areas, self.pool, bound)
 
     def estimated(self) -> "Division":
-        """Return the areas with rates from their checks; one without any keeps what it had."""
+        """Return the division with rates from its checks; an area without any keeps its rate."""
         total, hits = self.sums
         rate = self.areas.rate.copy()
         np.divide(hits, total, out=rate, where=total > 0)

@@ -1,4 +1,4 @@
-"""Forgetting: which remembered checks the new ones contradict."""
+"""Forgetting: which checks of the pool the new ones contradict."""
 
 import numpy as np
 
@@ -18,40 +18,40 @@ from damon_core.policies.evidence.statistics import (
 
 #: Twice the log likelihood gained at which a whole area counts as changed.
 _AREA_CHANGE_RATIO = 12.0
-#: The log odds at which a run of new checks contradicts the old ones: two surprising checks
-#: side by side.
+#: The log odds at which a run of new checks contradicts the old ones: two adjacent surprising
+#: checks.
 _RUN_CHANGE_SCORE = 6.5
 _LEAST_RUN = 2
-#: A change that is looked for in cold areas is to at least this rate.
+#: The least rate of a change searched for in cold areas.
 _CHANGED_RATE = 0.35
 
 
-def still_believed(division: Division, results: Results, new: IntColumn) -> BoolColumn:
-    """Return which checks of the pool the new ones leave standing.
+def still_valid(division: Division, results: Results, new: IntColumn) -> BoolColumn:
+    """Return whether each check of the pool is still valid: no new check contradicts it.
 
     Args:
-        division: What was believed, and the old checks.
-        results: The new checks; each is in an area.
-        new: The position of the first new check of each area, and the end of the last.
+        division: The areas so far, and the old checks.
+        results: The new checks; each lies in an area.
+        new: The position of the first new check of each area, and the end of the last area.
     """
     areas, pool, old = division.areas, division.pool, division.bound
     total = new[1:] - new[:-1]
     seen = counted(results.hits, new)
-    believed = np.ones(len(pool), dtype=np.bool_)
+    valid = np.ones(len(pool), dtype=np.bool_)
     for area in _changed(areas, results, new, total, seen).tolist():
-        believed[old[area] : old[area + 1]] = False
+        valid[old[area] : old[area + 1]] = False
     first, last, direction = _contradictions(areas, results.hits, new, total, seen)
     if not len(first):
-        return believed
-    # Only what lies inside the run: outside, the old checks may be right as they were, and
-    # forgetting them would widen the gap in which a border is looked for.
+        return valid
+    # Only checks inside the run: those outside may still be right, and forgetting them would
+    # widen the gap in which the border is searched for.
     begin = pool.addresses.searchsorted(results.addresses[first])
     stop = pool.addresses.searchsorted(results.addresses[last], side="right")
     weight, hit = pool.sums(begin, stop)
     differs = (direction * (2 * hit - weight) < 0) & (stop > begin)
     begin, stop = begin[differs], stop[differs]
-    believed[ragged(begin, stop - begin)] = False
-    return believed
+    valid[ragged(begin, stop - begin)] = False
+    return valid
 
 
 def _contradictions(
@@ -61,16 +61,16 @@ def _contradictions(
 
     Args:
         areas: The areas.
-        hits: Whether the new checks saw an access.
-        new: The position of the first new check of each area, and the end of the last.
-        total: How many new checks are in each area.
-        seen: How many of them saw an access.
+        hits: Whether each new check saw an access.
+        new: The position of the first new check of each area, and the end of the last area.
+        total: The number of new checks in each area.
+        seen: The number of them that saw an access.
 
     Returns:
-        The first and last check of each run; 1 where it tells of more accesses, -1 of fewer.
+        The first and last check of each run; 1 for a run of more accesses, -1 for one of fewer.
     """
-    # A hit tells at most the logarithm of 1 / rate, which is at most 1 / rate - 1; likewise a miss.
-    # Most areas are done with here, without taking logarithms.
+    # A hit adds at most the logarithm of 1 / rate, which is at most 1 / rate - 1; a miss likewise.
+    # This excludes most areas without using logarithms.
     rate, missed = areas.smoothed_rate, total - seen
     odds = rate / (1 - rate)
     more = (seen > np.maximum(_RUN_CHANGE_SCORE * odds, _LEAST_RUN - 1)).nonzero()[0]
@@ -80,7 +80,7 @@ def _contradictions(
         return area, area, area
     direction = np.ones(len(area), dtype=np.int64)
     direction[len(more) :] = -1
-    # A run can't tell more than all checks that speak for it.
+    # A run's score is at most that of all checks that support it.
     miss, extra = log_odds(rate[area], direction, _CHANGED_RATE)
     most = np.where(direction > 0, seen[area] * (miss + extra), missed[area] * miss)
     able = (most > _RUN_CHANGE_SCORE).nonzero()[0]
@@ -95,13 +95,13 @@ def _contradictions(
 def _changed(
     areas: Areas, results: Results, new: IntColumn, total: IntColumn, seen: IntColumn
 ) -> IntColumn:
-    """Return which areas differ as a whole from before.
+    """Return the areas that have changed as a whole.
 
-    Only new checks that were spread evenly count: those at borders and around hits lie where
-    an area is least like itself.
+    Only new checks that were spread evenly count: those at borders and around hits are at the
+    least typical places of an area.
     """
-    old_total, old_hit = areas.believed, areas.rate * areas.believed
-    # Where all are hits, or none is, nothing has changed.
+    old_total, old_hit = areas.weight, areas.rate * areas.weight
+    # Where all old and new checks are hits, or none is, nothing has changed.
     all_hits = seen + old_hit
     area = ((all_hits > 0) & (all_hits < total + old_total)).nonzero()[0]
     if not len(area):

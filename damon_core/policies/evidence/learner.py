@@ -1,4 +1,4 @@
-"""A learner: what the policy knows of one target, and its checks under way."""
+"""A learner: what the policy knows about one target, and its current checks."""
 
 import numpy as np
 
@@ -7,14 +7,14 @@ from damon_core.memory.samples import Samples
 from damon_core.policies.evidence import borders
 from damon_core.policies.evidence.areas import Areas, ranges_of, regions_of
 from damon_core.policies.evidence.division import Division
-from damon_core.policies.evidence.forgetting import still_believed
+from damon_core.policies.evidence.forgetting import still_valid
 from damon_core.policies.evidence.plan import plan, spread_evenly
 from damon_core.policies.evidence.pool import Pool
 from damon_core.policies.evidence.rounds import Results, Round
 from damon_core.policies.evidence.statistics import bounds
 
-#: Most pages remembered that nothing could be told of.
-_MOST_UNTOLD = 2_000
+#: The largest number of pages without an answer that are remembered.
+_MOST_UNKNOWN = 2_000
 _NOWHERE: IntColumn = np.zeros(0, dtype=np.int64)
 
 
@@ -22,11 +22,11 @@ class Learner:
     """Plans the checks of one target, and learns areas from them.
 
     Args:
-        rng: The source of chance, that of the policy.
+        rng: The policy's random number generator.
 
     Attributes:
-        regions: The table of the target that was adopted or written last; None before the first.
-        planned: Whether there are checks to hand out.
+        regions: The target's table that was adopted or written last; None before the first.
+        planned: Whether there is a plan for the current aggregation.
     """
 
     def __init__(self, rng: np.random.Generator) -> None:
@@ -34,7 +34,7 @@ class Learner:
         self.planned = False
         self._rng = rng
         self._division = Division.of(Areas.none(), Pool.empty())
-        self._untold = self._last_untold = _NOWHERE
+        self._unknown = self._last_unknown = _NOWHERE
         self._aggregations = 0
         self._rounds: list[Round] = []
         self._slices = 1
@@ -42,11 +42,11 @@ class Learner:
 
     @property
     def areas(self) -> Areas:
-        """What is believed."""
+        """The current estimate of the regions."""
         return self._division.areas
 
     def adopt(self, regions: Regions, limit_bytes: int) -> None:
-        """Follow a table that was replaced: cover its ranges, and keep what is known of them."""
+        """Follow a replaced table: cover its ranges, keeping what is known about them."""
         self.regions = regions
         start, end = ranges_of(regions.start, regions.end)
         old_start, old_end = self.areas.ranges()
@@ -59,73 +59,73 @@ class Learner:
         self.planned = False
 
     def make_plan(self, checks: int, slices: int) -> None:
-        """Choose the pages of the coming aggregation, to be handed out in slices."""
+        """Choose the pages of the next aggregation, to be checked in slices."""
         pages, spread = _NOWHERE, np.zeros(0, dtype=np.bool_)
         if len(self.areas):
-            pages, spread = plan(self._division, self._untold, checks, self._rng)
+            pages, spread = plan(self._division, self._unknown, checks, self._rng)
         self._slices = slices
         self._rounds.append(Round(pages, spread, slices, self._rng))
         self.planned = True
 
     def next_samples(self) -> Samples:
-        """Hand out the next slice, with pages from everywhere; after the last, new pages."""
+        """Return the next slice, with pages from everywhere; after the last, of new pages."""
         if self._rounds[-1].exhausted:
             pages = _NOWHERE
             if len(self.areas):
                 checks = len(self._rounds[-1])
-                pages = spread_evenly(self.areas, self._untold, checks, self._rng)
+                pages = spread_evenly(self.areas, self._unknown, checks, self._rng)
             spread = np.ones(len(pages), dtype=np.bool_)
             self._rounds.append(Round(pages, spread, self._slices, self._rng))
         return self._rounds[-1].next_samples()
 
     def observe(self, samples: Samples) -> None:
-        """Take in what is known of the samples."""
+        """Record the results of the samples."""
         self._rounds[-1].observe(samples)
 
     def learn(self, most: int, limit_bytes: int) -> bool:
-        """Adjust the areas to the checks since the last time, to at most `most`.
+        """Adjust the areas to the checks since the last call, to at most `most` areas.
 
         Returns:
-            Whether these told anything.
+            Whether any of these checks had an answer.
         """
         results = self._results()
         division = self._division
-        told = bool(len(results.addresses))
-        if told:
+        any_known = bool(len(results.addresses))
+        if any_known:
             new = bounds(results.addresses, division.areas.start)
-            believed = still_believed(division, results, new)
-            division = division.remembering(results, believed, new)
+            valid = still_valid(division, results, new)
+            division = division.remembering(results, valid, new)
             division = borders.cut(borders.slide(division), most, self._aggregations).estimated()
             self._aggregations += 1
-        if told or len(division.areas) > most:
+        if any_known or len(division.areas) > most:
             division = borders.merge(division, most, limit_bytes)
         self._division = division
-        self._remember_untold(results.untold)
+        self._remember_unknown(results.unknown)
         self._rounds.clear()
         self._ranges_changed = False
         self.planned = False
-        return told
+        return any_known
 
     def write(self, checks: int) -> Regions:
-        """Return the areas as regions, with ages and idle times as they were before."""
+        """Return the areas as regions, with the ages and idle times of the regions before."""
         assert self.regions is not None, "adopt() comes first"
         self.regions = regions_of(self.areas, self.regions, checks)
         return self.regions
 
     def _results(self) -> Results:
-        """Return what was seen since the last time, of what lies in the areas."""
+        """Return the results since the last call of `learn` that lie in the areas."""
         results = [each.results() for each in self._rounds]
         if len(results) == 1 and not self._ranges_changed:
             return results[0]
-        addresses, hits, spread, untold = map(
+        addresses, hits, spread, unknown = map(
             np.concatenate, zip(Results.none(), *results, strict=True)
         )
         order = addresses.argsort(kind="stable")
         order = order[self.areas.holding(addresses[order]) >= 0]
-        return Results(addresses[order], hits[order], spread[order], untold)
+        return Results(addresses[order], hits[order], spread[order], unknown)
 
-    def _remember_untold(self, pages: IntColumn) -> None:
-        """Remember pages that nothing could be told of; forget the oldest if there are many."""
+    def _remember_unknown(self, pages: IntColumn) -> None:
+        """Remember pages without an answer; forget the oldest if there are many."""
         if len(pages):
-            self._last_untold = np.concatenate((self._last_untold, pages))[-_MOST_UNTOLD:]
-            self._untold = np.sort(self._last_untold)
+            self._last_unknown = np.concatenate((self._last_unknown, pages))[-_MOST_UNKNOWN:]
+            self._unknown = np.sort(self._last_unknown)

@@ -1,4 +1,4 @@
-"""The plan: at which pages the checks of an aggregation look."""
+"""The plan: which pages the checks of an aggregation look at."""
 
 import numpy as np
 
@@ -10,78 +10,80 @@ from damon_core.policies.evidence.pool import NEW
 from damon_core.policies.evidence.statistics import bounds, largest, ragged
 
 #: Shares of the checks that follow up surprising hits, narrow down borders, and halve the
-#: largest unseen gaps. The rest is spread over all areas. Other divisions did about as well.
+#: largest unchecked gaps. The rest is spread over all areas. Other shares did about as well.
 _PROBE_SHARE = 0.25
 _BORDER_SHARE = 0.25
 _GAP_SHARE = 0.35
-#: A floor for each area takes at most this part of the spread checks.
+#: The minimum for each area takes at most this share of the spread checks.
 _FLOOR_SHARE = 0.4
-#: Areas colder than this get their single hits followed up; in warmer ones hits don't surprise.
+#: Single hits are followed up in areas colder than this; in warmer ones they are no surprise.
 _COLD_RATE = 0.12
-#: Probes around a hit, as parts of the way to the neighbouring checks: the near ones tell
-#: whether the hit was in an area at all, the far ones how large it is.
+#: Probes around a hit, as parts of the distance to the neighbouring checks: the near ones show
+#: whether there is a hot area, the far ones how large it is.
 _PROBE_PARTS = np.array([-0.45, -0.06, 0.06, 0.45])
-#: Regular places would follow strides in the target: those of probes are moved at random by
-#: up to this part, others by up to half of the width below, in parts of their distance.
+#: Regular places could coincide with strides in the target. Probes are moved at random by up to
+#: this part of their distance, other checks by up to half of the widths below.
 _PROBE_JITTER = 0.1
 _BORDER_JITTER = 0.5
 _GAP_JITTER = 0.4
-#: An area of which so many checks, and only such, told nothing isn't looked at out of doubt.
+#: After this many checks without an answer, and none with one, uncertainty no longer attracts
+#: checks to an area.
 _HOPELESS = 3
 #: Borders between rates closer than this aren't worth extra checks.
 _LEAST_STEP = 0.05
-#: Between rates further apart than this, a border lies between two checks.
+#: Between rates further apart than this, the border is certainly between two adjacent checks.
 _CERTAIN_STEP = 0.5
-#: More checks than this in one gap are better spent after the next look.
+#: More checks than this in one gap are better spent in the next aggregation.
 _MOST_CHECKS_PER_BORDER = 8
-#: The number of checks within which a border is uncertain: about 2 / (information per check).
+#: The number of checks over which a border is uncertain: about 2 / (information per check).
 _BORDER_SPREAD = 2.0
 _MOST_BORDER_SPREAD = 32
 
 
 def plan(
-    division: Division, untold: IntColumn, checks: int, rng: np.random.Generator
+    division: Division, unknown: IntColumn, checks: int, rng: np.random.Generator
 ) -> tuple[IntColumn, BoolColumn]:
-    """Choose the pages to check in an aggregation.
+    """Return the pages to check in an aggregation.
 
     Args:
-        division: What is believed, and the checks that it is believed from; not without areas.
-        untold: Pages looked at lately that nothing could be told of, ascending.
-        checks: How many pages to choose.
-        rng: The source of chance.
+        division: The current areas, at least one, and the checks that they are from.
+        unknown: Pages checked lately without an answer, ascending.
+        checks: The number of pages to choose.
+        rng: The random number generator.
 
     Returns:
-        The pages, ascending; and which of them were spread evenly within their areas.
+        The pages, ascending; and whether each was spread evenly within its area.
     """
     aimed = np.concatenate(
         (
             _probes(division, int(checks * _PROBE_SHARE), rng),
             _at_borders(division, int(checks * _BORDER_SHARE), rng),
-            _in_gaps(division, untold, int(checks * _GAP_SHARE), rng),
+            _in_gaps(division, unknown, int(checks * _GAP_SHARE), rng),
         )
     )
     aimed = _page_of(aimed)
-    spread = spread_evenly(division.areas, untold, checks - len(aimed), rng)
+    spread = spread_evenly(division.areas, unknown, checks - len(aimed), rng)
     pages = np.concatenate((aimed, spread))
-    # Most of them ascend already: a stable sort makes use of that.
+    # Most of them are in order already: a stable sort makes use of that.
     order = pages.argsort(kind="stable")
     return pages[order], order >= len(aimed)
 
 
 def spread_evenly(
-    areas: Areas, untold: IntColumn, checks: int, rng: np.random.Generator
+    areas: Areas, unknown: IntColumn, checks: int, rng: np.random.Generator
 ) -> IntColumn:
-    """Choose pages evenly within areas, ascending: a floor for each, the rest by size and doubt.
+    """Return pages spread evenly within areas, ascending.
 
-    Where nothing was told of several pages, doubt is no reason to look.
+    Each area gets a minimum, and the rest is shared by size and by uncertainty of the rate.
+    Uncertainty doesn't count in areas where several checks had no answer.
     """
     count = len(areas)
     size = areas.size_bytes.astype(np.float64)
     rate = areas.smoothed_rate
-    doubt = np.sqrt(rate * (1 - rate) / (areas.believed + 1))
-    if len(untold):
-        bound = bounds(untold, areas.start)
-        doubt[(areas.believed == 0) & (bound[1:] - bound[:-1] >= _HOPELESS)] = 0
+    doubt = np.sqrt(rate * (1 - rate) / (areas.weight + 1))
+    if len(unknown):
+        bound = bounds(unknown, areas.start)
+        doubt[(areas.weight == 0) & (bound[1:] - bound[:-1] >= _HOPELESS)] = 0
     floor = min(1.0, checks * _FLOOR_SHARE / count)
     rest = (checks - floor * count) / 2
     in_doubt = max(float(doubt @ size), 1e-9)
@@ -97,7 +99,7 @@ def spread_evenly(
 
 
 def _probes(division: Division, most: int, rng: np.random.Generator) -> IntColumn:
-    """Look closer around new hits in areas believed cold, in the coldest first."""
+    """Return pages near new hits in cold areas, in the coldest first."""
     areas, pool, bound = division.areas, division.pool, division.bound
     cold = ((areas.rate > 0) & (areas.rate < _COLD_RATE)).nonzero()[0]
     if not len(cold):
@@ -120,10 +122,11 @@ def _probes(division: Division, most: int, rng: np.random.Generator) -> IntColum
 
 
 def _at_borders(division: Division, most: int, rng: np.random.Generator) -> IntColumn:
-    """Narrow down the borders, where most is at stake first.
+    """Return pages that narrow down the borders, the most important first.
 
-    Between a hot and a cold area the place of the border is unknown between two checks;
-    between similar rates it is unknown over more of them.
+    Importance is the size of the gap that the border may be in, times the step between the
+    rates. Between a hot and a cold area the gap is between two checks; between similar rates it
+    spans more checks.
     """
     none = np.zeros(0, dtype=np.int64)
     areas, addresses = division.areas, division.pool.addresses
@@ -131,7 +134,7 @@ def _at_borders(division: Division, most: int, rng: np.random.Generator) -> IntC
         return none
     rate, behind = areas.rate, division.bound[1:-1]
     step = np.abs(rate[1:] - rate[:-1])
-    # How many checks further than the nearest ones the border may be.
+    # By how many checks beyond the nearest ones the border may be off.
     further = np.zeros(len(step), dtype=np.int64)
     soft = ((step <= _CERTAIN_STEP) & (step > _LEAST_STEP)).nonzero()[0]
     if len(soft):
@@ -157,17 +160,18 @@ def _at_borders(division: Division, most: int, rng: np.random.Generator) -> IntC
 
 
 def _in_gaps(
-    division: Division, untold: IntColumn, most: int, rng: np.random.Generator
+    division: Division, unknown: IntColumn, most: int, rng: np.random.Generator
 ) -> IntColumn:
-    """Halve the largest gaps between remembered checks, but not those where looking told nothing.
+    """Return pages that halve the largest gaps between the pool's checks.
 
-    Over a few aggregations this covers the target evenly, so that an area is found as soon as
-    its size allows; independent draws need far longer.
+    Gaps in which a check had no answer are left out. Over a few aggregations this covers the
+    target evenly, so that an area is found as soon as its size allows; independent draws take
+    far longer.
     """
     addresses = division.pool.addresses
     gap = addresses[1:] - addresses[:-1]
-    if len(gap) and len(untold):
-        around = addresses.searchsorted(untold) - 1
+    if len(gap) and len(unknown):
+        around = addresses.searchsorted(unknown) - 1
         gap[around[(around >= 0) & (around < len(gap))]] = 0
     most = min(most, len(gap) // 2)
     if most < 1:
@@ -181,7 +185,7 @@ def _in_gaps(
 
 
 def _jitter(shape: tuple[int, ...], width: float, rng: np.random.Generator) -> FloatColumn:
-    """Draw uniformly from +- width / 2."""
+    """Return uniformly random numbers within +- width / 2."""
     return (rng.random(shape) - 0.5) * width
 
 

@@ -1,4 +1,4 @@
-"""The pool: the checks of one target that are still believed."""
+"""The pool: the checks of one target that are still valid."""
 
 from functools import cached_property
 
@@ -8,18 +8,18 @@ from attrs import frozen
 from damon_core.memory.regions import PAGE_SIZE_BYTES, FloatColumn, IntColumn
 from damon_core.memory.samples import BoolColumn
 
-#: Most checks remembered, unless two aggregations make more: bounds memory, and the time of one
-#: aggregation.
+#: The largest number of checks remembered, unless two aggregations make more: bounds memory and
+#: the time of one aggregation.
 CAPACITY = 4_000
-#: The weight that a check keeps from one aggregation to the next. After 20 of them, 2 s at the
-#: default intervals, it counts a third.
+#: The weight that a check keeps from one aggregation to the next: a third after 20 aggregations,
+#: or 2 s at the default intervals.
 FADE = 0.95
-#: Checks lighter than this say too little to be worth their place.
+#: Checks lighter than this are forgotten.
 LEAST_WEIGHT = 0.15
-#: The evidence of a new check. Whole numbers add up exactly, and faster: areas in which no check
-#: saw an access, or each did, are told by comparing sums.
+#: The evidence of a new check. Whole numbers add up exactly, and faster: comparing sums shows
+#: whether all checks of an area saw an access, or none did.
 NEW = 1 << 20
-#: What a part of it counts. To multiply with it is as exact as to divide by `NEW`, and faster.
+#: The weight of one part of it. Multiplying by it is as exact as dividing by `NEW`, and faster.
 _PART = np.float64(1 / NEW)
 
 
@@ -29,8 +29,8 @@ class Pool:
 
     Attributes:
         addresses: The page that each check looked at.
-        evidence: What each check tells, in parts of `NEW`: positive where it saw an access,
-            negative where it didn't, and fading with time.
+        evidence: The weight of each check in parts of `NEW`, positive if it saw an access and
+            negative if it didn't; fades with time.
     """
 
     addresses: IntColumn
@@ -38,7 +38,7 @@ class Pool:
 
     @classmethod
     def empty(cls) -> "Pool":
-        """Return a pool that remembers nothing."""
+        """Return a pool without checks."""
         return cls(np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64))
 
     def __len__(self) -> int:
@@ -46,40 +46,40 @@ class Pool:
 
     @property
     def weights(self) -> FloatColumn:
-        """How much each check counts: 1 when it is new, then fading."""
+        """The weight of each check: 1 when it is new, then fading."""
         return np.abs(self.evidence) * _PART
 
     @property
     def hits(self) -> FloatColumn:
-        """The weight where an access was seen, 0 elsewhere."""
+        """The weight of each check that saw an access, 0 for the others."""
         return np.maximum(self.evidence, 0) * _PART
 
-    def told_by(self, check: IntColumn) -> tuple[FloatColumn, FloatColumn]:
+    def weights_and_hits(self, check: IntColumn) -> tuple[FloatColumn, FloatColumn]:
         """Return `weights` and `hits` of the checks at these positions."""
         evidence = self.evidence[check] * _PART
         return np.abs(evidence), np.maximum(evidence, 0)
 
     def sums(self, first: IntColumn, stop: IntColumn) -> tuple[FloatColumn, FloatColumn]:
-        """Return weight and hits of the checks from each `first` up to before `stop`."""
+        """Return the sums of `weights` and `hits` from each `first` up to before `stop`."""
         weights, hits = self._before
         return (weights[stop] - weights[first]) * _PART, (hits[stop] - hits[first]) * _PART
 
     def sums_between(self, bound: IntColumn) -> tuple[FloatColumn, FloatColumn]:
-        """Return weight and hits of the checks from each position up to before the next one."""
+        """Return the sums of `weights` and `hits` from each position up to before the next."""
         weights, hits = (before[bound] for before in self._before)
         return (weights[1:] - weights[:-1]) * _PART, (hits[1:] - hits[:-1]) * _PART
 
     def between(self, position: IntColumn) -> IntColumn:
-        """Return the border of pages halfway between the checks before and at each position."""
+        """Return the page border halfway between the checks before and at each position."""
         low, high = self.addresses[position - 1], self.addresses[position]
         return low + ((high - low) // PAGE_SIZE_BYTES + 1) // 2 * PAGE_SIZE_BYTES
 
     def only(self, kept: BoolColumn) -> "Pool":
-        """Return the pool without all other checks."""
+        """Return the pool with only these checks."""
         return Pool(self.addresses[kept], self.evidence[kept])
 
     def heavy(self, new: int) -> BoolColumn:
-        """Return which checks have weight enough to be kept beside so many new ones."""
+        """Return whether each check is heavy enough to be kept when `new` ones are added."""
         aggregations = max(1, CAPACITY // max(1, new) - 1)
         heavy: BoolColumn = np.abs(self.evidence) > NEW * max(
             LEAST_WEIGHT / FADE, FADE ** (aggregations - 0.5)
@@ -87,12 +87,12 @@ class Pool:
         return heavy
 
     def remembering(self, addresses: IntColumn, hits: BoolColumn, kept: BoolColumn) -> "Pool":
-        """Return the pool without what isn't kept, the rest faded, with new checks.
+        """Return the pool with its kept checks, faded, and new ones.
 
         Args:
             addresses: The pages of the new checks, ascending.
-            hits: Whether they saw an access.
-            kept: Which checks of this pool are remembered.
+            hits: Whether each new check saw an access.
+            kept: Whether each check of this pool is kept.
         """
         old = kept.nonzero()[0]
         faded = (self.evidence[old] * FADE).astype(np.int64)
@@ -104,7 +104,7 @@ class Pool:
 
     @cached_property
     def _before(self) -> tuple[IntColumn, IntColumn]:
-        """The evidence of all checks before each position, the end included; that of the hits."""
+        """Sums of the evidence of all checks, and of hits, before each position and the end."""
         weights = np.zeros(len(self) + 1, dtype=np.int64)
         hits = np.zeros(len(self) + 1, dtype=np.int64)
         np.abs(self.evidence).cumsum(out=weights[1:])

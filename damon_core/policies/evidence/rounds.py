@@ -1,4 +1,4 @@
-"""A round: planned pages, handed out in slices, and what was seen there."""
+"""A round: planned pages, checked in slices, and their results."""
 
 from typing import NamedTuple
 
@@ -9,19 +9,19 @@ from damon_core.memory.samples import BoolColumn, Samples
 
 
 class Results(NamedTuple):
-    """What checks told.
+    """The results of checks.
 
     Attributes:
-        addresses: The pages looked at that something is known of, ascending.
+        addresses: The pages with an answer, ascending.
         hits: Whether each was accessed.
-        spread: Which of them were spread evenly within their areas.
-        untold: The pages looked at that nothing is known of, in any order.
+        spread: Whether each was spread evenly within its area.
+        unknown: The pages without an answer, in any order.
     """
 
     addresses: IntColumn
     hits: BoolColumn
     spread: BoolColumn
-    untold: IntColumn
+    unknown: IntColumn
 
     @classmethod
     def none(cls) -> "Results":
@@ -31,16 +31,16 @@ class Results(NamedTuple):
 
 
 class Round:
-    """Pages to look at, one slice in each sampling interval.
+    """Pages to check, one slice in each sampling interval.
 
-    Neighbouring pages go to different slices, in a new order each time: programs access memory
-    in pulses, and in a fixed order those would look like borders.
+    Neighbouring pages are in different slices, in random order: programs access memory in
+    bursts, which would look like borders if the order were fixed.
 
     Args:
         pages: The pages, ascending.
-        spread: Which of them were spread evenly within their areas.
-        slices: In how many slices they are handed out.
-        rng: The source of chance.
+        spread: Whether each was spread evenly within its area.
+        slices: The number of slices.
+        rng: The random number generator.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class Round:
     ) -> None:
         blocks = -(-len(pages) // slices)
         block = np.arange(blocks * slices).reshape(blocks, slices)
-        # A row holds what a slice looks at: one page of each block, so it ascends as they do.
+        # A row is a slice, with one page of each block: so it ascends like the blocks.
         self._positions: IntColumn = np.ascontiguousarray(rng.permuted(block, axis=1).T)
         self._pages = pages
         self._spread = spread
@@ -62,18 +62,18 @@ class Round:
 
     @property
     def exhausted(self) -> bool:
-        """Whether all slices were handed out."""
+        """Whether `next_samples` has returned all slices."""
         return self._next == len(self._positions)
 
     def next_samples(self) -> Samples:
-        """Hand out the next slice."""
+        """Return the next slice."""
         positions = self._positions[self._next]
         self._next += 1
         if len(positions) and positions[-1] >= len(self._pages):  # the last block isn't full
             positions = positions[:-1]
         pages = self._pages[positions]
         if self._repeats and len(pages):
-            # One look at a page tells all that a check can tell of it.
+            # A second sample of a page in the same check would have the same result.
             first = np.concatenate(([True], pages[1:] != pages[:-1]))
             positions, pages = positions[first], pages[first]
         samples = Samples(pages)
@@ -81,23 +81,23 @@ class Round:
         return samples
 
     def observe(self, samples: Samples) -> None:
-        """Take in what was seen in the slice that was handed out last."""
+        """Record the results of the last slice."""
         if self._handed_out is not None and self._handed_out[1] is samples:
             self._looked.append(self._handed_out)
             self._handed_out = None
 
     def results(self) -> Results:
-        """Return what was seen."""
+        """Return the results of all slices observed."""
         if not self._looked:
             return Results.none()
         positions = np.concatenate([positions for positions, _ in self._looked])
         known = np.concatenate([samples.known for _, samples in self._looked])
         accessed = np.concatenate([samples.accessed for _, samples in self._looked])
-        told = np.zeros(len(self._pages), dtype=np.bool_)
+        has_answer = np.zeros(len(self._pages), dtype=np.bool_)
         hit = np.zeros(len(self._pages), dtype=np.bool_)
-        told[positions] = known
+        has_answer[positions] = known
         hit[positions] = accessed
-        if told.all():
+        if has_answer.all():
             return Results(self._pages, hit, self._spread, self._pages[:0])
-        untold = self._pages[positions[~known]]
-        return Results(self._pages[told], hit[told], self._spread[told], untold)
+        unknown = self._pages[positions[~known]]
+        return Results(self._pages[has_answer], hit[has_answer], self._spread[has_answer], unknown)

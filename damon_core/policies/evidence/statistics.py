@@ -1,6 +1,6 @@
 """The statistics of checks: likelihoods, runs, and searches within groups of a sorted column.
 
-A group is a run of equal numbers in an ascending column, as the regions of sorted checks are.
+A group is a run of equal numbers in an ascending column, such as the areas of sorted checks.
 """
 
 import numpy as np
@@ -8,17 +8,17 @@ import numpy as np
 from damon_core.memory.regions import FloatColumn, IntColumn
 from damon_core.memory.samples import BoolColumn
 
-#: Rates are kept off 0 and 1 where a logarithm is taken: one contrary check must not be able
-#: to outweigh everything.
+#: Rates are kept this far from 0 and 1 before a logarithm: one contrary check must not outweigh
+#: all others.
 LEAST_RATE = 0.01
-#: Makes 0 * log 0 what it is in the limit: 0.
+#: Makes 0 * log 0 equal to its limit, 0.
 _TINY = 1e-12
 
 
 def log_likelihood(hits: FloatColumn, total: FloatColumn) -> FloatColumn:
     """Return the log likelihood of `hits` out of `total` checks at the best fitting rate."""
     count = len(hits)
-    # One column instead of three: most are short, and then each call costs more than its work.
+    # One column instead of three: most are so short that calls cost more than the arithmetic.
     each = np.concatenate((hits, np.maximum(total - hits, 0.0), total))
     each *= np.log(each + _TINY)
     likelihood: FloatColumn = each[:count] + each[count : 2 * count] - each[2 * count :]
@@ -28,7 +28,7 @@ def log_likelihood(hits: FloatColumn, total: FloatColumn) -> FloatColumn:
 def gain_of_two(
     hits: FloatColumn, total: FloatColumn, other_hits: FloatColumn, other_total: FloatColumn
 ) -> FloatColumn:
-    """Return twice the log likelihood that telling two groups of checks apart gains."""
+    """Return twice the log likelihood gained by a separate rate for each of two groups."""
     count = len(hits)
     likelihood = log_likelihood(
         np.concatenate((hits, other_hits, hits + other_hits)),
@@ -47,7 +47,7 @@ def may_gain(
     other_total: FloatColumn,
     least: float,
 ) -> BoolColumn:
-    """Return where `gain_of_two` may be more than `least`, without taking logarithms.
+    """Return whether `gain_of_two` may be more than `least`, without using logarithms.
 
     It is never more than twice Pearson's chi-squared, as the logarithm of x is at most x - 1.
     """
@@ -61,13 +61,13 @@ def may_gain(
 def log_odds(
     rate: FloatColumn, direction: IntColumn, least_change: float | FloatColumn
 ) -> tuple[FloatColumn, FloatColumn]:
-    """Return what single checks say for an area in a region that is unlike the region.
+    """Return the log odds, from a single check, for a different rate than an area's.
 
-    The area is taken to be accessed three times as often as the region and at least at the rate
-    `least_change` (direction 1), or as much less often (direction -1).
+    The different rate is three times that of the area and at least `least_change`
+    (direction 1); for direction -1 the same holds of the rates of misses.
 
     Returns:
-        The log odds that a miss gives, and what a hit adds to them.
+        The log odds of a miss, and what a hit adds to them.
     """
     own = np.minimum(np.maximum(rate, LEAST_RATE), 1 - LEAST_RATE)
     up = np.minimum(np.maximum(3 * own, least_change), 1 - LEAST_RATE)
@@ -78,14 +78,14 @@ def log_odds(
 
 
 def ragged(first: IntColumn, counts: IntColumn) -> IntColumn:
-    """Return the numbers first[i] .. first[i] + counts[i] - 1, for all i in a row."""
+    """Return the numbers first[i] .. first[i] + counts[i] - 1, for all i one after the other."""
     stop: IntColumn = counts.cumsum()
     begin: IntColumn = first - (stop - counts)
     return begin.repeat(counts) + np.arange(stop[-1] if len(stop) else 0)
 
 
 def bounds(column: IntColumn, start: IntColumn) -> IntColumn:
-    """Return where in an ascending column the groups begin that start at values, and its end."""
+    """Return the positions in an ascending column at which values start, and its end."""
     bound = np.empty(len(start) + 1, dtype=np.int64)
     bound[:-1] = column.searchsorted(start)
     bound[-1] = len(column)
@@ -93,22 +93,22 @@ def bounds(column: IntColumn, start: IntColumn) -> IntColumn:
 
 
 def set_before(flags: BoolColumn, bound: IntColumn) -> IntColumn:
-    """Return how many flags are set before each position of `bound`."""
+    """Return the number of flags set before each position of `bound`."""
     before = np.zeros(len(flags) + 1, dtype=np.int64)
     before[1:] = flags
     return before.cumsum()[bound]
 
 
 def counted(flags: BoolColumn, bound: IntColumn) -> IntColumn:
-    """Return how many flags are set from each position of `bound` up to before the next."""
+    """Return the number of flags set from each position of `bound` up to before the next."""
     before = set_before(flags, bound)
     return before[1:] - before[:-1]
 
 
 def largest(value: FloatColumn | IntColumn, count: int) -> IntColumn:
-    """Return the positions of the `count` largest of more values, ascending; of equals the first.
+    """Return the positions of the `count` largest of more values, ascending; first of equals.
 
-    Finding the least of them first is faster than to sort out positions.
+    Finding the smallest of them first is faster than partitioning positions.
     """
     least = np.partition(value, len(value) - count)[len(value) - count]
     found: IntColumn = (value >= least).nonzero()[0]
@@ -127,11 +127,11 @@ def first_of_each(group: IntColumn) -> IntColumn:
 
 
 def best_of_each(value: FloatColumn, first: IntColumn) -> IntColumn:
-    """Return the position of the largest value of each group, the first of several.
+    """Return the position of the largest value of each group, the first of equals.
 
     Args:
-        value: The values, of which none is before the first group.
-        first: Where the groups begin; none is empty.
+        value: The values; the first group begins at the first one.
+        first: The positions at which the groups begin; none is empty.
     """
     if not len(first):
         return first
