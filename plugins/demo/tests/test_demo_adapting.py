@@ -13,12 +13,12 @@ DAMON = Path(sys.executable).with_name("damon")
 
 @pytest.fixture(scope="module")
 def results() -> dict[str, Adapted]:
-    """What came of both policies with the default seed."""
+    """The results of both policies with the default seed."""
     return {result.policy: result for result in watch(6)}
 
 
 def run_demo(*arguments: str) -> "subprocess.CompletedProcess[str]":
-    """Run ``damon demo`` and return what it printed."""
+    """Run ``damon demo`` and return its output."""
     return subprocess.run(
         [DAMON, "demo", *arguments], capture_output=True, text=True, timeout=120, check=False
     )
@@ -26,7 +26,7 @@ def run_demo(*arguments: str) -> "subprocess.CompletedProcess[str]":
 
 @pytest.fixture(scope="module")
 def shown() -> str:
-    """What is shown where no terminal is."""
+    """The output of ``damon demo --regions`` without a terminal."""
     done = run_demo("--regions")
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
@@ -35,19 +35,19 @@ def shown() -> str:
 
 class TestScore:
     def test_the_truth_has_no_error(self) -> None:
-        """What is told as it was scores no error, and all that is hot."""
+        """The truth as a snapshot has no error, and all hot bytes correct."""
         truth = true_snapshots()[0]
         assert score(truth, truth) == Score(0.0, 4 << 30, 4 << 30, 4 << 30)
 
-    def test_before_told_of_after_the_jump(self) -> None:
-        """Who misses the jump has 4 of 64 GiB wrong twice, and no hot byte right."""
+    def test_missing_the_jump(self) -> None:
+        """A snapshot that misses the jump is wrong in two times 4 of 64 GiB, with no hot byte."""
         before, after = true_snapshots()[0], true_snapshots()[-1]
         assert score(after, before) == Score(8 / 64, 4 << 30, 4 << 30, 0)
 
 
 class TestWatch:
     def test_all_aggregations_are_there(self, results: dict[str, Adapted]) -> None:
-        """Each policy has told every aggregation, and looked at pages in it."""
+        """Each policy has a snapshot of every aggregation, and checked pages in it."""
         assert list(results) == list(POLICIES)
         for result in results.values():
             assert len(result.snapshots) == len(result.scores) == AGGREGATIONS
@@ -55,14 +55,14 @@ class TestWatch:
             assert min(result.checks) > 0
 
     def test_evidence_is_nearer_to_the_truth(self, results: dict[str, Adapted]) -> None:
-        """With the default seed, evidence errs less than kernel, with no more checks."""
+        """With the default seed, evidence has a smaller error than kernel, with no more checks."""
         kernel, evidence = results["kernel"], results["evidence"]
         assert evidence.error < kernel.error
         assert evidence.f1 > kernel.f1
         assert sum(evidence.checks) <= sum(kernel.checks)
 
-    def test_a_seed_tells_all(self, results: dict[str, Adapted]) -> None:
-        """The same seed gives the same results, another one others."""
+    def test_results_depend_on_the_seed_alone(self, results: dict[str, Adapted]) -> None:
+        """The same seed gives the same results, another seed gives other results."""
         errors = {name: result.error for name, result in results.items()}
         assert {result.policy: result.error for result in watch(6)} == errors
         assert {result.policy: result.error for result in watch(1)} != errors
@@ -85,7 +85,7 @@ class TestShown:
         assert line.split()[-2:] == errors
 
     def test_plain_and_narrow(self, shown: str) -> None:
-        """Away from a terminal the text is plain and fits 80 columns."""
+        """Without a terminal the text is plain and fits 80 columns."""
         assert "\x1b" not in shown
         assert "\r" not in shown
         assert max(map(len, shown.splitlines())) <= 80
@@ -100,8 +100,8 @@ class TestShown:
         (["--seed", "1"], "--seed"),
     ],
 )
-def test_options_without_meaning_are_refused(arguments: list[str], option: str) -> None:
-    """An option that would do nothing is the user's mistake."""
+def test_options_without_effect_are_refused(arguments: list[str], option: str) -> None:
+    """An option without effect is the user's mistake."""
     done = run_demo(*arguments)
     assert done.returncode == 2
     assert f"Error: {option} has" in done.stderr

@@ -1,4 +1,4 @@
-"""``damon demo`` as people call it."""
+"""``damon demo`` on the command line."""
 
 import re
 import subprocess
@@ -13,9 +13,9 @@ DAMON = Path(sys.executable).with_name("damon")
 
 
 def run_demo(directory: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
-    """Run ``damon demo`` in a directory and return what it printed."""
+    """Run ``damon demo`` in a directory and return its output."""
     return subprocess.run(
-        # Named: the automatic choice may take one that changes state of the whole machine.
+        # Explicit: the automatic choice may be one that changes state of the whole machine.
         [DAMON, "demo", "--backend", "referenced", *arguments],
         cwd=directory,
         capture_output=True,
@@ -27,13 +27,13 @@ def run_demo(directory: Path, *arguments: str) -> "subprocess.CompletedProcess[s
 
 @pytest.fixture(scope="module")
 def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the demo of this module is called."""
+    """The directory in which this module runs the demo."""
     return tmp_path_factory.mktemp("demo")
 
 
 @pytest.fixture(scope="module")
 def shown(directory: Path) -> str:
-    """What a demo of ten seconds shows where no terminal is."""
+    """The output of a demo of ten seconds without a terminal."""
     done = run_demo(directory, "--for", "10s")
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
@@ -42,31 +42,31 @@ def shown(directory: Path) -> str:
 
 class TestDemo:
     def test_shows_all_parts(self, shown: str) -> None:
-        """Heat map, working sets, phases, seen versus true and what is next are there."""
+        """Heat map, working sets, phases, seen versus true and next steps are shown."""
         parts = ("Heat map", "Working set", "Phase by phase", "Seen versus true", "damon record")
         assert [part for part in parts if part not in shown] == []
 
-    def test_most_bytes_are_told_right(self, shown: str) -> None:
+    def test_most_bytes_are_correct(self, shown: str) -> None:
         """The kernel's view of the workload agrees with the truth."""
         shares = {
             name: float(re.search(rf"^{name} .* ([\d.]+) %$", shown, re.MULTILINE)[1])  # type: ignore[index]
             for name in ("hot", "cold")
         }
-        # Nearly 100 on a quiet machine; a busy one may keep the workload from its work.
+        # Nearly 100 on a quiet machine; a busy one may slow down the workload.
         assert min(shares.values()) > 75
 
     def test_no_control_codes(self, shown: str) -> None:
-        """Away from a terminal the text is plain and fits 80 columns."""
+        """Without a terminal the text is plain and fits 80 columns."""
         assert "\x1b" not in shown
         assert "\r" not in shown
         assert max(len(line.rstrip()) for line in shown.splitlines()) <= 80
 
     def test_rows_are_in_the_file(self, shown: str, directory: Path) -> None:
-        """The record has as many rows as the demo says."""
+        """The record has the number of rows that the demo shows."""
         path = directory / "demo.parquet"
         with format_of(path, Plugins.discover().formats()).read(path) as record:
             rows = sum(len(snapshot) for snapshot in record.snapshots())
-        assert f"{rows} rows went to demo.parquet" in shown
+        assert f"{rows} rows are in demo.parquet" in shown
 
     def test_heat_maps_are_in_files(self, shown: str, directory: Path) -> None:
         """A picture and a page with the names of the areas lie beside the record."""
@@ -83,16 +83,16 @@ class TestDemo:
         assert not Path(f"/proc/{pid[1]}").exists()
 
 
-def test_too_short_is_told(tmp_path: Path) -> None:
-    """A time without one aggregation is the user's mistake, told in one line."""
+def test_too_short_is_reported(tmp_path: Path) -> None:
+    """A time without one aggregation is the user's mistake, reported in one line."""
     done = run_demo(tmp_path, "--for", "1ms")
     assert done.returncode == 2
     assert "watch for longer with --for" in done.stderr
     assert len(done.stderr.splitlines()) == 1
 
 
-def test_unwritable_output_is_told(tmp_path: Path) -> None:
-    """A file that can't be made is the user's mistake, before anything is watched."""
+def test_unwritable_output_is_reported(tmp_path: Path) -> None:
+    """A file that can't be made is the user's mistake, reported before anything is watched."""
     done = run_demo(tmp_path, "-o", "none/demo.parquet")
     assert done.returncode == 2
     assert "none" in done.stderr

@@ -59,6 +59,6 @@ def test_shades() -> None:
 @pytest.mark.parametrize("colour", [False, True])
 @pytest.mark.parametrize("width", [80, 120])
 def test_fits_the_width(colour: bool, width: int) -> None:
-    """No line is longer than the terminal is wide, and the map fills it."""
+    """No line is longer than the width, and the map fills it."""
     lines = text_map(SNAPSHOTS, TRUTH, width=width, colour=colour)
     assert max(line.cell_len for line in lines) == width

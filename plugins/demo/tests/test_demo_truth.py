@@ -1,4 +1,4 @@
-"""The truth of a workload, and how what was seen is judged by it."""
+"""The truth of a workload, and the judgement of snapshots by it."""
 
 import json
 
@@ -25,7 +25,7 @@ TRUTH = Truth(
 
 
 def truth_of(touch: Touch, kind: str = "anonymous") -> Truth:
-    """Return the truth of area a, which has 4 pages, touched in one way all the time."""
+    """Return the truth of area a, which has 4 pages and is touched in one way all the time."""
     end = A.start + 4 * KINDS[kind]
     return Truth(7, (AreaPlace("a", A.start, end, kind),), (PhaseRun(1, 0, 0, (touch,)),))
 
@@ -33,7 +33,7 @@ def truth_of(touch: Touch, kind: str = "anonymous") -> Truth:
 def snapshot(
     time_us: int, regions: dict[tuple[int, int], float], elapsed_us: int = 100, checks: int = 4
 ) -> Snapshot:
-    """Return an aggregation of regions given in pages, with their nr_accesses."""
+    """Return a snapshot of regions given in pages, with their nr_accesses."""
     start = np.array([first * PAGE for first, _ in regions], dtype=np.int64)
     end = np.array([last * PAGE for _, last in regions], dtype=np.int64)
     zero = np.zeros(len(start), dtype=np.int64)
@@ -52,7 +52,7 @@ def snapshot(
 
 
 def phase_line(number: int, area: str, **times: int) -> dict[str, object]:
-    """Return what the workload tells when a phase begins."""
+    """Return the workload's line at the begin of a phase."""
     hot = [{"area": area, "every_us": 5_000}]
     return {"event": "phase", "number": number, "hot": hot, **times}
 
@@ -82,7 +82,7 @@ class TestTruth:
         [["hello"], ['{"event": "areas"}'], ['{"event": "phase_end", "sweeps": {}}'], ["[]"], []],
     )
     def test_other_output_is_refused(self, lines: list[str]) -> None:
-        """What the workload can't have printed is an error."""
+        """Lines that the workload can't have printed are an error."""
         with pytest.raises(DamonError, match="the workload"):
             Truth.parse(lines)
 
@@ -96,7 +96,7 @@ class TestTruth:
         assert TRUTH.cold_bytes(time_us) == cold * PAGE
 
     def test_hot_ranges(self) -> None:
-        """The addresses of the hot areas are told."""
+        """The hot ranges are the addresses of the hot areas."""
         assert TRUTH.hot_ranges(2_500) == [Range(B.start, B.end)]
 
     @pytest.mark.parametrize(
@@ -113,14 +113,14 @@ class TestTruth:
     def test_shares_are_exact_to_the_page(
         self, touch: Touch, pages: set[tuple[int, int]], kind: str
     ) -> None:
-        """Of an area only the pages that are touched are hot, by the pages of its kind."""
+        """Only the touched pages of an area are hot, in the page size of its kind."""
         size = KINDS[kind]
         assert truth_of(touch, kind).hot_ranges(0) == [
             Range(A.start + first * size, A.start + end * size) for first, end in sorted(pages)
         ]
 
     def test_accessed(self) -> None:
-        """How often a range is accessed, and whether it is written, is told."""
+        """Ranges have the time between accesses, and whether they are written."""
         touch = Touch("a", share=0.5, every_us=20_000, write=True)
         assert truth_of(touch).accessed(0) == [
             AccessedRange(A.start, A.start + 2 * PAGE, 20_000, write=True)
@@ -130,7 +130,7 @@ class TestTruth:
         ("every_us", "frequency"), [(0, 1.0), (5_000, 1.0), (10_000, 0.5), (50_000, 0.1)]
     )
     def test_frequency(self, every_us: int, frequency: float) -> None:
-        """Checks every 5 ms see what is accessed less often in fewer of them."""
+        """Fewer checks every 5 ms find memory accessed that is accessed less often."""
         assert AccessedRange(0, PAGE, every_us, write=False).frequency(5_000) == frequency
 
     def test_phase_throughout(self) -> None:
@@ -140,25 +140,25 @@ class TestTruth:
 
 
 class TestJudge:
-    def test_all_right(self) -> None:
-        """Regions that are the areas, with the right heat, are all right."""
+    def test_all_correct(self) -> None:
+        """Regions equal to the areas, with the true heat, are all correct."""
         score = judge(TRUTH, [snapshot(1_500, {(10, 14): 4, (20, 22): 0})]).score
         assert score == Score(
             hot=4 * PAGE * 100,
-            hot_right=4 * PAGE * 100,
+            hot_correct=4 * PAGE * 100,
             cold=2 * PAGE * 100,
-            cold_right=2 * PAGE * 100,
+            cold_correct=2 * PAGE * 100,
         )
         assert (score.recall, score.precision, score.cold_recall) == (1, 1, 1)
 
     def test_half_of_the_checks_is_hot(self) -> None:
-        """Memory accessed in half of the checks is told hot, in fewer it isn't."""
+        """Memory accessed in half of the checks is reported hot, in fewer it isn't."""
         just = judge(TRUTH, [snapshot(1_500, {(10, 14): 2})]).score
         below = judge(TRUTH, [snapshot(1_500, {(10, 14): 1.9})]).score
         assert (just.recall, below.recall) == (1, 0)
 
     def test_regions_count_where_they_overlap(self) -> None:
-        """A hot region over one page of a hot and one of a cold area is half right."""
+        """A hot region over one page of a hot and one of a cold area is half correct."""
         score = judge(TRUTH, [snapshot(1_500, {(13, 21): 4})]).score
         assert score.recall == 1 / 4
         assert score.precision == 1 / 2
@@ -172,12 +172,12 @@ class TestJudge:
 
     @pytest.mark.parametrize(("every_us", "hot"), [(10_000, 4), (10_001, 0)])
     def test_what_is_accessed_too_rarely_is_cold(self, every_us: int, hot: int) -> None:
-        """Memory whose accesses half of the checks can't see isn't truly hot."""
+        """Memory that half of the checks can't find accessed isn't truly hot."""
         truth = truth_of(Touch("a", every_us=every_us))
         assert judge(truth, [snapshot(1_500, {})]).score.hot == hot * PAGE * 100
 
-    def test_uncovered_memory_is_told_cold(self) -> None:
-        """Where nothing was watched nothing was told hot."""
+    def test_uncovered_memory_is_reported_cold(self) -> None:
+        """Memory without regions counts as reported cold."""
         score = judge(TRUTH, [snapshot(1_500, {})]).score
         assert (score.recall, score.precision, score.cold_recall) == (0, None, 1)
 
@@ -189,12 +189,12 @@ class TestJudge:
         assert [each.phase.number for each in judgement.phases] == [1]
 
     def test_scores_are_weighted_by_time(self) -> None:
-        """A longer aggregation counts for more."""
+        """A longer aggregation has more weight."""
         right = snapshot(1_500, {(10, 14): 4}, elapsed_us=300)
         wrong = snapshot(1_600, {(10, 14): 0}, elapsed_us=100)
         assert judge(TRUTH, [right, wrong]).score.recall == 3 / 4
 
     def test_working_sets_of_the_areas(self) -> None:
-        """The working set of a phase counts accesses below one in part, and only the areas."""
+        """A phase's working set has only the areas; counts below one count in part."""
         judgement = judge(TRUTH, [snapshot(1_500, {(0, 10): 4, (10, 14): 0.5, (20, 22): 4})])
         assert judgement.phases[0].working_sets_bytes == (4 * PAGE,)

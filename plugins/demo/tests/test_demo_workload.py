@@ -1,4 +1,4 @@
-"""The workload: its pattern, and that it does what it tells."""
+"""The workload: its pattern, and that it does what it prints."""
 
 import mmap
 import struct
@@ -42,13 +42,13 @@ def one_area(kind: str, *touch: Touch, size_bytes: int = 4 * MIB) -> Pattern:
 
 
 def mapping(workload: WorkloadProcess) -> dict[str, str]:
-    """Return what `/proc/PID/smaps` tells of a workload's only area."""
+    """Return the fields of a workload's only area in `/proc/PID/smaps`."""
     (area,) = workload.truth().areas
     return mappings(workload.pid)[area.start, area.end]
 
 
 def pattern_json(area: str = "", phase: str = "", **more: int) -> str:
-    """Return a pattern with a mistake in its area, its phase's touch, or what else it has."""
+    """Return a pattern with a mistake in its area, its phase's touch, or its other keys."""
     pattern = {"for_us": 1, **more}
     return (
         f'{{"areas": [{{"name": "a", "size_bytes": 8192 {area}}}], "phases": [{{"hot": [{{"area": '
@@ -58,14 +58,14 @@ def pattern_json(area: str = "", phase: str = "", **more: int) -> str:
 
 class TestPattern:
     def test_json_round_trip(self) -> None:
-        """A pattern is the same after it was written and read."""
+        """A pattern is the same after writing and reading."""
         touches = ("a", Touch("b", share=0.5, scattered=True, every_us=0, write=True))
         pattern = PATTERN._replace(phases=(Phase(touches, 1),), pause_us=0, children=2)
         assert Pattern.from_json(pattern.to_json()) == pattern
 
     @pytest.mark.parametrize(("hot_bytes", "parts"), [(10 * MIB, 10), (3 * 4096, 7), (4096, 1)])
     def test_moving_parts_fill_their_area(self, hot_bytes: int, parts: int) -> None:
-        """The parts of a moving pattern lie side by side, without a hole or a page in two."""
+        """The parts of a moving pattern are adjacent, without a hole or an overlap."""
         pattern = Pattern.moving(hot_bytes, parts * hot_bytes, 1, 1)
         runs = [
             touch.page_runs(pattern.areas[0].pages)[0]
@@ -81,7 +81,7 @@ class TestPattern:
     @pytest.mark.parametrize(("hot_bytes", "size_bytes"), [(3 * MIB, 10 * MIB), (6 * KIB, MIB)])
     def test_moving_by_broken_parts_is_refused(self, hot_bytes: int, size_bytes: int) -> None:
         """A hot part must be of whole pages, and fill the area in whole steps."""
-        with pytest.raises(ValueError, match="multiple of hot_bytes, and that of 4096"):
+        with pytest.raises(ValueError, match="multiple of hot_bytes, and hot_bytes of 4096"):
             Pattern.moving(hot_bytes, size_bytes, 1, 1)
 
     @pytest.mark.parametrize(
@@ -98,19 +98,28 @@ class TestPattern:
             (
                 '{"areas": [{"name": "a", "size_bytes": 4096}], "for_us": 1,'
                 ' "phases": [{"hot": ["b"], "duration_us": 5}]}',
-                "'b', which is not an area",
+                "there is no area 'b'",
             ),
             (
                 '{"areas": [{"name": "a", "size_bytes": 4096}], "for_us": 1,'
                 ' "phases": [{"hot": [], "duration_us": 0}]}',
                 "phase 1: duration_us must be a whole number of at least 1",
             ),
-            (pattern_json(', "kind": "disk"'), "area 'a': there is no kind 'disk', but anonymous,"),
+            (
+                pattern_json(', "kind": "disk"'),
+                "area 'a': kind is 'disk', must be one of anonymous,",
+            ),
             (pattern_json(', "kind": "thp"'), "size_bytes must be a multiple of 2097152"),
             (pattern_json("", ', "share": 1.5'), "phase 1, area 'a': share must be from 0 to 1"),
-            (pattern_json("", ', "share": 0.1'), "share 0.1 of 2 pages is no page"),
-            (pattern_json("", ', "share": 1, "begin": 0.5'), "begin and share end behind the area"),
-            (pattern_json("", ', "begin": 0.5, "scattered": true'), "they have no begin"),
+            (pattern_json("", ', "share": 0.1'), "share 0.1 of 2 pages is less than a page"),
+            (
+                pattern_json("", ', "share": 1, "begin": 0.5'),
+                r"begin \+ share is beyond the end of the area",
+            ),
+            (
+                pattern_json("", ', "begin": 0.5, "scattered": true'),
+                "begin can't be given for scattered pages",
+            ),
             (pattern_json("", ', "write": 1'), "write must be true or false"),
             (pattern_json("", ', "every_us": -1'), "every_us must be a whole number of at least 0"),
             (pattern_json("", ', "often": 1'), "unexpected keyword argument 'often'"),
@@ -120,7 +129,7 @@ class TestPattern:
         ],
     )
     def test_what_cannot_be_carried_out_is_refused(self, text: str, message: str) -> None:
-        """A pattern with a mistake is refused with what is wrong."""
+        """A pattern with a mistake is refused, with what is wrong."""
         with pytest.raises(ValueError, match=message):
             Pattern.from_json(text)
 
@@ -132,7 +141,7 @@ class TestTouch:
     def test_slices_have_a_byte_of_each_page(
         self, share: float, scattered: bool, kind: str
     ) -> None:
-        """The bytes that a sweep touches are one of each small page of the runs, once."""
+        """A sweep touches one byte of each small page of the runs, once."""
         touch, pages = Touch("a", share=share, scattered=scattered), 120
         size = KINDS[kind]
         bytes_touched = [
@@ -147,7 +156,7 @@ class TestTouch:
         assert sum(end - first for first, end in runs) == round(share * pages)
 
     def test_equal_distances_are_one_slice(self) -> None:
-        """A whole fraction of the pages is touched by one slice."""
+        """Pages at equal distances are touched by one slice."""
         assert Touch("a", share=0.25, scattered=True).byte_slices(64 * 4096, 4096) == [
             slice(0, 64 * 4096, 4 * 4096)
         ]
@@ -156,19 +165,19 @@ class TestTouch:
 class TestKinds:
     @pytest.mark.parametrize("kind", ["anonymous", "file", "shared", "thp"])
     def test_all_is_resident(self, kind: str) -> None:
-        """An area of each kind is a mapping of its own, wholly in memory."""
+        """An area of each kind is a separate mapping, wholly resident."""
         with WorkloadProcess(one_area(kind)) as workload:
             assert mapping(workload)["Rss"] == "4096 kB"
 
     def test_anonymous(self) -> None:
-        """Private memory of no file, in small pages."""
+        """Private memory without a file, in small pages."""
         with WorkloadProcess(one_area("anonymous")) as workload:
             found = mapping(workload)
         assert found["maps"].split() == ["rw-p", "00000000", "00:00", "0"]
         assert (found["Anonymous"], found["AnonHugePages"]) == ("4096 kB", "0 kB")
 
     def test_file(self) -> None:
-        """A private mapping of a deleted file, whose pages are the page cache's."""
+        """A private mapping of a deleted file, with pages of the page cache."""
         with WorkloadProcess(one_area("file", Touch("a"))) as workload:
             found = mapping(workload)
         assert found["maps"].startswith("rw-p")
@@ -176,7 +185,7 @@ class TestKinds:
         assert found["Anonymous"] == "0 kB"
 
     def test_shared(self) -> None:
-        """Memory that is shared, without a child by nobody."""
+        """A shared mapping, which only one process uses if there is no child."""
         with WorkloadProcess(one_area("shared")) as workload:
             found = mapping(workload)
         assert found["maps"].startswith("rw-s")
@@ -190,8 +199,8 @@ class TestKinds:
         assert found["AnonHugePages"] == "4096 kB"
         assert area.start % (2 * MIB) == 0
 
-    def test_hugetlb_without_pages_is_told(self) -> None:
-        """Where the huge pages aren't reserved, one line says what to do."""
+    def test_hugetlb_without_pages_is_reported(self) -> None:
+        """If the huge pages aren't reserved, one line says what to do."""
         pattern = one_area("hugetlb", size_bytes=1 << 42)
         with pytest.raises(
             DamonError, match=r"area 'a': .* needs 2097152 free huge pages"
@@ -201,8 +210,8 @@ class TestKinds:
 
 
 class TestProcess:
-    def test_every_area_is_a_resident_mapping_of_its_own(self) -> None:
-        """The kernel shows each area as one mapping, wholly in memory."""
+    def test_every_area_is_a_separate_resident_mapping(self) -> None:
+        """The kernel shows each area as one mapping, wholly resident."""
         with WorkloadProcess(PATTERN) as workload:
             found = mappings(workload.pid)
             areas = workload.truth().areas
@@ -218,7 +227,7 @@ class TestProcess:
             cold, hot = sorted(workload.truth().areas, key=lambda area: area.name)
             deadline = time.monotonic() + 60
             seen = ""
-            # A page that stays in the processor's TLB may be missed once.
+            # A page that stays in the CPU's TLB may be missed once.
             while seen != "512 kB" and time.monotonic() < deadline:
                 Path(f"/proc/{workload.pid}/clear_refs").write_text("1")
                 time.sleep(0.1)
@@ -227,8 +236,8 @@ class TestProcess:
                 assert found[cold.start, cold.end]["Referenced"] == "0 kB"
         assert seen == "512 kB"
 
-    def test_phases_are_told_in_turn(self) -> None:
-        """Each phase is told as it begins, and after the last comes the first."""
+    def test_phases_are_printed_in_turn(self) -> None:
+        """Each phase is printed when it begins, and the first one follows the last."""
         with WorkloadProcess(PATTERN) as workload:
             deadline = time.monotonic() + 60
             while len(workload.truth().phases) < 3 and time.monotonic() < deadline:
@@ -239,7 +248,7 @@ class TestProcess:
 
     @pytest.mark.parametrize("scattered", [False, True])
     def test_exactly_the_share_is_touched(self, scattered: bool) -> None:
-        """Pages of a private file become copies by being written: those of the truth, no other."""
+        """Exactly the pages of the truth are written: a written page of a file becomes a copy."""
         touch = Touch("a", share=0.3, scattered=scattered, write=True)
         with WorkloadProcess(one_area("file", touch, size_bytes=512 * KIB)) as workload:
             (area,) = workload.truth().areas
@@ -253,7 +262,7 @@ class TestProcess:
         assert len(copied) == 38
 
     def test_spinning_never_sleeps(self) -> None:
-        """An area touched without a pause keeps the processor until it is taken away."""
+        """A workload that touches an area without a pause never gives up the CPU by itself."""
         with WorkloadProcess(one_area("anonymous", Touch("a", every_us=0))) as workload:
             time.sleep(0.3)
             before = _voluntary_switches(workload.pid)
@@ -261,7 +270,7 @@ class TestProcess:
             assert _voluntary_switches(workload.pid) == before
 
     def test_sweeps_are_counted(self) -> None:
-        """Each phase tells how often each area was swept, at most once an interval."""
+        """Each phase has the number of sweeps of each area, at most one per interval."""
         phase = Phase((Touch("a", every_us=10_000), Touch("b", every_us=0)), 100_000)
         with WorkloadProcess(PATTERN._replace(phases=(phase,), for_us=200_000)) as workload:
             workload.wait()
@@ -273,7 +282,7 @@ class TestProcess:
             assert run.sweeps["b"] >= run.sweeps["a"]
 
     def test_a_child_touches_the_same_memory(self) -> None:
-        """Shared memory that a child touches too counts half for each, and the child ends too."""
+        """Memory shared with a child counts half for each, and the child ends too."""
         with WorkloadProcess(one_area("shared", Touch("a"))._replace(children=1)) as workload:
             (child,) = workload.truth().children
             deadline = time.monotonic() + 30
@@ -284,7 +293,7 @@ class TestProcess:
         assert _ends(child)
 
     def test_ends_after_its_time(self, tmp_path: Path) -> None:
-        """By hand it runs for its time and tells its end."""
+        """Run as a program, the workload ends after its time and prints that."""
         file = tmp_path / "pattern.json"
         file.write_text(PATTERN._replace(for_us=150_000).to_json())
         done = subprocess.run(
@@ -299,7 +308,7 @@ class TestProcess:
         assert truth.end_us - truth.phases[0].unix_us >= 150_000
 
     def test_ends_with_its_parent(self) -> None:
-        """When the process that started it is killed, it ends by itself."""
+        """The workload ends when the process that started it is killed."""
         script = (
             "import time; from damon_demo import *;"
             f"w = WorkloadProcess(Pattern.from_json('''{PATTERN.to_json()}'''));"
@@ -314,7 +323,7 @@ class TestProcess:
         assert _ends(pid)
 
     def test_a_bad_file_is_one_line(self, tmp_path: Path) -> None:
-        """A file that isn't there is told in one line, with exit code 2."""
+        """A missing file is reported in one line, with exit code 2."""
         done = subprocess.run(
             [sys.executable, "-m", "damon_demo", str(tmp_path / "none.json")],
             capture_output=True,
@@ -328,7 +337,7 @@ class TestProcess:
 
 
 def _copied_pages(pid: int, start: int, end: int) -> list[int]:
-    """Return the addresses of the pages of a private file mapping that are no longer the file's."""
+    """Return the addresses of pages of a private file mapping that were replaced with copies."""
     pages = (end - start) // mmap.PAGESIZE
     with Path(f"/proc/{pid}/pagemap").open("rb") as pagemap:
         pagemap.seek(start // mmap.PAGESIZE * 8)

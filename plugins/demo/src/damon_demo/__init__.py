@@ -1,7 +1,7 @@
 """``damon demo``: a workload whose access pattern is known, watched and judged.
 
-`damon_demo.workload` is the program, `damon_demo.process` starts it as a child, `Truth` says what
-it really did, `judge` compares that with what a monitor saw, `text_map` draws what was seen.
+`damon_demo.workload` is the program, `damon_demo.process` starts it as a child, `Truth` holds its
+real accesses, `judge` compares them with a monitor's snapshots, `text_map` draws the snapshots.
 """
 
 from damon_demo.judgement import Judgement, PhaseJudgement, Score, judge

@@ -1,4 +1,4 @@
-"""``python -m damon_demo PATTERN.json``: the workload by hand, in a process as small as it is."""
+"""``python -m damon_demo PATTERN.json``: the workload alone, in a process of minimal size."""
 
 import os
 import sys

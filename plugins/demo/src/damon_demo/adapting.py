@@ -1,4 +1,4 @@
-"""How regions adapt: simulated memory that both region policies watch, and how well they do."""
+"""How regions adapt: both region policies on the same simulated memory, and their errors."""
 
 from collections.abc import Sequence
 
@@ -26,13 +26,13 @@ from damon_core import (
 from damon_demo.judgement import HOT_FREQUENCY
 
 AGGREGATIONS = 24
-#: How many of them are before the jump, and how many after it.
+#: Number of aggregations before the jump, and after it.
 BEFORE = AGGREGATIONS // 2
-#: The hot area is told rightly from this F1 on.
+#: The hot area counts as found from this F1 on.
 FOUND_F1 = 0.9
 
 INTERVALS = Intervals()
-#: Times that pages are looked at in an aggregation.
+#: Number of checks in an aggregation.
 ROUNDS = INTERVALS.aggregation_us // INTERVALS.sampling_us
 LIMITS = RegionLimits()
 
@@ -42,7 +42,7 @@ Ints = npt.NDArray[np.int64]
 
 _GIB = 1 << 30
 SIZE_BYTES = 64 * _GIB
-#: Where the hot area lies before and after the jump. No border is where regions are cut at first.
+#: The hot area before and after the jump. None of its borders is one of the initial regions'.
 HOT = (Area(8 * _GIB, 12 * _GIB, 1.0), Area(52 * _GIB, 56 * _GIB, 1.0))
 LUKEWARM = Area(20 * _GIB, 28 * _GIB, 0.3)
 
@@ -51,42 +51,42 @@ class Jump(PiecewisePattern):
     """A hot area that jumps once, and a lukewarm one that stays."""
 
     def areas(self, time_us: int) -> list[Area]:
-        """Return the two areas as they are at a time."""
+        """Return the two areas at a time."""
         jumped = time_us >= BEFORE * INTERVALS.aggregation_us
         return sorted([HOT[jumped], LUKEWARM])
 
     @property
     def extent_bytes(self) -> int:
-        """The end of the hot area where it lies highest."""
+        """The end of the hot area at its higher place."""
         return HOT[1].end
 
 
 @frozen
 class Score:
-    """How well one aggregation was told; hot is what is accessed in at least half of the checks.
+    """The correctness of one aggregation; memory is hot if at least half of the checks found it so.
 
     Attributes:
-        error: Mean absolute error of the access frequency, every byte weighing the same.
+        error: Mean absolute error of the access frequency; every byte has the same weight.
         true_hot: Bytes that were hot.
-        told_hot: Bytes that were told hot.
-        both: Bytes that were hot and told so.
+        reported_hot: Bytes that were reported hot.
+        both: Bytes that were hot and reported hot.
     """
 
     error: float
     true_hot: int
-    told_hot: int
+    reported_hot: int
     both: int
 
 
 @frozen
 class Adapted:
-    """What came of one policy.
+    """The result of one policy.
 
     Attributes:
-        policy: Its name.
-        snapshots: What was told in each aggregation.
-        checks: How many pages were looked at in each aggregation.
-        scores: How well each was told.
+        policy: The policy's name.
+        snapshots: The snapshot of each aggregation.
+        checks: The number of checked pages in each aggregation.
+        scores: The score of each aggregation.
     """
 
     policy: str
@@ -101,7 +101,7 @@ class Adapted:
 
     @property
     def checks_per_aggregation(self) -> float:
-        """The mean number of pages that were looked at in an aggregation."""
+        """The mean number of checked pages in an aggregation."""
         return float(np.mean(self.checks))
 
     @property
@@ -111,39 +111,39 @@ class Adapted:
 
     @property
     def f1(self) -> float:
-        """F1 of hot, over all aggregations together."""
+        """F1 of hot memory, over all aggregations together."""
         return _f1(self.scores)
 
     def found_after(self, aggregation: int) -> int | None:
-        """Return which aggregation after one is the first with an F1 of `FOUND_F1`.
+        """Return how many aggregations after a given one F1 first reaches `FOUND_F1`.
 
-        1 is the very next. None if there is none before the next jump or the end.
+        1 is the next aggregation. None if F1 doesn't reach it before the next jump or the end.
         """
         phase = self.scores[aggregation : aggregation + BEFORE]
         return next((n for n, score in enumerate(phase, 1) if _f1([score]) >= FOUND_F1), None)
 
     @property
     def missed_by_bytes(self) -> float:
-        """How far true borders were from the nearest cut, before the jump and at the end: a mean.
+        """Mean distance of true borders from the nearest border of regions.
 
-        A cut is where one region ends and the next begins.
+        Measured in the last aggregation before the jump, and in the last of all.
         """
         distances = []
         for aggregation in (BEFORE - 1, AGGREGATIONS - 1):
-            cuts = self.snapshots[aggregation].start
+            starts = self.snapshots[aggregation].start
             borders = [area.start for area in true_areas(aggregation)][1:]
-            distances += [np.abs(cuts - border).min() for border in borders]
+            distances += [np.abs(starts - border).min() for border in borders]
         return float(np.mean(distances))
 
 
 def _f1(scores: Sequence[Score]) -> float:
-    hot = sum(score.true_hot + score.told_hot for score in scores)
+    hot = sum(score.true_hot + score.reported_hot for score in scores)
     return 2 * sum(score.both for score in scores) / hot if hot else 1.0
 
 
 def watch(seed: int) -> list[Adapted]:
     """Watch the simulated memory with the policies `kernel` and `evidence`, on virtual time."""
-    # Another seed than that of the memory: they must not draw the same numbers.
+    # Not the memory's seed: the policies must not draw the same random numbers.
     policies: dict[str, RegionPolicy] = {
         "kernel": KernelPolicy(KernelPolicyOptions(seed=seed + 1)),
         "evidence": EvidencePolicy(EvidencePolicyOptions(seed=seed + 1)),
@@ -176,7 +176,7 @@ def watch(seed: int) -> list[Adapted]:
 
 
 class _Watcher:
-    """Keeps all snapshots of its context, and counts the pages that were looked at."""
+    """Keeps all snapshots of its context, and counts the checked pages."""
 
     name = "watcher"
 
@@ -200,13 +200,13 @@ class _Watcher:
 
 
 def true_areas(aggregation: int) -> list[Area]:
-    """Return the areas as they are during an aggregation; 0 is the first."""
+    """Return the areas during an aggregation; 0 is the first."""
     memory = SimulatedMemory(SIZE_BYTES, Jump())
     return memory.areas(aggregation * INTERVALS.aggregation_us)
 
 
 def true_snapshots() -> list[Snapshot]:
-    """Return what somebody would tell who knows the truth of each aggregation."""
+    """Return, for each aggregation, the snapshot that a perfect monitor would report."""
     return [_snapshot(number, true_areas(number - 1)) for number in range(1, AGGREGATIONS + 1)]
 
 
@@ -234,17 +234,17 @@ def _snapshot(number: int, areas: Sequence[Area]) -> Snapshot:
     )
 
 
-def score(truth: Snapshot, told: Snapshot) -> Score:
-    """Compare what was told with the truth; both cover the same memory without holes."""
-    borders = np.union1d(truth.start, told.start)
+def score(truth: Snapshot, snapshot: Snapshot) -> Score:
+    """Return the score of a snapshot; it and the truth cover the same memory without holes."""
+    borders = np.union1d(truth.start, snapshot.start)
     size = np.diff(borders, append=truth.end[-1])
-    true, seen = _frequency_at(truth, borders), _frequency_at(told, borders)
-    hot, told_hot = true >= HOT_FREQUENCY, seen >= HOT_FREQUENCY
+    true, reported = _frequency_at(truth, borders), _frequency_at(snapshot, borders)
+    hot, reported_hot = true >= HOT_FREQUENCY, reported >= HOT_FREQUENCY
     return Score(
-        error=float((size * np.abs(true - seen)).sum() / size.sum()),
+        error=float((size * np.abs(true - reported)).sum() / size.sum()),
         true_hot=int(size[hot].sum()),
-        told_hot=int(size[told_hot].sum()),
-        both=int(size[hot & told_hot].sum()),
+        reported_hot=int(size[reported_hot].sum()),
+        both=int(size[hot & reported_hot].sum()),
     )
 
 

@@ -1,4 +1,4 @@
-"""What ``damon demo --regions`` shows: truth and policies side by side, on one page."""
+"""The output of ``damon demo --regions``: truth and policies side by side, on one page."""
 
 from collections.abc import Sequence
 
@@ -33,16 +33,16 @@ _WIDTH = _LABEL + 3 * AGGREGATIONS + 2 * len(_GAP)
 
 
 _EXPLANATION = """\
-The policy kernel, which is Linux's, looks at one random page of each region. It
-joins neighbours that were accessed about alike and cuts every region at random
-places; a border is found only when a cut happens to fall near it.
-The policy evidence remembers where it looked and what it saw there. It cuts
-where remembered checks differ by more than chance, joins neighbours that don't,
-looks more closely around borders, and forgets what new checks contradict."""
+The policy kernel, which is Linux's, checks one random page of each region. It
+merges neighbours with similar access counts and splits every region at random
+places; it finds a border only when a split happens to fall near it.
+The policy evidence remembers its checks and their results. It splits where
+remembered checks differ by more than chance, merges neighbours that don't,
+checks more pages around borders, and forgets checks that new ones contradict."""
 
 
 def print_adapting(console: Console, results: Sequence[Adapted], seed: int) -> None:
-    """Print the maps of the truth and of each result, their numbers, and what to see."""
+    """Print the maps of the truth and of each result, their numbers, and an explanation."""
     colour = shows_colours(console)
     columns = [true_snapshots(), *(result.snapshots for result in results)]
     for line in (
@@ -68,9 +68,9 @@ def _introduction(seed: int) -> str:
         f"aggregations of {ROUNDS} checks. {hot} are hot, accessed in every check; they jump "
         f"from address {format_size(HOT[0].start)} to {format_size(HOT[1].start)} after "
         f"aggregation {BEFORE}. {lukewarm} from {format_size(LUKEWARM.start)} on are accessed "
-        f"in {LUKEWARM.rate:.0%} of the checks, the rest never. Two policies find out "
-        f"by looking at single pages; each may have {LIMITS.min_regions} to "
-        f"{LIMITS.max_regions} regions. Told hot is what they say was accessed "
+        f"in {LUKEWARM.rate:.0%} of the checks, the rest never. Two policies estimate this "
+        f"by checking single pages; each may have {LIMITS.min_regions} to "
+        f"{LIMITS.max_regions} regions. Memory is reported hot if it was accessed "
         f"in at least {HOT_FREQUENCY:.0%} of the checks. Time across, addresses up:"
     )
 
@@ -108,14 +108,14 @@ def _grid(snapshots: Sequence[Snapshot], rows: int) -> npt.NDArray[np.float64]:
 
 
 def _numbers(results: Sequence[Adapted]) -> list[Text]:
-    """Return the table of numbers, each policy's below its map."""
+    """Return the table of numbers, with each policy's numbers below its map."""
     rows = (
         ("Regions, mean", [f"{result.regions:.0f}" for result in results]),
         (
-            "Pages looked at a check, mean",
+            "Pages per check, mean",
             [f"{result.checks_per_aggregation / ROUNDS:.0f}" for result in results],
         ),
-        ("  and in an aggregation", [f"{result.checks_per_aggregation:.0f}" for result in results]),
+        ("  and per aggregation", [f"{result.checks_per_aggregation:.0f}" for result in results]),
         ("Frequency, mean error", [f"{result.error:.2%}" for result in results]),
         ("Hot memory, F1", [f"{result.f1:.3f}" for result in results]),
         (
@@ -123,7 +123,7 @@ def _numbers(results: Sequence[Adapted]) -> list[Text]:
             [_aggregations(result.found_after(0)) for result in results],
         ),
         ("  and after the jump", [_aggregations(result.found_after(BEFORE)) for result in results]),
-        ("Cuts miss true borders by", [format_size(result.missed_by_bytes) for result in results]),
+        ("Distance of borders, mean", [format_size(result.missed_by_bytes) for result in results]),
     )
     left = _LABEL + AGGREGATIONS + len(_GAP)
     return [

@@ -1,4 +1,4 @@
-"""``damon demo``: watch a workload whose access pattern is known, and show what was seen."""
+"""``damon demo``: watch a workload whose access pattern is known, and show the result."""
 
 import contextlib
 from collections.abc import Callable, Generator
@@ -32,10 +32,10 @@ from damon_demo.report import Watched, print_report
 from damon_demo.workload import AreaSpec, Pattern, Phase
 
 _MIB = 1 << 20
-#: Long enough for some checks even where the backend must lengthen the sampling interval to
-#: stay within its budget, short enough that most aggregations lie within one phase.
+#: Long enough for some checks even if the sampling interval is lengthened to stay within the CPU
+#: budget, short enough that most aggregations lie within one phase.
 _INTERVALS = Intervals(sampling_us=100_000, aggregation_us=400_000, update_us=1_000_000)
-#: The workload outlives the watching, whatever starting and stopping takes.
+#: The workload runs longer than the monitoring, to allow for slow starts and stops.
 _SPARE_US = 60_000_000
 
 
@@ -58,7 +58,7 @@ class _History:
 
 @click.command(
     epilog="Examples: damon demo; damon demo --for 60s -o /tmp/demo.parquet; damon demo --regions",
-    short_help="Watch a workload whose access pattern is known; show what was seen.",
+    short_help="Watch a workload whose access pattern is known, and show the result.",
 )
 @click.option(
     "--for",
@@ -74,14 +74,14 @@ class _History:
     type=click.Path(path_type=Path),
     default="demo.parquet",
     show_default=True,
-    help="The record of what was seen; heat maps go beside it, as .png and .html.",
+    help="The record to write; heat maps go beside it, as .png and .html.",
 )
 @click.option(
     "--backend",
     default=AUTO,
     metavar="NAME",
-    show_default="what works here",
-    help="How accesses are seen; damon doctor lists them.",
+    show_default="best available",
+    help="Backend; damon doctor lists them.",
 )
 @click.option(
     "--regions",
@@ -93,21 +93,21 @@ class _History:
     type=click.IntRange(min=0),
     default=6,
     show_default=True,
-    help="With --regions: another seed draws other accesses and checks.",
+    help="With --regions: seed of the random accesses and checks.",
 )
 @click.pass_obj
 def demo(
     plugins: Plugins, *, for_us: int, output: Path, backend: str, regions: bool, seed: int
 ) -> None:
-    """Watch a workload whose access pattern is known; show what was seen.
+    """Watch a workload whose access pattern is known, and show the result.
 
-    Starts a process with six areas of memory: one hot all the time, one cold, and four of
-    which one is hot for four seconds and then the next. Watches it as any other process,
-    through the kernel, with a backend that works here. Then shows a heat map, working set
-    sizes, and how much of the hot and the cold memory was told right, and writes the heat map
-    as a picture and as a page for browsers.
+    Starts a process with six areas of memory: one hot all the time, one cold, and four that are
+    hot in turn for four seconds each. Watches it as any other process, through the kernel, with
+    an available backend. Then shows a heat map, working set sizes, and how much of the hot and
+    the cold memory was reported correctly, and writes the heat map as a picture and as a page
+    for browsers.
 
-    Needs no root: the process is one's own.
+    Needs no root: the process is your own.
     """
     _refuse_options_without_use(click.get_current_context(), regions)
     if regions:
@@ -117,7 +117,7 @@ def demo(
 
 
 def _refuse_options_without_use(click_context: click.Context, regions: bool) -> None:
-    """Raise a usage error if an option was given that means nothing with the others."""
+    """Raise a usage error if an option was given that has no effect with the others."""
     for name, option, needs_regions in (
         ("for_us", "--for", False),
         ("output", "--output", False),
@@ -127,8 +127,8 @@ def _refuse_options_without_use(click_context: click.Context, regions: bool) -> 
         given = click_context.get_parameter_source(name) is ParameterSource.COMMANDLINE
         if given and regions != needs_regions:
             raise click.UsageError(
-                f"{option} has {'a' if needs_regions else 'no'} meaning "
-                f"{'only ' if needs_regions else ''}with --regions"
+                f"{option} has {'an' if needs_regions else 'no'} effect "
+                f"{'only ' if needs_regions else ''}with --regions: leave it out"
             )
 
 
@@ -167,8 +167,8 @@ def _watch_workload(plugins: Plugins, for_us: int, output: Path, backend: str) -
 def demo_pattern(for_us: int) -> Pattern:
     """Return the pattern of the demo: one area always hot, one never, and a hot spot that moves.
 
-    The hot areas of a phase are larger than what a processor's TLB reaches: of pages that stay
-    in it, accesses aren't seen.
+    The hot areas of a phase are larger than a CPU's TLB can map: accesses to pages that stay in
+    the TLB aren't seen.
     """
     moving = [AreaSpec(f"moving-{number}", 6 * _MIB) for number in range(1, 5)]
     return Pattern(

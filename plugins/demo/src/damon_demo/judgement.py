@@ -1,4 +1,4 @@
-"""Seen versus true: how many of the hot and cold bytes a monitor told right."""
+"""Seen versus true: how many of the hot and cold bytes a monitor reported correctly."""
 
 from collections.abc import Sequence
 
@@ -9,60 +9,60 @@ from attrs import frozen
 from damon_core import Range, Snapshot
 from damon_demo.truth import AreaPlace, PhaseRun, Truth
 
-#: Memory is told hot that was accessed in at least this share of an aggregation's checks.
+#: Memory is reported hot if it was accessed in at least this share of an aggregation's checks.
 HOT_FREQUENCY = 0.5
 
 
 @frozen
 class Score:
-    """Sums over aggregations of bytes times how long they were watched, in byte-microseconds.
+    """Sums over aggregations of bytes times duration, in byte-microseconds.
 
     Attributes:
-        hot: Of memory that was truly hot.
-        hot_right: Of that which was also told hot.
-        cold: Of memory that was truly cold.
-        cold_right: Of that which was also told cold.
+        hot: Memory that was truly hot.
+        hot_correct: Memory that was truly hot and reported hot.
+        cold: Memory that was truly cold.
+        cold_correct: Memory that was truly cold and reported cold.
     """
 
     hot: float = 0.0
-    hot_right: float = 0.0
+    hot_correct: float = 0.0
     cold: float = 0.0
-    cold_right: float = 0.0
+    cold_correct: float = 0.0
 
     def __add__(self, other: "Score") -> "Score":
         return Score(
             self.hot + other.hot,
-            self.hot_right + other.hot_right,
+            self.hot_correct + other.hot_correct,
             self.cold + other.cold,
-            self.cold_right + other.cold_right,
+            self.cold_correct + other.cold_correct,
         )
 
     @property
     def recall(self) -> float | None:
-        """The share of what was hot that was told hot; None if nothing was."""
-        return self.hot_right / self.hot if self.hot else None
+        """The share of hot memory that was reported hot; None if no memory was hot."""
+        return self.hot_correct / self.hot if self.hot else None
 
     @property
     def precision(self) -> float | None:
-        """The share of what was told hot that was hot; None if nothing was told hot."""
-        told = self.hot_right + self.cold - self.cold_right
-        return self.hot_right / told if told else None
+        """The share of memory reported hot that was hot; None if none was reported hot."""
+        reported_hot = self.hot_correct + self.cold - self.cold_correct
+        return self.hot_correct / reported_hot if reported_hot else None
 
     @property
     def cold_recall(self) -> float | None:
-        """The share of what was cold that was told cold; None if nothing was."""
-        return self.cold_right / self.cold if self.cold else None
+        """The share of cold memory that was reported cold; None if no memory was cold."""
+        return self.cold_correct / self.cold if self.cold else None
 
 
 @frozen
 class PhaseJudgement:
-    """One phase as it was and as it was seen.
+    """One phase and the monitor's results in it.
 
     Attributes:
         phase: The phase.
-        score: How much was told right in it.
-        working_sets_bytes: Of each aggregation within it, the bytes of the areas that were seen
-            accessed.
+        score: The score of the phase.
+        working_sets_bytes: For each aggregation within the phase, the bytes of the areas that
+            were found accessed.
     """
 
     phase: PhaseRun
@@ -72,11 +72,11 @@ class PhaseJudgement:
 
 @frozen
 class Judgement:
-    """All aggregations that lie within one phase, judged; the others are only counted.
+    """The judgement of all aggregations that lie within one phase; the others are only counted.
 
     Attributes:
         phases: The phases in which at least one aggregation was judged.
-        left_out: How many aggregations were not judged because a phase began or ended in them.
+        left_out: Number of aggregations not judged because a phase began or ended in them.
     """
 
     phases: tuple[PhaseJudgement, ...] = ()
@@ -84,12 +84,12 @@ class Judgement:
 
     @property
     def judged(self) -> int:
-        """How many aggregations were judged."""
+        """The number of judged aggregations."""
         return sum(len(phase.working_sets_bytes) for phase in self.phases)
 
     @property
     def score(self) -> Score:
-        """How much was told right in all phases together."""
+        """The score of all phases together."""
         return sum((phase.score for phase in self.phases), Score())
 
 
@@ -103,7 +103,7 @@ def area_working_set_bytes(snapshot: Snapshot, areas: Sequence[AreaPlace]) -> in
 
 
 def judge(truth: Truth, snapshots: Sequence[Snapshot]) -> Judgement:
-    """Compare what was seen of the workload's areas with what was true."""
+    """Compare the snapshots of the workload's areas with the truth."""
     phases: dict[int, PhaseJudgement] = {}
     left_out = 0
     for snapshot in snapshots:
@@ -122,7 +122,7 @@ def judge(truth: Truth, snapshots: Sequence[Snapshot]) -> Judgement:
 
 def _score(snapshot: Snapshot, truth: Truth) -> Score:
     """Judge one aggregation that lies within one phase."""
-    told_hot = snapshot.frequency >= HOT_FREQUENCY
+    is_hot = snapshot.frequency >= HOT_FREQUENCY
     hot_ranges = [
         Range(each.start, each.end)
         for each in truth.accessed(snapshot.time_us)
@@ -130,11 +130,11 @@ def _score(snapshot: Snapshot, truth: Truth) -> Score:
     ]
     hot = sum(end - start for start, end in hot_ranges)
     cold = sum(area.size_bytes for area in truth.areas) - hot
-    # What no region covers was not told hot: it counts as told cold.
-    told = float(_overlap_bytes(snapshot, _ranges(truth.areas))[told_hot].sum())
-    hot_right = float(_overlap_bytes(snapshot, hot_ranges)[told_hot].sum())
-    cold_right = cold - (told - hot_right)
-    bytes_us = np.array([hot, hot_right, cold, cold_right]) * snapshot.elapsed_us
+    # Memory that no region covers was not reported hot, so it counts as reported cold.
+    reported_hot = float(_overlap_bytes(snapshot, _ranges(truth.areas))[is_hot].sum())
+    hot_correct = float(_overlap_bytes(snapshot, hot_ranges)[is_hot].sum())
+    cold_correct = cold - (reported_hot - hot_correct)
+    bytes_us = np.array([hot, hot_correct, cold, cold_correct]) * snapshot.elapsed_us
     return Score(*bytes_us.tolist())
 
 
@@ -148,7 +148,7 @@ def _overlap_bytes(snapshot: Snapshot, ranges: Sequence[Range]) -> npt.NDArray[n
         return np.zeros(len(snapshot))
     sizes = np.array([[0, end - start] for start, end in ranges]).ravel()
     borders = np.array(ranges).ravel()
-    # How many bytes of the ranges lie below an address: no float rounds a number so small.
+    # The bytes of the ranges below an address; they are few enough to be exact as floats.
     below_start, below_end = (
         np.interp(addresses, borders, np.cumsum(sizes))
         for addresses in (snapshot.start, snapshot.end)

@@ -37,9 +37,9 @@ def text_map(
 
     Args:
         snapshots: At least one, in order of time.
-        truth: What the workload did.
-        width: Characters of a line at most.
-        colour: Colours instead of shades of characters.
+        truth: The workload's true accesses.
+        width: Maximum characters of a line.
+        colour: Whether to use colours instead of characters.
     """
     names = max(len(area.name) for area in truth.areas)
     sizes = max(len(format_size(area.size_bytes)) for area in truth.areas)
@@ -57,13 +57,13 @@ def text_map(
 
 
 def save_map(snapshots: Sequence[Snapshot], truth: Truth, path: Path, record: Path) -> None:
-    """Write a heat map of the areas to a file, as its ending says.
+    """Write a heat map of the areas to a file, in the format of its ending.
 
     Args:
         snapshots: At least one, in order of time.
-        truth: What the workload did.
+        truth: The workload's true accesses.
         path: The file; ``.png``, ``.svg`` or ``.html``.
-        record: Where what was seen is recorded.
+        record: The record of the snapshots.
 
     Raises:
         InputError: The file can't be written.
@@ -93,7 +93,7 @@ def _begin_us(snapshots: Sequence[Snapshot]) -> int:
 def _places(
     snapshots: Sequence[Snapshot], areas: Sequence[AreaPlace]
 ) -> tuple[TargetKey, list[Place]]:
-    """Return the workload's target, and its areas by name."""
+    """Return the workload's target, and its areas as named places."""
     last = snapshots[-1]
     places = [Place(area.start, area.end, area.name) for area in areas]
     return TargetKey(last.context, last.targets[0].name), places

@@ -10,7 +10,7 @@ from damon_demo import workload
 from damon_demo.truth import Truth
 from damon_demo.workload import Pattern
 
-#: Runs the program. By file and without site-packages, so that it holds little but its areas.
+#: Starts the program; without site-packages, so that the process has little beside its areas.
 COMMAND = (sys.executable, "-I", "-S", workload.__file__)
 
 
@@ -18,18 +18,18 @@ class WorkloadProcess(SelfClosing):
     """The workload, running from construction to the end of the ``with`` block.
 
     Args:
-        pattern: What it shall do.
+        pattern: The pattern to carry out.
 
     Attributes:
-        pid: Its process.
+        pid: The process id.
 
     Raises:
-        DamonError: It can't be started, or ends before its memory is there, as where the machine
-            can't give what the pattern asks for.
+        DamonError: The workload can't be started, or ends before its areas are mapped, for
+            example because the machine can't provide the kind of memory that the pattern names.
     """
 
     def __init__(self, pattern: Pattern) -> None:
-        # In a session of its own, so that Ctrl-C ends the monitoring first, then the workload.
+        # In a new session, so that Ctrl-C ends the monitoring first, then the workload.
         try:
             self._process = subprocess.Popen(
                 [*COMMAND, "-"],
@@ -44,7 +44,7 @@ class WorkloadProcess(SelfClosing):
         self.pid = self._process.pid
         self._lines: list[str] = []
         self._ready = threading.Event()
-        # Reads along, so that a full pipe never stops the workload.
+        # Reads all the time, so that a full pipe never blocks the workload.
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
         assert self._process.stdin is not None
@@ -52,11 +52,11 @@ class WorkloadProcess(SelfClosing):
             with self._process.stdin as stdin:
                 stdin.write(pattern.to_json())
         except BrokenPipeError:
-            pass  # it has ended already: told below
+            pass  # the process has ended already: reported below
         self._ready.wait()
         if not self._lines:
             self.wait()
-            raise DamonError("the workload ended before it told where its areas lie")
+            raise DamonError("the workload ended before it printed the addresses of its areas")
 
     def _read(self) -> None:
         assert self._process.stdout is not None
@@ -66,28 +66,28 @@ class WorkloadProcess(SelfClosing):
         self._ready.set()
 
     def truth(self) -> Truth:
-        """Return what it has done so far."""
+        """Return the workload's true accesses so far."""
         return Truth.parse(list(self._lines))
 
     def wait(self) -> None:
-        """Wait until it has ended by itself.
+        """Wait until the workload has ended by itself.
 
         Raises:
-            DamonError: It failed.
+            DamonError: The workload failed.
         """
         self._end(0)
 
     def close(self) -> None:
-        """End it, if it hasn't ended yet.
+        """End the workload, if it hasn't ended yet.
 
         Raises:
-            DamonError: It had failed.
+            DamonError: The workload had failed.
         """
         self._process.terminate()
         self._end(0, -signal.SIGTERM)
 
     def _end(self, *codes: int) -> None:
-        """Read the last lines, whose end is the end of its children too."""
+        """Read the last lines; the output ends when the workload and its children have ended."""
         assert self._process.stdout is not None
         assert self._process.stderr is not None
         if self._process.stdout.closed:
@@ -98,4 +98,6 @@ class WorkloadProcess(SelfClosing):
         self._process.stdout.close()
         self._process.stderr.close()
         if code not in codes:
-            raise DamonError(f"the workload failed: {errors[-1] if errors else f'code {code}'}")
+            raise DamonError(
+                f"the workload failed: {errors[-1] if errors else f'exit code {code}'}"
+            )

@@ -1,4 +1,4 @@
-"""What ``damon demo`` shows in the end."""
+"""The report at the end of ``damon demo``."""
 
 import math
 import shlex
@@ -28,14 +28,14 @@ _WIDEST = 120
 
 @frozen
 class Watched:
-    """What came of watching.
+    """The results of watching the workload.
 
     Attributes:
-        snapshots: All aggregations, at least one.
-        truth: What the workload did.
+        snapshots: The snapshots of all aggregations, at least one.
+        truth: The workload's true accesses.
         stats: Counts of the context.
         output: The record.
-        pictures: Where heat maps are, beside it.
+        pictures: The files of the heat maps.
     """
 
     snapshots: tuple[Snapshot, ...]
@@ -51,12 +51,12 @@ class Watched:
 
     @property
     def watched_us(self) -> int:
-        """How long all aggregations took together."""
+        """The duration of all aggregations together, in microseconds."""
         return self.snapshots[-1].time_us - self.begin_us
 
 
 def print_report(console: Console, watched: Watched) -> None:
-    """Print everything: the heat map, working sets, seen versus true, and what to do next."""
+    """Print the heat map, the working sets, seen versus true, and what to try next."""
     judgement = judge(watched.truth, watched.snapshots)
     for part in (
         _how_it_was_watched(watched),
@@ -129,7 +129,7 @@ def _working_sets(watched: Watched) -> Table:
 
 def _phases(watched: Watched, judgement: Judgement) -> Table:
     table = _table(
-        "Phase by phase", "phase", "from", "true", "seen (median)", "hot right", "cold right"
+        "Phase by phase", "phase", "from", "true", "seen (median)", "hot correct", "cold correct"
     )
     table.add_column("truly hot")
     for each in judgement.phases:
@@ -149,21 +149,21 @@ def _phases(watched: Watched, judgement: Judgement) -> Table:
 
 def _seen_versus_true(judgement: Judgement) -> Table:
     score = judgement.score
-    table = _table("Seen versus true: bytes times time", "", "true", "told right", "")
-    for name, true, right, share in (
-        ("hot", score.hot, score.hot_right, score.recall),
-        ("cold", score.cold, score.cold_right, score.cold_recall),
+    table = _table("Seen versus true: bytes times time", "", "true", "correct", "")
+    for name, true, correct, share in (
+        ("hot", score.hot, score.hot_correct, score.recall),
+        ("cold", score.cold, score.cold_correct, score.cold_recall),
     ):
         table.add_row(
-            name, f"{true / _MIB_S:.1f} MiB s", f"{right / _MIB_S:.1f} MiB s", _percent(share)
+            name, f"{true / _MIB_S:.1f} MiB s", f"{correct / _MIB_S:.1f} MiB s", _percent(share)
         )
     return table
 
 
 def _left_out(judgement: Judgement) -> Text:
     return Text(
-        f"Of what was told hot, {_percent(judgement.score.precision)} was hot. Told hot means: "
-        f"accessed in at least {HOT_FREQUENCY:.0%} of the checks of an aggregation. "
+        f"Of the memory reported hot, {_percent(judgement.score.precision)} was hot. Reported hot "
+        f"means: accessed in at least {HOT_FREQUENCY:.0%} of the checks of an aggregation. "
         f"{judgement.judged} aggregations were judged; {judgement.left_out} in which the pattern "
         "changed were left out.\n"
     )
@@ -174,13 +174,13 @@ def _what_next(watched: Watched) -> Text:
     record = shlex.quote(str(watched.output))
     picture, page = (str(path) for path in watched.pictures)
     return Text.assemble(
-        f"{rows} rows went to {watched.output}, one a region an aggregation.\n"
-        f"The heat map is a picture in {picture} too, and in {page} a page to zoom\n"
-        "into. Next:\n\n",
+        f"{rows} rows are in {watched.output}, one per region and aggregation.\n"
+        f"The heat map is also in {picture}, a picture, and in {page}, a page to\n"
+        "zoom into. Next:\n\n",
         (f"  damon report heatmap {record}", "bold"),
-        "   # all of its memory\n",
+        "   # all memory of the process\n",
         ("  damon record --pid PID --for 30s", "bold"),
-        "   # a process of yours\n",
+        "   # one of your processes\n",
         ("  damon doctor", "bold"),
         "                       # what works on this machine",
         no_wrap=True,
@@ -189,5 +189,5 @@ def _what_next(watched: Watched) -> Text:
 
 
 def _percent(share: float | None) -> str:
-    """Return a share as text; rounded down, so that only what is whole is told to be."""
+    """Return a share as text, rounded down, so that only a whole is shown as 100 %."""
     return "-" if share is None else f"{math.floor(share * 1000) / 10:.1f} %"

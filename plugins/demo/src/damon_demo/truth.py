@@ -1,4 +1,4 @@
-"""What the workload really did, as it told itself: which bytes were hot when."""
+"""The workload's true accesses, as it printed them: which bytes were hot when."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -11,13 +11,13 @@ from damon_demo.workload import KINDS, Touch
 
 @frozen
 class AreaPlace:
-    """Where an area of the workload lies.
+    """The addresses of an area of the workload.
 
     Attributes:
-        name: Its name.
-        start: Its first address.
-        end: The first address behind it.
-        kind: What kind of memory it is, one of those of `AreaSpec`.
+        name: The area's name.
+        start: The first address.
+        end: The first address after the area.
+        kind: The kind of memory, one of those of `AreaSpec`.
     """
 
     name: str
@@ -27,19 +27,19 @@ class AreaPlace:
 
     @property
     def size_bytes(self) -> int:
-        """Its size in bytes."""
+        """The size of the area."""
         return self.end - self.start
 
 
 @frozen
 class AccessedRange:
-    """Memory all of whose pages are accessed alike.
+    """A range of memory whose pages are all accessed in the same way.
 
     Attributes:
-        start: Its first address.
-        end: The first address behind it.
-        every_us: How often each page is accessed; 0 without a break.
-        write: Whether it is written.
+        start: The first address.
+        end: The first address after the range.
+        every_us: Microseconds between two accesses of a page; 0 for accesses without a break.
+        write: Whether the accesses are writes.
     """
 
     start: int
@@ -48,7 +48,7 @@ class AccessedRange:
     write: bool
 
     def frequency(self, sampling_us: int) -> float:
-        """Return in which share of the checks its pages should be found accessed, 0 to 1."""
+        """Return the expected share of checks that find the pages accessed, 0 to 1."""
         return min(sampling_us / self.every_us, 1.0) if self.every_us else 1.0
 
 
@@ -57,12 +57,12 @@ class PhaseRun:
     """A phase as it was carried out.
 
     Attributes:
-        number: 1 for the first, then 2, 3, …
-        unix_us: When it began, microseconds since 1970-01-01 UTC.
+        number: 1 for the first phase, then 2, 3, …
+        unix_us: When the phase began, microseconds since 1970-01-01 UTC.
         boottime_us: The same on CLOCK_BOOTTIME.
         touches: How each hot area is touched until the next phase.
-        sweeps: How often that was done, by area; None while it goes on. Fewer than at another
-            time means that the workload was slowed down.
+        sweeps: Number of sweeps by area; None while the phase lasts. Fewer sweeps than in
+            another run mean that the workload was slowed down.
     """
 
     number: int
@@ -73,19 +73,19 @@ class PhaseRun:
 
     @property
     def hot(self) -> tuple[str, ...]:
-        """Names of the areas that are hot."""
+        """The names of the hot areas."""
         return tuple(touch.area for touch in self.touches)
 
 
 @frozen
 class Truth:
-    """Where the workload's areas lie and which of them are hot when; times in Unix microseconds.
+    """The addresses of the workload's areas, and when they are hot; times in Unix microseconds.
 
     Attributes:
         pid: The workload's process.
-        areas: Its areas, the lowest address first.
+        areas: The areas, the lowest address first.
         phases: The phases that have begun, in order.
-        end_us: When the last phase ended; None while it goes on.
+        end_us: When the last phase ended; None while it lasts.
         children: The processes that do the same at the same addresses.
     """
 
@@ -128,9 +128,9 @@ class Truth:
                     case "end":
                         end_us = event["unix_us"]
         except (ValueError, KeyError, TypeError, IndexError) as error:
-            raise DamonError(f"the workload printed what isn't a line of its: {line!r}") from error
+            raise DamonError(f"the workload printed an unexpected line: {line!r}") from error
         if places is None:
-            raise DamonError("the workload didn't tell where its areas lie")
+            raise DamonError("the workload didn't print the addresses of its areas")
         return cls(pid, places, tuple(phases), end_us, children)
 
     def phase_at(self, time_us: int) -> PhaseRun | None:
@@ -141,12 +141,12 @@ class Truth:
         return begun[-1] if begun else None
 
     def phase_throughout(self, begin_us: int, end_us: int) -> PhaseRun | None:
-        """Return the phase that fills the whole time between; None if it changed."""
+        """Return the phase that lasts for the whole time; None if the phase changes."""
         phase = self.phase_at(begin_us)
         return phase if phase == self.phase_at(end_us) else None
 
     def accessed(self, time_us: int) -> list[AccessedRange]:
-        """Return what is accessed at a time and how, to the page, the lowest address first."""
+        """Return the ranges that are accessed at a time, exact to the page, sorted by address."""
         phase = self.phase_at(time_us)
         touches = {touch.area: touch for touch in phase.touches} if phase is not None else {}
         return [
@@ -166,9 +166,9 @@ class Truth:
         return [Range(each.start, each.end) for each in self.accessed(time_us)]
 
     def hot_bytes(self, time_us: int) -> int:
-        """Return how many bytes are hot at a time."""
+        """Return the number of hot bytes at a time."""
         return sum(end - start for start, end in self.hot_ranges(time_us))
 
     def cold_bytes(self, time_us: int) -> int:
-        """Return how many bytes of the areas are not hot at a time."""
+        """Return the number of bytes of the areas that are not hot at a time."""
         return sum(area.size_bytes for area in self.areas) - self.hot_bytes(time_us)

@@ -1,7 +1,7 @@
 """A program whose memory accesses are known to the byte.
 
-Run as ``python -m damon_demo PATTERN.json`` (``-`` reads the pattern from the standard
-input). A pattern names areas of memory and a schedule of phases, repeated to the end::
+Run it as ``python -m damon_demo PATTERN.json`` (``-`` reads the pattern from the standard
+input). A pattern names areas of memory and a schedule of phases, which is repeated to the end::
 
     {"areas": [{"name": "a", "size_bytes": 8388608},
                {"name": "b", "size_bytes": 8388608, "kind": "file"}],
@@ -9,14 +9,14 @@ input). A pattern names areas of memory and a schedule of phases, repeated to th
                 {"hot": [{"area": "b", "share": 0.5, "every_us": 20000}], "duration_us": 4000000}],
      "for_us": 20000000}
 
-Every area is a mapping of its own, wholly resident from the start. In each phase the pages that
-its hot areas name are read or written again and again; nothing touches the others. The program
-prints one JSON line with where its areas lie, then one at the start of each phase, one at the
-end of each with how many sweeps were done in it, and one at its own end; `damon_demo.truth`
-reads them. It ends after ``for_us`` or with its parent.
+Every area is a separate mapping, wholly resident from the start. In each phase the pages of its
+hot areas are read or written again and again; nothing touches the others. The program prints one
+JSON line with the addresses of its areas, then one at the start of each phase, one at the end of
+each phase with the number of its sweeps, and one at the end of the program; `damon_demo.truth`
+reads them. The program ends after ``for_us``, or with its parent.
 
-Only the standard library is imported, so that the process is small: what a monitor has to walk
-is mostly the areas.
+The program imports only the standard library, so that the process is small and its memory
+consists mostly of the areas.
 """
 
 import argparse
@@ -44,7 +44,7 @@ KINDS = {
     "hugetlb": HUGE_PAGE_BYTES,
 }
 
-#: How often the program looks whether its parent lives; no sleep is longer.
+#: How often the program checks whether its parent still runs; no sleep is longer.
 _LOOK_AT_PARENT_US = 100_000
 #: Huge pages of 2 MiB, whichever size is the system's default; Python has no names for these.
 _MAP_HUGETLB_2MB = 0x40000 | 21 << 26
@@ -54,8 +54,8 @@ class AreaSpec(NamedTuple):
     """One area of memory.
 
     Attributes:
-        name: Its name.
-        size_bytes: Its size, a multiple of its kind's page size.
+        name: The area's name.
+        size_bytes: The area's size, a multiple of its kind's page size.
         kind: ``anonymous``: private memory in small pages. ``file``: a private mapping of an
             unlinked temporary file, all of it in the page cache; the first write to a page makes
             a private copy of it. ``shared``: anonymous memory that children share. ``thp``:
@@ -69,7 +69,7 @@ class AreaSpec(NamedTuple):
 
     @property
     def pages(self) -> int:
-        """How many pages it has."""
+        """The number of pages."""
         return self.size_bytes // KINDS[self.kind]
 
 
@@ -77,16 +77,16 @@ class Touch(NamedTuple):
     """How an area is touched in a phase.
 
     Attributes:
-        area: Its name.
-        share: Which share of its pages is touched, above 0 to 1.
-        begin: At which share of its pages they begin. Of an area with n pages, those from
+        area: The area's name.
+        share: The share of the area's pages that is touched, above 0 to 1.
+        begin: Where the touched pages begin, as a share of the area. Of n pages, those from
             ``round(begin * n)`` to before ``round((begin + share) * n)`` are touched.
-        scattered: Evenly scattered pages are touched instead: of ``m = round(share * n)`` the
-            pages ``i * n // m`` for i from 0 to m - 1.
-        every_us: From the start of one sweep over these pages to the start of the next; None for
-            the pattern's pause. 0 spins: sweep follows sweep and the program never sleeps, so
-            that no switch to another program empties the TLB.
-        write: Whether the pages are written, instead of read.
+        scattered: Whether evenly scattered pages are touched instead: of
+            ``m = round(share * n)`` the pages ``i * n // m`` for i from 0 to m - 1.
+        every_us: Microseconds from the start of one sweep over these pages to the start of the
+            next; None for the pattern's pause. 0 spins: sweep follows sweep and the program never
+            sleeps, so that no switch to another program empties the TLB.
+        write: Whether the pages are written instead of read.
     """
 
     area: str
@@ -97,7 +97,7 @@ class Touch(NamedTuple):
     write: bool = False
 
     def page_runs(self, pages: int) -> list[tuple[int, int]]:
-        """Return which of an area's pages are touched, as runs from a page to before another."""
+        """Return the touched pages of an area, as pairs of a first page and an end."""
         if not self.scattered:
             return [(round(self.begin * pages), round((self.begin + self.share) * pages))]
         runs: list[tuple[int, int]] = []
@@ -113,12 +113,12 @@ class Touch(NamedTuple):
     def byte_slices(self, size_bytes: int, page_bytes: int) -> list[slice]:
         """Return slices of an area with one byte of each small page that is touched.
 
-        As few as possible: one suffices for pages in a row, or at equal distances.
+        Adjacent pages, and pages at equal distances, share one slice.
         """
         pages, step = size_bytes // page_bytes, mmap.PAGESIZE
         if self.scattered and page_bytes == step:
             scattered = self._scattered_pages(pages)
-            # The distances between the pages recur after so many of them.
+            # The distances between the pages repeat with this number of periods.
             periods = math.gcd(len(scattered), pages)
             firsts = scattered[: len(scattered) // periods]
             return [slice(page * step, size_bytes, pages // periods * step) for page in firsts]
@@ -132,8 +132,8 @@ class Phase(NamedTuple):
     """Which areas are hot, and for how long.
 
     Attributes:
-        hot: How each is touched; a name alone is ``Touch(name)``.
-        duration_us: How long.
+        hot: How each hot area is touched; a name alone is ``Touch(name)``.
+        duration_us: How long the phase lasts.
     """
 
     hot: tuple[str | Touch, ...]
@@ -141,19 +141,19 @@ class Phase(NamedTuple):
 
     @property
     def touches(self) -> tuple[Touch, ...]:
-        """How each hot area is touched, names included."""
+        """The touch of each hot area; a name alone becomes ``Touch(name)``."""
         return tuple(Touch(hot) if isinstance(hot, str) else hot for hot in self.hot)
 
 
 class Pattern(NamedTuple):
-    """What the program does.
+    """The areas and phases that the program carries out.
 
     Attributes:
-        areas: Its areas.
-        phases: Its phases, in order; after the last comes the first again.
-        for_us: When it ends.
-        pause_us: The `every_us` of all touches that have none.
-        children: How many forked children do the same with the same areas.
+        areas: The areas.
+        phases: The phases in order; after the last one the first follows again.
+        for_us: How long the program runs.
+        pause_us: The `every_us` of touches without one.
+        children: Number of forked children that do the same with the same areas.
     """
 
     areas: tuple[AreaSpec, ...]
@@ -174,23 +174,23 @@ class Pattern(NamedTuple):
         every_us: int | None = None,
         write: bool = False,
     ) -> "Pattern":
-        """Return a pattern of one area, ``moving``, of which one part is hot, then the next.
+        """Return a pattern of one area, ``moving``, whose parts are hot in turn.
 
         Args:
             hot_bytes: The size of a part, in whole pages.
             size_bytes: The size of the area, in whole parts.
             duration_us: How long each part is hot.
-            for_us: When it ends.
+            for_us: How long the program runs.
             kind: The kind of the area.
-            every_us: How often the part is swept; None for the default pause.
-            write: Whether it is written.
+            every_us: Microseconds from sweep to sweep; None for the default pause.
+            write: Whether the parts are written instead of read.
 
         Raises:
-            ValueError: The area can't be cut into such parts.
+            ValueError: The area can't be divided into such parts.
         """
         if hot_bytes <= 0 or hot_bytes % KINDS[kind] or size_bytes % hot_bytes:
             raise ValueError(
-                f"size_bytes must be a multiple of hot_bytes, and that of {KINDS[kind]}"
+                f"size_bytes must be a multiple of hot_bytes, and hot_bytes of {KINDS[kind]}"
             )
         parts = size_bytes // hot_bytes
         return cls(
@@ -214,7 +214,7 @@ class Pattern(NamedTuple):
         )
 
     def to_json(self) -> str:
-        """Return the pattern as the program reads it."""
+        """Return the pattern as JSON, as the program reads it."""
         phases = [
             {
                 "hot": [hot if isinstance(hot, str) else hot._asdict() for hot in phase.hot],
@@ -230,11 +230,11 @@ class Pattern(NamedTuple):
         """Return the pattern that a JSON text describes.
 
         Raises:
-            ValueError: It isn't JSON, lacks something, or can't be carried out.
+            ValueError: The text isn't JSON, a key is missing or unknown, or a value is wrong.
         """
         data = json.loads(text)
         if not isinstance(data, dict):
-            raise ValueError("it must be an object with areas, phases and for_us")
+            raise ValueError("the pattern must be an object with areas, phases and for_us")
         try:
             pattern = cls(
                 areas=tuple(AreaSpec(**area) for area in data.pop("areas")),
@@ -260,7 +260,7 @@ class Pattern(NamedTuple):
     def _check(self) -> None:
         areas = {area.name: area for area in self.areas}
         if not areas or len(areas) != len(self.areas):
-            raise ValueError("areas: at least one, each with a name of its own")
+            raise ValueError("areas: at least one, each with a different name")
         for area in self.areas:
             _check_area(area)
         if not self.phases:
@@ -269,7 +269,7 @@ class Pattern(NamedTuple):
             _check_whole(f"phase {number}: duration_us", phase.duration_us, 1)
             for touch in phase.touches:
                 if touch.area not in areas:
-                    raise ValueError(f"phase {number}: hot is '{touch.area}', which is not an area")
+                    raise ValueError(f"phase {number}: there is no area '{touch.area}'")
                 _check_touch(f"phase {number}, area '{touch.area}'", touch, areas[touch.area])
             if len({touch.area for touch in phase.touches}) != len(phase.touches):
                 raise ValueError(f"phase {number}: an area can be hot only once in a phase")
@@ -281,7 +281,7 @@ class Pattern(NamedTuple):
 def _check_area(area: AreaSpec) -> None:
     if area.kind not in KINDS:
         raise ValueError(
-            f"area '{area.name}': there is no kind '{area.kind}', but {', '.join(KINDS)}"
+            f"area '{area.name}': kind is '{area.kind}', must be one of {', '.join(KINDS)}"
         )
     _check_whole(f"area '{area.name}': size_bytes", area.size_bytes, 1)
     if area.size_bytes % KINDS[area.kind]:
@@ -298,12 +298,12 @@ def _check_touch(where: str, touch: Touch, area: AreaSpec) -> None:
     if touch.every_us is not None:
         _check_whole(f"{where}: every_us", touch.every_us, 0)
     if touch.scattered and touch.begin:
-        raise ValueError(f"{where}: scattered pages are all over the area, they have no begin")
+        raise ValueError(f"{where}: begin can't be given for scattered pages")
     runs = touch.page_runs(area.pages)
     if not runs or runs[0][0] == runs[0][1]:
-        raise ValueError(f"{where}: share {touch.share} of {area.pages} pages is no page")
+        raise ValueError(f"{where}: share {touch.share} of {area.pages} pages is less than a page")
     if runs[-1][1] > area.pages:
-        raise ValueError(f"{where}: begin and share end behind the area")
+        raise ValueError(f"{where}: begin + share is beyond the end of the area")
 
 
 def _check_whole(what: str, value: object, least: int) -> None:
@@ -312,24 +312,24 @@ def _check_whole(what: str, value: object, least: int) -> None:
 
 
 class SetUpError(Exception):
-    """The machine can't give what a pattern asks for."""
+    """The machine can't provide an area of a pattern."""
 
 
 class Area:
-    """Resident memory that is a mapping of its own.
+    """Resident memory in a separate mapping.
 
     Args:
-        spec: What it shall be.
+        spec: Size and kind of the area.
 
     Attributes:
-        spec: What it is.
-        memory: The memory, with what lies around the area.
-        offset: Where in that the area begins.
-        start: Its first address.
-        end: The first address behind it.
+        spec: Size and kind of the area.
+        memory: The mapped memory: the area and the inaccessible pages around it.
+        offset: The offset of the area in `memory`.
+        start: The area's first address.
+        end: The first address after the area.
 
     Raises:
-        SetUpError: There is no such memory on this machine.
+        SetUpError: The machine can't provide such memory.
     """
 
     def __init__(self, spec: AreaSpec) -> None:
@@ -337,8 +337,8 @@ class Area:
         try:
             self.memory = _map(spec)
             base = ctypes.addressof(ctypes.c_char.from_buffer(self.memory))
-            # Between two inaccessible pages, without which the kernel would join neighbours to
-            # one mapping; but it never joins hugetlb ones, and pages there are reserved.
+            # Between two inaccessible pages: otherwise the kernel would merge adjacent mappings.
+            # It never merges hugetlb ones, whose pages are reserved.
             page = KINDS[spec.kind]
             self.start = base if spec.kind == "hugetlb" else (base // page + 1) * page
             self.end = self.start + spec.size_bytes
@@ -352,21 +352,21 @@ class Area:
 
     def _advise(self) -> None:
         if self.spec.kind != "hugetlb":
-            # One referenced huge page makes 2 MiB look hot: where small pages are asked for,
-            # there must be none.
+            # One referenced huge page makes 2 MiB look hot, so areas of small pages must have
+            # none.
             advice = mmap.MADV_HUGEPAGE if self.spec.kind == "thp" else mmap.MADV_NOHUGEPAGE
             self.memory.madvise(advice, self.offset, self.spec.size_bytes)
 
     def _make_resident(self) -> None:
-        # Pages of a file are only read: a write would replace them by private copies.
+        # Pages of a file are only read: a write would replace them with private copies.
         Sweep(self, Touch(self.spec.name, write=self.spec.kind != "file"), 0).make(0)
         if self.spec.kind == "thp":
             huge = _huge_bytes(self.start, self.end)
             if huge != self.spec.size_bytes:
                 raise SetUpError(
                     f"area '{self.spec.name}': only {huge} of {self.spec.size_bytes} bytes are in "
-                    "huge pages: /sys/kernel/mm/transparent_hugepage/enabled must be madvise or "
-                    "always, and enough memory in one piece be free"
+                    "huge pages: set /sys/kernel/mm/transparent_hugepage/enabled to madvise or "
+                    "always, and make sure that enough contiguous memory is free"
                 )
 
 
@@ -382,7 +382,7 @@ def _map(spec: AreaSpec) -> mmap.mmap:
 
 
 def _file_directory() -> str:
-    # On a disk also where /tmp is not.
+    # /var/tmp is on a disk even if /tmp isn't.
     return os.environ.get("TMPDIR", "/var/tmp")
 
 
@@ -403,18 +403,19 @@ def _map_file(size_bytes: int) -> mmap.mmap:
 def _hint(spec: AreaSpec) -> str:
     if spec.kind == "hugetlb":
         return (
-            f": it needs {spec.pages} free huge pages, reserve them in "
+            f": the area needs {spec.pages} free huge pages, reserve them in "
             "/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages"
         )
     if spec.kind == "file":
         return (
-            f": it needs {spec.size_bytes} bytes in {_file_directory()}, or name another in TMPDIR"
+            f": the area needs {spec.size_bytes} bytes in {_file_directory()}: free them, or set "
+            "TMPDIR to another directory"
         )
     return ""
 
 
 def _huge_bytes(start: int, end: int) -> int:
-    """Return how many bytes of a mapping of this process are in transparent huge pages."""
+    """Return the bytes of a mapping of this process that are in transparent huge pages."""
     with open("/proc/self/smaps", encoding="utf-8") as lines:
         mapping = itertools.dropwhile(
             lambda line: not line.startswith(f"{start:x}-{end:x} "), lines
@@ -432,17 +433,17 @@ def _make_inaccessible(start: int, end: int) -> None:
 
 
 class Sweep:
-    """A touch of an area, to be made again and again.
+    """Repeats one touch of an area.
 
     Args:
         area: The area.
-        touch: How it is touched.
-        pause_us: How often, if the touch doesn't say.
+        touch: How the area is touched.
+        pause_us: The `every_us` if the touch has none.
 
     Attributes:
-        touch: The touch, with nothing left to a default.
-        due_us: When it is due, on CLOCK_BOOTTIME.
-        count: How often it was made in this phase.
+        touch: The touch, with its `every_us` set.
+        due_us: When the next sweep is due, on CLOCK_BOOTTIME.
+        count: Number of sweeps in this phase.
     """
 
     def __init__(self, area: Area, touch: Touch, pause_us: int) -> None:
@@ -474,7 +475,7 @@ class Sweep:
         self.count += 1
         self.due_us += self._every_us
         if self.due_us < time_us:
-            # What was missed is left out, not made up for.
+            # Missed sweeps are left out, not made up for.
             self.due_us = time_us + self._every_us
 
 
@@ -484,10 +485,10 @@ def now_us(clock: int = time.CLOCK_BOOTTIME) -> int:
 
 
 class Performance:
-    """A pattern on its way: its areas, and its phases with their sweeps.
+    """Carries out a pattern: maps its areas, and runs the sweeps of its phases.
 
     Raises:
-        SetUpError: An area can't be had on this machine.
+        SetUpError: The machine can't provide an area.
     """
 
     def __init__(self, pattern: Pattern) -> None:
@@ -505,11 +506,11 @@ class Performance:
         ]
 
     def run(self) -> None:
-        """Carry the pattern out, telling the truth of it on the standard output."""
+        """Carry out the pattern, and print areas and phases on the standard output."""
         parent = os.getppid()
         wait_end, begin_end = os.pipe()
         children = [self._fork(wait_end, begin_end) for _ in range(self._pattern.children)]
-        _tell(
+        _print_event(
             "areas",
             pid=os.getpid(),
             children=children,
@@ -523,15 +524,15 @@ class Performance:
                 for area in self._areas.values()
             ],
         )
-        # The areas are told: now the children may begin too.
+        # The areas are printed: now the children may begin too.
         os.close(begin_end)
-        if self._carry_out(parent, _tell):
+        if self._carry_out(parent, _print_event):
             for child in children:
                 os.waitpid(child, 0)
-            _tell("end")
+            _print_event("end")
 
     def _fork(self, wait_end: int, begin_end: int) -> int:
-        """Return a child that begins as soon as this process closes the pipe's other end."""
+        """Fork a child that begins when this process closes `begin_end`; return its pid."""
         parent = os.getpid()
         child = os.fork()
         if child == 0:
@@ -543,29 +544,29 @@ class Performance:
                 os._exit(0)
         return child
 
-    def _carry_out(self, parent: int, tell: Callable[..., None]) -> bool:
-        """Go through the phases; return False as soon as the parent is gone."""
+    def _carry_out(self, parent: int, report: Callable[..., None]) -> bool:
+        """Run the phases; return False as soon as the parent is gone."""
         begin_us = phase_end_us = now_us()
         end_us = begin_us + self._pattern.for_us
         for number, (duration_us, sweeps) in enumerate(itertools.cycle(self._phases), start=1):
             if phase_end_us >= end_us:
                 break
             phase_end_us += duration_us
-            tell("phase", number=number, hot=[sweep.touch._asdict() for sweep in sweeps])
+            report("phase", number=number, hot=[sweep.touch._asdict() for sweep in sweeps])
             if not _sweep_until(min(phase_end_us, end_us), sweeps, parent):
                 return False
             counts = {sweep.touch.area: sweep.count for sweep in sweeps}
-            tell("phase_end", number=number, sweeps=counts)
+            report("phase_end", number=number, sweeps=counts)
         return True
 
 
 def _sweep_until(end_us: int, sweeps: Sequence[Sweep], parent: int) -> bool:
-    """Make sweeps as they are due; return False as soon as the parent is gone."""
+    """Make each sweep when it is due; return False as soon as the parent is gone."""
     look_us = now_us()
     for sweep in sweeps:
         sweep.begin(look_us)
     while (time_us := now_us()) < end_us:
-        # Not in each round: between sweeps that spin there shall be no system call.
+        # Not in each round: sweeps that spin must not be interrupted by a system call.
         if time_us >= look_us:
             if os.getppid() != parent:
                 return False
@@ -579,7 +580,7 @@ def _sweep_until(end_us: int, sweeps: Sequence[Sweep], parent: int) -> bool:
     return True
 
 
-def _tell(event: str, **facts: Any) -> None:
+def _print_event(event: str, **facts: Any) -> None:
     """Print one event as a JSON line, with the time."""
     times = {"boottime_us": now_us(), "unix_us": now_us(time.CLOCK_REALTIME)}
     print(json.dumps({"event": event, **times, **facts}), flush=True)  # noqa: T201
@@ -604,7 +605,7 @@ def main() -> None:
     try:
         performance.run()
     except (BrokenPipeError, KeyboardInterrupt):
-        # Nobody wants to know any more.
+        # The reader of the output is gone.
         os._exit(0)
 
 
