@@ -1,4 +1,4 @@
-"""Tests on virtual time: hours of monitoring in milliseconds, and the same every time."""
+"""Tests on virtual time: hours of monitoring in milliseconds, with the same result every time."""
 
 from pathlib import Path
 
@@ -19,7 +19,7 @@ class StopAt:
 
 
 def test_one_region_after_the_other_is_hot() -> None:
-    """In 20 checks of 10 regions each is accessed twice."""
+    """In 20 checks each of 10 regions is accessed twice."""
     context = Context(Tick(), callbacks=[StopAt(1)], clock=VirtualClock())
     start(context)
     assert context.wait(10)
@@ -28,7 +28,7 @@ def test_one_region_after_the_other_is_hot() -> None:
 
 
 def test_a_line_for_each_aggregation(tmp_path: Path) -> None:
-    """Three aggregations are three lines with their working sets."""
+    """Three aggregations give three lines with their working sets."""
     path = tmp_path / "tally.txt"
     parts = [Tally(TallyOptions(path)), StopAt(3)]
     context = Context(Tick(), callbacks=parts, clock=VirtualClock(), name="test")

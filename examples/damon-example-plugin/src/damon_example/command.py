@@ -11,7 +11,7 @@ from damon_core import Bytes, Context
 @click.option("--for", "for_us", type=DURATION, default="1s", show_default=True, help="How long.")
 @click.pass_obj
 def tick(plugins: Plugins, size: Bytes, for_us: int) -> None:
-    """Watch ticking memory and tell its working set."""
+    """Monitor ticking memory and print its working set."""
     context = Context(plugins.make_primitive("tick", {"size": size}), name="tick")
     run_contexts([context], for_us)
     if context.snapshot is not None:

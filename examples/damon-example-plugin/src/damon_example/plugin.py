@@ -1,4 +1,4 @@
-"""What this package offers: a primitive, a backend of it, a callback and a command."""
+"""The plugins of this package: a primitive, a backend for it, a callback and a command."""
 
 from collections.abc import Callable
 
@@ -12,19 +12,19 @@ from damon_example.tick import TickOptions, make_random, make_tick
 
 @hookimpl
 def register_primitives(register: Callable[[Primitive], None]) -> None:
-    """Offer ``use = "tick"`` for primitives."""
-    register(Primitive("tick", make_tick, TickOptions, "Memory of which pages are hot in turn"))
+    """Register the primitive ``tick``."""
+    register(Primitive("tick", make_tick, TickOptions, "Memory whose regions are hot in turn"))
 
 
 @hookimpl
 def register_backends(register: Callable[[Backend], None]) -> None:
-    """Offer ``backend = "random"`` for the primitive ``tick``."""
-    register(Backend("random", make_random, summary="Hot pages at random", serves=("tick",)))
+    """Register the backend ``random`` of the primitive ``tick``."""
+    register(Backend("random", make_random, summary="A random region is hot", serves=("tick",)))
 
 
 @hookimpl
 def register_callbacks(register: Callable[[Callback], None]) -> None:
-    """Offer ``use = "tally"`` for callbacks."""
+    """Register the callback ``tally``."""
     register(Callback("tally", Tally, TallyOptions, "A line in a file for each aggregation"))
 
 

@@ -1,4 +1,4 @@
-"""The primitive: an address space that exists only as numbers, one region of it hot at a time."""
+"""The primitive: an address space without memory, in which one region is hot at a time."""
 
 import random
 from collections.abc import Callable, Mapping
@@ -16,8 +16,8 @@ from damon_core import (
     hookimpl,
 )
 
-#: What a backend's factory returns: which of so many regions is hot in a check of a number.
-#: The agreement between a primitive and its backends is the primitive's own affair.
+#: What a backend's factory returns: a function of the number of the check and the number of
+#: regions that returns the hot region. Each primitive defines this contract with its backends.
 Choose = Callable[[int, int], int]
 
 
@@ -25,25 +25,25 @@ Choose = Callable[[int, int], int]
 class TickOptions:
     """The options of ``tick``, as keys of its table in a configuration file.
 
-    Types and validators say what is allowed; `damon check` tells people what isn't.
+    Types and validators say what is allowed; `damon check` reports mistakes.
     """
 
     size: Bytes = field(
         default=Bytes(64 << 20),
         validator=validators.ge(Bytes(1 << 20)),
-        metadata={"help": "bytes of the address space, such as 64MiB"},
+        metadata={"help": "size of the address space, such as 64MiB"},
     )
     backend: str = field(
         default="",
-        metadata={"help": "which region is hot; one after the other where nothing is named"},
+        metadata={"help": "chooses the hot region; none: one after the other"},
     )
 
 
 def make_tick(options: TickOptions, backends: Mapping[str, Backend]) -> "Tick":
-    """Make the primitive: what `Primitive("tick", …)` is registered with.
+    """Return the primitive; the factory that ``tick`` is registered with.
 
     Raises:
-        InputError: There is no such backend. Raised here it ends `damon run` before it begins.
+        InputError: There is no such backend. Raised here, it ends `damon run` before the start.
     """
     if not options.backend:
         return Tick(options)
@@ -55,7 +55,7 @@ def make_tick(options: TickOptions, backends: Mapping[str, Backend]) -> "Tick":
 
 
 def make_random() -> Choose:
-    """Make the backend: it takes a region at random."""
+    """Return the backend, which chooses a random region."""
     return lambda number, count: random.randrange(count)
 
 
@@ -64,7 +64,7 @@ def _in_turn(number: int, count: int) -> int:
 
 
 class Tick:
-    """The primitive. Any object with `hookimpl` methods of the contract's names is one."""
+    """The primitive: an object whose methods, marked with `hookimpl`, have the names of hooks."""
 
     name = "tick"
 
@@ -75,13 +75,13 @@ class Tick:
 
     @hookimpl
     def init(self, context: Context) -> None:
-        """Build the targets: here one, cut evenly into as many regions as are wanted at least."""
+        """Make the targets: here one, cut evenly into `min_regions` regions."""
         space = Range(0, self._options.size)
         context.targets.append(Target("tick", Regions.evenly([space], context.limits)))
 
     @hookimpl
     def check_accesses(self, context: Context) -> None:
-        """Add what was accessed: at most 1 to each region in a check."""
+        """Add the accesses of this check, at most 1 for each region."""
         regions = context.targets[0].regions
         regions.nr_accesses[self._choose(self._number, len(regions))] += 1
         self._number += 1
