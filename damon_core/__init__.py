@@ -3,7 +3,8 @@
 The contract between this core and its plugins is in `damon_core.hookspecs`.
 """
 
-from damon_core.attributes import Intervals, IntervalsGoal, RegionLimits, check_positive
+from damon_core import validators
+from damon_core.attributes import Intervals, IntervalsGoal, RegionLimits
 from damon_core.clock import Clock, SystemClock, VirtualClock
 from damon_core.contract.policy import RegionPolicy
 from damon_core.contract.records import (
@@ -25,7 +26,9 @@ from damon_core.contract.registration import (
     part_name,
 )
 from damon_core.contract.stamps import remove_stamped, stamped, stamped_files
-from damon_core.deployment.config import build_contexts, load_config
+from damon_core.deployment.building import build_contexts
+from damon_core.deployment.model import Config, ContextConfig, PartConfig
+from damon_core.deployment.reading import check_config, load_config
 from damon_core.errors import (
     AttributeValueError,
     BusyError,
@@ -76,8 +79,10 @@ __all__ = [
     "Callback",
     "CallbackStats",
     "Clock",
+    "Config",
     "ConfigError",
     "Context",
+    "ContextConfig",
     "ContextInfo",
     "DamonError",
     "EvidencePolicy",
@@ -92,6 +97,7 @@ __all__ = [
     "NoOptions",
     "NotRunningError",
     "Owner",
+    "PartConfig",
     "PluginError",
     "PluginInfo",
     "Plugins",
@@ -119,7 +125,7 @@ __all__ = [
     "VirtualClock",
     "assemble_snapshot",
     "build_contexts",
-    "check_positive",
+    "check_config",
     "format_duration",
     "format_of",
     "format_size",
@@ -134,4 +140,5 @@ __all__ = [
     "stamped_files",
     "start",
     "stop",
+    "validators",
 ]

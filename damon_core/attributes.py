@@ -1,42 +1,19 @@
 """The attributes of monitoring: intervals, region limits, and what intervals are tuned to."""
 
-from typing import Any
+from typing import Annotated
 
-from attrs import Attribute, field, frozen
+from attrs import field, frozen
 
-from damon_core.errors import AttributeValueError
-from damon_core.units import format_duration
+from damon_core.units import Microseconds
+from damon_core.validators import not_below, not_shorter_than, positive, share
 
 #: The share of one processor that a context may use by default.
 DEFAULT_CPU_BUDGET = 0.02
 
-
-def check_positive(_instance: object, attribute: "Attribute[Any]", value: object) -> None:
-    """Refuse, as a validator of attrs, what isn't a whole number above 0.
-
-    For options that may be left out it goes into `attrs.validators.optional`.
-
-    Raises:
-        AttributeValueError: It isn't.
-    """
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise AttributeValueError(attribute.name, repr(value), "must be a whole number above 0")
-    if value < 1:
-        raise AttributeValueError(attribute.name, value, "must be above 0")
-
-
-def check_share(name: str, value: float | None) -> None:
-    """Refuse what is no share of one processor.
-
-    Raises:
-        AttributeValueError: It isn't above 0 and at most 1; None is allowed.
-    """
-    if value is not None and not 0.0 < value <= 1.0:
-        raise AttributeValueError(name, value, "must be above 0 and at most 1")
-
-
-def _share(_instance: object, attribute: "Attribute[float]", value: float) -> None:
-    check_share(attribute.name, value)
+#: A plain number in code, and a duration like ``5ms`` where people write it.
+_Duration = Annotated[int, Microseconds]
+#: No interval may be so short that no check fits in it.
+_HOLDS_A_CHECK = not_shorter_than("sampling_us", "the sampling interval")
 
 
 @frozen
@@ -53,19 +30,19 @@ class Intervals:
         AttributeValueError: A value isn't a positive whole number, or is below `sampling_us`.
     """
 
-    sampling_us: int = field(default=5_000, validator=check_positive)
-    aggregation_us: int = field(default=100_000, validator=check_positive)
-    update_us: int = field(default=1_000_000, validator=check_positive)
-
-    def __attrs_post_init__(self) -> None:
-        for name in ("aggregation_us", "update_us"):
-            if getattr(self, name) < self.sampling_us:
-                raise AttributeValueError(
-                    name,
-                    format_duration(getattr(self, name)),
-                    "must not be shorter than the sampling interval "
-                    f"({format_duration(self.sampling_us)})",
-                )
+    sampling_us: _Duration = field(
+        default=5_000, validator=positive, metadata={"key": "sampling_interval"}
+    )
+    aggregation_us: _Duration = field(
+        default=100_000,
+        validator=[positive, _HOLDS_A_CHECK],
+        metadata={"key": "aggregation_interval"},
+    )
+    update_us: _Duration = field(
+        default=1_000_000,
+        validator=[positive, _HOLDS_A_CHECK],
+        metadata={"key": "update_interval"},
+    )
 
     @property
     def checks(self) -> int:
@@ -112,16 +89,8 @@ class RegionLimits:
         AttributeValueError: A value is below 1, or `max_regions` is below `min_regions`.
     """
 
-    min_regions: int = field(default=10, validator=check_positive)
-    max_regions: int = field(default=1_000, validator=check_positive)
-
-    def __attrs_post_init__(self) -> None:
-        if self.max_regions < self.min_regions:
-            raise AttributeValueError(
-                "max_regions",
-                self.max_regions,
-                f"must not be below min_regions ({self.min_regions})",
-            )
+    min_regions: int = field(default=10, validator=positive)
+    max_regions: int = field(default=1_000, validator=[positive, not_below("min_regions")])
 
 
 @frozen
@@ -142,19 +111,19 @@ class IntervalsGoal:
             `min_sampling_us`.
     """
 
-    access_share: float = field(default=0.04, validator=_share)
-    aggregations: int = field(default=3, validator=check_positive)
-    min_sampling_us: int = field(default=5_000, validator=check_positive)
-    max_sampling_us: int = field(default=10_000_000, validator=check_positive)
-
-    def __attrs_post_init__(self) -> None:
-        if self.max_sampling_us < self.min_sampling_us:
-            raise AttributeValueError(
-                "max_sampling_us",
-                format_duration(self.max_sampling_us),
-                "must not be shorter than the shortest sampling interval "
-                f"({format_duration(self.min_sampling_us)})",
-            )
+    access_share: float = field(default=0.04, validator=share)
+    aggregations: int = field(default=3, validator=positive)
+    min_sampling_us: _Duration = field(
+        default=5_000, validator=positive, metadata={"key": "min_sampling"}
+    )
+    max_sampling_us: _Duration = field(
+        default=10_000_000,
+        validator=[
+            positive,
+            not_shorter_than("min_sampling_us", "the shortest sampling interval"),
+        ],
+        metadata={"key": "max_sampling"},
+    )
 
     def within(self, sampling_us: int) -> int:
         """Return the sampling interval nearest to `sampling_us` that tuning may choose."""

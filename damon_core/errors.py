@@ -137,12 +137,12 @@ class ConfigError(InputError):
     """A configuration has mistakes; the error lists all of them.
 
     Attributes:
-        source: The file, or whatever else was read.
+        source: The file, or whatever else was read; empty where messages need no such prefix.
         problems: All mistakes found.
     """
 
     def __init__(self, source: str, problems: Sequence[Problem]) -> None:
-        lines = [f"{source}: {problem}" for problem in problems]
+        lines = [f"{source}: {problem}" if source else str(problem) for problem in problems]
         super().__init__("\n".join(lines))
         self.source = source
         self.problems = tuple(problems)

@@ -14,6 +14,7 @@ There are two kinds of plugins, made of the same hooks:
           each aggregation interval: describe_regions -> after_aggregation -> reset_aggregated
           each update interval:      update
       before_terminate -> cleanup
+      release, when the context is closed or couldn't be built
 
 A primitive with a true attribute ``samples_itself`` has accesses sampled by somebody else, such
 as the kernel. Then an iteration takes an aggregation interval, not a sampling interval:
@@ -26,11 +27,11 @@ stop ends the sleep without it: an aggregation that is cut short has no results.
 An attribute ``spent_elsewhere_us``, if it has one, is the processor time that sampling has taken
 others so far, in microseconds: it counts as the worker's own, for `Stats` and the CPU budget.
 
-All lifecycle hooks are called from the context's one worker thread ("kdamond"), never two at a
-time; so they may touch `context.targets` freely, and what they do delays the next check. Threads
-of other kinds read `context.snapshot` and `context.stats`. Every hook is optional, an
-implementation may take fewer arguments than its specification, and pluggy's ordering
-(``tryfirst``, ``trylast``) and wrappers (``wrapper=True``) work on each of them.
+All lifecycle hooks but `release` are called from the context's one worker thread ("kdamond"),
+never two at a time; so they may touch `context.targets` freely, and what they do delays the next
+check. Threads of other kinds read `context.snapshot` and `context.stats`. Every hook is optional,
+an implementation may take fewer arguments than its specification, and pluggy's ordering
+(``tryfirst``, ``trylast``) and wrappers (``wrapper=True``) work on each of them but `release`.
 
 What happens when an implementation raises depends on whose it is. The primitive's ends its
 context in order: `before_terminate`, `cleanup`, then `context.error` holds the exception. A
@@ -235,4 +236,18 @@ def cleanup(context: HookContext) -> None:
 
     Called whatever happened before, and by `Context.close` of a context that isn't running; so
     it may be called without `init`, and more than once. If it raises, `context.error` tells.
+    """
+
+
+@hookspec
+def release() -> None:
+    """Any part: give back what its factory took, such as a port, a file or a process.
+
+    Called for every part that was made, the last first, when another part or the context can't be
+    made, and by `Context.close` after `cleanup`; then never from the worker, which is gone. So it
+    may be called without any other hook before it, and more than once. A part that serves several
+    contexts keeps what the others still need. If it raises, that is logged, and the other parts
+    are released all the same.
+
+    A factory that raises gives back by itself what it has taken until then.
     """

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from damon_core import Plugins, hookspecs
-from damon_core.deployment.config import check_config
+from damon_core import Plugins, check_config, hookspecs
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

@@ -13,8 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from damon_core import Plugins
-from damon_core.deployment.config import check_config
+from damon_core import Plugins, check_config
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "damon-example-plugin"
 DAMON = Path(sys.executable).parent / "damon"

@@ -2,6 +2,7 @@
 
 import difflib
 import inspect
+from collections.abc import Iterator
 from typing import Any
 
 import pluggy
@@ -24,15 +25,11 @@ def hook_implementations(plugin: object, name: str) -> dict[str, dict[str, Any]]
         name: What to call it in an error.
 
     Raises:
-        PluginError: It implements a hook that doesn't exist, or wraps one without a yield or
-            in pluggy's old way.
+        PluginError: It implements a hook that doesn't exist, or wraps one without a yield, in
+            pluggy's old way, or that can't be wrapped.
     """
     found: dict[str, dict[str, Any]] = {}
-    for attribute in dir(plugin):
-        options = _PARSER.parse_hookimpl_opts(plugin, attribute)
-        if options is None:
-            continue
-        hook = options["specname"] or attribute
+    for attribute, hook, options in marked(plugin):
         if hook not in HOOK_NAMES:
             near = difflib.get_close_matches(hook, HOOK_NAMES, 1)
             hint = f"; did you mean '{near[0]}'?" if near else ""
@@ -41,5 +38,15 @@ def hook_implementations(plugin: object, name: str) -> dict[str, dict[str, Any]]
             raise PluginError(name, f"'{attribute}' uses hookwrapper=True; use wrapper=True")
         if options["wrapper"] and not inspect.isgeneratorfunction(getattr(plugin, attribute)):
             raise PluginError(name, f"'{attribute}' is a wrapper, but has no yield")
-        found[attribute] = dict(options)
+        if options["wrapper"] and hook == "release":
+            raise PluginError(name, f"'{attribute}' is a wrapper; 'release' has none")
+        found[attribute] = options
     return found
+
+
+def marked(plugin: object) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Yield what a plugin marks with `hookimpl`: attribute, name of the hook, pluggy's options."""
+    for attribute in dir(plugin):
+        options = _PARSER.parse_hookimpl_opts(plugin, attribute)
+        if options is not None:
+            yield attribute, options["specname"] or attribute, dict(options)

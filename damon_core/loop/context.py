@@ -7,17 +7,12 @@ from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any, Self
 
-from damon_core.attributes import (
-    DEFAULT_CPU_BUDGET,
-    Intervals,
-    IntervalsGoal,
-    RegionLimits,
-    check_share,
-)
+from damon_core.attributes import DEFAULT_CPU_BUDGET, Intervals, IntervalsGoal, RegionLimits
 from damon_core.clock import Clock, SystemClock
 from damon_core.contract.policy import RegionPolicy
 from damon_core.contract.registration import part_name
-from damon_core.errors import AttributeValueError, BusyError, DamonError, NotRunningError
+from damon_core.contract.release import release_parts
+from damon_core.errors import BusyError, DamonError, NotRunningError
 from damon_core.loop.isolation import ContextHooks
 from damon_core.loop.kdamond import Kdamond
 from damon_core.loop.pacing import BudgetKeeper, Pace, SharedBudget
@@ -25,6 +20,7 @@ from damon_core.memory.snapshot import Snapshot
 from damon_core.memory.target import Target
 from damon_core.policies.evidence import EvidencePolicy
 from damon_core.stats import Stats
+from damon_core.validators import at_least, check, share
 
 
 class Context:
@@ -77,9 +73,9 @@ class Context:
         goal: IntervalsGoal | None = None,
         cpu_budget: float | None = DEFAULT_CPU_BUDGET,
     ) -> None:
-        if failure_limit < 1:
-            raise AttributeValueError("failure_limit", failure_limit, "must be at least 1")
-        check_share("cpu_budget", cpu_budget)
+        check(at_least(1), "failure_limit", failure_limit)
+        if cpu_budget is not None:
+            check(share, "cpu_budget", cpu_budget)
         self.name = name
         self.targets: list[Target] = []
         # One object, so that the worker sees a change of both as one.
@@ -138,35 +134,18 @@ class Context:
         """The time that the context runs on."""
         return self._clock
 
-    def set_attrs(
-        self, *, intervals: Intervals | None = None, limits: RegionLimits | None = None
-    ) -> None:
-        """Change intervals or limits of a context that isn't running.
-
-        Raises:
-            BusyError: The context is running.
-        """
-        with self._lock:
-            if self._running:
-                raise BusyError(f"context '{self.name}' is running: stop it first", [self.name])
-            self._change(intervals, limits)
-
     def commit(
         self, *, intervals: Intervals | None = None, limits: RegionLimits | None = None
     ) -> None:
         """Change intervals or limits, while running or not; from any thread.
 
-        While running they come into force together, between two iterations: a sleep that has
-        begun still lasts as long as it was to. What regions know is rescaled to the new
-        intervals, and a goal tunes from them on. They stay for later runs. (`set_attrs` is the
-        kernel's older call, for a context that isn't running.)
+        While running they come into force together, between two iterations; a sleep in progress
+        is not shortened. What regions know is rescaled to the new intervals, and a goal tunes
+        from them on. They stay for later runs.
         """
         with self._lock:
-            self._change(intervals, limits)
-
-    def _change(self, intervals: Intervals | None, limits: RegionLimits | None) -> None:
-        before = self._attributes
-        self._attributes = (intervals or before[0], limits or before[1])
+            before = self._attributes
+            self._attributes = (intervals or before[0], limits or before[1])
 
     def stretch_sampling(self, sampling_us: int) -> None:
         """Ask, from a hook, for a sampling interval of at least `sampling_us` microseconds.
@@ -241,16 +220,21 @@ class Context:
             self._kdamond.stop()
 
     def close(self) -> None:
-        """Release what the primitive holds: run its `cleanup`.
+        """Give back what the parts hold: the primitive's `cleanup`, then every part's `release`.
+
+        A context is closed once it isn't needed any more. May be called more than once.
 
         Raises:
             BusyError: The context is running.
-            BaseException: What the primitive's cleanup raised.
+            BaseException: What the primitive's cleanup raised; the parts are released all the same.
         """
         with self._lock:
             if self._running:
                 raise BusyError(f"context '{self.name}' is running: stop it first", [self.name])
-        self._hooks.call("cleanup", self)
+        try:
+            self._hooks.call("cleanup", self)
+        finally:
+            release_parts([self._primitive, *self._callbacks, self._policy])
 
     def __enter__(self) -> Self:
         return self

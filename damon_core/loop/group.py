@@ -5,9 +5,10 @@ import contextlib
 import math
 import threading
 
-from damon_core.errors import AttributeValueError, BusyError, DamonError, NotRunningError
+from damon_core.errors import BusyError, DamonError, NotRunningError
 from damon_core.loop.context import Context
 from damon_core.loop.pacing import SharedBudget
+from damon_core.validators import above, check
 
 
 class _RunningContexts:
@@ -70,8 +71,8 @@ def start(*contexts: Context, exclusive: bool = True, cpu_budget: float | None =
         AttributeValueError: `cpu_budget` isn't above 0.
         DamonError: No thread could be started.
     """
-    if cpu_budget is not None and not cpu_budget > 0:
-        raise AttributeValueError("cpu_budget", cpu_budget, "must be above 0")
+    if cpu_budget is not None:
+        check(above(0), "cpu_budget", cpu_budget)
     if cpu_budget is None:
         budgets = [context.cpu_budget for context in contexts]
         # A context without a budget of its own doesn't limit the group either.

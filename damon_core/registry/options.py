@@ -1,13 +1,17 @@
-"""What a person wrote (TOML, a mapping) as checked attrs classes, with all mistakes at once."""
+"""What a person wrote (TOML, a mapping) as checked attrs classes, with all mistakes at once.
+
+Fields of a class are keys of a table, by their names or by ``metadata={"key": "…"}``; a field
+with the key "" isn't written by people. One with ``metadata={"flat": True}``, whose type is
+another attrs class, has that class's keys beside the others, not in a table within.
+"""
 
 import contextlib
 import difflib
 import math
-import re
 import types
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeVar, Union, cast, get_args, get_origin
 
 import attrs
 from cattrs import Converter
@@ -24,23 +28,17 @@ from damon_core.units import (
 
 T = TypeVar("T")
 
-#: What the validators of attrs say: the field, what is allowed, what was found.
-_ATTRS_MESSAGE = re.compile(
-    r"(?P<length>Length of )?'\w+' (?P<allowed>must (?:be [<>=]+ \S+|be in .+|match regex .+))"
-    r"(?:: \S+| \(.+\))",
-    re.DOTALL,
-)
+#: Makes a value of what a person wrote, given the type that is wanted.
+Hook = Callable[[object, Any], object]
 
 
-class _InvalidError(Exception):
-    """Mistakes below one place, with their paths relative to it."""
-
-    def __init__(self, problems: list[Problem]) -> None:
-        super().__init__("; ".join(str(problem) for problem in problems))
-        self.problems = problems
-
-
-def structure(options: type[T], raw: object, path: str = "", source: str = "options") -> T:
+def structure(
+    options: type[T],
+    raw: object,
+    path: str = "",
+    source: str = "options",
+    hooks: Mapping[type, Hook] | None = None,
+) -> T:
     """Return an instance of an attrs class made of what a person wrote.
 
     Args:
@@ -48,12 +46,14 @@ def structure(options: type[T], raw: object, path: str = "", source: str = "opti
         raw: Usually a mapping, as `tomllib` makes it.
         path: Where `raw` stands in its source.
         source: What it was read from, for errors.
+        hooks: What makes values of some generic classes, each given the whole type. A hook may
+            raise a `ConfigError`, whose paths begin where its value stands.
 
     Raises:
         ConfigError: With every mistake, each with its path, what was found and what is allowed.
     """
     try:
-        return _CONVERTER.structure(raw, options)
+        return _Structuring(hooks or {}).converter.structure(raw, options)
     except Exception as error:
         raise ConfigError(source, _problems(error, path)) from error
 
@@ -67,8 +67,13 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f"known: {', '.join(names)}" if names else "none is known"
 
 
+def mistake(value: object, allowed: str) -> ValueError:
+    """Return the error of one value, for hooks: what was found and what is allowed."""
+    return ValueError(f"found {_found(value)}, {allowed}")
+
+
 def _problems(error: BaseException, path: str) -> list[Problem]:
-    if isinstance(error, _InvalidError):
+    if isinstance(error, ConfigError):
         return [Problem(_join(path, problem.path), problem.message) for problem in error.problems]
     return [Problem(path, str(error))]
 
@@ -89,163 +94,20 @@ def _found(value: object) -> str:
     return repr(value) if isinstance(value, str) else str(value)
 
 
-def _leaf(
-    kinds: type | tuple[type, ...], allowed: str, convert: Callable[[Any], object]
-) -> Callable[[object, type], object]:
-    """Return a structure hook that takes values of some kinds only: nothing is guessed."""
+def _leaf(kinds: type | tuple[type, ...], allowed: str, convert: Callable[[Any], object]) -> Hook:
+    """Return a hook that takes values of some kinds only: nothing is guessed."""
 
-    def hook(value: object, _type: type) -> object:
+    def hook(value: object, _type: object) -> object:
         if not isinstance(value, kinds) or (isinstance(value, bool) and kinds is not bool):
-            raise ValueError(f"found {_found(value)}, must be {allowed}")
+            raise mistake(value, f"must be {allowed}")
         try:
             return convert(value)
         except AttributeValueError as error:
-            raise ValueError(f"found {_found(value)}, {error.allowed}") from error
+            raise mistake(value, error.allowed) from error
         except (ValueError, ArithmeticError, RuntimeError) as error:
-            raise ValueError(f"found {_found(value)}, must be {allowed}") from error
+            raise mistake(value, f"must be {allowed}") from error
 
     return hook
-
-
-def _structure_class(raw: object, cls: type) -> object:
-    if not isinstance(raw, Mapping):
-        raise ValueError(f"found {_found(raw)}, must be a table")
-    fields = {field.alias: field for field in attrs.fields(attrs.resolve_types(cls)) if field.init}
-    problems = [
-        Problem(str(key), f"unknown key; {nearest(str(key), fields)}")
-        for key in raw
-        if key not in fields
-    ]
-    values = {}
-    for name, field in fields.items():
-        if name not in raw:
-            if field.default is attrs.NOTHING:
-                problems.append(Problem(name, f"is missing{_help(field)}"))
-            continue
-        try:
-            values[name] = _CONVERTER.structure(raw[name], field.type)
-            _validate(field, values[name])
-        except AttributeValueError as error:
-            problems.append(Problem(name, f"found {_found(raw[name])}, {error.allowed}"))
-        except _InvalidError as error:
-            problems += _problems(error, name)
-        except Exception as error:
-            problems.append(Problem(name, _told(raw[name], error)))
-    if not problems:
-        try:
-            return cls(**values)
-        except AttributeValueError as error:
-            problems.append(Problem(error.attribute, f"found {error.found}, {error.allowed}"))
-        except Exception as error:
-            problems.append(Problem("", _text(error)))
-    raise _InvalidError(problems)
-
-
-def _validate(field: "attrs.Attribute[Any]", value: object) -> None:
-    """Run a validator here, not only in the class: so the mistake is told with its path."""
-    if field.validator is not None:
-        # One that looks at other fields, which None hasn't, is left to the class.
-        with contextlib.suppress(AttributeError):
-            field.validator(None, field, value)
-
-
-def _told(value: object, error: Exception) -> str:
-    """Return a mistake behind what was found, without attrs's own naming of it."""
-    message = _text(error)
-    if message.startswith("found "):
-        return message
-    if (match := _ATTRS_MESSAGE.fullmatch(message)) is not None:
-        message = f"its length {match['allowed']}" if match["length"] else match["allowed"]
-    return f"found {_found(value)}, {message}"
-
-
-def _text(error: Exception) -> str:
-    # Other exceptions than these are no words for users: they need their type to be understood.
-    if not isinstance(error, ValueError | TypeError):
-        return one_line(error)
-    # Some validators of attrs give the field and the value besides the words.
-    return str(error.args[0] if error.args else error)
-
-
-def _help(field: "attrs.Attribute[Any]") -> str:
-    text = field.metadata.get("help")
-    return f" ({text})" if text else ""
-
-
-def _is_literal(cls: Any) -> bool:
-    return get_origin(cls) is Literal
-
-
-def _structure_literal(value: object, cls: Any) -> object:
-    allowed = get_args(cls)
-    if value in allowed and type(value) in {type(item) for item in allowed}:
-        return value
-    raise ValueError(f"found {_found(value)}, must be one of {', '.join(map(repr, allowed))}")
-
-
-def _is_union(cls: Any) -> bool:
-    return get_origin(cls) in (Union, types.UnionType)
-
-
-def _structure_union(value: object, cls: Any) -> object:
-    """Return the value as the first member of the union that takes it."""
-    errors: list[Exception] = []
-    for member in get_args(cls):
-        if member is type(None):
-            if value is None:
-                return None
-            continue
-        try:
-            return _CONVERTER.structure(value, member)
-        except Exception as error:
-            errors.append(error)
-    tables = [error for error in errors if isinstance(error, _InvalidError)]
-    if len(errors) == 1 or len(tables) == 1:  # Only one of them is of the kind that was found.
-        raise (tables or errors)[0]
-    found = f"found {_found(value)}, "
-    allowed = " or ".join(str(error).removeprefix(found) for error in errors)
-    if allowed.startswith("must be "):
-        allowed = allowed.replace(" or must be ", " or ")
-    raise ValueError(found + allowed)
-
-
-def _is_mapping(cls: Any) -> bool:
-    return get_origin(cls) is dict
-
-
-def _structure_mapping(raw: object, cls: Any) -> object:
-    if not isinstance(raw, Mapping):
-        raise ValueError(f"found {_found(raw)}, must be a table")
-    problems: list[Problem] = []
-    items = {}
-    for key, item in raw.items():
-        try:
-            items[str(key)] = _CONVERTER.structure(item, get_args(cls)[1])
-        except Exception as error:
-            problems += _problems(error, str(key))
-    if problems:
-        raise _InvalidError(problems)
-    return items
-
-
-def _is_sequence(cls: Any) -> bool:
-    return get_origin(cls) is tuple
-
-
-def _structure_sequence(value: object, cls: Any) -> object:
-    if not isinstance(value, list | tuple):
-        hint = ": in TOML, write [[…]] for each" if isinstance(value, Mapping) else ""
-        raise ValueError(f"found {_found(value)}, must be a list{hint}")
-    problems: list[Problem] = []
-    items = []
-    for index, item in enumerate(value):
-        try:
-            items.append(_CONVERTER.structure(item, get_args(cls)[0]))
-        except Exception as error:
-            problems += _problems(error, f"[{index}]")
-    if problems:
-        raise _InvalidError(problems)
-    return tuple(items)
 
 
 def _finite(value: float) -> float:
@@ -260,27 +122,241 @@ def _path(text: str | Path) -> Path:
     return Path(text).expanduser()
 
 
-def _make_converter() -> Converter:
-    converter = Converter(forbid_extra_keys=True)
-    converter.register_structure_hook_func(attrs.has, _structure_class)
-    converter.register_structure_hook_func(_is_literal, _structure_literal)
-    converter.register_structure_hook_func(_is_union, _structure_union)
-    converter.register_structure_hook_func(_is_sequence, _structure_sequence)
-    converter.register_structure_hook_func(_is_mapping, _structure_mapping)
-    for cls, hook in (
-        (bool, _leaf(bool, "true or false", bool)),
-        (int, _leaf(int, "a whole number", int)),
-        (float, _leaf((int, float), "a finite number", _finite)),
-        (str, _leaf(str, "a string", str)),
-        (Path, _leaf((str, Path), "a path", _path)),
-    ):
-        converter.register_structure_hook(cls, hook)
-    # Durations and sizes are subtypes of int for the type checker alone.
-    duration = _leaf(str, f"a duration: {DURATION_HINT}", parse_duration)
-    size = _leaf((int, str), f"a size: {SIZE_HINT}", lambda value: parse_size(str(value)))
-    converter.register_structure_hook_func(lambda t: t is Microseconds, duration)
-    converter.register_structure_hook_func(lambda t: t is Bytes, size)
-    return converter
+_DURATION = _leaf(str, f"a duration: {DURATION_HINT}", parse_duration)
+_SIZE = _leaf((int, str), f"a size: {SIZE_HINT}", lambda value: parse_size(str(value)))
+_LEAVES = {
+    bool: _leaf(bool, "true or false", bool),
+    int: _leaf(int, "a whole number", int),
+    float: _leaf((int, float), "a finite number", _finite),
+    str: _leaf(str, "a string", str),
+    Path: _leaf((str, Path), "a path", _path),
+}
 
 
-_CONVERTER = _make_converter()
+def _is(unit: object) -> Callable[[Any], bool]:
+    """Return whether a type is this unit, which for the type checker alone is one of int's."""
+    return lambda cls: cls is unit or (get_origin(cls) is Annotated and unit in cls.__metadata__)
+
+
+def _has_origin(*origins: object) -> Callable[[Any], bool]:
+    return lambda cls: get_origin(cls) in origins
+
+
+class _Structuring:
+    """A converter for all types that fields of options may have.
+
+    Args:
+        hooks: As `structure` has them.
+    """
+
+    def __init__(self, hooks: Mapping[type, Hook]) -> None:
+        self.converter = Converter()
+        predicates: list[tuple[Callable[[Any], bool], Hook]] = [
+            (attrs.has, self._table),
+            (_has_origin(Literal), self._literal),
+            (_has_origin(Union, types.UnionType), self._union),
+            (_has_origin(tuple), self._list),
+            (_has_origin(dict), self._mapping),
+            # Durations and sizes are subtypes of int for the type checker alone.
+            (_is(Microseconds), _DURATION),
+            (_is(Bytes), _SIZE),
+            *((_has_origin(cls), hook) for cls, hook in hooks.items()),
+        ]
+        for applies, hook in predicates:
+            self.converter.register_structure_hook_func(applies, hook)
+        for cls, leaf in _LEAVES.items():
+            self.converter.register_structure_hook(cls, leaf)
+
+    def _table(self, raw: object, cls: Any) -> object:
+        if not isinstance(raw, Mapping):
+            raise mistake(raw, "must be a table")
+        fields = _fields(cls)
+        keys = [key for field in fields for key in _keys(field)]
+        unknown = [
+            Problem(str(key), f"unknown key; {nearest(str(key), keys)}")
+            for key in raw
+            if key not in keys
+        ]
+        problems: dict[str, list[Problem]] = {}
+        values: dict[str, object] = {}
+        # Holds what is known so far, for validators that look at other fields.
+        known = object.__new__(cls)
+        for field in fields:
+            value, problems[field.name] = self._value(field, raw)
+            if value is not attrs.NOTHING:
+                values[str(field.alias)] = value
+            elif not problems[field.name]:
+                value = _default(field)
+            if value is not attrs.NOTHING:
+                object.__setattr__(known, field.name, value)
+        for field in fields:
+            if hasattr(known, field.name) and (refused := _refused(field, known, raw)):
+                problems[field.name].append(refused)
+                # Others are not compared with a value that is wrong itself.
+                object.__delattr__(known, field.name)
+        found = [*unknown, *(each for field in fields for each in problems[field.name])]
+        if found:
+            raise ConfigError("", found)
+        return _made(cls, values)
+
+    def _value(
+        self, field: "attrs.Attribute[Any]", raw: Mapping[Any, object]
+    ) -> tuple[object, list[Problem]]:
+        """Return what was written for a field, or NOTHING; and what is wrong with it."""
+        key = _key(field)
+        written: object
+        if _is_flat(field):
+            written = {name: raw[name] for name in _keys(field) if name in raw}
+            key = ""
+        elif key in raw:
+            written = raw[key]
+        else:
+            missing = field.default is attrs.NOTHING
+            return attrs.NOTHING, [Problem(key, f"is missing{_help(field)}")] if missing else []
+        try:
+            return self.converter.structure(written, cast(Any, field.type)), []
+        except Exception as error:
+            return attrs.NOTHING, _problems(error, key)
+
+    @staticmethod
+    def _literal(value: object, cls: Any) -> object:
+        allowed = get_args(cls)
+        if value in allowed and type(value) in {type(item) for item in allowed}:
+            return value
+        raise mistake(value, f"must be one of {', '.join(map(repr, allowed))}")
+
+    def _union(self, value: object, cls: Any) -> object:
+        """Return the value as the first member of the union that takes it."""
+        errors: list[Exception] = []
+        for member in get_args(cls):
+            if member is type(None):
+                if value is None:
+                    return None
+                continue
+            try:
+                return self.converter.structure(value, member)
+            except Exception as error:
+                errors.append(error)
+        tables = [error for error in errors if isinstance(error, ConfigError)]
+        if len(errors) == 1 or len(tables) == 1:  # Only one of them is of the kind that was found.
+            raise (tables or errors)[0]
+        found = f"found {_found(value)}, "
+        allowed = " or ".join(
+            str(error).removeprefix(found).replace("\n", "; ") for error in errors
+        )
+        if allowed.startswith("must be "):
+            allowed = allowed.replace(" or must be ", " or ")
+        raise ValueError(found + allowed)
+
+    def _mapping(self, raw: object, cls: Any) -> object:
+        if not isinstance(raw, Mapping):
+            raise mistake(raw, "must be a table")
+        problems: list[Problem] = []
+        items = {}
+        for key, item in raw.items():
+            try:
+                items[str(key)] = self.converter.structure(item, get_args(cls)[1])
+            except Exception as error:
+                problems += _problems(error, str(key))
+        if problems:
+            raise ConfigError("", problems)
+        return items
+
+    def _list(self, value: object, cls: Any) -> object:
+        if not isinstance(value, list | tuple):
+            hint = ": in TOML, write [[…]] for each" if isinstance(value, Mapping) else ""
+            raise mistake(value, f"must be a list{hint}")
+        problems: list[Problem] = []
+        items = []
+        for index, item in enumerate(value):
+            try:
+                items.append(self.converter.structure(item, get_args(cls)[0]))
+            except Exception as error:
+                problems += _problems(error, f"[{index}]")
+        if problems:
+            raise ConfigError("", problems)
+        return tuple(items)
+
+
+# -- the fields of a class -------------------------------------------------------------
+
+
+def _fields(cls: Any) -> list["attrs.Attribute[Any]"]:
+    """Return the fields that people may write."""
+    fields = attrs.fields(attrs.resolve_types(cls))
+    return [field for field in fields if field.init and _key(field)]
+
+
+def _key(field: "attrs.Attribute[Any]") -> str:
+    return str(field.metadata.get("key", field.alias))
+
+
+def _is_flat(field: "attrs.Attribute[Any]") -> bool:
+    return bool(field.metadata.get("flat", False))
+
+
+def _keys(field: "attrs.Attribute[Any]") -> list[str]:
+    """Return the keys that belong to a field: one, or those of a flat field's class."""
+    if not _is_flat(field):
+        return [_key(field)]
+    return [key for inner in _fields(field.type) for key in _keys(inner)]
+
+
+def _default(field: "attrs.Attribute[Any]") -> object:
+    """Return the default of a field, or NOTHING if only the class itself knows it."""
+    default: Any = field.default
+    if not isinstance(default, attrs.Factory):  # type: ignore[arg-type]  # a class at run time
+        return default
+    return attrs.NOTHING if default.takes_self else default.factory()
+
+
+def _help(field: "attrs.Attribute[Any]") -> str:
+    text = field.metadata.get("help")
+    return f" ({text})" if text else ""
+
+
+def _refused(
+    field: "attrs.Attribute[Any]", instance: object, raw: Mapping[Any, object]
+) -> Problem | None:
+    """Return what a field's validator says of its value; None if it allows it.
+
+    It is asked here, not only by the class, so that all mistakes are found, with their keys.
+    """
+    if field.validator is None or _is_flat(field):
+        return None
+    key, value = _key(field), getattr(instance, field.name)
+    entry = ""
+    try:
+        # One that looks at a field that isn't known is left to the class.
+        with contextlib.suppress(AttributeError):
+            field.validator(instance, field, value)
+        return None
+    except AttributeValueError as error:
+        found, allowed = error.found, error.allowed
+        if error.attribute.startswith(f"{field.name}["):
+            entry = error.attribute.removeprefix(field.name)
+    except Exception as error:
+        found, allowed = _found(value), _text(error)
+    if key not in raw:
+        return Problem(key, f"is {found} by default, {allowed}")
+    return Problem(key + entry, f"found {found if entry else _found(raw[key])}, {allowed}")
+
+
+def _made(cls: Any, values: Mapping[str, object]) -> object:
+    """Return an instance; what the class as a whole objects to is reported with its key."""
+    try:
+        return cls(**values)
+    except AttributeValueError as error:
+        keys = {field.name: _key(field) for field in _fields(cls)}
+        key = keys.get(error.attribute, error.attribute)
+        raise ConfigError("", [Problem(key, f"found {error.found}, {error.allowed}")]) from error
+    except Exception as error:
+        raise ConfigError("", [Problem("", _text(error))]) from error
+
+
+def _text(error: Exception) -> str:
+    # Other exceptions than these are no words for users: they need their type to be understood.
+    if not isinstance(error, ValueError | TypeError):
+        return one_line(error)
+    # Some validators of attrs have more arguments behind the message.
+    return str(error.args[0] if error.args else error)

@@ -168,33 +168,22 @@ def test_defaults() -> None:
     )
 
 
-def test_set_attrs_changes_what_is_given(stage: Stage) -> None:
+def test_commit_changes_what_is_given(stage: Stage) -> None:
     """The other attributes stay."""
     context = stage.context(stage.part())
     intervals, limits = context.intervals, RegionLimits(1, 2)
-    context.set_attrs(limits=limits)
+    context.commit(limits=limits)
     assert (context.intervals, context.limits) == (intervals, limits)
-    context.set_attrs(intervals=Intervals())
+    context.commit(intervals=Intervals())
     assert (context.intervals, context.limits) == (Intervals(), limits)
 
 
-def test_set_attrs_is_refused_while_running(stage: Stage) -> None:
-    """Attributes of a running context don't change."""
-    context = stage.context(stage.part(), hold_at=1)
-    before = context.intervals
-    start(context)
-    with pytest.raises(BusyError, match="is running: stop it first"):
-        context.set_attrs(intervals=Intervals())
-    stop(context)
-    assert context.intervals == before
-
-
-def test_set_attrs_takes_effect_in_the_next_run(stage: Stage) -> None:
+def test_a_commit_between_runs_takes_effect_in_the_next(stage: Stage) -> None:
     """A restarted context runs with the new intervals."""
     context = stage.context(stage.part(after_aggregation=lambda _: True))
     stage.run(context)
     assert context.stats.samples == 2
-    context.set_attrs(intervals=Intervals(5, 50, 100))
+    context.commit(intervals=Intervals(5, 50, 100))
     stage.run(context)
     assert context.stats.samples == 10
 

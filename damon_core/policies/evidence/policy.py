@@ -3,13 +3,15 @@
 from collections.abc import Sequence
 
 import numpy as np
-from attrs import field, frozen, validators
+from attrs import field, frozen
+from attrs.validators import optional
 
-from damon_core.attributes import RegionLimits, check_positive
+from damon_core.attributes import RegionLimits
 from damon_core.memory.regions import PAGE_SIZE_BYTES
 from damon_core.memory.target import Target
 from damon_core.policies.evidence.learner import Learner
 from damon_core.policies.evidence.pool import CAPACITY
+from damon_core.validators import positive
 
 #: On uniform memory Linux keeps two to three regions per min_regions, and checks each in every
 #: sampling interval: three checks are never more than Linux would make.
@@ -35,7 +37,7 @@ class EvidencePolicyOptions:
     )
     checks_per_interval: int | None = field(
         default=None,
-        validator=validators.optional(check_positive),
+        validator=optional(positive),
         metadata={
             "help": "Pages checked in each sampling interval, at most max_regions; none: three "
             "per min_regions, at least a tenth of the number of regions, and at most 2000 in an "

@@ -135,7 +135,7 @@ def test_messages_hide_the_secret_part_of_an_address() -> None:
 
 def test_no_rule() -> None:
     """A callback without a rule is refused."""
-    with pytest.raises(InputError, match="rule is empty: give at least one rule"):
+    with pytest.raises(InputError, match=r"rule is \(\): must have at least one entry"):
         AlertOptions(())
 
 

@@ -24,10 +24,10 @@ from damon_core import (
     Target,
     TargetError,
     VirtualClock,
+    check_config,
     hookimpl,
     start,
 )
-from damon_core.deployment.config import check_config
 
 #: What makes the machines of conftest.py.
 MakeMachine = Callable[..., Any]
@@ -309,7 +309,7 @@ class TestOptions:
             ({"ranges": [{"start": 4096}]}, "ranges[0].end: is missing"),
             ({"ranges": ["1000-3000", "2000-4000"]}, "2000-4000 overlaps another range"),
             ({"ranges": ["1000-2000"], "node": 0}, "at most one of ranges and node"),
-            ({"node": -1}, "must be the number of a NUMA node"),
+            ({"node": -1}, "node: found -1, must not be negative"),
         ],
     )
     def test_mistakes(self, options: dict[str, object], message: str) -> None:

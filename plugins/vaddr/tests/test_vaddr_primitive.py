@@ -444,8 +444,8 @@ def test_mappings_are_told_by_name(sleeper: "subprocess.Popen[str]") -> None:
     [
         ({}, "exactly one of pid, pids and command"),
         ({"pid": 1, "command": ["true"]}, "exactly one of pid, pids and command"),
-        ({"pid": 0}, "process id"),
-        ({"pids": [-3]}, "process id"),
+        ({"pid": 0}, "pid: found 0, must be at least 1"),
+        ({"pids": [-3]}, r"pids\[0\]: found -3, must be at least 1"),
     ],
 )
 def test_wrong_options_are_explained(options: Mapping[str, object], told: str) -> None:

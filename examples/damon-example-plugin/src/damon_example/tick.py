@@ -3,7 +3,7 @@
 import random
 from collections.abc import Callable, Mapping
 
-from attrs import field, frozen, validators
+from attrs import field, frozen
 
 from damon_core import (
     Backend,
@@ -14,6 +14,7 @@ from damon_core import (
     Regions,
     Target,
     hookimpl,
+    validators,
 )
 
 #: What a backend's factory returns: a function of the number of the check and the number of
@@ -30,7 +31,7 @@ class TickOptions:
 
     size: Bytes = field(
         default=Bytes(64 << 20),
-        validator=validators.ge(Bytes(1 << 20)),
+        validator=validators.at_least(1 << 20),
         metadata={"help": "size of the address space, such as 64MiB"},
     )
     backend: str = field(

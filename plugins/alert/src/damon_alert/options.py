@@ -2,13 +2,13 @@
 
 import re
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 from urllib.parse import urlsplit
 
 from attrs import Attribute, field, fields, frozen
 
 from damon_alert.quantities import QUANTITIES, Quantity, QuantityName, parse_threshold
-from damon_core import AttributeValueError, Microseconds, check_positive
+from damon_core import AttributeValueError, Microseconds, validators
 
 #: The severity of an alert; it determines the log's level.
 Severity = Literal["info", "warning", "critical"]
@@ -19,18 +19,6 @@ _LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 #: Labels that are set from the rule and the snapshot.
 _RESERVED_LABELS = ("alertname", "severity", "context", "target")
 _DEFAULT_WITHIN_US = Microseconds(60_000_000)
-
-
-def _not_negative(_instance: object, attribute: "Attribute[Any]", value: int) -> None:
-    if value < 0:
-        raise AttributeValueError(attribute.name, value, "must not be negative")
-
-
-def _name(_instance: object, attribute: "Attribute[str]", value: str) -> None:
-    if not value.strip() or not value.isprintable():
-        raise AttributeValueError(
-            attribute.name, repr(value), "must be printable characters, not only spaces"
-        )
 
 
 def _labels(
@@ -82,7 +70,7 @@ class Rule:
         AttributeValueError: A field, or its combination with others, makes no sense.
     """
 
-    name: str = field(validator=_name, metadata={"help": "name of the alert"})
+    name: str = field(validator=validators.printable, metadata={"help": "name of the alert"})
     when: QuantityName = field(metadata={"help": "the quantity to compare with the threshold"})
     above: str | float | None = field(
         default=None, metadata={"help": "the condition holds above this: '64MiB', '20%', '10'"}
@@ -96,7 +84,7 @@ class Rule:
     )
     lasting: Microseconds = field(
         default=Microseconds(0),
-        validator=_not_negative,
+        validator=validators.at_least(0),
         metadata={"help": "how long the condition must hold before the alert fires"},
     )
     per: Literal["context", "target"] = field(
@@ -160,8 +148,7 @@ class Rule:
             raise AttributeValueError(
                 name, f"given for {self.when}", f"only a rule on {allowed_for} has it"
             )
-        if value < 1:
-            raise AttributeValueError(name, value, "must be above 0")
+        validators.check(validators.positive, name, value)
 
 
 #: The fields of `Notify` that only some kinds of receivers have.
@@ -211,22 +198,22 @@ class Notify:
     )
     time_limit: Microseconds = field(
         default=Microseconds(10_000_000),
-        validator=check_positive,
+        validator=validators.positive,
         metadata={"help": "program, http, alertmanager: maximum duration of one attempt"},
     )
     repeat: Microseconds = field(
         default=Microseconds(60_000_000),
-        validator=check_positive,
+        validator=validators.positive,
         metadata={"help": "alertmanager: how often a firing alert is sent again"},
     )
     queue_length: int = field(
         default=100,
-        validator=check_positive,
+        validator=validators.positive,
         metadata={"help": "how many notifications may wait; more are dropped and counted"},
     )
     retry_for: Microseconds = field(
         default=Microseconds(300_000_000),
-        validator=_not_negative,
+        validator=validators.at_least(0),
         metadata={"help": "how long a notification is retried before it is given up"},
     )
 
@@ -298,19 +285,19 @@ class AlertOptions:
         AttributeValueError: There is no rule, or two rules have the same name.
     """
 
-    rule: tuple[Rule, ...] = field(metadata={"help": "the rules, at least one"})
+    rule: tuple[Rule, ...] = field(
+        validator=validators.not_empty, metadata={"help": "the rules, at least one"}
+    )
     notify: tuple[Notify, ...] = field(
         default=(Notify("log"),), metadata={"help": "the receivers; default: the log"}
     )
     flush_timeout: Microseconds = field(
         default=Microseconds(5_000_000),
-        validator=_not_negative,
+        validator=validators.at_least(0),
         metadata={"help": "maximum time, at the end, for delivering queued notifications"},
     )
 
     def __attrs_post_init__(self) -> None:
-        if not self.rule:
-            raise AttributeValueError("rule", "empty", "give at least one rule")
         seen: set[str] = set()
         for rule in self.rule:
             if rule.name in seen:

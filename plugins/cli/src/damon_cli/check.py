@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from damon_core.deployment.config import load_config
+from damon_core.deployment.reading import load_config
 from damon_core.registry.discovery import Plugins
 
 

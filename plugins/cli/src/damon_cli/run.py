@@ -6,7 +6,8 @@ import click
 
 from damon_cli.params import DURATION
 from damon_cli.session import run_contexts
-from damon_core.deployment.config import build_contexts, load_config
+from damon_core.deployment.building import build_contexts
+from damon_core.deployment.reading import load_config
 from damon_core.registry.discovery import Plugins
 
 

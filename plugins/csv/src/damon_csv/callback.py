@@ -5,7 +5,7 @@ from pathlib import Path
 from attrs import field, frozen
 from attrs.validators import optional
 
-from damon_core import Bytes, Context, Microseconds, check_positive, hookimpl
+from damon_core import Bytes, Context, Microseconds, hookimpl, validators
 from damon_csv.file import CsvFile
 from damon_csv.rotation import Rotation
 from damon_csv.rows import HEADER, format_rows
@@ -25,17 +25,17 @@ class CsvOptions:
     path: Path = field(metadata={"help": "the file to append to"})
     rotate_size: Bytes | None = field(
         default=None,
-        validator=optional(check_positive),
+        validator=optional(validators.positive),
         metadata={"help": "begin a new file before this one would get longer"},
     )
     rotate_every: Microseconds | None = field(
         default=None,
-        validator=optional(check_positive),
+        validator=optional(validators.positive),
         metadata={"help": "begin a new file at each whole multiple of this, in UTC"},
     )
     keep: int | None = field(
         default=None,
-        validator=optional(check_positive),
+        validator=optional(validators.positive),
         metadata={"help": "how many rotated files to keep"},
     )
 

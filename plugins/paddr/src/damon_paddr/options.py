@@ -5,8 +5,9 @@ import re
 from collections.abc import Sequence
 
 from attrs import Attribute, field, frozen
+from attrs.validators import optional
 
-from damon_core import AUTO, PAGE_SIZE_BYTES, BackendOption, Range
+from damon_core import AUTO, PAGE_SIZE_BYTES, BackendOption, Range, validators
 
 _HINT = "'START-END' in hexadecimal, as in /proc/iomem, such as '100000000-13fffffff'"
 _RANGE = re.compile(r"(?:0x)?([0-9a-fA-F]{1,15})-(?:0x)?([0-9a-fA-F]{1,15})")
@@ -73,11 +74,6 @@ def _check_ranges(
     _ranges(value)
 
 
-def _check_node(_instance: object, _attribute: "Attribute[int]", value: int | None) -> None:
-    if value is not None and value < 0:
-        raise ValueError("must be the number of a NUMA node, 0 or above")
-
-
 @frozen
 class PaddrOptions:
     """The options of `paddr`: `ranges`, `node`, or neither for all memory; one `cgroup` or all."""
@@ -88,7 +84,9 @@ class PaddrOptions:
         metadata={"help": "only these ranges of System RAM: 'START-END', as in /proc/iomem"},
     )
     node: int | None = field(
-        default=None, validator=_check_node, metadata={"help": "only this NUMA node"}
+        default=None,
+        validator=optional(validators.at_least(0)),
+        metadata={"help": "only this NUMA node"},
     )
     cgroup: str | None = field(
         default=None,

@@ -5,7 +5,7 @@ from pathlib import Path
 from attrs import field, frozen
 from attrs.validators import optional
 
-from damon_core import Microseconds, check_positive
+from damon_core import Microseconds, validators
 
 
 @frozen
@@ -21,11 +21,11 @@ class ParquetOptions:
     path: Path = field(metadata={"help": "the file; one that is there is moved aside"})
     rotate_every: Microseconds | None = field(
         default=None,
-        validator=optional(check_positive),
+        validator=optional(validators.positive),
         metadata={"help": "begin a new file at each whole multiple of this, in UTC"},
     )
     keep: int | None = field(
         default=None,
-        validator=optional(check_positive),
+        validator=optional(validators.positive),
         metadata={"help": "how many files that were moved aside to keep"},
     )

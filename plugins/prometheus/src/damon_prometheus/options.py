@@ -3,27 +3,18 @@
 from pathlib import Path
 
 from attrs import Attribute, field, frozen
+from attrs.validators import optional
 
-from damon_core import Microseconds, check_positive, format_duration
+from damon_core import Microseconds, format_duration, validators
 
 DEFAULT_IDLE_THRESHOLDS = tuple(
     Microseconds(seconds * 1_000_000) for seconds in (1, 10, 60, 600, 3_600)
 )
 
 
-def _not_empty(_instance: object, _attribute: "Attribute[str]", value: str | None) -> None:
-    if value is not None and not value.strip():
-        raise ValueError("must not be empty")
-
-
 def _user(_instance: object, _attribute: "Attribute[str]", value: str) -> None:
     if not value or ":" in value or not value.isprintable():
         raise ValueError("must be a user name, and can't contain a colon")
-
-
-def _port(_instance: object, _attribute: "Attribute[int]", value: int) -> None:
-    if not 0 <= value <= 65_535:
-        raise ValueError("must be a port from 1 to 65535, or 0 for any that is free")
 
 
 def _ascending(
@@ -82,11 +73,13 @@ class ListenerOptions:
 
     address: str = field(
         default="127.0.0.1",
-        validator=_not_empty,
+        validator=validators.not_empty,
         metadata={"help": "Address to listen on"},
     )
     port: int = field(
-        default=9464, validator=_port, metadata={"help": "Port to listen on; 0: any free one"}
+        default=9464,
+        validator=validators.between(0, 65_535),
+        metadata={"help": "Port to listen on; 0: any free one"},
     )
     tls: TlsOptions | None = field(
         default=None, metadata={"help": "Serve HTTPS: certificate_file and key_file"}
@@ -96,7 +89,7 @@ class ListenerOptions:
     )
     bearer_token_variable: str | None = field(
         default=None,
-        validator=_not_empty,
+        validator=optional(validators.not_empty),
         metadata={"help": "Demand the bearer token in this environment variable"},
     )
     basic_auth: BasicAuthOptions | None = field(
@@ -131,12 +124,12 @@ class PrometheusOptions(ListenerOptions):
 
     max_targets: int = field(
         default=20,
-        validator=check_positive,
+        validator=validators.positive,
         metadata={"help": 'Number of targets with their own series; the rest is target="other"'},
     )
     max_owners: int = field(
         default=100,
-        validator=check_positive,
+        validator=validators.positive,
         metadata={"help": 'Number of owners with their own series; the rest is owner="other"'},
     )
     idle_thresholds: tuple[Microseconds, ...] = field(

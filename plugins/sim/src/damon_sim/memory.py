@@ -13,6 +13,7 @@ from damon_core import (
     Regions,
     Target,
     hookimpl,
+    validators,
 )
 from damon_sim.patterns import MAX_BYTES, Area, Pattern, PiecewisePattern
 
@@ -51,8 +52,8 @@ class SimulatedMemory:
                 size_bytes,
                 f"must be a multiple of {PAGE_SIZE_BYTES} bytes, up to 4 EiB",
             )
-        if ends_after_us is not None and ends_after_us < 1:
-            raise AttributeValueError("ends_after_us", ends_after_us, "must be above 0")
+        if ends_after_us is not None:
+            validators.check(validators.positive, "ends_after_us", ends_after_us)
         if isinstance(pattern, PiecewisePattern) and pattern.extent_bytes > size_bytes:
             raise InputError(
                 f"the pattern needs {pattern.extent_bytes} bytes, the simulated memory has "

@@ -2,12 +2,12 @@
 
 import importlib
 import operator
-from typing import Any, cast
+from typing import cast
 
-from attrs import Attribute, field, frozen
+from attrs import field, frozen
 from attrs.validators import optional
 
-from damon_core import Bytes, InputError, Microseconds, check_positive
+from damon_core import Bytes, InputError, Microseconds, validators
 from damon_sim.memory import SimulatedMemory
 from damon_sim.patterns import (
     Moving,
@@ -22,11 +22,6 @@ from damon_sim.patterns import (
 )
 
 _PATTERNS = ("zones", "moving", "stairs", "zigzag", "random_pages", "uniform", "function")
-
-
-def _not_negative(_instance: object, _attribute: "Attribute[Any]", value: int) -> None:
-    if value < 0:
-        raise ValueError("must be at least 0")
 
 
 @frozen
@@ -51,12 +46,12 @@ class SimOptions:
     )
     seed: int = field(
         default=0,
-        validator=_not_negative,
+        validator=validators.at_least(0),
         metadata={"help": "the same seed gives the same accesses"},
     )
     ends_after: Microseconds | None = field(
         default=None,
-        validator=optional(check_positive),
+        validator=optional(validators.positive),
         metadata={"help": "end the monitoring after this time"},
     )
     zones: tuple[Zone, ...] = field(

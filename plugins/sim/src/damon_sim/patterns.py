@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from attrs import Attribute, field, frozen
 
-from damon_core import PAGE_SIZE_BYTES, Bytes, Microseconds, check_positive
+from damon_core import PAGE_SIZE_BYTES, Bytes, Microseconds, validators
 
 #: The end of the largest address space; half the range of int64, so that sums don't overflow.
 MAX_BYTES = 1 << 62
@@ -38,9 +38,8 @@ class Area(NamedTuple):
     rate: float
 
 
-def _probability(_instance: object, _attribute: "Attribute[Any]", value: float) -> None:
-    if not 0 <= value <= 1:
-        raise ValueError("must be from 0 to 1")
+#: What a rate or a share of pages can be.
+_SHARE = validators.between(0, 1)
 
 
 def whole_pages(_instance: object, _attribute: "Attribute[Any]", value: int) -> None:
@@ -81,7 +80,7 @@ class Uniform(PiecewisePattern):
         rate: The rate of every page.
     """
 
-    rate: float = field(validator=_probability, metadata={"help": "rate of every page, 0 to 1"})
+    rate: float = field(validator=_SHARE, metadata={"help": "rate of every page, 0 to 1"})
 
     def areas(self, time_us: int) -> list[Area]:
         """Return one area that spans every address."""
@@ -98,7 +97,7 @@ class Zone:
     """
 
     size: Bytes = field(validator=whole_pages, metadata={"help": "size of the area"})
-    rate: float = field(validator=_probability, metadata={"help": "rate of its pages, 0 to 1"})
+    rate: float = field(validator=_SHARE, metadata={"help": "rate of its pages, 0 to 1"})
 
 
 @frozen
@@ -140,13 +139,14 @@ class _HotArea(PiecewisePattern):
 
     area: Bytes = field(validator=whole_pages, metadata={"help": "size of the hot area"})
     places: int = field(
-        validator=check_positive, metadata={"help": "number of places, side by side from address 0"}
+        validator=validators.positive,
+        metadata={"help": "number of places, side by side from address 0"},
     )
     period: Microseconds = field(
-        validator=check_positive, metadata={"help": "how long the area stays at a place"}
+        validator=validators.positive, metadata={"help": "how long the area stays at a place"}
     )
     rate: float = field(
-        default=1.0, validator=_probability, metadata={"help": "rate of its pages, 0 to 1"}
+        default=1.0, validator=_SHARE, metadata={"help": "rate of its pages, 0 to 1"}
     )
 
     @property
@@ -206,11 +206,9 @@ class RandomPages:
         seed: Another seed makes other pages hot.
     """
 
-    share: float = field(
-        validator=_probability, metadata={"help": "share of pages that are hot, 0 to 1"}
-    )
+    share: float = field(validator=_SHARE, metadata={"help": "share of pages that are hot, 0 to 1"})
     rate: float = field(
-        default=1.0, validator=_probability, metadata={"help": "rate of these pages, 0 to 1"}
+        default=1.0, validator=_SHARE, metadata={"help": "rate of these pages, 0 to 1"}
     )
     seed: int = field(default=0, metadata={"help": "another seed makes other pages hot"})
 

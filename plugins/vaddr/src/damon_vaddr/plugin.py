@@ -2,9 +2,10 @@
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, cast
+from typing import cast
 
 from attrs import field, frozen
+from attrs.validators import optional
 
 from damon_core import (
     AUTO,
@@ -14,6 +15,7 @@ from damon_core import (
     Primitive,
     hookimpl,
     make_backend,
+    validators,
 )
 from damon_vaddr import referenced
 from damon_vaddr.backend import ProcessBackend, ProcessSampler
@@ -23,10 +25,8 @@ from damon_vaddr.sources import CommandSource, PidSource
 _CAP_SYS_PTRACE = 19
 
 
-def _check_pids(_instance: object, _attribute: object, value: Any) -> None:
-    pids = value if isinstance(value, tuple) else (value,)
-    if any(pid is not None and pid < 1 for pid in pids):
-        raise ValueError("must be a process id of at least 1")
+#: What a process id can be.
+_PID = validators.at_least(1)
 
 
 @frozen
@@ -34,10 +34,12 @@ class VaddrOptions:
     """The options of `vaddr`: exactly one of `pid`, `pids` and `command`."""
 
     pid: int | None = field(
-        default=None, validator=_check_pids, metadata={"help": "the process to monitor"}
+        default=None, validator=optional(_PID), metadata={"help": "the process to monitor"}
     )
     pids: tuple[int, ...] = field(
-        default=(), validator=_check_pids, metadata={"help": "several processes to monitor"}
+        default=(),
+        validator=validators.each(_PID),
+        metadata={"help": "several processes to monitor"},
     )
     command: tuple[str, ...] = field(
         default=(), metadata={"help": "a program and its arguments, to start and monitor"}

@@ -1,0 +1,113 @@
+"""Building a deployment: a `Config` becomes contexts, with all parts made."""
+
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from typing import Any, cast
+
+from attrs import define, field
+
+from damon_core.clock import Clock, SystemClock
+from damon_core.contract.policy import RegionPolicy
+from damon_core.contract.release import release_parts
+from damon_core.deployment.model import Config, ContextConfig, PartConfig
+from damon_core.errors import ConfigError, DamonError, InputError, Problem, one_line
+from damon_core.loop.context import Context
+from damon_core.registry.discovery import Plugins
+
+
+def build_contexts(
+    config: Config,
+    plugins: Plugins,
+    callbacks: Sequence[object] = (),
+    make_clock: Callable[[], Clock] = SystemClock,
+) -> list[Context]:
+    """Make the contexts of a configuration: files are opened, ports bound, targets looked up.
+
+    Whoever called closes them (`Context.close`), which gives back what their parts took. If one
+    can't be made, that is given back before the error is raised.
+
+    Args:
+        config: The configuration.
+        plugins: The plugins that it was checked with.
+        callbacks: Further callbacks of every context, called after its own.
+        make_clock: Makes the clock of each context; `VirtualClock` for tests and simulations.
+
+    Raises:
+        ConfigError: Parts can't be used here as configured; the error lists all of them.
+        DamonError: A part's factory fails in another way than it should.
+    """
+    with ExitStack() as made:
+        building = _Building(config.source, plugins, made)
+        contexts = [
+            building.context(each, f"context[{index}]", callbacks, make_clock())
+            for index, each in enumerate(config.contexts)
+        ]
+        if building.problems:
+            raise ConfigError(config.source, building.problems)
+        made.pop_all()  # from now on the contexts release their parts
+    return [context for context in contexts if context is not None]
+
+
+@define(eq=False)
+class _Building:
+    """The making of all contexts, which goes on after a mistake to find the others.
+
+    Attributes:
+        source: What errors call the configuration.
+        plugins: What backends there are.
+        made: Releases every part that was made.
+        problems: The mistakes so far.
+    """
+
+    source: str
+    plugins: Plugins
+    made: ExitStack
+    problems: list[Problem] = field(factory=list)
+
+    def context(
+        self, config: ContextConfig, path: str, callbacks: Sequence[object], clock: Clock
+    ) -> Context | None:
+        """Return one context; None if there are problems with it."""
+        known = len(self.problems)
+        backends = self.plugins.backends(config.primitive.part.name)
+        primitive = self._part(config.primitive, f"{path}.primitive", backends)
+        own = [
+            self._part(each, f"{path}.callback[{number}]")
+            for number, each in enumerate(config.callbacks)
+        ]
+        policy = None
+        if config.policy is not None:
+            policy = self._part(config.policy, f"{path}.policy")
+        if len(self.problems) > known:
+            return None
+        try:
+            return Context(
+                primitive,
+                [*own, *callbacks],
+                policy=cast(RegionPolicy | None, policy),
+                goal=config.goal,
+                cpu_budget=config.cpu_budget,
+                intervals=config.intervals,
+                limits=config.limits,
+                name=config.name,
+                failure_limit=config.failure_limit,
+                clock=clock,
+            )
+        except InputError as error:
+            self.problems.append(Problem(path, error.message))
+            return None
+
+    def _part(self, config: PartConfig[Any], place: str, *arguments: object) -> object:
+        """Return what a factory made; None if that is a problem."""
+        try:
+            part: object = config.part.factory(config.options, *arguments)
+        except InputError as error:
+            self.problems.append(Problem(place, error.message))
+            return None
+        except DamonError:
+            raise
+        except Exception as error:
+            problem = Problem(place, f"'{config.part.name}' fails: {one_line(error)}")
+            raise DamonError(f"{self.source}: {problem}".removeprefix(": ")) from error
+        self.made.callback(release_parts, [part])
+        return part

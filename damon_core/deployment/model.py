@@ -1,0 +1,80 @@
+"""What a deployment is: contexts, each with its parts and attributes, checked but not yet made.
+
+The classes say by their fields how they are written, in TOML or in a mapping alike: see
+`damon_core.registry.options`.
+"""
+
+from typing import Generic, TypeVar
+
+from attrs import field, frozen
+from attrs.validators import optional
+
+from damon_core.attributes import DEFAULT_CPU_BUDGET, Intervals, IntervalsGoal, RegionLimits
+from damon_core.contract.registration import Callback, Policy, Primitive
+from damon_core.validators import above, at_least, not_empty, printable, share
+
+PartT = TypeVar("PartT", Primitive, Policy, Callback)
+
+
+@frozen
+class PartConfig(Generic[PartT]):
+    """A part that is registered, and its checked options.
+
+    Attributes:
+        part: The part.
+        options: An instance of the part's options class.
+    """
+
+    part: PartT
+    options: object
+
+
+@frozen
+class ContextConfig:
+    """One context.
+
+    Attributes:
+        primitive: What is monitored.
+        policy: How regions adapt; None for the default policy.
+        callbacks: What is done with results, in the order in which they are called.
+        name: What results and messages call the context.
+        intervals: Sampling, aggregation and update interval.
+        limits: Least and greatest number of regions.
+        goal: What intervals are tuned to; None leaves them as they are.
+        cpu_budget: The share of one processor that the worker may use.
+        failure_limit: Failures in a row in one hook that switch a callback off.
+
+    Raises:
+        AttributeValueError: A value is out of range.
+    """
+
+    primitive: PartConfig[Primitive] = field(metadata={"help": 'a table with use = "…"'})
+    policy: PartConfig[Policy] | None = None
+    callbacks: tuple[PartConfig[Callback], ...] = field(default=(), metadata={"key": "callback"})
+    name: str = field(default="context", validator=printable)
+    intervals: Intervals = field(default=Intervals(), metadata={"flat": True})
+    limits: RegionLimits = field(default=RegionLimits(), metadata={"flat": True})
+    goal: IntervalsGoal | None = field(default=None, metadata={"key": "intervals_goal"})
+    cpu_budget: float = field(default=DEFAULT_CPU_BUDGET, validator=share)
+    failure_limit: int = field(default=10, validator=at_least(1))
+
+
+@frozen
+class Config:
+    """A whole deployment.
+
+    Attributes:
+        contexts: Its contexts, with names unique among them.
+        cpu_budget: The share of one processor for all contexts together, for `start`; None for
+            its default.
+        source: What it was read from, for messages; empty where they need no such prefix.
+
+    Raises:
+        AttributeValueError: There is no context, or the budget isn't above 0.
+    """
+
+    contexts: tuple[ContextConfig, ...] = field(
+        validator=not_empty, metadata={"key": "context", "help": "one or more [[context]] tables"}
+    )
+    cpu_budget: float | None = field(default=None, validator=optional(above(0)))
+    source: str = field(default="", metadata={"key": ""})

@@ -1,0 +1,99 @@
+"""Reading a deployment: a TOML file or a mapping becomes a `Config`, or a list of mistakes."""
+
+import tomllib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, get_args
+
+from attrs import evolve, fields
+
+from damon_core.contract.registration import Callback, Policy, Primitive
+from damon_core.deployment.model import Config, ContextConfig, PartConfig
+from damon_core.errors import ConfigError, InputError, Problem
+from damon_core.registry.discovery import Plugins
+from damon_core.registry.options import mistake, structure
+
+_DEFAULT_NAME = fields(ContextConfig).name.default
+
+
+def load_config(path: Path, plugins: Plugins) -> Config:
+    """Read and check a configuration file, options of its plugins included.
+
+    Nothing is opened, started or bound yet: `build_contexts` does.
+
+    Raises:
+        ConfigError: With every mistake in the file, or why it can't be read.
+    """
+    source = str(path)
+    try:
+        with path.open("rb") as file:
+            raw = tomllib.load(file)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise ConfigError(source, [Problem("", f"can't be read: {reason}")]) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ConfigError(source, [Problem("", f"is not valid TOML: {error}")]) from error
+    return check_config(raw, plugins, source)
+
+
+def check_config(
+    raw: Mapping[str, object], plugins: Plugins, source: str = "configuration"
+) -> Config:
+    """Check a configuration that is a mapping already, as `tomllib` makes it.
+
+    Args:
+        raw: The keys and values of a file: ``{"context": [{"primitive": {"use": …}}]}``.
+        plugins: What parts there are.
+        source: What errors call it; empty for no prefix.
+
+    Raises:
+        ConfigError: With every mistake.
+    """
+    problems: list[Problem] = []
+    config = None
+    try:
+        config = structure(Config, raw, source=source, hooks={PartConfig: _PartHook(plugins)})
+    except ConfigError as error:
+        problems += error.problems
+    problems += _names_taken(raw.get("context"))
+    if problems or config is None:
+        raise ConfigError(source, problems)
+    return evolve(config, source=source)
+
+
+class _PartHook:
+    """Makes a `PartConfig` of a table with the name of a part under ``use`` and its options."""
+
+    def __init__(self, plugins: Plugins) -> None:
+        self._find: dict[type, Callable[[str], Any]] = {
+            Primitive: plugins.primitive,
+            Policy: plugins.policy,
+            Callback: plugins.callback,
+        }
+
+    def __call__(self, raw: object, cls: Any) -> PartConfig[Any]:
+        if not isinstance(raw, Mapping):
+            raise mistake(raw, "must be a table")
+        options = dict(raw)
+        use = options.pop("use", None)
+        if not isinstance(use, str):
+            found = "is missing" if use is None else f"found {use!r}"
+            raise ConfigError("", [Problem("use", f"{found}, must be the name of a plugin")])
+        try:
+            part = self._find[get_args(cls)[0]](use)
+        except InputError as error:
+            raise ConfigError("", [Problem("use", error.message)]) from error
+        return PartConfig(part, structure(part.options, options))
+
+
+def _names_taken(contexts: object) -> list[Problem]:
+    """Return the names that more than one context has, whatever else is wrong with them."""
+    tables = contexts if isinstance(contexts, list | tuple) else ()
+    names = [
+        table.get("name", _DEFAULT_NAME) if isinstance(table, Mapping) else None for table in tables
+    ]
+    return [
+        Problem(f"context[{index}].name", f"'{name}' is taken; give another")
+        for index, name in enumerate(names)
+        if isinstance(name, str) and name in names[:index]
+    ]

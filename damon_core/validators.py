@@ -1,0 +1,171 @@
+"""Validators of attrs fields, for attributes and options: one clear message each.
+
+They raise `AttributeValueError`, whose `allowed` follows "found …, " where a person is told of
+the mistake. Those that look at another field read it from the instance, so they run beside the
+others and every mistake is reported at once. For a field that may be None they go into
+`attrs.validators.optional`.
+"""
+
+from collections.abc import Callable
+from typing import Any, cast, get_args
+
+from attrs import Attribute, frozen
+
+from damon_core.errors import AttributeValueError
+from damon_core.units import Bytes, Microseconds, format_duration, format_size
+
+#: What attrs takes as a validator: called with the instance, the field and the value.
+Validator = Callable[[Any, "Attribute[Any]", Any], None]
+
+
+@frozen
+class _Argument:
+    """What validators use of a field, for a value that is none's."""
+
+    name: str
+    type: Any = None
+
+
+def check(validator: Validator, name: str, value: object) -> None:
+    """Ask a validator about an argument, which belongs to no attrs class.
+
+    Raises:
+        AttributeValueError: The validator refuses it.
+    """
+    validator(None, cast("Attribute[Any]", _Argument(name)), value)
+
+
+def positive(_instance: object, attribute: "Attribute[Any]", value: object) -> None:
+    """Allow whole numbers above 0.
+
+    Raises:
+        AttributeValueError: It is something else.
+    """
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise AttributeValueError(attribute.name, repr(value), "must be a whole number above 0")
+    if value < 1:
+        raise AttributeValueError(attribute.name, value, "must be above 0")
+
+
+def share(_instance: object, attribute: "Attribute[Any]", value: float) -> None:
+    """Allow numbers above 0 and at most 1, such as a share of a processor.
+
+    Raises:
+        AttributeValueError: It is something else.
+    """
+    if not 0.0 < value <= 1.0:
+        raise AttributeValueError(attribute.name, value, "must be above 0 and at most 1")
+
+
+def above(bound: float) -> Validator:
+    """Return a validator that allows numbers above `bound`."""
+
+    def validate(_instance: object, attribute: "Attribute[Any]", value: float) -> None:
+        if not value > bound:
+            raise AttributeValueError(
+                attribute.name, value, f"must be above {_written(bound, attribute)}"
+            )
+
+    return validate
+
+
+def at_least(bound: float) -> Validator:
+    """Return a validator that allows `bound` and all above; 0 forbids negative numbers."""
+
+    def validate(_instance: object, attribute: "Attribute[Any]", value: float) -> None:
+        if not value >= bound:
+            allowed = f"be at least {_written(bound, attribute)}" if bound else "not be negative"
+            raise AttributeValueError(attribute.name, value, f"must {allowed}")
+
+    return validate
+
+
+def between(least: float, greatest: float) -> Validator:
+    """Return a validator that allows `least`, `greatest` and what is between them."""
+
+    def validate(_instance: object, attribute: "Attribute[Any]", value: float) -> None:
+        if not least <= value <= greatest:
+            raise AttributeValueError(
+                attribute.name,
+                value,
+                f"must be from {_written(least, attribute)} to {_written(greatest, attribute)}",
+            )
+
+    return validate
+
+
+def not_empty(_instance: object, attribute: "Attribute[Any]", value: Any) -> None:
+    """Allow lists with entries, and texts that have more than spaces.
+
+    Raises:
+        AttributeValueError: It is something else.
+    """
+    is_text = isinstance(value, str)
+    if not (value.strip() if is_text else value):
+        allowed = "must not be empty" if is_text else "must have at least one entry"
+        raise AttributeValueError(attribute.name, repr(value), allowed)
+
+
+def printable(_instance: object, attribute: "Attribute[Any]", value: str) -> None:
+    """Allow names: printable characters, not only spaces.
+
+    Raises:
+        AttributeValueError: It is something else.
+    """
+    if not (value.strip() and value.isprintable()):
+        raise AttributeValueError(
+            attribute.name, repr(value), "must be printable characters, not only spaces"
+        )
+
+
+def each(validator: Validator) -> Validator:
+    """Return a validator that asks another about every entry of a list."""
+
+    def validate(instance: object, attribute: "Attribute[Any]", value: Any) -> None:
+        for index, entry in enumerate(value):
+            try:
+                validator(instance, attribute, entry)
+            except AttributeValueError as error:
+                name = f"{attribute.name}[{index}]"
+                raise AttributeValueError(name, error.found, error.allowed) from None
+
+    return validate
+
+
+def not_below(other: str) -> Validator:
+    """Return a validator that allows numbers from that of the field `other` on."""
+
+    def validate(instance: object, attribute: "Attribute[Any]", value: float) -> None:
+        least = getattr(instance, other)
+        if value < least:
+            raise AttributeValueError(attribute.name, value, f"must not be below {other} ({least})")
+
+    return validate
+
+
+def not_shorter_than(other: str, called: str) -> Validator:
+    """Return a validator that allows durations from that of the field `other` on.
+
+    Args:
+        other: The name of the field, microseconds.
+        called: What people call it.
+    """
+
+    def validate(instance: object, attribute: "Attribute[Any]", value: int) -> None:
+        least = getattr(instance, other)
+        if value < least:
+            raise AttributeValueError(
+                attribute.name,
+                format_duration(value),
+                f"must not be shorter than {called} ({format_duration(least)})",
+            )
+
+    return validate
+
+
+def _written(number: float, field: "Attribute[Any]") -> str:
+    """Return a bound as people write numbers of the field's type."""
+    kinds = (field.type, *get_args(field.type))
+    if Microseconds in kinds:
+        return format_duration(number)
+    return format_size(number) if Bytes in kinds else str(number)
