@@ -2,7 +2,6 @@
 
 import os
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from damon_cgroup import CgroupSource, Hierarchy, find_cgroup, hierarchies, plug
 from damon_vaddr import plugin as vaddr_plugin
 
 from damon_core import Context, Intervals, Plugins, TargetError, start, stop
+from damon_core.testing import eventually
 
 _SHORT = Intervals(sampling_us=20_000, aggregation_us=100_000, update_us=50_000)
 
@@ -69,13 +69,6 @@ def _remove(path: Path) -> None:
     for pid in (path / "cgroup.procs").read_text().split():
         (path.parent / "cgroup.procs").write_text(pid)
     path.rmdir()
-
-
-def _eventually(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < deadline, "it didn't come true within 30 s"
-        time.sleep(0.005)
 
 
 def _pids(source: CgroupSource) -> set[int]:
@@ -185,17 +178,17 @@ def test_a_real_cgroup_is_monitored_to_its_end(real: Path, sleepers: Callable[[]
         return len(context.snapshot.targets) if context.snapshot is not None else -1
 
     start(context)
-    _eventually(lambda: targets() == 0)
+    eventually(lambda: targets() == 0)
     pids = [sleepers(), sleepers()]
     for pid in pids:
         (real / "cgroup.procs").write_text(str(pid))
-    _eventually(lambda: targets() == 2)
+    eventually(lambda: targets() == 2)
     assert context.snapshot is not None
     assert context.snapshot.total_bytes > 0
     os.kill(pids[0], 9)
-    _eventually(lambda: targets() == 1)
+    eventually(lambda: targets() == 1)
     (real.parent / "cgroup.procs").write_text(str(pids[1]))
-    _eventually(lambda: targets() == 0)
+    eventually(lambda: targets() == 0)
     real.rmdir()
     assert context.wait(30)
     assert context.error is None
@@ -217,7 +210,7 @@ def test_a_cgroup_inside_another_is_followed(real: Path, sleepers: Callable[[], 
     child = real / "child"
     child.mkdir()
     (child / "cgroup.procs").write_text(str(sleepers()))
-    _eventually(lambda: context.snapshot is not None and len(context.snapshot.targets) == 1)
+    eventually(lambda: context.snapshot is not None and len(context.snapshot.targets) == 1)
     stop(context)
     assert context.error is None
 

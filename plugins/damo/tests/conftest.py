@@ -5,10 +5,10 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from damon_core import Intervals, Snapshot, TargetRows, assemble_snapshot
+from damon_core import Intervals, Snapshot
+from damon_core.testing import RegionRow, make_snapshot
 
 T0_US = 1_700_000_000_000_000
 #: Start, end, nr_accesses, age.
@@ -28,45 +28,16 @@ def make() -> Callable[..., Snapshot]:
         intervals: Intervals | None = None,
         max_nr_accesses: int | None = None,
     ) -> Snapshot:
-        intervals = intervals or Intervals(5_000, 100_000, 1_000_000)
-        rows = [row for each in targets.values() for row in each]
-        start, end, age = (np.array([row[i] for row in rows], dtype=np.int64) for i in (0, 1, 3))
-        nr_accesses = np.array([row[2] for row in rows], dtype=np.float64)
-        idle_us = np.where(nr_accesses > 0, 0, (age + 1) * intervals.aggregation_us)
-        return assemble_snapshot(
-            {
-                "start": start,
-                "end": end,
-                "nr_accesses": nr_accesses,
-                "age": age,
-                "idle_us": idle_us,
-                "resident_bytes": end - start,
-            },
-            [TargetRows(name, len(each)) for name, each in targets.items()],
+        return make_snapshot(
+            {name: [RegionRow(*row) for row in rows] for name, rows in targets.items()},
             context=context,
             number=number,
             time_us=T0_US + number * 100_000 if time_us is None else time_us,
-            elapsed_us=intervals.aggregation_us,
             intervals=intervals,
-            max_nr_accesses=intervals.checks if max_nr_accesses is None else max_nr_accesses,
+            max_nr_accesses=max_nr_accesses,
         )
 
     return make
-
-
-@pytest.fixture
-def same() -> Callable[[Snapshot, Snapshot], None]:
-    """Return a function that compares all that there is in two snapshots."""
-
-    def compare(one: Snapshot, other: Snapshot) -> None:
-        for name in ("context", "number", "time_us", "elapsed_us", "intervals", "max_nr_accesses"):
-            assert getattr(one, name) == getattr(other, name), name
-        assert [each.name for each in one.targets] == [each.name for each in other.targets]
-        for left, right in zip([one, *one.targets], [other, *other.targets], strict=True):
-            for name in ("start", "end", "nr_accesses", "age", "idle_us", "resident_bytes"):
-                np.testing.assert_array_equal(getattr(left, name), getattr(right, name), name)
-
-    return compare
 
 
 @pytest.fixture

@@ -26,9 +26,9 @@ from damon_core import (
     Snapshot,
     format_of,
 )
+from damon_core.testing import assert_same_snapshot
 
 Make = Callable[..., Snapshot]
-Same = Callable[[Snapshot, Snapshot], None]
 
 MIB = 1 << 20
 INFO = RecordInfo(
@@ -103,7 +103,6 @@ _ROWS = st.lists(
 def test_what_is_written_comes_back(
     tmp_path_factory: pytest.TempPathFactory,
     make: Make,
-    same: Same,
     told: list[tuple[Intervals, dict[str, list[tuple[int, float, int]]]]],
     suffix: str,
 ) -> None:
@@ -134,7 +133,7 @@ def test_what_is_written_comes_back(
     found = read(path)
     assert len(found) == len(written)
     for (snapshot, _), one in zip(written, found, strict=True):
-        same(one, snapshot)
+        assert_same_snapshot(one, snapshot)
 
 
 def test_the_information_comes_back(tmp_path: Path, make: Make) -> None:
@@ -144,11 +143,11 @@ def test_the_information_comes_back(tmp_path: Path, make: Make) -> None:
         assert reader.info == INFO
 
 
-def test_shares_of_accesses_come_back(tmp_path: Path, make: Make, same: Same) -> None:
+def test_shares_of_accesses_come_back(tmp_path: Path, make: Make) -> None:
     """Counts that are no whole numbers are kept."""
     snapshot = make({"t": [(0, MIB, 0.4, 0), (MIB, 2 * MIB, 12.345_678, 3)]})
     write(tmp_path / "a.data", snapshot)
-    same(read(tmp_path / "a.data")[0], snapshot)
+    assert_same_snapshot(read(tmp_path / "a.data")[0], snapshot)
 
 
 def test_an_empty_record_is_one(tmp_path: Path) -> None:
@@ -225,7 +224,7 @@ def test_percents_are_read(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("suffix", [".data", ".json"])
 def test_a_file_that_ends_early_is_read_up_to_there(
-    tmp_path: Path, make: Make, same: Same, suffix: str
+    tmp_path: Path, make: Make, suffix: str
 ) -> None:
     """What came before the damage is told, and then the damage."""
     snapshots = [make({"t": [(0, n * MIB, n % 20, n)]}, n) for n in range(1, 400)]
@@ -240,7 +239,7 @@ def test_a_file_that_ends_early_is_read_up_to_there(
         found.extend(reader.snapshots())  # keeps what came before
     assert len(found) > 100
     for one, written in zip(found, snapshots, strict=False):
-        same(one, written)
+        assert_same_snapshot(one, written)
 
 
 def test_a_target_that_is_missing_wholly_is_told(tmp_path: Path, make: Make) -> None:
@@ -300,7 +299,7 @@ def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
         DamoWriter(tmp_path / "no/a.data", INFO)
 
 
-def test_a_file_that_is_there_is_moved_away(tmp_path: Path, make: Make, same: Same) -> None:
+def test_a_file_that_is_there_is_moved_away(tmp_path: Path, make: Make) -> None:
     """Nothing is lost by a second record of the same name; the old one stays until it is made."""
     path = tmp_path / "a.data"
     snapshots = [make({"t": [(0, n * MIB, 1, 0)]}) for n in (1, 2, 3)]
@@ -311,7 +310,7 @@ def test_a_file_that_is_there_is_moved_away(tmp_path: Path, make: Make, same: Sa
         assert len(list(tmp_path.iterdir())) == len(before) + 1
     old, older = sorted(tmp_path.glob("a.*Z.data"))[::-1]
     for each, snapshot in zip((older, old, path), snapshots, strict=True):
-        same(read(each)[0], snapshot)
+        assert_same_snapshot(read(each)[0], snapshot)
 
 
 @pytest.mark.needs("root")

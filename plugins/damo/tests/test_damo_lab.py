@@ -12,7 +12,8 @@ from damon_damo import DamoReader, DamoWriter
 from damon_sysfs import KernelProcesses
 from damon_vaddr import PidSource, ProcessMemory
 
-from damon_core import Context, Intervals, RecordInfo, RegionLimits, Snapshot, hookimpl, start
+from damon_core import Context, Intervals, RecordInfo, RegionLimits, Snapshot
+from damon_core.testing import Recorder, run
 
 #: damo records by perf, and asks `file` what kind of file it has.
 pytestmark = pytest.mark.needs("root", "kernel-damon", "perf", "file")
@@ -86,21 +87,6 @@ def test_what_damo_records_is_read(tmp_path: Path, program: int, damo: Damo) -> 
     assert snapshots
 
 
-class _Recorder:
-    """A callback that writes a record of 12 aggregations, and keeps them."""
-
-    def __init__(self, writer: DamoWriter) -> None:
-        self.snapshots: list[Snapshot] = []
-        self._writer = writer
-
-    @hookimpl
-    def after_aggregation(self, context: Context) -> bool:
-        assert context.snapshot is not None
-        self._writer.write(context.snapshot)
-        self.snapshots.append(context.snapshot)
-        return len(self.snapshots) == 12
-
-
 def test_damo_reports_what_the_backend_kernel_records(
     tmp_path: Path, program: int, damo: Damo
 ) -> None:
@@ -108,7 +94,13 @@ def test_damo_reports_what_the_backend_kernel_records(
     path = tmp_path / "damon.data"
     primitive = ProcessMemory(PidSource([program]), KernelProcesses())
     with DamoWriter(path, RecordInfo()) as writer:
-        recorder = _Recorder(writer)
+
+        def write(context: Context) -> bool:
+            assert context.snapshot is not None
+            writer.write(context.snapshot)
+            return context.snapshot.number == 12
+
+        recorder = Recorder(after_aggregation=write)
         context = Context(
             primitive,
             [recorder],
@@ -116,9 +108,7 @@ def test_damo_reports_what_the_backend_kernel_records(
             limits=RegionLimits(10, 1_000),
             cpu_budget=None,
         )
-        start(context)
-        assert context.wait(300)
-        assert context.error is None
+        run(context, timeout_s=300)
     told = json.loads(damo("report", "access", "--input_file", path, "--json", "--raw_number"))
     assert regions_of(told) == regions_in(recorder.snapshots)
     assert len(recorder.snapshots) == 12

@@ -10,6 +10,7 @@ import pytest
 from damon_damo import DamoReader, DamoWriter
 
 from damon_core import Intervals, RecordInfo, Snapshot
+from damon_core.testing import assert_same_snapshot
 
 #: damo asks `file` what kind of file it has.
 pytestmark = pytest.mark.needs("file")
@@ -21,7 +22,6 @@ MIB = 1 << 20
 RECORDED = Path(__file__).parent / "data/damon.data"
 
 Make = Callable[..., Snapshot]
-Same = Callable[[Snapshot, Snapshot], None]
 Damo = Callable[..., str]
 
 
@@ -119,7 +119,7 @@ def test_damo_draws_the_heat(tmp_path: Path, make: Make, damo: Damo) -> None:
     np.testing.assert_allclose(pixels[:, 2], [200, 0, 0, 50], atol=0.01)
 
 
-def test_numbers_survive_damo(tmp_path: Path, make: Make, same: Same, damo: Damo) -> None:
+def test_numbers_survive_damo(tmp_path: Path, make: Make, damo: Damo) -> None:
     """What damo wrote anew is the same but for names."""
     rows = [(0, MIB, 20.0, 3), (MIB, 1 << 45, 0.0, 12_345)]
     snapshots = [make({"one": rows, "two": rows[1:]}, n) for n in range(1, 30)]
@@ -137,7 +137,7 @@ def test_numbers_survive_damo(tmp_path: Path, make: Make, same: Same, damo: Damo
                 written.number,
                 context="kdamond-0-context-0",
             )
-            same(one, expected)
+            assert_same_snapshot(one, expected)
 
 
 def test_what_damo_shows_for_people_is_read(tmp_path: Path, make: Make, damo: Damo) -> None:

@@ -1,10 +1,10 @@
 """The heat map of the workload's areas, compared character by character."""
 
-import numpy as np
 import pytest
 from damon_demo import AreaPlace, PhaseRun, Truth, text_map
 
-from damon_core import Intervals, Snapshot, TargetRows, assemble_snapshot
+from damon_core import Snapshot
+from damon_core.testing import RegionRow, make_snapshot
 
 MIB = 1 << 20
 LOW = AreaPlace("low", 0x10_0000, 0x10_0000 + 4 * MIB)
@@ -14,24 +14,12 @@ BEGIN_US = 1_700_000_000_000_000
 
 def snapshot(number: int, low: float, high: float) -> Snapshot:
     """Return the aggregation of a second, with the nr_accesses (of 10) of both areas."""
-    start = np.array([LOW.start, HIGH.start], np.int64)
-    end = np.array([LOW.end, HIGH.end], np.int64)
-    zero = np.zeros(2, np.int64)
-    return assemble_snapshot(
-        {
-            "start": start,
-            "end": end,
-            "nr_accesses": np.array([low, high], np.float64),
-            "age": zero,
-            "idle_us": zero,
-            "resident_bytes": end - start,
-        },
-        [TargetRows("workload[1]", 2)],
-        context="demo",
+    regions = [RegionRow(LOW.start, LOW.end, low), RegionRow(HIGH.start, HIGH.end, high)]
+    return make_snapshot(
+        {"workload[1]": regions},
         number=number,
         time_us=BEGIN_US + number * 1_000_000,
         elapsed_us=1_000_000,
-        intervals=Intervals(),
         max_nr_accesses=10,
     )
 

@@ -2,12 +2,12 @@
 
 import json
 
-import numpy as np
 import pytest
 from damon_demo import AccessedRange, AreaPlace, PhaseRun, Score, Touch, Truth, judge
 from damon_demo.workload import KINDS
 
-from damon_core import DamonError, Intervals, Range, Snapshot
+from damon_core import DamonError, Range, Snapshot
+from damon_core.testing import RegionRow, make_snapshot
 
 PAGE = 4096
 A = AreaPlace("a", 10 * PAGE, 14 * PAGE)
@@ -34,20 +34,9 @@ def snapshot(
     time_us: int, regions: dict[tuple[int, int], float], elapsed_us: int = 100, checks: int = 4
 ) -> Snapshot:
     """Return a snapshot of regions given in pages, with their nr_accesses."""
-    start = np.array([first * PAGE for first, _ in regions], dtype=np.int64)
-    end = np.array([last * PAGE for _, last in regions], dtype=np.int64)
-    zero = np.zeros(len(start), dtype=np.int64)
-    return Snapshot(
-        Intervals(),
-        checks,
-        start,
-        end,
-        np.array(list(regions.values()), dtype=np.float64),
-        zero,
-        zero,
-        end - start,
-        time_us=time_us,
-        elapsed_us=elapsed_us,
+    rows = [RegionRow(first * PAGE, last * PAGE, nr) for (first, last), nr in regions.items()]
+    return make_snapshot(
+        {"workload[7]": rows}, time_us=time_us, elapsed_us=elapsed_us, max_nr_accesses=checks
     )
 
 

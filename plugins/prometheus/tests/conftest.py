@@ -6,68 +6,37 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from email.message import Message
+from itertools import accumulate
 from pathlib import Path
-from typing import ClassVar
 
 import pytest
-from attrs import define, field
 from damon_prometheus import Listener, ListenerOptions, TlsOptions
 
-from damon_core import Clock, Context, Intervals, Owner, Regions, Target, VirtualClock, hookimpl
+from damon_core import Clock, Context, Intervals, Owner, VirtualClock
+from damon_core.testing import Recorder, ScriptedMemory, ScriptedRegion
 
 MIB = 1 << 20
-
-
-@define(eq=False)
-class Numbers:
-    """A primitive whose targets are given as ``{name: [(size, accessed share), ...]}``."""
-
-    targets: Mapping[str, list[tuple[int, float]]]
-    stop_after: int | None
-    owners: Mapping[str, list[Owner]] = field(factory=dict)
-    checks: int = field(default=0, init=False)
-
-    @hookimpl
-    def init(self, context: Context) -> None:
-        self.checks = 0
-        for name, areas in self.targets.items():
-            starts = [sum(size for size, _ in areas[:index]) for index in range(len(areas))]
-            ends = [start + size for start, (size, _) in zip(starts, areas, strict=True)]
-            context.targets.append(Target(name, Regions(starts, ends)))
-
-    @hookimpl
-    def target_valid(self) -> bool:
-        return self.stop_after is None or self.checks < self.stop_after
-
-    @hookimpl
-    def check_accesses(self, context: Context) -> None:
-        self.checks += 1
-        for target in context.targets:
-            for index, (_, share) in enumerate(self.targets[target.name]):
-                # Spread evenly: the n-th check sees an access when n * share passes an integer.
-                target.regions.nr_accesses[index] += int(self.checks * share) - int(
-                    (self.checks - 1) * share
-                )
-
-    @hookimpl
-    def describe_regions(self, context: Context) -> None:
-        for target in context.targets:
-            target.owners = self.owners.get(target.name, ())
 
 
 HALF_IDLE = {"one": [(3 * MIB, 1.0), (5 * MIB, 0.0)]}
 
 
-@define(eq=False)
-class AtAggregation:
-    """A callback that calls a function at each aggregation; a true result stops the context."""
+def memory(
+    targets: Mapping[str, list[tuple[int, float]]],
+    checks: int | None,
+    owners: Mapping[str, list[Owner]] | None,
+) -> ScriptedMemory:
+    """Return memory whose targets are given as ``{name: [(size, accessed share), ...]}``."""
 
-    name: ClassVar[str] = "test"
-    function: Callable[[Context], object]
+    def regions(areas: list[tuple[int, float]]) -> list[ScriptedRegion]:
+        ends = list(accumulate(size for size, _ in areas))
+        return [
+            ScriptedRegion(end - size, end, share)
+            for end, (size, share) in zip(ends, areas, strict=True)
+        ]
 
-    @hookimpl
-    def after_aggregation(self, context: Context) -> object:
-        return self.function(context)
+    scripts = {name: regions(areas) for name, areas in targets.items()}
+    return ScriptedMemory(scripts, checks, owners=owners)
 
 
 @pytest.fixture
@@ -88,8 +57,8 @@ def make_context() -> Callable[..., Context]:
         owners: Mapping[str, list[Owner]] | None = None,
     ) -> Context:
         return Context(
-            Numbers(targets, checks, owners or {}),
-            [*callbacks, AtAggregation(at_aggregation)],
+            memory(targets, checks, owners),
+            [*callbacks, Recorder(after_aggregation=at_aggregation)],
             intervals=Intervals(sampling_us=5_000, aggregation_us=50_000, update_us=100_000),
             name=name,
             clock=clock or VirtualClock(),

@@ -26,6 +26,7 @@ from damon_prometheus import (
 )
 
 from damon_core import Callback, Context, InputError, Microseconds, hookimpl, start, stop
+from damon_core.testing import eventually, run
 
 Make = Callable[..., Context]
 MakeListener = Callable[..., Listener]
@@ -201,15 +202,15 @@ def test_too_many_clients(serving: Serving, get: Get, monkeypatch: pytest.Monkey
             get(listener.url)
         for connection in silent:
             connection.close()
-        give_up = time.monotonic() + 30
-        while True:
+
+        def served() -> bool:
             try:
                 get(listener.url)
             except OSError:
-                assert time.monotonic() < give_up
-                time.sleep(0.05)
-            else:
-                break
+                return False
+            return True
+
+        eventually(served)
 
 
 def test_stop_with_silent_clients(serving: Serving) -> None:
@@ -487,9 +488,7 @@ def test_end_of_one_of_two(make_context: Make, get: Get) -> None:
         for name in ("first", "second")
     )
     start(first, second)
-    deadline = time.monotonic() + 30
-    while second.snapshot is None and time.monotonic() < deadline:
-        time.sleep(0.01)
+    eventually(lambda: second.snapshot)
     stop(first)
     text, _ = get(listener.url)
     stop(second)
@@ -502,8 +501,7 @@ def test_closed_after_the_end(make_context: Make) -> None:
     """When the last context has ended, the port is free."""
     callback = PrometheusCallback(PrometheusOptions(port=0))
     context = make_context(callback)
-    start(context)
-    assert context.wait(60)
+    run(context)
     with closing(socket.create_server(("127.0.0.1", callback.listener.port))):
         pass
 
@@ -520,8 +518,7 @@ def test_open_again_after_restart(make_context: Make, get: Get) -> None:
 
     context = make_context(callback, at_aggregation=scrape)
     for _ in range(2):
-        start(context)
-        assert context.wait(60)
+        run(context)
     assert len(urls) == 2
     assert urls[0] == urls[1]
 
@@ -536,8 +533,7 @@ def test_closed_after_a_failure(make_context: Make) -> None:
 
     callback = PrometheusCallback(PrometheusOptions(port=0))
     context = Context(Failing(), [callback])
-    start(context)
-    assert context.wait(60)
+    run(context, check=False)
     assert context.error is not None
     assert not callback.listener.is_open
 
@@ -546,11 +542,9 @@ def test_port_lost_before_restart(make_context: Make) -> None:
     """If the port was taken meanwhile, the context runs without being served, and logs it."""
     callback = PrometheusCallback(PrometheusOptions(port=0))
     context = make_context(callback)
-    start(context)
-    assert context.wait(60)
+    run(context)
     with closing(socket.create_server(("127.0.0.1", callback.listener.port))):
-        start(context)
-        assert context.wait(60)
+        run(context)
     assert context.error is None
     assert "the port is in use" in context.stats.callbacks["prometheus"].last_error
 
@@ -558,8 +552,7 @@ def test_port_lost_before_restart(make_context: Make) -> None:
 def test_no_thread_is_left(make_context: Make) -> None:
     """The listener's thread ends with the last context."""
     context = make_context(PrometheusCallback(PrometheusOptions(port=0)))
-    start(context)
-    assert context.wait(60)
+    run(context)
     assert not [thread for thread in threading.enumerate() if thread.name == "damon-prometheus"]
 
 

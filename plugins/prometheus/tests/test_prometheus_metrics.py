@@ -12,21 +12,14 @@ import pytest
 from damon_prometheus import Listener, PrometheusCallback, PrometheusOptions
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
-from damon_core import Context, Microseconds, Owner, hookimpl, start
+from damon_core import Context, Microseconds, Owner, hookimpl
+from damon_core.testing import run
 
 MIB = 1 << 20
 Make = Callable[..., Context]
 MakeListener = Callable[..., Listener]
 Values = Callable[[Listener], dict[str, float]]
 Get = Callable[..., tuple[str, Message]]
-
-
-def run(*contexts: Context) -> None:
-    """Run contexts to their end, and fail if one of them failed."""
-    start(*contexts)
-    for context in contexts:
-        assert context.wait(60)
-        assert context.error is None
 
 
 @pytest.fixture

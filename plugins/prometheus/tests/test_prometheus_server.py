@@ -3,7 +3,6 @@
 import json
 import socket
 import subprocess
-import time
 import urllib.parse
 from collections.abc import Callable
 from contextlib import closing
@@ -19,9 +18,9 @@ from damon_prometheus import (
 )
 
 from damon_core import Context, SystemClock, start
+from damon_core.testing import eventually
 
 MIB = 1 << 20
-TIME_LIMIT_S = 90.0
 
 
 def _free_port() -> int:
@@ -82,11 +81,8 @@ scrape_configs:
     ):
         try:
             start(context)
-            give_up = time.monotonic() + TIME_LIMIT_S
-            while (answer := ask('damon_working_set_bytes{context="db",target="one"}')) is None:
-                assert time.monotonic() < give_up, (tmp_path / "prometheus.log").read_text()
-                time.sleep(0.2)
-            assert answer == 3 * MIB
+            working_set = 'damon_working_set_bytes{context="db",target="one"}'
+            assert eventually(lambda: ask(working_set)) == 3 * MIB
             assert ask('sum(damon_frequency_bytes{frequency="0"})') == 5 * MIB
             assert ask("damon_running") == 1
         finally:

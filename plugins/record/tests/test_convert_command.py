@@ -4,20 +4,17 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
 from damon_core import (
     Area,
-    Intervals,
     Plugins,
     RecordInfo,
     Snapshot,
-    TargetRows,
-    assemble_snapshot,
     format_of,
 )
+from damon_core.testing import RegionRow, make_snapshot
 
 DAMON = Path(sys.executable).with_name("damon")
 T0 = 1_700_000_000_000_000
@@ -36,25 +33,11 @@ def convert(source: Path, output: Path) -> "subprocess.CompletedProcess[str]":
 
 def a_snapshot(number: int, nr_accesses: float = 3) -> Snapshot:
     """Return an aggregation of ten pages, of a target that has a name for some of them."""
-    start = np.arange(1, 11, dtype=np.int64) * 4096
-    accesses = np.full(10, float(nr_accesses))
-    age = np.full(10, 2)
-    return assemble_snapshot(
-        {
-            "start": start,
-            "end": start + 4096,
-            "nr_accesses": accesses,
-            "age": age,
-            "idle_us": np.where(accesses > 0, 0, (age + 1) * 100_000),
-            "resident_bytes": np.full(10, 4096),
-        },
-        [TargetRows("redis[7]", 10, (Area(4096, 8192, "[heap]"),))],
+    return make_snapshot(
+        {"redis[7]": [RegionRow(n * 4096, (n + 1) * 4096, nr_accesses, 2) for n in range(1, 11)]},
         context="db",
         number=number,
-        time_us=T0 + number * 100_000,
-        elapsed_us=100_000,
-        intervals=Intervals(),
-        max_nr_accesses=20,
+        areas={"redis[7]": [Area(4096, 8192, "[heap]")]},
     )
 
 

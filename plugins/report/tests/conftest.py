@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 from damon_cli.main import main
@@ -21,10 +20,10 @@ from damon_core import (
     RecordWriter,
     SelfClosing,
     Snapshot,
-    TargetRows,
-    assemble_snapshot,
     hookimpl,
+    testing,
 )
+from damon_core.testing import RegionRow
 
 MIB = 1 << 20
 SECOND_US = 1_000_000
@@ -49,29 +48,29 @@ def make_snapshot(
 
     Start and end are in MiB; accesses are of 10 checks.
     """
-    rows = [(*region, 0, 0)[:5] for regions in targets.values() for region in regions]
-    column = np.array(rows, dtype=np.float64).reshape(-1, 5)
-    start = (column[:, 0] * MIB).astype(np.int64)
-    end = (column[:, 1] * MIB).astype(np.int64)
-    return assemble_snapshot(
-        {
-            "start": start,
-            "end": end,
-            "nr_accesses": column[:, 2].copy(),
-            "age": column[:, 4].astype(np.int64),
-            "idle_us": (column[:, 3] * SECOND_US).astype(np.int64),
-            "resident_bytes": ((end - start) * resident).astype(np.int64),
-        },
-        [
-            TargetRows(name, len(regions), (areas or {}).get(name, ()))
-            for name, regions in targets.items()
-        ],
+
+    def row(
+        start: float, end: float, accesses: float, idle_s: float = 0, age: int = 0
+    ) -> RegionRow:
+        first, last = int(start * MIB), int(end * MIB)
+        return RegionRow(
+            first,
+            last,
+            accesses,
+            age,
+            idle_us=int(idle_s * SECOND_US),
+            resident_bytes=int((last - first) * resident),
+        )
+
+    return testing.make_snapshot(
+        {name: [row(*region) for region in regions] for name, regions in targets.items()},
         context=context,
         number=number,
         time_us=BEGIN_US + number * SECOND_US if time_us is None else time_us,
         elapsed_us=elapsed_us,
         intervals=intervals or Intervals(100_000, SECOND_US, SECOND_US),
         max_nr_accesses=10,
+        areas=areas,
     )
 
 

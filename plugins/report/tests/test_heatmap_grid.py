@@ -12,7 +12,8 @@ from damon_report.heatmap.places import Place, Survey, TargetKey
 from hypothesis import given
 from hypothesis import strategies as st
 
-from damon_core import Area, Intervals, Snapshot, TargetRows, assemble_snapshot
+from damon_core import Area, Snapshot
+from damon_core.testing import RegionRow, make_snapshot
 
 MIB = 1 << 20
 SECOND_US = 1_000_000
@@ -139,39 +140,26 @@ def records(draw: st.DrawFn) -> list[Snapshot]:
     for number in range(1, draw(st.integers(1, 5)) + 1):
         elapsed_us = draw(st.integers(1, 2 * SECOND_US))
         time_us += elapsed_us
-        rows, columns = [], []
+        targets, areas = {}, {}
         for name in draw(st.sets(st.sampled_from("abc"))):
             pages = sorted(draw(st.sets(st.integers(0, 1 << 30), max_size=12)))
-            regions = list(zip(pages[::2], pages[1::2], strict=False))
-            named = draw(st.booleans())
-            areas = tuple(
-                Area(start << 12, end << 12, draw(st.sampled_from(["x", "y", "[anon]"])))
-                for start, end in regions
-            )
-            rows.append(TargetRows(name, len(regions), areas if named else ()))
-            columns += [
-                (start << 12, end << 12, draw(st.integers(0, 20)), draw(st.floats(0, 1)))
-                for start, end in regions
+            ranges = [(a << 12, b << 12) for a, b in zip(pages[::2], pages[1::2], strict=False)]
+            if draw(st.booleans()):
+                areas[name] = [
+                    Area(*each, draw(st.sampled_from(["x", "y", "[anon]"]))) for each in ranges
+                ]
+            targets[name] = [
+                RegionRow(
+                    start,
+                    end,
+                    draw(st.integers(0, 20)),
+                    resident_bytes=int((end - start) * draw(st.floats(0, 1))),
+                )
+                for start, end in ranges
             ]
-        start, end, accesses, resident = np.array(columns, dtype=np.float64).reshape(-1, 4).T
-        nothing = np.zeros(len(start), np.int64)
         snapshots.append(
-            assemble_snapshot(
-                {
-                    "start": start.astype(np.int64),
-                    "end": end.astype(np.int64),
-                    "nr_accesses": accesses.copy(),
-                    "age": nothing.copy(),
-                    "idle_us": nothing,
-                    "resident_bytes": ((end - start) * resident).astype(np.int64),
-                },
-                rows,
-                context="main",
-                number=number,
-                time_us=time_us,
-                elapsed_us=elapsed_us,
-                intervals=Intervals(),
-                max_nr_accesses=20,
+            make_snapshot(
+                targets, number=number, time_us=time_us, elapsed_us=elapsed_us, areas=areas
             )
         )
     return snapshots

@@ -7,7 +7,8 @@ from damon_report.naming import UNNAMED, AreaCache, AreaColumns, cut, printable,
 from hypothesis import given
 from hypothesis import strategies as st
 
-from damon_core import Area, Intervals, Snapshot, TargetRows, assemble_snapshot
+from damon_core import Area, Snapshot
+from damon_core.testing import RegionRow, make_snapshot
 
 MIB = 1 << 20
 
@@ -64,30 +65,23 @@ def test_cutting_loses_nothing(
     region_borders: list[int], area_borders: list[int], at: list[int], data: st.DataObject
 ) -> None:
     """Pieces cover exactly the regions, in order, and have exactly their memory, all of it >= 0."""
-    start = np.array(region_borders[: len(region_borders) // 2 * 2 : 2], dtype=np.int64)
-    end = np.array(region_borders[1::2], dtype=np.int64)
     share = data.draw(st.floats(0, 1))
-    resident_bytes = ((end - start) * share).astype(np.int64)
-    zero = np.zeros(len(start), dtype=np.int64)
-    columns = {"start": start, "end": end, "age": zero.copy(), "idle_us": zero.copy()}
-    (target,) = assemble_snapshot(
-        {**columns, "nr_accesses": np.zeros(len(start)), "resident_bytes": resident_bytes},
-        [TargetRows("t", len(start))],
-        context="c",
-        number=1,
-        time_us=1,
-        elapsed_us=1,
-        intervals=Intervals(),
-        max_nr_accesses=20,
+    (target,) = make_snapshot(
+        {
+            "t": [
+                RegionRow(start, end, resident_bytes=int((end - start) * share))
+                for start, end in zip(region_borders[::2], region_borders[1::2], strict=False)
+            ]
+        }
     ).targets
     pairs = zip(area_borders[::2], area_borders[1::2], strict=False)
     areas = AreaColumns.of(tuple(Area(*pair, "x") for pair in pairs))
     pieces = cut(target, areas, at)
-    sizes = np.bincount(pieces.region, pieces.end - pieces.start, len(start))
-    assert sizes.tolist() == (end - start).tolist()
-    memory = np.zeros(len(start), dtype=np.int64)
+    sizes = np.bincount(pieces.region, pieces.end - pieces.start, len(target))
+    assert sizes.tolist() == target.size_bytes.tolist()
+    memory = np.zeros(len(target), dtype=np.int64)
     np.add.at(memory, pieces.region, pieces.resident_bytes)
-    assert memory.tolist() == resident_bytes.tolist()
+    assert memory.tolist() == target.resident_bytes.tolist()
     assert (pieces.resident_bytes >= 0).all()
     assert (pieces.start[1:] >= pieces.end[:-1]).all()
     inside = pieces.area >= 0

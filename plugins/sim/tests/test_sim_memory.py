@@ -18,7 +18,6 @@ from damon_sim import (
 from damon_core import (
     AttributeValueError,
     Bytes,
-    Context,
     DamonError,
     InputError,
     Intervals,
@@ -28,25 +27,12 @@ from damon_core import (
     RegionLimits,
     Snapshot,
     VirtualClock,
-    hookimpl,
-    start,
 )
+from damon_core.testing import Recorder, run_virtual
 
 MIB = 1 << 20
 PIB = 1 << 50
 SECOND = 1_000_000
-
-
-class Recorder:
-    """A callback that keeps all snapshots."""
-
-    def __init__(self) -> None:
-        self.snapshots: list[Snapshot] = []
-
-    @hookimpl
-    def after_aggregation(self, context: Context) -> None:
-        assert context.snapshot is not None
-        self.snapshots.append(context.snapshot)
 
 
 def monitor(
@@ -67,19 +53,15 @@ def monitor(
         adapt: Whether the maximum number of regions is higher, so that regions are split.
     """
     recorder = Recorder()
-    context = Context(
+    run_virtual(
         memory,
-        [recorder],
+        recorder,
         intervals=intervals,
         limits=RegionLimits(regions, 1_000 if adapt else regions),
         clock=clock or VirtualClock(),
         policy=KernelPolicy(KernelPolicyOptions(seed=1)),
         cpu_budget=None,
     )
-    start(context)
-    assert context.wait(100)
-    if context.error is not None:
-        raise context.error
     return recorder.snapshots
 
 

@@ -1,4 +1,4 @@
-"""Contexts whose memory does what it is told, run on virtual time."""
+"""Contexts whose memory does what a test says, run on virtual time."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -6,55 +6,22 @@ from typing import Any
 import pytest
 from damon_top.history import History
 
-from damon_core import Area, Context, Intervals, Regions, Target, VirtualClock, hookimpl, start
+from damon_core import Area, Context, Intervals
+from damon_core.testing import ScriptedMemory, ScriptedRegion, run_virtual
 
 CHECKS = 10
 
 
-class Scripted:
-    """A primitive with given regions, which ends after some aggregations.
-
-    Args:
-        targets: Regions of each target: start, size, access frequency (a number, or what gives it
-            for the number of an aggregation), and maybe resident bytes, and an area's name.
-        aggregations: How many, of ten checks each.
-    """
-
-    name = "scripted"
-
-    def __init__(self, targets: Mapping[str, Sequence[Any]], aggregations: int) -> None:
-        self._targets = targets
-        self._left = aggregations * CHECKS
-        self._checks = 0
-
-    @hookimpl
-    def init(self, context: Context) -> None:
-        for name, regions in self._targets.items():
-            ranges = [(start, start + size) for start, size, *_ in regions]
-            target = Target(name, Regions(*zip(*ranges, strict=True)))
-            target.areas = tuple(
-                Area(*range_, region[4])
-                for range_, region in zip(ranges, regions, strict=True)
-                if region[4:]
-            )
-            for index, region in enumerate(regions):
-                if region[3:]:
-                    target.regions.resident_bytes[index] = region[3]
-            context.targets.append(target)
-
-    @hookimpl
-    def target_valid(self) -> bool:
-        return self._checks < self._left
-
-    @hookimpl
-    def check_accesses(self, context: Context) -> None:
-        aggregation = self._checks // CHECKS
-        self._checks += 1
-        for target, regions in zip(context.targets, self._targets.values(), strict=True):
-            heats = [region[2] for region in regions]
-            target.regions.nr_accesses += [
-                heat(aggregation) if callable(heat) else heat for heat in heats
-            ]
+def scripted(
+    start: int,
+    size: int,
+    heat: float | Callable[[int], float],
+    resident: int | None = None,
+    _area: str = "",
+) -> ScriptedRegion:
+    """Return a region; its heat may change with the number of the aggregation, from 0."""
+    by_check = (lambda check: heat(check // CHECKS)) if callable(heat) else heat
+    return ScriptedRegion(start, start + size, by_check, resident)
 
 
 @pytest.fixture
@@ -65,7 +32,11 @@ def history() -> History:
 
 @pytest.fixture
 def ended(history: History) -> Callable[..., Context]:
-    """Return a maker of contexts that have run: an aggregation a second, on virtual time."""
+    """Return a maker of contexts that have run: an aggregation a second, on virtual time.
+
+    Regions are given as start, size, access frequency (a number, or what returns it for the
+    number of an aggregation), and maybe resident bytes, and an area's name.
+    """
 
     def make(
         targets: Mapping[str, Sequence[Any]],
@@ -73,17 +44,22 @@ def ended(history: History) -> Callable[..., Context]:
         name: str = "memory",
         callbacks: Sequence[object] = (),
     ) -> Context:
-        context = Context(
-            Scripted(targets, aggregations),
-            [*callbacks, history],
+        areas = {
+            target: [Area(row[0], row[0] + row[1], row[4]) for row in rows if row[4:]]
+            for target, rows in targets.items()
+        }
+        memory = ScriptedMemory(
+            {target: [scripted(*row) for row in rows] for target, rows in targets.items()},
+            aggregations * CHECKS,
+            areas=areas,
+        )
+        return run_virtual(
+            memory,
+            *callbacks,
+            history,
             intervals=Intervals(100_000, 1_000_000, 1_000_000),
-            clock=VirtualClock(),
             name=name,
             cpu_budget=None,
         )
-        start(context, exclusive=False)
-        assert context.wait(60)
-        assert context.error is None
-        return context
 
     return make

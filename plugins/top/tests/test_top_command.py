@@ -18,6 +18,8 @@ from pathlib import Path
 
 import pytest
 
+from damon_core.testing import eventually
+
 DAMON = Path(sys.executable).with_name("damon")
 #: A program that notes its pid, uses memory, and prints where the view is.
 BUSY = """
@@ -325,10 +327,7 @@ class TestBrowser:
         server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         assert server.stdout is not None
         assert f"http://127.0.0.1:{port}" in server.stdout.readline()
-        deadline = time.monotonic() + 60
-        while not _listens(port):
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+        eventually(lambda: _listens(port))
         yield port
         server.send_signal(signal.SIGINT)
         server.communicate(timeout=60)
