@@ -55,9 +55,7 @@ def backend_us(pid: int, sets: Sequence[Pages], checks: int) -> float:
     Two sets of pages take turns, so that no mark stands from the check before.
     """
     process = Process.open(pid)
-    target = ProcessTarget(
-        "benchmark", adaptive=True, process=process, mapped=Mapped.of(process.mappings())
-    )
+    target = ProcessTarget("benchmark", process=process, mapped=Mapped.of(process.mappings()))
     backend = ProcessIdle(IdleOptions(flush_tlb=False))
     backend.add(target)
     try:

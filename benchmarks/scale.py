@@ -134,7 +134,7 @@ class Striped:
         self._policy = make_policy(policy, 1)
         self._policy.begin(RegionLimits(REGIONS, REGIONS))
         border = np.arange(REGIONS + 1) * REGION_BYTES
-        self._target = Target("benchmark", Regions(border[:-1], border[1:]), adaptive=True)
+        self._target = Target("benchmark", Regions(border[:-1], border[1:]))
         for _ in range(STRIPES_WARM_UP):
             self.step()
 

@@ -5,7 +5,8 @@ The contract between this core and its plugins is in `damon_core.hookspecs`.
 
 from damon_core import validators
 from damon_core.attributes import Intervals, IntervalsGoal, RegionLimits
-from damon_core.clock import Clock, SystemClock, VirtualClock
+from damon_core.clock import Clock, Grid, SystemClock, VirtualClock
+from damon_core.contract.context import HookContext
 from damon_core.contract.policy import RegionPolicy
 from damon_core.contract.records import (
     ContextInfo,
@@ -25,6 +26,7 @@ from damon_core.contract.registration import (
     Primitive,
     part_name,
 )
+from damon_core.contract.sampling import Sampling, SamplingFactory
 from damon_core.contract.stamps import remove_stamped, stamped, stamped_files
 from damon_core.deployment.building import build_contexts
 from damon_core.deployment.model import Config, ContextConfig, PartConfig
@@ -43,6 +45,7 @@ from damon_core.errors import (
 from damon_core.hookspecs import hookimpl
 from damon_core.loop.context import Context
 from damon_core.loop.group import start, stop
+from damon_core.loop.sampling import DelegatedSampling, PageSampling, RegionSampling
 from damon_core.memory.regions import PAGE_SIZE_BYTES, Range, Regions
 from damon_core.memory.samples import Samples
 from damon_core.memory.snapshot import (
@@ -85,9 +88,12 @@ __all__ = [
     "ContextConfig",
     "ContextInfo",
     "DamonError",
+    "DelegatedSampling",
     "EvidencePolicy",
     "EvidencePolicyOptions",
     "Finding",
+    "Grid",
+    "HookContext",
     "InputError",
     "Intervals",
     "IntervalsGoal",
@@ -97,6 +103,7 @@ __all__ = [
     "NoOptions",
     "NotRunningError",
     "Owner",
+    "PageSampling",
     "PartConfig",
     "PluginError",
     "PluginInfo",
@@ -111,9 +118,12 @@ __all__ = [
     "RecordWriter",
     "RegionLimits",
     "RegionPolicy",
+    "RegionSampling",
     "RegionView",
     "Regions",
     "Samples",
+    "Sampling",
+    "SamplingFactory",
     "SelfClosing",
     "Snapshot",
     "Stats",

@@ -94,6 +94,14 @@ class RegionLimits:
 
 
 @frozen
+class Attributes:
+    """Intervals and limits together, so that a change of both is one."""
+
+    intervals: Intervals
+    limits: RegionLimits
+
+
+@frozen
 class IntervalsGoal:
     """How many access events an aggregation should see: intervals are tuned to it.
 

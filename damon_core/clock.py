@@ -1,4 +1,4 @@
-"""The monitoring loop's clock: the machine's, or a virtual one for tests."""
+"""Time as the monitoring loop sees it: clocks, and the points at which checks are due."""
 
 import threading
 import time
@@ -90,3 +90,52 @@ class VirtualClock:
         """Jump to the deadline, unless `wake` is set."""
         if not wake.is_set():
             self._now_us = max(self._now_us, deadline_us)
+
+
+class Grid:
+    """The points in time at which checks are due, a step apart.
+
+    A late wake-up doesn't move the grid, so nothing drifts. Points that have passed already (slow
+    work, a suspended machine) are counted and left out, never made up for.
+
+    Args:
+        clock: The time.
+        wake: Ends a sleep early.
+
+    Attributes:
+        due_us: The last point that was waited for, or the time at which the wait was ended early.
+        missed: How many points were left out.
+    """
+
+    def __init__(self, clock: Clock, wake: threading.Event) -> None:
+        self._clock = clock
+        self._wake = wake
+        self.due_us = clock.now_us()
+        self.missed = 0
+
+    def wait(self, step_us: int) -> bool:
+        """Sleep until the next point, `step_us` behind the last one.
+
+        Returns:
+            Whether the sleep lasted until then; otherwise `wake` ended it.
+        """
+        self.due_us += step_us
+        self._leave_out(self._clock.now_us() + 1, step_us)
+        self._clock.wait_until(self.due_us, self._wake)
+        now_us = self._clock.now_us()
+        if now_us < self.due_us:
+            self.due_us = now_us
+            return False
+        self._leave_out(now_us - step_us + 1, step_us)
+        return True
+
+    def follow(self) -> None:
+        """Go on from now, for those whose steps another clock measures."""
+        self.due_us = max(self.due_us, self._clock.now_us())
+
+    def _leave_out(self, earliest_us: int, step_us: int) -> None:
+        """Move on to the first point that isn't before `earliest_us`."""
+        if self.due_us < earliest_us:
+            missed = -((self.due_us - earliest_us) // step_us)
+            self.missed += missed
+            self.due_us += missed * step_us

@@ -16,16 +16,11 @@ There are two kinds of plugins, made of the same hooks:
       before_terminate -> cleanup
       release, when the context is closed or couldn't be built
 
-A primitive with a true attribute ``samples_itself`` has accesses sampled by somebody else, such
-as the kernel. Then an iteration takes an aggregation interval, not a sampling interval:
-`check_accesses` leaves in `context.targets` the regions of the aggregation, complete with
-`nr_accesses` (of ``context.intervals.checks``), `age` and `idle_us`, and neither a policy nor the
-core changes them. In `prepare_access_checks` it passes `context.intervals` and `context.limits`
-on if they have changed: commit, tuning and the CPU budget work through them. The next iteration
-begins when `check_accesses` returns, so it may wait there for results that are a little late. A
-stop ends the sleep without it: an aggregation that is cut short has no results.
-An attribute ``spent_elsewhere_us``, if it has one, is the processor time that sampling has taken
-others so far, in microseconds: it counts as the worker's own, for `Stats` and the CPU budget.
+Which memory a check looks at, and who looks, is the primitive's way of sampling: an attribute
+``sampling``, described in `damon_core.contract.sampling`. Without one the primitive counts the
+accesses of whole regions itself. An attribute ``spent_elsewhere_us``, if it has one, is the CPU
+time in microseconds that others, such as the kernel, have spent on sampling for the context: it
+counts as the worker's own, for `Stats` and the CPU budget.
 
 All lifecycle hooks but `release` are called from the context's one worker thread ("kdamond"),
 never two at a time; so they may touch `context.targets` freely, and what they do delays the next

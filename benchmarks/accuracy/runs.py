@@ -83,7 +83,7 @@ def run_policy(case: Case, name: str, seed: int, aggregations: int, keep: bool =
     policy.begin(LIMITS)
     # Not the generator of the policy, which begins with the same seed.
     rng = np.random.default_rng((seed, 1))
-    target = Target("benchmark", adaptive=True)
+    target = Target("benchmark")
     size = 0
     scores, checks, told, looked_at = [], [], [], []
     for aggregation in range(aggregations):

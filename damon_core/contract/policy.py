@@ -1,8 +1,7 @@
 """How regions are sampled, merged, split and aged: the contract of region adjustment policies.
 
-A policy adapts the regions of targets that allow it (`Target.adaptive`), all those of a context
-together, because the limits are the context's. Regions that are given from outside, as the
-mappings of a process are to a backend that sees nothing finer, are only aged, by the core.
+A policy takes part where single pages are checked (`damon_core.PageSampling`). It adapts the
+regions of all targets of a context together, because the limits are the context's.
 """
 
 from collections.abc import Sequence
@@ -16,9 +15,9 @@ class RegionPolicy(Protocol):
     """Decides where to look and how regions follow what was seen.
 
     One object serves one context; it may keep state from aggregation to aggregation, and begins
-    anew with `begin`. All methods are called in the worker with the adaptive targets only, in
-    the order of the methods here. A target's regions may be replaced by the primitive between
-    two calls (an update): they then cover other ranges.
+    anew with `begin`. All methods are called in the worker, in the order of the methods here. A
+    target's regions may be replaced by the primitive between two calls (an update): they then
+    cover other ranges.
     """
 
     def begin(self, limits: RegionLimits) -> None:

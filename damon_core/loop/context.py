@@ -1,21 +1,30 @@
-"""A monitoring context: what is monitored, how, and who is told."""
+"""A monitoring context: what is monitored, how, and where results go."""
 
 import contextlib
 import math
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, cast
 
-from damon_core.attributes import DEFAULT_CPU_BUDGET, Intervals, IntervalsGoal, RegionLimits
+from damon_core.attributes import (
+    DEFAULT_CPU_BUDGET,
+    Attributes,
+    Intervals,
+    IntervalsGoal,
+    RegionLimits,
+)
 from damon_core.clock import Clock, SystemClock
 from damon_core.contract.policy import RegionPolicy
 from damon_core.contract.registration import part_name
 from damon_core.contract.release import release_parts
-from damon_core.errors import BusyError, DamonError, NotRunningError
+from damon_core.contract.sampling import SamplingFactory
+from damon_core.errors import NotRunningError, PluginError
 from damon_core.loop.isolation import ContextHooks
 from damon_core.loop.kdamond import Kdamond
 from damon_core.loop.pacing import BudgetKeeper, Pace, SharedBudget
+from damon_core.loop.sampling import RegionSampling
+from damon_core.loop.worker import Worker
 from damon_core.memory.snapshot import Snapshot
 from damon_core.memory.target import Target
 from damon_core.policies.evidence import EvidencePolicy
@@ -41,7 +50,7 @@ class Context:
         name: What results and messages call this context.
         clock: The time to run on; `VirtualClock` for tests.
         failure_limit: Failures in a row in one hook that switch a callback off.
-        policy: How regions of adaptive targets are sampled, merged, split and aged.
+        policy: How regions are sampled, merged, split and aged, where single pages are checked.
         goal: Tune the intervals to this share of access events; None leaves them as they are.
         cpu_budget: The share of one processor that the worker may use, kernel time included:
             intervals are stretched to keep within it. None spends what it takes.
@@ -50,8 +59,7 @@ class Context:
         name: What results and messages call it.
         primitive_name: What the primitive is called: its `name`, or its class's.
         backend_name: The primitive's `backend_name`, for one that sees accesses through a backend.
-        samples_itself: Whether accesses are sampled by the primitive's own means, so that the loop
-            wakes only once an aggregation.
+        worker: The thread of its runs, which `damon_core.start` and `stop` use.
         targets: The monitoring targets; built and changed by the primitive, in the worker.
 
     Raises:
@@ -79,23 +87,21 @@ class Context:
         self.name = name
         self.targets: list[Target] = []
         # One object, so that the worker sees a change of both as one.
-        self._attributes = (intervals or Intervals(), limits or RegionLimits())
+        self._attributes = Attributes(intervals or Intervals(), limits or RegionLimits())
+        self._changing = threading.Lock()
         self._clock = clock or SystemClock()
         self._callbacks = tuple(callbacks)
         self._private: dict[int, dict[str, Any]] = {id(part): {} for part in self._callbacks}
         self._policy: RegionPolicy = policy or EvidencePolicy()
         self._goal = goal
         self._cpu_budget = cpu_budget
-        self.samples_itself = bool(getattr(primitive, "samples_itself", False))
         self.primitive_name = part_name(primitive)
         self.backend_name = str(getattr(primitive, "backend_name", ""))
         self._primitive = primitive
+        self._make_sampling = _sampling_factory(primitive)
+        self._policy_name = self._make_sampling(self._policy).policy_name
         self._hooks = ContextHooks(primitive, self._callbacks, failure_limit=failure_limit)
-        # Guards only which worker there is; the worker's own fields are its own.
-        self._lock = threading.Lock()
-        self._kdamond: Kdamond | None = None
-        self._thread: threading.Thread | None = None
-        self._running = False
+        self.worker = Worker(name, self._new_run)
 
     def __repr__(self) -> str:
         return f"<Context {self.name!r} {'running' if self.running else 'not running'}>"
@@ -105,14 +111,16 @@ class Context:
     @property
     def intervals(self) -> Intervals:
         """The intervals in force: while running they may be longer than those configured."""
-        kdamond = self._kdamond
-        return kdamond.intervals if self._running and kdamond is not None else self._attributes[0]
+        kdamond = self.worker.kdamond
+        if self.running and kdamond is not None:
+            return kdamond.intervals
+        return self._attributes.intervals
 
     @property
     def limits(self) -> RegionLimits:
         """The region limits in force."""
-        kdamond = self._kdamond
-        return kdamond.limits if self._running and kdamond is not None else self._attributes[1]
+        kdamond = self.worker.kdamond
+        return kdamond.limits if self.running and kdamond is not None else self._attributes.limits
 
     @property
     def cpu_budget(self) -> float | None:
@@ -121,8 +129,8 @@ class Context:
 
     @property
     def policy_name(self) -> str:
-        """What the policy is called: its `name`, or its class's; empty where it has no part."""
-        return "" if self.samples_itself else part_name(self._policy)
+        """What the policy is called: its `name`, or its class's; empty where it takes no part."""
+        return self._policy_name
 
     @property
     def callbacks(self) -> tuple[object, ...]:
@@ -143,20 +151,9 @@ class Context:
         is not shortened. What regions know is rescaled to the new intervals, and a goal tunes
         from them on. They stay for later runs.
         """
-        with self._lock:
+        with self._changing:
             before = self._attributes
-            self._attributes = (intervals or before[0], limits or before[1])
-
-    def stretch_sampling(self, sampling_us: int) -> None:
-        """Ask, from a hook, for a sampling interval of at least `sampling_us` microseconds.
-
-        For primitives that can check only so often, whatever the budget. It takes effect between
-        two iterations, and the aggregation interval grows only where it would be shorter. The
-        CPU budget, if it needs still longer intervals, stretches these further, aggregation
-        included. 0 takes the request back.
-        """
-        if self._kdamond is not None:
-            self._kdamond.pace.stretch(sampling_us)
+            self._attributes = Attributes(intervals or before.intervals, limits or before.limits)
 
     def private(self, callback: object) -> dict[str, Any]:
         """Return the private data that a callback keeps with this context.
@@ -173,24 +170,24 @@ class Context:
     @property
     def running(self) -> bool:
         """Whether the context has a worker."""
-        return self._running
+        return self.worker.running
 
     @property
     def snapshot(self) -> Snapshot | None:
         """The last complete aggregation of this or the last run; None before the first."""
-        kdamond = self._kdamond
+        kdamond = self.worker.kdamond
         return kdamond.snapshot if kdamond is not None else None
 
     @property
     def stats(self) -> Stats:
         """Counts of this or the last run."""
-        kdamond = self._kdamond
+        kdamond = self.worker.kdamond
         return kdamond.stats() if kdamond is not None else Stats()
 
     @property
     def error(self) -> BaseException | None:
         """What ended this or the last run, None if it didn't fail."""
-        kdamond = self._kdamond
+        kdamond = self.worker.kdamond
         return kdamond.error if kdamond is not None else None
 
     def wait(self, timeout: float | None = None) -> bool:
@@ -202,11 +199,7 @@ class Context:
         Returns:
             Whether the context has ended.
         """
-        thread = self._thread
-        if thread is not None:
-            thread.join(timeout)
-            return not thread.is_alive()
-        return True
+        return self.worker.wait(timeout)
 
     def request_stop(self) -> None:
         """Ask the context to stop, without waiting; from any thread, hooks included.
@@ -214,10 +207,7 @@ class Context:
         Raises:
             NotRunningError: The context isn't running.
         """
-        with self._lock:
-            if not self._running or self._kdamond is None:
-                raise NotRunningError(f"context '{self.name}' is not running", [self.name])
-            self._kdamond.stop()
+        self.worker.request_stop()
 
     def close(self) -> None:
         """Give back what the parts hold: the primitive's `cleanup`, then every part's `release`.
@@ -228,9 +218,7 @@ class Context:
             BusyError: The context is running.
             BaseException: What the primitive's cleanup raised; the parts are released all the same.
         """
-        with self._lock:
-            if self._running:
-                raise BusyError(f"context '{self.name}' is running: stop it first", [self.name])
+        self.worker.refuse_while_running()
         try:
             self._hooks.call("cleanup", self)
         finally:
@@ -250,44 +238,38 @@ class Context:
         self.wait()
         self.close()
 
-    # -- for damon_core.loop.group ----------------------------------------------------------
+    # -- runs ------------------------------------------------------------------------
 
-    def _launch(
-        self, thread_name: str, shared_budget: SharedBudget, on_end: Callable[["Context"], None]
-    ) -> None:
-        """Start the worker; `on_end` is called in it as the last thing of all."""
-        with self._lock:
-            if self._running:
-                raise BusyError(f"context '{self.name}' is already running", [self.name])
-            self._hooks.reset()
-            self.targets.clear()
-            budget = BudgetKeeper(self._cpu_budget or math.inf, shared_budget)
-            pace = Pace(self._attributes[0], self._goal, budget)
-            kdamond = Kdamond(self, self._hooks, self._policy, pace)
-
-            def work() -> None:
-                try:
-                    kdamond.run()
-                finally:
-                    on_end(self)
-
-            # A daemon, so that a program that forgets to stop can end: the group stops its
-            # contexts at exit.
-            thread = threading.Thread(target=work, name=thread_name, daemon=True)
-            before = self._kdamond, self._thread
-            self._kdamond, self._thread, self._running = kdamond, thread, True
-            try:
-                thread.start()
-            except RuntimeError as error:
-                (self._kdamond, self._thread), self._running = before, False
-                raise DamonError(f"context '{self.name}': no thread for it: {error}") from error
+    def _new_run(self, shared_budget: SharedBudget) -> Kdamond:
+        self._hooks.reset()
+        self.targets.clear()
+        sampling = self._make_sampling(self._policy)
+        budget = BudgetKeeper(self._cpu_budget or math.inf, shared_budget, sampling)
+        pace = Pace(self._attributes.intervals, self._goal, budget, sampling)
+        return Kdamond(
+            self,
+            self._hooks,
+            sampling=sampling,
+            pace=pace,
+            configured=lambda: self._attributes,
+            spent_elsewhere_us=self._spent_elsewhere_us,
+        )
 
     def _spent_elsewhere_us(self) -> int:
         return int(getattr(self._primitive, "spent_elsewhere_us", 0))
 
-    def _gone(self) -> None:
-        with self._lock:
-            self._running = False
 
-    def _is_current_thread(self) -> bool:
-        return self._running and self._thread is threading.current_thread()
+def _sampling_factory(primitive: object) -> SamplingFactory:
+    """Return the way in which a primitive wants to be sampled.
+
+    Raises:
+        PluginError: Its attribute ``sampling`` is something else.
+    """
+    factory = getattr(primitive, "sampling", RegionSampling)
+    if not callable(factory):
+        raise PluginError(
+            part_name(primitive),
+            f"its attribute 'sampling' must be a way of sampling such as PageSampling, "
+            f"not {factory!r}",
+        )
+    return cast(SamplingFactory, factory)

@@ -2,6 +2,7 @@
 
 import atexit
 import contextlib
+import functools
 import math
 import threading
 
@@ -30,14 +31,16 @@ class _RunningContexts:
                 self._stops_at_exit = True
             self.exclusive = exclusive
             for context in contexts:
-                context._launch(f"kdamond.{len(self.contexts)}", budget, self._ended)
+                context.worker.start(
+                    f"kdamond.{len(self.contexts)}", budget, functools.partial(self._ended, context)
+                )
                 self.contexts.append(context)
 
     def _ended(self, context: Context) -> None:
         # Both at once: who sees the context gone can start the next group.
         with self.lock:
             self.contexts.remove(context)
-            context._gone()
+            context.worker.ended()
 
     def stop_all(self) -> None:
         with self.lock:
@@ -88,7 +91,7 @@ def stop(*contexts: Context) -> None:
         DamonError: Called from the worker of one of the contexts, which can't wait for itself.
     """
     for context in contexts:
-        if context._is_current_thread():
+        if context.worker.is_current_thread():
             raise DamonError(
                 f"context '{context.name}' can't wait for itself: return a true value from the "
                 "callback, or call context.request_stop()"

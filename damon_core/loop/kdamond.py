@@ -1,19 +1,17 @@
-"""The worker: one run of a context, from `init` to `cleanup`, and its timing."""
+"""One run of a context, from `init` to `cleanup`, and its timing."""
 
 import logging
 import threading
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
-from damon_core.attributes import Intervals, RegionLimits
-from damon_core.contract.policy import RegionPolicy
+from damon_core.attributes import Attributes, Intervals, RegionLimits
+from damon_core.clock import Grid
+from damon_core.contract.context import HookContext
+from damon_core.contract.sampling import Sampling
 from damon_core.loop.isolation import ContextHooks
 from damon_core.loop.pacing import Pace
 from damon_core.memory.snapshot import Snapshot, take_snapshot
-from damon_core.memory.target import Target
 from damon_core.stats import Stats
-
-if TYPE_CHECKING:
-    from damon_core.loop.context import Context
 
 logger = logging.getLogger(__name__)
 
@@ -21,34 +19,49 @@ logger = logging.getLogger(__name__)
 class Kdamond:
     """One run of a context. All state of the run is here; a restart begins with a new one.
 
+    Args:
+        context: What hooks are given.
+        hooks: The hook calls of the context.
+        sampling: The way of sampling.
+        pace: The intervals that are wanted.
+        configured: Returns the attributes that were last configured.
+        spent_elsewhere_us: Returns the CPU time that others have spent on sampling for the
+            context, in microseconds.
+
     Attributes:
         snapshot: The last complete aggregation, None before the first.
         error: What ended the run, None if nothing failed.
         intervals: The intervals in force.
         limits: The region limits in force.
-        pace: The intervals that are wanted.
     """
 
     def __init__(
-        self, context: "Context", hooks: ContextHooks, policy: RegionPolicy, pace: Pace
+        self,
+        context: HookContext,
+        hooks: ContextHooks,
+        *,
+        sampling: Sampling,
+        pace: Pace,
+        configured: Callable[[], Attributes],
+        spent_elsewhere_us: Callable[[], int],
     ) -> None:
         self.snapshot: Snapshot | None = None
         self.error: BaseException | None = None
         self.intervals: Intervals = pace.wanted
-        self._attributes = context._attributes  # those that are in force
-        self.limits: RegionLimits = self._attributes[1]
-        self.pace = pace
-        self._samples_itself = context.samples_itself
-        self._policy = policy
+        self._configured = configured
+        self._attributes = configured()  # those that are in force
+        self.limits: RegionLimits = self._attributes.limits
+        self._pace = pace
+        self._sampling = sampling
         self._context = context
         self._hooks = hooks
         self._clock = context.clock
+        self._spent_elsewhere_us = spent_elsewhere_us
         self._stop_requested = False
         self._wake = threading.Event()
-        self._samples = self._missed = self._aggregations = self._updates = 0
+        self._samples = self._aggregations = self._updates = 0
         self._cpu_start_us = self._cpu_us = 0
         self._checks = 0  # of the running aggregation
-        self._last_checks = 1  # of the previous one; before the first it scales only zeros
 
     def stop(self) -> None:
         """Ask the run to end, and end its sleep."""
@@ -59,7 +72,7 @@ class Kdamond:
         """Return the counts of this run so far."""
         return Stats(
             samples=self._samples,
-            missed_samples=self._missed,
+            missed_samples=self._sampling.missed_checks,
             aggregations=self._aggregations,
             updates=self._updates,
             cpu_us=self._cpu_us,
@@ -68,12 +81,12 @@ class Kdamond:
 
     def run(self) -> None:
         """Run from `init` to `cleanup`, whatever fails in between."""
-        self._cpu_start_us = self._all_cpu_us()
         try:
-            self._policy.begin(self.limits)
+            self._cpu_start_us = self._all_cpu_us()
+            self._sampling.begin(self.limits)
             self._hooks.call("init", self._context)
             self._ask("before_start")
-            self.pace.begun(self._spent_us())
+            self._pace.begun(self._spent_us())
             self._monitor()
         except BaseException as error:
             self._fail(error)
@@ -82,7 +95,7 @@ class Kdamond:
                 self._hooks.call(hook, self._context)
             except BaseException as error:
                 self._fail(error)
-        self.pace.end()
+        self._pace.end()
         self._spent_us()
 
     def _fail(self, error: BaseException) -> None:
@@ -104,78 +117,38 @@ class Kdamond:
         return self._cpu_us - before_us
 
     def _all_cpu_us(self) -> int:
-        return self._clock.cpu_us() + self._context._spent_elsewhere_us()
+        return self._clock.cpu_us() + self._spent_elsewhere_us()
 
     def _monitor(self) -> None:
-        """Iterate until a stop is requested or the target is invalid.
-
-        Checks are due at points of a grid of sampling intervals that begins here. A late
-        wake-up doesn't move the grid; points that have passed are counted and left out.
-        """
-        clock, context = self._clock, self._context
-        due_us = aggregated_us = updated_us = clock.now_us()
+        """Iterate until a stop is requested or the target is invalid."""
+        context, sampling = self._context, self._sampling
+        grid = Grid(self._clock, self._wake)
+        aggregated_us = updated_us = grid.due_us
         while not self._stop_requested and self._target_valid():
             self._apply_changes()
-            step_us = self._step_us
-            self._policy.choose(self._adaptive())
+            sampling.choose(context.targets)
             self._hooks.call("prepare_access_checks", context)
             self._ask("after_sampling")
-
-            due_us = self._skip_missed(due_us + step_us, clock.now_us() + 1)
-            clock.wait_until(due_us, self._wake)
-            now_us = clock.now_us()
-            # The sleep ended early only if it was asked to: then the grid has no more use, and
-            # what others sample isn't complete for as long as the sleep would have lasted.
-            if self._samples_itself and now_us < due_us:
+            if not sampling.rest(grid, self.intervals):
                 break
-            due_us = self._skip_missed(due_us, now_us - step_us + 1) if now_us >= due_us else now_us
-
             self._hooks.call("check_accesses", context)
-            self._policy.observe(self._adaptive())
-            checks = self.intervals.checks if self._samples_itself else 1
+            checks = sampling.observe(context.targets, grid, self.intervals)
             self._samples += checks
             self._checks += checks
-            if self._samples_itself:
-                # Whoever samples has a clock of its own: the grid follows that.
-                due_us = max(due_us, clock.now_us())
-            else:
-                self.pace.checked(self._spent_us(), self.intervals)
+            self._pace.checked(self._spent_us(), self.intervals)
 
-            if due_us - aggregated_us >= self.intervals.aggregation_us:
-                self._aggregate(due_us - aggregated_us)
-                aggregated_us = due_us
-            if due_us - updated_us >= self.intervals.update_us:
+            if grid.due_us - aggregated_us >= self.intervals.aggregation_us:
+                self._aggregate(grid.due_us - aggregated_us)
+                aggregated_us = grid.due_us
+            if grid.due_us - updated_us >= self.intervals.update_us:
                 self._hooks.call("update", context)
                 self._updates += 1
-                updated_us = due_us
-                self.pace.updated(self._spent_us())
-
-    @property
-    def _step_us(self) -> int:
-        """The time from one wake-up to the next."""
-        intervals = self.intervals
-        return intervals.aggregation_us if self._samples_itself else intervals.sampling_us
-
-    def _skip_missed(self, due_us: int, earliest_us: int) -> int:
-        """Return the first point of the grid from `due_us` on that isn't before `earliest_us`."""
-        if due_us >= earliest_us:
-            return due_us
-        missed = -((due_us - earliest_us) // self._step_us)
-        # Checks that somebody else makes don't depend on when this loop wakes up.
-        self._missed += 0 if self._samples_itself else missed
-        return due_us + missed * self._step_us
+                updated_us = grid.due_us
+                self._pace.updated(self._spent_us())
 
     def _aggregate(self, elapsed_us: int) -> None:
-        context = self._context
-        if self._samples_itself:
-            self._missed += max(elapsed_us // self.intervals.sampling_us - self._checks, 0)
-        else:
-            for target in context.targets:
-                # Missed or stretched checks are no change of the access frequency.
-                target.regions.rescale_accesses(self._last_checks, self._checks)
-                if not target.adaptive:
-                    target.regions.grow_older(elapsed_us)
-        self._policy.aggregate(self._adaptive(), self._checks, elapsed_us)
+        context, sampling = self._context, self._sampling
+        sampling.aggregate(context.targets, self._checks, elapsed_us, self.intervals)
         self._hooks.call("describe_regions", context)
         self._aggregations += 1
         self.snapshot = take_snapshot(
@@ -191,27 +164,23 @@ class Kdamond:
         self._hooks.call("reset_aggregated", context)
         for target in context.targets:
             target.regions.reset_aggregated()
-        self._policy.adapt(self._adaptive())
-        self._last_checks, self._checks = self._checks, 0
+        sampling.adapt(context.targets)
+        self._checks = 0
         total_bytes = self.snapshot.total_bytes
         seen = self.snapshot.accessed_bytes() / total_bytes if total_bytes else None
-        self.pace.aggregated(seen, self._spent_us(), elapsed_us)
-
-    def _adaptive(self) -> list[Target]:
-        return [target for target in self._context.targets if target.adaptive]
+        self._pace.aggregated(seen, self._spent_us(), elapsed_us)
 
     def _apply_changes(self) -> None:
         """Put changed intervals and limits in force: one step, between two iterations."""
-        attributes = self._context._attributes
+        attributes = self._configured()
         if attributes is not self._attributes:
-            (before, _), self._attributes = self._attributes, attributes
-            intervals, limits = attributes
-            if intervals != before:
-                self.pace.change(intervals)
-            if limits != self.limits:
-                self.limits = limits
-                self._policy.set_limits(limits)
-        wanted = self.pace.wanted
+            before, self._attributes = self._attributes, attributes
+            if attributes.intervals != before.intervals:
+                self._pace.change(attributes.intervals)
+            if attributes.limits != self.limits:
+                self.limits = attributes.limits
+                self._sampling.set_limits(attributes.limits)
+        wanted = self._pace.wanted
         if wanted == self.intervals:
             return
         logger.info(

@@ -10,6 +10,7 @@ from collections import deque
 from attrs import evolve
 
 from damon_core.attributes import Intervals, IntervalsGoal
+from damon_core.contract.sampling import Sampling
 
 #: Intervals are stretched so much further than necessary, and shrink only when they could be so
 #: much shorter: costs vary, and each change of an interval costs ages their precision.
@@ -112,6 +113,7 @@ class BudgetKeeper:
     Args:
         budget: Share of one processor for this context; `math.inf` for no limit.
         shared: The budget of its group.
+        sampling: The way of sampling: it knows how intervals are stretched.
 
     Attributes:
         sampling_us: The sampling interval must be at least so long.
@@ -119,11 +121,12 @@ class BudgetKeeper:
             half of the budget, and checks are the less frequent the more they take.
     """
 
-    def __init__(self, budget: float, shared: SharedBudget) -> None:
+    def __init__(self, budget: float, shared: SharedBudget, sampling: Sampling) -> None:
         self.sampling_us = 0
         self.update_us = 0
         self._budget = budget
         self._shared = shared
+        self._sampling = sampling
         self._left = budget  # for checks and ends of aggregations: updates have the rest
         self._check_us: float | None = None
         self._aggregate_us: float | None = None
@@ -149,7 +152,7 @@ class BudgetKeeper:
         """
         self._checks += 1
         self._checks_us += cpu_us
-        self._time_us += in_force.sampling_us
+        self._time_us += self._sampling.step_us(in_force)
         if self._recent_us is not None:
             self._recent_us = _smoothed(self._recent_us, cpu_us, _WEIGHT_AT_ONCE)
         elif self._checks_us > self._left * (self._time_us + self._lead_us(in_force)):
@@ -198,21 +201,21 @@ class BudgetKeeper:
             check_us: What a check costs, if not what was known after the last aggregation.
         """
         cost_us = check_us if check_us is not None else self._check_us or 0.0
-        demand = cost_us / base.sampling_us + (self._aggregate_us or 0.0) / base.aggregation_us
+        end_us = self._aggregate_us or 0.0
+        demand = cost_us / self._sampling.step_us(base) + end_us / base.aggregation_us
         update_cost_us = self._update_cost_us or 0.0
         whole = min(self._budget, demand + update_cost_us / base.update_us)
         allowed = min(self._budget, self._shared.allowance(id(self), whole))
         self.update_us = math.ceil(update_cost_us / (allowed * _MOST_FOR_UPDATES))
-        in_force_us = max(self.sampling_us, base.sampling_us)
+        in_force = self._sampling.stretched(base, max(self.sampling_us, base.sampling_us))
         left = self._left = allowed - update_cost_us / max(base.update_us, self.update_us)
         if check_us is None:
             # Within an aggregation costs alone count: what was too much is known at its end.
-            aggregation_us = base.aggregation_us * in_force_us / base.sampling_us
-            payable_us = left * max(_PAID_BACK_IN_US, aggregation_us)
+            payable_us = left * max(_PAID_BACK_IN_US, in_force.aggregation_us)
             left *= 1 - min(_MOST_FOR_DEBT, self._debt_us / payable_us)
-        needed_us = base.sampling_us * demand / left
+        needed_us = self._sampling.needed_us(base, cost_us, end_us, left)
         room = max(_ROOM * self.sampling_us, base.sampling_us / _HEADROOM)
-        if needed_us > in_force_us or needed_us < room:
+        if needed_us > in_force.sampling_us or needed_us < room:
             self.sampling_us = math.ceil(needed_us * _HEADROOM)
 
     def end(self) -> None:
@@ -231,18 +234,23 @@ class Pace:
         intervals: Those configured.
         goal: Tune them to this share of access events; None leaves them.
         budget: Keeps the worker within its CPU budgets.
+        sampling: The way of sampling: it knows how intervals are stretched.
 
     Attributes:
-        wanted: The intervals to put in force. Of a goal, a primitive's request and the budget
-            the one that wants the longest sampling interval has its way.
+        wanted: The intervals to put in force: those configured or tuned to the goal, stretched
+            where the budget needs longer ones.
     """
 
     def __init__(
-        self, intervals: Intervals, goal: IntervalsGoal | None, budget: BudgetKeeper
+        self,
+        intervals: Intervals,
+        goal: IntervalsGoal | None,
+        budget: BudgetKeeper,
+        sampling: Sampling,
     ) -> None:
         self._tuner = GoalTuner(goal) if goal else None
         self._budget = budget
-        self._least_sampling_us = 0
+        self._sampling = sampling
         self.wanted = self._base = intervals
         self.change(intervals)
 
@@ -255,13 +263,6 @@ class Pace:
         self._rebase()
         self._budget.fit(self._base)
         self._decide()
-
-    def stretch(self, sampling_us: int) -> None:
-        """Want a sampling interval of at least `sampling_us`."""
-        if sampling_us != self._least_sampling_us:
-            self._least_sampling_us = sampling_us
-            self._rebase()
-            self._decide()
 
     def begun(self, cpu_us: int) -> None:
         """Take in what it cost to begin."""
@@ -297,11 +298,11 @@ class Pace:
 
     def _rebase(self) -> None:
         """Find the intervals as they would be without a budget."""
-        tuned = self._configured.with_sampling(self._tuned_us)
-        self._base = tuned.stretched(self._least_sampling_us)
+        self._base = self._configured.with_sampling(self._tuned_us)
 
     def _decide(self) -> None:
         base = self._base
-        stretched = base.with_sampling(max(base.sampling_us, self._budget.sampling_us))
+        sampling_us = max(base.sampling_us, self._budget.sampling_us)
+        stretched = self._sampling.stretched(base, sampling_us)
         update_us = max(stretched.update_us, self._budget.update_us)
         self.wanted = evolve(stretched, update_us=update_us)

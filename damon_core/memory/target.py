@@ -51,19 +51,15 @@ class Target:
     Attributes:
         name: What users know it by, such as ``redis-server[1234]``; unique in its context.
         regions: Its regions; a primitive replaces the table when the address space changes.
-        adaptive: Whether regions may be merged and split to follow accesses, and single pages
-            can be checked: then a policy chooses `samples`. Otherwise regions stay as they are
-            and the primitive adds to their nr_accesses itself.
         areas: Named parts of the address space, ascending and disjoint; neighbours with the same
             name may be reported as one. A primitive replaces the tuple when it changes; empty if
             the primitive doesn't report them.
         owners: Owners of the memory; empty if the primitive doesn't report them.
-        samples: For an adaptive target, the pages of the current check.
+        samples: The pages of the current check, where a policy chooses pages.
     """
 
     name: str
     regions: Regions = field(factory=Regions)
-    adaptive: bool = False
     areas: tuple[Area, ...] = field(default=(), init=False, repr=False)
     owners: Sequence[Owner] = field(default=(), init=False)
     samples: Samples | None = field(default=None, init=False)

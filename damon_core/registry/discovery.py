@@ -108,15 +108,9 @@ class _Package:
         }
 
     def reserves(self, kind: str, name: str) -> bool:
-        """Tell whether an entry point has this name; a backend's is behind its primitive's."""
+        """Return whether an entry point has this name."""
         if kind == "format":
             return f"{_FORMAT}.{name}" in self.names
-        if kind == "backend":
-            return any(
-                entry.partition(".")[2] == name
-                for entry in self.names
-                if not entry.startswith(f"{_FORMAT}.")
-            )
         return name in self.names
 
     def collect(self) -> None:
@@ -179,11 +173,19 @@ def _adder(kind: str, table: dict[str, Any]) -> Callable[[Any], None]:
             raise TypeError(f"{_hook_of(kind)} takes a {expected.__name__}, not {part!r}")
         if not (isinstance(part.name, str) and part.name):
             raise ValueError(f"registers a {kind} without a name")
-        if part.name in table:
-            raise ValueError(f"registers {kind} '{part.name}' twice")
-        table[part.name] = part
+        for key in _keys(part):
+            if key in table:
+                raise ValueError(f"registers {kind} '{key}' twice")
+            table[key] = part
 
     return register
+
+
+def _keys(part: Any) -> list[str]:
+    """Return what a part is known by: a backend by each primitive and its name."""
+    if isinstance(part, Backend):
+        return [f"{primitive}.{part.name}" for primitive in part.serves]
+    return [part.name]
 
 
 def _class_of(kind: str) -> type:

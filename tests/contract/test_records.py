@@ -8,8 +8,10 @@ import pytest
 from damon_core import (
     Context,
     ContextInfo,
+    DelegatedSampling,
     InputError,
     Intervals,
+    PageSampling,
     RecordFormat,
     RecordInfo,
     RegionLimits,
@@ -58,6 +60,7 @@ def test_information_tells_how_contexts_are_monitored() -> None:
     class Memory:
         name = "memory"
         backend_name = "bits"
+        sampling = PageSampling
 
     intervals, limits = Intervals(1_000, 10_000, 10_000), RegionLimits(5, 50)
     context = Context(Memory(), name="db", intervals=intervals, limits=limits, cpu_budget=0.5)
@@ -66,10 +69,10 @@ def test_information_tells_how_contexts_are_monitored() -> None:
     )
 
 
-def test_a_policy_that_is_not_asked_is_not_told() -> None:
-    """Whoever samples elsewhere adjusts regions as well."""
+def test_a_policy_that_takes_no_part_is_not_named() -> None:
+    """What samples elsewhere adjusts the regions too."""
 
     class Elsewhere:
-        samples_itself = True
+        sampling = DelegatedSampling
 
     assert ContextInfo.of(Context(Elsewhere())).policy == ""

@@ -14,10 +14,14 @@ from hypothesis import strategies as st
 from damon_core import (
     AttributeValueError,
     Context,
+    DelegatedSampling,
     Intervals,
     IntervalsGoal,
+    PageSampling,
     RegionLimits,
     Regions,
+    RegionSampling,
+    SamplingFactory,
     Snapshot,
     SystemClock,
     Target,
@@ -47,6 +51,13 @@ class CpuClock(VirtualClock):
         self.advance(us)
 
 
+class EvenRegions(RegionSampling):
+    """Whole regions, with intervals that are stretched evenly, as for single pages."""
+
+    needed_us = PageSampling.needed_us
+    stretched = PageSampling.stretched
+
+
 class Work:
     """A primitive whose operations cost what they are told, with regions accessed as told.
 
@@ -59,8 +70,9 @@ class Work:
         checks: How many checks to make.
         until_us: How long to go on, if longer.
         most_checks: After how many checks to end nevertheless.
-        stretch_us: The sampling interval to ask for, 0 for none.
     """
+
+    sampling: SamplingFactory = EvenRegions
 
     def __init__(
         self,
@@ -73,12 +85,11 @@ class Work:
         checks: int = 100,
         until_us: int = 0,
         most_checks: int = 1_000_000,
-        stretch_us: int = 0,
     ) -> None:
         self.check_us = check_us
         self.aggregate_us, self.update_us, self.init_us = aggregate_us, update_us, init_us
         self.share, self.checks, self.until_us = share, checks, until_us
-        self.most_checks, self.stretch_us = most_checks, stretch_us
+        self.most_checks = most_checks
         self.snapshots: list[Snapshot] = []
         self.checked_us: list[int] = []
         self.updated_us: list[int] = []
@@ -106,7 +117,6 @@ class Work:
         self._work(context, cost_us if isinstance(cost_us, int) else cost_us(len(self.checked_us)))
         self.checked_us.append(context.clock.now_us())
         context.targets[0].regions.nr_accesses += self.share(context.intervals.sampling_us)
-        context.stretch_sampling(self.stretch_us)
 
     @hookimpl
     def reset_aggregated(self, context: Context) -> None:
@@ -431,7 +441,7 @@ class TestBudget:
         """Somebody else's processor time is the context's own: 20 checks of 1 ms each time."""
 
         class Elsewhere(Work):
-            samples_itself = True
+            sampling = DelegatedSampling
 
             @property
             def spent_elsewhere_us(self) -> int:
@@ -512,10 +522,10 @@ class TestBudget:
         length=st.sampled_from([1, 3, 20, 45]),
     )
     def test_it_is_kept_while_costs_change(self, costs: list[int], length: int) -> None:
-        """Costs that change all the time are kept to twice the budget, by paying back."""
+        """Costs that change all the time are kept to 2.5 times the budget, by paying back."""
         work = Work(lambda number: costs[number // length % len(costs)], checks=1_500)
         context = run(work)
-        assert context.stats.cpu_us <= 2 * 0.02 * context.clock.now_us() + max(costs)
+        assert context.stats.cpu_us <= 2.5 * 0.02 * context.clock.now_us() + max(costs)
 
 
 class TestGroup:
@@ -579,7 +589,10 @@ def together(
         What each has spent, and the intervals in force at the end.
     """
     shared = SharedBudget(0.02)
-    paces = [Pace(Intervals(), None, BudgetKeeper(0.02, shared)) for _ in costs_us]
+    sampling = PageSampling(KernelPolicy())
+    paces = [
+        Pace(Intervals(), None, BudgetKeeper(0.02, shared, sampling), sampling) for _ in costs_us
+    ]
     in_force = [pace.wanted for pace in paces]
     aggregated_us, spent_us = [0] * len(paces), [0] * len(paces)
     due = [(intervals.sampling_us, worker) for worker, intervals in enumerate(in_force)]
@@ -603,38 +616,53 @@ def together(
 # -- a request of the primitive --------------------------------------------------------
 
 
-class TestStretched:
-    def test_what_fits_is_as_requested(self) -> None:
-        """A primitive's longer interval makes room: the budget adds nothing."""
-        work = Work(check_us=300, checks=200, stretch_us=20_000)
-        run(work)
-        assert {s.intervals for s in work.snapshots[1:]} == {Intervals(20_000, 100_000, SECOND)}
+class Pages(Work):
+    """Looks at the pages that a policy chooses."""
 
-    def test_the_budget_stretches_further(self) -> None:
-        """What is requested isn't enough: the budget goes on from it, aggregation included."""
-        work = Work(check_us=1_000, checks=400, stretch_us=20_000)
+    sampling = PageSampling
+
+
+class WholeRegions(Work):
+    """Looks at whole regions: the default way of sampling."""
+
+    sampling = RegionSampling
+
+
+class TestRegionSampling:
+    def test_checks_become_fewer_while_aggregations_stay(self) -> None:
+        """2 % of a processor, checks of 300 us: one every 15 ms, with some room."""
+        work = WholeRegions(check_us=300, checks=400)
         context = run(work)
         last = work.snapshots[-1].intervals
-        assert 50_000 <= last.sampling_us <= 60_000
-        assert last.aggregation_us == 5 * last.sampling_us
+        assert 15_000 <= last.sampling_us <= 15_000 / 0.7
+        assert (last.aggregation_us, last.update_us) == (100_000, SECOND)
         assert spent(context) <= 0.022
 
-    def test_a_request_taken_back(self) -> None:
-        """When the primitive needs no more time, the budget alone decides."""
-        work = Work(check_us=50, checks=600, stretch_us=20_000)
+    def test_aggregations_become_as_long_as_one_check_needs(self) -> None:
+        """A check of 10 ms every half second: an aggregation has one."""
+        work = WholeRegions(check_us=10_000, checks=400)
+        context = run(work)
+        last = work.snapshots[-1].intervals
+        assert 500_000 <= last.sampling_us <= 500_000 / 0.7  # with room, it doesn't shrink
+        assert last.aggregation_us == last.sampling_us
+        assert spent(context) <= 0.022
 
-        def take_back(_context: Context) -> None:
-            work.stretch_us = 0
-
-        run(work, Act({100: take_back}))
-        assert work.snapshots[-1].intervals == Intervals()
+    def test_the_end_of_an_aggregation_leaves_less_for_checks(self) -> None:
+        """1 ms at the end of each 100 ms is half of 2 %: checks have the other half."""
+        work = WholeRegions(check_us=300, aggregate_us=1_000, checks=2_000)
+        context = run(work)
+        last = work.snapshots[-1].intervals
+        assert 30_000 <= last.sampling_us <= 30_000 / 0.7
+        assert last.aggregation_us == 100_000
+        assert spent(context) <= 0.022
 
     def test_a_goal_is_stretched_too(self) -> None:
-        """A primitive's request holds for intervals that a goal has tuned."""
-        work = Work(share=lambda _: 1.0, checks=200, stretch_us=30_000)
-        run(work, intervals=Intervals(20_000, 200_000, SECOND), goal=IntervalsGoal(aggregations=1))
+        """The budget adds to the intervals that a goal has tuned."""
+        work = WholeRegions(check_us=300, share=lambda _: 0.04, checks=200)
+        run(work, intervals=Intervals(10_000, 50_000, SECOND), goal=IntervalsGoal(aggregations=1))
         last = work.snapshots[-1].intervals
-        assert (last.sampling_us, last.aggregation_us) == (30_000, 50_000)
+        assert 15_000 <= last.sampling_us <= 15_000 / 0.7
+        assert last.aggregation_us == 50_000
 
 
 # -- changes while running -------------------------------------------------------------
@@ -675,7 +703,7 @@ class TestCommit:
         contexts: list[Context] = []
         policy = Noting(contexts)
         change = committing(intervals=Intervals(10_000, 50_000, SECOND), limits=RegionLimits(5, 50))
-        context = Context(Work(checks=4), [Act({1: change})], clock=CpuClock(), policy=policy)
+        context = Context(Pages(checks=4), [Act({1: change})], clock=CpuClock(), policy=policy)
         contexts.append(context)
         start(context)
         assert context.wait(30)
@@ -691,7 +719,7 @@ class TestCommit:
         """Another thread that commits pairs all the time is never seen half-way."""
         contexts: list[Context] = []
         policy = Noting(contexts)
-        work = Work(checks=5_000)
+        work = Pages(checks=5_000)
         context = Context(work, clock=CpuClock(), policy=policy)
         contexts.append(context)
         start(context)

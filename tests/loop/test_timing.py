@@ -11,6 +11,7 @@ import pytest
 from damon_core import (
     Clock,
     Context,
+    DelegatedSampling,
     Intervals,
     Regions,
     Snapshot,
@@ -98,7 +99,7 @@ class Monitored:
 class SampledElsewhere:
     """A primitive of one region whose accesses somebody else has counted and aged."""
 
-    samples_itself = True
+    sampling = DelegatedSampling
 
     def __init__(self, late_us: int = 0) -> None:
         self.checked_us: list[int] = []
@@ -292,12 +293,12 @@ def test_a_run_begins_at_any_time_of_the_clock() -> None:
     assert run.checked_us == [128_456, 133_456, 138_456]
 
 
-# -- a longer sampling interval on request -------------------------------------------
+# -- a longer sampling interval ----------------------------------------------------------
 
 
 def stretch(sampling_us: int) -> Callable[[Context], None]:
-    """Return an action that asks for a longer sampling interval."""
-    return lambda context: context.stretch_sampling(sampling_us)
+    """Return an action that commits a longer sampling interval."""
+    return lambda context: context.commit(intervals=Intervals().stretched(sampling_us))
 
 
 def test_stretching_begins_with_the_next_iteration() -> None:
@@ -331,34 +332,6 @@ def test_stretching_beyond_the_aggregation_interval_rescales_ages() -> None:
     run = Monitored(201, Intervals(), Does(after_aggregation=at_the_tenth))
     assert [s.age.tolist() for s in run.snapshots[9:]] == [[9], [4]]
     assert run.snapshots[-1].intervals == Intervals(300_000, 300_000, 1_000_000)
-
-
-def test_stretching_can_be_taken_back() -> None:
-    """With 0 the configured interval is in force again."""
-    asked = iter([20_000, 0])
-    run = Monitored(
-        4, Intervals(), Does(after_sampling=lambda c: c.stretch_sampling(next(asked, 0)))
-    )
-    assert run.checked_us == [5_000, 25_000, 30_000, 35_000]
-
-
-def test_stretching_never_shortens() -> None:
-    """A request below the configured interval changes nothing."""
-    run = Monitored(3, Intervals(), Does(after_sampling=stretch(1_000)))
-    assert run.checked_us == [5_000, 10_000, 15_000]
-
-
-def test_the_interval_in_force_can_be_seen() -> None:
-    """While running `intervals` are those in force, afterwards those configured."""
-    seen: list[int] = []
-
-    def look(context: Context) -> None:
-        seen.append(context.intervals.sampling_us)
-        context.stretch_sampling(20_000)
-
-    run = Monitored(3, Intervals(), Does(after_sampling=look))
-    assert seen == [5_000, 20_000, 20_000]
-    assert run.context.intervals == Intervals()
 
 
 def test_virtual_time_never_goes_back() -> None:

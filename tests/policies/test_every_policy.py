@@ -15,6 +15,7 @@ from damon_core import (
     Intervals,
     KernelPolicy,
     KernelPolicyOptions,
+    PageSampling,
     Range,
     RegionLimits,
     RegionPolicy,
@@ -82,7 +83,7 @@ def count(targets: Sequence[Target]) -> int:
 
 def made(ranges: list[Range], number: RegionLimits, name: str = "target") -> Target:
     """Return a target of ranges that are cut evenly."""
-    return Target(name, Regions.evenly(ranges, number), adaptive=True)
+    return Target(name, Regions.evenly(ranges, number))
 
 
 def check_tables(targets: Sequence[Target]) -> None:
@@ -454,6 +455,8 @@ def distinct_results(regions: Regions) -> set[tuple[float, int, int]]:
 
 class HalfHot:
     """A primitive with 1 GiB of memory whose lower half is always accessed."""
+
+    sampling = PageSampling
 
     @hookimpl
     def init(self, context: Context) -> None:

@@ -32,7 +32,7 @@ Rate = Callable[[IntColumn], FloatColumn]
 
 def target_of(size_bytes: int, name: str = "t") -> Target:
     """Return an adaptive target of one range, cut as a primitive does."""
-    return Target(name, Regions.evenly([Range(0, size_bytes)], RegionLimits()), adaptive=True)
+    return Target(name, Regions.evenly([Range(0, size_bytes)], RegionLimits()))
 
 
 def policy_of(limits: RegionLimits | None = None, seed: int = 1) -> EvidencePolicy:

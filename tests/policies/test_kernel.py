@@ -37,7 +37,7 @@ def table(
 
 def aggregated(*tables: Regions, limits: RegionLimits = UNLIMITED) -> list[Regions]:
     """Return the regions of targets, one for each table, after one aggregation of 100 us."""
-    targets = [Target(str(number), regions, adaptive=True) for number, regions in enumerate(tables)]
+    targets = [Target(str(number), regions) for number, regions in enumerate(tables)]
     policy = KernelPolicy(KernelPolicyOptions(seed=1))
     policy.begin(limits)
     policy.aggregate(targets, CHECKS, 100)
@@ -63,7 +63,7 @@ class Split:
         self.policy.begin(limits)
 
     def __call__(self, *tables: Regions) -> list[Regions]:
-        targets = [Target(str(index), regions, adaptive=True) for index, regions in
+        targets = [Target(str(index), regions) for index, regions in
                    enumerate(tables)]  # fmt: skip
         self.policy.adapt(targets)
         return [target.regions for target in targets]
@@ -272,7 +272,7 @@ def test_lower_limits_hold_from_the_next_aggregation_on() -> None:
     """Limits may change during a run."""
     policy = KernelPolicy(KernelPolicyOptions(seed=1))
     policy.begin(RegionLimits(10, 1_000))
-    target = Target("target", table(*[1] * 100, accesses=[20, 0] * 50), adaptive=True)
+    target = Target("target", table(*[1] * 100, accesses=[20, 0] * 50))
     policy.set_limits(RegionLimits(2, 5))
     policy.aggregate([target], CHECKS, 100)
     assert len(target.regions) <= 5
@@ -411,7 +411,7 @@ def checked(
     """Return regions after an aggregation of checks, each given as `accessed` and `known`."""
     policy = KernelPolicy(KernelPolicyOptions(seed=1))
     policy.begin(UNLIMITED)
-    target = Target("target", regions, adaptive=True)
+    target = Target("target", regions)
     for accessed, known in checks:
         policy.choose([target])
         assert target.samples is not None
@@ -476,7 +476,7 @@ def test_a_region_that_appears_late_is_judged_by_its_own_checks() -> None:
     """Accessed in both of its 2 checks, it is reported as accessed in all 20."""
     policy = KernelPolicy(KernelPolicyOptions(seed=1))
     policy.begin(RegionLimits(2, 1_000))
-    target = Target("target", Regions([0], [9 * PAGE]), adaptive=True)
+    target = Target("target", Regions([0], [9 * PAGE]))
     for check in range(CHECKS):
         if check == 18:
             ranges = [Range(0, 9 * PAGE), Range(20 * PAGE, 29 * PAGE)]
@@ -493,7 +493,7 @@ def test_samples_count_in_the_regions_that_contain_them_now() -> None:
     """After the table was replaced between choice and result, they are counted by address."""
     policy = KernelPolicy(KernelPolicyOptions(seed=1))
     policy.begin(UNLIMITED)
-    target = Target("target", table(4, 4, 4), adaptive=True)
+    target = Target("target", table(4, 4, 4))
     target.regions.nr_checks[:] = 0
     target.samples = Samples(np.array([1, 5, 9]) * PAGE, np.array([True, True, False]))
     target.regions = Regions([4 * PAGE], [12 * PAGE])
@@ -505,7 +505,7 @@ def test_samples_count_in_the_regions_that_contain_them_now() -> None:
 def test_every_part_of_a_huge_region_is_checked() -> None:
     """Each 64 GiB of 1 TiB is checked about equally often; a 32-bit offset ends at 4 GiB."""
     policy = KernelPolicy(KernelPolicyOptions(seed=1))
-    target = Target("target", Regions([0], [1 << 40]), adaptive=True)
+    target = Target("target", Regions([0], [1 << 40]))
     counts = np.zeros(16, dtype=np.int64)
     for _ in range(1_600):
         policy.choose([target])

@@ -197,8 +197,8 @@ def test_the_head_of_a_huge_page_is_found_by_two_looks(
 
 def test_physical_pages_are_idle_accessed_or_unknown(files: tuple[Path, Path]) -> None:
     """A cleared mark is an access if the page is still one of users; else it is unknown."""
-    backend = PhysicalIdle(lambda: Marking(*files))
-    target = Target("node0", adaptive=True)
+    backend = PhysicalIdle(make_marking=lambda: Marking(*files))
+    target = Target("node0")
     frames = np.array([3, 4, 5, 100, 5000])
     target.samples = Samples(frames * PAGE_SIZE_BYTES)
     backend.prepare([target])
@@ -214,7 +214,7 @@ def test_physical_pages_are_idle_accessed_or_unknown(files: tuple[Path, Path]) -
 
 def test_physical_check_without_targets(files: tuple[Path, Path]) -> None:
     """Memory may be gone altogether: nothing to tell."""
-    backend = PhysicalIdle(lambda: Marking(*files))
+    backend = PhysicalIdle(make_marking=lambda: Marking(*files))
     backend.prepare([])
     backend.check([])
     backend.close()

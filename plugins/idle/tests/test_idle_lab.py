@@ -15,6 +15,7 @@ import pytest
 from damon_cgroup import CgroupSource
 from damon_idle import IdleOptions, PhysicalIdle, ProcessIdle
 from damon_vaddr import (
+    Look,
     Mapped,
     PidSource,
     Process,
@@ -58,7 +59,7 @@ Obey = Callable[[], Obedient]
 TargetOf = Callable[[ProcessIdle, int], ProcessTarget]
 
 
-class Look(Protocol):
+class LookAt(Protocol):
     """What the fixture `look` gives."""
 
     def __call__(self, addresses: Sequence[int], meanwhile: str = "") -> str: ...
@@ -90,10 +91,9 @@ def target_of() -> Iterator[TargetOf]:
         processes.append(process)
         target = ProcessTarget(
             f"pid {pid}",
-            adaptive=True,
             process=process,
             mapped=Mapped.of(process.mappings()),
-            made_from=(process.maps(), 0, ()),
+            look=Look(process.maps()),
         )
         backend.add(target)
         return target
@@ -111,7 +111,7 @@ def seen(samples: Samples | None) -> str:
 
 
 @pytest.fixture
-def look(backend: ProcessIdle, process: Obedient, target_of: TargetOf) -> Look:
+def look(backend: ProcessIdle, process: Obedient, target_of: TargetOf) -> LookAt:
     """Return a function that tells what one check finds of pages of `process`.
 
     What that process does meanwhile is the second argument.
@@ -129,7 +129,7 @@ def look(backend: ProcessIdle, process: Obedient, target_of: TargetOf) -> Look:
     return look_once
 
 
-def test_anonymous_pages_are_told_one_by_one(look: Look, process: Obedient) -> None:
+def test_anonymous_pages_are_told_one_by_one(look: LookAt, process: Obedient) -> None:
     """Read, written, left alone."""
     at = process.area(64)
     pages = [at + number * PAGE for number in range(0, 64, 4)]
@@ -153,14 +153,14 @@ def test_a_second_look_sees_only_what_was_accessed_since(
     assert found == [".a.", "...", "...", "a.."]
 
 
-def test_memory_that_is_not_there_was_not_accessed(look: Look, process: Obedient) -> None:
+def test_memory_that_is_not_there_was_not_accessed(look: LookAt, process: Obedient) -> None:
     """Unmapped, or never touched; touched for the first time is an access."""
     at = process.ask("area = anonymous(8, fill=False); answer = address(area)")
     pages = [PAGE, at, at + 4 * PAGE]
     assert look(pages, f"area[{4 * PAGE}] = 1") == "..a"
 
 
-def test_a_huge_page_is_one(look: Look, process: Obedient) -> None:
+def test_a_huge_page_is_one(look: LookAt, process: Obedient) -> None:
     """One access anywhere in it is an access to each of its parts."""
     at = process.ask("area, answer = huge(2)")
     assert "AnonHugePages:      4096 kB" in Path(f"/proc/{process.pid}/smaps").read_text()
@@ -170,7 +170,7 @@ def test_a_huge_page_is_one(look: Look, process: Obedient) -> None:
 
 
 @pytest.mark.needs("hugetlb")
-def test_hugetlb_pages_are_unknown(look: Look, process: Obedient) -> None:
+def test_hugetlb_pages_are_unknown(look: LookAt, process: Obedient) -> None:
     """They are on no LRU list, so idle page tracking doesn't care for them."""
     Path("/proc/sys/vm/nr_hugepages").write_text("2")
     try:
@@ -211,7 +211,7 @@ def test_pages_of_files_and_shared_memory(
     assert seen(target.samples) == f"a.a{with_read}"
 
 
-def test_a_page_mapped_around_another_is_unknown(look: Look, process: Obedient) -> None:
+def test_a_page_mapped_around_another_is_unknown(look: LookAt, process: Obedient) -> None:
     """Touching one page of a file maps its neighbours, which nobody accessed."""
     path = Path("/tmp/lab-file")
     path.write_bytes(b"x" * 64 * PAGE)
@@ -224,7 +224,7 @@ def test_a_page_mapped_around_another_is_unknown(look: Look, process: Obedient) 
 
 @pytest.mark.needs("zram-swap")
 @pytest.mark.usefixtures("zram_swap")
-def test_swapped_pages_were_not_accessed(look: Look, process: Obedient) -> None:
+def test_swapped_pages_were_not_accessed(look: LookAt, process: Obedient) -> None:
     """Until they are brought back."""
     at = process.area(512)
     process.do("area.madvise(21)")  # MADV_PAGEOUT
@@ -234,7 +234,7 @@ def test_swapped_pages_were_not_accessed(look: Look, process: Obedient) -> None:
     assert look(pages, f"area[{300 * PAGE}]") == ".a"
 
 
-def test_what_leaves_memory_meanwhile_is_unknown(look: Look, process: Obedient) -> None:
+def test_what_leaves_memory_meanwhile_is_unknown(look: LookAt, process: Obedient) -> None:
     """Freed, and freed and touched again: another page by then."""
     at = process.area(64)
     found = look(
@@ -244,7 +244,7 @@ def test_what_leaves_memory_meanwhile_is_unknown(look: Look, process: Obedient) 
     assert found[1] == "?"
 
 
-def test_a_fork_shares_its_pages(look: Look, process: Obedient) -> None:
+def test_a_fork_shares_its_pages(look: LookAt, process: Obedient) -> None:
     """What the child reads is accessed for the parent too."""
     at = process.area(64)
     found = look(
@@ -524,7 +524,7 @@ def drop_all_capabilities():
 def target_of(pid):
     process = Process.open(pid)
     mapped = Mapped.of(process.mappings())
-    target = ProcessTarget("target", adaptive=True, process=process, mapped=mapped)
+    target = ProcessTarget("target", process=process, mapped=mapped)
     backend.add(target)
     target.samples = Samples(mapped.start[:3].copy())
     return target
@@ -594,7 +594,7 @@ def test_physical_memory(process: Obedient) -> None:
     order = np.argsort(frames, kind="stable")
     addresses = np.concatenate(([0], frames[order].astype(np.int64) * PAGE, [1 << 44]))
     backend = PhysicalIdle()
-    target = Target("node0", adaptive=True)
+    target = Target("node0")
     target.samples = Samples(addresses)
     backend.prepare([target])
     process.do(f"area[: {32 * PAGE} : 4096]")
@@ -616,4 +616,4 @@ def test_it_is_chosen_by_itself(process: Obedient) -> None:
             assert time.monotonic() < deadline
             assert context.error is None
             time.sleep(0.05)
-        assert context.targets[0].adaptive
+        assert context.backend_name == "idle"

@@ -98,7 +98,7 @@ def charges(frames: Frames, inodes: tuple[int, int]) -> Iterator[Charges]:
 
 def halves(nr_accesses: tuple[float, float]) -> Target:
     """Return a target of two regions of 8 MiB with given accesses."""
-    target = Target("node0", Regions([0, 8 * MIB], [8 * MIB, 16 * MIB]), adaptive=True)
+    target = Target("node0", Regions([0, 8 * MIB], [8 * MIB, 16 * MIB]))
     target.regions.nr_accesses[:] = nr_accesses
     return target
 

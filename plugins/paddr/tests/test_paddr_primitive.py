@@ -15,7 +15,9 @@ from damon_core import (
     ConfigError,
     Context,
     Finding,
+    HookContext,
     Intervals,
+    PageSampling,
     PluginError,
     Plugins,
     Range,
@@ -39,6 +41,8 @@ HOT = Range(0x110000000, 0x114000000)
 class Truth:
     """A backend: some ranges are there, and one of them is hot."""
 
+    sampling = PageSampling
+
     def __init__(self, there: Sequence[Range], hot: Range = HOT) -> None:
         self.there = list(there)
         self.hot = hot
@@ -46,10 +50,10 @@ class Truth:
         self.prepared: list[str] = []
         self.closed = 0
 
-    def prepare(self, targets: Sequence[Target]) -> None:
+    def prepare(self, targets: Sequence[Target], _context: HookContext) -> None:
         self.prepared = [target.name for target in targets]
 
-    def check(self, targets: Sequence[Target]) -> None:
+    def check(self, targets: Sequence[Target], _context: HookContext) -> None:
         assert self.prepared == [target.name for target in targets]
         for target in targets:
             assert target.samples is not None
@@ -376,7 +380,7 @@ def test_owners_on_this_machine() -> None:
     """With everything known, some of the memory of this machine has an owner with a name."""
 
     class Everything(Truth):
-        def check(self, targets: Sequence[Target]) -> None:
+        def check(self, targets: Sequence[Target], _context: HookContext) -> None:
             pass
 
     recorder = Recorder(20)

@@ -142,7 +142,7 @@ def test_intervals_in_force(
     result: list[tuple[float, float]] = []
 
     def stretch(context: Context) -> None:
-        context.stretch_sampling(80_000)
+        context.commit(intervals=context.intervals.stretched(80_000))
         seen = values(listener)
         result.append(
             (

@@ -15,7 +15,7 @@ import pytest
 from attrs import frozen
 from damon_cgroup import CgroupSource
 from damon_paddr import MachineMemory, PaddrOptions, PhysicalMemory, make_paddr
-from damon_sysfs import Kernel, KernelMemory, KernelProcesses, Sampler
+from damon_sysfs import KernelMemory, KernelProcesses, Sampler
 from damon_sysfs.features import probe
 from damon_sysfs.ownership import Registry
 from damon_sysfs.sampler import KernelTarget, Plan
@@ -132,7 +132,7 @@ def nothing_left() -> Iterator[Callable[[], list[str]]]:
     assert found == []
 
 
-def monitor(pid: int, backend: Kernel | KernelProcesses | None = None) -> Context:
+def monitor(pid: int, backend: KernelProcesses | None = None) -> Context:
     """Return a context for a process, not running."""
     primitive = ProcessMemory(PidSource([pid]), backend or KernelProcesses())
     return Context(primitive, intervals=INTERVALS, cpu_budget=None)
@@ -216,7 +216,7 @@ def test_the_numbers_are_the_kernels(program: Start, nothing_left: Left) -> None
 def test_without_tracing_tried_regions_do(program: Start, nothing_left: Left) -> None:
     """One process can be monitored all the same."""
     process = program()
-    backend = KernelProcesses(Sampler(tracing=()))
+    backend = KernelProcesses(sampler=Sampler(tracing=()))
     with monitor(process.pid, backend) as context:
         start(context)
         assert found(context, lambda target: len(target) > 3 and target.nr_accesses.max() > 0)
@@ -226,7 +226,7 @@ def test_without_tracing_tried_regions_do(program: Start, nothing_left: Left) ->
 def test_without_tracing_two_processes_are_refused(program: Start, nothing_left: Left) -> None:
     """Tried regions don't say whose they are."""
     primitive = ProcessMemory(
-        PidSource([program().pid, program().pid]), KernelProcesses(Sampler(tracing=()))
+        PidSource([program().pid, program().pid]), KernelProcesses(sampler=Sampler(tracing=()))
     )
     with Context(primitive, intervals=INTERVALS) as context:
         start(context)
@@ -268,7 +268,7 @@ def test_long_aggregations_are_not_waited_for(program: Start, nothing_left: Left
 
 def test_a_context_is_restarted(program: Start, nothing_left: Left) -> None:
     """Stopped and started again it works as before, and leaves nothing in between."""
-    context = monitor(program().pid, Kernel())
+    context = monitor(program().pid)
     for _ in range(3):
         start(context)
         assert len(after(context, 2)) >= 3

@@ -7,15 +7,17 @@ import sys
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import pytest
 from damon_vaddr import (
     CommandSource,
+    Layout,
+    Mappings,
     PidSource,
     ProcessMemory,
     ProcessTarget,
+    Ranges,
     Referenced,
     VaddrOptions,
     make_vaddr,
@@ -28,11 +30,15 @@ from damon_core import (
     ConfigError,
     Context,
     Finding,
+    HookContext,
     Intervals,
     KernelPolicy,
     KernelPolicyOptions,
+    PageSampling,
     Plugins,
     RegionLimits,
+    RegionSampling,
+    SamplingFactory,
     Snapshot,
     TargetError,
     VirtualClock,
@@ -47,12 +53,13 @@ _SHORT = Intervals(sampling_us=20_000, aggregation_us=200_000, update_us=50_000)
 
 
 class Counting:
-    """A backend that sees everything accessed, and can lose targets."""
+    """A backend that sees everything accessed, by pages or by regions, and can lose targets."""
 
     sees_all_users: bool = False
 
-    def __init__(self, layout: Literal["mappings", "ranges"] = "ranges") -> None:
-        self.layout: Literal["mappings", "ranges"] = layout
+    def __init__(self, by_pages: bool = True) -> None:
+        self.sampling: SamplingFactory = PageSampling if by_pages else RegionSampling
+        self.layout: Layout = Ranges() if by_pages else Mappings()
         self.added: list[str] = []
         self.forgotten: list[str] = []
         self.lose: set[str] = set()
@@ -60,18 +67,21 @@ class Counting:
     def add(self, target: ProcessTarget) -> None:
         self.added.append(target.name)
 
-    def prepare(self, targets: Sequence[ProcessTarget]) -> Collection[ProcessTarget]:
+    def prepare(
+        self, targets: Sequence[ProcessTarget], context: HookContext
+    ) -> Collection[ProcessTarget]:
         lost = [target for target in targets if target.name in self.lose]
         self.lose.clear()
         return lost
 
-    def check(self, targets: Sequence[ProcessTarget]) -> Collection[ProcessTarget]:
+    def check(
+        self, targets: Sequence[ProcessTarget], context: HookContext
+    ) -> Collection[ProcessTarget]:
         for target in targets:
-            if self.layout == "ranges":
-                assert target.samples is not None
-                target.samples.accessed[:] = True
-            else:
+            if self.sampling is RegionSampling:
                 target.regions.nr_accesses += 1
+            elif target.samples is not None:
+                target.samples.accessed[:] = True
         return ()
 
     def forget(self, target: ProcessTarget) -> None:
@@ -159,9 +169,18 @@ def test_no_file_stays_open_and_a_restart_works(
 def test_a_command_is_monitored_to_its_end() -> None:
     """The end of the command ends the context."""
     source = CommandSource([sys.executable, "-c", "import time; time.sleep(1)"])
-    context = Context(ProcessMemory(source, Referenced()), cpu_budget=None, intervals=_SHORT)
-    snapshot = _monitor(context)
-    assert snapshot.targets[0].name.startswith("python")
+    names: list[str] = []
+
+    class Note:
+        @hookimpl
+        def after_aggregation(self, context: HookContext) -> None:
+            names.extend(target.name for target in context.targets)
+
+    primitive = ProcessMemory(source, Referenced())
+    context = Context(primitive, [Note()], cpu_budget=None, intervals=_SHORT)
+    _monitor(context)
+    assert names
+    assert all(name.startswith("python") for name in names)
     assert source.exit_status == 0
 
 
@@ -290,18 +309,18 @@ def test_a_process_that_may_not_be_read_is_left_out_with_one_warning(
     assert f"pid {sleeper.pid} is left out: its memory may not be read" in caplog.text
 
 
-@pytest.mark.parametrize("layout", ["mappings", "ranges"])
+@pytest.mark.parametrize("by_pages", [True, False])
 def test_regions_are_what_the_backend_needs(
-    sleeper: "subprocess.Popen[str]", layout: Literal["mappings", "ranges"]
+    sleeper: "subprocess.Popen[str]", by_pages: bool
 ) -> None:
     """Either one region a mapping, or about min_regions pieces of three ranges."""
     context = Context(
-        ProcessMemory(PidSource([sleeper.pid]), Counting(layout)),
+        ProcessMemory(PidSource([sleeper.pid]), Counting(by_pages)),
         [Until(1)],
         clock=VirtualClock(),
     )
     snapshot = _monitor(context)
-    if layout == "ranges":
+    if by_pages:
         assert 3 <= len(snapshot) <= 14
     else:
         assert len(snapshot) > 14
@@ -316,7 +335,7 @@ class LargestHalf(Counting):
     """
 
     def __init__(self) -> None:
-        super().__init__("ranges")
+        super().__init__()
         self.hot = (0, 0)
         self.asked: list[list[int]] = []
 
@@ -326,11 +345,15 @@ class LargestHalf(Counting):
         low, high = max(three_ranges(mappings), key=lambda space: space.end - space.start)
         self.hot = low, low + (high - low) // 2
 
-    def prepare(self, targets: Sequence[ProcessTarget]) -> Collection[ProcessTarget]:
+    def prepare(
+        self, targets: Sequence[ProcessTarget], _context: HookContext
+    ) -> Collection[ProcessTarget]:
         self._note(targets)
         return ()
 
-    def check(self, targets: Sequence[ProcessTarget]) -> Collection[ProcessTarget]:
+    def check(
+        self, targets: Sequence[ProcessTarget], _context: HookContext
+    ) -> Collection[ProcessTarget]:
         self._note(targets)
         for target in targets:
             assert target.samples is not None
@@ -366,18 +389,20 @@ def test_a_target_that_comes_between_preparing_and_looking_has_to_wait(
     sleeper: "subprocess.Popen[str]",
 ) -> None:
     """A lost target is replaced at once; its pages are chosen with the next check."""
-    backend = Counting("ranges")
+    backend = Counting()
     prepare = backend.prepare
     looked_at: list[int] = []
     check = backend.check
 
-    def lose_once(targets: Sequence[ProcessTarget]) -> Collection[ProcessTarget]:
-        prepare(targets)
+    def lose_once(
+        targets: Sequence[ProcessTarget], context: HookContext
+    ) -> Collection[ProcessTarget]:
+        prepare(targets, context)
         return targets if len(backend.added) == 1 else ()
 
-    def note(targets: Sequence[ProcessTarget]) -> Collection[ProcessTarget]:
-        looked_at.append(len(targets))
-        return check(targets)
+    def note(targets: Sequence[ProcessTarget], context: HookContext) -> Collection[ProcessTarget]:
+        looked_at.append(sum(target.samples is not None for target in targets))
+        return check(targets, context)
 
     backend.prepare, backend.check = lose_once, note  # type: ignore[method-assign]
     context = Context(
@@ -505,7 +530,7 @@ def test_shared_memory_counts_once_if_all_users_are_seen(
     for program in programs:
         assert program.stdout is not None
         program.stdout.readline()
-    backend = Counting("ranges")
+    backend = Counting()
     backend.sees_all_users = sees_all_users
     source = PidSource([program.pid for program in programs])
     totals: list[list[int]] = []
@@ -538,7 +563,7 @@ def test_shared_memory_counts_once_if_all_users_are_seen(
 def test_only_what_is_mapped_counts(sleeper: "subprocess.Popen[str]") -> None:
     """Regions of ranges span gaps, which are no memory."""
     context = Context(
-        ProcessMemory(PidSource([sleeper.pid]), Counting("ranges")),
+        ProcessMemory(PidSource([sleeper.pid]), Counting()),
         [Until(1)],
         clock=VirtualClock(),
         cpu_budget=None,

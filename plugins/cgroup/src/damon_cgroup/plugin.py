@@ -4,12 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import cast
 
 from attrs import field, frozen
-from damon_vaddr import (
-    ProcessBackend,
-    ProcessMemory,
-    ProcessSampler,
-    probe_processes,
-)
+from damon_vaddr import ProcessBackend, ProcessMemory, probe_processes
 
 from damon_cgroup.hierarchy import find_cgroup, hierarchies
 from damon_cgroup.source import CgroupSource
@@ -49,7 +44,7 @@ def make_cgroup(options: CgroupOptions, backends: Mapping[str, Backend]) -> Proc
     """
     source = CgroupSource(find_cgroup(options.path), options.descendants)
     backend = make_backend("cgroup", options.backend, backends)
-    return ProcessMemory(source, cast(ProcessBackend | ProcessSampler, backend), name="cgroup")
+    return ProcessMemory(source, cast(ProcessBackend, backend), name="cgroup")
 
 
 def probe() -> Sequence[Finding]:

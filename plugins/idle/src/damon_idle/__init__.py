@@ -1,6 +1,5 @@
 """Idle page tracking as a backend of damon-core's primitives: accesses, page by page."""
 
-from damon_idle.backend import Idle
 from damon_idle.flushing import FlushStats
 from damon_idle.options import IdleOptions
 from damon_idle.physical import PhysicalIdle

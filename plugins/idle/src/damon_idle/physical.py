@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from damon_core import PAGE_SIZE_BYTES, Target
+from damon_core import PAGE_SIZE_BYTES, HookContext, NoOptions, PageSampling, Target
 from damon_idle.marking import Marked, Marking
 from damon_idle.opening import open_marking
 
@@ -19,12 +19,19 @@ class PhysicalIdle:
         make_marking: Opens the files of the kernel, when they are first needed.
     """
 
-    def __init__(self, make_marking: Callable[[], Marking] = open_marking) -> None:
+    name = "idle"
+    sampling = PageSampling
+
+    def __init__(
+        self,
+        _options: NoOptions | None = None,
+        make_marking: Callable[[], Marking] = open_marking,
+    ) -> None:
         self._make_marking = make_marking
         self._marking: Marking | None = None
         self._marked: Marked | None = None
 
-    def prepare(self, targets: Sequence[Target]) -> None:
+    def prepare(self, targets: Sequence[Target], _context: HookContext | None = None) -> None:
         """Mark the pages at `samples.addresses`, which are physical.
 
         Raises:
@@ -38,7 +45,7 @@ class PhysicalIdle:
         else:
             self._marked = None
 
-    def check(self, targets: Sequence[Target]) -> None:
+    def check(self, targets: Sequence[Target], _context: HookContext | None = None) -> None:
         """Tell which of the pages that were marked were accessed since."""
         marking, marked = self._marking, self._marked
         if marking is None or marked is None:

@@ -3,9 +3,12 @@
 from collections.abc import Callable, Sequence
 
 from damon_core import Backend, Finding, hookimpl
-from damon_idle.backend import Idle
 from damon_idle.opening import probe_frames, probe_marks
 from damon_idle.options import IdleOptions
+from damon_idle.physical import PhysicalIdle
+from damon_idle.processes import ProcessIdle
+
+_SUMMARY = "idle page tracking: page by page; root and CONFIG_IDLE_PAGE_TRACKING"
 
 
 def probe() -> Sequence[Finding]:
@@ -19,11 +22,21 @@ def register_backends(register: Callable[[Backend], None]) -> None:
     register(
         Backend(
             "idle",
-            Idle,
+            ProcessIdle,
             IdleOptions,
-            "idle page tracking: page by page; root and CONFIG_IDLE_PAGE_TRACKING",
+            _SUMMARY,
             probe=probe,
-            serves=("vaddr", "cgroup", "paddr"),
+            serves=("vaddr", "cgroup"),
+            preference=10,
+        )
+    )
+    register(
+        Backend(
+            "idle",
+            PhysicalIdle,
+            summary=_SUMMARY,
+            probe=probe,
+            serves=("paddr",),
             preference=10,
         )
     )

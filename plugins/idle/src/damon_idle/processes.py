@@ -2,12 +2,13 @@
 
 import logging
 from collections.abc import Callable, Collection, Sequence
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from attrs import define, field
-from damon_vaddr import ProcessTarget
+from damon_vaddr import ProcessTarget, Ranges
 
+from damon_core import HookContext, PageSampling
 from damon_idle import pagemap
 from damon_idle.flushing import FlushedProcess, Flusher, FlushStats
 from damon_idle.marking import Marked, Marking
@@ -92,7 +93,9 @@ class ProcessIdle:
         make_marking: Opens the files of the kernel, when they are first needed.
     """
 
-    layout: Literal["mappings", "ranges"] = "ranges"
+    name = "idle"
+    sampling = PageSampling
+    layout = Ranges()
     sees_all_users = True
 
     def __init__(
@@ -122,7 +125,9 @@ class ProcessIdle:
             self._marking = self._make_marking()
         self._followed[target] = _Followed(Pagemap(target.process))
 
-    def prepare(self, targets: Sequence[ProcessTarget]) -> Collection[ProcessTarget]:
+    def prepare(
+        self, targets: Sequence[ProcessTarget], _context: HookContext | None = None
+    ) -> Collection[ProcessTarget]:
         """Mark the pages at `samples.addresses` that are in memory.
 
         Raises:
@@ -172,7 +177,9 @@ class ProcessIdle:
                     target, followed.flushed, followed.pagemap, marking.frames, prepared.addresses
                 )
 
-    def check(self, targets: Sequence[ProcessTarget]) -> Collection[ProcessTarget]:
+    def check(
+        self, targets: Sequence[ProcessTarget], _context: HookContext | None = None
+    ) -> Collection[ProcessTarget]:
         """Tell which of the pages were accessed since."""
         marking, marked = self._marking, self._marked
         if marking is None or marked is None:
@@ -181,6 +188,8 @@ class ProcessIdle:
         gone = []
         looked_again = []
         for target in targets:
+            if target.samples is None:  # it came when the others had been prepared
+                continue
             again = self._look_again(target, marked, used, unknown)
             if again is None:
                 gone.append(target)

@@ -1,18 +1,17 @@
 """The physical memory of a machine as a primitive of damon-core."""
 
-from damon_paddr.backend import CgroupSampler, PhysicalBackend, PhysicalSampler
+from damon_paddr.backend import CgroupBackend, PhysicalBackend
 from damon_paddr.machine import MachineMemory, parse_iomem, parse_zones
 from damon_paddr.options import PaddrOptions, RangeOption
 from damon_paddr.plugin import make_paddr
 from damon_paddr.primitive import PhysicalMemory
 
 __all__ = [
-    "CgroupSampler",
+    "CgroupBackend",
     "MachineMemory",
     "PaddrOptions",
     "PhysicalBackend",
     "PhysicalMemory",
-    "PhysicalSampler",
     "RangeOption",
     "make_paddr",
     "parse_iomem",

@@ -15,7 +15,7 @@ from damon_core import (
     hookimpl,
     make_backend,
 )
-from damon_paddr.backend import CgroupSampler, PhysicalBackend, PhysicalSampler
+from damon_paddr.backend import CgroupBackend, PhysicalBackend
 from damon_paddr.cgroups import find_memory_cgroup, memory_hierarchy
 from damon_paddr.machine import MachineMemory
 from damon_paddr.options import PaddrOptions
@@ -38,11 +38,11 @@ def make_paddr(options: PaddrOptions, backends: Mapping[str, Backend]) -> Physic
     memory = MachineMemory(options.wanted, options.node)
     memory.check()
     if options.cgroup is not None:
-        if not isinstance(backend, CgroupSampler):
+        if not isinstance(backend, CgroupBackend):
             reason = "option cgroup takes a backend that can tell its memory: 'kernel'"
             raise PluginError("paddr", reason)
         backend.watch_cgroup(*find_memory_cgroup(options.cgroup))
-    return PhysicalMemory(memory, cast(PhysicalBackend | PhysicalSampler, backend))
+    return PhysicalMemory(memory, cast(PhysicalBackend, backend))
 
 
 def _page_size() -> Finding:

@@ -2,8 +2,18 @@
 
 import logging
 
-from damon_core import Area, Context, Range, RegionLimits, Regions, Target, hookimpl, part_name
-from damon_paddr.backend import PhysicalBackend, PhysicalSampler
+from damon_core import (
+    Area,
+    HookContext,
+    Range,
+    RegionLimits,
+    Regions,
+    SamplingFactory,
+    Target,
+    hookimpl,
+    part_name,
+)
+from damon_paddr.backend import PhysicalBackend
 from damon_paddr.cgroups import CgroupNames, memory_hierarchy
 from damon_paddr.machine import MachineMemory
 from damon_paddr.pages import Charges, PageWindow
@@ -20,77 +30,63 @@ class PhysicalMemory:
         backend: How accesses to it are seen.
 
     Attributes:
-        samples_itself: Whether the backend is a `PhysicalSampler`; otherwise targets are adaptive.
+        sampling: The backend's way of sampling.
         backend_name: What the backend is called.
     """
 
     name = "paddr"
 
-    def __init__(self, memory: MachineMemory, backend: PhysicalBackend | PhysicalSampler) -> None:
+    def __init__(self, memory: MachineMemory, backend: PhysicalBackend) -> None:
         self._memory = memory
         self._backend = backend
         self.backend_name = part_name(backend)
-        # Asked once: that takes longer than many a check.
-        self._sampler = backend if isinstance(backend, PhysicalSampler) else None
-        self._checker = None if isinstance(backend, PhysicalSampler) else backend
-        self.samples_itself = self._sampler is not None
+        self.sampling: SamplingFactory = backend.sampling
         self._ranges: dict[str, list[Range]] = {}
         self._window = PageWindow()
         self._names = CgroupNames(None)
-        self._checks = 0
+        self._samples = 0  # of the context, up to the last aggregation
 
     @property
     def spent_elsewhere_us(self) -> int:
-        """The processor time that a sampler's sampling has taken so far, if it tells."""
-        return int(getattr(self._sampler, "cpu_us", 0))
+        """CPU time that others have spent on sampling, where the backend knows it."""
+        return int(getattr(self._backend, "cpu_us", 0))
 
     @hookimpl
-    def init(self, context: Context) -> None:
+    def init(self, context: HookContext) -> None:
         """Find the memory and make its regions."""
         self._memory.check()
         self._close_charges()
         self._ranges.clear()
         self._window = PageWindow(_open_charges(context), context.clock.now_us())
         self._names = CgroupNames(memory_hierarchy())
-        self._checks = 0
+        self._samples = 0
         self._follow(context)
 
     @hookimpl
-    def target_valid(self, context: Context) -> bool:
+    def target_valid(self, context: HookContext) -> bool:
         """Valid while there is memory."""
         return bool(context.targets)
 
     @hookimpl
-    def prepare_access_checks(self, context: Context) -> None:
+    def prepare_access_checks(self, context: HookContext) -> None:
         """Let the backend prepare."""
-        if self._sampler is not None:
-            self._sampler.steer(context.targets, context.intervals, context.limits)
-        if self._checker is not None:
-            self._checker.prepare(context.targets)
+        self._backend.prepare(context.targets, context)
 
     @hookimpl
-    def check_accesses(self, context: Context) -> None:
+    def check_accesses(self, context: HookContext) -> None:
         """Let the backend look, and remember some of the pages."""
-        if self._sampler is not None:
-            self._sampler.collect(context.targets)
-            self._checks += context.intervals.checks
-        if self._checker is not None:
-            self._checker.check(context.targets)
-            self._checks += 1
+        self._backend.check(context.targets, context)
         self._window.remember(context.targets, context.clock.now_us())
 
     @hookimpl
-    def describe_regions(self, context: Context) -> None:
-        """Tell how much of each region can be watched, and whose the memory is."""
-        self._window.describe(context.targets, self._checks, context.clock.now_us(), self._names)
+    def describe_regions(self, context: HookContext) -> None:
+        """Say how much of each region can be watched, and whose the memory is."""
+        before, self._samples = self._samples, context.stats.samples
+        checks = self._samples - before
+        self._window.describe(context.targets, checks, context.clock.now_us(), self._names)
 
     @hookimpl
-    def reset_aggregated(self) -> None:
-        """Count checks anew."""
-        self._checks = 0
-
-    @hookimpl
-    def update(self, context: Context) -> None:
+    def update(self, context: HookContext) -> None:
         """Follow memory as it comes and goes."""
         self._names.refresh()
         if self._memory.changed():
@@ -109,7 +105,7 @@ class PhysicalMemory:
         if charges is not None:
             charges.close()
 
-    def _follow(self, context: Context) -> None:
+    def _follow(self, context: HookContext) -> None:
         """Make the targets those of the nodes of now, and their regions those of now."""
         nodes = {f"node{node}": ranges for node, ranges in self._memory.nodes().items()}
         whole = sum(map(size_bytes, nodes.values()))
@@ -122,7 +118,7 @@ class PhysicalMemory:
             limits = _share_of(context.limits, size_bytes(found) / whole)
             # Half of the regions are left to be cut where accesses say so.
             ranges = join_nearest(found, limits.max_regions // 2)
-            target = known.get(name) or Target(name, adaptive=not self.samples_itself)
+            target = known.get(name) or Target(name)
             if ranges != self._ranges.get(name):
                 logger.info(
                     "context '%s': %s has %d MiB", context.name, name, size_bytes(found) >> 20
@@ -145,7 +141,7 @@ def _share_of(limits: RegionLimits, share: float) -> RegionLimits:
     return RegionLimits(least, max(least, int(limits.max_regions * share)))
 
 
-def _open_charges(context: Context) -> Charges | None:
+def _open_charges(context: HookContext) -> Charges | None:
     try:
         return Charges()
     except OSError as error:

@@ -9,6 +9,7 @@ from damon_core import (
     Context,
     DamonError,
     InputError,
+    PageSampling,
     Range,
     Regions,
     Target,
@@ -38,6 +39,7 @@ class SimulatedMemory:
     """
 
     name = "sim"
+    sampling = PageSampling
 
     def __init__(
         self,
@@ -102,7 +104,7 @@ class SimulatedMemory:
         self._rng = np.random.default_rng(self._seed)
         self._begun_us = context.clock.now_us()
         regions = Regions.evenly([Range(0, self._size_bytes)], context.limits)
-        context.targets.append(Target(self.name, regions, adaptive=True))
+        context.targets.append(Target(self.name, regions))
 
     @hookimpl
     def target_valid(self, context: Context) -> bool:

@@ -11,10 +11,11 @@ from attrs import define, field
 
 from damon_core import (
     PAGE_SIZE_BYTES,
-    Intervals,
+    DelegatedSampling,
+    HookContext,
+    NoOptions,
     PluginError,
     Range,
-    RegionLimits,
     Regions,
     Samples,
     Target,
@@ -55,7 +56,10 @@ class KernelMemory:
         sampler: The kdamond for it.
     """
 
-    def __init__(self, sampler: Sampler | None = None) -> None:
+    name = "kernel"
+    sampling = DelegatedSampling
+
+    def __init__(self, _options: NoOptions | None = None, sampler: Sampler | None = None) -> None:
         self.sampler = sampler or Sampler()
         self._nodes: dict[Target, _Node] = {}
         self._interval_us = self._checks = 0
@@ -70,7 +74,7 @@ class KernelMemory:
         return self.sampler.cpu_us
 
     def watch_cgroup(self, path: str, place: Path) -> None:
-        """Tell of the memory of one cgroup alone, from the next `steer` on.
+        """Report the memory of one cgroup alone, from the next `prepare` on.
 
         The `resident_bytes` of regions are what that very cgroup has of them, those below it not
         included. How often a region is accessed is counted for all of it, whoever has it.
@@ -88,8 +92,8 @@ class KernelMemory:
                 self._cgroup = Cgroup(self._cgroup.path, self._place.stat().st_ino)
         return self._cgroup
 
-    def steer(self, targets: Sequence[Target], intervals: Intervals, limits: RegionLimits) -> None:
-        """Tell the kernel what has changed.
+    def prepare(self, targets: Sequence[Target], context: HookContext) -> None:
+        """Pass on to the kernel what has changed.
 
         Raises:
             PluginError: DAMON isn't free, or this kernel can't do it.
@@ -100,18 +104,19 @@ class KernelMemory:
                 node.made, node.ranges = target.regions, ranges_of(target.regions)
         ranges = sorted(one for node in self._nodes.values() for one in node.ranges)
         kernel_targets = (KernelTarget(None, tuple(ranges)),) if ranges else ()
+        intervals = context.intervals
         self._interval_us, self._checks = intervals.aggregation_us, intervals.checks
-        plan = Plan("paddr", intervals, limits, kernel_targets, self._find_cgroup())
+        plan = Plan("paddr", intervals, context.limits, kernel_targets, self._find_cgroup())
         self.sampler.steer(plan, {})
 
-    def collect(self, targets: Sequence[Target]) -> None:
-        """Take the regions that the kernel tells.
+    def check(self, targets: Sequence[Target], _context: HookContext | None = None) -> None:
+        """Take the regions that the kernel reports.
 
         Some pages of them become `samples`, for those who want to know what memory that is:
-        known are those that the kernel samples, and as many as that are told accessed.
+        known are those that the kernel samples, and as many of them as it says are accessed.
 
         Raises:
-            PluginError: Somebody else has switched the kdamond off, or it tells nothing.
+            PluginError: Somebody else has switched the kdamond off, or it reports nothing.
         """
         aggregations = self.sampler.collect() if self._nodes else []
         if self._nodes and not aggregations:

@@ -3,20 +3,22 @@
 from collections.abc import Callable
 
 from damon_core import Backend, hookimpl
-from damon_sysfs.backend import Kernel
 from damon_sysfs.features import probe
+from damon_sysfs.physical import KernelMemory
+from damon_sysfs.processes import KernelProcesses
 
 
 @hookimpl
 def register_backends(register: Callable[[Backend], None]) -> None:
     """Offer `kernel`."""
-    register(
-        Backend(
-            "kernel",
-            Kernel,
-            summary="the kernel's own DAMON samples; root and CONFIG_DAMON_SYSFS",
-            probe=probe,
-            serves=("vaddr", "cgroup", "paddr"),
-            preference=20,
+    for factory, serves in ((KernelProcesses, ("vaddr", "cgroup")), (KernelMemory, ("paddr",))):
+        register(
+            Backend(
+                "kernel",
+                factory,
+                summary="the kernel's own DAMON samples; root and CONFIG_DAMON_SYSFS",
+                probe=probe,
+                serves=serves,
+                preference=20,
+            )
         )
-    )

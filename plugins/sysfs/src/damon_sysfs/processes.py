@@ -5,9 +5,18 @@ from collections.abc import Collection, Sequence
 
 import numpy as np
 from attrs import define, field
-from damon_vaddr import ProcessTarget
+from damon_vaddr import FirstRanges, ProcessTarget
 
-from damon_core import Intervals, PluginError, Range, RegionLimits, Regions
+from damon_core import (
+    DelegatedSampling,
+    HookContext,
+    Intervals,
+    NoOptions,
+    PluginError,
+    Range,
+    RegionLimits,
+    Regions,
+)
 from damon_sysfs.events import Table
 from damon_sysfs.idling import Idling
 from damon_sysfs.sampler import KernelTarget, Plan, Sampler
@@ -36,9 +45,12 @@ class KernelProcesses:
         sampler: The kdamond for it.
     """
 
+    name = "kernel"
+    sampling = DelegatedSampling
+    layout = FirstRanges()
     sees_all_users = False
 
-    def __init__(self, sampler: Sampler | None = None) -> None:
+    def __init__(self, _options: NoOptions | None = None, sampler: Sampler | None = None) -> None:
         self.sampler = sampler or Sampler()
         self._followed: dict[ProcessTarget, _Followed] = {}
         self._order: Sequence[ProcessTarget] = ()
@@ -57,10 +69,10 @@ class KernelProcesses:
         """
         self._followed[target] = _Followed(target.process.open_file("maps"))
 
-    def steer(
-        self, targets: Sequence[ProcessTarget], intervals: Intervals, limits: RegionLimits
+    def prepare(
+        self, targets: Sequence[ProcessTarget], context: HookContext
     ) -> Collection[ProcessTarget]:
-        """Tell the kernel what has changed.
+        """Pass on to the kernel what has changed.
 
         A change of the targets switches the kdamond off and on. It begins with the regions that
         were there; their ages begin anew.
@@ -71,7 +83,7 @@ class KernelProcesses:
         living = list(targets)
         while True:
             try:
-                self._steer(living, intervals, limits)
+                self._steer(living, context.intervals, context.limits)
             except ProcessLookupError:
                 ended = [target for target in living if target.process.ended()]
                 if not ended:
@@ -94,11 +106,13 @@ class KernelProcesses:
         self._interval_us = intervals.aggregation_us
         self.sampler.steer(Plan("vaddr", intervals, limits, kernel_targets), known)
 
-    def collect(self, targets: Sequence[ProcessTarget]) -> Collection[ProcessTarget]:
-        """Take the regions that the kernel tells.
+    def check(
+        self, targets: Sequence[ProcessTarget], _context: HookContext | None = None
+    ) -> Collection[ProcessTarget]:
+        """Take the regions that the kernel reports.
 
         Raises:
-            PluginError: Somebody else has switched the kdamond off, or it tells nothing.
+            PluginError: Somebody else has switched the kdamond off, or it reports nothing.
         """
         aggregations = self.sampler.collect() if self._order else []
         gone = [target for target in targets if self._followed[target].memory_is_gone()]

@@ -18,7 +18,7 @@ from damon_core import (
     validators,
 )
 from damon_vaddr import referenced
-from damon_vaddr.backend import ProcessBackend, ProcessSampler
+from damon_vaddr.backend import ProcessBackend
 from damon_vaddr.primitive import ProcessMemory
 from damon_vaddr.sources import CommandSource, PidSource
 
@@ -72,7 +72,7 @@ def make_vaddr(options: VaddrOptions, backends: Mapping[str, Backend]) -> Proces
         pids = options.pids if options.pid is None else (options.pid,)
         source = PidSource(pids, options.descendants)
     backend = make_backend("vaddr", options.backend, backends)
-    return ProcessMemory(source, cast(ProcessBackend | ProcessSampler, backend))
+    return ProcessMemory(source, cast(ProcessBackend, backend))
 
 
 def probe_processes() -> Sequence[Finding]:

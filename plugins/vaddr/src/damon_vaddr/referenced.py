@@ -1,22 +1,22 @@
 """The backend `referenced`: clear_refs and smaps, which every distribution kernel has.
 
 Before the sleep the accessed bits of the whole process are cleared, after it smaps tells how
-much of each mapping was referenced. Both cost time in proportion to the resident memory; the
-primitive's budget keeps that small.
+much of each mapping was referenced. Both cost time in proportion to the resident memory, so
+checks become fewer where the CPU budget needs that.
 """
 
 import io
 import os
 import re
 from collections.abc import Collection, Sequence
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 from attrs import define, field
 
-from damon_core import Finding, NoOptions, Regions
-from damon_vaddr.backend import ProcessTarget
+from damon_core import Finding, HookContext, NoOptions, Regions, RegionSampling
+from damon_vaddr.layouts import Mappings
+from damon_vaddr.target import ProcessTarget
 
 _Column = npt.NDArray[np.int64]
 
@@ -157,7 +157,8 @@ class Referenced:
     """
 
     name = "referenced"
-    layout: Literal["mappings", "ranges"] = "mappings"
+    sampling = RegionSampling
+    layout = Mappings()
     sees_all_users = False
 
     def __init__(self, _options: NoOptions | None = None) -> None:
@@ -176,7 +177,9 @@ class Referenced:
             raise
         self._files[target] = _Files(clear_refs, smaps)
 
-    def prepare(self, targets: Sequence[ProcessTarget]) -> Collection[ProcessTarget]:
+    def prepare(
+        self, targets: Sequence[ProcessTarget], _context: HookContext | None = None
+    ) -> Collection[ProcessTarget]:
         """Clear the accessed bits of each process."""
         gone = []
         for target in targets:
@@ -186,7 +189,9 @@ class Referenced:
                 gone.append(target)
         return gone
 
-    def check(self, targets: Sequence[ProcessTarget]) -> Collection[ProcessTarget]:
+    def check(
+        self, targets: Sequence[ProcessTarget], _context: HookContext | None = None
+    ) -> Collection[ProcessTarget]:
         """Read what was referenced since."""
         return [target for target in targets if not self._check(target, self._files[target])]
 

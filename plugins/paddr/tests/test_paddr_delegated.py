@@ -1,13 +1,15 @@
-"""A backend that samples by itself, over machines made of files."""
+"""A backend that delegates sampling, over machines made of files."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from damon_paddr import PhysicalMemory, PhysicalSampler
+from damon_paddr import PhysicalMemory
 
 from damon_core import (
     Context,
+    DelegatedSampling,
+    HookContext,
     Intervals,
     RegionLimits,
     Regions,
@@ -24,18 +26,20 @@ TWO_GIB = "00001000-3fffffff : System RAM\n100000000-13fffffff : System RAM\n"
 INTERVALS = Intervals(5_000, 100_000, 100_000)
 
 
-class Sampling:
-    """A sampler: all is accessed in half of the checks, and only the lower half is in use."""
+class Elsewhere:
+    """A backend: all is accessed in half of the checks, and only the lower half is in use."""
+
+    sampling = DelegatedSampling
 
     def __init__(self) -> None:
-        self.steered: list[tuple[list[int], Intervals, RegionLimits]] = []
+        self.asked: list[tuple[list[int], Intervals, RegionLimits]] = []
         self.closed = 0
 
-    def steer(self, targets: Sequence[Target], intervals: Intervals, limits: RegionLimits) -> None:
+    def prepare(self, targets: Sequence[Target], context: HookContext) -> None:
         sizes = [int(target.regions.size_bytes.sum()) for target in targets]
-        self.steered.append((sizes, intervals, limits))
+        self.asked.append((sizes, context.intervals, context.limits))
 
-    def collect(self, targets: Sequence[Target]) -> None:
+    def check(self, targets: Sequence[Target], _context: HookContext) -> None:
         rng = np.random.default_rng(1)
         for target in targets:
             regions = Regions(target.regions.start, target.regions.end)
@@ -61,14 +65,13 @@ class StopAfter:
         return self._left == 0
 
 
-def test_nodes_are_told_as_the_sampler_sees_them(make_machine: MakeMachine) -> None:
-    """Regions are the sampler's, what of them can be watched is estimated from its samples."""
+def test_regions_are_those_of_the_backend(make_machine: MakeMachine) -> None:
+    """What of them can be watched is estimated from its samples."""
     machine = make_machine(TWO_GIB)
     machine.blocks({0: range(8), 1: range(32, 40)})
-    sampler = Sampling()
-    assert isinstance(sampler, PhysicalSampler)
+    backend = Elsewhere()
     context = Context(
-        PhysicalMemory(machine.memory(), sampler),
+        PhysicalMemory(machine.memory(), backend),
         [StopAfter(20)],
         intervals=INTERVALS,
         clock=VirtualClock(),
@@ -82,6 +85,6 @@ def test_nodes_are_told_as_the_sampler_sees_them(make_machine: MakeMachine) -> N
     assert node0.total_bytes > 0.9 * int(node0.size_bytes.sum())
     assert node1.total_bytes < 0.1 * int(node1.size_bytes.sum())
     sizes = [0x40000000 - 0x1000, 0x40000000]
-    assert sampler.steered[0] == (sizes, INTERVALS, RegionLimits())
-    assert sampler.steered[1] == (sizes, INTERVALS, RegionLimits(20, 30))
-    assert sampler.closed == 1
+    assert backend.asked[0] == (sizes, INTERVALS, RegionLimits())
+    assert backend.asked[1] == (sizes, INTERVALS, RegionLimits(20, 30))
+    assert backend.closed == 1

@@ -1,37 +1,51 @@
-"""Backends that sample by themselves: what the primitive asks of them, and makes of the answer."""
+"""Backends that delegate sampling: what the primitive asks of them, and makes of the answer."""
 
 import subprocess
 from collections.abc import Collection, Sequence
 
 import numpy as np
-from damon_vaddr import PidSource, ProcessMemory, ProcessSampler, ProcessTarget
+from damon_vaddr import FirstRanges, PidSource, ProcessMemory, ProcessTarget
 
-from damon_core import Context, Intervals, RegionLimits, Regions, VirtualClock, hookimpl, start
+from damon_core import (
+    Context,
+    DelegatedSampling,
+    HookContext,
+    Intervals,
+    RegionLimits,
+    Regions,
+    VirtualClock,
+    hookimpl,
+    start,
+)
 
 _INTERVALS = Intervals(sampling_us=10_000, aggregation_us=100_000, update_us=300_000)
 
 
-class Sampling:
-    """A sampler that finds all memory accessed in half of the checks, and can lose targets."""
+class Elsewhere:
+    """A backend that finds all memory accessed in half of the checks, and can lose targets."""
 
+    sampling = DelegatedSampling
+    layout = FirstRanges()
     sees_all_users = False
 
     def __init__(self) -> None:
-        self.steered: list[tuple[int, Intervals, RegionLimits]] = []
+        self.asked: list[tuple[int, Intervals, RegionLimits]] = []
         self.events: list[str] = []
         self.lose = False
 
     def add(self, target: ProcessTarget) -> None:
         self.events.append(f"add {target.name}")
 
-    def steer(
-        self, targets: Sequence[ProcessTarget], intervals: Intervals, limits: RegionLimits
+    def prepare(
+        self, targets: Sequence[ProcessTarget], context: HookContext
     ) -> Collection[ProcessTarget]:
-        self.steered.append((len(targets), intervals, limits))
+        self.asked.append((len(targets), context.intervals, context.limits))
         lost, self.lose = self.lose, False
         return targets if lost else ()
 
-    def collect(self, targets: Sequence[ProcessTarget]) -> Collection[ProcessTarget]:
+    def check(
+        self, targets: Sequence[ProcessTarget], _context: HookContext
+    ) -> Collection[ProcessTarget]:
         for target in targets:
             regions = target.regions
             target.regions = Regions(regions.start[:1], regions.end[-1:])
@@ -62,8 +76,8 @@ class StopAfter:
         return self._left == 0
 
 
-def _run(pid: int, sampler: Sampling, callback: StopAfter) -> Context:
-    primitive = ProcessMemory(PidSource([pid]), sampler)
+def _run(pid: int, backend: Elsewhere, callback: StopAfter) -> Context:
+    primitive = ProcessMemory(PidSource([pid]), backend)
     context = Context(primitive, [callback], intervals=_INTERVALS, clock=VirtualClock())
     start(context)
     assert context.wait(60)
@@ -71,11 +85,10 @@ def _run(pid: int, sampler: Sampling, callback: StopAfter) -> Context:
     return context
 
 
-def test_what_is_seen_is_told_as_it_is(sleeper: "subprocess.Popen[str]") -> None:
-    """Regions and counters are the sampler's; what of them is mapped is told by the primitive."""
-    sampler = Sampling()
-    assert isinstance(sampler, ProcessSampler)
-    context = _run(sleeper.pid, sampler, StopAfter(4))
+def test_regions_are_those_of_the_backend(sleeper: "subprocess.Popen[str]") -> None:
+    """Counters too; how much of the regions is mapped is found by the primitive."""
+    backend = Elsewhere()
+    context = _run(sleeper.pid, backend, StopAfter(4))
     assert context.snapshot is not None
     (target,) = context.snapshot.targets
     assert len(target) == 1
@@ -83,15 +96,15 @@ def test_what_is_seen_is_told_as_it_is(sleeper: "subprocess.Popen[str]") -> None
     assert target.max_nr_accesses == _INTERVALS.checks
     assert 1 << 20 < target.total_bytes < int(target.size_bytes.sum())
     assert context.stats.aggregations == 4
-    assert sampler.events[-1] == "close"
+    assert backend.events[-1] == "close"
 
 
 def test_changes_are_passed_on(sleeper: "subprocess.Popen[str]") -> None:
     """Intervals and limits, from the aggregation on that follows the change."""
     changed = Intervals(20_000, 200_000, 300_000)
-    sampler = Sampling()
-    _run(sleeper.pid, sampler, StopAfter(3, changed))
-    assert sampler.steered == [
+    backend = Elsewhere()
+    _run(sleeper.pid, backend, StopAfter(3, changed))
+    assert backend.asked == [
         (1, _INTERVALS, RegionLimits()),
         (1, changed, RegionLimits(20, 30)),
         (1, changed, RegionLimits(20, 30)),
@@ -101,10 +114,10 @@ def test_changes_are_passed_on(sleeper: "subprocess.Popen[str]") -> None:
 def test_a_process_with_another_memory_is_another_target(
     sleeper: "subprocess.Popen[str]",
 ) -> None:
-    """One that the sampler tells to be gone, but lives on."""
-    sampler = Sampling()
-    sampler.lose = True
-    context = _run(sleeper.pid, sampler, StopAfter(2))
+    """One whose memory is gone for the backend, but that lives on."""
+    backend = Elsewhere()
+    backend.lose = True
+    context = _run(sleeper.pid, backend, StopAfter(2))
     name = context.targets[0].name
-    assert sampler.events == [f"add {name}", f"forget {name}", f"add {name}", "close"]
+    assert backend.events == [f"add {name}", f"forget {name}", f"add {name}", "close"]
     assert np.all(context.targets[0].regions.start > 0)

@@ -1,0 +1,87 @@
+"""The contract of ways of sampling: who decides which memory is looked at, when, and who looks.
+
+A primitive names its way by an attribute ``sampling``: a class, or another callable, that is given
+the context's policy and returns the `Sampling` of one run. Three come with the core:
+
+- `damon_core.RegionSampling`, where the primitive has no such attribute: in `check_accesses` the
+  primitive looks at whole regions, such as the mappings of a process, and adds to their
+  `nr_accesses`, at most 1 a check. The regions are the primitive's; the core ages them.
+- `damon_core.PageSampling`: before each check the policy chooses single pages, `Target.samples`;
+  the primitive says which of them were accessed, and the policy adapts the regions.
+- `damon_core.DelegatedSampling`: something else samples, such as the kernel, and the primitive
+  collects. An iteration takes an aggregation interval, and `check_accesses` leaves in
+  `context.targets` the regions of the aggregation, complete with `nr_accesses` (out of
+  ``context.intervals.checks``), `age` and `idle_us`. In `prepare_access_checks` the primitive
+  passes on `context.intervals` and `context.limits`. Its `check_accesses` may wait for results
+  that are a little late. A stop ends the sleep without `check_accesses`: an aggregation that is
+  cut short has no results.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Protocol, TypeAlias
+
+from damon_core.attributes import Intervals, RegionLimits
+from damon_core.clock import Grid
+from damon_core.contract.policy import RegionPolicy
+from damon_core.memory.target import Target
+
+
+class Sampling(Protocol):
+    """How one run samples. The worker calls it, in the order of the methods here.
+
+    An iteration is `choose`, `prepare_access_checks`, `after_sampling`, `rest`, `check_accesses`,
+    `observe`; `aggregate` and `adapt` stand around the callbacks of an aggregation.
+    """
+
+    @property
+    def policy_name(self) -> str:
+        """What the policy is called; empty where none takes part."""
+
+    @property
+    def missed_checks(self) -> int:
+        """How many checks of this run were due but not made."""
+
+    def begin(self, limits: RegionLimits) -> None:
+        """Begin the run."""
+
+    def set_limits(self, limits: RegionLimits) -> None:
+        """Keep within other limits from now on."""
+
+    def choose(self, targets: Sequence[Target]) -> None:
+        """Choose what the next check looks at."""
+
+    def step_us(self, intervals: Intervals) -> int:
+        """Return the time from one check to the next."""
+
+    def rest(self, grid: Grid, intervals: Intervals) -> bool:
+        """Sleep until the next check is due; return whether it is to be made."""
+
+    def observe(self, targets: Sequence[Target], grid: Grid, intervals: Intervals) -> int:
+        """Take in what the primitive found; return how many checks that was."""
+
+    def aggregate(
+        self, targets: Sequence[Target], checks: int, elapsed_us: int, intervals: Intervals
+    ) -> None:
+        """Complete the regions of an aggregation: `nr_accesses` of `checks`, `age`, `idle_us`."""
+
+    def adapt(self, targets: Sequence[Target]) -> None:
+        """Prepare the regions for the next aggregation, after the callbacks."""
+
+    def needed_us(
+        self, intervals: Intervals, check_us: float, aggregation_us: float, share: float
+    ) -> float:
+        """Return the sampling interval with which sampling takes a share of one processor.
+
+        Args:
+            intervals: The intervals to stretch.
+            check_us: Processor time of a check.
+            aggregation_us: Processor time of the end of an aggregation.
+            share: The share, above 0.
+        """
+
+    def stretched(self, intervals: Intervals, sampling_us: int) -> Intervals:
+        """Return intervals with a longer sampling interval, as `needed_us` means it."""
+
+
+#: What the attribute ``sampling`` of a primitive is.
+SamplingFactory: TypeAlias = Callable[[RegionPolicy], Sampling]

@@ -1,0 +1,181 @@
+"""The ways of sampling that come with the core; `damon_core.contract.sampling` describes them."""
+
+from collections.abc import Sequence
+
+from damon_core.attributes import Intervals, RegionLimits
+from damon_core.clock import Grid
+from damon_core.contract.policy import RegionPolicy
+from damon_core.contract.registration import part_name
+from damon_core.memory.target import Target
+
+
+class _Checking:
+    """What the ways share whose checks the loop makes, one a sampling interval."""
+
+    def __init__(self) -> None:
+        self.missed_checks = 0
+        self._last_checks = 1  # of the previous aggregation; before the first it scales only zeros
+
+    def step_us(self, intervals: Intervals) -> int:
+        """Return the sampling interval."""
+        return intervals.sampling_us
+
+    def rest(self, grid: Grid, intervals: Intervals) -> bool:
+        """Sleep for a sampling interval; an iteration that a stop cuts short still completes."""
+        grid.wait(self.step_us(intervals))
+        self.missed_checks = grid.missed
+        return True
+
+    def _rescale(self, targets: Sequence[Target], checks: int) -> None:
+        """Express the last nr_accesses in the checks of this aggregation.
+
+        Missed or stretched checks are not a change of the access frequency.
+        """
+        for target in targets:
+            target.regions.rescale_accesses(self._last_checks, checks)
+        self._last_checks = checks
+
+
+class RegionSampling(_Checking):
+    """The primitive looks at whole regions and adds to their `nr_accesses`; no policy takes part.
+
+    A check costs in proportion to the memory. So to save time checks become fewer, down to one an
+    aggregation, before aggregations become longer.
+    """
+
+    policy_name = ""
+
+    def __init__(self, _policy: RegionPolicy) -> None:
+        super().__init__()
+
+    def begin(self, limits: RegionLimits) -> None:
+        """Do nothing: the regions are the primitive's."""
+
+    def set_limits(self, limits: RegionLimits) -> None:
+        """Do nothing: the primitive reads the limits."""
+
+    def choose(self, targets: Sequence[Target]) -> None:
+        """Do nothing: all of a region is looked at."""
+
+    def observe(self, targets: Sequence[Target], grid: Grid, intervals: Intervals) -> int:
+        """Return 1: the primitive has counted."""
+        return 1
+
+    def aggregate(
+        self, targets: Sequence[Target], checks: int, elapsed_us: int, intervals: Intervals
+    ) -> None:
+        """Age the regions."""
+        self._rescale(targets, checks)
+        for target in targets:
+            target.regions.grow_older(elapsed_us)
+
+    def adapt(self, targets: Sequence[Target]) -> None:
+        """Do nothing: the regions stay."""
+
+    def needed_us(
+        self, intervals: Intervals, check_us: float, aggregation_us: float, share: float
+    ) -> float:
+        """Return the sampling interval with which sampling takes a share of one processor."""
+        left = share - aggregation_us / intervals.aggregation_us
+        if check_us <= left * intervals.aggregation_us:
+            return check_us / left
+        return (check_us + aggregation_us) / share
+
+    def stretched(self, intervals: Intervals, sampling_us: int) -> Intervals:
+        """Return intervals with fewer checks, aggregations as long as one check needs."""
+        return intervals.stretched(sampling_us)
+
+
+class _Evenly:
+    """Sampling and aggregation interval are stretched together: results keep their quality."""
+
+    def needed_us(
+        self, intervals: Intervals, check_us: float, aggregation_us: float, share: float
+    ) -> float:
+        """Return the sampling interval with which sampling takes a share of one processor."""
+        taken = check_us / self.step_us(intervals) + aggregation_us / intervals.aggregation_us
+        return intervals.sampling_us * taken / share
+
+    def stretched(self, intervals: Intervals, sampling_us: int) -> Intervals:
+        """Return intervals with as many checks an aggregation."""
+        return intervals.with_sampling(sampling_us)
+
+    def step_us(self, intervals: Intervals) -> int:
+        raise NotImplementedError
+
+
+class PageSampling(_Checking, _Evenly):
+    """A policy chooses single pages, and adapts the regions to what was found there."""
+
+    def __init__(self, policy: RegionPolicy) -> None:
+        super().__init__()
+        self.policy_name = part_name(policy)
+        self._policy = policy
+
+    def begin(self, limits: RegionLimits) -> None:
+        """Let the policy begin anew."""
+        self._policy.begin(limits)
+
+    def set_limits(self, limits: RegionLimits) -> None:
+        """Pass other limits on to the policy."""
+        self._policy.set_limits(limits)
+
+    def choose(self, targets: Sequence[Target]) -> None:
+        """Let the policy choose pages."""
+        self._policy.choose(targets)
+
+    def observe(self, targets: Sequence[Target], grid: Grid, intervals: Intervals) -> int:
+        """Let the policy take in what was found; return 1."""
+        self._policy.observe(targets)
+        return 1
+
+    def aggregate(
+        self, targets: Sequence[Target], checks: int, elapsed_us: int, intervals: Intervals
+    ) -> None:
+        """Let the policy complete the regions."""
+        self._rescale(targets, checks)
+        self._policy.aggregate(targets, checks, elapsed_us)
+
+    def adapt(self, targets: Sequence[Target]) -> None:
+        """Let the policy adapt the regions."""
+        self._policy.adapt(targets)
+
+
+class DelegatedSampling(_Evenly):
+    """Something else samples, with a clock of its own; the primitive collects the regions."""
+
+    policy_name = ""
+
+    def __init__(self, _policy: RegionPolicy) -> None:
+        self.missed_checks = 0
+
+    def begin(self, limits: RegionLimits) -> None:
+        """Do nothing: what samples adapts the regions."""
+
+    def set_limits(self, limits: RegionLimits) -> None:
+        """Do nothing: the primitive passes limits on."""
+
+    def choose(self, targets: Sequence[Target]) -> None:
+        """Do nothing: what samples chooses."""
+
+    def step_us(self, intervals: Intervals) -> int:
+        """Return the aggregation interval."""
+        return intervals.aggregation_us
+
+    def rest(self, grid: Grid, intervals: Intervals) -> bool:
+        """Sleep for an aggregation interval; one that is cut short has no results."""
+        return grid.wait(self.step_us(intervals))
+
+    def observe(self, targets: Sequence[Target], grid: Grid, intervals: Intervals) -> int:
+        """Let the grid follow the other clock; return the checks of an aggregation."""
+        grid.follow()
+        return intervals.checks
+
+    def aggregate(
+        self, targets: Sequence[Target], checks: int, elapsed_us: int, intervals: Intervals
+    ) -> None:
+        """Count the checks that should have been made in this time."""
+        self.missed_checks += max(elapsed_us // intervals.sampling_us - checks, 0)
+
+    def adapt(self, targets: Sequence[Target]) -> None:
+        """Do nothing: what samples adapts the regions."""
