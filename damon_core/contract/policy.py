@@ -12,7 +12,7 @@ from damon_core.memory.target import Target
 
 
 class RegionPolicy(Protocol):
-    """Decides where to look and how regions follow what was seen.
+    """Chooses the pages to check, and adapts the regions to what was found.
 
     One object serves one context; it may keep state from aggregation to aggregation, and begins
     anew with `begin`. All methods are called in the worker, in the order of the methods here. A
@@ -21,21 +21,21 @@ class RegionPolicy(Protocol):
     """
 
     def begin(self, limits: RegionLimits) -> None:
-        """A run begins: forget everything."""
+        """Forget everything: a run begins."""
 
     def set_limits(self, limits: RegionLimits) -> None:
-        """The limits have changed while running."""
+        """Keep within other limits: they have changed while the context runs."""
 
     def choose(self, targets: Sequence[Target]) -> None:
-        """Before each check: set `samples` of each target."""
+        """Before each check: set the `samples` of each target."""
 
     def observe(self, targets: Sequence[Target]) -> None:
         """After each check: take in what the primitive found at the samples."""
 
     def aggregate(self, targets: Sequence[Target], checks: int, elapsed_us: int) -> None:
-        """After the last of `checks` checks: tell results, before callbacks see them.
+        """After the last of `checks` checks, before callbacks see the results: complete the regions.
 
-        Leaves regions with `nr_accesses` from 0 to `checks`, with `age` and `idle_us` grown by
+        It leaves regions with `nr_accesses` from 0 to `checks`, with `age` and `idle_us` grown by
         this aggregation of `elapsed_us`, never more than `limits.max_regions` in all.
         """
 

@@ -1,4 +1,4 @@
-"""Starting and stopping contexts in groups, and the one piece of process-wide state."""
+"""Starting and stopping contexts in groups; the only process-wide state is here."""
 
 import atexit
 import contextlib
@@ -13,7 +13,7 @@ from damon_core.validators import above, check
 
 
 class _RunningContexts:
-    """Which contexts run in this process, and whether they want to be alone."""
+    """The contexts that run in this process, and whether they run exclusively."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
@@ -56,7 +56,7 @@ _running_contexts = _RunningContexts()
 
 
 def start(*contexts: Context, exclusive: bool = True, cpu_budget: float | None = None) -> None:
-    """Start a group of contexts, each with a worker thread of its own.
+    """Start a group of contexts, each in its own worker thread.
 
     Contexts start in order. The first that fails ends the call with its error; those already
     started keep running.
@@ -65,8 +65,8 @@ def start(*contexts: Context, exclusive: bool = True, cpu_budget: float | None =
         contexts: The contexts of the group.
         exclusive: Run alone in this process. Groups started with False run side by side.
         cpu_budget: The share of one processor that the group may use, all workers together; by
-            default the largest budget of its contexts. Those that need less than an equal part
-            have what they need, the others share the rest equally.
+            default the largest budget of its contexts. Contexts that need less than an equal part
+            get what they need; the others share the rest equally.
 
     Raises:
         BusyError: A context of an earlier start is still running and either that group or this
@@ -78,7 +78,7 @@ def start(*contexts: Context, exclusive: bool = True, cpu_budget: float | None =
         check(above(0), "cpu_budget", cpu_budget)
     if cpu_budget is None:
         budgets = [context.cpu_budget for context in contexts]
-        # A context without a budget of its own doesn't limit the group either.
+        # A context without a budget doesn't limit the group either.
         cpu_budget = max((budget or math.inf for budget in budgets), default=math.inf)
     _running_contexts.start(contexts, exclusive, SharedBudget(cpu_budget))
 

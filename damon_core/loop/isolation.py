@@ -1,4 +1,4 @@
-"""The parts of one context behind pluggy, so that a callback that fails, fails alone.
+"""The hook calls of one context: a callback that fails doesn't affect the others.
 
 pluggy isolates nothing: one implementation that raises ends the whole call. So every
 implementation of a callback is registered behind a guard that catches, counts and logs. The
@@ -26,7 +26,7 @@ _LAST_CALL = "before_terminate"
 
 @define(eq=False)
 class _Guard:
-    """What is remembered of one callback."""
+    """The failures of one callback, and what follows from them."""
 
     name: str
     failure_limit: int
@@ -40,17 +40,17 @@ class _Guard:
         self.in_a_row[hook] = 0
 
     def failed(self, hook: str, error: BaseException) -> None:
-        told = one_line(error)
-        # A full disk fails each time alike: that is said once, and then that it goes on too long.
-        again = self.in_a_row.get(hook, 0) > 0 and told == self.stats.last_error
+        reason = one_line(error)
+        # A full disk fails each time alike: it is logged once, and again when it lasts too long.
+        again = self.in_a_row.get(hook, 0) > 0 and reason == self.stats.last_error
         self.in_a_row[hook] = self.in_a_row.get(hook, 0) + 1
-        self.stats = evolve(self.stats, failures=self.stats.failures + 1, last_error=told)
+        self.stats = evolve(self.stats, failures=self.stats.failures + 1, last_error=reason)
         logger.log(
             logging.DEBUG if again else logging.ERROR,
             "callback '%s' failed in %s: %s",
             self.name,
             hook,
-            told,
+            reason,
             exc_info=error,
         )
         if self.in_a_row[hook] >= self.failure_limit and not self.stats.switched_off:
@@ -101,7 +101,7 @@ class _Guard:
             try:
                 results = _finish(generator, outcome, inner)
             except BaseException as error:
-                # To let the primitive's exception pass, or to translate it, is no failure.
+                # A wrapper that lets the primitive's exception pass, or translates it, hasn't failed.
                 if inner is None or (error is not inner and error.__cause__ is not inner):
                     self.failed(hook, error)
             else:
@@ -167,7 +167,7 @@ class ContextHooks:
         self._primitive_error: BaseException | None = None
         self._failure_limit = failure_limit
         self._guards: list[_Guard] = []
-        # Only hooks that somebody implements: calling one that nobody does costs as much.
+        # Only implemented hooks: a call of one without implementations costs as much.
         self._callers: dict[str, pluggy.HookCaller] = {}
         self._manager = pluggy.PluginManager("damon")
         self._manager.add_hookspecs(hookspecs)

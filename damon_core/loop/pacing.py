@@ -1,7 +1,7 @@
-"""Which intervals are in force: those configured, tuned to a goal, stretched to a budget.
+"""The intervals in force: those configured, tuned to a goal, stretched to a CPU budget.
 
-Everything here runs in the worker, which puts what is decided in force between two iterations and
-rescales what regions know.
+Everything here runs in the worker. It puts new intervals in force between two iterations and
+rescales the counters of regions.
 """
 
 import math
@@ -12,18 +12,18 @@ from attrs import evolve
 from damon_core.attributes import Intervals, IntervalsGoal
 from damon_core.contract.sampling import Sampling
 
-#: Intervals are stretched so much further than necessary, and shrink only when they could be so
-#: much shorter: costs vary, and each change of an interval costs ages their precision.
+#: Intervals are stretched 15 % further than necessary, and shrink only when 70 % would do: costs
+#: vary, and each change of an interval costs ages their precision.
 _HEADROOM = 1.15
 _ROOM = 0.7
-#: The weight of an aggregation's costs against those of all before; and that of a check in an
-#: aggregation that has spent too much.
+#: The weight of an aggregation's costs in the running mean; and that of a check in an aggregation
+#: that has overspent.
 _WEIGHT = 0.25
 _WEIGHT_AT_ONCE = 0.5
-#: At most this part of the budget goes to updates, and to paying back what was overspent.
+#: The greatest parts of the budget for updates, and for paying back what was overspent.
 _MOST_FOR_UPDATES = 0.5
 _MOST_FOR_DEBT = 0.5
-#: Within what time overspending is paid back, or within an aggregation if that is longer.
+#: Overspending is paid back within this time, or within an aggregation if that is longer.
 _PAID_BACK_IN_US = 1_000_000
 #: Goal tuning changes intervals by at most this factor at once, and leaves smaller changes out.
 _MOST_TUNING = 2.0
@@ -70,10 +70,10 @@ class GoalTuner:
 class SharedBudget:
     """A CPU budget that the contexts of a group share.
 
-    Whoever needs less than an equal part has what it needs; the others share what is left
-    equally. So one expensive context doesn't slow down those that cost little.
+    A context that needs less than an equal part gets what it needs; the others share the rest
+    equally. So one expensive context doesn't slow down the cheap ones.
 
-    Workers write each their own entry; no lock is needed, because a stale neighbour's entry only
+    Each worker writes its own entry. No lock is needed, because a stale entry of another only
     shifts the next decision.
 
     Args:
@@ -85,7 +85,7 @@ class SharedBudget:
         self._demands: dict[int, float] = {}
 
     def allowance(self, member: int, demand: float) -> float:
-        """Return what a member may spend that would spend `demand` with intervals unstretched."""
+        """Return the share that a member may spend if its configured intervals need `demand`."""
         self._demands[member] = demand
         others = sorted(self._demands.values())
         left = self._budget
@@ -104,11 +104,11 @@ class SharedBudget:
 class BudgetKeeper:
     """Finds the sampling interval with which a worker stays within its CPU budgets.
 
-    It knows what a check, an aggregation and an update cost, and so how far apart they must be.
-    Costs are means over several aggregations. But as soon as one aggregation is ahead of its time,
-    with what a whole one or a second may spend, what its own checks cost counts at once: the first
-    check, or a sudden rise of the cost, doesn't go on for long. What was overspent until then is a
-    debt that is paid back.
+    It measures what a check, the end of an aggregation and an update cost, and spaces them
+    accordingly. Costs are means over several aggregations. But as soon as an aggregation has spent
+    more than a whole one, or a second, may spend, the cost of its own checks counts at once: so an
+    expensive first check, or a sudden rise of the cost, has an effect immediately. What was
+    overspent until then is a debt that is paid back.
 
     Args:
         budget: Share of one processor for this context; `math.inf` for no limit.
@@ -116,9 +116,9 @@ class BudgetKeeper:
         sampling: The way of sampling: it knows how intervals are stretched.
 
     Attributes:
-        sampling_us: The sampling interval must be at least so long.
-        update_us: The update interval must be at least so long: updates never take more than
-            half of the budget, and checks are the less frequent the more they take.
+        sampling_us: The least sampling interval.
+        update_us: The least update interval: updates never take more than half of the budget, and
+            the more they take the fewer checks are made.
     """
 
     def __init__(self, budget: float, shared: SharedBudget, sampling: Sampling) -> None:
@@ -127,7 +127,7 @@ class BudgetKeeper:
         self._budget = budget
         self._shared = shared
         self._sampling = sampling
-        self._left = budget  # for checks and ends of aggregations: updates have the rest
+        self._left = budget  # for checks and ends of aggregations; updates get the rest
         self._check_us: float | None = None
         self._aggregate_us: float | None = None
         self._update_cost_us: float | None = None
@@ -136,14 +136,14 @@ class BudgetKeeper:
         self._checks = 0
         self._checks_us = 0
         self._time_us = 0
-        self._recent_us: float | None = None  # what a check costs, once too much is spent
+        self._recent_us: float | None = None  # the cost of a check, once too much was spent
 
     def begun(self, cpu_us: int) -> None:
-        """Take in what it cost to begin."""
+        """Add the CPU time that the beginning of the run took."""
         self._debt_us += cpu_us
 
     def checked(self, cpu_us: int, base: Intervals, in_force: Intervals) -> bool:
-        """Take in what a check cost; return whether that was reason to decide anew.
+        """Add the CPU time of a check; return whether the least intervals were recomputed.
 
         Args:
             cpu_us: Processor time, kernel time included, in microseconds.
@@ -163,19 +163,19 @@ class BudgetKeeper:
         return True
 
     def _lead_us(self, in_force: Intervals) -> int:
-        """Return for how long an aggregation's checks may spend ahead of time."""
+        """Return for how long an aggregation's checks may run ahead of the budget."""
         if self._aggregate_us is None:
-            # The first checks of a run are dear, because nothing is in the caches yet.
+            # The first checks of a run are expensive, because nothing is in the caches yet.
             return _PAID_BACK_IN_US
         return min(in_force.aggregation_us, _PAID_BACK_IN_US)
 
     def updated(self, cpu_us: int, base: Intervals) -> None:
-        """Take in what an update cost, and decide anew: the next may come soon."""
+        """Add the CPU time of an update, and recompute: the next may come soon."""
         self._update_cost_us = _smoothed(self._update_cost_us, cpu_us)
         self.fit(base, self._recent_us)
 
     def aggregated(self, cpu_us: int, elapsed_us: int, base: Intervals) -> None:
-        """Take in what the end of an aggregation cost, and decide anew.
+        """Add the CPU time of the end of an aggregation, and recompute.
 
         Args:
             cpu_us: Processor time since the last check, in microseconds.
@@ -184,7 +184,7 @@ class BudgetKeeper:
         """
         too_much_us = self._checks_us + cpu_us - self._left * elapsed_us
         self._debt_us = max(0.0, self._debt_us + too_much_us)
-        # After a surprise the costs before it tell nothing any more.
+        # After a surprise, earlier costs are no longer representative.
         self._check_us = self._recent_us or _smoothed(
             self._check_us, self._checks_us / max(self._checks, 1)
         )
@@ -194,11 +194,11 @@ class BudgetKeeper:
         self.fit(base)
 
     def fit(self, base: Intervals, check_us: float | None = None) -> None:
-        """Decide anew, from what is known.
+        """Recompute the least intervals from the known costs.
 
         Args:
             base: The intervals to stretch.
-            check_us: What a check costs, if not what was known after the last aggregation.
+            check_us: The cost of a check, if it isn't the mean up to the last aggregation.
         """
         cost_us = check_us if check_us is not None else self._check_us or 0.0
         end_us = self._aggregate_us or 0.0
@@ -210,7 +210,7 @@ class BudgetKeeper:
         in_force = self._sampling.stretched(base, max(self.sampling_us, base.sampling_us))
         left = self._left = allowed - update_cost_us / max(base.update_us, self.update_us)
         if check_us is None:
-            # Within an aggregation costs alone count: what was too much is known at its end.
+            # Within an aggregation only costs count; overspending is known at its end.
             payable_us = left * max(_PAID_BACK_IN_US, in_force.aggregation_us)
             left *= 1 - min(_MOST_FOR_DEBT, self._debt_us / payable_us)
         needed_us = self._sampling.needed_us(base, cost_us, end_us, left)
@@ -228,7 +228,7 @@ def _smoothed(known_us: float | None, cost_us: float, weight: float = _WEIGHT) -
 
 
 class Pace:
-    """The intervals that one run wants: put in force by its worker between two iterations.
+    """The intervals that one run should use; its worker puts them in force between iterations.
 
     Args:
         intervals: Those configured.
@@ -255,7 +255,7 @@ class Pace:
         self.change(intervals)
 
     def change(self, intervals: Intervals) -> None:
-        """Take other intervals as those configured."""
+        """Replace the configured intervals."""
         self._configured = intervals
         self._tuned_us = intervals.sampling_us
         if self._tuner is not None:
@@ -265,20 +265,20 @@ class Pace:
         self._decide()
 
     def begun(self, cpu_us: int) -> None:
-        """Take in what it cost to begin."""
+        """Add the CPU time that the beginning of the run took."""
         self._budget.begun(cpu_us)
 
     def checked(self, cpu_us: int, in_force: Intervals) -> None:
-        """Take in what a check cost, with the intervals in force."""
+        """Add the CPU time of a check that was made with the intervals in force."""
         if self._budget.checked(cpu_us, self._base, in_force):
             self._decide()
 
     def aggregated(self, access_share: float | None, cpu_us: int, elapsed_us: int) -> None:
-        """Take in an aggregation.
+        """Take an aggregation into account.
 
         Args:
             access_share: Access events by possible ones; None if there was nothing to access.
-            cpu_us: What its end cost.
+            cpu_us: The CPU time of its end, microseconds.
             elapsed_us: How long it took.
         """
         if self._tuner is not None and access_share is not None:
@@ -288,7 +288,7 @@ class Pace:
         self._decide()
 
     def updated(self, cpu_us: int) -> None:
-        """Take in what an update cost."""
+        """Add the CPU time of an update."""
         self._budget.updated(cpu_us, self._base)
         self._decide()
 
@@ -297,7 +297,7 @@ class Pace:
         self._budget.end()
 
     def _rebase(self) -> None:
-        """Find the intervals as they would be without a budget."""
+        """Compute the intervals as they would be without a budget."""
         self._base = self._configured.with_sampling(self._tuned_us)
 
     def _decide(self) -> None:

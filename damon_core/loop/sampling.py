@@ -10,7 +10,7 @@ from damon_core.memory.target import Target
 
 
 class _Checking:
-    """What the ways share whose checks the loop makes, one a sampling interval."""
+    """For ways with one check in each sampling interval, made by the loop."""
 
     def __init__(self) -> None:
         self.missed_checks = 0
@@ -142,7 +142,7 @@ class PageSampling(_Checking, _Evenly):
 
 
 class DelegatedSampling(_Evenly):
-    """Something else samples, with a clock of its own; the primitive collects the regions."""
+    """Something else samples, with its own clock; the primitive collects the regions."""
 
     policy_name = ""
 

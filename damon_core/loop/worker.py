@@ -34,11 +34,11 @@ class Worker:
     def start(
         self, thread_name: str, shared_budget: SharedBudget, on_end: Callable[[], None]
     ) -> None:
-        """Start a run in a new thread, which calls `on_end` as the last thing of all.
+        """Start a run in a new thread, which calls `on_end` last.
 
         Raises:
             BusyError: There is a run.
-            DamonError: There is no thread to be had.
+            DamonError: No thread could be started.
         """
         with self._lock:
             if self.running:
@@ -79,7 +79,7 @@ class Worker:
             self.kdamond.stop()
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait, for at most `timeout` seconds, until there is no run; return whether that is so."""
+        """Wait, for at most `timeout` seconds, for the end of a run; return whether it has ended."""
         thread = self._thread
         if thread is None:
             return True
