@@ -33,7 +33,7 @@ class RegionPolicy(Protocol):
         """After each check: take in what the primitive found at the samples."""
 
     def aggregate(self, targets: Sequence[Target], checks: int, elapsed_us: int) -> None:
-        """After the last of `checks` checks, before callbacks see the results: complete the regions.
+        """After the last of `checks` checks, before the callbacks: complete the regions.
 
         It leaves regions with `nr_accesses` from 0 to `checks`, with `age` and `idle_us` grown by
         this aggregation of `elapsed_us`, never more than `limits.max_regions` in all.

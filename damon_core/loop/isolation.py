@@ -101,7 +101,7 @@ class _Guard:
             try:
                 results = _finish(generator, outcome, inner)
             except BaseException as error:
-                # A wrapper that lets the primitive's exception pass, or translates it, hasn't failed.
+                # To let the primitive's exception pass, or translate it, is not a failure.
                 if inner is None or (error is not inner and error.__cause__ is not inner):
                     self.failed(hook, error)
             else:

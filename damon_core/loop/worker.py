@@ -79,7 +79,7 @@ class Worker:
             self.kdamond.stop()
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait, for at most `timeout` seconds, for the end of a run; return whether it has ended."""
+        """Wait, at most `timeout` seconds, for the end of a run; return whether it has ended."""
         thread = self._thread
         if thread is None:
             return True
