@@ -1,4 +1,4 @@
-"""Whole commands, and what they took."""
+"""Whole commands, and their CPU time and memory."""
 
 import shlex
 import signal
@@ -10,11 +10,11 @@ from pathlib import Path
 
 from attrs import define
 
-#: The programs, as installed beside this Python.
+#: The programs, installed beside this Python.
 DAMO, DAMON = (str(Path(sys.executable).with_name(name)) for name in ("damo", "damon"))
 
-#: Runs a command, passes SIGINT on, and notes what it took. A program's peak memory counts from
-#: that of the one that starts it, so that has to be a small one.
+#: Runs a command, passes SIGINT on, and writes down its cost. A program's peak memory starts from
+#: that of the program that starts it, so this one has to be small.
 _LAUNCHER = """
 import os, signal, sys
 pid = os.posix_spawnp(sys.argv[2], sys.argv[2:], os.environ)
@@ -31,11 +31,11 @@ class Command:
     """A running command.
 
     Attributes:
-        command: What was run.
-        process: It, or rather who started it.
-        cpu_s: Once it has ended: its processor time, with all programs that it started.
-        peak_mib: Once it has ended: the most memory that one of them had.
-        output: Once it has ended: what it told that wasn't read before.
+        command: The program and its arguments.
+        process: The launcher that started it.
+        cpu_s: Once it has ended: its CPU time, including all programs that it started.
+        peak_mib: Once it has ended: the largest peak memory of one of them.
+        output: Once it has ended: the output that wasn't read before.
     """
 
     command: list[str]
@@ -46,7 +46,7 @@ class Command:
     output: str = ""
 
     def wait(self, *, ok: tuple[int, ...] = (0,)) -> None:
-        """Wait for its end; another status than expected ends this program."""
+        """Wait for its end; exit with an error if its status isn't in `ok`."""
         assert self.process.stdout is not None
         self.output = self.process.stdout.read()
         if (status := self.process.wait()) not in ok:
@@ -56,7 +56,7 @@ class Command:
 
 @contextmanager
 def running(command: list[str], folder: Path) -> Iterator[Command]:
-    """Have a command running in a folder; it is ended at last."""
+    """Run a command in a folder during the block; end it afterwards."""
     usage = folder / "usage"
     with subprocess.Popen(
         [sys.executable, "-I", "-S", "-c", _LAUNCHER, str(usage), *command],

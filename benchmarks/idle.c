@@ -1,8 +1,8 @@
 /*
  * The kernel calls of the backend `idle` for one check, and nothing else: pagemap and kpageflags
- * of the pages, marks in the bitmap, the words of the bitmap. Neighbouring words are got in one
- * call where the backend does so. Pages are those of an idle process, so none has to be looked at
- * again. Prints the processor time of a round in nanoseconds.
+ * of the pages, marks in the bitmap, the words of the bitmap. Neighbouring words are read in one
+ * call where the backend does so. The process is idle, so no page has to be checked again. Prints
+ * the CPU time of a round in nanoseconds.
  *
  * Usage: idle PID ROUNDS ADDRESS...   (addresses ascending)
  */
@@ -120,7 +120,7 @@ int main(int argc, char **argv)
 		places[number] = frames[number] / 64;
 	struct calls words = plan(bitmap, places, pages, 1);
 
-	/* Reading overwrites what is to be written, so marks have data of their own, run by run. */
+	/* Reading overwrites the data to write, so each run of marks has separate data. */
 	marks = calloc(words.number, sizeof(*marks));
 	number = 0;
 	for (run = 0; run < words.number; run++) {

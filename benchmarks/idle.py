@@ -1,8 +1,8 @@
-"""The processor time of the backend `idle` per check, against bare C.
+"""The CPU time of the backend `idle` per check, compared with bare C.
 
-The baseline is benchmarks/idle.c: the same kernel calls on the same pages, neighbours joined
-alike, and nothing done with what they return. It needs idle page tracking, so it runs in the lab:
-`python -m tests.lab -- .venv/bin/python -m benchmarks.idle`, the C program compiled there.
+The baseline is benchmarks/idle.c: the same kernel calls on the same pages, with neighbours joined
+in the same way, and their results ignored. It needs idle page tracking, so it runs in the lab:
+`python -m tests.lab -- .venv/bin/python -m benchmarks.idle`, which compiles the C program.
 """
 
 import itertools
@@ -33,16 +33,16 @@ WARM_UP = 5
 
 
 def addresses_in(pid: int, pages: int) -> Pages:
-    """Return addresses of pages at random in the large mappings of a process."""
+    """Return addresses of random pages in the large mappings of a process."""
     mappings = parse_maps(Path(f"/proc/{pid}/maps").read_bytes())
-    # Those of the program proper; the interpreter's are smaller.
+    # The interpreter's mappings are smaller.
     large = [m for m in mappings if m.end - m.start >= 6 * MIB]
     every = np.concatenate([np.arange(m.start, m.end, mmap.PAGESIZE) for m in large])
     return np.random.default_rng(1).choice(every, pages, replace=False)
 
 
 def c_us(program: Path, pid: int, addresses: list[str], checks: int) -> float:
-    """Return the processor time per round of the C program, microseconds."""
+    """Return the CPU time per round of the C program, microseconds."""
     done = subprocess.run(
         [program, str(pid), str(checks), *addresses], stdout=subprocess.PIPE, check=True, text=True
     )
@@ -50,9 +50,9 @@ def c_us(program: Path, pid: int, addresses: list[str], checks: int) -> float:
 
 
 def backend_us(pid: int, sets: Sequence[Pages], checks: int) -> float:
-    """Return the processor time per check of the backend alone, microseconds.
+    """Return the CPU time per check of the backend alone, microseconds.
 
-    Two sets of pages take turns, so that no mark stands from the check before.
+    Two sets of pages take turns, so that no mark remains from the check before.
     """
     process = Process.open(pid)
     target = ProcessTarget("benchmark", process=process, mapped=Mapped.of(process.mappings()))
@@ -72,7 +72,7 @@ def backend_us(pid: int, sets: Sequence[Pages], checks: int) -> float:
 
 
 class GivenPages:
-    """A policy that looks at sets of pages in turn, whatever the regions are."""
+    """A policy that checks sets of pages in turn, regardless of the regions."""
 
     def __init__(self, sets: Sequence[Pages]) -> None:
         self._sets = itertools.cycle(sets)
@@ -89,7 +89,7 @@ class GivenPages:
 
 
 def worker_us(pid: int, sets: Sequence[Pages], checks: int) -> float:
-    """Return the processor time per iteration of a whole context, microseconds."""
+    """Return the CPU time per iteration of a whole context, microseconds."""
     primitive = ProcessMemory(PidSource([pid]), ProcessIdle(IdleOptions(flush_tlb=False)))
     timer = Timer(checks + WARM_UP + 1)
     with Context(
@@ -138,7 +138,7 @@ def main() -> None:
                     ]
                 )
     print_table(
-        f"Processor time per check of {size} (medians of {runs} runs of {checks} checks)",
+        f"CPU time per check of {size} (medians of {runs} runs of {checks} checks)",
         ["", "Python, us", "bare C, us", "ratio"],
         rows,
     )

@@ -1,7 +1,7 @@
-"""The spread of the actual sampling interval at 5 ms: alone, and while being scraped.
+"""The spread of the actual sampling interval at 5 ms: alone, and while metrics are scraped.
 
-What is measured is the distance between two calls of check_accesses. The baseline is as many
-bare Python threads that wait on an Event for the points of the same grid.
+Measured is the time between two calls of check_accesses. The baseline is the same number of bare
+Python threads that wait on an Event for the points of the same grid.
 """
 
 import subprocess
@@ -26,7 +26,7 @@ REGIONS = 1_000
 REGION_BYTES = 4096
 SCRAPE_SECONDS = 0.1
 
-# A process of its own, as a Prometheus server is: it must not share our interpreter lock.
+# A separate process, like a Prometheus server: it must not share our interpreter lock.
 SCRAPER = """
 import http.client, sys, threading, time, urllib.parse
 url = urllib.parse.urlsplit(sys.argv[1])
@@ -43,7 +43,7 @@ while not ended.wait(float(sys.argv[2])):
 
 @frozen
 class Spread:
-    """How far apart the checks of one run were, milliseconds."""
+    """The times between the checks of one run, in milliseconds."""
 
     distances_ms: list[float]
     missed_share: float
@@ -64,7 +64,7 @@ class Spread:
 
 
 class Noting:
-    """Notes when it is called, and does little else."""
+    """A primitive that records the times of its calls, and does little else."""
 
     def __init__(self) -> None:
         self.times_ns: list[int] = []
@@ -82,7 +82,7 @@ class Noting:
 
 @contextmanager
 def scraped(url: str) -> Iterator[None]:
-    """Have a process read a page of metrics ten times a second."""
+    """Let a process read a page of metrics ten times a second during the block."""
     arguments = [sys.executable, "-c", SCRAPER, url, str(SCRAPE_SECONDS)]
     with subprocess.Popen(arguments, stdin=subprocess.PIPE) as scraper:
         yield
@@ -93,7 +93,7 @@ def scraped(url: str) -> Iterator[None]:
 
 
 def of_contexts(count: int, seconds: float, scrape: bool = False) -> Spread:
-    """Measure contexts that run side by side."""
+    """Measure contexts that run at the same time."""
     listener = Listener(PrometheusOptions(port=0)) if scrape else None
     primitives = [Noting() for _ in range(count)]
     contexts = [
@@ -183,9 +183,9 @@ def main() -> None:
         rows.append(row)
     print_table(
         f"Distance between checks at a sampling interval of {SAMPLING_US / 1_000:g} ms, "
-        f"{REGIONS} regions a context, scraped every {SCRAPE_SECONDS:g} s (milliseconds; medians "
-        f"of {runs} alternating runs of {seconds:g} s, max of all; ratio of p99 - p1 to as many "
-        "bare threads)",
+        f"{REGIONS} regions per context, scraped every {SCRAPE_SECONDS:g} s (milliseconds; medians "
+        f"of {runs} alternating runs of {seconds:g} s, max of all; ratio of p99 - p1 to the same "
+        "number of bare threads)",
         ["", "p1", "p50", "p99", "max", "missed", "ratio"],
         rows,
     )

@@ -1,8 +1,8 @@
-"""Reports of a record larger than memory, beside those of one a tenth as large.
+"""Reports of a record larger than memory, compared with those of one a tenth as large.
 
-Regions have new borders and counts at random in every aggregation, so that hardly anything is
-compressed: as many bytes of what is usually recorded would be months. Whole commands are measured,
-the start of Python included.
+Regions have random borders and counts in every aggregation, so that almost nothing can be
+compressed: a usual record of this size would cover months. Whole commands are measured, including
+the start of Python.
 """
 
 import argparse
@@ -21,14 +21,14 @@ from damon_core import Intervals, RecordInfo, Snapshot, TargetRows, assemble_sna
 
 REGIONS = 1_000
 PAGES = 1 << 28
-#: More than a row group holds, so that none repeats itself.
+#: More than a row group holds, so that there is no repetition within one.
 DIFFERENT = 600
-#: `diff` is that of the record with itself.
+#: `diff` compares the record with itself.
 REPORTS = ("summary", "regions", "wss", "idle", "heatmap", "diff")
 
 
 def snapshots() -> Iterator[Snapshot]:
-    """Yield aggregations of 1 TiB without an end."""
+    """Yield an endless sequence of aggregations of 1 TiB."""
     rng = np.random.default_rng(1)
     intervals = Intervals()
     begin_us = 1_700_000_000_000_000
@@ -68,7 +68,7 @@ def snapshots() -> Iterator[Snapshot]:
 
 
 def record(path: Path, size_bytes: int) -> int:
-    """Write a record of at least that size; return how many aggregations it has."""
+    """Write a record of at least this size; return its number of aggregations."""
     written = 0
     with ParquetWriter(path, RecordInfo.here()) as writer:
         for snapshot in snapshots():
@@ -86,7 +86,7 @@ def main() -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--gb", type=float, default=10.0, help="size of the record, 10^9 bytes")
-    parser.add_argument("--folder", type=Path, help="where there is room for it; default: /tmp")
+    parser.add_argument("--folder", type=Path, help="folder for the record; default: /tmp")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=options.folder) as name:
         folder = Path(name)

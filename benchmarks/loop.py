@@ -1,8 +1,8 @@
-"""The cost of the monitoring loop itself: processor time of the worker per sample.
+"""The cost of the monitoring loop itself: CPU time of the worker per sample.
 
-The context has a primitive that does one numpy addition over its regions and nothing else. The
-baseline is a bare Python loop that waits on the same clock and does the same addition; with
-aggregations, it also copies the columns that a snapshot holds.
+The context's primitive does one numpy addition over its regions and nothing else. The baseline is
+a bare Python loop that waits on the same clock and does the same addition; with aggregations, it
+also copies the columns of a snapshot.
 """
 
 import threading
@@ -21,7 +21,7 @@ REGION_BYTES = 4096
 
 
 class Adding:
-    """Counts every region as accessed, and stops its context after some samples."""
+    """A primitive that reports every region as accessed, and stops after some samples."""
 
     def __init__(self, regions: int, samples: int) -> None:
         self._regions = regions
@@ -41,7 +41,7 @@ class Adding:
 
 
 def context_us(regions: int, samples: int, aggregate: bool) -> float:
-    """Return the worker's processor time per sample, microseconds."""
+    """Return the worker's CPU time per sample, microseconds."""
     intervals = Intervals(SAMPLING_US, SAMPLING_US if aggregate else NEVER_US, NEVER_US)
     with Context(Adding(regions, samples), intervals=intervals, cpu_budget=None) as context:
         start(context)
@@ -52,7 +52,7 @@ def context_us(regions: int, samples: int, aggregate: bool) -> float:
 
 
 def bare_us(regions: int, samples: int, aggregate: bool) -> float:
-    """Return the processor time per round of a bare loop in a thread, microseconds."""
+    """Return the CPU time per round of a bare loop in a thread, microseconds."""
     used_us = 0.0
 
     def work() -> None:
@@ -82,7 +82,7 @@ def main() -> None:
     for aggregate in (False, True):
         for regions in (10, 100, 1_000):
             what = f"{regions} regions, " + (
-                "an aggregation each sample" if aggregate else "sampling only"
+                "aggregation in each sample" if aggregate else "sampling only"
             )
             progress(what)
             result = Comparison.of(
@@ -92,7 +92,7 @@ def main() -> None:
             )
             rows.append([what, f"{result.figure:.0f}", f"{result.baseline:.0f}", result.ratio])
     print_table(
-        f"Processor time per sample at a sampling interval of {SAMPLING_US / 1_000:g} ms "
+        f"CPU time per sample at a sampling interval of {SAMPLING_US / 1_000:g} ms "
         f"(medians of {runs} alternating runs of {samples} samples)",
         ["", "context, us", "bare loop, us", "ratio"],
         rows,

@@ -1,7 +1,7 @@
-"""What the benchmarks share: alternating runs, medians, and tables.
+"""Common parts of the benchmarks: alternating runs, medians, and tables.
 
-Machines are noisy, so nothing is told without a baseline: the two are measured in turns, and
-what counts is the median of the ratios of neighbouring runs.
+Machines are noisy, so every figure has a baseline: the two are measured in turns, and the result is
+the median of the ratios of neighbouring runs.
 """
 
 import argparse
@@ -15,11 +15,11 @@ from attrs import frozen
 
 @frozen
 class Comparison:
-    """One figure against its baseline, run by run.
+    """A figure and its baseline, for each run.
 
     Attributes:
-        figures: What was measured, in the unit of the benchmark.
-        baselines: What the baseline took, each measured next to the figure of the same place.
+        figures: The figure of each run, in the unit of the benchmark.
+        baselines: The baseline of each run, measured directly before or after the figure.
     """
 
     figures: Sequence[float]
@@ -27,7 +27,7 @@ class Comparison:
 
     @classmethod
     def of(cls, figure: Callable[[], float], baseline: Callable[[], float], runs: int) -> Self:
-        """Measure both in turns; which one comes first alternates too."""
+        """Measure both in turns; the one that comes first alternates, too."""
         figures: list[float] = []
         baselines: list[float] = []
         turns = [(figure, figures), (baseline, baselines)]
@@ -51,13 +51,13 @@ class Comparison:
 
     @property
     def ratio(self) -> str:
-        """The median of the ratios, and between what they lie."""
+        """The median and the range of the ratios, as text."""
         ratios = self.ratios
         return f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
 
 
 def with_quartiles(ratios: Sequence[float]) -> str:
-    """Return the median of many ratios, and between which quartiles it lies."""
+    """Return the median of many ratios and their quartiles, as text."""
     low, high = percentile(ratios, 25), percentile(ratios, 75)
     return f"{statistics.median(ratios):.2f} ({low:.2f} to {high:.2f})"
 
@@ -70,18 +70,18 @@ def percentile(values: Sequence[float], percent: float) -> float:
 
 
 def is_quick(description: str | None) -> bool:
-    """Read the command line of a benchmark: whether a smoke run is enough."""
+    """Return whether the command line of a benchmark asks for a quick run."""
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "--quick", action="store_true", help="one short run of each: does it work? no figures"
+        "--quick", action="store_true", help="one short run of each: a test, not a measurement"
     )
     return bool(parser.parse_args().quick)
 
 
 def progress(text: str) -> None:
-    """Say on standard error what is being measured."""
+    """Print on standard error what is being measured."""
     print(f"measuring: {text}", file=sys.stderr)
 
 

@@ -1,9 +1,9 @@
-"""What records in Parquet cost: room on the disk, processor time to write and to read.
+"""The cost of records in Parquet: size on disk, CPU time to write and to read.
 
 Simulated contexts run on virtual time with the usual intervals, 5 ms and 100 ms, and the policy
-`evidence` unless said otherwise. Snapshots get the jitter of a real clock, are written as one row
-group, and read back; what a day takes is what an aggregation takes, extrapolated. Then row groups
-are appended to a new file and to one as long as a day's in turns, and what that costs is compared.
+`evidence` unless stated otherwise. Snapshots get the jitter of a real clock, are written as one row
+group, and are read back; figures for a day are extrapolated. Then row groups are appended in turns
+to a new file and to one as long as a day's, and the costs are compared.
 """
 
 import tempfile
@@ -43,10 +43,10 @@ class Case:
     """A simulated context.
 
     Attributes:
-        name: What the table calls it.
-        rates: The rates of its areas.
-        limits: How many regions it may have.
-        policy: How they are adjusted.
+        name: Its name in the table.
+        rates: The access rates of its areas.
+        limits: The limits of its regions.
+        policy: The policy that adapts them.
     """
 
     name: str
@@ -76,7 +76,7 @@ CASES = (
 
 
 class Keep:
-    """Keeps snapshots, at the times of a clock with jitter."""
+    """Keeps snapshots, with the times of a clock with jitter."""
 
     def __init__(self) -> None:
         self.snapshots: list[Snapshot] = []
@@ -100,7 +100,7 @@ class Keep:
 
 
 def snapshots_of(case: Case, seconds: int) -> list[Snapshot]:
-    """Run a context and return what it saw after it has settled."""
+    """Run a context; return its snapshots after it has settled."""
     pattern = Zones(tuple(Zone(Bytes(AREA_BYTES), rate) for rate in case.rates))
     memory = SimulatedMemory(
         AREA_BYTES * len(case.rates),
@@ -142,7 +142,7 @@ def measure(case: Case, seconds: int, directory: Path) -> list[str]:
         with ParquetReader(path) as reader:
             assert sum(map(len, reader.snapshots())) == rows
         reading.append(time.process_time() - begin)
-    # What explains the file is there once; the rest comes with each row group.
+    # The file's description is written once; the rest is written for each row group.
     group_bytes = path.stat().st_size - empty_bytes
     a_day_bytes = group_bytes / len(snapshots) * AGGREGATIONS_A_DAY
     ratio = csv.stat().st_size / group_bytes
@@ -159,7 +159,7 @@ def measure(case: Case, seconds: int, directory: Path) -> list[str]:
 
 
 def append_costs(appends: int, directory: Path) -> list[list[str]]:
-    """Return what appends to a new file and to a long one cost, in turns."""
+    """Return the rows of the costs of appends to a new file and to a long one, in turns."""
     case = Case("", _zipf(100), RegionLimits(100, 100))
     table = to_table(snapshots_of(case, 10), {})
     new, long = (
@@ -191,11 +191,11 @@ def main() -> None:
             progress(case.name)
             rows.append(measure(case, 2 if quick else 40, Path(directory)))
         print_table(
-            "Room and time",
+            "Size and time",
             [
                 "context",
                 "regions",
-                "bits a row",
+                "bits per row",
                 "24 h",
                 "CPU to write",
                 "rows/s read",

@@ -1,6 +1,6 @@
 /*
  * The kernel calls of the backend `referenced`, and nothing else: write "1" to clear_refs, read
- * the whole of smaps. Prints the processor time of one round in nanoseconds.
+ * the whole of smaps. Prints the CPU time of one round in nanoseconds.
  *
  * Usage: referenced PID ROUNDS
  */

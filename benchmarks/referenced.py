@@ -1,7 +1,7 @@
-"""The processor time of the backend `referenced` per check, against bare C.
+"""The CPU time of the backend `referenced` per check, compared with bare C.
 
-The baseline is benchmarks/referenced.c: the same kernel calls on the same process, and nothing
-done with what they return. The processes are idle and wholly resident.
+The baseline is benchmarks/referenced.c: the same kernel calls on the same process, with their
+results ignored. The processes are idle and completely resident.
 """
 
 import mmap
@@ -23,7 +23,7 @@ from damon_core import Context, Regions, VirtualClock, hookimpl, start
 
 MIB = 1 << 20
 
-# Every second mapping may also be executed: else the kernel would join neighbours.
+# Every second mapping is executable: otherwise the kernel would join neighbours.
 TARGET = """
 import mmap, sys
 size, count = int(sys.argv[1]), int(sys.argv[2])
@@ -39,7 +39,7 @@ sys.stdin.read()
 
 @frozen
 class Size:
-    """How large the monitored process is."""
+    """The size of the monitored process."""
 
     total_bytes: int
     mappings: int
@@ -50,7 +50,7 @@ class Size:
 
 @contextmanager
 def process_of(size: Size) -> Iterator[int]:
-    """Run a process of a size and give its pid."""
+    """Run a process of this size during the block, and return its pid."""
     pages = size.total_bytes // size.mappings // mmap.PAGESIZE
     arguments = [sys.executable, "-c", TARGET, str(pages * mmap.PAGESIZE), str(size.mappings)]
     with subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
@@ -62,7 +62,7 @@ def process_of(size: Size) -> Iterator[int]:
 
 
 def c_us(program: Path, pid: int, checks: int) -> float:
-    """Return the processor time per round of the C program, microseconds."""
+    """Return the CPU time per round of the C program, microseconds."""
     done = subprocess.run(
         [program, str(pid), str(checks)], stdout=subprocess.PIPE, check=True, text=True
     )
@@ -70,7 +70,7 @@ def c_us(program: Path, pid: int, checks: int) -> float:
 
 
 def backend_us(pid: int, checks: int) -> float:
-    """Return the processor time per check of the backend alone, microseconds."""
+    """Return the CPU time per check of the backend alone, microseconds."""
     process = Process.open(pid)
     mappings = parse_maps(process.maps())
     regions = Regions([m.start for m in mappings], [m.end for m in mappings])
@@ -79,7 +79,7 @@ def backend_us(pid: int, checks: int) -> float:
     backend.add(targets[0])
     times_ns = []
     try:
-        # One more than is counted: the first finds the regions of mappings, as after an update.
+        # One more than is measured: the first finds the regions of mappings, as after an update.
         for _ in range(checks + 1):
             if backend.prepare(targets) or backend.check(targets):
                 raise SystemExit(f"process {pid} has ended")
@@ -91,14 +91,14 @@ def backend_us(pid: int, checks: int) -> float:
 
 
 class UnwaitingClock(VirtualClock):
-    """A virtual clock whose processor time is the real one: checks follow without a sleep."""
+    """A virtual clock with real CPU time: checks follow one another without a sleep."""
 
     def cpu_us(self) -> int:
         return time.thread_time_ns() // 1_000
 
 
 class Timer:
-    """Notes the worker's processor time between iterations, and stops after some."""
+    """Records the worker's CPU time between iterations, and stops after some."""
 
     def __init__(self, iterations: int) -> None:
         self._left = iterations
@@ -112,7 +112,7 @@ class Timer:
 
 
 def worker_us(pid: int, checks: int) -> float:
-    """Return the processor time per iteration of a whole context, microseconds."""
+    """Return the CPU time per iteration of a whole context, microseconds."""
     primitive = ProcessMemory(PidSource([pid]), Referenced())
     timer = Timer(checks + 2)
     with Context(primitive, [timer], clock=UnwaitingClock(), cpu_budget=None) as context:
@@ -152,7 +152,7 @@ def main() -> None:
                         ]
                     )
     print_table(
-        f"Processor time per check (medians of {runs} alternating runs of {checks} checks)",
+        f"CPU time per check (medians of {runs} alternating runs of {checks} checks)",
         ["", "Python, us", "bare C, us", "ratio"],
         rows,
     )

@@ -1,12 +1,12 @@
-"""What the size of the target and the number of regions cost.
+"""How the cost depends on the size of the target and the number of regions.
 
-First, a context's worker on simulated memory of growing size with one pattern stretched to it:
-processor time per aggregation, without the sleep, as a ratio to that at 1 GiB. The contexts make
-an aggregation each in turns.
+First, a context's worker on simulated memory of growing size, with one pattern stretched to it:
+CPU time per aggregation, without the sleep, as a ratio to that at 1 GiB. The contexts of all sizes
+take turns after each aggregation.
 
-Then the policies alone at 1000 areas, all different from their neighbours: a usual sampling
-interval (choosing pages, taking results in) and the rest of an aggregation (plan, results, merging,
-splitting), as a ratio to a bare numpy pass over as many columns as regions have.
+Then the policies alone with 1000 areas, all different from their neighbours: a usual sampling
+interval (choosing pages, recording results) and the rest of an aggregation (plan, results, merging,
+splitting), as a ratio to a bare numpy pass over the same number of columns as regions have.
 """
 
 import time
@@ -40,22 +40,23 @@ REGIONS = 1_000
 REGION_BYTES = 64 << 20
 COLUMNS = len(Regions.__slots__)
 WARM_UP = 20
-#: Until policies have settled on the areas that they were given.
+#: Aggregations until policies have settled on the given areas.
 STRIPES_WARM_UP = 20
 
 
 class Turn:
-    """Measures the worker's processor time for each aggregation, in turns with other contexts.
+    """Measures the worker's CPU time for each aggregation, in turns with other contexts.
 
-    So all meet the same weather: processors change their speed from second to second.
+    The turns give all contexts the same conditions: processors change their speed from second to
+    second.
 
     Args:
-        mine: Is released when it is this context's turn.
-        following: Is released when it is that of the next one.
-        aggregations: How many are measured, after some to settle; then the context ends.
+        mine: Released when it is this context's turn.
+        following: Released when it is the next context's turn.
+        aggregations: The number measured, after some to settle; then the context ends.
 
     Attributes:
-        us: What each aggregation took, microseconds.
+        us: The CPU time of each aggregation in microseconds.
     """
 
     def __init__(self, mine: Semaphore, following: Semaphore, aggregations: int) -> None:
@@ -70,7 +71,7 @@ class Turn:
         number = context.stats.aggregations
         if number > WARM_UP:
             self.us.append((time.thread_time_ns() - self._begin_ns) / 1_000)
-        if number > 1:  # who begins is told from outside
+        if number > 1:  # the caller releases the first context
             self._following.release()
         if number == self._last:
             return True
@@ -80,7 +81,7 @@ class Turn:
 
 
 def aggregations_us(policy: str, aggregations: int, seed: int) -> list[list[float]]:
-    """Return the worker's processor time for each aggregation at each size, microseconds."""
+    """Return the worker's CPU time for each aggregation at each size, microseconds."""
     rates = (0, 1, 0, 0, 0.6, 0, 0, 0, 0, 0.3, 1, 0, 0, 0, 0, 0.8)
     order = [Semaphore(0) for _ in SIZES]
     turns, contexts = [], []
@@ -108,13 +109,14 @@ def aggregations_us(policy: str, aggregations: int, seed: int) -> list[list[floa
 
 @frozen
 class Step:
-    """What a policy takes for an aggregation, and what it then has.
+    """The cost of a policy's aggregation, and its result.
 
     Attributes:
-        interval_us: Processor time of a usual sampling interval, microseconds.
-        aggregation_us: All the rest: a plan made at the first check, results, merging, splitting.
-        regions: The regions that there are.
-        pages: Pages looked at in a sampling interval.
+        interval_us: CPU time of a usual sampling interval, microseconds.
+        aggregation_us: CPU time of the rest: the plan made at the first check, results, merging,
+            splitting.
+        regions: The number of regions.
+        pages: Pages checked in a sampling interval.
     """
 
     interval_us: float
@@ -124,7 +126,7 @@ class Step:
 
 
 class Striped:
-    """A policy at work on memory of which every second area is hot, one region each.
+    """A policy on memory in which every second area is hot, with one region per area.
 
     Args:
         policy: The name of the policy.
@@ -139,7 +141,7 @@ class Striped:
             self.step()
 
     def step(self) -> Step:
-        """Go through one aggregation."""
+        """Run one aggregation and return its cost."""
         policy, targets = self._policy, [self._target]
         pages = 0
         intervals_ns = []
@@ -172,7 +174,7 @@ class Striped:
 
 
 def bare_pass_us(passes: int) -> float:
-    """Return the processor time of one addition to each column of a table of regions."""
+    """Return the CPU time of one addition to each column of a table of regions."""
     columns = [np.zeros(REGIONS) for _ in range(COLUMNS)]
     begin_ns = time.thread_time_ns()
     for _ in range(passes):
@@ -182,7 +184,7 @@ def bare_pass_us(passes: int) -> float:
 
 
 def compare_sizes(policy: str, seeds: int, aggregations: int) -> None:
-    """Print what an aggregation costs at each size."""
+    """Print the cost of an aggregation at each size."""
     progress(f"{policy}, {format_size(SIZES[0])} to {format_size(SIZES[-1])}")
     us: list[list[float]] = [[] for _ in SIZES]
     for seed in range(1, seeds + 1):
@@ -193,7 +195,7 @@ def compare_sizes(policy: str, seeds: int, aggregations: int) -> None:
         ratios = [one / base for one, base in zip(each, us[0], strict=True)]
         rows.append([format_size(size), f"{median(each):.0f}", with_quartiles(ratios)])
     print_table(
-        f"Processor time per aggregation of {CHECKS} checks, policy {policy} (medians of "
+        f"CPU time per aggregation of {CHECKS} checks, policy {policy} (medians of "
         f"{aggregations} aggregations with each of {seeds} seeds, all sizes in turns; between "
         "their quartiles)",
         ["target", "us", "ratio to 1 GiB"],
@@ -202,7 +204,7 @@ def compare_sizes(policy: str, seeds: int, aggregations: int) -> None:
 
 
 def compare_steps(policies: Sequence[str], runs: int, steps: int) -> None:
-    """Print what policies take at many regions."""
+    """Print the cost of policies with many regions."""
     rows = []
     for policy in policies:
         progress(f"{policy}, {REGIONS} regions")
@@ -233,9 +235,9 @@ def compare_steps(policies: Sequence[str], runs: int, steps: int) -> None:
                 ]
             )
     print_table(
-        f"Processor time of a policy at {REGIONS} regions (medians of {runs} alternating runs of "
+        f"CPU time of a policy at {REGIONS} regions (medians of {runs} alternating runs of "
         f"{steps} aggregations; the bare pass adds 1 to {COLUMNS} columns)",
-        ["", "regions", "pages a check", "us", "best", "aim, us", "bare pass, us", "ratio"],
+        ["", "regions", "pages per check", "us", "best", "aim, us", "bare pass, us", "ratio"],
         rows,
     )
 

@@ -1,8 +1,8 @@
-"""What being watched costs a program: its speed with and without a monitor, in turns.
+"""The cost of monitoring for the monitored program: its speed with and without it, in turns.
 
-The program reads words at random all over 256 MiB, each by a translation of its own: to clear
-accessed bits, and what the processor remembers of translations with them, hits such a program the
-hardest. The monitor is a context of `vaddr` with the backend `referenced` and the usual intervals.
+The program reads random words in 256 MiB, each through a different translation: clearing accessed
+bits, and with them the TLB's entries, slows such a program down most. The monitor is a context of
+`vaddr` with the backend `referenced` and the usual intervals.
 """
 
 import mmap
@@ -22,7 +22,7 @@ from damon_vaddr import PidSource, ProcessMemory, Referenced
 from benchmarks.measure import Comparison, is_quick, print_table, progress, with_quartiles
 from damon_core import Context, start, stop
 
-#: It counts its rounds where others see them.
+#: It counts its rounds in a shared file.
 PROGRAM = """
 import mmap, sys
 import numpy as np
@@ -34,13 +34,13 @@ while True:
     words.take(somewhere, mode="clip").sum()
     rounds[0] += 1
 """
-#: Until a monitor keeps its budget.
+#: The time until a monitor keeps its budget.
 SETTLE_S = 1.0
-BUDGETS = {"2 % of a processor (default)": 0.02, "no budget": None}
+BUDGETS = {"2 % of one core (default)": 0.02, "no budget": None}
 
 
 class Program:
-    """The program at work.
+    """The running program.
 
     Attributes:
         pid: Its process.
@@ -51,7 +51,7 @@ class Program:
         self._rounds = rounds
 
     def speed(self, seconds: float) -> float:
-        """Return how many rounds it makes in a second."""
+        """Return its number of rounds per second."""
         first, begin = self._count(), time.monotonic()
         time.sleep(seconds)
         return (self._count() - first) / (time.monotonic() - begin)
@@ -63,7 +63,7 @@ class Program:
 
 @contextmanager
 def program() -> Iterator[Program]:
-    """Have the program running."""
+    """Run the program during the block."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "rounds"
         path.write_bytes(bytes(8))
@@ -80,11 +80,11 @@ def program() -> Iterator[Program]:
 
 
 class Monitor:
-    """A monitor that comes and goes.
+    """A monitor that is started for each measurement.
 
     Attributes:
-        cpu: The share of a processor that it used, each time.
-        checks: How many checks it made in a second, each time.
+        cpu: The share of one core that it used, each time.
+        checks: Its checks per second, each time.
     """
 
     def __init__(self, budget: float | None) -> None:
@@ -92,15 +92,15 @@ class Monitor:
         self.checks: list[float] = []
         self._budget = budget
 
-    def speed(self, watched: Program, seconds: float) -> float:
-        """Return the speed of the program while it is watched."""
+    def speed(self, monitored: Program, seconds: float) -> float:
+        """Return the speed of the program while it is monitored."""
         context = Context(
-            ProcessMemory(PidSource([watched.pid]), Referenced()), cpu_budget=self._budget
+            ProcessMemory(PidSource([monitored.pid]), Referenced()), cpu_budget=self._budget
         )
         start(context)
         time.sleep(SETTLE_S)
         before = context.stats
-        speed = watched.speed(seconds)
+        speed = monitored.speed(seconds)
         after = context.stats
         stop(context)
         self.cpu.append((after.cpu_us - before.cpu_us) / 1e6 / seconds)
@@ -130,9 +130,9 @@ def main() -> None:
                 ]
             )
     print_table(
-        f"Speed of a program that is watched (medians of {runs} alternating runs of {seconds:g} s; "
-        "between the quartiles)",
-        ["", "checks/s", "CPU", "rounds/s, watched", "alone", "ratio"],
+        f"Speed of a monitored program (medians of {runs} alternating runs of {seconds:g} s; "
+        "quartiles of the ratios)",
+        ["", "checks/s", "CPU", "rounds/s, monitored", "alone", "ratio"],
         rows,
     )
 

@@ -1,1 +1,1 @@
-"""How well region policies find the truth: simulated, seeded, told exactly."""
+"""How close region policies come to the truth, which is simulated, seeded and known exactly."""

@@ -1,9 +1,9 @@
-"""How well region policies find the truth, against Linux's algorithm and a bound.
+"""How close region policies come to the truth, compared with Linux's algorithm and a bound.
 
-Patterns are simulated and seeded, so the truth is exact, byte for byte. All policies have the
-same limits (10 to 1000 regions) and intervals (20 checks an aggregation). The oracle knows all
-borders and spreads as many checks as the first policy used by size over the areas: its error is
-the noise of drawing.
+Patterns are simulated and seeded, so the truth is known exactly, byte for byte. All policies have
+the same limits (10 to 1000 regions) and intervals (20 checks per aggregation). The oracle knows all
+borders and spreads as many checks as the first policy over the areas, by size: its error is only
+that of random sampling.
 """
 
 import argparse
@@ -18,8 +18,8 @@ from benchmarks.accuracy.summary import (
     COLUMNS,
     aims,
     lines_of,
+    policies_with_aims,
     table,
-    told_policies,
 )
 from benchmarks.measure import print_table, progress
 from damon_core import InputError
@@ -42,13 +42,13 @@ def main() -> None:
         "--policies",
         type=_names,
         default=POLICIES,
-        help="these, of any installed package (default: kernel,evidence)",
+        help="only these, from any installed package (default: kernel,evidence)",
     )
     parser.add_argument(
-        "--held-out", action="store_true", help="other patterns, that no parameter was chosen on"
+        "--held-out", action="store_true", help="other patterns, not used to choose parameters"
     )
     parser.add_argument(
-        "--quick", action="store_true", help="one short run of each: does it work? no figures"
+        "--quick", action="store_true", help="one short run of each: a test, not a measurement"
     )
     parser.add_argument(
         "-o", "--output", type=Path, metavar="DIR", help="also draw pictures into this directory"
@@ -74,12 +74,12 @@ def main() -> None:
         COLUMNS,
         table(lines),
     )
-    for policy in told_policies(lines):
+    for policy in policies_with_aims(lines):
         rows = aims(lines, policy)
         if rows:
             print_table(f"Aims of the policy {policy}", AIM_COLUMNS, rows)
     if options.output is not None:
-        # Only here: without pictures, matplotlib needs not be there.
+        # Imported here, so that matplotlib is needed only for pictures.
         from benchmarks.accuracy.pictures import draw_all  # noqa: PLC0415
 
         options.output.mkdir(parents=True, exist_ok=True)
@@ -89,7 +89,7 @@ def main() -> None:
 def _measure(
     patterns: Sequence[str], policies: Sequence[str], seeds: Sequence[int], aggregations: int
 ) -> list[Run]:
-    """Run everything, a process for each processor."""
+    """Run everything, with one process per CPU."""
     progress(f"{len(patterns)} patterns, {len(policies)} policies, {len(seeds)} seeds")
     with ProcessPoolExecutor() as pool:
         futures = [

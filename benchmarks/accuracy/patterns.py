@@ -1,6 +1,6 @@
 """The patterns that policies are measured on, each from a seed.
 
-Times are told in aggregations: a pattern changes only between two of them.
+Times are in aggregations: a pattern changes only between two of them.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -29,10 +29,10 @@ AGGREGATION_US = Intervals().aggregation_us
 
 @frozen
 class Changing(PiecewisePattern):
-    """Areas that follow from the number of the aggregation.
+    """Areas that depend on the number of the aggregation.
 
     Attributes:
-        at: Gives them; addresses are rounded down to whole pages.
+        at: Returns the areas of an aggregation; addresses are rounded down to whole pages.
     """
 
     at: Callable[[int], Iterable[tuple[float, float, float]]]
@@ -51,11 +51,11 @@ class Case:
     """A memory with a known pattern.
 
     Attributes:
-        name: What tables call it.
+        name: Its name in tables.
         pattern: What is accessed.
-        size_bytes: The size of the memory, or what it is in each aggregation.
-        change_every: After how many aggregations another memory is hot; None: it stays, or
-            moves a little all the time.
+        size_bytes: The size of the memory, or a function that returns it for each aggregation.
+        change_every: The number of aggregations after which other memory is hot; None: never, or
+            it moves a little all the time.
         busy: The share of each aggregation, at its end, in which memory is accessed at all.
     """
 
@@ -70,7 +70,7 @@ class Case:
         return self.size_bytes if isinstance(self.size_bytes, int) else self.size_bytes(aggregation)
 
     def truth_at(self, aggregation: int) -> Truth:
-        """Return what memory does in an aggregation."""
+        """Return the true access rates in an aggregation."""
         if isinstance(self.pattern, RandomPages):
             return page_truth(self.pattern, self.size_at(aggregation))
         memory = SimulatedMemory(self.size_at(aggregation), self.pattern)
@@ -80,7 +80,7 @@ class Case:
     def accessed(
         self, truth: Truth, addresses: Ints, part: float, rng: np.random.Generator
     ) -> Bools:
-        """Draw whether pages are accessed in a check, when `part` of the aggregation is over."""
+        """Return whether each page is accessed in a check after `part` of the aggregation."""
         awake = part >= 1 - self.busy
         return rng.random(len(addresses)) < truth.rates(addresses) * awake / self.busy
 
@@ -94,7 +94,7 @@ def _row(rates: Iterable[float], size: int) -> Zones:
 
 
 def _scattered(seed: int, count: int, size: int, slot: int, memory: int) -> Zones:
-    """Hot areas of one size, each in a slot of its own that is drawn."""
+    """Return hot areas of one size, each in a random slot."""
     hot = np.zeros(memory // slot)
     hot[np.random.default_rng(seed).choice(len(hot), count, replace=False)] = 1.0
     cold = slot - size
@@ -103,14 +103,14 @@ def _scattered(seed: int, count: int, size: int, slot: int, memory: int) -> Zone
 
 
 def _zipf(seed: int, exponent: float, scale: float) -> Zones:
-    """Rates that fall with the rank of an area; ranks are shuffled."""
+    """Return areas whose rate falls with their rank; ranks are shuffled."""
     rates = np.minimum(1.0, scale / np.arange(1, 4097) ** exponent)
     np.random.default_rng(seed).shuffle(rates)
     return _row(rates, 16 * MIB)
 
 
 def _phases(seed: int) -> Changing:
-    """Twelve areas of random sizes, every second one accessed; all anew every 20 aggregations."""
+    """Return twelve areas of random sizes, every second one accessed; new every 20 aggregations."""
 
     def at(aggregation: int) -> list[tuple[float, float, float]]:
         rng = np.random.default_rng((seed, aggregation // 20))
@@ -129,19 +129,19 @@ def _heap_bytes(aggregation: int) -> int:
 
 
 def _heap(aggregation: int) -> list[tuple[float, float, float]]:
-    """A tenth of the heap is hot, what lies above it is warm."""
+    """Return areas of a heap: a tenth of it is hot, and everything above that is warm."""
     size = _heap_bytes(aggregation)
     return [(0.5 * size, 0.6 * size, 1.0), (0.6 * size, size, 0.2)]
 
 
 def _young(aggregation: int) -> list[tuple[float, float, float]]:
-    """The oldest GiB is in use for ever, otherwise only what was allocated last."""
+    """Return areas of a heap: its oldest part and the part allocated last are in use."""
     size = _heap_bytes(aggregation)
     return [(0, 0.5 * GIB, 0.9), (max(0.5 * GIB, size - 2 * GIB), size, 1.0)]
 
 
 def _stack(aggregation: int) -> list[tuple[float, float, float]]:
-    """A hot area that grows downward, and a warm one that stays."""
+    """Return a hot area that grows downward, and a warm one that stays."""
     return [
         (4.0 * GIB, 6.0 * GIB, 0.4),
         (30.0 * GIB - (aggregation + 1) * 64.0 * MIB, 30.0 * GIB, 1.0),
@@ -149,13 +149,13 @@ def _stack(aggregation: int) -> list[tuple[float, float, float]]:
 
 
 def _window(aggregation: int) -> list[tuple[float, float, float]]:
-    """Two GiB that slide on by an eighth of their size each aggregation."""
+    """Return a hot area of 2 GiB that moves by an eighth of its size in each aggregation."""
     start = 8.0 * GIB + aggregation * 256.0 * MIB
     return [(start, start + 2.0 * GIB, 1.0)]
 
 
 def _bursts(aggregation: int) -> list[tuple[float, float, float]]:
-    """An area that is hot in three of ten aggregations, and one that always is."""
+    """Return an area that is hot in three of ten aggregations, and one that is always hot."""
     burst = 1.0 if aggregation % 10 < 3 else 0.0
     return [(8.0 * GIB, 12.0 * GIB, burst), (40.0 * GIB, 41.0 * GIB, 1.0)]
 
@@ -165,7 +165,7 @@ def _us(aggregations: int) -> Microseconds:
 
 
 def cases(seed: int) -> Sequence[Case]:
-    """Return the patterns of issue 3."""
+    """Return the patterns that parameters were chosen on."""
     tera_hot, tera_warm = 0.2 * 5 * TIB, 0.7 * 5 * TIB
     return (
         Case(
@@ -205,7 +205,7 @@ def cases(seed: int) -> Sequence[Case]:
 
 
 def held_out_cases(seed: int) -> Sequence[Case]:
-    """Return other patterns, that no parameter was chosen on."""
+    """Return other patterns, which weren't used to choose parameters."""
     strides = np.where(np.arange(256) % 2, 0.0, np.where(np.arange(256) % 4, 0.6, 1.0))
     return (
         Case("stack", Changing(_stack), 32 * GIB),

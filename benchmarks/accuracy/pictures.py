@@ -1,4 +1,4 @@
-"""Pictures of runs, for docs: every dot and line is what a policy really told."""
+"""Pictures of runs, for docs: every dot and line is a real result of a policy."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from benchmarks.accuracy.patterns import GIB, TIB, Case
 from benchmarks.accuracy.runs import ORACLE, Run, find_case, run_policy
 from benchmarks.accuracy.summary import BASELINE, LEAST_RATIO, Line, ratios_of
-from benchmarks.accuracy.truth import Told
+from benchmarks.accuracy.truth import Estimate
 
 ROWS = 720
 INK, MUTED, PALE = "#1f2430", "#6b7280", "#d7dbe0"
@@ -40,15 +40,15 @@ Grid = npt.NDArray[np.float64]
 
 @frozen
 class View:
-    """A part of a run: which aggregations, and which addresses.
+    """A part of a run: a range of aggregations and of addresses.
 
     Attributes:
         pattern: The name of the pattern.
-        title: What the picture calls it.
-        last: The aggregation before which the view ends.
-        first: The aggregation with which it begins.
+        title: Its title in the picture.
+        last: The end of the aggregations, not included.
+        first: The first aggregation.
         low: The first address in bytes.
-        high: The end of the addresses; None for all there are.
+        high: The end of the addresses; None for all.
     """
 
     pattern: str
@@ -59,12 +59,12 @@ class View:
     high: float | None = None
 
     def addresses(self, case: Case) -> npt.NDArray[np.int64]:
-        """Return addresses in the middle of as many even parts as a picture has rows."""
+        """Return an address for each row of the picture: the middle of its part of the memory."""
         high = self.high or case.size_at(self.last - 1)
         return (self.low + (np.arange(ROWS) + 0.5) / ROWS * (high - self.low)).astype(np.int64)
 
     def extent(self, case: Case) -> tuple[float, float, float, float]:
-        """Return the borders of the picture: aggregations across, addresses upward."""
+        """Return the borders of the picture: horizontally aggregations, vertically addresses."""
         high = self.high or case.size_at(self.last - 1)
         return self.first, self.last, self.low, high
 
@@ -154,7 +154,7 @@ def _errors(lines: Sequence[Line], policies: Sequence[str]) -> Figure:
 
 
 def _maps(runs: dict[tuple[str, str], Run], policies: Sequence[str], seed: int) -> Figure:
-    """Draw heat maps of a few patterns: the truth, and what each policy told."""
+    """Draw heat maps of a few patterns: the truth, and each policy's estimate."""
     columns = ["truth", *policies]
     figure = Figure(figsize=(3.9 * len(columns), 2.75 * len(MAPS)), layout="constrained")
     grid = figure.subplots(len(MAPS), len(columns), squeeze=False)
@@ -165,7 +165,7 @@ def _maps(runs: dict[tuple[str, str], Run], policies: Sequence[str], seed: int) 
             heat = (
                 _truth(view, case)
                 if column == "truth"
-                else _told(view, case, runs[view.pattern, column])
+                else _estimated(view, case, runs[view.pattern, column])
             )
             image = axes.imshow(
                 heat,
@@ -206,7 +206,9 @@ def _borders(runs: dict[tuple[str, str], Run], policies: Sequence[str], seed: in
     (row,) = figure.subplots(1, len(panels), squeeze=False, sharey=True)
     for axes, panel in zip(row, panels, strict=True):
         heat = (
-            _truth(view, case) if panel == "truth" else _told(view, case, runs[view.pattern, panel])
+            _truth(view, case)
+            if panel == "truth"
+            else _estimated(view, case, runs[view.pattern, panel])
         )
         axes.imshow(
             heat,
@@ -221,16 +223,16 @@ def _borders(runs: dict[tuple[str, str], Run], policies: Sequence[str], seed: in
         if panel == "truth":
             axes.set_title("the truth", loc="left")
         else:
-            told = runs[view.pattern, panel].told
+            estimates = runs[view.pattern, panel].estimates
             for aggregation in range(view.first, view.last):
                 axes.hlines(
-                    told[aggregation].borders,
+                    estimates[aggregation].borders,
                     aggregation,
                     aggregation + 1,
                     color=INK,
                     linewidth=0.7,
                 )
-            count = np.mean([len(told[n].frequency) for n in range(view.first, view.last)])
+            count = np.mean([len(estimates[n].frequency) for n in range(view.first, view.last)])
             axes.set_title(
                 f"{panel}: {count:.0f} regions on average", loc="left", color=COLORS[panel]
             )
@@ -244,14 +246,14 @@ def _borders(runs: dict[tuple[str, str], Run], policies: Sequence[str], seed: in
 
 
 def _looks(runs: dict[tuple[str, str], Run], policies: Sequence[str], seed: int) -> Figure:
-    """Draw where a policy looked, check by check, around a small hot area."""
+    """Draw the addresses of a policy's checks around a small hot area."""
     view, case = LOOKS, find_case(LOOKS.pattern, seed)
     figure = Figure(figsize=(6.2 * len(policies), 4.8), layout="constrained")
     (row,) = figure.subplots(1, len(policies), squeeze=False, sharey=True)
     for axes, policy in zip(row, policies, strict=True):
         run = runs[view.pattern, policy]
         for aggregation in range(view.first, view.last):
-            pages = run.looked_at[aggregation]
+            pages = run.checked[aggregation]
             when = aggregation + (np.arange(len(pages)) + 0.5) / len(pages)
             hit = case.truth_at(aggregation).rates(pages) > 0
             idle = axes.scatter(when[~hit], pages[~hit], s=7, color="#9aa3af", linewidth=0)
@@ -259,7 +261,7 @@ def _looks(runs: dict[tuple[str, str], Run], policies: Sequence[str], seed: int)
                 when[hit], pages[hit], s=12, color="#d8432b", linewidth=0, zorder=3
             )
             borders = axes.hlines(
-                run.told[aggregation].borders,
+                run.estimates[aggregation].borders,
                 aggregation,
                 aggregation + 1,
                 color=INK,
@@ -267,7 +269,7 @@ def _looks(runs: dict[tuple[str, str], Run], policies: Sequence[str], seed: int)
             )
             axes.axvline(aggregation, color=PALE, linewidth=0.8, zorder=0)
         axes.set_title(
-            f"{policy}: {np.mean(run.checks[view.first : view.last]):.0f} checks an aggregation",
+            f"{policy}: {np.mean(run.checks[view.first : view.last]):.0f} checks per aggregation",
             loc="left",
             color=COLORS[policy],
         )
@@ -297,20 +299,20 @@ def _truth(view: View, case: Case) -> Grid:
     return np.array(columns).T
 
 
-def _told(view: View, case: Case, run: Run) -> Grid:
+def _estimated(view: View, case: Case, run: Run) -> Grid:
     addresses = view.addresses(case)
-    return np.array([_at(run.told[n], addresses) for n in range(view.first, view.last)]).T
+    return np.array([_at(run.estimates[n], addresses) for n in range(view.first, view.last)]).T
 
 
-def _at(told: Told, addresses: npt.NDArray[np.int64]) -> Grid:
+def _at(estimate: Estimate, addresses: npt.NDArray[np.int64]) -> Grid:
     column = np.full(ROWS, np.nan)
-    inside = addresses < told.borders[-1]
-    column[inside] = told.at(addresses[inside])
+    inside = addresses < estimate.borders[-1]
+    column[inside] = estimate.at(addresses[inside])
     return column
 
 
 def _label(axes: Axes, case: Case, view: View) -> None:
-    """Label aggregations across and addresses upward."""
+    """Label aggregations on the horizontal axis and addresses on the vertical one."""
     low, high = view.extent(case)[2:]
     unit, name = (GIB, "GiB") if high < TIB / 4 else (TIB, "TiB")
     step = (high - low) / 4

@@ -1,4 +1,4 @@
-"""Runs of policies, and of an oracle, on patterns: policies are driven by hand, without threads."""
+"""Runs of policies, and of an oracle, on patterns; policies are called without threads."""
 
 from collections.abc import Sequence
 
@@ -6,7 +6,7 @@ import numpy as np
 from attrs import field, frozen
 
 from benchmarks.accuracy.patterns import AGGREGATION_US, Case, cases, held_out_cases
-from benchmarks.accuracy.truth import AreaTruth, PageTruth, Score, Told
+from benchmarks.accuracy.truth import AreaTruth, Estimate, PageTruth, Score
 from damon_core import Intervals, Plugins, Range, RegionLimits, RegionPolicy, Regions, Target
 
 LIMITS = RegionLimits()
@@ -18,16 +18,16 @@ ORACLE = "oracle"
 
 @frozen
 class Run:
-    """What came of one policy on one pattern with one seed.
+    """The results of one policy on one pattern with one seed.
 
     Attributes:
         pattern: The name of the pattern.
         policy: The name of the policy.
-        change_every: After how many aggregations the pattern changes.
-        scores: Of each aggregation.
-        checks: Pages looked at in each aggregation.
-        told: The answers themselves.
-        looked_at: The addresses of all checks of each aggregation.
+        change_every: The number of aggregations after which the pattern changes.
+        scores: The score of each aggregation.
+        checks: The number of pages checked in each aggregation.
+        estimates: The policy's estimate in each aggregation.
+        checked: The addresses of all checks of each aggregation.
     """
 
     pattern: str
@@ -35,21 +35,21 @@ class Run:
     change_every: int | None
     scores: Sequence[Score]
     checks: Sequence[int]
-    told: Sequence[Told] = field(default=(), repr=False)
-    looked_at: Sequence[np.ndarray] = field(default=(), repr=False)
+    estimates: Sequence[Estimate] = field(default=(), repr=False)
+    checked: Sequence[np.ndarray] = field(default=(), repr=False)
 
     def f1(self) -> list[float | None]:
-        """Return F1 of hot for each aggregation; None where nothing is hot."""
+        """Return the F1 of hot memory in each aggregation; None where nothing is hot."""
         return [
-            2 * score.both / (score.told_hot + score.true_hot) if score.true_hot else None
+            2 * score.both / (score.reported_hot + score.true_hot) if score.true_hot else None
             for score in self.scores
         ]
 
     def until_found(self, f1: float = 0.9) -> list[tuple[int, bool]]:
-        """Return, for the start and each change, how many aggregations it took to reach an F1.
+        """Return, for the start and each change, the number of aggregations until an F1.
 
-        With each number comes whether it was reached; if not, the number is one more than the
-        aggregations that there were.
+        With each number comes whether the F1 was reached; if not, the number is one more than
+        that of the aggregations until the next change or the end.
         """
         values = self.f1()
         period = self.change_every or len(values)
@@ -67,25 +67,25 @@ def make_policy(name: str, seed: int) -> RegionPolicy:
     """Return a policy of any installed package that has the option ``seed``.
 
     Raises:
-        InputError: There is none of that name.
+        InputError: There is no policy with this name.
     """
     return Plugins.discover().make_policy(name, {"seed": seed})
 
 
 def find_case(name: str, seed: int) -> Case:
-    """Return the pattern of a name."""
+    """Return the pattern with this name."""
     return next(case for case in (*cases(seed), *held_out_cases(seed)) if case.name == name)
 
 
 def run_policy(case: Case, name: str, seed: int, aggregations: int, keep: bool = False) -> Run:
-    """Let a policy look at a pattern; `keep` its answers and where it looked."""
+    """Return a run of a policy on a pattern; `keep` its estimates and the pages checked."""
     policy = make_policy(name, seed)
     policy.begin(LIMITS)
     # Not the generator of the policy, which begins with the same seed.
     rng = np.random.default_rng((seed, 1))
     target = Target("benchmark")
     size = 0
-    scores, checks, told, looked_at = [], [], [], []
+    scores, checks, estimates, checked = [], [], [], []
     for aggregation in range(aggregations):
         truth = case.truth_at(aggregation)
         if case.size_at(aggregation) != size:
@@ -104,25 +104,25 @@ def run_policy(case: Case, name: str, seed: int, aggregations: int, keep: bool =
             policy.observe([target])
             pages.append(samples.addresses)
         policy.aggregate([target], CHECKS, AGGREGATION_US)
-        answer = Told.of(target.regions, CHECKS)
-        if answer.borders[0] != 0 or answer.borders[-1] != size:
+        estimate = Estimate.of(target.regions, CHECKS)
+        if estimate.borders[0] != 0 or estimate.borders[-1] != size:
             raise ValueError(f"the policy {name} doesn't cover the memory")
-        scores.append(truth.score(answer))
+        scores.append(truth.score(estimate))
         checks.append(sum(map(len, pages)))
         if keep:
-            told.append(answer)
-            looked_at.append(np.concatenate(pages))
+            estimates.append(estimate)
+            checked.append(np.concatenate(pages))
         target.regions.reset_aggregated()
         policy.adapt([target])
-    return Run(case.name, name, case.change_every, scores, checks, told, looked_at)
+    return Run(case.name, name, case.change_every, scores, checks, estimates, checked)
 
 
 def run_oracle(case: Case, seed: int, checks: Sequence[int]) -> Run:
-    """Return what one would say who knows all borders, and when they change.
+    """Return the run of an oracle, which knows all borders and when they change.
 
-    It spreads as many checks by size over the areas, and adds up what it saw of each area as
-    long as that stays as it is: its error is the noise of drawing. Of random pages it knows that
-    regions tell nothing, and says of all what is true of most.
+    It spreads the same number of checks over the areas, by size, and adds up the results of each
+    area while that doesn't change: its error is only that of random sampling. For random pages,
+    which regions can't describe, it reports the median rate everywhere.
     """
     rng = np.random.default_rng((seed, 2))
     scores = []
@@ -132,27 +132,27 @@ def run_oracle(case: Case, seed: int, checks: Sequence[int]) -> Run:
         if isinstance(truth, PageTruth):
             usual = float(np.median(truth.page_rates))
             scores.append(
-                truth.score(Told(np.array([0, case.size_at(aggregation)]), np.array([usual])))
+                truth.score(Estimate(np.array([0, case.size_at(aggregation)]), np.array([usual])))
             )
             continue
         assert isinstance(truth, AreaTruth)
         share = np.cumsum(np.diff(truth.borders) / truth.borders[-1]) * count
-        looks = np.diff(np.floor(share + rng.random()), prepend=0.0).astype(np.int64)
-        hits = rng.binomial(looks, truth.rate)
+        drawn = np.diff(np.floor(share + rng.random()), prepend=0.0).astype(np.int64)
+        hits = rng.binomial(drawn, truth.rate)
         known = {
-            area: (seen + int(new), looked + int(n))
-            for area, new, n in zip(truth.areas, hits, looks, strict=True)
-            for seen, looked in (known.get(area, (0, 0)),)
+            area: (seen + int(new), total + int(n))
+            for area, new, n in zip(truth.areas, hits, drawn, strict=True)
+            for seen, total in (known.get(area, (0, 0)),)
         }
-        seen, looked = np.array(list(known.values()), dtype=np.float64).T
-        guess = seen.sum() / max(looked.sum(), 1.0)
-        frequency = np.where(looked > 0, seen / np.maximum(looked, 1.0), guess)
-        scores.append(truth.score(Told(truth.borders, frequency)))
+        seen, total = np.array(list(known.values()), dtype=np.float64).T
+        guess = seen.sum() / max(total.sum(), 1.0)
+        frequency = np.where(total > 0, seen / np.maximum(total, 1.0), guess)
+        scores.append(truth.score(Estimate(truth.borders, frequency)))
     return Run(case.name, ORACLE, case.change_every, scores, checks)
 
 
 def run_all(pattern: str, policies: Sequence[str], seed: int, aggregations: int) -> list[Run]:
-    """Return the runs of all policies on one pattern with one seed, and that of the oracle."""
+    """Return the runs of all policies on one pattern with one seed, and the oracle's last."""
     case = find_case(pattern, seed)
     runs = [run_policy(case, policy, seed, aggregations) for policy in policies]
     return [*runs, run_oracle(case, seed, runs[0].checks)]

@@ -1,4 +1,4 @@
-"""What runs come to: one line per pattern and policy, the whole, and the aims of the project."""
+"""Summary of runs: one line per pattern and policy, means over all, and the project's aims."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -9,9 +9,9 @@ from attrs import frozen
 from benchmarks.accuracy.runs import ORACLE, Run
 
 BASELINE = "kernel"
-#: A smaller error than this is none: ratios to it would say nothing.
+#: Errors smaller than this count as none: ratios to them would be meaningless.
 NO_ERROR = 1e-9
-#: A smaller ratio counts as this one in a mean: a single perfect pattern doesn't decide it.
+#: Smaller ratios count as this one in a mean, so that a single perfect pattern doesn't dominate.
 LEAST_RATIO = 0.01
 
 
@@ -23,13 +23,13 @@ class Line:
         pattern: The name of the pattern.
         policy: The name of the policy.
         error: Mean absolute error of the access frequency over bytes and aggregations.
-        precision: Bytes that are hot of those said to be; None if none were.
-        recall: Bytes said to be hot of those that are; None if there are none.
-        f1: Of these two; None if nothing is hot.
-        until_found: Aggregations until F1 is 0.9, mean over starts, changes and seeds; what
-            wasn't found counts as one aggregation more than there were.
-        never_found: Share of the starts and changes after which F1 never was 0.9.
-        checks: Pages looked at per aggregation.
+        precision: Share of the bytes reported hot that are hot; None if none were reported.
+        recall: Share of the hot bytes that are reported hot; None if there are none.
+        f1: F1 of precision and recall; None if nothing is hot.
+        until_found: Aggregations until F1 is 0.9, mean over starts, changes and seeds; if it was
+            never reached, one more than the aggregations there were.
+        never_found: Share of the starts and changes after which F1 never reached 0.9.
+        checks: Pages checked per aggregation.
     """
 
     pattern: str
@@ -44,19 +44,19 @@ class Line:
 
     @classmethod
     def of(cls, runs: Sequence[Run]) -> "Line":
-        """Sum up runs that differ only in their seeds."""
+        """Return the line of runs that differ only in their seeds."""
         scores = [score for run in runs for score in run.scores]
         true_hot = sum(score.true_hot for score in scores)
-        told_hot = sum(score.told_hot for score in scores)
+        reported_hot = sum(score.reported_hot for score in scores)
         both = sum(score.both for score in scores)
         found = [found for run in runs for found in run.until_found()]
         return cls(
             pattern=runs[0].pattern,
             policy=runs[0].policy,
             error=fmean(score.error for score in scores),
-            precision=both / told_hot if told_hot else None,
+            precision=both / reported_hot if reported_hot else None,
             recall=both / true_hot if true_hot else None,
-            f1=2 * both / (told_hot + true_hot) if true_hot else None,
+            f1=2 * both / (reported_hot + true_hot) if true_hot else None,
             until_found=fmean(count for count, _ in found) if found else None,
             never_found=fmean(not reached for _, reached in found) if found else 0.0,
             checks=fmean(count for run in runs for count in run.checks),
@@ -64,7 +64,7 @@ class Line:
 
 
 def lines_of(runs: Iterable[Run]) -> list[Line]:
-    """Return a line for each pattern and policy, in the order in which they come."""
+    """Return a line for each pattern and policy, in the order of the runs."""
     groups: dict[tuple[str, str], list[Run]] = {}
     for run in runs:
         groups.setdefault((run.pattern, run.policy), []).append(run)
@@ -73,7 +73,7 @@ def lines_of(runs: Iterable[Run]) -> list[Line]:
 
 @frozen
 class Ratios:
-    """A line against the baseline's of the same pattern; None where a ratio says nothing."""
+    """A line compared with the baseline's of the same pattern; None if a ratio is meaningless."""
 
     pattern: str
     error: float | None
@@ -89,15 +89,15 @@ def ratios_of(lines: Sequence[Line], policy: str) -> list[Ratios]:
         if line.policy != policy or line.pattern not in base:
             continue
         other = base[line.pattern]
-        # Both never: neither is earlier.
-        told = line.never_found < 1 or other.never_found < 1
+        # If both never reached it, neither was earlier.
+        was_reached = line.never_found < 1 or other.never_found < 1
         ratios.append(
             Ratios(
                 pattern=line.pattern,
                 error=line.error / other.error if other.error > NO_ERROR else None,
                 until_found=(
                     line.until_found / other.until_found
-                    if told and line.until_found and other.until_found
+                    if was_reached and line.until_found and other.until_found
                     else None
                 ),
                 checks=line.checks / other.checks,
@@ -107,7 +107,7 @@ def ratios_of(lines: Sequence[Line], policy: str) -> list[Ratios]:
 
 
 def geometric_mean(values: Iterable[float | None]) -> float | None:
-    """Return the geometric mean of the ratios that there are; None if there are none."""
+    """Return the geometric mean of all ratios that aren't None; None if there are none."""
     logs = [math.log(max(value, LEAST_RATIO)) for value in values if value is not None]
     return math.exp(fmean(logs)) if logs else None
 
@@ -184,7 +184,7 @@ AIM_COLUMNS = ("aim", "measured", "reached")
 
 
 def aims(lines: Sequence[Line], policy: str) -> list[list[str]]:
-    """Return the rows of the table of aims that can be told from these lines."""
+    """Return the rows of the table of aims that these lines allow to check."""
     ratios = ratios_of(lines, policy)
     rows = []
 
@@ -228,7 +228,7 @@ def aims(lines: Sequence[Line], policy: str) -> list[list[str]]:
     return rows
 
 
-def told_policies(lines: Sequence[Line]) -> list[str]:
-    """Return the policies that aims are told of: neither the baseline nor the bound."""
+def policies_with_aims(lines: Sequence[Line]) -> list[str]:
+    """Return the policies that have aims: all except the baseline and the oracle."""
     policies = dict.fromkeys(line.policy for line in lines)
     return [policy for policy in policies if policy not in (BASELINE, ORACLE)]

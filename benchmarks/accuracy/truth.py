@@ -1,4 +1,4 @@
-"""The truth of an aggregation, and how far from it a policy's answer is: exact, by bytes."""
+"""The truth of an aggregation, and the exact error of a policy's estimate, by bytes."""
 
 from collections.abc import Sequence
 from functools import lru_cache
@@ -20,60 +20,60 @@ Floats = npt.NDArray[np.float64]
 
 
 @frozen(eq=False)
-class Told:
-    """What a policy says of one aggregation: regions without holes, and their frequencies.
+class Estimate:
+    """A policy's result of one aggregation: regions without gaps, and their frequencies.
 
     Attributes:
         borders: The start of each region in bytes, and the end of the last.
-        frequency: Accessed checks as a share of all, of each region.
+        frequency: The share of checks that saw an access, for each region.
     """
 
     borders: Ints
     frequency: Floats
 
     @classmethod
-    def of(cls, regions: Regions, checks: int) -> "Told":
-        """Read the answer from regions that a policy has aggregated."""
+    def of(cls, regions: Regions, checks: int) -> "Estimate":
+        """Return the estimate of regions that a policy has aggregated."""
         if np.any(regions.start[1:] != regions.end[:-1]):
-            raise ValueError("the policy left holes between regions")
+            raise ValueError("the policy left gaps between regions")
         return cls(np.append(regions.start, regions.end[-1]), regions.nr_accesses / checks)
 
     def at(self, addresses: Ints) -> Floats:
-        """Return the frequency that is told for each address."""
+        """Return the estimated frequency for each address."""
         return self.frequency[np.searchsorted(self.borders, addresses, side="right") - 1]
 
 
 class Score(NamedTuple):
-    """One aggregation's answer against the truth.
+    """The estimate of one aggregation compared with the truth.
 
     Attributes:
-        error: Mean absolute error of the access frequency, every byte weighing the same.
+        error: Mean absolute error of the access frequency over all bytes.
         true_hot: Bytes that are hot.
-        told_hot: Bytes that are said to be hot.
-        both: Bytes that are hot and said to be so.
+        reported_hot: Bytes that are reported hot.
+        both: Bytes that are hot and reported hot.
     """
 
     error: float
     true_hot: float
-    told_hot: float
+    reported_hot: float
     both: float
 
 
 class Truth(Protocol):
-    """What memory really does in one aggregation."""
+    """The true access rates of memory in one aggregation."""
 
     def rates(self, addresses: Ints) -> Floats:
         """Return the probability that a check finds each page accessed."""
 
-    def score(self, told: Told) -> Score:
-        """Compare an answer."""
+    def score(self, estimate: Estimate) -> Score:
+        """Return the score of an estimate."""
 
 
 class AreaTruth:
-    """Memory made of areas of one rate each.
+    """Memory made of areas with one rate each.
 
     Args:
-        areas: All memory from address 0 on, in order and without holes.
+        areas: All memory from address 0 on, in order and without gaps.
     """
 
     def __init__(self, areas: Sequence[Area]) -> None:
@@ -84,24 +84,24 @@ class AreaTruth:
     def rates(self, addresses: Ints) -> Floats:
         return self.rate[np.searchsorted(self.borders, addresses, side="right") - 1]
 
-    def score(self, told: Told) -> Score:
-        borders = np.union1d(self.borders, told.borders)
+    def score(self, estimate: Estimate) -> Score:
+        borders = np.union1d(self.borders, estimate.borders)
         size = np.diff(borders)
-        rate, frequency = self.rates(borders[:-1]), told.at(borders[:-1])
-        hot, called_hot = rate >= HOT_RATE, frequency >= HOT_RATE
+        rate, frequency = self.rates(borders[:-1]), estimate.at(borders[:-1])
+        hot, is_reported = rate >= HOT_RATE, frequency >= HOT_RATE
         return Score(
             error=float((size * np.abs(rate - frequency)).sum() / size.sum()),
             true_hot=float(size[hot].sum()),
-            told_hot=float(size[called_hot].sum()),
-            both=float(size[hot & called_hot].sum()),
+            reported_hot=float(size[is_reported].sum()),
+            both=float(size[hot & is_reported].sum()),
         )
 
 
 class PageTruth:
-    """Memory of which each page is always accessed or never, without any order.
+    """Memory in which each page, at random, is either always or never accessed.
 
     Args:
-        pattern: Which pages; their rate must be 1.
+        pattern: The accessed pages; their rate must be 1.
         size_bytes: The size of the memory.
     """
 
@@ -113,21 +113,21 @@ class PageTruth:
     def rates(self, addresses: Ints) -> Floats:
         return self.page_rates[addresses // PAGE_SIZE_BYTES]
 
-    def score(self, told: Told) -> Score:
-        borders = told.borders // PAGE_SIZE_BYTES
+    def score(self, estimate: Estimate) -> Score:
+        borders = estimate.borders // PAGE_SIZE_BYTES
         pages = np.diff(borders)
         hot = np.diff(self._hot_before[borders])
-        called_hot = told.frequency >= HOT_RATE
-        wrong = hot * (1 - told.frequency) + (pages - hot) * told.frequency
+        is_reported = estimate.frequency >= HOT_RATE
+        wrong = hot * (1 - estimate.frequency) + (pages - hot) * estimate.frequency
         return Score(
             error=float(wrong.sum() / pages.sum()),
             true_hot=float(hot.sum() * PAGE_SIZE_BYTES),
-            told_hot=float(pages[called_hot].sum() * PAGE_SIZE_BYTES),
-            both=float(hot[called_hot].sum() * PAGE_SIZE_BYTES),
+            reported_hot=float(pages[is_reported].sum() * PAGE_SIZE_BYTES),
+            both=float(hot[is_reported].sum() * PAGE_SIZE_BYTES),
         )
 
 
 @lru_cache(maxsize=1)
 def page_truth(pattern: RandomPages, size_bytes: int) -> PageTruth:
-    """Return the truth of random pages; it is large, and the same in all aggregations."""
+    """Return the truth of random pages, which is large and the same in all aggregations."""
     return PageTruth(pattern, size_bytes)

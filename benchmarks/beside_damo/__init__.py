@@ -1,1 +1,1 @@
-"""Recording through the kernel's DAMON, by damo and by ours: what it costs us."""
+"""The cost of recording through the kernel's DAMON, with damo and with damon-core."""

@@ -1,8 +1,8 @@
-"""Recording through the kernel's DAMON, by damo and by ours, in turns: processor time and memory.
+"""Recording through the kernel's DAMON, with damo and with damon-core: CPU time and memory.
 
-What is measured is steady work: from when results come on until the record is a whole file, with
-all programs that take part. Starting isn't part of it. It needs a kernel whose DAMON nobody else
-uses, so it boots the lab's machine (tests/lab/README.md).
+The two take turns. Measured is the steady work of all programs involved: from the first results
+until the record is a complete file, without the start. It needs a kernel whose DAMON isn't in use,
+so it boots the lab's machine (tests/lab/README.md).
 """
 
 import argparse
@@ -25,7 +25,7 @@ from benchmarks.commands import DAMO, Command, run, running
 from benchmarks.measure import print_table, progress
 from tests.lab.needs import GUEST
 
-#: Maps memory in one piece and uses a little of it now and then: the emulated processor is slow.
+#: Maps one area of memory and uses a little of it now and then: the emulated processor is slow.
 _PROGRAM = """
 import mmap, time
 area = mmap.mmap(-1, 64 << 20)
@@ -40,13 +40,13 @@ while True:
 
 @frozen
 class Cost:
-    """What steady work took.
+    """The cost of steady work.
 
     Attributes:
-        cpu_s: Processor time of all programs that take part.
-        peak_mib: The most memory that one of them had.
-        aggregations: How many aggregations it told.
-        regions: How many regions these had together.
+        cpu_s: CPU time of all programs involved.
+        peak_mib: The largest peak memory of one of them.
+        aggregations: Number of aggregations recorded.
+        regions: Number of regions in all of them together.
     """
 
     cpu_s: float
@@ -56,19 +56,19 @@ class Cost:
 
     @property
     def each_ms(self) -> float:
-        """Processor time of an aggregation, milliseconds."""
+        """CPU time per aggregation in milliseconds."""
         return self.cpu_s / self.aggregations * 1e3
 
 
 @frozen
 class Plan:
-    """What is the same for all.
+    """The conditions that are the same for all.
 
     Attributes:
-        pid: What is watched.
-        regions: How many regions it is cut into.
+        pid: The process to monitor.
+        regions: The number of regions it is cut into.
         seconds: How long results are recorded.
-        folder: Where to write.
+        folder: The folder to write to.
         sampling_ms: The sampling interval.
         aggregation_ms: The aggregation interval.
     """
@@ -85,15 +85,15 @@ Monitor = Callable[[Plan], Cost]
 
 
 def cpu_s(pid: int) -> float:
-    """Return the processor time so far of a process and all that it started."""
+    """Return the CPU time so far of a process and all its descendants."""
     process = psutil.Process(pid)
     family = [process, *process.children(recursive=True)]
-    # What has ended counts with its parent.
+    # The time of an ended process is included in its parent's.
     return sum(sum(each.cpu_times()[:4]) for each in family)
 
 
 def ours(name: str, plan: Plan) -> Cost:
-    """Record by the backend `kernel` into a file of this name, which says the format."""
+    """Record with the backend `kernel` into a file whose name determines the format."""
     intervals = [str(plan.sampling_ms * 1_000), str(plan.aggregation_ms * 1_000)]
     module = [sys.executable, str(Path(__file__).with_name("ours.py"))]
     arguments = [str(plan.pid), str(plan.seconds), str(plan.regions), *intervals, name]
@@ -103,7 +103,7 @@ def ours(name: str, plan: Plan) -> Cost:
 
 
 def damo_arguments(plan: Plan) -> list[str]:
-    """Return the options of damo that say the same."""
+    """Return damo's options for the same conditions."""
     sampling, aggregation = f"{plan.sampling_ms}ms", f"{plan.aggregation_ms}ms"
     return [
         *("--sample", sampling, "--aggr", aggregation, "--updr", f"{10 * plan.aggregation_ms}ms"),
@@ -112,7 +112,7 @@ def damo_arguments(plan: Plan) -> list[str]:
 
 
 def damo_record(plan: Plan) -> Cost:
-    """Let damo record, and nothing but accesses; then perf's data become its record."""
+    """Let damo record accesses only, and convert perf's data to its record."""
     path = plan.folder / "damon.data"
     path.unlink(missing_ok=True)
     more = ["--do_record", "access", "-o", path.name, str(plan.pid)]
@@ -125,22 +125,22 @@ def damo_record(plan: Plan) -> Cost:
         before_s = cpu_s(command.process.pid)
         time.sleep(plan.seconds)
         command.process.send_signal(signal.SIGINT)
-        command.wait(ok=(0, signal.SIGINT))  # mostly damo ends with the number of the signal
+        command.wait(ok=(0, signal.SIGINT))  # damo's status is usually the signal's number
     with DamoReader(path) as reader:
         sizes = [len(snapshot) for snapshot in reader.snapshots()]
     return Cost(command.cpu_s - before_s, command.peak_mib, len(sizes), sum(sizes))
 
 
 def damo_report(plan: Plan) -> Cost:
-    """Let damo show the regions of running monitoring again and again."""
+    """Let damo report the regions repeatedly while it monitors."""
     start = [DAMO, "start", *damo_arguments(plan), str(plan.pid)]
     subprocess.run(start, check=True, stdout=subprocess.DEVNULL)
     try:
         time.sleep(2 * plan.aggregation_ms / 1e3)
-        # It answers once an aggregation; without a pause it asks as soon as it can.
+        # It gets one answer per aggregation; without a pause it asks as soon as it can.
         report = [DAMO, "report", "access", "--raw_number", "--repeat", "0", "100000"]
         with running(report, plan.folder) as command:
-            next_report(command)  # some things are done once
+            next_report(command)  # includes work that is done only once
             before_s, began = cpu_s(command.process.pid), time.monotonic()
             sizes: list[int] = []
             while not sizes or time.monotonic() < began + plan.seconds:
@@ -154,7 +154,7 @@ def damo_report(plan: Plan) -> Cost:
 
 
 def next_report(command: Command) -> int:
-    """Read one report to its end; return how many regions it has."""
+    """Read one report to its end; return its number of regions."""
     assert command.process.stdout is not None
     regions = 0
     for line in command.process.stdout:
@@ -165,7 +165,7 @@ def next_report(command: Command) -> int:
 
 
 def measure(plan: Plan, runs: int) -> None:
-    """Measure all in turns and print a table; the first is what the others are compared with."""
+    """Measure all in turns and print a table; the others are compared with the first."""
     monitors: dict[str, Monitor] = {
         "ours": partial(ours, "ours.data"),
         "ours, Parquet": partial(ours, "ours.parquet"),
@@ -195,7 +195,7 @@ def measure(plan: Plan, runs: int) -> None:
             ]
         )
     print_table(
-        f"Processor time per aggregation, {plan.regions} regions, {plan.sampling_ms} ms, "
+        f"CPU time per aggregation, {plan.regions} regions, {plan.sampling_ms} ms, "
         f"{plan.aggregation_ms} ms ({runs} alternating runs of {plan.seconds} s)",
         ["", "aggregations", "regions", "ms", "peak, MiB", "ratio to ours"],
         rows,
@@ -224,8 +224,10 @@ def main() -> None:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--quick", action="store_true", help="one short run of each: no figures")
-    parser.add_argument("--runs", type=int, default=3, help="how often each is measured")
+    parser.add_argument(
+        "--quick", action="store_true", help="one short run of each: a test, not a measurement"
+    )
+    parser.add_argument("--runs", type=int, default=3, help="number of runs of each")
     parser.add_argument(
         "--regions", type=int, nargs="+", default=[10, 100, 1000], help="numbers of regions"
     )

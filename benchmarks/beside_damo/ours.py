@@ -1,7 +1,7 @@
-"""Record a process through the backend `kernel`.
+"""Record a process with the backend `kernel`.
 
-Arguments: PID SECONDS REGIONS SAMPLING_US AGGREGATION_US FILE. It prints the processor time from
-the first aggregation until the file is whole, and how many aggregations and regions came after.
+Arguments: PID SECONDS REGIONS SAMPLING_US AGGREGATION_US FILE. It prints the CPU time from the
+first aggregation until the file is complete, and the number of aggregations and regions after it.
 """
 
 import sys

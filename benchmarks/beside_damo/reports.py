@@ -1,7 +1,7 @@
-"""Reports: damo's and ours of one and the same recording, in turns.
+"""Reports of the same recording with damo and with damon-core, in turns.
 
-A simulated memory is watched, and what came of it is written as Parquet and, by damo, as damo's own
-JSON. Then both report it: processor time and peak memory of the whole commands, and file sizes.
+A recording of simulated memory is written as Parquet and, by damo, as damo's JSON. Then both
+report it. Measured are CPU time and peak memory of the whole commands, and file sizes.
 """
 
 import statistics
@@ -33,7 +33,7 @@ from damon_core import (
 
 
 class Keep:
-    """Writes every aggregation to some records, and counts."""
+    """Writes every aggregation to several records, and counts aggregations and regions."""
 
     def __init__(self, *writers: RecordWriter) -> None:
         self.aggregations = 0
@@ -50,7 +50,7 @@ class Keep:
 
 
 def memory(aggregations: int) -> SimulatedMemory:
-    """Return 10 GiB in 300 areas, some much used, most little (Zipf)."""
+    """Return 10 GiB in 300 areas, a few accessed often and most rarely (Zipf)."""
     rng = np.random.default_rng(5)
     rates = np.arange(1, 301) ** -0.8
     zones = Zones(
@@ -67,7 +67,7 @@ def memory(aggregations: int) -> SimulatedMemory:
 
 
 def record(folder: Path, aggregations: int) -> Keep:
-    """Write the record in every form: `ours.parquet`, `damon.data`, `damon.json`."""
+    """Write the record in all formats: `ours.parquet`, `damon.data`, `damon.json`."""
     parquet = format_of(folder / "ours.parquet", Plugins.discover().formats())
     info = RecordInfo.here()
     with (
@@ -87,14 +87,14 @@ def record(folder: Path, aggregations: int) -> Keep:
         context.wait()
         if context.error is not None:
             raise context.error
-    # What damo itself would have written.
+    # The files that damo itself would have written.
     for form, name in (("json_compressed", "damon.data"), ("json", "damon.json")):
         arguments = ["--record_file", "as-damo.data", "--format", form, "--output_file", name]
         run([DAMO, "convert_record_format", *arguments], folder)
     return keep
 
 
-#: What is asked for, damo's command and ours.
+#: Each report: damo's command and ours.
 REPORTS = {
     "working set": (
         ["wss", "-i", "damon.data", "--exclude_samples", "0"],
@@ -117,7 +117,7 @@ def median(commands: list[Command], what: str) -> float:
 
 
 def ratio(commands: tuple[list[Command], list[Command]], what: str) -> str:
-    """Return the median of damo's to ours, run by run, and between what they lie."""
+    """Return the median and the range of the ratios of damo's to ours, by run."""
     ratios = [
         getattr(damos, what) / getattr(own, what) for damos, own in zip(*commands, strict=True)
     ]
@@ -125,7 +125,7 @@ def ratio(commands: tuple[list[Command], list[Command]], what: str) -> str:
 
 
 def measure(aggregations: int, runs: int, folder: Path) -> None:
-    """Let both report a record of so many aggregations, and print tables."""
+    """Let both report a record with this number of aggregations, and print tables."""
     progress(f"making a record of {aggregations} aggregations")
     kept = record(folder, aggregations)
     rows = []
@@ -161,7 +161,7 @@ def measure(aggregations: int, runs: int, folder: Path) -> None:
     base = sizes["ours.parquet"]
     print_table(
         "The same record as a file",
-        ["", "bytes", "bytes a region", "to ours"],
+        ["", "bytes", "bytes per region", "to ours"],
         [
             [path, f"{size:,}", f"{size / kept.regions:.2f}", f"{size / base:.1f}"]
             for path, size in sizes.items()
@@ -171,7 +171,7 @@ def measure(aggregations: int, runs: int, folder: Path) -> None:
 
 
 def main() -> None:
-    # Half a minute and five minutes, as most would record.
+    # Half a minute and five minutes: typical recordings.
     plans = ((30, 1),) if is_quick(__doc__) else ((300, 3), (3_000, 1))
     for aggregations, runs in plans:
         with tempfile.TemporaryDirectory() as name:

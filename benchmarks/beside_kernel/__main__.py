@@ -1,7 +1,7 @@
-"""Ours beside the kernel's own DAMON: the same workloads, intervals and region limits, in turns.
+"""Our monitor and the kernel's DAMON with the same workloads, intervals and limits, in turns.
 
-It needs a kernel with idle page tracking whose DAMON nobody else uses, so it boots the lab's
-machine (tests/lab/README.md), first with one processor, then with two, and measures in there.
+It needs a kernel with idle page tracking whose DAMON isn't in use, so it boots the lab's machine
+(tests/lab/README.md), first with one processor, then with two, and measures inside it.
 """
 
 import argparse
@@ -13,8 +13,8 @@ from collections.abc import Sequence
 
 from attrs import evolve
 
-from benchmarks.beside_kernel.answers import NOTICED_F1, Score, Watched
-from benchmarks.beside_kernel.monitors import Monitor, Plan, kernel, nobody, ours
+from benchmarks.beside_kernel.answers import NOTICED_F1, MonitorRun, Score
+from benchmarks.beside_kernel.monitors import Monitor, Plan, kernel, no_monitor, ours
 from benchmarks.beside_kernel.workloads import moving, spinning, three_areas
 from benchmarks.measure import print_table, progress
 from damon_core import Intervals
@@ -23,41 +23,41 @@ from tests.lab.needs import GUEST
 
 def in_turns(
     plan: Plan, monitors: dict[str, Monitor], runs: int, what: str
-) -> dict[str, list[Watched]]:
-    """Run monitors one after the other, so many times; the order is turned around each time."""
-    watched: dict[str, list[Watched]] = {name: [] for name in monitors}
+) -> dict[str, list[MonitorRun]]:
+    """Return `runs` runs of each monitor, in turns; the order is reversed each time."""
+    results: dict[str, list[MonitorRun]] = {name: [] for name in monitors}
     names = list(monitors)
     for run in range(runs):
         for name in names:
             progress(f"{what}, run {run + 1} of {runs}: {name}")
-            watched[name].append(plan.watch(monitors[name]))
+            results[name].append(plan.watch(monitors[name]))
         names.reverse()
-    return watched
+    return results
 
 
-def total(runs: Sequence[Watched]) -> Score:
+def total(runs: Sequence[MonitorRun]) -> Score:
     return sum((run.score() for run in runs), Score())
 
 
-def delay(runs: Sequence[Watched]) -> str:
-    """Return the median delay, and how many changes were noticed."""
+def delay(runs: Sequence[MonitorRun]) -> str:
+    """Return the median delay and the number of changes noticed, as text."""
     typical_us, noticed = median_delay_us(runs)
     found = [found for run in runs for _, found in run.delays_us()]
     return f"{'' if noticed else '> '}{typical_us / 1e6:.1f} s ({sum(found)} of {len(found)})"
 
 
-def median_delay_us(runs: Sequence[Watched]) -> tuple[int, bool]:
+def median_delay_us(runs: Sequence[MonitorRun]) -> tuple[int, bool]:
     """Return the median delay, and whether that change was noticed."""
     delays = sorted(each for run in runs for each in run.delays_us())
     return delays[len(delays) // 2]
 
 
-def aims_row(title: str, watched: dict[str, list[Watched]]) -> list[str]:
-    """Return what ours gains: F1, and its delay as a share of the kernel's."""
-    base, own = watched["kernel DAMON"], watched["ours"]
+def aims_row(title: str, results: dict[str, list[MonitorRun]]) -> list[str]:
+    """Return our gain in F1, and our delay as a share of the kernel's."""
+    base, own = results["kernel DAMON"], results["ours"]
     gain = total(own).f1 - total(base).f1
     (base_us, noticed), (own_us, found) = median_delay_us(base), median_delay_us(own)
-    # Where the kernel noticed nothing, its delay is longer than it seems.
+    # Where the kernel noticed nothing, its delay is longer than measured.
     share = f"{'' if noticed else 'at most '}{own_us / base_us:.2f}" if found else "not noticed"
     return [
         title,
@@ -72,7 +72,7 @@ def percent(shares: Sequence[float]) -> str:
     return f"{statistics.median(shares):.1%}".replace("%", " %")
 
 
-def accuracy(runs: Sequence[Watched]) -> list[str]:
+def accuracy(runs: Sequence[MonitorRun]) -> list[str]:
     """Return the cells of the columns `ACCURACY`."""
     score = total(runs)
     half = sum((run.score(run.elapsed_us // 2) for run in runs), Score())
@@ -110,15 +110,15 @@ def one_processor(quick: bool, sampling_us: int, stirs: bool) -> None:
         ("(a) three hot areas of 20 MiB in 400 MiB", three),
         (f"(b) a hot 10 MiB that moves over 100 MiB every {hot_us / 1e6:g} s", changing),
     ):
-        watched = in_turns(plan, monitors, runs, title)
+        results = in_turns(plan, monitors, runs, title)
         print_table(
             f"{title}: {sampling_us / 1e3:g} ms, {intervals.aggregation_us / 1e3:g} ms; {runs}"
             f" alternating runs of {plan.seconds:g} s; noticed: F1 of {NOTICED_F1}",
             ["", *ACCURACY, "delay (noticed)"],
-            [[name, *accuracy(each), delay(each)] for name, each in watched.items()],
+            [[name, *accuracy(each), delay(each)] for name, each in results.items()],
         )
         sys.stdout.flush()
-        aims.append(aims_row(title, watched))
+        aims.append(aims_row(title, results))
     print_table(
         "Aims: 0.2 more F1 than kernel DAMON, and half its delay",
         ["", "F1, more", "reached", "delay, to kernel DAMON's", "reached"],
@@ -137,25 +137,25 @@ def two_processors(quick: bool, sampling_us: int) -> None:
         stirs=False,
     )
     monitors: dict[str, Monitor] = {
-        "nobody": nobody,
+        "no monitor": no_monitor,
         "kernel DAMON": kernel,
         "ours, flush_tlb = false": ours(flush_tlb=False),
         "ours": ours(flush_tlb=True),
     }
     progress("warming up")
     evolve(plan, seconds=4 * intervals.aggregation_us / 1e6).watch(monitors["ours"])
-    watched = in_turns(plan, monitors, runs, "(c), (d) spinning")
-    alone = [run.sweeps_per_s() for run in watched["nobody"]]
+    results = in_turns(plan, monitors, runs, "(c), (d) spinning")
+    alone = [run.sweeps_per_s() for run in results["no monitor"]]
     rows = []
-    for name, each in watched.items():
+    for name, each in results.items():
         rates = [run.sweeps_per_s() for run in each]
         ratios = [rate / base for rate, base in zip(rates, alone, strict=True)]
-        told = accuracy(each) if each[0].answers else ["-"] * len(ACCURACY)
+        cells = accuracy(each) if each[0].answers else ["-"] * len(ACCURACY)
         slow = f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
-        rows.append([name, *told, f"{statistics.median(rates):.0f}", slow])
-    columns = ["", *ACCURACY, "sweeps/s", "to nobody's"]
+        rows.append([name, *cells, f"{statistics.median(rates):.0f}", slow])
+    columns = ["", *ACCURACY, "sweeps/s", "to no monitor"]
     print_table(
-        f"(c), (d) 16 MiB of 64 MiB read without a pause on a processor of its own:"
+        f"(c), (d) 16 MiB of 64 MiB read without a pause on a separate processor:"
         f" {sampling_us / 1e3:g} ms, {intervals.aggregation_us / 1e3:g} ms; {runs} alternating"
         f" runs of {plan.seconds:g} s",
         columns,
@@ -169,15 +169,17 @@ def main() -> None:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--quick", action="store_true", help="one short run of each: no figures")
-    parser.add_argument("--only", type=int, choices=(1, 2), help="with so many processors only")
+    parser.add_argument(
+        "--quick", action="store_true", help="one short run of each: a test, not a measurement"
+    )
+    parser.add_argument("--only", type=int, choices=(1, 2), help="only with this many processors")
     parser.add_argument(
         "--sampling-ms", type=int, default=50, help="sampling interval; aggregations are 20 of it"
     )
     parser.add_argument(
         "--unstirred",
         action="store_true",
-        help="with one processor: let nobody else run, so that the emulated TLB hides hot memory",
+        help="with one processor: run no other process, so that the emulated TLB hides hot memory",
     )
     options = parser.parse_args()
     if GUEST in os.environ:

@@ -1,4 +1,4 @@
-"""What a monitor told of the workload's areas, against the truth, byte by byte."""
+"""A monitor's answers for the workload's areas, compared with the truth byte by byte."""
 
 import itertools
 import statistics
@@ -11,9 +11,9 @@ from damon_demo import Truth
 
 from damon_core import Range
 
-#: Memory is told hot that was accessed in at least this share of an aggregation's checks.
+#: Memory is reported hot if at least this share of an aggregation's checks saw an access.
 HOT_FREQUENCY = 0.5
-#: A change is noticed when an aggregation tells hot from cold this well.
+#: A change is noticed when the F1 of an aggregation is at least this.
 NOTICED_F1 = 0.9
 
 Ints = npt.NDArray[np.int64]
@@ -22,15 +22,15 @@ Floats = npt.NDArray[np.float64]
 
 @frozen(eq=False)
 class Answer:
-    """One aggregation, whoever made it; times in Unix microseconds.
+    """One aggregation of any monitor; times are Unix microseconds.
 
     Attributes:
         begin_us: When it began.
         end_us: When it ended.
-        checks: How many checks it made.
+        checks: Number of checks.
         start: First address of each region.
-        end: First address behind each region.
-        frequency: In which share of the checks each region was accessed.
+        end: First address after each region.
+        frequency: Share of the checks that saw an access to each region.
     """
 
     begin_us: int
@@ -40,8 +40,8 @@ class Answer:
     end: Ints
     frequency: Floats
 
-    def told_hot_bytes(self, ranges: Sequence[Range]) -> float:
-        """Return how many bytes of some ranges, in order, are told hot."""
+    def reported_hot_bytes(self, ranges: Sequence[Range]) -> float:
+        """Return the bytes of ascending ranges that are reported hot."""
         hot = self.frequency >= HOT_FREQUENCY
         sizes = np.array([[0, end - start] for start, end in ranges]).ravel()
         borders = np.array(ranges).ravel()
@@ -54,57 +54,57 @@ class Answer:
 
 @frozen
 class Score:
-    """Bytes of the areas, or sums of them.
+    """Bytes of the areas in one aggregation, or sums over several.
 
     Attributes:
-        hot: What was hot.
-        told: What was told hot.
-        both: What was hot and told so.
+        hot: Bytes that were hot.
+        reported: Bytes reported hot.
+        both: Bytes that were hot and reported hot.
     """
 
     hot: float = 0.0
-    told: float = 0.0
+    reported: float = 0.0
     both: float = 0.0
 
     @classmethod
     def of(cls, answer: Answer, truth: Truth) -> "Score":
-        """Judge an answer by what was hot when it ended. What lies in no area doesn't count."""
+        """Return the score of an answer by what was hot when it ended; only areas count."""
         hot = truth.hot_ranges(answer.end_us)
         areas = [Range(area.start, area.end) for area in truth.areas]
         return cls(
             float(sum(end - start for start, end in hot)),
-            answer.told_hot_bytes(areas),
-            answer.told_hot_bytes(hot),
+            answer.reported_hot_bytes(areas),
+            answer.reported_hot_bytes(hot),
         )
 
     def __add__(self, other: "Score") -> "Score":
-        return Score(self.hot + other.hot, self.told + other.told, self.both + other.both)
+        return Score(self.hot + other.hot, self.reported + other.reported, self.both + other.both)
 
     @property
     def precision(self) -> float | None:
-        """The share of what was told hot that was hot; None if nothing was told hot."""
-        return self.both / self.told if self.told else None
+        """The share of the bytes reported hot that were hot; None if none were reported."""
+        return self.both / self.reported if self.reported else None
 
     @property
     def recall(self) -> float:
-        """The share of what was hot that was told hot."""
+        """The share of the hot bytes that were reported hot."""
         return self.both / self.hot
 
     @property
     def f1(self) -> float:
-        """The harmonic mean of both."""
-        return 2 * self.both / (self.hot + self.told)
+        """The harmonic mean of precision and recall."""
+        return 2 * self.both / (self.hot + self.reported)
 
 
 @frozen(eq=False)
-class Watched:
+class MonitorRun:
     """One run of a monitor beside the workload.
 
     Attributes:
         begin_us: When it began, Unix microseconds.
         end_us: When it ended.
-        sampling_us: The sampling interval that it was to keep.
-        cpu_us: The processor time it used until its last aggregation ended, or a little later.
+        sampling_us: The sampling interval requested.
+        cpu_us: The CPU time it used until its last aggregation ended, or a little later.
         answers: Its aggregations, in order.
         truth: What the workload really did.
     """
@@ -118,22 +118,22 @@ class Watched:
 
     @property
     def elapsed_us(self) -> int:
-        """How long it watched."""
+        """The time from its begin to the end of its last aggregation."""
         return self.answers[-1].end_us - self.begin_us
 
     @property
     def cpu_share(self) -> float:
-        """Its processor time as a share of one processor."""
+        """Its CPU time as a share of one core."""
         return self.cpu_us / self.elapsed_us
 
     @property
     def missed_share(self) -> float:
-        """Which share of the sampling intervals passed without a check."""
+        """The share of the sampling intervals that passed without a check."""
         checks = sum(answer.checks for answer in self.answers)
         return max(0.0, 1 - checks * self.sampling_us / self.elapsed_us)
 
     def score(self, since_us: int = 0) -> Score:
-        """Return the score of all aggregations in which nothing changed."""
+        """Return the total score of all aggregations in which nothing changed."""
         return sum(
             (
                 Score.of(answer, self.truth)
@@ -145,10 +145,11 @@ class Watched:
         )
 
     def delays_us(self) -> list[tuple[int, bool]]:
-        """Return, for each change, after how long it was noticed, and whether it was at all.
+        """Return, for each change, the delay until it was noticed, and whether it was noticed.
 
-        The start counts as a change. What wasn't noticed took at least until the next change,
-        or until the end; unless the end came first, which tells nothing.
+        The start counts as a change. The delay of an unnoticed change is the time until the next
+        change, or until the end if nothing ever changes. A change that isn't noticed before the
+        end is left out otherwise.
         """
         delays = []
         phases = self.truth.phases
@@ -172,7 +173,7 @@ class Watched:
         return delays
 
     def sweeps_per_s(self) -> float:
-        """Return how often the hot areas were swept, the median of phases watched wholly."""
+        """Return how often per second the hot areas were swept, the median of whole phases."""
         phases = self.truth.phases
         return statistics.median(
             sum(phase.sweeps.values()) / (following.unix_us - phase.unix_us) * 1e6

@@ -1,4 +1,4 @@
-"""Both monitors at the same work: the kernel's own DAMON, and ours."""
+"""The two monitors compared: the kernel's DAMON, and ours."""
 
 import contextlib
 import os
@@ -12,7 +12,7 @@ from damon_demo import Pattern, WorkloadProcess
 from damon_idle import IdleOptions, ProcessIdle
 from damon_vaddr import PidSource, ProcessMemory
 
-from benchmarks.beside_kernel.answers import Answer, Watched
+from benchmarks.beside_kernel.answers import Answer, MonitorRun
 from damon_core import Context, Intervals, RegionLimits, TargetSnapshot, hookimpl, start
 from tests.lab.kernel_damon import KernelDamon
 
@@ -21,14 +21,14 @@ LIMITS = RegionLimits(min_regions=10, max_regions=1000)
 
 @frozen
 class Plan:
-    """What is the same for both.
+    """The conditions that are the same for both.
 
     Attributes:
         pattern: What the workload does.
-        intervals: How often is looked.
-        seconds: How long is watched.
-        apart: Put the workload on processor 1 and the monitor on processor 0.
-        stirs: Let another process run every now and then: see `stirred`.
+        intervals: The intervals of the monitor.
+        seconds: How long it monitors.
+        apart: Whether the workload runs on processor 1 and the monitor on processor 0.
+        stirs: Whether another process runs regularly: see `stirred`.
     """
 
     pattern: Pattern
@@ -37,9 +37,9 @@ class Plan:
     apart: bool = False
     stirs: bool = True
 
-    def watch(self, monitor: "Monitor") -> Watched:
+    def watch(self, monitor: "Monitor") -> MonitorRun:
         """Run the workload and a monitor beside it."""
-        # Eight times in a sampling interval, so that no check goes without.
+        # Eight times in a sampling interval, so that it happens before every check.
         stir_s = self.intervals.sampling_us / 8e6 if self.stirs else 0
         with stirred(stir_s), WorkloadProcess(self.pattern) as workload:
             if self.apart:
@@ -49,16 +49,16 @@ class Plan:
             cpu_us, answers = monitor(workload.pid, self)
             end_us = time.time_ns() // 1_000
             truth = workload.truth()
-        return Watched(begin_us, end_us, self.intervals.sampling_us, cpu_us, answers, truth)
+        return MonitorRun(begin_us, end_us, self.intervals.sampling_us, cpu_us, answers, truth)
 
 
 @contextlib.contextmanager
 def stirred(every_s: float) -> Iterator[None]:
-    """Let another process run every now and then, which empties the emulated TLB; 0 is never.
+    """Let another process run regularly, which empties the emulated TLB; 0 means never.
 
-    Real TLBs are smaller than the hot areas, so their entries go by themselves. The emulator's
-    go when another process runs on the processor, which ours is and a kernel thread isn't: the
-    kernel's DAMON alone would see nearly nothing.
+    Real TLBs are smaller than the hot areas, so entries are replaced all the time. The emulator
+    drops entries only when another process runs on the processor. Our monitor is a process, but
+    the kernel's DAMON is a kernel thread, and would see almost nothing without this.
     """
     if not every_s:
         yield
@@ -71,18 +71,18 @@ def stirred(every_s: float) -> Iterator[None]:
             process.kill()
 
 
-#: Watches a process as planned; returns its processor time, microseconds, and its answers.
+#: Monitors a process as planned; returns its CPU time in microseconds, and its answers.
 Monitor = Callable[[int, Plan], tuple[int, list[Answer]]]
 
 
-def nobody(_pid: int, plan: Plan) -> tuple[int, list[Answer]]:
+def no_monitor(_pid: int, plan: Plan) -> tuple[int, list[Answer]]:
     """Let the workload run alone."""
     time.sleep(plan.seconds)
     return 0, []
 
 
 def kernel(pid: int, plan: Plan) -> tuple[int, list[Answer]]:
-    """Watch a process by the kernel's DAMON."""
+    """Monitor a process with the kernel's DAMON."""
     to_unix_us = (time.time_ns() - time.clock_gettime_ns(time.CLOCK_BOOTTIME)) // 1_000
     begin_us = time.time_ns() // 1_000
     with KernelDamon(pid, plan.intervals, LIMITS) as damon:
@@ -103,22 +103,22 @@ def kernel(pid: int, plan: Plan) -> tuple[int, list[Answer]]:
 
 
 class Keep:
-    """A callback that keeps what each aggregation told."""
+    """A callback that keeps the result of each aggregation."""
 
     def __init__(self) -> None:
         self.answers: list[Answer] = []
 
     @hookimpl
     def after_aggregation(self, context: Context) -> None:
-        told = context.snapshot
-        if told is None or not told.targets:
+        snapshot = context.snapshot
+        if snapshot is None or not snapshot.targets:
             return
-        target: TargetSnapshot = told.targets[0]
+        target: TargetSnapshot = snapshot.targets[0]
         self.answers.append(
             Answer(
-                told.time_us - told.elapsed_us,
-                told.time_us,
-                told.max_nr_accesses,
+                snapshot.time_us - snapshot.elapsed_us,
+                snapshot.time_us,
+                snapshot.max_nr_accesses,
                 target.start,
                 target.end,
                 target.frequency,
@@ -127,7 +127,7 @@ class Keep:
 
 
 def ours(flush_tlb: bool) -> Monitor:
-    """Return our monitor: the policy evidence on the backend idle, without a CPU budget."""
+    """Return our monitor: policy `evidence`, backend `idle`, no CPU budget."""
 
     def watch(pid: int, plan: Plan) -> tuple[int, list[Answer]]:
         keep = Keep()

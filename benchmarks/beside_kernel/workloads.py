@@ -1,9 +1,9 @@
-"""What is watched."""
+"""The workloads that are monitored."""
 
 from damon_demo import AreaSpec, Pattern, Phase, Touch
 
 MIB = 1 << 20
-#: Longer than anything is watched.
+#: Longer than any run.
 FOR_US = 600_000_000
 
 
@@ -24,11 +24,11 @@ def moving(sweep_us: int, hot_us: int) -> Pattern:
 
 
 def spinning() -> Pattern:
-    """Return 16 MiB that are read without a pause, beside 48 MiB that aren't."""
+    """Return 16 MiB that are read without a pause, beside 48 MiB that are never read."""
     sizes = {"cold-1": 24, "hot": 16, "cold-2": 24}
     return Pattern(
         areas=tuple(AreaSpec(name, size * MIB) for name, size in sizes.items()),
-        # Sweeps are counted phase by phase.
+        # Sweeps are counted for each phase.
         phases=(Phase((Touch("hot", every_us=0),), 1_000_000),),
         for_us=FOR_US,
     )

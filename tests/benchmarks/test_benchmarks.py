@@ -1,4 +1,4 @@
-"""The benchmarks run and tell ratios; what they measure is for people to judge."""
+"""The benchmarks run and print ratios; the figures themselves are for people to judge."""
 
 import re
 import subprocess
@@ -12,7 +12,7 @@ from damon_sim import Area, RandomPages
 
 from benchmarks.accuracy.patterns import Case, cases, held_out_cases
 from benchmarks.accuracy.runs import Run, find_case, run_all, run_policy
-from benchmarks.accuracy.truth import AreaTruth, PageTruth, Score, Told
+from benchmarks.accuracy.truth import AreaTruth, Estimate, PageTruth, Score
 
 ROOT = Path(__file__).parents[2]
 
@@ -53,7 +53,7 @@ def test_referenced_prints_ratios_to_c() -> None:
 
 @pytest.mark.needs("file")
 def test_reports_beside_damo_print_ratios() -> None:
-    """Real damo and ours report the same record, and both sizes of it are told."""
+    """The real damo and damon-core report the same record, and the sizes of both are printed."""
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks.beside_damo.reports", "--quick"],
         cwd=ROOT,
@@ -69,7 +69,7 @@ def test_reports_beside_damo_print_ratios() -> None:
 
 
 def test_referenced_without_a_compiler_says_what_to_do(tmp_path: Path) -> None:
-    """Nothing fails for want of a compiler; one line names the package that has one."""
+    """Without a compiler the benchmark is skipped; one line names the package to install."""
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks.referenced", "--quick"],
         cwd=ROOT,
@@ -94,7 +94,7 @@ def test_idle_prints_ratios_to_c() -> None:
 
 
 def test_accuracy_compares_policies_with_the_kernels(tmp_path: Path) -> None:
-    """Each policy has a row for a pattern; pictures are drawn where they are asked for."""
+    """Each policy has a row for each pattern, and pictures are drawn on request."""
     done = subprocess.run(
         [
             *(sys.executable, "-m", "benchmarks.accuracy", "--quick"),
@@ -116,8 +116,8 @@ def test_accuracy_compares_policies_with_the_kernels(tmp_path: Path) -> None:
     assert (tmp_path / "accuracy-errors.png").stat().st_size > 0
 
 
-def test_accuracy_knows_its_patterns() -> None:
-    """A pattern that doesn't exist is a mistake of the command line, told in one line."""
+def test_accuracy_refuses_unknown_patterns() -> None:
+    """A pattern that doesn't exist is a mistake in the command line, reported in one line."""
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks.accuracy", "--patterns", "nosuch"],
         cwd=ROOT,
@@ -131,48 +131,48 @@ def test_accuracy_knows_its_patterns() -> None:
 
 
 def test_the_same_seed_gives_the_same_run() -> None:
-    """Accuracy is a matter of the seed alone."""
+    """A run depends only on its seed."""
     case = find_case("phases", 3)
     first, second = (run_policy(case, "kernel", 3, 5) for _ in range(2))
     assert first.scores == second.scores
 
 
-def test_a_perfect_answer_has_no_error() -> None:
-    """Who tells the truth has all that is hot, and no error."""
+def test_a_perfect_estimate_has_no_error() -> None:
+    """An estimate equal to the truth reports all hot bytes, and has no error."""
     truth = AreaTruth([Area(0, 8192, 0.0), Area(8192, 12288, 0.75), Area(12288, 20480, 0.25)])
-    score = truth.score(Told(np.array([0, 8192, 12288, 20480]), np.array([0.0, 0.75, 0.25])))
-    assert score == Score(error=0.0, true_hot=4096, told_hot=4096, both=4096)
+    score = truth.score(Estimate(np.array([0, 8192, 12288, 20480]), np.array([0.0, 0.75, 0.25])))
+    assert score == Score(error=0.0, true_hot=4096, reported_hot=4096, both=4096)
 
 
 def test_error_is_weighted_by_bytes_across_borders() -> None:
-    """A region over two areas is wrong in each by its own difference."""
+    """A region across two areas has a different error in each."""
     truth = AreaTruth([Area(0, 4096, 1.0), Area(4096, 16384, 0.0)])
-    score = truth.score(Told(np.array([0, 8192, 16384]), np.array([0.5, 0.0])))
-    assert score == Score(error=0.25, true_hot=4096, told_hot=8192, both=4096)
+    score = truth.score(Estimate(np.array([0, 8192, 16384]), np.array([0.5, 0.0])))
+    assert score == Score(error=0.25, true_hot=4096, reported_hot=8192, both=4096)
 
 
 def test_random_pages_are_scored_page_by_page() -> None:
-    """The exact truth of random pages agrees with areas of one page each."""
+    """The score of random pages equals that of areas of one page each."""
     pattern, pages = RandomPages(0.3, seed=5), 64
-    told = Told(np.array([0, 20, 64]) * 4096, np.array([0.4, 0.9]))
+    estimate = Estimate(np.array([0, 20, 64]) * 4096, np.array([0.4, 0.9]))
     rates = np.asarray(pattern(np.arange(pages) * 4096, 0))
     areas = [Area(n * 4096, (n + 1) * 4096, float(rate)) for n, rate in enumerate(rates)]
-    score, expected = PageTruth(pattern, pages * 4096).score(told), AreaTruth(areas).score(told)
-    assert score == pytest.approx(expected)
+    score = PageTruth(pattern, pages * 4096).score(estimate)
+    assert score == pytest.approx(AreaTruth(areas).score(estimate))
 
 
 @pytest.mark.parametrize("make", [cases, held_out_cases])
 def test_an_oracle_errs_less_than_the_kernel(make: Callable[[int], Sequence[Case]]) -> None:
-    """Knowing all borders is never worse than not, where areas are larger than checks are far."""
+    """Knowing all borders is an advantage where areas are larger than the gaps between checks."""
     for case in make(1):
         if case.name in ("zones", "5 TiB", "window", "far"):
             kernel, oracle = run_all(case.name, ["kernel"], seed=1, aggregations=10)
             assert sum(s.error for s in oracle.scores) < sum(s.error for s in kernel.scores)
 
 
-def test_what_is_never_found_counts_as_later_than_all() -> None:
-    """A change that isn't found counts as one aggregation more than there were."""
-    scores = [Score(0.0, 4096, told, told) for told in (0, 4096, 4096, 0, 0, 0)]
+def test_an_unnoticed_change_counts_as_one_more_than_all_aggregations() -> None:
+    """In 3 aggregations after a change it counts as 4."""
+    scores = [Score(0.0, 4096, found, found) for found in (0, 4096, 4096, 0, 0, 0)]
     run = Run("pattern", "policy", 3, scores, [10] * 6)
     assert run.until_found() == [(2, True), (4, False)]
 
