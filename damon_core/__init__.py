@@ -41,6 +41,7 @@ from damon_core.errors import (
     PluginError,
     Problem,
     TargetError,
+    one_line,
 )
 from damon_core.hookspecs import hookimpl
 from damon_core.loop.context import Context
@@ -59,7 +60,8 @@ from damon_core.memory.target import Area, Owner, Target
 from damon_core.policies.evidence import EvidencePolicy, EvidencePolicyOptions
 from damon_core.policies.kernel import KernelPolicy, KernelPolicyOptions
 from damon_core.registry.backends import AUTO, BackendOption, make_backend
-from damon_core.registry.discovery import PluginInfo, Plugins
+from damon_core.registry.discovery import Plugins
+from damon_core.registry.packages import PluginInfo
 from damon_core.stats import CallbackStats, Stats
 from damon_core.units import (
     Bytes,
@@ -142,6 +144,7 @@ __all__ = [
     "hookimpl",
     "load_config",
     "make_backend",
+    "one_line",
     "parse_duration",
     "parse_size",
     "part_name",

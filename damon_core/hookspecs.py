@@ -3,8 +3,7 @@
 There are two kinds of plugins, made of the same hooks:
 
 - A *package* names a module or object under the entry-point group ``damon``. Its registration
-  hooks say what it has to offer: primitives, backends, policies, callbacks, formats of records,
-  commands.
+  hooks say what it has to offer: primitives, backends, policies, callbacks, formats of records.
 - The *parts* of a running context, one primitive and any number of callbacks, are objects whose
   methods are marked with `hookimpl`. The worker of the context calls their lifecycle hooks::
 
@@ -43,8 +42,6 @@ from typing import TYPE_CHECKING
 import pluggy
 
 if TYPE_CHECKING:
-    import click
-
     from damon_core.contract.context import HookContext
     from damon_core.contract.records import RecordFormat
     from damon_core.contract.registration import Backend, Callback, Policy, Primitive
@@ -73,8 +70,8 @@ def register_primitives(register: Callable[[Primitive], None]) -> None:
 def register_backends(register: Callable[[Backend], None]) -> None:
     """Offer ways in which a primitive of any package can see accesses.
 
-    What a backend's factory returns is an agreement with the primitives that it serves; those
-    of ``damon-vaddr`` describe it in `damon_vaddr.backend`.
+    A backend is known by its name and the primitive's: those of different primitives may share
+    a name. What a backend's factory returns is an agreement with the primitives that it serves.
     """
 
 
@@ -98,15 +95,6 @@ def register_formats(register: Callable[[RecordFormat], None]) -> None:
 
     To be found without importing other packages, a format needs an entry point
     ``format.NAME``.
-    """
-
-
-@hookspec
-def register_commands(register: Callable[[click.Command], None]) -> None:
-    """Offer subcommands of ``damon``.
-
-    To be found without importing other packages, a command should have the name of the
-    package's entry point. A `DamonError` that it raises becomes one line and an exit code.
     """
 
 

@@ -4,7 +4,6 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
-import damon_cli
 import pytest
 
 import damon_core
@@ -117,10 +116,7 @@ def test_imports_of_the_core_are_whole(module: str) -> None:
 @pytest.mark.parametrize("plugin", PLUGINS)
 def test_first_party_plugins_use_only_the_public_interface(plugin: str) -> None:
     """What they can do, any third party's can."""
-    public = {
-        "damon_core": set(damon_core.__all__),
-        "damon_cli": set(damon_cli.__all__),
-    }
+    public = {"damon_core": set(damon_core.__all__)}
     private = []
     for path in modules(ROOT / "plugins" / plugin / "src"):
         # What is imported for type checking only counts as well.

@@ -48,18 +48,19 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_listed(site: Path) -> None:
     """`damon plugins` tells what it offers."""
     infos = json.loads(call(DAMON, "plugins", "--json", site=site))
-    (info,) = (info for info in infos if info["package"] == "damon-example 0.1.0")
-    assert info == {
+    plugin, command = (info for info in infos if info["package"] == "damon-example 0.1.0")
+    assert plugin == {
         "name": "tally, tick, tick.random",
         "package": "damon-example 0.1.0",
         "skipped": "",
         "primitives": ["tick"],
-        "backends": ["random"],
+        "backends": ["tick.random"],
         "policies": [],
         "callbacks": ["tally"],
         "formats": [],
-        "commands": ["tick"],
+        "commands": [],
     }
+    assert (command["skipped"], command["commands"]) == ("", ["tick"])
 
 
 def test_diagnosed(site: Path) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 from attrs import frozen
-from damon_demo import Truth
+from damon_demo.truth import Truth
 
 from damon_core import Range
 

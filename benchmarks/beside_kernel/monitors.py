@@ -8,7 +8,8 @@ import time
 from collections.abc import Callable, Iterator
 
 from attrs import frozen
-from damon_demo import Pattern, WorkloadProcess
+from damon_demo.process import WorkloadProcess
+from damon_demo.workload import Pattern
 from damon_idle import IdleOptions, ProcessIdle
 from damon_vaddr import PidSource, ProcessMemory
 

@@ -1,6 +1,6 @@
 """The workloads that are monitored."""
 
-from damon_demo import AreaSpec, Pattern, Phase, Touch
+from damon_demo.workload import AreaSpec, Pattern, Phase, Touch
 
 MIB = 1 << 20
 #: Longer than any run.

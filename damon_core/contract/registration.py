@@ -1,5 +1,6 @@
 """What packages register: named, described, with options that are checked before use."""
 
+import inspect
 import re
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -101,6 +102,13 @@ class Backend(_Part):
 
     serves: Sequence[str] = field(validator=_names, kw_only=True)
     preference: int = field(default=0, kw_only=True)
+
+    def findings(self, primitive: str) -> Sequence[Finding]:
+        """Return what works on this machine of what it needs to serve a primitive: its `probe`."""
+        probe: Callable[..., Sequence[Finding]] = self.probe
+        if "primitive" in inspect.signature(probe).parameters:
+            return probe(primitive=primitive)
+        return probe()
 
 
 @frozen

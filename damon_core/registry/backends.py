@@ -1,11 +1,10 @@
 """The choice of a backend: the one that a person named, or the preferred one that works here."""
 
-import inspect
 import logging
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeAlias, cast
+from collections.abc import Mapping
+from typing import Any, TypeAlias
 
-from damon_core.contract.registration import Backend, Finding
+from damon_core.contract.registration import Backend
 from damon_core.errors import PluginError, one_line
 from damon_core.registry.options import nearest, structure
 
@@ -70,18 +69,10 @@ def _make(backend: Backend, options: Mapping[str, object]) -> object:
     return backend.factory(checked)
 
 
-def probe_backend(primitive: str, backend: Backend) -> Sequence[Finding]:
-    """Probe a backend for a primitive, whose name the probe gets if it takes `primitive`."""
-    probe = cast(Callable[..., Sequence[Finding]], backend.probe)
-    if "primitive" in inspect.signature(probe).parameters:
-        return probe(primitive=primitive)
-    return probe()
-
-
 def _missing(primitive: str, backend: Backend) -> str:
     """Return what a backend lacks on this machine for a primitive, empty if nothing."""
     try:
-        findings = probe_backend(primitive, backend)
+        findings = backend.findings(primitive)
     except Exception as error:  # Whoever wrote it, others' backends must stay usable.
         logger.warning("backend '%s': its probe failed", backend.name, exc_info=error)
         return f"its probe failed: {one_line(error)}"

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 from attrs import evolve
-from damon_demo import AreaPlace, PhaseRun, Touch, Truth
+from damon_demo.truth import AreaPlace, PhaseRun, Truth
+from damon_demo.workload import Touch
 
 from benchmarks.beside_kernel.answers import Answer, MonitorRun, Score
 

@@ -10,7 +10,6 @@ from pathlib import Path
 from textwrap import dedent
 from types import SimpleNamespace
 
-import click
 import pytest
 
 from damon_core import (
@@ -29,7 +28,6 @@ from damon_core import (
     hookimpl,
 )
 from damon_core.policies.kernel import KernelPolicy
-from damon_core.registry.discovery import CORE_COMMANDS
 
 FORMAT = """
 from damon_core import RecordFormat, hookimpl
@@ -125,16 +123,6 @@ class TestDiscovery:
         assert Plugins.discover().policy("t30").name == "t30"
         assert site.imported() == [used]
 
-    def test_a_command_is_imported_when_it_is_called(self, site: Site) -> None:
-        """Commands are found by the names of entry points as well."""
-        source = offering("command", "click.Command('t4')")
-        used = site.install("t-command", "import click\n" + source, "t4")
-        site.install("t-other", offering("callback", "Callback('t5', dict)"), "t5")
-        command = Plugins.discover().command("t4")
-        assert command is not None
-        assert command.name == "t4"
-        assert site.imported() == [used]
-
     def test_backends_are_imported_with_their_primitive(self, site: Site) -> None:
         """PRIMITIVE.BACKEND is imported when the backends of the primitive are looked for."""
         backend = offering("backend", "Backend('b1', dict, serves=['t6'])")
@@ -175,7 +163,7 @@ class TestDiscovery:
         source = offering("backend", "Backend('b', dict, serves=['t11', 'a'])")
         site.install("t-many", source, "a.b", "t11")
         info = info_of(Plugins.discover(), "t-many")
-        assert (info.name, info.skipped, info.backends) == ("t11, a.b", "", ("b",))
+        assert (info.name, info.skipped, info.backends) == ("t11, a.b", "", ("t11.b", "a.b"))
 
     def test_the_preferred_backend_is_first(self, site: Site) -> None:
         """Backends come in the order of preference, whatever their names."""
@@ -213,14 +201,6 @@ BROKEN = {
         offering("primitive", "Callback('t', dict)"),
         "register_primitives takes a Primitive, not Callback(",
     ),
-    "not a command": (
-        offering("command", "print"),
-        "TypeError: register_commands takes a Command, not <built-in function print>",
-    ),
-    "nameless command": (
-        "import click\n" + offering("command", "click.Command(None)"),
-        "registers a command without a name",
-    ),
     "odd name": (
         offering("primitive", "Primitive('a b', dict)"),
         "a name must be of letters, digits, '_' and '-', not 'a b'",
@@ -242,9 +222,9 @@ BROKEN = {
         offering("callback", "Callback('t', dict)") + "    register(Callback('t', dict))",
         "registers callback 't' twice",
     ),
-    "core command": (
-        "import click\n" + offering("command", "click.Command('run')"),
-        "command 'run' clashes with damon-core's own",
+    "a backend twice": (
+        offering("backend", "Backend('b', dict, serves=['t-broken', 't-broken'])"),
+        "registers backend 't-broken.b' twice",
     ),
 }
 
@@ -260,7 +240,7 @@ class TestSkipped:
         assert reason in info.skipped
         assert "\n" not in info.skipped
         assert (info.primitives, info.backends, info.policies) == ((), (), ())
-        assert (info.callbacks, info.commands) == ((), ())
+        assert (info.callbacks, info.formats) == ((), ())
         assert info_of(plugins, "t-good").callbacks == ("t-good",)
 
     @pytest.mark.parametrize(("source", "reason"), BROKEN.values(), ids=BROKEN)
@@ -314,7 +294,22 @@ class TestSkipped:
             site.install(name, backend, "t24.b")
         plugins = Plugins.discover()
         assert list(plugins.backends("t24")) == ["b"]
-        assert "backend 'b' clashes with t-first" in info_of(plugins, "t-second").skipped
+        assert "backend 't24.b' clashes with t-first" in info_of(plugins, "t-second").skipped
+
+    @pytest.mark.parametrize("packages", [1, 2])
+    def test_backends_of_different_primitives_share_a_name(self, site: Site, packages: int) -> None:
+        """A backend is known by its primitive's name and its name, also within one package."""
+        one = offering("backend", "Backend('b', dict, serves=['t28'])")
+        other = "    register(Backend('b', list, serves=['t29']))"
+        if packages == 1:
+            site.install("t-both", one + other, "t28.b", "t29.b")
+        else:
+            site.install("t-one", one, "t28.b")
+            site.install("t-other", offering("backend", other.strip()[9:-1]), "t29.b")
+        plugins = Plugins.discover()
+        assert {info.skipped for info in plugins.infos()} == {""}
+        assert plugins.backends("t28")["b"].factory is dict
+        assert plugins.backends("t29")["b"].factory is list
 
     def test_a_backend_may_be_called_like_another_package(self, site: Site) -> None:
         """Names of backends are behind those of their primitives."""
@@ -345,12 +340,6 @@ class TestSkipped:
         info = info_of(Plugins.discover(), "t-twice")
         assert (info.package, info.skipped) == ("t-twice 0.2", "")
 
-    def test_the_cores_commands_are_reserved(self) -> None:
-        """The reserved names are those of the commands that there are."""
-        from damon_cli.main import _OWN
-
-        assert set(_OWN) == CORE_COMMANDS
-
 
 class TestNotFound:
     def test_the_nearest_name_is_hinted_at(self) -> None:
@@ -365,15 +354,18 @@ class TestNotFound:
         with pytest.raises(PluginError, match="there is a callback of this name"):
             Plugins({"csv": plugin}).primitive("csv")
 
+    def test_a_backend_asked_for_as_a_primitive_is_hinted_at(self) -> None:
+        """It is found by its name, whichever primitive it serves."""
+        backend = Backend("idle", dict, serves=("p",))
+        plugin = given(register_backends=lambda register: register(backend))
+        with pytest.raises(PluginError, match="there is a backend of this name"):
+            Plugins({"mine": plugin}).primitive("idle")
+
     def test_skipped_packages_are_hinted_at(self) -> None:
         """What is missing may be in a package that can't be used."""
         plugins = Plugins({"broken": given(no_hook=lambda: None)})
         with pytest.raises(PluginError, match=r"\('damon plugins' tells why broken can't be used"):
             plugins.primitive("elsewhere")
-
-    def test_no_command_is_none(self) -> None:
-        """A command that nobody offers is no error here: the command line tells."""
-        assert Plugins().command("nothing") is None
 
 
 class TestGiven:
@@ -387,10 +379,9 @@ class TestGiven:
             register_formats=lambda register: register(
                 RecordFormat("f", (".f",), lambda path: NotImplemented, lambda *_: NotImplemented)
             ),
-            register_commands=lambda register: register(click.Command("d")),
         )
         assert Plugins({"mine": plugin}).infos() == [
-            PluginInfo("mine", "(given)", "", ("p",), ("b",), ("e",), ("c",), ("f",), ("d",))
+            PluginInfo("mine", "(given)", "", ("p",), ("p.b",), ("e",), ("c",), ("f",))
         ]
 
     def test_without_plugins_there_is_nothing(self) -> None:

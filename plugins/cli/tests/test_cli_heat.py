@@ -1,7 +1,7 @@
 """Heat as text: levels are told apart in colours and in characters."""
 
 import numpy as np
-from damon_cli import block_lines, heat_key, shade_lines
+from damon_cli.heat import block_lines, heat_key, shade_lines
 
 
 def test_shades() -> None:

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -10,11 +11,12 @@ from pathlib import Path
 import click
 import pytest
 from click.testing import CliRunner, Result
-from damon_cli import DURATION, SIZE
+from damon_cli.commands import installed_commands
 from damon_cli.main import main
-from damon_cli.params import SHARE
+from damon_cli.params import DURATION, SHARE, SIZE, pass_plugins
 
 from damon_core import (
+    Backend,
     BusyError,
     Callback,
     DamonError,
@@ -26,13 +28,11 @@ from damon_core import (
 )
 
 DAMON = Path(sys.executable).parent / "damon"
+Install = Callable[..., str]
 
 
 class Package:
-    """A plugin with a primitive, a callback and a command that does what it is told."""
-
-    def __init__(self, act: Callable[[], object] = lambda: None) -> None:
-        self._act = act
+    """A plugin with a primitive and a callback."""
 
     @hookimpl
     def register_primitives(self, register: Callable[[Primitive], None]) -> None:
@@ -42,22 +42,9 @@ class Package:
     def register_callbacks(self, register: Callable[[Callback], None]) -> None:
         register(Callback("log", lambda _options: object()))
 
-    @hookimpl
-    def register_commands(self, register: Callable[[click.Command], None]) -> None:
-        @click.command(epilog="Example: damon act")
-        @click.option("--for", "for_us", type=DURATION, default="2s")
-        @click.option("--size", "size_bytes", type=SIZE, default="1MiB")
-        @click.pass_obj
-        def act(plugins: Plugins, for_us: int, size_bytes: int) -> None:
-            """Do what a test wants."""
-            self._act()
-            click.echo(f"{for_us} {size_bytes} {len(plugins.infos())}")
-
-        register(act)
-
 
 def damon(*args: str | Path, plugins: Plugins | None = None) -> Result:
-    """Run the command line in this process, with a plugin of its own."""
+    """Run the command line in this process, with one plugin."""
     if plugins is None:
         plugins = Plugins({"package": Package()})
     result = CliRunner().invoke(main, [str(arg) for arg in args], obj=plugins)
@@ -65,27 +52,45 @@ def damon(*args: str | Path, plugins: Plugins | None = None) -> Result:
     return result
 
 
-def raising(error: BaseException) -> Plugins:
-    """Return a manager with a command that raises."""
+def acting(action: Callable[[], object] = lambda: None) -> click.Command:
+    """Return a command that does what a test wants, and prints what it was given."""
 
-    def act() -> None:
+    @click.command(epilog="Example: damon act")
+    @click.option("--for", "for_us", type=DURATION, default="2s")
+    @click.option("--size", "size_bytes", type=SIZE, default="1MiB")
+    @pass_plugins
+    def act(plugins: Plugins, for_us: int, size_bytes: int) -> None:
+        """Do what a test wants."""
+        action()
+        click.echo(f"{for_us} {size_bytes} {len(plugins.infos())}")
+
+    return act
+
+
+def raising(error: BaseException) -> click.Command:
+    """Return a command that raises."""
+
+    def action() -> None:
         raise error
 
-    return Plugins({"package": Package(act)})
+    return acting(action)
 
 
 class TestHelp:
-    def test_lists_own_and_foreign_commands(self) -> None:
-        """Commands of packages stand beside those of the core."""
+    def test_lists_own_and_foreign_commands(self, install: Install) -> None:
+        """Commands of packages stand beside its own, with the summary of their distribution."""
+        install("t-act", "act", command=acting())
         output = damon("--help").stdout
-        for line in ("check ", "doctor ", "plugins ", "run ", "act      Do what a test wants."):
+        for line in ("check ", "doctor ", "plugins ", "run ", "act      Of t-act"):
             assert f"  {line}" in output
 
-    def test_survives_a_broken_package(self) -> None:
-        """A package that can't be used doesn't keep the others from being listed."""
-        broken = type("Broken", (), {"initt": hookimpl(lambda self: None)})()
-        result = damon("--help", plugins=Plugins({"a": broken, "b": Package()}))
-        assert (result.exit_code, "  act" in result.stdout) == (0, True)
+    def test_survives_a_broken_package(self, install: Install) -> None:
+        """A package that can't be imported is listed, and doesn't keep others from being so."""
+        install("t-broken", "broken", source="1 / 0")
+        install("t-act", "act", command=acting())
+        result = damon("--help")
+        assert result.exit_code == 0
+        assert {"  broken   Of t-broken", "  act      Of t-act"} <= set(result.stdout.splitlines())
 
     @pytest.mark.parametrize("command", ["check", "doctor", "plugins", "run"])
     def test_has_an_example(self, command: str) -> None:
@@ -96,11 +101,8 @@ class TestHelp:
 
     def test_installed_commands_have_examples(self) -> None:
         """So do the commands of all installed packages."""
-        plugins = Plugins.discover()
-        for name in plugins.command_names():
-            command = plugins.command(name)
-            assert command is not None
-            assert f"damon {name}" in (command.epilog or ""), name
+        for name, command in installed_commands().items():
+            assert f"damon {name}" in (command.load().epilog or ""), name
 
     def test_version(self) -> None:
         """The version is the distribution's."""
@@ -108,13 +110,15 @@ class TestHelp:
 
 
 class TestExitCodes:
-    def test_success(self) -> None:
+    def test_success(self, install: Install) -> None:
         """0, and only what the command says."""
+        install("t-act", "act", command=acting())
         result = damon("act", "--for", "5ms", "--size", "2KiB")
         assert (result.exit_code, result.output) == (0, "5000 2048 1\n")
 
-    def test_defaults_of_durations_and_sizes(self) -> None:
+    def test_defaults_of_durations_and_sizes(self, install: Install) -> None:
         """Defaults are written like what people type."""
+        install("t-act", "act", command=acting())
         assert damon("act").stdout == "2000000 1048576 1\n"
 
     @pytest.mark.parametrize(
@@ -127,26 +131,29 @@ class TestExitCodes:
                 ZeroDivisionError("division\nby zero"),
                 1,
                 "damon: internal error: ZeroDivisionError: division by zero "
-                "(damon --verbose tells where)\n",
+                "(damon --verbose shows where)\n",
             ),
         ],
     )
-    def test_errors(self, error: Exception, code: int, line: str) -> None:
+    def test_errors(self, install: Install, error: Exception, code: int, line: str) -> None:
         """2 for the user's mistakes, 1 for other failures, one line each on standard error."""
-        result = damon("act", plugins=raising(error))
+        install("t-act", "act", command=raising(error))
+        result = damon("act")
         assert (result.exit_code, result.stdout, result.stderr) == (code, "", line)
 
-    def test_keyboard(self) -> None:
+    def test_keyboard(self, install: Install) -> None:
         """An interrupt is no traceback."""
-        result = damon("act", plugins=raising(KeyboardInterrupt()))
+        install("t-act", "act", command=raising(KeyboardInterrupt()))
+        result = damon("act")
         assert (result.exit_code, result.stderr.strip()) == (1, "Aborted!")
 
     @pytest.mark.parametrize(
         ("option", "value", "hint"),
         [("--for", "5", "write a duration like '5ms'"), ("--size", "x", "write a size like")],
     )
-    def test_wrong_values(self, option: str, value: str, hint: str) -> None:
+    def test_wrong_values(self, install: Install, option: str, value: str, hint: str) -> None:
         """A duration or size that is none is told with one that is."""
+        install("t-act", "act", command=acting())
         result = damon("act", option, value)
         assert result.exit_code == 2
         assert f"Invalid value for '{option}'" in result.stderr
@@ -172,28 +179,160 @@ class TestUnknownCommands:
             "damon: there is no command 'rnu'; did you mean 'run'?\n",
         )
 
-    def test_of_a_package_that_is_skipped(self) -> None:
-        """A command whose package can't be used is told with the reason."""
-        broken = type("Broken", (), {"initt": hookimpl(lambda self: None)})()
-        result = damon("record", plugins=Plugins({"record": broken}))
-        assert (result.exit_code, result.stderr) == (
-            2,
-            "damon: there is no command 'record'; implements 'initt', which is not a hook; "
-            "did you mean 'init'?\n",
-        )
-
     def test_completion_is_silent(self) -> None:
         """Completing the arguments of a command that there isn't gives nothing, and no error."""
-        environment = {
-            "_DAMON_COMPLETE": "bash_complete",
-            "COMP_WORDS": "damon nothing x",
-            "COMP_CWORD": "2",
-        }
-        result = subprocess.run(
-            [DAMON], env=environment, capture_output=True, text=True, timeout=60, check=False
-        )
+        result = complete("damon nothing x")
         assert "Traceback" not in result.stderr
         assert "no command" not in result.stderr
+
+
+def complete(words: str) -> subprocess.CompletedProcess[str]:
+    """Return what the shell is answered for the end of a line."""
+    environment = {
+        "_DAMON_COMPLETE": "bash_complete",
+        "COMP_WORDS": words,
+        "COMP_CWORD": str(words.count(" ")),
+    }
+    return subprocess.run(
+        [DAMON], env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+class TestCommandsOfPackages:
+    @pytest.mark.parametrize(
+        ("offered", "reason"),
+        [
+            ({"source": "1 / 0"}, "can't be imported: ZeroDivisionError: division by zero"),
+            ({"source": "exit('no')"}, "can't be imported: SystemExit: no"),
+            ({"source": ""}, "can't be imported: AttributeError: module 't_bad' has no attribute"),
+            ({"command": 5}, "offers 5 (t_bad:command), which is not a click command"),
+            (
+                {"source": "1 / 0", "requires": "damon_core >=99,<100"},
+                "needs damon-core <100,>=99, but this is damon-core 0.",
+            ),
+            (
+                {"source": "1 / 0", "requires": "damon-cli<0.1"},
+                "needs damon-cli <0.1, but this is damon-cli 0.",
+            ),
+        ],
+    )
+    def test_one_that_cannot_be_used(
+        self, install: Install, offered: dict[str, object], reason: str
+    ) -> None:
+        """It is one line with the reason, and the user's mistake; nothing else is in the way."""
+        install("t-bad", "bad", **offered)
+        result = damon("bad")
+        assert (result.exit_code, result.stdout, result.stderr.count("\n")) == (2, "", 1)
+        assert result.stderr.startswith(f"damon: command 'bad' can't be used: t-bad 1.0 {reason}")
+
+    @pytest.mark.parametrize(
+        "requires", ["damon-core>=0.0", "other>=99", "damon-core>=99; extra == 'x'", "?? rubbish"]
+    )
+    def test_requirements_that_do_not_matter(self, install: Install, requires: str) -> None:
+        """Only what a package needs of damon itself keeps its command from being used."""
+        install("t-act", "act", command=acting(), requires=requires)
+        assert damon("act").exit_code == 0
+
+    def test_two_packages_with_one_command(self, install: Install) -> None:
+        """Neither is chosen: the error names both."""
+        install("t-one", "act", command=acting())
+        install("t-other", "act", command=acting())
+        result = damon("act")
+        assert (result.exit_code, result.stderr) == (
+            2,
+            "damon: command 'act' can't be used: both t-one 1.0 and t-other 1.0 offer it\n",
+        )
+
+    def test_two_packages_with_one_command_in_the_help(self, install: Install) -> None:
+        """It is listed with what is wrong."""
+        install("t-one", "act", command=acting())
+        install("t-other", "act", command=acting())
+        shown = " ".join(damon("--help").stdout.split())
+        assert "act (can't be used: both t-one 1.0 and t-other 1.0 offer it)" in shown
+
+    def test_the_names_of_its_own_cannot_be_taken(self, install: Install) -> None:
+        """`damon plugins` is damon-cli's, whoever else offers one."""
+        install("t-thief", "plugins", command=raising(ValueError("stolen")))
+        assert damon("plugins").exit_code == 0
+
+    def test_none_is_imported_for_help(self, install: Install) -> None:
+        """Their names and summaries are metadata."""
+        module = install("t-act", "act", source="")
+        damon("--help")
+        assert module not in sys.modules
+
+    def test_only_the_one_that_is_called_is_imported(self, install: Install) -> None:
+        """Others may be broken, or slow."""
+        module = install("t-other", "other", source="")
+        install("t-act", "act", command=acting())
+        damon("act")
+        assert module not in sys.modules
+
+
+class TestCompletion:
+    def test_of_the_name_of_a_command(self) -> None:
+        """All names that begin so."""
+        assert complete("damon c").stdout.split() == ["plain,check", "plain,convert"]
+
+    def test_of_the_options_of_a_command(self) -> None:
+        """Those of a command of a package."""
+        assert "plain,--descendants\n" in complete("damon record --pid 1 --").stdout
+
+
+#: What takes long to import, and whatever belongs to the work of commands.
+HEAVY = {"damon_core", "numpy", "rich", "textual", "pyarrow", "matplotlib", "cattrs", "pluggy"}
+
+
+def loaded(code: str, **environment: str) -> set[str]:
+    """Return which packages a Python program has imported at its end."""
+    program = "import atexit, sys\natexit.register(lambda: print('\\n' + ' '.join(sys.modules)))\n"
+    done = subprocess.run(
+        [sys.executable, "-c", program + code],
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    modules = {name.split(".")[0] for name in done.stdout.splitlines()[-1].split()}
+    assert "damon_cli" in modules, done.stderr
+    return modules
+
+
+class TestWhatIsImported:
+    def test_by_help(self) -> None:
+        """`damon --help` imports no package, and nothing that takes long."""
+        modules = loaded("from damon_cli.main import main\nmain(['--help'])")
+        assert {name for name in modules if name.startswith("damon_")} == {"damon_cli"}
+        assert modules.isdisjoint(HEAVY)
+
+    def test_by_completion_of_a_command(self) -> None:
+        """Nor does the completion of its name."""
+        modules = loaded(
+            "from damon_cli.main import main\nmain(prog_name='damon')",
+            _DAMON_COMPLETE="bash_complete",
+            COMP_WORDS="damon ",
+            COMP_CWORD="1",
+        )
+        assert {name for name in modules if name.startswith("damon_")} == {"damon_cli"}
+        assert modules.isdisjoint(HEAVY)
+
+    @pytest.mark.parametrize("name", sorted(installed_commands()))
+    def test_by_completion_of_options(self, name: str) -> None:
+        """What does the work of a command isn't imported to complete its options."""
+        modules = loaded(
+            "from damon_cli.main import main\nmain(prog_name='damon')",
+            _DAMON_COMPLETE="bash_complete",
+            COMP_WORDS=f"damon {name} --",
+            COMP_CWORD="2",
+        )
+        assert modules.isdisjoint(HEAVY)
+
+    @pytest.mark.parametrize("name", sorted(installed_commands().keys() - {"report"}))
+    def test_by_help_of_a_command(self, name: str) -> None:
+        """Nor to show its help."""
+        modules = loaded(f"from damon_cli.main import main\nmain(['{name}', '--help'])")
+        assert modules.isdisjoint(HEAVY)
 
 
 class TestCheck:
@@ -227,27 +366,51 @@ class TestCheck:
 class TestPlugins:
     def test_json(self) -> None:
         """Programs get everything that is known."""
-        assert json.loads(damon("plugins", "--json").stdout) == [
-            {
-                "name": "package",
-                "package": "(given)",
-                "skipped": "",
-                "primitives": ["memory"],
-                "backends": [],
-                "policies": [],
-                "callbacks": ["log"],
-                "formats": [],
-                "commands": ["act"],
-            }
-        ]
+        first, *others = json.loads(damon("plugins", "--json").stdout)
+        assert first == {
+            "name": "package",
+            "package": "(given)",
+            "skipped": "",
+            "primitives": ["memory"],
+            "backends": [],
+            "policies": [],
+            "callbacks": ["log"],
+            "formats": [],
+            "commands": [],
+        }
+        assert others[0]["commands"] == ["check", "doctor", "plugins", "run"]
 
     def test_for_people(self) -> None:
         """A line each: what it offers."""
         lines = damon("plugins").stdout.splitlines()
         assert lines[0].split() == ["plugin", "package", "offers"]
-        assert lines[1].split(maxsplit=2)[2].rstrip() == (
-            "primitive memory; callback log; command act"
+        assert lines[1].split(maxsplit=2)[2].rstrip() == "primitive memory; callback log"
+        assert lines[2].rstrip().endswith("  command check, doctor, plugins, run")
+
+    def test_backends_have_the_names_of_their_primitives(self) -> None:
+        """Backends of different primitives may be called alike."""
+
+        class Backends:
+            @hookimpl
+            def register_backends(self, register: Callable[[Backend], None]) -> None:
+                register(Backend("idle", dict, serves=("processes", "cgroups")))
+                register(Backend("idle", dict, serves=("machine",)))
+
+        shown = damon("plugins", plugins=Plugins({"backends": Backends()})).stdout
+        assert "backend processes.idle, cgroups.idle, machine.idle\n" in shown
+
+    @pytest.mark.parametrize("command", ["plugins", "doctor"])
+    def test_commands_that_cannot_be_used_are_listed(self, install: Install, command: str) -> None:
+        """Each with the reason; of two packages with one command both."""
+        install("t-bad", "bad", source="1 / 0")
+        install("t-one", "act", command=acting())
+        install("t-other", "act", command=acting())
+        lines = [line for line in damon(command).stdout.splitlines() if "t-" in line]
+        assert any(
+            "t-bad 1.0 can't be imported: ZeroDivisionError: division by zero" in line
+            for line in lines
         )
+        assert any("both t-one 1.0 and t-other 1.0 offer it" in line for line in lines)
 
     def test_reasons_are_unbroken_and_as_they_are(self) -> None:
         """A reason is one line in a pipe, however long, and no markup."""
@@ -263,49 +426,33 @@ class TestPlugins:
     def test_nothing_is_installed(self) -> None:
         """Who has no plugin is told where to begin."""
         result = damon("plugins", plugins=Plugins())
-        assert result.stdout == (
+        assert result.stdout.startswith(
             "nothing that can be monitored is installed; begin with: pip install damon-vaddr\n"
         )
 
 
 class TestLogging:
-    def test_nothing_stays_configured(self) -> None:
+    def test_nothing_stays_configured(self, install: Install) -> None:
         """A program that calls the command line keeps its own handlers, and only these."""
+        install("t-act", "act", command=acting())
         before = list(logging.getLogger().handlers)
-        damon("act")
+        assert damon("act").exit_code == 0
         assert logging.getLogger().handlers == before
 
     @pytest.mark.parametrize(("args", "lines"), [((), 1), (("--verbose",), 2)])
-    def test_tracebacks_are_for_those_who_ask(self, args: tuple[str, ...], lines: int) -> None:
+    def test_tracebacks_are_for_those_who_ask(
+        self, install: Install, args: tuple[str, ...], lines: int
+    ) -> None:
         """A log message is one line but with --verbose."""
 
         def act() -> None:
             logging.getLogger("t").error("it failed", exc_info=ValueError("x"))
 
-        result = CliRunner().invoke(main, [*args, "act"], obj=Plugins({"package": Package(act)}))
+        install("t-act", "act", command=acting(act))
+        result = CliRunner().invoke(main, [*args, "act"], obj=Plugins())
         assert result.stderr.splitlines()[0] == "damon: ERROR: it failed"
         assert len(result.stderr.splitlines()) == lines
         logging.getLogger().setLevel(logging.WARNING)
-
-
-def test_installed_commands_are_imported_when_called() -> None:
-    """`damon check` imports no package but those that the file uses."""
-    code = (
-        "import sys\n"
-        "from damon_cli.main import main\n"
-        "main(['check', '/none.toml'], standalone_mode=False)\n"
-    )
-    result = subprocess.run(
-        [sys.executable, "-X", "importtime", "-c", code],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    packages = {info.package.split()[0] for info in Plugins.discover().infos()} - {"damon-core"}
-    imported = {line.rpartition("|")[2].strip() for line in result.stderr.splitlines()}
-    assert "damon_core" in imported
-    assert imported.isdisjoint(package.replace("-", "_") for package in packages)
 
 
 def test_parameters_take_what_is_converted_already() -> None:

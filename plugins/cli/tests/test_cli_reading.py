@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 _CODE = """
 import time
-from damon_cli import reading_progress
+from damon_cli.reading import reading_progress
 with reading_progress("reading", (1_000, 2_000)) as advance:
     for time_us in range(1_000, 2_000, 100):
         time.sleep({pause})

@@ -217,8 +217,8 @@ def test_all_targets_end(notes: Path, config: Callable[..., Path]) -> None:
     ("raises", "code", "line"),
     [
         ("input", 2, "damon: no memory\n"),
-        ("other", 1, "context 'a' failed: RuntimeError: no memory (damon --verbose tells where)\n"),
-        ("exit", 1, "context 'a' failed: SystemExit: no memory (damon --verbose tells where)\n"),
+        ("other", 1, "context 'a' failed: RuntimeError: no memory (damon --verbose shows where)\n"),
+        ("exit", 1, "context 'a' failed: SystemExit: no memory (damon --verbose shows where)\n"),
     ],
 )
 def test_exit_codes_of_a_primitive_that_fails(

@@ -1,7 +1,8 @@
 """The heat map of the workload's areas, compared character by character."""
 
 import pytest
-from damon_demo import AreaPlace, PhaseRun, Truth, text_map
+from damon_demo.maps import text_map
+from damon_demo.truth import AreaPlace, PhaseRun, Truth
 
 from damon_core import Snapshot
 from damon_core.testing import RegionRow, make_snapshot

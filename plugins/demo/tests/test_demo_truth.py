@@ -3,8 +3,9 @@
 import json
 
 import pytest
-from damon_demo import AccessedRange, AreaPlace, PhaseRun, Score, Touch, Truth, judge
-from damon_demo.workload import KINDS
+from damon_demo.judgement import Score, judge
+from damon_demo.truth import AccessedRange, AreaPlace, PhaseRun, Truth
+from damon_demo.workload import KINDS, Touch
 
 from damon_core import DamonError, Range, Snapshot
 from damon_core.testing import RegionRow, make_snapshot

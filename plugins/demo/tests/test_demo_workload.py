@@ -8,8 +8,9 @@ import time
 from pathlib import Path
 
 import pytest
-from damon_demo import AreaSpec, Pattern, Phase, Touch, Truth, WorkloadProcess
-from damon_demo.workload import KINDS
+from damon_demo.process import WorkloadProcess
+from damon_demo.truth import Truth
+from damon_demo.workload import KINDS, AreaSpec, Pattern, Phase, Touch
 
 from damon_core import DamonError
 
@@ -310,7 +311,7 @@ class TestProcess:
     def test_ends_with_its_parent(self) -> None:
         """The workload ends when the process that started it is killed."""
         script = (
-            "import time; from damon_demo import *;"
+            "import time; from damon_demo.process import *; from damon_demo.workload import *;"
             f"w = WorkloadProcess(Pattern.from_json('''{PATTERN.to_json()}'''));"
             "print(w.pid, flush=True); time.sleep(60)"
         )

@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 from damon_cli.main import main
-from damon_report import plugin
 
 from damon_core import (
     Area,
@@ -111,7 +110,7 @@ class Reports:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._records: dict[Path, MemoryReader] = {}
-        self.plugins = Plugins({"report": plugin, "memory": self})
+        self.plugins = Plugins({"memory": self})
 
     @hookimpl
     def register_formats(self, register: Callable[[RecordFormat], None]) -> None:

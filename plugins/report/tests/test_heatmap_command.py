@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
-from damon_cli import heat_colour
+from damon_cli.heat import heat_colour
 from damon_report.heatmap import terminal
 from damon_report.heatmap.grid import Heat, heat_of
 from damon_report.heatmap.layout import lay_out

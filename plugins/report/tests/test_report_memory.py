@@ -13,7 +13,6 @@ import numpy as np
 from click.testing import CliRunner
 from damon_core import *
 from damon_cli.main import main
-from damon_report import plugin
 
 COUNT, ARGUMENTS = int(sys.argv[1]), sys.argv[2:]
 START = np.arange(1_000) << 20
@@ -53,7 +52,7 @@ class Format:
     def register_formats(self, register):
         register(RecordFormat("made", (".made",), lambda path: Reader(), lambda path, info: None))
 
-result = CliRunner().invoke(main, ["report", *ARGUMENTS], obj=Plugins({"r": plugin, "f": Format()}))
+result = CliRunner().invoke(main, ["report", *ARGUMENTS], obj=Plugins({"f": Format()}))
 assert result.exit_code == 0, result.output
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """

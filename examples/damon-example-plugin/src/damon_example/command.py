@@ -1,15 +1,16 @@
 """The command: ``damon tick``."""
 
 import click
-from damon_cli import DURATION, SIZE, Plugins, run_contexts
+from damon_cli.params import DURATION, SIZE, pass_plugins
+from damon_cli.session import run_contexts
 
-from damon_core import Bytes, Context
+from damon_core import Bytes, Context, Plugins
 
 
 @click.command(epilog="Example: damon tick --size 16MiB --for 2s")
 @click.option("--size", type=SIZE, default="64MiB", show_default=True, help="Bytes of memory.")
 @click.option("--for", "for_us", type=DURATION, default="1s", show_default=True, help="How long.")
-@click.pass_obj
+@pass_plugins
 def tick(plugins: Plugins, size: Bytes, for_us: int) -> None:
     """Monitor ticking memory and print its working set."""
     context = Context(plugins.make_primitive("tick", {"size": size}), name="tick")

@@ -1,11 +1,8 @@
-"""The plugins of this package: a primitive, a backend for it, a callback and a command."""
+"""The plugins of this package: a primitive, a backend for it and a callback."""
 
 from collections.abc import Callable
 
-import click
-
 from damon_core import Backend, Callback, Primitive, hookimpl
-from damon_example.command import tick
 from damon_example.tally import Tally, TallyOptions
 from damon_example.tick import TickOptions, make_random, make_tick
 
@@ -26,9 +23,3 @@ def register_backends(register: Callable[[Backend], None]) -> None:
 def register_callbacks(register: Callable[[Callback], None]) -> None:
     """Register the callback ``tally``."""
     register(Callback("tally", Tally, TallyOptions, "A line in a file for each aggregation"))
-
-
-@hookimpl
-def register_commands(register: Callable[[click.Command], None]) -> None:
-    """Offer ``damon tick``."""
-    register(tick)

@@ -1,21 +1,29 @@
 """``damon check``: is a configuration file right?"""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from damon_core.deployment.reading import load_config
-from damon_core.registry.discovery import Plugins
+from damon_cli.params import pass_plugins
+
+if TYPE_CHECKING:
+    from damon_core import Plugins
 
 
-@click.command(epilog="Example: damon check examples/redis.toml")
+@click.command(
+    epilog="Example: damon check examples/redis.toml",
+    short_help="Check a configuration file and report every mistake in it",
+)
 @click.argument("file", type=click.Path(path_type=Path))
-@click.pass_obj
-def check(plugins: Plugins, file: Path) -> None:
-    """Check a configuration file and tell every mistake in it.
+@pass_plugins
+def check(plugins: "Plugins", file: Path) -> None:
+    """Check a configuration file and report every mistake in it.
 
     Nothing is started: whether a process is there or a port is free shows when it runs.
     """
+    from damon_core import load_config
+
     config = load_config(file, plugins)
     for context in config.contexts:
         callbacks = ", ".join(callback.part.name for callback in context.callbacks) or "nothing"

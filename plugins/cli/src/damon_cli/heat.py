@@ -9,6 +9,8 @@ from rich.console import Console
 from rich.style import Style
 from rich.text import Text
 
+__all__ = ["SHADES", "block_lines", "heat_colour", "heat_key", "shade_lines", "shows_colours"]
+
 #: Rows of heat; 0.0 never to 1.0 always accessed, NaN not seen.
 Grid = npt.NDArray[np.float64]
 

@@ -1,25 +1,21 @@
-"""The ``damon`` command: its own subcommands, and those of plugins."""
+"""The ``damon`` command: finds the commands of packages, and turns errors into lines.
 
+Nothing but click is imported before a command is called: help and completion come at once.
+"""
+
+import difflib
 import functools
 import logging
-from importlib.metadata import version
+from collections.abc import Mapping
 from typing import IO, Any
 
 import click
 
-from damon_cli.check import check
-from damon_cli.doctor import doctor
-from damon_cli.plugins import plugins as plugins_command
-from damon_cli.run import run
-from damon_core.errors import DamonError, InputError, one_line
-from damon_core.registry.discovery import Plugins
-from damon_core.registry.options import nearest
-
-_OWN = {command.name or "": command for command in (check, doctor, plugins_command, run)}
+from damon_cli.commands import InstalledCommand, UnusableCommandError, installed_commands
 
 
 class _Failure(click.ClickException):
-    """An error as the command line tells it: lines that begin with the program's name."""
+    """An error as the command line shows it: lines that begin with the program's name."""
 
     def show(self, file: IO[Any] | None = None) -> None:
         for line in self.message.splitlines():
@@ -33,59 +29,77 @@ class _Mistake(_Failure):
 
 
 class _DamonGroup(click.Group):
-    """Finds subcommands of plugins when they are asked for, and turns errors into lines."""
-
-    def make_context(
-        self,
-        info_name: str | None,
-        args: list[str],
-        parent: click.Context | None = None,
-        **extra: Any,
-    ) -> click.Context:
-        # Completion asks for commands without running the group, so it is too late there.
-        if "obj" not in extra:
-            extra["obj"] = Plugins.discover()
-        return super().make_context(info_name, args, parent, **extra)
+    """Has the installed commands; each is imported when it is called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return sorted({*_OWN, *ctx.find_object(Plugins).command_names()})  # type: ignore[union-attr]
+        return list(_installed(ctx))
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        return _OWN.get(cmd_name) or ctx.find_object(Plugins).command(cmd_name)  # type: ignore[union-attr]
+        """Return what help and completion show of a command; `resolve_command` imports it."""
+        installed = _installed(ctx).get(cmd_name)
+        return installed.shown() if installed is not None else None
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        name = args[0]
-        # Completion asks with resilient parsing, and is no place for errors.
-        if not (ctx.resilient_parsing or name.startswith("-") or self.get_command(ctx, name)):
-            reason = ctx.find_object(Plugins).why_skipped(name)  # type: ignore[union-attr]
-            hint = reason or nearest(name, self.list_commands(ctx))
-            raise _Mistake(f"there is no command '{name}'; {hint}")
-        return super().resolve_command(ctx, args)
+        name, *rest = args
+        if name.startswith("-"):
+            return super().resolve_command(ctx, args)
+        try:
+            return name, _load(ctx, name), rest
+        except UnusableCommandError as error:
+            if ctx.resilient_parsing:  # Completion is no place for errors.
+                return None, None, rest
+            raise _Mistake(str(error)) from error
 
     def invoke(self, ctx: click.Context) -> object:
         try:
             return super().invoke(ctx)
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise
-        except InputError as error:
-            raise _Mistake(error.message) from error
-        except DamonError as error:
-            raise _Failure(error.message) from error
         except Exception as error:
-            logging.getLogger(__name__).debug("internal error", exc_info=error)
-            text = f"internal error: {one_line(error)} (damon --verbose tells where)"
-            raise _Failure(text) from error
+            raise _failure(error) from error
+
+
+def _installed(ctx: click.Context) -> Mapping[str, InstalledCommand]:
+    """Return the installed commands, looked for once a run."""
+    found: Mapping[str, InstalledCommand] | None = ctx.meta.get(__name__)
+    if found is None:
+        found = ctx.meta[__name__] = installed_commands()
+    return found
+
+
+def _load(ctx: click.Context, name: str) -> click.Command:
+    installed = _installed(ctx)
+    if name not in installed:
+        close = difflib.get_close_matches(name, installed, 1)
+        hint = f"did you mean '{close[0]}'?" if close else f"known: {', '.join(installed)}"
+        raise UnusableCommandError(f"there is no command '{name}'; {hint}")
+    try:
+        return installed[name].load()
+    except UnusableCommandError as error:
+        raise UnusableCommandError(f"command '{name}' can't be used: {error}") from error
+
+
+def _failure(error: Exception) -> click.ClickException:
+    """Return an error of a command as what the user sees of it."""
+    from damon_core import DamonError, InputError, one_line
+
+    if isinstance(error, InputError):
+        return _Mistake(error.message)
+    if isinstance(error, DamonError):
+        return _Failure(error.message)
+    logging.getLogger(__name__).debug("internal error", exc_info=error)
+    return _Failure(f"internal error: {one_line(error)} (damon --verbose shows where)")
 
 
 @click.group(
     cls=_DamonGroup,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="Start with 'damon doctor': it tells what works on this machine.",
+    epilog="Start with 'damon doctor': it shows what works on this machine.",
 )
 @click.option("-v", "--verbose", is_flag=True, help="Log more, with tracebacks of failures.")
-@click.version_option(version("damon-core"), prog_name="damon")
+@click.version_option(package_name="damon-core", prog_name="damon")
 @click.pass_context
 def main(context: click.Context, verbose: bool) -> None:
     """Which memory is a program really using? Data access monitoring for Linux."""
@@ -95,7 +109,7 @@ def main(context: click.Context, verbose: bool) -> None:
     root.addHandler(handler)
     root.setLevel(logging.DEBUG if verbose else logging.WARNING)
     if not verbose:
-        # Failures of contexts are told by the command that runs them, once.
+        # Failures of contexts are reported by the command that runs them, once.
         logging.getLogger("damon_core.loop.kdamond").setLevel(logging.CRITICAL)
     context.call_on_close(functools.partial(root.removeHandler, handler))
 

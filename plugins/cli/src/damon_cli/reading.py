@@ -7,6 +7,8 @@ from collections.abc import Callable, Generator
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
+__all__ = ["reading_progress"]
+
 #: What is done sooner needs no display.
 _PATIENCE_SECONDS = 1.0
 

@@ -1,25 +1,31 @@
 """``damon run``: what a configuration file says."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from damon_cli.params import DURATION
-from damon_cli.session import run_contexts
-from damon_core.deployment.building import build_contexts
-from damon_core.deployment.reading import load_config
-from damon_core.registry.discovery import Plugins
+from damon_cli.params import DURATION, pass_plugins
+
+if TYPE_CHECKING:
+    from damon_core import Plugins
 
 
-@click.command(epilog="Example: damon run examples/redis.toml --for 30s")
+@click.command(
+    epilog="Example: damon run examples/redis.toml --for 30s",
+    short_help="Run the contexts of a configuration file",
+)
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--for", "for_us", type=DURATION, help="Stop after this time, such as 30s.")
-@click.pass_obj
-def run(plugins: Plugins, file: Path, for_us: int | None) -> None:
+@pass_plugins
+def run(plugins: "Plugins", file: Path, for_us: int | None) -> None:
     """Run the contexts of a configuration file.
 
     Runs until SIGINT or SIGTERM, the end of all targets, or the time given; then stops in
     order. Logs go to standard error.
     """
+    from damon_cli.session import run_contexts
+    from damon_core import build_contexts, load_config
+
     config = load_config(file, plugins)
     run_contexts(build_contexts(config, plugins), for_us, cpu_budget=config.cpu_budget)

@@ -7,9 +7,9 @@ import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager, suppress
 
-from damon_core.errors import DamonError, NotRunningError, one_line
-from damon_core.loop.context import Context
-from damon_core.loop.group import start
+from damon_core import Context, DamonError, NotRunningError, one_line, start
+
+__all__ = ["run_contexts", "running_contexts"]
 
 logger = logging.getLogger(__name__)
 
@@ -87,7 +87,7 @@ def running_contexts(
     if failed:
         if isinstance(failed[0].error, DamonError):
             raise failed[0].error
-        raise DamonError(f"{_failure(failed[0])} (damon --verbose tells where)") from failed[
+        raise DamonError(f"{_failure(failed[0])} (damon --verbose shows where)") from failed[
             0
         ].error
 

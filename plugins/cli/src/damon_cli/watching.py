@@ -3,13 +3,17 @@
 import functools
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import click
 from attrs import frozen
 
 from damon_cli.params import DURATION, SHARE
-from damon_core.attributes import DEFAULT_CPU_BUDGET, Intervals, RegionLimits
+
+if TYPE_CHECKING:
+    from damon_core import Intervals, RegionLimits
+
+__all__ = ["WatchOptions", "watch_options"]
 
 T = TypeVar("T")
 
@@ -36,8 +40,8 @@ class WatchOptions:
     command: tuple[str, ...]
     backend: str | None
     descendants: bool
-    intervals: Intervals
-    limits: RegionLimits
+    intervals: "Intervals"
+    limits: "RegionLimits"
     cpu_budget: float
 
     @property
@@ -125,7 +129,7 @@ _PARAMETERS = (
         "--cpu-budget",
         type=SHARE,
         metavar="SHARE",
-        default=f"{DEFAULT_CPU_BUDGET:.0%}",
+        default="2%",
         show_default=True,
         help="Share of one processor to spend: intervals grow to keep it.",
     ),
@@ -140,7 +144,7 @@ def watch_options(function: Callable[..., T]) -> Callable[..., T]:
 
         @click.command()
         @watch_options
-        @click.pass_obj
+        @pass_plugins
         def record(plugins: Plugins, *, watch: WatchOptions) -> None: ...
     """
 
@@ -161,6 +165,8 @@ def watch_options(function: Callable[..., T]) -> Callable[..., T]:
         cpu_budget: float,
         **own: object,
     ) -> T:
+        from damon_core import Intervals, RegionLimits
+
         watch = WatchOptions(
             pid,
             cgroup,

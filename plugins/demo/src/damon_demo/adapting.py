@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 from attrs import frozen
-from damon_cli import run_contexts
+from damon_cli.session import run_contexts
 from damon_sim import Area, PiecewisePattern, SimulatedMemory
 
 from damon_core import (

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
-from damon_cli import block_lines, heat_key, shade_lines, shows_colours
+from damon_cli.heat import block_lines, heat_key, shade_lines, shows_colours
 from damon_report.heatmap import Place, TargetKey, heat_of, layout_of_ranges
 from rich.console import Console
 from rich.text import Text

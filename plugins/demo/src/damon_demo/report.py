@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 from attrs import frozen
-from damon_cli import shows_colours
+from damon_cli.heat import shows_colours
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text

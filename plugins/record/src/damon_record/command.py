@@ -1,27 +1,16 @@
-"""``damon record``: what to watch and how, from the command line."""
+"""``damon record`` and ``damon convert``: their options. What they do is imported when they run."""
 
-import shlex
-import statistics
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
-from damon_cli import DURATION, Plugins, WatchOptions, run_contexts, watch_options
-from rich.console import Console
+from damon_cli.params import DURATION, pass_plugins
+from damon_cli.watching import WatchOptions, watch_options
 
-from damon_core import (
-    Context,
-    DamonError,
-    RecordInfo,
-    Stats,
-    format_duration,
-    format_of,
-    format_size,
-)
-from damon_record.display import progress
-from damon_record.tally import Tally
-from damon_record.writing import Writing
+if TYPE_CHECKING:
+    from damon_core import Plugins
 
-_EPILOG = """\b
+_RECORD_EPILOG = """\b
 Examples:
   damon record --pid 1234 --for 30s
   damon record --descendants -o build.parquet -- make -j2
@@ -30,7 +19,9 @@ Examples:
 """
 
 
-@click.command(epilog=_EPILOG, short_help="Record the memory accesses of a process, to a file.")
+@click.command(
+    epilog=_RECORD_EPILOG, short_help="Record the memory accesses of a process, to a file."
+)
 @watch_options
 @click.option(
     "-o",
@@ -42,9 +33,9 @@ Examples:
     help="Write to this file; its ending says the format, such as .csv.",
 )
 @click.option("--for", "for_us", type=DURATION, help="Stop after this time, such as 10s.")
-@click.pass_obj
+@pass_plugins
 def record(
-    plugins: Plugins,
+    plugins: "Plugins",
     *,
     watch: WatchOptions,
     output: Path,
@@ -55,55 +46,27 @@ def record(
     Goes on until the target ends, the time is over, or SIGINT or SIGTERM comes. Give exactly
     one of --pid, --cgroup, --paddr and a COMMAND (after --), which is started and watched.
     """
-    use, options = watch.primitive(processes="vaddr", cgroup="cgroup", physical="paddr")
-    record_format = format_of(output, plugins.formats())
-    writing, tally = Writing(), Tally()
-    context = Context(
-        plugins.make_primitive(use, options),
-        callbacks=[writing, tally],
-        intervals=watch.intervals,
-        limits=watch.limits,
-        cpu_budget=watch.cpu_budget,
-        name="record",
-    )
-    # Before the context starts: no command is started for a file that can't be written.
-    writing.writer = record_format.write(output, RecordInfo.here([context]))
-    with context, progress(Console(stderr=True), context, for_us) as tick:
-        run_contexts([context], for_us=for_us, tick=tick)
-    _summarise(tally, context, output, _next_command(plugins, output))
+    from damon_record.recording import record_to
+
+    record_to(output, plugins, watch, for_us)
 
 
-def _summarise(tally: Tally, context: Context, output: Path, next_command: str) -> None:
-    stats: Stats = context.stats
-    for callback in stats.callbacks.values():
-        if callback.failures:
-            raise DamonError(f"{output} is not complete: {callback.last_error}")
-    sizes = tally.working_sets_bytes
-    if not sizes:
-        raise DamonError(
-            "nothing was recorded: the target ended, or the time was over, before the first "
-            f"aggregation ({format_duration(context.intervals.aggregation_us)}) was complete"
-        )
-    idle = "nothing was there"
-    if tally.last is not None:
-        idle = f"{format_size(tally.last.idle_bytes())} of {format_size(tally.last.total_bytes)}"
-    lines = (
-        f"{len(sizes)} aggregations in {tally.elapsed_us / 1e6:.1f} s, targets: "
-        f"{len(tally.targets)}, {stats.samples} checks, {stats.missed_samples} missed",
-        f"working set: min {format_size(min(sizes))}, median "
-        f"{format_size(statistics.median(sizes))}, max {format_size(max(sizes))}",
-        f"not accessed in the last aggregation: {idle}",
-        f"{tally.rows} rows went to {output}, {format_size(output.stat().st_size)}",
-        f"look at them with: {next_command}",
-    )
-    click.echo("\n".join(lines))
+_CONVERT_EPILOG = """\b
+Examples:
+  damon convert damon.parquet damon.csv
+  damon convert killed.parquet whole.parquet
+"""
 
 
-def _next_command(plugins: Plugins, output: Path) -> str:
-    """Return what to type to see a record."""
-    path = shlex.quote(str(output))
-    if plugins.command("report") is not None:
-        return f"damon report heatmap {path}"
-    if output.suffix == ".csv":
-        return f"head {path}"
-    return f"damon convert {path} {shlex.quote(str(output.with_suffix('.csv')))}"
+@click.command(epilog=_CONVERT_EPILOG)
+@click.argument("source", metavar="IN", type=click.Path(path_type=Path))
+@click.argument("output", metavar="OUT", type=click.Path(path_type=Path))
+@pass_plugins
+def convert(plugins: "Plugins", *, source: Path, output: Path) -> None:
+    """Write the record IN to the new file OUT; the endings of their names say the formats.
+
+    A record whose writing ended badly is read as far as it goes, so that OUT is whole.
+    """
+    from damon_record.conversion import convert_record
+
+    convert_record(source, output, plugins)

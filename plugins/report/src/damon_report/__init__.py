@@ -1,5 +1,1 @@
 """``damon report``: what a record tells, as tables, pictures and JSON."""
-
-from damon_report.command import report
-
-__all__ = ["report"]

@@ -42,6 +42,6 @@ class _Reports(click.Group):
         return command
 
 
-@click.group(cls=_Reports, epilog=_EPILOG, short_help="Tell what a record holds.")
+@click.group(cls=_Reports, epilog=_EPILOG)
 def report() -> None:
     """Tell what a record holds: which memory is hot, which is idle, and since when."""

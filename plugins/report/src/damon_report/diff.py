@@ -6,9 +6,10 @@ from typing import get_args
 
 import click
 from attrs import frozen
-from damon_cli import Plugins
+from damon_cli.params import pass_plugins
 from rich.console import Console
 
+from damon_core import Plugins
 from damon_report.figures import percent, short_duration, short_size
 from damon_report.means import Means, Use
 from damon_report.naming import printable
@@ -97,7 +98,7 @@ def changes(old: dict[tuple[str, str], Use], new: dict[tuple[str, str], Use]) ->
     help="What is compared. A program is all targets that differ in their pid.",
 )
 @limited(_LIMIT)
-@click.pass_obj
+@pass_plugins
 def diff(
     plugins: Plugins,
     *,

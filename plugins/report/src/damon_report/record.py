@@ -10,11 +10,13 @@ from typing import TypeVar
 
 import click
 from attrs import define, field
-from damon_cli import Plugins, reading_progress
+from damon_cli.params import pass_plugins
+from damon_cli.reading import reading_progress
 
 from damon_core import (
     DamonError,
     InputError,
+    Plugins,
     RecordInfo,
     RecordReader,
     SelfClosing,
@@ -241,9 +243,15 @@ def record_options(function: Callable[..., T]) -> Callable[..., T]:
     @click.argument("paths", metavar="[RECORD]...", nargs=-1, type=click.Path(path_type=Path))
     @selection_options
     @functools.wraps(function)
-    def command(*args: object, paths: tuple[Path, ...], selection: Selection, **own: object) -> T:
-        plugins = click.get_current_context().find_object(Plugins)
-        assert plugins is not None
+    @pass_plugins
+    def command(
+        plugins: Plugins,
+        /,
+        *args: object,
+        paths: tuple[Path, ...],
+        selection: Selection,
+        **own: object,
+    ) -> T:
         with open_record(plugins, paths or (DEFAULT_PATH,), selection) as record:
             return function(*args, record=record, **own)
 

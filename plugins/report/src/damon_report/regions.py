@@ -7,7 +7,7 @@ from typing import Any
 import click
 import numpy as np
 from attrs import asdict, frozen
-from damon_cli import DURATION, SIZE
+from damon_cli.params import DURATION, SIZE
 from rich.console import Console
 from rich.text import Text
 

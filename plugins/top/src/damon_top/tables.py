@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from attrs import frozen
-from damon_cli import SHADES, heat_colour
+from damon_cli.heat import SHADES, heat_colour
 from rich.cells import cell_len, set_cell_size
 from rich.style import Style
 from rich.text import Text

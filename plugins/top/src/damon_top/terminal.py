@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Generator
 
-from damon_cli import shows_colours
+from damon_cli.heat import shows_colours
 from rich.console import Console
 
 

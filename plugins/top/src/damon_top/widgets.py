@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import ClassVar
 
 import numpy as np
-from damon_cli import block_lines, heat_key, shade_lines
+from damon_cli.heat import block_lines, heat_key, shade_lines
 from rich.text import Text
 from textual.binding import Binding, BindingType
 from textual.message import Message

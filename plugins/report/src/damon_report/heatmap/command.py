@@ -4,7 +4,7 @@ import functools
 from pathlib import Path
 
 import click
-from damon_cli import shows_colours
+from damon_cli.heat import shows_colours
 from rich.console import Console
 from rich.text import Text
 

@@ -5,7 +5,7 @@ from typing import IO, TYPE_CHECKING
 
 import numpy as np
 from attrs import frozen
-from damon_cli import heat_colour
+from damon_cli.heat import heat_colour
 
 from damon_core import format_size
 from damon_report.heatmap.caption import Caption

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from damon_cli import heat_colour
+from damon_cli.heat import heat_colour
 
 from damon_report.heatmap import image
 from damon_report.heatmap.caption import Caption

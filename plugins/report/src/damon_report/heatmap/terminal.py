@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
-from damon_cli import block_lines, heat_key, shade_lines
+from damon_cli.heat import block_lines, heat_key, shade_lines
 from rich.text import Text
 
 from damon_core import format_size

@@ -1,32 +1,33 @@
-"""``damon convert``: a record in another format."""
+"""The work of ``damon convert``: a record in another format."""
 
 import os
 from pathlib import Path
 
 import click
-from damon_cli import Plugins, reading_progress
+from damon_cli.reading import reading_progress
 
-from damon_core import DamonError, InputError, RecordReader, Snapshot, format_of, format_size
+from damon_core import (
+    DamonError,
+    InputError,
+    Plugins,
+    RecordReader,
+    Snapshot,
+    format_of,
+    format_size,
+)
 from damon_record.losses import losses
 
 #: So many aggregations are looked at for what the other format doesn't keep.
 _SAMPLE = 50
 
-_EPILOG = """\b
-Examples:
-  damon convert damon.parquet damon.csv
-  damon convert killed.parquet whole.parquet
-"""
 
+def convert_record(source: Path, output: Path, plugins: Plugins) -> None:
+    """Write a record to a new file, and print what the other format doesn't keep.
 
-@click.command(epilog=_EPILOG, short_help="Convert a record to another format.")
-@click.argument("source", metavar="IN", type=click.Path(path_type=Path))
-@click.argument("output", metavar="OUT", type=click.Path(path_type=Path))
-@click.pass_obj
-def convert(plugins: Plugins, *, source: Path, output: Path) -> None:
-    """Write the record IN to the new file OUT; the endings of their names say the formats.
-
-    A record whose writing ended badly is read as far as it goes, so that OUT is whole.
+    Args:
+        source: The record.
+        output: The file; its ending says the format.
+        plugins: What is installed.
     """
     formats = plugins.formats()
     source_format, output_format = format_of(source, formats), format_of(output, formats)

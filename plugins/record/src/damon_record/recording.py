@@ -1,0 +1,88 @@
+"""The work of ``damon record``."""
+
+import shlex
+import statistics
+from importlib import metadata
+from pathlib import Path
+
+import click
+from damon_cli.session import run_contexts
+from damon_cli.watching import WatchOptions
+from rich.console import Console
+
+from damon_core import (
+    Context,
+    DamonError,
+    Plugins,
+    RecordInfo,
+    Stats,
+    format_duration,
+    format_of,
+    format_size,
+)
+from damon_record.display import progress
+from damon_record.tally import Tally
+from damon_record.writing import Writing
+
+
+def record_to(output: Path, plugins: Plugins, watch: WatchOptions, for_us: int | None) -> None:
+    """Record to a file until the end, and print a summary.
+
+    Args:
+        output: The file; its ending says the format.
+        plugins: What is installed.
+        watch: What to watch, and how.
+        for_us: Microseconds after which to stop.
+    """
+    use, options = watch.primitive(processes="vaddr", cgroup="cgroup", physical="paddr")
+    record_format = format_of(output, plugins.formats())
+    writing, tally = Writing(), Tally()
+    context = Context(
+        plugins.make_primitive(use, options),
+        callbacks=[writing, tally],
+        intervals=watch.intervals,
+        limits=watch.limits,
+        cpu_budget=watch.cpu_budget,
+        name="record",
+    )
+    # Before the context starts: no command is started for a file that can't be written.
+    writing.writer = record_format.write(output, RecordInfo.here([context]))
+    with context, progress(Console(stderr=True), context, for_us) as tick:
+        run_contexts([context], for_us=for_us, tick=tick)
+    _summarise(tally, context, output, _next_command(output))
+
+
+def _summarise(tally: Tally, context: Context, output: Path, next_command: str) -> None:
+    stats: Stats = context.stats
+    for callback in stats.callbacks.values():
+        if callback.failures:
+            raise DamonError(f"{output} is not complete: {callback.last_error}")
+    sizes = tally.working_sets_bytes
+    if not sizes:
+        raise DamonError(
+            "nothing was recorded: the target ended, or the time was over, before the first "
+            f"aggregation ({format_duration(context.intervals.aggregation_us)}) was complete"
+        )
+    idle = "nothing was there"
+    if tally.last is not None:
+        idle = f"{format_size(tally.last.idle_bytes())} of {format_size(tally.last.total_bytes)}"
+    lines = (
+        f"{len(sizes)} aggregations in {tally.elapsed_us / 1e6:.1f} s, targets: "
+        f"{len(tally.targets)}, {stats.samples} checks, {stats.missed_samples} missed",
+        f"working set: min {format_size(min(sizes))}, median "
+        f"{format_size(statistics.median(sizes))}, max {format_size(max(sizes))}",
+        f"not accessed in the last aggregation: {idle}",
+        f"{tally.rows} rows went to {output}, {format_size(output.stat().st_size)}",
+        f"look at them with: {next_command}",
+    )
+    click.echo("\n".join(lines))
+
+
+def _next_command(output: Path) -> str:
+    """Return what to type to see a record."""
+    path = shlex.quote(str(output))
+    if metadata.entry_points(group="damon.commands", name="report"):
+        return f"damon report heatmap {path}"
+    if output.suffix == ".csv":
+        return f"head {path}"
+    return f"damon convert {path} {shlex.quote(str(output.with_suffix('.csv')))}"
