@@ -93,18 +93,18 @@ class VirtualClock:
 
 
 class Grid:
-    """The points in time at which checks are due, a step apart.
+    """The points in time at which checks are due, at equal distances.
 
-    A late wake-up doesn't move the grid, so nothing drifts. Points that have passed already (slow
-    work, a suspended machine) are counted and left out, never made up for.
+    A late wake-up doesn't move the grid, so there is no drift. Points that have already passed
+    (slow work, a suspended machine) are skipped and counted, never made up for.
 
     Args:
-        clock: The time.
+        clock: The clock.
         wake: Ends a sleep early.
 
     Attributes:
-        due_us: The last point that was waited for, or the time at which the wait was ended early.
-        missed: How many points were left out.
+        due_us: The last point waited for, or the time at which the wait was ended early.
+        missed: The number of points skipped.
     """
 
     def __init__(self, clock: Clock, wake: threading.Event) -> None:
@@ -114,10 +114,10 @@ class Grid:
         self.missed = 0
 
     def wait(self, step_us: int) -> bool:
-        """Sleep until the next point, `step_us` behind the last one.
+        """Sleep until the next point, `step_us` after the last one.
 
         Returns:
-            Whether the sleep lasted until then; otherwise `wake` ended it.
+            Whether the sleep lasted until then; False if `wake` ended it.
         """
         self.due_us += step_us
         self._leave_out(self._clock.now_us() + 1, step_us)
@@ -130,11 +130,11 @@ class Grid:
         return True
 
     def follow(self) -> None:
-        """Go on from now, for those whose steps another clock measures."""
+        """Continue the grid from now; for callers whose steps are measured by another clock."""
         self.due_us = max(self.due_us, self._clock.now_us())
 
     def _leave_out(self, earliest_us: int, step_us: int) -> None:
-        """Move on to the first point that isn't before `earliest_us`."""
+        """Skip points before `earliest_us`."""
         if self.due_us < earliest_us:
             missed = -((self.due_us - earliest_us) // step_us)
             self.missed += missed

@@ -1,4 +1,4 @@
-"""The documentation can't drift from the code: its code runs, its tables are complete."""
+"""The documentation agrees with the code: its examples run, its tables are complete."""
 
 import ast
 import inspect
@@ -48,7 +48,7 @@ def test_python_of_the_documentation_runs(
 
 @pytest.mark.parametrize("page", [p for p in PAGES if "plugins" in p.parts], ids=_ids)
 def test_python_of_the_packages_imports_what_is_there(page: Path) -> None:
-    """The imports of README's blocks work; the rest needs a process, a cgroup or a server."""
+    """The imports in READMEs' blocks work; the rest would need a process, a cgroup or a server."""
     for block in _blocks(page, "python"):
         tree = ast.parse(block)
         tree.body = [node for node in tree.body if isinstance(node, ast.ImportFrom)]
@@ -56,8 +56,8 @@ def test_python_of_the_packages_imports_what_is_there(page: Path) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=_ids)
-def test_configurations_of_the_documentation_are_right(page: Path) -> None:
-    """Every TOML block with a whole context passes the check."""
+def test_configurations_of_the_documentation_are_valid(page: Path) -> None:
+    """Every TOML block with a complete context passes the check."""
     for block in _blocks(page, "toml"):
         raw = tomllib.loads(block)
         if "context" in raw and all("primitive" in context for context in raw["context"]):
@@ -65,14 +65,14 @@ def test_configurations_of_the_documentation_are_right(page: Path) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=_ids)
-def test_links_lead_somewhere(page: Path) -> None:
+def test_links_are_valid(page: Path) -> None:
     """Every relative link points to a file that exists."""
     for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text()):
         assert (page.parent / target).exists(), target
 
 
 @pytest.mark.parametrize("example", sorted((ROOT / "examples").glob("*.toml")), ids=_ids)
-def test_examples_are_right(example: Path) -> None:
-    """Every example passes `damon check` and says in its first lines what it is for."""
+def test_examples_are_valid(example: Path) -> None:
+    """Every example passes `damon check`, and its first lines say what it is for."""
     check_config(tomllib.loads(example.read_text()), Plugins.discover(), str(example))
     assert example.read_text().startswith("# ")

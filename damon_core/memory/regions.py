@@ -38,7 +38,7 @@ class Regions:
         nr_accesses: Number of checks in the current aggregation that saw an access to the region.
         last_nr_accesses: The same for the previous aggregation.
         nr_checks: Number of checks in the current aggregation that had an answer for the region;
-            counted by the policies of adaptive targets, 0 elsewhere.
+            counted by policies, which check single pages; 0 elsewhere.
         age: Number of aggregations for which the region's access frequency has stayed similar.
         idle_us: Microseconds without an access, up to the last aggregation.
         resident_bytes: Bytes of the region that are in memory; its size where the primitive

@@ -98,7 +98,7 @@ class KernelPolicy:
                 return
             if threshold // 2 >= checks:
                 break
-        join_most_alike(targets, surplus)
+        join_most_similar(targets, surplus)
 
     def adapt(self, targets: Sequence[Target]) -> None:
         """Split regions in two, or in three if the last split in two didn't change their number."""
@@ -163,7 +163,7 @@ def merged(regions: Regions, threshold: int, limit_bytes: int) -> Regions:
     and age become means weighted by size, rounded down.
     """
     touching = regions.end[:-1] == regions.start[1:]
-    alike = (
+    similar = (
         touching
         & (np.abs(np.diff(regions.nr_accesses)) <= threshold)
         & (regions.end[1:] - regions.start[:-1] <= limit_bytes)
@@ -173,26 +173,26 @@ def merged(regions: Regions, threshold: int, limit_bytes: int) -> Regions:
     accesses, age = regions.nr_accesses.astype(np.int64).tolist(), regions.age.tolist()
     count = len(size)
     first = np.ones(count, dtype=np.bool_)  # where a joined region begins
-    behind = 0  # the first region after all runs so far
-    for left in np.flatnonzero(alike).tolist():
-        if left < behind:
+    stop = 0  # the first region after all runs so far
+    for left in np.flatnonzero(similar).tolist():
+        if left < stop:
             continue
         whole, mean, mean_age = size[left], accesses[left], age[left]
-        for behind in range(left + 1, count + 1):
+        for stop in range(left + 1, count + 1):
             if (
-                behind == count
-                or not touches[behind]
-                or abs(mean - accesses[behind]) > threshold
-                or whole + size[behind] > limit_bytes
+                stop == count
+                or not touches[stop]
+                or abs(mean - accesses[stop]) > threshold
+                or whole + size[stop] > limit_bytes
             ):
                 break
-            part = size[behind]
-            if mean != accesses[behind]:
-                mean = (mean * whole + accesses[behind] * part) // (whole + part)
-            if mean_age != age[behind]:
-                mean_age = (mean_age * whole + age[behind] * part) // (whole + part)
+            part = size[stop]
+            if mean != accesses[stop]:
+                mean = (mean * whole + accesses[stop] * part) // (whole + part)
+            if mean_age != age[stop]:
+                mean_age = (mean_age * whole + age[stop] * part) // (whole + part)
             whole += part
-        first[left + 1 : behind] = False
+        first[left + 1 : stop] = False
         accesses[left], age[left] = mean, mean_age
     if first.all():
         return regions
@@ -203,7 +203,7 @@ def merged(regions: Regions, threshold: int, limit_bytes: int) -> Regions:
     return joined
 
 
-def join_most_alike(targets: Sequence[Target], surplus: int) -> None:
+def join_most_similar(targets: Sequence[Target], surplus: int) -> None:
     """Join `surplus` pairs of touching neighbours, the most similar of all targets first."""
     differences = [
         np.where(
@@ -214,9 +214,9 @@ def join_most_alike(targets: Sequence[Target], surplus: int) -> None:
         for target in targets
     ]
     together = np.concatenate(differences)
-    most_alike = np.argsort(together, kind="stable")[:surplus]
+    most_similar = np.argsort(together, kind="stable")[:surplus]
     joins = np.zeros(len(together), dtype=np.bool_)
-    joins[most_alike[np.isfinite(together[most_alike])]] = True
+    joins[most_similar[np.isfinite(together[most_similar])]] = True
     borders = np.cumsum([len(difference) for difference in differences])[:-1]
     for target, join in zip(targets, np.split(joins, borders), strict=True):
         if join.any():

@@ -250,7 +250,7 @@ def merge(division: Division, most: int, limit_bytes: int) -> Division:
         surplus = len(areas) - int(most * _FULL_SHARE)
         pair = (areas.touching & (areas.end[1:] - areas.start[:-1] <= limit_bytes)).nonzero()[0]
         if surplus <= 0:
-            pair = pair[_may_be_alike(areas, pair)]
+            pair = pair[_may_be_similar(areas, pair)]
         if not len(pair):
             break
         loss = _loss(areas, pair)
@@ -264,7 +264,7 @@ def merge(division: Division, most: int, limit_bytes: int) -> Division:
     return division if areas is division.areas else Division.of(areas, division.pool)
 
 
-def _may_be_alike(areas: Areas, left: IntColumn) -> BoolColumn:
+def _may_be_similar(areas: Areas, left: IntColumn) -> BoolColumn:
     """Return whether the border after each area may gain too little, without using logarithms.
 
     By Pinsker's inequality a border gains at least 4 times the square of the step between the
@@ -272,8 +272,8 @@ def _may_be_alike(areas: Areas, left: IntColumn) -> BoolColumn:
     """
     total, other = areas.weight[left], areas.weight[left + 1]
     step = areas.rate[left] - areas.rate[left + 1]
-    alike: BoolColumn = 4 * step * step * total * other < _MERGE_RATIO * (total + other) + _NEARLY
-    return alike
+    similar: BoolColumn = 4 * step * step * total * other < _MERGE_RATIO * (total + other) + _NEARLY
+    return similar
 
 
 def _loss(areas: Areas, left: IntColumn) -> FloatColumn:

@@ -113,8 +113,8 @@ def _probes(division: Division, most: int, rng: np.random.Generator) -> IntColum
     found = pool.addresses[check]
     first, last = bound[area], bound[area + 1] - 1
     low = np.where(check > first, pool.addresses[check - 1], areas.start[area])
-    behind = pool.addresses.take(check + 1, mode="clip")
-    high = np.where(check < last, behind, areas.end[area] - PAGE_SIZE_BYTES)
+    after = pool.addresses.take(check + 1, mode="clip")
+    high = np.where(check < last, after, areas.end[area] - PAGE_SIZE_BYTES)
     part = _PROBE_PARTS * (1 + _jitter((len(found), len(_PROBE_PARTS)), 2 * _PROBE_JITTER, rng))
     reach = np.where(part < 0, (found - low)[:, None], (high - found)[:, None])
     pages: IntColumn = found[:, None] + (part * reach).astype(np.int64)
@@ -132,7 +132,7 @@ def _at_borders(division: Division, most: int, rng: np.random.Generator) -> IntC
     areas, addresses = division.areas, division.pool.addresses
     if most < 1 or len(addresses) < 2:
         return none
-    rate, behind = areas.rate, division.bound[1:-1]
+    rate, border = areas.rate, division.bound[1:-1]
     step = np.abs(rate[1:] - rate[:-1])
     # By how many checks beyond the nearest ones the border may be off.
     further = np.zeros(len(step), dtype=np.int64)
@@ -141,8 +141,8 @@ def _at_borders(division: Division, most: int, rng: np.random.Generator) -> IntC
         mean = (rate[soft] + rate[soft + 1]) / 2
         spread = _BORDER_SPREAD * mean * (1 - mean) / step[soft] ** 2
         further[soft] = np.minimum(spread, _MOST_BORDER_SPREAD)
-    low = addresses.take(behind - 1 - further, mode="clip")
-    high = addresses.take(behind + further, mode="clip")
+    low = addresses.take(border - 1 - further, mode="clip")
+    high = addresses.take(border + further, mode="clip")
     low = np.maximum(low, areas.start[:-1])
     gap = np.minimum(high, areas.end[1:]) - low
     stake = gap * step
