@@ -1,5 +1,8 @@
 # make demo   watch a program whose memory accesses are known, and see how much was told right
-# make test   run every test
+# make test   run the tests that this machine can run, but for the slow ones, in two processes
+#             (JOBS=1, TESTS="tests/loop -k order")
+# make test-slow
+#             run the slow ones: whole benchmarks, builds of packages, long waits
 # make lint   formatting, lint and types, as CI does
 # make lab    the tests that need a kernel of their own, in small virtual machines
 #             (TESTS="plugins/vaddr/tests -k idle", KERNEL=path; see tests/lab/README.md)
@@ -10,13 +13,16 @@ PYTHON ?= python3
 BIN := .venv/bin
 PLUGINS := $(patsubst %/,%,$(dir $(wildcard plugins/*/pyproject.toml)))
 
-.PHONY: demo test lint lab clean
+.PHONY: demo test test-slow lint lab clean
 
 demo: .venv/installed
 	$(BIN)/damon demo
 
-test: .venv/installed-dev
-	$(BIN)/pytest -q
+JOBS := 2
+test: SELECT := not slow
+test-slow: SELECT := slow
+test test-slow: .venv/installed-dev
+	$(BIN)/pytest -q --numprocesses $(JOBS) --dist loadgroup -m "$(SELECT)" $(TESTS)
 
 lint: .venv/installed-dev
 	$(BIN)/ruff format --check .

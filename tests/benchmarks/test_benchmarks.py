@@ -35,6 +35,7 @@ def _ratios(benchmark: str) -> list[str]:
     return [cell for cell in last if not cell.startswith(("ratio", "-"))]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("benchmark", ["loop", "jitter", "scale", "slowdown"])
 def test_benchmark_prints_ratios(benchmark: str) -> None:
     """Each row ends with a ratio to a baseline of the same run."""
@@ -43,6 +44,7 @@ def test_benchmark_prints_ratios(benchmark: str) -> None:
     assert all(re.match(r"\d", ratio) for ratio in ratios)
 
 
+@pytest.mark.slow
 @pytest.mark.needs("gcc")
 def test_referenced_prints_ratios_to_c() -> None:
     """Each row ends with a ratio to the C program of the same run."""
@@ -51,6 +53,7 @@ def test_referenced_prints_ratios_to_c() -> None:
     assert all(re.match(r"\d", ratio) for ratio in ratios)
 
 
+@pytest.mark.slow
 @pytest.mark.needs("file")
 def test_reports_beside_damo_print_ratios() -> None:
     """The real damo and damon-core report the same record, and the sizes of both are printed."""
@@ -93,6 +96,7 @@ def test_idle_prints_ratios_to_c() -> None:
     assert all(re.match(r"\d", ratio) for ratio in ratios)
 
 
+@pytest.mark.slow
 def test_accuracy_compares_policies_with_the_kernels(tmp_path: Path) -> None:
     """Each policy has a row for each pattern, and pictures are drawn on request."""
     done = subprocess.run(
@@ -175,8 +179,3 @@ def test_an_unnoticed_change_counts_as_one_more_than_all_aggregations() -> None:
     scores = [Score(0.0, 4096, found, found) for found in (0, 4096, 4096, 0, 0, 0)]
     run = Run("pattern", "policy", 3, scores, [10] * 6)
     assert run.until_found() == [(2, True), (4, False)]
-
-
-def test_scale_prints_ratios() -> None:
-    """Each row ends with a ratio to a baseline of the same run."""
-    assert all(re.match(r"\d", ratio) for ratio in _ratios("scale"))

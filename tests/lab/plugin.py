@@ -24,7 +24,9 @@ _kernels = pytest.StashKey[list[Kernel]]()
 def pytest_configure(config: pytest.Config) -> None:
     """Declare the marker, and look at the kernels."""
     config.addinivalue_line("markers", "lab: set on tests with kernel needs, to select them")
-    paths = filter(None, os.environ.get(KERNELS, "").split(os.pathsep))
+    paths = list(filter(None, os.environ.get(KERNELS, "").split(os.pathsep)))
+    if paths and config.getoption("numprocesses", None):
+        raise pytest.UsageError(f"{KERNELS} is set, and machines run tests themselves: use -n 0")
     try:
         config.stash[_kernels] = [Kernel.open(Path(path)) for path in paths]
     except LabError as error:

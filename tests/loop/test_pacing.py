@@ -798,6 +798,7 @@ class Busy:
             pass
 
 
+@pytest.mark.slow
 def test_a_real_worker_is_held_to_its_budget() -> None:
     """4 ms of work each 5 ms would be 80 %; with a budget of 10 % it is far less."""
     context = Context(Busy(), intervals=Intervals(), clock=SystemClock(), cpu_budget=0.1)

@@ -356,6 +356,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_record(tmp_path: Path, make: Make) -> None:
     """Ten times the record is read and written in nearly the same memory."""
     peaks_kb = []

@@ -7,6 +7,9 @@ from pathlib import Path
 import pytest
 from damon_demo.adapting import AGGREGATIONS, Adapted, Score, score, true_snapshots, watch
 
+#: The results are made once for all of them.
+pytestmark = pytest.mark.xdist_group("adapting")
+
 POLICIES = ("kernel", "evidence")
 DAMON = Path(sys.executable).with_name("damon")
 

@@ -112,6 +112,7 @@ class TestBytes:
         assert heat(snapshots, 2, 1).working_set_bytes().tolist() == [0, 4 * MIB]
 
 
+@pytest.mark.slow
 def test_memory_depends_on_the_picture_only(snapshot: Make) -> None:
     """A record fifty times as long needs no more."""
     peaks = []

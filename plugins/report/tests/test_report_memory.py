@@ -71,6 +71,7 @@ def peak_kib(count: int, *arguments: str) -> int:
     return int(done.stdout)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "arguments",
     [

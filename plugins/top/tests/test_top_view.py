@@ -14,7 +14,8 @@ from damon_top.messages import Messages
 from damon_top.picture import Watcher
 from textual.pilot import Pilot
 
-from damon_core import Context, DamonError, Intervals, Plugins, hookimpl, start
+from damon_core import Context, DamonError, Intervals, hookimpl, start
+from damon_core.testing import ScriptedMemory, ScriptedRegion
 
 MIB = 1 << 20
 HEAP = 0x5555_0000_0000
@@ -249,12 +250,12 @@ class TestKeys:
 
         async def act(pilot: Pilot[None]) -> None:
             shown = await press(pilot, "plus")
-            assert "a sampling interval of 2ms is wanted from now on" in shown
-            await until(lambda: running.intervals.sampling_us == 2_000)
-            assert running.intervals.aggregation_us == 20_000
+            assert "a sampling interval of 100ms is wanted from now on" in shown
+            await until(lambda: running.intervals.sampling_us == 100_000)
+            assert running.intervals.aggregation_us == 200_000
             app._look()
             await press(pilot, "minus")
-            await until(lambda: running.intervals.sampling_us == 1_000)
+            await until(lambda: running.intervals.sampling_us == 50_000)
 
         use(app, act)
 
@@ -371,9 +372,12 @@ class TestAttention:
 
 @pytest.fixture
 def running(history: History) -> Any:
-    """A context that watches simulated memory, on the machine's clock."""
-    memory = Plugins.discover().make_primitive("sim", {"size": "1GiB", "uniform": {"rate": 0.5}})
-    intervals = Intervals(1_000, 10_000, 1_000_000)
+    """A context on the machine's clock, of memory that costs little to watch.
+
+    The view's pilot waits, a second each time, for a process that doesn't work all the time.
+    """
+    memory = ScriptedMemory({"memory": [ScriptedRegion(0, 1 << 30, heat=0.5)]})
+    intervals = Intervals(50_000, 100_000, 1_000_000)
     with Context(memory, [history], intervals=intervals, cpu_budget=None) as context:
         start(context, exclusive=False)
         yield context
