@@ -4,6 +4,7 @@ A package offers commands by entry points of the group ``damon.commands``, whose
 commands: ``record = "damon_record.command:record"``.
 """
 
+import functools
 from importlib import metadata
 
 import click
@@ -22,21 +23,38 @@ class UnusableCommandError(Exception):
 
 
 @frozen
+class Offer:
+    """An entry point of a command, with what is known of its distribution.
+
+    Attributes:
+        entry: The entry point.
+        distribution: The normalized name of the distribution.
+        package: The distribution and its version.
+        summary: What the distribution is for, in one line.
+    """
+
+    entry: metadata.EntryPoint
+    distribution: str
+    package: str
+    summary: str
+
+
+@frozen
 class InstalledCommand:
     """A command that packages offer; nothing of it is imported.
 
     Attributes:
         name: What it is called by.
-        offers: The entry points of this name; with more than one it can't be used.
+        offers: Its entry points; with more than one it can't be used.
     """
 
     name: str
-    offers: tuple[metadata.EntryPoint, ...]
+    offers: tuple[Offer, ...]
 
     @property
     def package(self) -> str:
         """The distribution and its version; of several all."""
-        return " and ".join(map(_origin, self.offers))
+        return " and ".join(offer.package for offer in self.offers)
 
     def shown(self) -> click.Command:
         """Return what help and completion show of it.
@@ -44,15 +62,13 @@ class InstalledCommand:
         That is its name and the summary of its distribution, but damon-cli's own commands
         themselves, which import nothing.
         """
-        (first, *others) = self.offers
+        first, *others = self.offers
         if others:
-            summary = f"(can't be used: {self._clash()})"
-        elif _distribution(first) == _OWN:
-            command: click.Command = first.load()
+            return click.Command(self.name, short_help=f"(can't be used: {self._clash()})")
+        if first.distribution == _OWN:
+            command: click.Command = first.entry.load()
             return command
-        else:
-            summary = (first.dist.metadata["Summary"] if first.dist else None) or ""
-        return click.Command(self.name, short_help=summary)
+        return click.Command(self.name, short_help=first.summary)
 
     def load(self) -> click.Command:
         """Import the command.
@@ -63,7 +79,7 @@ class InstalledCommand:
         """
         if len(self.offers) > 1:
             raise UnusableCommandError(self._clash())
-        (entry,) = self.offers
+        entry = self.offers[0].entry
         if unmet := _unmet_requirement(entry):
             raise UnusableCommandError(f"{self.package} {unmet}")
         try:
@@ -86,22 +102,25 @@ class InstalledCommand:
 
 def installed_commands() -> dict[str, InstalledCommand]:
     """Return the commands of all packages, by name, in the order of their names."""
-    offers: dict[str, list[metadata.EntryPoint]] = {}
+    read = functools.cache(_read_metadata)  # Several commands may be of one distribution.
+    found: dict[str, list[Offer]] = {}
     for entry in metadata.entry_points(group=GROUP):
-        offers.setdefault(entry.name, []).append(entry)
-    for entries in offers.values():
-        entries.sort(key=_origin)
-        if own := [entry for entry in entries if _distribution(entry) == _OWN]:
-            entries[:] = own
-    return {name: InstalledCommand(name, tuple(offers[name])) for name in sorted(offers)}
+        found.setdefault(entry.name, []).append(Offer(entry, *read(entry.dist)))
+    commands = {}
+    for name, offers in sorted(found.items()):
+        own = [offer for offer in offers if offer.distribution == _OWN]
+        offers.sort(key=lambda offer: offer.package)
+        commands[name] = InstalledCommand(name, tuple(own or offers))
+    return commands
 
 
-def _distribution(entry: metadata.EntryPoint) -> str:
-    return entry.dist.name.lower().replace("_", "-") if entry.dist else ""
-
-
-def _origin(entry: metadata.EntryPoint) -> str:
-    return f"{entry.dist.name} {entry.dist.version}" if entry.dist else "(unknown)"
+def _read_metadata(distribution: metadata.Distribution | None) -> tuple[str, str, str]:
+    """Return the normalized name of a distribution, the name with its version, its summary."""
+    if distribution is None:
+        return "", "(unknown)", ""
+    fields = distribution.metadata
+    name = fields["Name"]
+    return name.lower().replace("_", "-"), f"{name} {fields['Version']}", fields["Summary"] or ""
 
 
 def _unmet_requirement(entry: metadata.EntryPoint) -> str:

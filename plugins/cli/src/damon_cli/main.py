@@ -3,9 +3,6 @@
 Nothing but click is imported before a command is called: help and completion come at once.
 """
 
-import difflib
-import functools
-import logging
 from collections.abc import Mapping
 from typing import IO, Any
 
@@ -72,6 +69,8 @@ def _installed(ctx: click.Context) -> Mapping[str, InstalledCommand]:
 def _load(ctx: click.Context, name: str) -> click.Command:
     installed = _installed(ctx)
     if name not in installed:
+        import difflib
+
         close = difflib.get_close_matches(name, installed, 1)
         hint = f"did you mean '{close[0]}'?" if close else f"known: {', '.join(installed)}"
         raise UnusableCommandError(f"there is no command '{name}'; {hint}")
@@ -83,6 +82,8 @@ def _load(ctx: click.Context, name: str) -> click.Command:
 
 def _failure(error: Exception) -> click.ClickException:
     """Return an error of a command as what the user sees of it."""
+    import logging
+
     from damon_core import DamonError, InputError, one_line
 
     if isinstance(error, InputError):
@@ -103,25 +104,6 @@ def _failure(error: Exception) -> click.ClickException:
 @click.pass_context
 def main(context: click.Context, verbose: bool) -> None:
     """Which memory is a program really using? Data access monitoring for Linux."""
-    handler = logging.StreamHandler()
-    handler.setFormatter(_LogFormat(verbose))
-    root = logging.getLogger()
-    root.addHandler(handler)
-    root.setLevel(logging.DEBUG if verbose else logging.WARNING)
-    if not verbose:
-        # Failures of contexts are reported by the command that runs them, once.
-        logging.getLogger("damon_core.loop.kdamond").setLevel(logging.CRITICAL)
-    context.call_on_close(functools.partial(root.removeHandler, handler))
+    from damon_cli.logs import log_to_stderr
 
-
-class _LogFormat(logging.Formatter):
-    """One line a message; tracebacks only for those who asked for them."""
-
-    def __init__(self, tracebacks: bool) -> None:
-        super().__init__("damon: %(levelname)s: %(message)s")
-        self._tracebacks = tracebacks
-
-    def format(self, record: logging.LogRecord) -> str:
-        if not self._tracebacks:
-            record = logging.makeLogRecord({**record.__dict__, "exc_info": None, "exc_text": None})
-        return super().format(record)
+    context.call_on_close(log_to_stderr(verbose))
