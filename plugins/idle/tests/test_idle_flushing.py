@@ -13,7 +13,7 @@ from damon_idle.flushing import FlushedProcess, Flusher
 from damon_idle.frames import Frames
 from damon_idle.hot import HotPages
 from damon_idle.pagemap import Pagemap
-from damon_vaddr import Look, Process, ProcessTarget
+from damon_vaddr import LayoutInput, Process, ProcessTarget
 
 from damon_core import Range
 
@@ -54,7 +54,7 @@ def opened() -> Iterator[Callable[[Obedient], Place]]:
     def open_process(obedient: Obedient) -> Place:
         process = Process.open(obedient.pid)
         maps = process.maps()
-        target = ProcessTarget("target", process=process, look=Look(maps))
+        target = ProcessTarget("target", process=process, layout_input=LayoutInput(maps))
         places.append(Place(target, Pagemap(process), Frames()))
         return places[-1]
 
@@ -227,7 +227,7 @@ import numpy as np
 from damon_idle.flushing import FlushedProcess, Flusher
 from damon_idle.frames import Frames
 from damon_idle.pagemap import Pagemap
-from damon_vaddr import Look, Process, ProcessTarget
+from damon_vaddr import LayoutInput, Process, ProcessTarget
 
 logging.basicConfig(stream=sys.stdout, format="%(message)s")
 pid, at = map(int, sys.argv[1:])
@@ -239,7 +239,7 @@ words = list(struct.unpack("6I", data))
 words[0] &= ~(1 << 23)  # CAP_SYS_NICE
 assert libc.capset(header, struct.pack("6I", *words)) == 0
 process = Process.open(pid)
-target = ProcessTarget("target", process=process, look=Look(process.maps()))
+target = ProcessTarget("target", process=process, layout_input=LayoutInput(process.maps()))
 flusher, flushed, pages, flags = Flusher(), FlushedProcess(), Pagemap(process), Frames()
 flushed.hot.found(np.array([at, at + 50 * 4096]), np.zeros(2, dtype=bool))
 for _ in range(3):

@@ -15,7 +15,7 @@ import pytest
 from damon_cgroup import CgroupSource
 from damon_idle import IdleOptions, PhysicalIdle, ProcessIdle
 from damon_vaddr import (
-    Look,
+    LayoutInput,
     Mapped,
     PidSource,
     Process,
@@ -93,7 +93,7 @@ def target_of() -> Iterator[TargetOf]:
             f"pid {pid}",
             process=process,
             mapped=Mapped.of(process.mappings()),
-            look=Look(process.maps()),
+            layout_input=LayoutInput(process.maps()),
         )
         backend.add(target)
         return target

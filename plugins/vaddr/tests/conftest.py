@@ -1,4 +1,4 @@
-"""Real processes whose memory is known, for the tests of this package."""
+"""Real processes with known memory accesses, for the tests of this package."""
 
 import os
 import subprocess
@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-#: Maps a hot and a cold area, tells where they are, and keeps sweeping the hot one. The short
-#: sleep lets translations leave the TLB, behind which accessed bits would stay clear.
+#: Maps a hot and a cold area, prints their addresses, and keeps reading the hot one. During the
+#: short sleep translations leave the TLB; accesses through the TLB wouldn't set accessed bits.
 _HOT_AND_COLD = """
 import ctypes, mmap, time
 SIZE = 8 << 20
@@ -36,7 +36,7 @@ StartProgram = Callable[..., "subprocess.Popen[str]"]
 
 @pytest.fixture
 def start_program() -> Iterator[StartProgram]:
-    """Start programs in Python, and end them after the test."""
+    """Return a function that starts a Python program; all are killed after the test."""
     started: list[subprocess.Popen[str]] = []
 
     def start(code: str, *arguments: str, **options: object) -> "subprocess.Popen[str]":
@@ -58,7 +58,7 @@ def start_program() -> Iterator[StartProgram]:
 
 @pytest.fixture
 def sleeper(start_program: StartProgram) -> "subprocess.Popen[str]":
-    """Return a process that does nothing, ready."""
+    """Return a process that sleeps."""
     program = start_program("print('ready'); import time; time.sleep(600)")
     assert program.stdout is not None
     program.stdout.readline()
@@ -76,12 +76,12 @@ def hot_and_cold(start_program: StartProgram) -> tuple[int, int, int, int]:
 
 @pytest.fixture
 def eventually() -> Callable[[Callable[[], object]], None]:
-    """Wait until something holds, and fail if it doesn't within a generous time."""
+    """Return a function that waits until a condition is true, and fails after 30 s."""
 
     def wait(condition: Callable[[], object]) -> None:
         deadline = time.monotonic() + 30
         while not condition():
-            assert time.monotonic() < deadline, "it didn't come true within 30 s"
+            assert time.monotonic() < deadline, "the condition wasn't true within 30 s"
             time.sleep(0.005)
 
     return wait
@@ -89,5 +89,5 @@ def eventually() -> Callable[[Callable[[], object]], None]:
 
 @pytest.fixture
 def open_descriptors() -> Callable[[], int]:
-    """Count this process's open files."""
+    """Return a function that counts this process's open files."""
     return lambda: len(os.listdir("/proc/self/fd"))

@@ -1,4 +1,4 @@
-"""Backends that delegate sampling: what the primitive asks of them, and makes of the answer."""
+"""Backends with delegated sampling: what the primitive passes to them and takes from them."""
 
 import subprocess
 from collections.abc import Collection, Sequence
@@ -22,14 +22,18 @@ _INTERVALS = Intervals(sampling_us=10_000, aggregation_us=100_000, update_us=300
 
 
 class Elsewhere:
-    """A backend that finds all memory accessed in half of the checks, and can lose targets."""
+    """A backend that reports all memory as accessed in half of the checks; it can lose targets.
+
+    Attributes:
+        prepared: The number of targets, intervals and limits of each `prepare`.
+    """
 
     sampling = DelegatedSampling
     layout = FirstRanges()
     sees_all_users = False
 
     def __init__(self) -> None:
-        self.asked: list[tuple[int, Intervals, RegionLimits]] = []
+        self.prepared: list[tuple[int, Intervals, RegionLimits]] = []
         self.events: list[str] = []
         self.lose = False
 
@@ -39,7 +43,7 @@ class Elsewhere:
     def prepare(
         self, targets: Sequence[ProcessTarget], context: HookContext
     ) -> Collection[ProcessTarget]:
-        self.asked.append((len(targets), context.intervals, context.limits))
+        self.prepared.append((len(targets), context.intervals, context.limits))
         lost, self.lose = self.lose, False
         return targets if lost else ()
 
@@ -62,7 +66,7 @@ class Elsewhere:
 
 
 class StopAfter:
-    """A callback that stops after some aggregations, and commits changes in the first."""
+    """A callback that stops after a number of aggregations and commits changes in each."""
 
     def __init__(self, aggregations: int, changed: Intervals | None = None) -> None:
         self._left = aggregations
@@ -86,7 +90,7 @@ def _run(pid: int, backend: Elsewhere, callback: StopAfter) -> Context:
 
 
 def test_regions_are_those_of_the_backend(sleeper: "subprocess.Popen[str]") -> None:
-    """Counters too; how much of the regions is mapped is found by the primitive."""
+    """So are their counters; the primitive sets their resident bytes."""
     backend = Elsewhere()
     context = _run(sleeper.pid, backend, StopAfter(4))
     assert context.snapshot is not None
@@ -100,21 +104,21 @@ def test_regions_are_those_of_the_backend(sleeper: "subprocess.Popen[str]") -> N
 
 
 def test_changes_are_passed_on(sleeper: "subprocess.Popen[str]") -> None:
-    """Intervals and limits, from the aggregation on that follows the change."""
+    """From the next aggregation on, the backend is given the new intervals and limits."""
     changed = Intervals(20_000, 200_000, 300_000)
     backend = Elsewhere()
     _run(sleeper.pid, backend, StopAfter(3, changed))
-    assert backend.asked == [
+    assert backend.prepared == [
         (1, _INTERVALS, RegionLimits()),
         (1, changed, RegionLimits(20, 30)),
         (1, changed, RegionLimits(20, 30)),
     ]
 
 
-def test_a_process_with_another_memory_is_another_target(
+def test_a_process_with_new_memory_is_a_new_target(
     sleeper: "subprocess.Popen[str]",
 ) -> None:
-    """One whose memory is gone for the backend, but that lives on."""
+    """A target that the backend reports as gone is added again if its process still runs."""
     backend = Elsewhere()
     backend.lose = True
     context = _run(sleeper.pid, backend, StopAfter(2))

@@ -1,4 +1,4 @@
-"""Mappings, and how they become regions."""
+"""Mappings, and the regions made from them."""
 
 import itertools
 from collections.abc import Sequence
@@ -56,8 +56,8 @@ def test_the_kernels_own_mappings_are_left_out() -> None:
     ]
 
 
-def test_nothing_mapped_is_nothing_parsed() -> None:
-    """A process without memory has an empty maps."""
+def test_an_empty_maps_has_no_mappings() -> None:
+    """The maps of a process without memory is empty."""
     assert parse_maps(b"") == []
 
 
@@ -68,20 +68,20 @@ def test_the_two_biggest_gaps_cut_the_space() -> None:
 
 
 def test_few_mappings_give_few_ranges() -> None:
-    """None, one and two mappings are none, one and two ranges."""
+    """No, one and two separate mappings give no, one and two ranges."""
     assert three_ranges([]) == []
     assert three_ranges([Range(5, 6)]) == [(5, 6)]
     assert three_ranges([Range(5, 6), Range(8, 9)]) == [(5, 6), (8, 9)]
 
 
 def test_neighbours_without_a_gap_stay_together() -> None:
-    """Where nothing lies between mappings there is nothing to leave out."""
+    """There is no gap to cut at."""
     assert three_ranges([Range(0, 1), Range(1, 2), Range(2, 3)]) == [(0, 3)]
 
 
 @given(mappings())
 def test_three_ranges_contain_all_mappings(found: list[Range]) -> None:
-    """Whatever is mapped, it lies in exactly one of at most three disjoint ranges."""
+    """Each mapping is in exactly one of at most three disjoint ranges."""
     ranges = three_ranges(found)
     assert len(ranges) <= 3
     assert all(left.end < right.start for left, right in itertools.pairwise(ranges))
@@ -91,7 +91,7 @@ def test_three_ranges_contain_all_mappings(found: list[Range]) -> None:
 
 @given(mappings(), st.integers(1, 50))
 def test_joining_keeps_every_mapping_and_the_limit(found: list[Range], limit: int) -> None:
-    """The joined ranges are as many as allowed and contain what was joined."""
+    """There are as many joined ranges as allowed, and they contain all mappings."""
     joined = join_nearest(found, limit)
     assert len(joined) == min(len(found), limit)
     for mapping in found:
@@ -99,7 +99,7 @@ def test_joining_keeps_every_mapping_and_the_limit(found: list[Range], limit: in
 
 
 def test_the_smallest_gap_is_joined_first() -> None:
-    """What lies near is joined, what lies far apart stays apart."""
+    """Larger gaps stay."""
     found = [Range(0, 1), Range(5, 6), Range(7, 8), Range(20, 21)]
     assert join_nearest(found, 3) == [(0, 1), (5, 8), (20, 21)]
 
@@ -109,7 +109,7 @@ def _pages(*ranges: tuple[int, int]) -> list[Range]:
 
 
 def test_a_mapping_that_stays_keeps_its_counters() -> None:
-    """An update changes only what was mapped or unmapped."""
+    """An update changes only regions whose mappings changed."""
     known = mapping_regions(Regions(), _pages((1, 2), (4, 6)), 10)
     known.age[:] = 7
     known.resident_bytes[:] = 4096
@@ -119,7 +119,7 @@ def test_a_mapping_that_stays_keeps_its_counters() -> None:
 
 
 def test_regions_of_ranges_keep_their_counters() -> None:
-    """For backends that sample pages, an update covers the new ranges with the old regions."""
+    """An update covers the new ranges with the old regions and new ones in between."""
     limits = RegionLimits(4, 10)
 
     def make(known: Regions, found: Sequence[Range]) -> Regions:
@@ -142,8 +142,8 @@ a000-c000 rw-s 00002000 00:01 7                          /dev/shm/ring (deleted)
 """
 
 
-def test_what_others_can_have_too_is_told() -> None:
-    """Files, but for pages of one's own, and shared memory; not the heap."""
+def test_shared_mappings_are_files_and_shared_memory() -> None:
+    """The heap and writable private mappings of files are left out."""
     assert parse_shared(SHARED_MAPS) == [
         SharedMapping(Range(0x1000, 0x5000), (b"08:01", b"42"), 0),
         SharedMapping(Range(0xA000, 0xC000), (b"00:01", b"7"), 0x2000),
@@ -151,7 +151,7 @@ def test_what_others_can_have_too_is_told() -> None:
 
 
 def test_reserved_addresses_are_not_accessible() -> None:
-    """What has no rights is left out, even at the very end."""
+    """Mappings without permissions are left out, even the last one."""
     text = SHARED_MAPS + b"d000-e000 ---p 00000000 00:00 0"
     assert parse_accessible(text) == [
         Range(0x1000, 0x5000),
@@ -174,7 +174,7 @@ NAMED_MAPS = b"""\
 
 
 def test_areas_are_mappings_by_name() -> None:
-    """Segments of one file are one area; what nobody may access is none."""
+    """Adjacent segments of one file are one area; mappings without permissions are none."""
     assert parse_areas(NAMED_MAPS) == (
         (0x400000, 0x420000, "/usr/bin/a name with spaces"),
         (0x420000, 0x430000, "[heap]"),
@@ -184,8 +184,8 @@ def test_areas_are_mappings_by_name() -> None:
     )
 
 
-def test_what_is_mapped_by_several_is_claimed_by_the_first() -> None:
-    """Elsewhere in its address space, and only in part, the other maps the same."""
+def test_the_first_process_claims_shared_memory() -> None:
+    """Even if the second maps only a part of it, at another address."""
     claims = Claims()
     ring = (b"00:01", b"7")
     first = claims.claim([SharedMapping(Range(0xA000, 0xC000), ring, 0x2000)])
@@ -199,31 +199,31 @@ pieces = st.lists(st.integers(0, 60), max_size=12, unique=True).map(
 )
 
 
-@given(mappings=pieces, taken=st.lists(st.tuples(st.integers(0, 60), st.integers(1, 9))))
-def test_without_leaves_what_is_not_taken(
-    mappings: list[Range], taken: list[tuple[int, int]]
+@given(mappings=pieces, excluded=st.lists(st.tuples(st.integers(0, 60), st.integers(1, 9))))
+def test_without_returns_what_is_not_excluded(
+    mappings: list[Range], excluded: list[tuple[int, int]]
 ) -> None:
-    """Address by address, in ascending ranges that aren't empty."""
-    holes = [Range(start, start + size) for start, size in taken]
+    """Exactly these addresses, in ascending ranges that aren't empty."""
+    holes = [Range(start, start + size) for start, size in excluded]
     left = without(mappings, holes)
     expected = {a for m in mappings for a in range(*m)} - {a for h in holes for a in range(*h)}
     assert [a for piece in left for a in range(*piece)] == sorted(expected)
     assert all(piece.start < piece.end for piece in left)
 
 
-@given(mappings=pieces, places=pieces)
-def test_bytes_of_regions_that_are_mapped(mappings: list[Range], places: list[Range]) -> None:
-    """They are counted as one address after the other would."""
+@given(mappings=pieces, ranges=pieces)
+def test_bytes_in_counts_the_mapped_bytes(mappings: list[Range], ranges: list[Range]) -> None:
+    """The result is that of counting each mapped address."""
     mapped = Mapped.of(mappings)
-    columns = np.array(places, dtype=np.int64).reshape(-1, 2)
+    columns = np.array(ranges, dtype=np.int64).reshape(-1, 2)
     addresses = {a for m in mappings for a in range(*m)}
-    expected = [len(addresses & set(range(*place))) for place in places]
+    expected = [len(addresses & set(range(*each))) for each in ranges]
     assert mapped.bytes_in(columns[:, 0], columns[:, 1]).tolist() == expected
 
 
 @given(mappings=pieces, addresses=st.lists(st.integers(0, 70)))
-def test_which_mapping_holds_an_address(mappings: list[Range], addresses: list[int]) -> None:
-    """The number of the one that does, -1 where none does."""
+def test_which_mapping_contains_an_address(mappings: list[Range], addresses: list[int]) -> None:
+    """Its index, or -1 if there is none."""
     expected = [
         next((n for n, m in enumerate(mappings) if m.start <= a < m.end), -1) for a in addresses
     ]

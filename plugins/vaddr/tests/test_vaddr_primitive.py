@@ -1,4 +1,4 @@
-"""Real processes monitored through the kernel, and the rules of the primitive."""
+"""The primitive `vaddr`: real processes, monitored by `referenced` and by backends for tests."""
 
 import logging
 import os
@@ -53,7 +53,13 @@ _SHORT = Intervals(sampling_us=20_000, aggregation_us=200_000, update_us=50_000)
 
 
 class Counting:
-    """A backend that sees everything accessed, by pages or by regions, and can lose targets."""
+    """A backend that reports all memory as accessed, by pages or by regions; it can lose targets.
+
+    Attributes:
+        added: Names of the targets that were added.
+        forgotten: Names of the targets that were forgotten.
+        lose: Names of the targets that the next `prepare` returns as gone.
+    """
 
     sees_all_users: bool = False
 
@@ -92,7 +98,7 @@ class Counting:
 
 
 class Until:
-    """A callback that stops after some aggregations and keeps the last snapshot."""
+    """A callback that stops after a number of aggregations."""
 
     def __init__(self, aggregations: int) -> None:
         self.aggregations = aggregations
@@ -114,7 +120,7 @@ def _monitor(context: Context) -> Snapshot:
 
 
 def _region(snapshot: Snapshot, address: int) -> int:
-    """Return the row of the region that holds an address."""
+    """Return the index of the region that contains an address."""
     row = int(np.searchsorted(snapshot.start, address, side="right")) - 1
     assert snapshot.end[row] > address
     return row
@@ -123,7 +129,7 @@ def _region(snapshot: Snapshot, address: int) -> int:
 def test_the_hot_area_of_a_real_process_is_hotter(
     hot_and_cold: tuple[int, int, int, int],
 ) -> None:
-    """Seen through the kernel, a swept area is accessed and an untouched one isn't."""
+    """An area that the process keeps reading is accessed, one that it doesn't touch isn't."""
     pid, hot, cold, size = hot_and_cold
     context = Context(
         ProcessMemory(PidSource([pid]), Referenced()),
@@ -143,7 +149,7 @@ def test_the_hot_area_of_a_real_process_is_hotter(
 def test_the_end_of_the_process_ends_the_monitoring(
     sleeper: "subprocess.Popen[str]", eventually: Eventually
 ) -> None:
-    """A process that ends is no error: the context ends in order."""
+    """This is not an error of the context."""
     context = Context(ProcessMemory(PidSource([sleeper.pid]), Referenced()), intervals=_SHORT)
     start(context)
     eventually(lambda: context.stats.samples > 1)
@@ -155,7 +161,7 @@ def test_the_end_of_the_process_ends_the_monitoring(
 def test_no_file_stays_open_and_a_restart_works(
     sleeper: "subprocess.Popen[str]", open_descriptors: Callable[[], int], eventually: Eventually
 ) -> None:
-    """A context that was stopped holds nothing, and can be started again."""
+    """A stopped context has no open files and can be started again."""
     before = open_descriptors()
     context = Context(ProcessMemory(PidSource([sleeper.pid]), Referenced()), intervals=_SHORT)
     for _ in range(2):
@@ -167,7 +173,7 @@ def test_no_file_stays_open_and_a_restart_works(
 
 
 def test_a_command_is_monitored_to_its_end() -> None:
-    """The end of the command ends the context."""
+    """The context ends when the command does, and the exit status is kept."""
     source = CommandSource([sys.executable, "-c", "import time; time.sleep(1)"])
     names: list[str] = []
 
@@ -187,7 +193,7 @@ def test_a_command_is_monitored_to_its_end() -> None:
 def test_a_process_that_executes_another_program_is_a_new_target(
     start_program: StartProgram, eventually: Eventually
 ) -> None:
-    """The old memory is gone; what replaces it is monitored under its new name."""
+    """The target for the old memory is replaced by one with the new name."""
     program = start_program(
         "import os, sys; sys.stdin.read(1); os.execvp('sleep', ['sleep', '600'])"
     )
@@ -212,7 +218,7 @@ def test_a_process_that_executes_another_program_is_a_new_target(
 
 
 def test_descendants_come_and_go(start_program: StartProgram, eventually: Eventually) -> None:
-    """A child that is started meanwhile becomes a target, and leaves with its end."""
+    """A child becomes a target when it starts, and the target is dropped when it ends."""
     program = start_program(
         "import subprocess, sys\n"
         "for _ in sys.stdin:\n"
@@ -247,8 +253,8 @@ def test_descendants_come_and_go(start_program: StartProgram, eventually: Eventu
     assert context.error is None
 
 
-def test_looking_stays_within_its_share(hot_and_cold: tuple[int, int, int, int]) -> None:
-    """Over a run of a second and more, no more is spent than the share and a few checks."""
+def test_checks_stay_within_the_cpu_budget(hot_and_cold: tuple[int, int, int, int]) -> None:
+    """A run takes no more CPU time than the budget and that of a few checks."""
     context = Context(
         ProcessMemory(PidSource([hot_and_cold[0]]), Referenced()),
         intervals=Intervals(sampling_us=1_000, aggregation_us=100_000, update_us=1_000_000),
@@ -258,11 +264,13 @@ def test_looking_stays_within_its_share(hot_and_cold: tuple[int, int, int, int])
     time.sleep(3)
     stop(context)
     assert context.stats.cpu_us < 0.1 * (time.monotonic() - begun) * 1e6
-    assert context.intervals.sampling_us == 1_000  # as configured, once it has ended
+    assert context.intervals.sampling_us == 1_000  # the configured one again, after the run
 
 
-def test_the_interval_in_force_can_be_seen(hot_and_cold: tuple[int, int, int, int]) -> None:
-    """With a tiny share the sampling interval grows, and the snapshot tells it."""
+def test_the_snapshot_has_the_lengthened_interval(
+    hot_and_cold: tuple[int, int, int, int],
+) -> None:
+    """With a small CPU budget the sampling interval is longer than configured."""
     context = Context(
         ProcessMemory(PidSource([hot_and_cold[0]]), Referenced()),
         [Until(3)],
@@ -272,10 +280,10 @@ def test_the_interval_in_force_can_be_seen(hot_and_cold: tuple[int, int, int, in
     assert _monitor(context).intervals.sampling_us > 1_000
 
 
-def test_a_target_that_is_lost_while_its_process_lives_is_added_anew(
+def test_a_target_that_is_gone_while_its_process_runs_is_added_again(
     sleeper: "subprocess.Popen[str]",
 ) -> None:
-    """What a backend reports as gone is dropped, and looked at afresh."""
+    """A target that the backend returns as gone is forgotten first."""
     backend = Counting()
     backend.lose = {
         f"python3[{sleeper.pid}]",
@@ -291,10 +299,10 @@ def test_a_target_that_is_lost_while_its_process_lives_is_added_anew(
     assert len(snapshot.targets) == 1
 
 
-def test_a_process_that_may_not_be_read_is_left_out_with_one_warning(
+def test_a_process_that_may_not_be_read_is_skipped_with_one_warning(
     sleeper: "subprocess.Popen[str]", caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Others of the family go on; the log says once who is missing."""
+    """The log names it once; the context continues."""
 
     class Refusing(Counting):
         def add(self, target: ProcessTarget) -> None:
@@ -306,14 +314,14 @@ def test_a_process_that_may_not_be_read_is_left_out_with_one_warning(
     with caplog.at_level(logging.WARNING):
         assert not _monitor(context).targets
     assert len(caplog.records) == 1
-    assert f"pid {sleeper.pid} is left out: its memory may not be read" in caplog.text
+    assert f"pid {sleeper.pid} is not monitored: its memory may not be read" in caplog.text
 
 
 @pytest.mark.parametrize("by_pages", [True, False])
 def test_regions_are_what_the_backend_needs(
     sleeper: "subprocess.Popen[str]", by_pages: bool
 ) -> None:
-    """Either one region a mapping, or about min_regions pieces of three ranges."""
+    """Either one region for each mapping, or about min_regions regions in three ranges."""
     context = Context(
         ProcessMemory(PidSource([sleeper.pid]), Counting(by_pages)),
         [Until(1)],
@@ -327,17 +335,17 @@ def test_regions_are_what_the_backend_needs(
 
 
 class LargestHalf(Counting):
-    """A backend that sees the lower half of the largest of the three ranges accessed.
+    """A backend that reports the lower half of the largest of the three ranges as accessed.
 
     Attributes:
-        hot: That half, from the first check on.
-        asked: The pages that it was asked to prepare, and to tell of.
+        hot: That half, once the target is added.
+        pages: The addresses of the samples at each `prepare` and each `check`, in turn.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.hot = (0, 0)
-        self.asked: list[list[int]] = []
+        self.pages: list[list[int]] = []
 
     def add(self, target: ProcessTarget) -> None:
         super().add(target)
@@ -363,10 +371,10 @@ class LargestHalf(Counting):
         return ()
 
     def _note(self, targets: Sequence[ProcessTarget]) -> None:
-        self.asked += [target.samples.addresses.tolist() for target in targets if target.samples]
+        self.pages += [target.samples.addresses.tolist() for target in targets if target.samples]
 
 
-def test_regions_of_ranges_follow_what_the_backend_sees(
+def test_regions_of_ranges_adapt_to_the_accesses(
     sleeper: "subprocess.Popen[str]",
 ) -> None:
     """The context's policy chooses the pages and adapts the regions."""
@@ -379,19 +387,19 @@ def test_regions_of_ranges_follow_what_the_backend_sees(
         cpu_budget=None,
     )
     snapshot = _monitor(context)
-    assert backend.asked[::2] == backend.asked[1::2]
+    assert backend.pages[::2] == backend.pages[1::2]
     hot = backend.hot[1] - backend.hot[0]
     seen = snapshot.targets[0]
     assert seen.size_bytes[seen.nr_accesses >= 10].sum() == pytest.approx(hot, rel=0.1)
 
 
-def test_a_target_that_comes_between_preparing_and_looking_has_to_wait(
+def test_a_target_that_is_added_after_prepare_is_not_checked_yet(
     sleeper: "subprocess.Popen[str]",
 ) -> None:
-    """A lost target is replaced at once; its pages are chosen with the next check."""
+    """The replacement of a lost target has no samples before the next `prepare`."""
     backend = Counting()
     prepare = backend.prepare
-    looked_at: list[int] = []
+    with_samples: list[int] = []
     check = backend.check
 
     def lose_once(
@@ -401,7 +409,7 @@ def test_a_target_that_comes_between_preparing_and_looking_has_to_wait(
         return targets if len(backend.added) == 1 else ()
 
     def note(targets: Sequence[ProcessTarget], context: HookContext) -> Collection[ProcessTarget]:
-        looked_at.append(sum(target.samples is not None for target in targets))
+        with_samples.append(sum(target.samples is not None for target in targets))
         return check(targets, context)
 
     backend.prepare, backend.check = lose_once, note  # type: ignore[method-assign]
@@ -412,13 +420,13 @@ def test_a_target_that_comes_between_preparing_and_looking_has_to_wait(
         policy=KernelPolicy(KernelPolicyOptions(seed=1)),
     )
     snapshot = _monitor(context)
-    assert looked_at[:2] == [0, 1]
-    # 19 of 20 checks were of the new target, and all of them saw it accessed.
+    assert with_samples[:2] == [0, 1]
+    # 19 of 20 checks were of the new target, and all of them saw an access.
     assert set(snapshot.frequency.tolist()) == {1.0}
 
 
 def test_more_mappings_than_regions_are_joined(start_program: StartProgram) -> None:
-    """max_regions holds over all processes, and no resident byte is lost by it."""
+    """max_regions limits the sum over all processes, and no resident bytes are lost."""
     many = (
         "import mmap, time\n"
         "areas = [mmap.mmap(-1, 8192) for _ in range(600)]\n"
@@ -431,7 +439,7 @@ def test_more_mappings_than_regions_are_joined(start_program: StartProgram) -> N
         assert program.stdout is not None
         program.stdout.readline()
 
-    def whole(max_regions: int) -> Snapshot:
+    def with_limit(max_regions: int) -> Snapshot:
         return _monitor(
             Context(
                 ProcessMemory(PidSource([p.pid for p in programs]), Referenced()),
@@ -442,30 +450,30 @@ def test_more_mappings_than_regions_are_joined(start_program: StartProgram) -> N
             )
         )
 
-    fine, coarse = whole(5_000), whole(50)
+    fine, coarse = with_limit(5_000), with_limit(50)
     assert len(fine) > 1_000
     assert len(coarse) <= 50
     assert len(coarse.targets) == 2
     assert coarse.total_bytes == pytest.approx(fine.total_bytes, rel=0.02)
 
 
-def test_the_plugin_is_used_by_its_name(sleeper: "subprocess.Popen[str]") -> None:
-    """`use = "vaddr"` with a pid makes a primitive with a backend that works."""
+def test_the_plugin_is_found_by_its_name(sleeper: "subprocess.Popen[str]") -> None:
+    """`use = "vaddr"` with a pid makes a primitive with a working backend."""
     plugins = Plugins({"vaddr": plugin})
     primitive = plugins.make_primitive("vaddr", {"pid": sleeper.pid})
     snapshot = _monitor(Context(primitive, [Until(1)], intervals=_SHORT))
     assert snapshot.total_bytes > 0
 
 
-def test_mappings_are_told_by_name(sleeper: "subprocess.Popen[str]") -> None:
-    """A snapshot has the names of what its regions are of."""
+def test_a_snapshot_has_the_names_of_mappings(sleeper: "subprocess.Popen[str]") -> None:
+    """They are the areas of its targets."""
     primitive = Plugins({"vaddr": plugin}).make_primitive("vaddr", {"pid": sleeper.pid})
     snapshot = _monitor(Context(primitive, [Until(1)], intervals=_SHORT))
     assert {"[heap]", "[stack]"} <= {area.name for area in snapshot.targets[0].areas}
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "message"),
     [
         ({}, "exactly one of pid, pids and command"),
         ({"pid": 1, "command": ["true"]}, "exactly one of pid, pids and command"),
@@ -473,9 +481,9 @@ def test_mappings_are_told_by_name(sleeper: "subprocess.Popen[str]") -> None:
         ({"pids": [-3]}, r"pids\[0\]: found -3, must be at least 1"),
     ],
 )
-def test_wrong_options_are_explained(options: Mapping[str, object], told: str) -> None:
-    """Each mistake in the options is told in words."""
-    with pytest.raises(ConfigError, match=told):
+def test_wrong_options_are_explained(options: Mapping[str, object], message: str) -> None:
+    """The error says what is allowed."""
+    with pytest.raises(ConfigError, match=message):
         Plugins({"vaddr": plugin}).make_primitive("vaddr", options)
 
 
@@ -489,7 +497,7 @@ def _backend(name: str, works: bool) -> Backend:
 
 
 def test_the_first_backend_that_works_is_chosen(sleeper: "subprocess.Popen[str]") -> None:
-    """The automatic choice passes over what doesn't work here."""
+    """The automatic choice skips backends that don't work on this machine."""
     backends = {"best": _backend("best", False), "good": _backend("good", True)}
     primitive = make_vaddr(VaddrOptions(pid=sleeper.pid), backends)
     snapshot = _monitor(Context(primitive, [Until(1)], clock=VirtualClock()))
@@ -499,7 +507,7 @@ def test_the_first_backend_that_works_is_chosen(sleeper: "subprocess.Popen[str]"
 def test_a_named_process_that_ended_is_an_error_of_the_context(
     sleeper: "subprocess.Popen[str]",
 ) -> None:
-    """Between making the primitive and its start the process can go; then init says so."""
+    """A process that ends before the start makes `init` fail."""
     context = Context(ProcessMemory(PidSource([sleeper.pid]), Referenced()))
     sleeper.kill()
     sleeper.wait()
@@ -520,10 +528,10 @@ sys.stdin.read()
 
 
 @pytest.mark.parametrize("sees_all_users", [True, False])
-def test_shared_memory_counts_once_if_all_users_are_seen(
+def test_shared_memory_counts_once_if_the_backend_sees_all_users(
     start_program: StartProgram, tmp_path: Path, sees_all_users: bool
 ) -> None:
-    """The first process has it; when it ends, the next."""
+    """It counts in the first process; when that ends, in the next one."""
     file = tmp_path / "shared"
     file.write_bytes(bytes(8 << 20))
     programs = [start_program(_SHARER, str(file)) for _ in range(2)]
@@ -560,8 +568,8 @@ def test_shared_memory_counts_once_if_all_users_are_seen(
     assert totals[-1][0] > shared
 
 
-def test_only_what_is_mapped_counts(sleeper: "subprocess.Popen[str]") -> None:
-    """Regions of ranges span gaps, which are no memory."""
+def test_only_mapped_memory_counts(sleeper: "subprocess.Popen[str]") -> None:
+    """Regions of ranges also cover gaps, which are not memory."""
     context = Context(
         ProcessMemory(PidSource([sleeper.pid]), Counting()),
         [Until(1)],

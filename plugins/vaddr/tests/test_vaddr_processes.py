@@ -1,4 +1,4 @@
-"""Processes are told apart, and what is wrong with one is said."""
+"""Processes are identified, and error messages say why one can't be monitored."""
 
 import os
 import subprocess
@@ -37,22 +37,22 @@ def _unused_pid() -> int:
     return ended.pid
 
 
-def test_a_pid_without_a_process_is_named() -> None:
-    """A missing pid is the user's mistake, said in one line."""
+def test_an_unused_pid_is_an_error() -> None:
+    """The error is one line that names the pid."""
     pid = _unused_pid()
     with pytest.raises(TargetError) as caught:
         PidSource([pid])
     assert str(caught.value) == f"pid {pid}: there is no such process"
 
 
-def test_a_number_that_no_pid_can_be() -> None:
-    """A number too great for the kernel is a missing pid like any other."""
+def test_a_number_too_great_for_a_pid_is_an_error() -> None:
+    """The message is that of an unused pid."""
     with pytest.raises(TargetError, match="pid 99999999999: there is no such process"):
         PidSource([99_999_999_999])
 
 
 def test_a_kernel_thread_has_no_memory() -> None:
-    """A kernel thread exists, but there is nothing to monitor."""
+    """A kernel thread can't be monitored."""
     threads = [p.pid for p in psutil.process_iter() if p.ppid() == 2]
     if not threads:
         pytest.skip("no kernel thread is visible here: run outside of a container")
@@ -61,7 +61,7 @@ def test_a_kernel_thread_has_no_memory() -> None:
 
 
 def test_a_zombie_has_ended(start_program: StartProgram, eventually: Eventually) -> None:
-    """A zombie isn't missing, but it isn't there any more either."""
+    """The error of a zombie says that it is one."""
     program = start_program("")
     eventually(lambda: psutil.Process(program.pid).status() == psutil.STATUS_ZOMBIE)
     with pytest.raises(TargetError, match="zombie"):
@@ -69,8 +69,8 @@ def test_a_zombie_has_ended(start_program: StartProgram, eventually: Eventually)
 
 
 @pytest.mark.needs("root")
-def test_a_foreign_process_needs_permission(sleeper: "subprocess.Popen[str]") -> None:
-    """Another user's process can't be read; the message says whose and what would help."""
+def test_a_process_of_another_user_needs_permission(sleeper: "subprocess.Popen[str]") -> None:
+    """The error says what to do."""
     code = textwrap.dedent(f"""
         import os, sys
         sys.path[:] = {sys.path!r}
@@ -82,15 +82,15 @@ def test_a_foreign_process_needs_permission(sleeper: "subprocess.Popen[str]") ->
         except TargetError as error:
             print(error)
     """)
-    told = subprocess.run(
+    message = subprocess.run(
         [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, check=True, timeout=60
     ).stdout
-    assert told.startswith(f"pid {sleeper.pid}: its memory may not be read by this user: ")
-    assert told.endswith("run as root or with CAP_SYS_PTRACE\n")
+    assert message.startswith(f"pid {sleeper.pid}: its memory may not be read by this user: ")
+    assert message.endswith("run as root or with CAP_SYS_PTRACE\n")
 
 
 def test_a_named_process_that_ended_before_the_start(sleeper: "subprocess.Popen[str]") -> None:
-    """What was there when it was named and isn't at the start has ended."""
+    """The start fails with an error."""
     source = PidSource([sleeper.pid])
     sleeper.kill()
     sleeper.wait()
@@ -99,8 +99,8 @@ def test_a_named_process_that_ended_before_the_start(sleeper: "subprocess.Popen[
 
 
 @pytest.mark.needs("root")
-def test_another_process_with_the_same_pid_is_told_apart(start_program: StartProgram) -> None:
-    """A pid that was given to another process stands for the old one no longer."""
+def test_another_process_with_the_same_pid_is_not_the_same(start_program: StartProgram) -> None:
+    """The error says that the pid belongs to another process now."""
     last_pid = Path("/proc/sys/kernel/ns_last_pid")
     if not last_pid.exists():
         pytest.skip("needs a kernel with CONFIG_CHECKPOINT_RESTORE")
@@ -110,7 +110,7 @@ def test_another_process_with_the_same_pid_is_told_apart(start_program: StartPro
     first.kill()
     first.wait()
     time.sleep(0.05)  # start times count in hundredths of a second
-    for _ in range(100):  # others may take the pid before us
+    for _ in range(100):  # other programs may take the pid first
         last_pid.write_text(str(first.pid - 1))
         second = start_program(_SLEEP)
         if second.pid == first.pid:
@@ -121,40 +121,40 @@ def test_another_process_with_the_same_pid_is_told_apart(start_program: StartPro
         reopen_named(identity)
 
 
-def test_the_same_process_is_found_again(sleeper: "subprocess.Popen[str]") -> None:
-    """A context can be restarted on the same process."""
+def test_the_same_process_can_be_opened_again(sleeper: "subprocess.Popen[str]") -> None:
+    """As a restart of a context does."""
     process = reopen_named(psutil.Process(sleeper.pid))
     assert process.pid == sleeper.pid
     process.close()
 
 
-def test_a_table_tells_ended_processes_once(
+def test_a_table_returns_ended_processes_once(
     start_program: StartProgram, eventually: Eventually
 ) -> None:
-    """An end is told, zombie or not, and the rest stays."""
+    """Even if they are zombies; the other processes stay."""
     one, other = start_program(_SLEEP), start_program(_SLEEP)
     table = ProcessTable()
     table.add(one.pid)
     table.add(other.pid)
     assert table.take_ended() == []
     one.kill()
-    told: list[Process] = []
+    ended: list[Process] = []
 
-    def ended() -> bool:
-        told.extend(table.take_ended())
-        return bool(told)
+    def one_ended() -> bool:
+        ended.extend(table.take_ended())
+        return bool(ended)
 
-    eventually(ended)
-    assert [process.pid for process in told] == [one.pid]
+    eventually(one_ended)
+    assert [process.pid for process in ended] == [one.pid]
     assert [process.pid for process in table] == [other.pid]
     assert table.take_ended() == []
     table.close()
 
 
-def test_without_pidfds_the_start_time_tells(
+def test_without_pidfds_the_end_of_a_process_is_found(
     sleeper: "subprocess.Popen[str]", monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where Linux has no pidfd, an end is noticed all the same."""
+    """The start time is used instead."""
 
     def no_pidfd(pid: int) -> int:
         raise OSError(38, os.strerror(38))
@@ -169,8 +169,8 @@ def test_without_pidfds_the_start_time_tells(
     table.close()
 
 
-def test_a_name_with_any_bytes_can_be_shown(start_program: StartProgram) -> None:
-    """What a program calls itself can't break an output."""
+def test_a_label_is_printable(start_program: StartProgram) -> None:
+    """Whatever bytes the name of the program consists of."""
     program = start_program(
         "open('/proc/self/comm', 'wb').write(b'a\\xff\\nb'); print('ready');" + _SLEEP
     )
@@ -181,7 +181,7 @@ def test_a_name_with_any_bytes_can_be_shown(start_program: StartProgram) -> None
 
 
 def test_descendants_are_found(start_program: StartProgram) -> None:
-    """Children and their children are descendants; others aren't."""
+    """Children and grandchildren are descendants; the process and its parent aren't."""
     program = start_program(_FAMILY.format(child=_FAMILY.format(child=_SLEEP)))
     child = int(_line(program))
     grandchild = int(_line(program))
@@ -195,7 +195,7 @@ def test_descendants_are_found(start_program: StartProgram) -> None:
 def test_a_child_is_followed_when_its_parent_has_ended(
     start_program: StartProgram, eventually: Eventually
 ) -> None:
-    """A process that has been seen as a descendant stays one."""
+    """A process that was once found as a descendant stays one."""
     program = start_program(_FAMILY.format(child=_SLEEP))
     child = int(_line(program))
     source = PidSource([program.pid], descendants=True)
@@ -211,14 +211,14 @@ def test_a_child_is_followed_when_its_parent_has_ended(
     source.close()
 
 
-def test_a_missing_command_is_named() -> None:
-    """A command that can't be found is the user's mistake, before anything runs."""
+def test_a_missing_command_is_an_error() -> None:
+    """The error names it, before anything runs."""
     with pytest.raises(TargetError, match="no-such-program"):
         CommandSource(["no-such-program"])
 
 
-def test_a_command_that_cannot_be_executed_is_named(tmp_path: Path) -> None:
-    """A file that isn't a program is told by the kernel, at the start."""
+def test_a_command_that_cannot_be_executed_is_an_error(tmp_path: Path) -> None:
+    """The start fails with the kernel's reason."""
     path = tmp_path / "broken"
     path.write_bytes(b"\x7fELF but not really")
     path.chmod(0o755)
@@ -227,7 +227,7 @@ def test_a_command_that_cannot_be_executed_is_named(tmp_path: Path) -> None:
 
 
 def test_a_command_is_ended_with_the_monitoring() -> None:
-    """What was started is sent SIGTERM, and can be started again."""
+    """The command is sent SIGTERM and can be started again."""
     source = CommandSource(["sleep", "600"])
     for _ in range(2):
         source.start()
@@ -237,7 +237,7 @@ def test_a_command_is_ended_with_the_monitoring() -> None:
 
 
 def test_a_command_that_ignores_sigterm_is_killed(tmp_path: Path) -> None:
-    """After the grace period there is SIGKILL."""
+    """It is sent SIGKILL after the grace period."""
     ready = tmp_path / "ready"
     source = CommandSource(
         ["sh", "-c", f"trap '' TERM; : > {ready}; while :; do sleep 0.1; done"], grace=0.2
@@ -250,7 +250,7 @@ def test_a_command_that_ignores_sigterm_is_killed(tmp_path: Path) -> None:
 
 
 def test_the_exit_status_of_a_command_is_kept(eventually: Eventually) -> None:
-    """A command that ends by itself leaves its status."""
+    """If it ends by itself."""
     source = CommandSource(["sh", "-c", "exit 3"])
     source.start()
     eventually(lambda: source.take_ended() or source.finished())

@@ -1,4 +1,4 @@
-"""The backend `referenced`: what it reads, and what it makes of it."""
+"""The backend `referenced`: reading smaps, and the counters it sets."""
 
 import os
 import subprocess
@@ -26,7 +26,7 @@ VmFlags: rd wr mr mw me ac{flags}
 
 
 def _ranges(headers: list[bytes]) -> list[bytes]:
-    """Return the addresses that headers begin with, behind flags of the mapping before."""
+    """Return the addresses in headers, which follow the flags of the previous mapping."""
     return [header.rpartition(b"\n")[2].split()[0] for header in headers]
 
 
@@ -42,7 +42,7 @@ def _target(process: Process) -> ProcessTarget:
 
 
 def test_records_differ_in_their_first_and_last_line() -> None:
-    """Names and flags of any length don't disturb reading."""
+    """Names and flags of any length are read."""
     parser = SmapsParser(_record(1, 1))
     text = (
         _record(12, 4, name="[heap]")
@@ -55,8 +55,8 @@ def test_records_differ_in_their_first_and_last_line() -> None:
     assert referenced.tolist() == [4, 0, 90]
 
 
-def test_a_mapping_of_terabytes_is_read_right() -> None:
-    """From 95 GiB on numbers are longer than their column; the slower way takes over."""
+def test_a_mapping_of_terabytes_is_read_correctly() -> None:
+    """From 95 GiB on numbers don't fit into their column, and the slow parser is used."""
     parser = SmapsParser(_record(1, 1))
     headers, rss, referenced = parser.parse(_record(8, 4) + _record(5 << 30, 123456789))
     assert len(headers) == 2
@@ -64,21 +64,21 @@ def test_a_mapping_of_terabytes_is_read_right() -> None:
     assert referenced.tolist() == [4, 123456789]
 
 
-def test_nothing_is_read_from_nothing() -> None:
-    """A process without memory has an empty smaps."""
+def test_an_empty_smaps_has_no_mappings() -> None:
+    """The smaps of a process without memory is empty."""
     headers, rss, referenced = SmapsParser(_record(1, 1)).parse(b"")
     assert (headers, rss.tolist(), referenced.tolist()) == ([], [], [])
 
 
-def test_an_unknown_layout_is_read_all_the_same() -> None:
-    """Without VmFlags there is no fixed layout to learn, only lines to look at."""
+def test_an_unknown_layout_is_read_line_by_line() -> None:
+    """Without VmFlags there is no fixed layout to learn."""
     text = b"".join(_record(8, 4).splitlines(keepends=True)[:-1])
     _, rss, referenced = SmapsParser(text).parse(text)
     assert (rss.tolist(), referenced.tolist()) == ([8], [4])
 
 
-def test_the_fast_way_reads_what_the_slow_way_reads() -> None:
-    """On this kernel's real smaps both agree, and with what is mapped."""
+def test_the_fast_parser_agrees_with_the_slow_one() -> None:
+    """On this kernel's real smaps."""
     text = Path("/proc/self/smaps").read_bytes()
     fast, slow = SmapsParser(text), SmapsParser(b"")
     assert fast._fixed is not None
@@ -90,7 +90,7 @@ def test_the_fast_way_reads_what_the_slow_way_reads() -> None:
 
 
 def test_an_idle_process_is_not_accessed(sleeper: "subprocess.Popen[str]") -> None:
-    """Between clearing and reading a sleeping process touches nothing."""
+    """A sleeping process accesses nothing between `prepare` and `check`."""
     target = _target(Process.open(sleeper.pid))
     backend = Referenced()
     backend.add(target)
@@ -102,8 +102,8 @@ def test_an_idle_process_is_not_accessed(sleeper: "subprocess.Popen[str]") -> No
     backend.close()
 
 
-def test_mappings_that_are_not_known_yet_are_left_out(sleeper: "subprocess.Popen[str]") -> None:
-    """What was mapped after the last update belongs to no region."""
+def test_new_mappings_are_not_counted(sleeper: "subprocess.Popen[str]") -> None:
+    """Mappings that are newer than the last update belong to no region."""
     target = _target(Process.open(sleeper.pid))
     target.regions = Regions([target.regions.start[0]], [target.regions.end[0]])
     backend = Referenced()
@@ -113,8 +113,8 @@ def test_mappings_that_are_not_known_yet_are_left_out(sleeper: "subprocess.Popen
     backend.close()
 
 
-def test_what_a_mapping_has_grown_by_is_left_out(sleeper: "subprocess.Popen[str]") -> None:
-    """A region never has more in memory than it is large."""
+def test_resident_bytes_are_at_most_the_size(sleeper: "subprocess.Popen[str]") -> None:
+    """Even if the mapping has grown since the last update."""
     target = _target(Process.open(sleeper.pid))
     backend = Referenced()
     backend.add(target)
@@ -127,8 +127,8 @@ def test_what_a_mapping_has_grown_by_is_left_out(sleeper: "subprocess.Popen[str]
     backend.close()
 
 
-def test_mappings_that_are_gone_count_nothing(sleeper: "subprocess.Popen[str]") -> None:
-    """A region without any mapping has no access and no resident bytes."""
+def test_unmapped_regions_are_not_accessed(sleeper: "subprocess.Popen[str]") -> None:
+    """A region without a mapping has no accesses and no resident bytes."""
     target = _target(Process.open(sleeper.pid))
     target.regions = Regions([4096], [8192])
     backend = Referenced()
@@ -139,8 +139,8 @@ def test_mappings_that_are_gone_count_nothing(sleeper: "subprocess.Popen[str]") 
     backend.close()
 
 
-def test_a_process_that_ends_is_gone_not_wrong(sleeper: "subprocess.Popen[str]") -> None:
-    """Its end between preparing and checking is an answer, not an error."""
+def test_a_process_that_ends_is_gone(sleeper: "subprocess.Popen[str]") -> None:
+    """Its end between `prepare` and `check` is returned and is not an error."""
     target = _target(Process.open(sleeper.pid))
     backend = Referenced()
     backend.add(target)
@@ -155,7 +155,7 @@ def test_a_process_that_ends_is_gone_not_wrong(sleeper: "subprocess.Popen[str]")
 def test_a_zombie_is_gone(
     sleeper: "subprocess.Popen[str]", eventually: Callable[[Callable[[], object]], None]
 ) -> None:
-    """A process that has ended but isn't waited for has no memory either."""
+    """A process that has ended has no memory, even before its parent has waited for it."""
     target = _target(Process.open(sleeper.pid))
     backend = Referenced()
     backend.add(target)
@@ -168,7 +168,7 @@ def test_a_zombie_is_gone(
 def test_all_files_are_closed(
     sleeper: "subprocess.Popen[str]", open_descriptors: Callable[[], int]
 ) -> None:
-    """Nothing stays open behind a backend and a process."""
+    """No file stays open after a backend and a process are closed."""
     before = open_descriptors()
     process = Process.open(sleeper.pid)
     backend = Referenced()
@@ -180,7 +180,7 @@ def test_all_files_are_closed(
 
 
 def test_the_files_of_a_dead_process_are_not_opened(sleeper: "subprocess.Popen[str]") -> None:
-    """Adding a process that has ended says so and leaves nothing open."""
+    """Adding a process that has ended raises `ProcessLookupError`."""
     target = _target(Process.open(sleeper.pid))
     sleeper.kill()
     sleeper.wait()
@@ -188,7 +188,7 @@ def test_the_files_of_a_dead_process_are_not_opened(sleeper: "subprocess.Popen[s
         Referenced().add(target)
 
 
-def test_it_works_on_this_kernel() -> None:
-    """The probe agrees with what these tests have used."""
+def test_the_probe_finds_what_these_tests_use() -> None:
+    """All its findings are positive on this kernel."""
     assert all(finding.works for finding in probe())
     assert os.path.exists("/proc/self/clear_refs")

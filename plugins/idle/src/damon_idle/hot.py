@@ -89,7 +89,7 @@ class HotPages:
             flags: The flags of page frames.
             marked: Addresses of the pages that were marked just now: their bits are clear.
         """
-        self._follow(target.look.maps)
+        self._follow(target.layout_input.maps)
         choice = self._choice
         if choice is not None and choice.uses > 0 and _unchanged(pages, choice):
             choice.uses -= 1

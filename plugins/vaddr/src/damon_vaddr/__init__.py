@@ -1,4 +1,4 @@
-"""The memory of processes as a primitive of damon-core, and what other packages build on it."""
+"""The primitive `vaddr`: the memory of processes; and its parts, for backends and primitives."""
 
 from damon_vaddr.backend import ProcessBackend
 from damon_vaddr.layouts import FirstRanges, Layout, Mappings, Ranges
@@ -8,13 +8,13 @@ from damon_vaddr.primitive import ProcessMemory
 from damon_vaddr.processes import Process, ProcessTable, descendants_of
 from damon_vaddr.referenced import Referenced
 from damon_vaddr.sources import CommandSource, PidSource, ProcessSource
-from damon_vaddr.target import Look, ProcessTarget
+from damon_vaddr.target import LayoutInput, ProcessTarget
 
 __all__ = [
     "CommandSource",
     "FirstRanges",
     "Layout",
-    "Look",
+    "LayoutInput",
     "Mapped",
     "Mappings",
     "PidSource",

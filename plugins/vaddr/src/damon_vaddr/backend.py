@@ -1,6 +1,6 @@
-"""How accesses are seen: what a backend of the process primitives has to do.
+"""The contract of backends for the primitives of processes, such as `vaddr` and `cgroup`.
 
-A package adds a backend by registering it for the primitives by name::
+A package registers its backend, with the names of the primitives that it serves::
 
     @hookimpl
     def register_backends(register):
@@ -22,68 +22,68 @@ from damon_vaddr.target import ProcessTarget
 
 
 class ProcessBackend(Protocol):
-    """A way to see which memory of processes was accessed. Only the worker calls it.
+    """Detects which memory of processes was accessed. Only the worker calls it.
 
-    An attribute `cpu_us`, if it has one, is the CPU time in microseconds that others, such as the
-    kernel, have spent on sampling for it: it counts as the context's.
+    The optional attribute `cpu_us` is the CPU time in microseconds that others, such as the kernel,
+    have spent on sampling for the backend. It counts as the context's.
     """
 
     @property
     def sampling(self) -> SamplingFactory:
-        """The way of sampling (see `damon_core.contract.sampling`); it says how it is asked.
+        """The way of sampling (see `damon_core.contract.sampling`). It decides what is called.
 
-        `RegionSampling`: `check` looks at whole regions and adds to their `nr_accesses`, at most 1
-        to each. It may set `resident_bytes`.
+        `RegionSampling`: `check` adds to the `nr_accesses` of whole regions, at most 1 to each, and
+        may set `resident_bytes`.
 
-        `PageSampling`: `prepare` and `check` look at the pages at `samples.addresses`. `check`
-        sets `samples.accessed`, and `samples.known` to False for pages that it can't answer for.
-        A page that isn't mapped is known: it wasn't accessed. Targets that were added after
-        `prepare` have no samples.
+        `PageSampling`: `prepare` and `check` handle the pages at `samples.addresses`. `check` sets
+        `samples.accessed`, and `samples.known` to False for pages without an answer. A page that
+        isn't mapped has one: it wasn't accessed. Targets that were added after `prepare` have no
+        samples.
 
-        `DelegatedSampling`: `prepare` passes on the intervals and limits of the context, once an
-        aggregation; mostly nothing has changed. `check` gives each target the `regions` of the
-        aggregation that is complete, and may wait for them a little. A target without results
-        keeps its regions.
+        `DelegatedSampling`: `prepare` is called once an aggregation and passes on the intervals
+        and limits of the context, which have rarely changed. `check` sets the `regions` of each
+        target to those of the completed aggregation, and may wait a little for them. A target
+        without results keeps its regions.
         """
 
     @property
     def layout(self) -> Layout:
-        """What the regions of targets are: `Mappings`, `Ranges` or `FirstRanges`."""
+        """How regions are made: `Mappings`, `Ranges` or `FirstRanges`."""
 
     @property
     def sees_all_users(self) -> bool:
-        """Whether an access to shared memory is seen whichever process makes it.
+        """Whether an access to shared memory is detected whichever process makes it.
 
-        Then what several processes of a context map of a file or of shared memory is left to the
-        first of them, so that it counts once; for `Ranges`.
+        If so, files and shared memory that several processes of a context map count once, in the
+        first of these processes. Only `Ranges` and `FirstRanges` use it.
         """
 
     def add(self, target: ProcessTarget) -> None:
-        """Get ready for a target; its regions are there.
+        """Add a target, whose regions are already made.
 
         Raises:
             ProcessLookupError: The process has ended.
             PermissionError: The process may not be read by this user.
-            OSError: Something else is in the way, such as too many open files.
+            OSError: Another failure, such as too many open files.
         """
 
     def prepare(
         self, targets: Sequence[ProcessTarget], context: HookContext, /
     ) -> Collection[ProcessTarget]:
-        """Make the next check possible.
+        """Prepare the next check.
 
         Returns:
-            The targets whose memory is gone: the process has ended or executes another program.
-            A process may go at any moment, so this is not an error. They will be forgotten.
+            The targets whose memory is gone, because the process has ended or executes another
+            program. This can happen at any moment and is not an error. `forget` is called for them.
         """
 
     def check(
         self, targets: Sequence[ProcessTarget], context: HookContext, /
     ) -> Collection[ProcessTarget]:
-        """Find what was accessed since `prepare`; returns as `prepare` does."""
+        """Detect what was accessed since `prepare`; return what `prepare` returns."""
 
     def forget(self, target: ProcessTarget) -> None:
-        """Release what is held for a target; one that wasn't added is not an error."""
+        """Release everything held for a target; a target that wasn't added is not an error."""
 
     def close(self) -> None:
-        """Release everything; more targets may be added later."""
+        """Release everything; targets may be added again later."""

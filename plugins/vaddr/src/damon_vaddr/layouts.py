@@ -1,4 +1,4 @@
-"""What the regions of processes are made of: whole mappings, or ranges that span them."""
+"""How the regions of a process are made: from whole mappings, or from ranges that span them."""
 
 from typing import Protocol
 
@@ -11,57 +11,57 @@ from damon_vaddr.mappings import (
     range_regions,
     without,
 )
-from damon_vaddr.target import Look, ProcessTarget
+from damon_vaddr.target import LayoutInput, ProcessTarget
 
 
 class Layout(Protocol):
-    """Makes the regions of a target from a look at its mappings."""
+    """Makes the regions of a target from its mappings."""
 
-    def lay_out(self, target: ProcessTarget, look: Look, limits: RegionLimits) -> None:
-        """Make the regions those of now, keeping what is known of them."""
+    def lay_out(self, target: ProcessTarget, given: LayoutInput, limits: RegionLimits) -> None:
+        """Update the regions to the current mappings; regions that stay keep their counters."""
 
     def describe(self, target: ProcessTarget) -> None:
-        """Set the `resident_bytes` of the regions, where the backend doesn't."""
+        """Set the `resident_bytes` of the regions, unless the backend does."""
 
 
 class Mappings:
-    """One region a mapping, several joined where there are more than the limits allow.
+    """One region for each mapping; neighbours are joined if there are too many.
 
-    The backend looks at whole regions. It knows how much of them is in memory.
+    For backends that check whole regions and set their `resident_bytes`.
     """
 
-    def lay_out(self, target: ProcessTarget, look: Look, limits: RegionLimits) -> None:
-        """Make one region a mapping."""
-        target.regions = mapping_regions(target.regions, parse_maps(look.maps), look.most_regions)
+    def lay_out(self, target: ProcessTarget, given: LayoutInput, limits: RegionLimits) -> None:
+        """Make one region for each mapping."""
+        target.regions = mapping_regions(target.regions, parse_maps(given.maps), given.max_regions)
 
     def describe(self, target: ProcessTarget) -> None:
-        """Do nothing: the backend has set it."""
+        """Do nothing: the backend sets `resident_bytes`."""
 
 
 class Ranges:
-    """Pieces of the three ranges around the two biggest gaps, which needn't be mapped all over.
+    """Regions that cut the three ranges around the two biggest gaps, with smaller gaps inside.
 
-    Single pages are looked at; what of the ranges isn't mapped counts as not accessed.
+    For backends that check single pages; a page that isn't mapped counts as not accessed.
     """
 
-    def lay_out(self, target: ProcessTarget, look: Look, limits: RegionLimits) -> None:
-        """Make the regions cover the ranges of now."""
-        mappings = without(parse_maps(look.maps), look.taken)
+    def lay_out(self, target: ProcessTarget, given: LayoutInput, limits: RegionLimits) -> None:
+        """Make the regions cover the current ranges."""
+        mappings = without(parse_maps(given.maps), given.claimed)
         target.regions = range_regions(target.regions, mappings, limits)
-        target.mapped = Mapped.of(without(parse_accessible(look.maps), look.taken))
+        target.mapped = Mapped.of(without(parse_accessible(given.maps), given.claimed))
 
     def describe(self, target: ProcessTarget) -> None:
-        """Set it to how much of the regions is mapped."""
+        """Set `resident_bytes` to the mapped bytes of each region."""
         regions = target.regions
         regions.resident_bytes = target.mapped.bytes_in(regions.start, regions.end)
 
 
 class FirstRanges(Ranges):
-    """Those ranges to begin with; then the backend makes the regions, as the kernel does."""
+    """`Ranges` at first; later the backend sets the regions, such as the kernel's."""
 
-    def lay_out(self, target: ProcessTarget, look: Look, limits: RegionLimits) -> None:
-        """Make regions if there are none; follow what is mapped."""
+    def lay_out(self, target: ProcessTarget, given: LayoutInput, limits: RegionLimits) -> None:
+        """Make regions only if there are none; always update what is mapped."""
         if len(target.regions):
-            target.mapped = Mapped.of(without(parse_accessible(look.maps), look.taken))
+            target.mapped = Mapped.of(without(parse_accessible(given.maps), given.claimed))
         else:
-            super().lay_out(target, look, limits)
+            super().lay_out(target, given, limits)

@@ -1,4 +1,4 @@
-"""What a process has mapped: `/proc/PID/maps`, read fast, and how it becomes regions."""
+"""The mappings of a process, read from `/proc/PID/maps`, and the regions made from them."""
 
 import itertools
 import re
@@ -12,7 +12,7 @@ from damon_core import Area, Range, RegionLimits, Regions
 
 _IntColumn = npt.NDArray[np.int64]
 
-# The kernel's own pages in every process: its clock data and the legacy system call page.
+# Without the kernel's pages in each process: its clock data and the legacy system call page.
 _MAPPING = re.compile(
     rb"(?m)^([0-9a-f]+)-([0-9a-f]+) (?!.*\[(?:vvar|vvar_vclock|vsyscall|uprobes)\]$)"
 )
@@ -29,24 +29,23 @@ _SHARABLE = re.compile(
 def parse_maps(text: bytes) -> list[Range]:
     """Return the mappings of a `/proc/PID/maps`, ascending.
 
-    Left out is what isn't the program's: ``[vvar]``, ``[vvar_vclock]``, ``[vsyscall]`` and
-    ``[uprobes]``.
+    The kernel's are left out: ``[vvar]``, ``[vvar_vclock]``, ``[vsyscall]`` and ``[uprobes]``.
     """
     return [Range(int(start, 16), int(end, 16)) for start, end in _MAPPING.findall(text)]
 
 
 def parse_accessible(text: bytes) -> list[Range]:
-    """Return the mappings as `parse_maps` does, without those that nobody may access.
+    """Return the mappings as `parse_maps` does, without those that have no access permission.
 
-    Programs reserve addresses that way, often more than the machine has memory.
+    Programs use these to reserve addresses, often more than the machine has memory.
     """
     return parse_maps(_INACCESSIBLE.sub(b"", text))
 
 
 def parse_areas(text: bytes) -> tuple[Area, ...]:
-    """Return the mappings as `parse_accessible` does, by name; neighbours of one name are one.
+    """Return the mappings as `parse_accessible` does, with names; join neighbours of one name.
 
-    Without a name of its own, such as ``[heap]`` or a path, a mapping is ``[anon]``.
+    A name is a path or such as ``[heap]``; mappings without one are named ``[anon]``.
     """
     areas: list[Area] = []
     for start, end, name in _NAMED_MAPPING.findall(_INACCESSIBLE.sub(b"", text)):
@@ -64,21 +63,21 @@ class SharedMapping:
     """A mapping whose pages belong to a file or to shared memory, not to the process.
 
     Attributes:
-        place: Its range of addresses.
+        addresses: Its range of addresses.
         source: What is mapped: the device and the inode number.
-        offset: Where in that it begins, bytes.
+        offset: The offset of its first byte in the source, in bytes.
     """
 
-    place: Range
+    addresses: Range
     source: tuple[bytes, bytes]
     offset: int
 
 
 def parse_shared(text: bytes) -> list[SharedMapping]:
-    """Return the mappings of a `/proc/PID/maps` whose pages other processes can have as well.
+    """Return the mappings of a `/proc/PID/maps` whose pages other processes can map as well.
 
-    That is shared memory and what is mapped from files, but for what is private and writable:
-    of that the process may have pages of its own.
+    These are shared memory and files. Private writable mappings are left out: their pages may be
+    copies that only this process has.
     """
     return [
         SharedMapping(Range(int(start, 16), int(end, 16)), (device, inode), int(offset, 16))
@@ -87,39 +86,39 @@ def parse_shared(text: bytes) -> list[SharedMapping]:
 
 
 class Claims:
-    """What of files and shared memory is mapped so far, so that it counts once."""
+    """The parts of files and shared memory that processes have claimed: each counts only once."""
 
     def __init__(self) -> None:
         self._claimed: dict[tuple[bytes, bytes], list[Range]] = {}
 
     def claim(self, shared: Iterable[SharedMapping]) -> tuple[Range, ...]:
-        """Claim what a process maps, and return the addresses of what others claimed before.
+        """Claim a process's mappings; return the addresses of what others claimed before.
 
-        What it maps twice counts twice.
+        A part that the process itself maps twice counts twice.
         """
-        taken: list[Range] = []
+        claimed_by_others: list[Range] = []
         own: list[tuple[tuple[bytes, bytes], Range]] = []
         for mapping in shared:
-            start, end = mapping.place
+            start, end = mapping.addresses
             shift = start - mapping.offset
             own.append((mapping.source, Range(mapping.offset, end - shift)))
             for claimed in self._claimed.get(mapping.source, ()):
                 low = max(claimed.start + shift, start)
                 high = min(claimed.end + shift, end)
                 if low < high:
-                    taken.append(Range(low, high))
-        for source, place in own:
+                    claimed_by_others.append(Range(low, high))
+        for source, part in own:
             claimed_before = self._claimed.setdefault(source, [])
-            # Libraries are mapped alike by every process: the list stays short.
-            if place not in claimed_before:
-                claimed_before.append(place)
-        return tuple(taken)
+            # Processes map a library in the same parts: the list stays short.
+            if part not in claimed_before:
+                claimed_before.append(part)
+        return tuple(claimed_by_others)
 
 
-def without(mappings: Sequence[Range], taken: Iterable[Range]) -> list[Range]:
-    """Return what is left of ascending ranges without others, which may overlap."""
+def without(mappings: Sequence[Range], excluded: Iterable[Range]) -> list[Range]:
+    """Return ascending ranges without the excluded ones, which may overlap."""
     left: list[Range] = []
-    holes = sorted(taken)
+    holes = sorted(excluded)
     number = 0
     for start, end in mappings:
         position = start
@@ -138,11 +137,11 @@ def without(mappings: Sequence[Range], taken: Iterable[Range]) -> list[Range]:
 
 @frozen(eq=False)
 class Mapped:
-    """Ascending, disjoint ranges of addresses that are mapped, as columns.
+    """Mapped address ranges, ascending and disjoint, as columns.
 
     Attributes:
-        start: First address of each.
-        end: First address behind each.
+        start: First address of each range.
+        end: First address after each range.
     """
 
     start: _IntColumn = field(factory=lambda: np.zeros(0, dtype=np.int64))
@@ -156,32 +155,34 @@ class Mapped:
 
     @_below.default
     def _below_borders(self) -> _IntColumn:
-        """How many bytes are mapped below an address behind so many borders; it is to be added
-        behind an odd number of them, where a range lies."""
+        """The number of mapped bytes below an address, by the number of borders up to it.
+
+        After an odd number of borders the address is in a range: then the address is to be added.
+        """
         sizes = self.end - self.start
         below = sizes.cumsum()
         return np.append(0, np.column_stack((below - sizes - self.start, below)).ravel())
 
     @classmethod
     def of(cls, ranges: Sequence[Range]) -> "Mapped":
-        """Return the columns of ranges."""
+        """Return ranges as columns."""
         columns = np.array(ranges, dtype=np.int64).reshape(-1, 2)
         return cls(columns[:, 0].copy(), columns[:, 1].copy())
 
     def holding(self, addresses: _IntColumn) -> _IntColumn:
-        """Return the index of the range that holds each address, -1 where none does."""
+        """Return the index of the range that contains each address, -1 if there is none."""
         if not len(self.start):
             return np.full(len(addresses), -1, dtype=np.int64)
         index = np.searchsorted(self.start, addresses, side="right") - 1
         return np.where(addresses < self.end[index], index, -1)
 
     def holds(self, addresses: _IntColumn) -> npt.NDArray[np.bool_]:
-        """Tell which addresses are mapped; faster than `holding`."""
-        # Behind an odd number of borders lies a range.
+        """Return whether each address is mapped; faster than `holding`."""
+        # After an odd number of borders the address is in a range.
         return (self._borders.searchsorted(addresses, side="right") & 1).astype(np.bool_)
 
     def bytes_in(self, start: _IntColumn, end: _IntColumn) -> _IntColumn:
-        """Return how many bytes of each of the given ranges are mapped."""
+        """Return the number of mapped bytes of each given range."""
         return self._bytes_below(end) - self._bytes_below(start)
 
     def _bytes_below(self, addresses: _IntColumn) -> _IntColumn:
@@ -191,17 +192,16 @@ class Mapped:
 
 
 def three_ranges(mappings: Sequence[Range]) -> list[Range]:
-    """Cut the address space at the two biggest gaps between mappings.
+    """Return up to three ranges, cut at the two biggest gaps between mappings.
 
-    A process typically has its heap, its mmapped areas and its stack far apart: what lies
-    between would be sampled for nothing. Fewer gaps give fewer ranges, and neighbours without a
-    gap are never cut apart.
+    The heap, the mmapped areas and the stack of a process are typically far apart, and samples in
+    between would be wasted. Fewer gaps give fewer ranges; adjacent mappings are never separated.
 
     Args:
         mappings: Ascending and disjoint.
 
     Returns:
-        Up to three ascending ranges that contain all mappings.
+        Ascending ranges that contain all mappings.
     """
     if not mappings:
         return []
@@ -217,7 +217,7 @@ def three_ranges(mappings: Sequence[Range]) -> list[Range]:
 
 
 def join_nearest(mappings: Sequence[Range], limit: int) -> list[Range]:
-    """Join neighbouring mappings, the smallest gap first, until at most `limit` are left."""
+    """Return at most `limit` ranges: neighbouring mappings are joined, the smallest gap first."""
     surplus = len(mappings) - max(limit, 1)
     if surplus <= 0:
         return list(mappings)
@@ -231,18 +231,20 @@ def join_nearest(mappings: Sequence[Range], limit: int) -> list[Range]:
 
 
 def mapping_regions(known: Regions, mappings: Sequence[Range], limit: int) -> Regions:
-    """Return one region a mapping, joined to at most `limit`, that keep the counters of `known`."""
+    """Return one region for each mapping, joined to at most `limit`, with the counters of `known`.
+
+    Resident bytes of new regions are 0 until the next check.
+    """
     joined = join_nearest(mappings, limit)
     regions = known.matching(
         [mapping.start for mapping in joined], [mapping.end for mapping in joined]
     )
-    # How much of a mapping is in memory isn't known before the next check.
     fresh = ~np.isin(regions.start, known.start)
     regions.resident_bytes[fresh] = 0
     return regions
 
 
 def range_regions(known: Regions, mappings: Sequence[Range], limits: RegionLimits) -> Regions:
-    """Return regions over the three ranges of `mappings` that keep the counters of `known`."""
+    """Return regions over the three ranges of `mappings`, with the counters of `known`."""
     ranges = three_ranges(mappings)
     return known.cover(ranges, limits) if len(known) else Regions.evenly(ranges, limits)

@@ -1,4 +1,4 @@
-"""What damon-vaddr offers: the primitive `vaddr` and the backend `referenced`."""
+"""The hooks of damon-vaddr: they register the primitive `vaddr` and the backend `referenced`."""
 
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -24,8 +24,6 @@ from damon_vaddr.sources import CommandSource, PidSource
 
 _CAP_SYS_PTRACE = 19
 
-
-#: What a process id can be.
 _PID = validators.at_least(1)
 
 
@@ -49,7 +47,8 @@ class VaddrOptions:
         metadata={"help": "monitor the children, grandchildren and so on as well"},
     )
     backend: BackendOption = field(
-        default=AUTO, metadata={"help": "how accesses are seen; 'auto' takes the best that works"}
+        default=AUTO,
+        metadata={"help": "how accesses are detected; 'auto' is the best backend that works"},
     )
 
     def __attrs_post_init__(self) -> None:
@@ -61,8 +60,8 @@ def make_vaddr(options: VaddrOptions, backends: Mapping[str, Backend]) -> Proces
     """Make the primitive.
 
     Raises:
-        TargetError: A process doesn't exist or may not be read, or there is no such program.
-        PluginError: The backend doesn't exist or doesn't work here.
+        TargetError: A process doesn't exist or may not be read, or the program doesn't exist.
+        PluginError: The backend doesn't exist or doesn't work on this machine.
         ConfigError: An option of the backend is wrong.
     """
     source: CommandSource | PidSource
@@ -76,15 +75,15 @@ def make_vaddr(options: VaddrOptions, backends: Mapping[str, Backend]) -> Proces
 
 
 def probe_processes() -> Sequence[Finding]:
-    """Tell whose processes can be monitored."""
+    """Report whether processes of other users can be monitored."""
     name = "processes of other users"
-    if os.geteuid() == 0 or _capability(_CAP_SYS_PTRACE):
+    if os.geteuid() == 0 or _has_capability(_CAP_SYS_PTRACE):
         return (Finding(name, True),)
-    detail = "only your own can be monitored: run as root for the others"
+    detail = "only your processes can be monitored: run as root to monitor others"
     return (Finding(name, False, detail, required=False),)
 
 
-def _capability(number: int) -> bool:
+def _has_capability(number: int) -> bool:
     with open("/proc/self/status", encoding="ascii", errors="replace") as file:
         effective = next((line for line in file if line.startswith("CapEff:")), "CapEff: 0")
     return bool(int(effective.split()[1], 16) >> number & 1)
@@ -92,7 +91,7 @@ def _capability(number: int) -> bool:
 
 @hookimpl
 def register_primitives(register: Callable[[Primitive], None]) -> None:
-    """Offer `vaddr`."""
+    """Register `vaddr`."""
     register(
         Primitive(
             "vaddr", make_vaddr, VaddrOptions, "The memory of processes", probe=probe_processes
@@ -102,12 +101,12 @@ def register_primitives(register: Callable[[Primitive], None]) -> None:
 
 @hookimpl
 def register_backends(register: Callable[[Backend], None]) -> None:
-    """Offer `referenced`."""
+    """Register `referenced`."""
     register(
         Backend(
             "referenced",
             referenced.Referenced,
-            summary="clear_refs and smaps: mapping by mapping, every kernel, no root",
+            summary="clear_refs and smaps: whole mappings, on every kernel, without root",
             probe=referenced.probe,
             serves=("vaddr", "cgroup"),
         )

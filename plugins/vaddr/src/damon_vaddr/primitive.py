@@ -1,4 +1,4 @@
-"""The primitive: the memory of processes, through whichever backend works."""
+"""The primitive: the memory of processes, checked by a backend."""
 
 import errno
 import logging
@@ -10,26 +10,25 @@ from damon_vaddr.backend import ProcessBackend
 from damon_vaddr.mappings import Claims, parse_areas, parse_shared
 from damon_vaddr.processes import Process, why_unreadable
 from damon_vaddr.sources import ProcessSource
-from damon_vaddr.target import Look, ProcessTarget
+from damon_vaddr.target import LayoutInput, ProcessTarget
 
 logger = logging.getLogger(__name__)
 
 
 class ProcessMemory:
-    """One target a process; processes come and go as the source says.
+    """Monitors processes: one target for each process of a source.
 
-    A process that executes another program becomes a new target, as its memory is a new one.
-    A process that may not be read is left out, with one warning; only a process that the user
-    named makes `init` fail.
+    A process that executes another program has new memory and becomes a new target. A process
+    that may not be read is skipped with one warning, unless the user named it: then `init` fails.
 
     Args:
-        source: Which processes.
-        backend: How their accesses are seen.
-        name: What logs call the primitive.
+        source: Finds the processes to monitor.
+        backend: Detects their accesses.
+        name: The primitive's name in logs.
 
     Attributes:
         sampling: The backend's way of sampling.
-        backend_name: What the backend is called.
+        backend_name: The backend's name.
     """
 
     def __init__(
@@ -45,11 +44,11 @@ class ProcessMemory:
         self.sampling: SamplingFactory = backend.sampling
         self._warned: set[int] = set()
         self._maps: dict[Process, bytes] = {}
-        self._taken: dict[Process, tuple[Range, ...]] = {}
+        self._claimed: dict[Process, tuple[Range, ...]] = {}
 
     @property
     def spent_elsewhere_us(self) -> int:
-        """CPU time that others have spent on sampling, where the backend knows it."""
+        """CPU time that others, such as the kernel, have spent on sampling; 0 if unknown."""
         return int(getattr(self._backend, "cpu_us", 0))
 
     @hookimpl
@@ -61,7 +60,7 @@ class ProcessMemory:
 
     @hookimpl
     def target_valid(self, context: HookContext) -> bool:
-        """Drop the processes that have ended; valid while others are there or may come."""
+        """Drop processes that have ended; return whether there are others or may be later."""
         for process in self._source.take_ended():
             logger.info("context '%s': pid %d has ended", context.name, process.pid)
             self._drop(context, [t for t in _targets(context) if t.process is process])
@@ -74,39 +73,41 @@ class ProcessMemory:
 
     @hookimpl
     def check_accesses(self, context: HookContext) -> None:
-        """Let the backend look."""
+        """Let the backend check."""
         self._replace(context, self._backend.check(_targets(context), context))
 
     @hookimpl
     def describe_regions(self, context: HookContext) -> None:
-        """Say how much of regions is in memory, where the backend hasn't."""
+        """Set the resident bytes of regions, unless the backend does."""
         for target in _targets(context):
             self._backend.layout.describe(target)
 
     @hookimpl
     def update(self, context: HookContext) -> None:
-        """Follow processes and mappings as they come and go."""
+        """Update targets and regions to the current processes and mappings."""
         self._follow(context)
 
     @hookimpl
     def cleanup(self) -> None:
-        """Release everything; a command that was started is ended."""
+        """Release everything; end a command that was started."""
         try:
             self._backend.close()
         finally:
             self._source.close()
 
     def _follow(self, context: HookContext) -> None:
-        """Make the targets those of the processes of now, and their regions those of now."""
+        """Update targets to the current processes, and regions to their current mappings."""
         processes = self._source.processes()
         known = {target.process: target for target in _targets(context)}
         self._drop(context, [known[process] for process in known.keys() - set(processes)])
         maps = {process: self._read_maps(process) for process in processes}
         mappings = sum(text.count(b"\n") for text in maps.values())
-        most = context.limits.max_regions
-        self._share_out(maps)
+        max_regions = context.limits.max_regions
+        self._claim_shared(maps)
         for process, text in maps.items():
-            limit = most if mappings <= most else most * text.count(b"\n") // mappings
+            limit = max_regions
+            if mappings > max_regions:
+                limit = max_regions * text.count(b"\n") // mappings
             if not text:
                 continue
             if process not in known:
@@ -114,24 +115,26 @@ class ProcessMemory:
             else:
                 self._make_regions(context, known[process], text, limit)
 
-    def _share_out(self, maps: dict[Process, bytes]) -> None:
-        """Find what of each process's memory an earlier process has as well, if that is seen."""
+    def _claim_shared(self, maps: dict[Process, bytes]) -> None:
+        """Find the memory of each process that counts in an earlier one."""
         if maps == self._maps:
             return
         self._maps = maps
         if not self._backend.sees_all_users:
-            self._taken = dict.fromkeys(maps, ())
+            self._claimed = dict.fromkeys(maps, ())
             return
         claims = Claims()
-        self._taken = {process: claims.claim(parse_shared(text)) for process, text in maps.items()}
+        self._claimed = {
+            process: claims.claim(parse_shared(text)) for process, text in maps.items()
+        }
 
     def _replace(self, context: HookContext, gone: Collection[ProcessTarget]) -> None:
-        """Drop targets whose memory is gone; a process that lives on has a new memory."""
+        """Drop targets whose memory is gone; add a process that still runs, with new memory."""
         self._drop(context, gone)
         for target in gone:
             text = self._read_maps(target.process)
             if text:
-                self._share_out({**self._maps, target.process: text})
+                self._claim_shared({**self._maps, target.process: text})
                 used = sum(len(other.regions) for other in context.targets)
                 self._add(context, target.process, text, context.limits.max_regions - used)
 
@@ -156,14 +159,14 @@ class ProcessMemory:
     def _make_regions(
         self, context: HookContext, target: ProcessTarget, maps: bytes, limit: int
     ) -> None:
-        look = Look(maps, limit, self._taken[target.process])
-        if look != target.look:
-            self._backend.layout.lay_out(target, look, context.limits)
+        given = LayoutInput(maps, limit, self._claimed[target.process])
+        if given != target.layout_input:
+            self._backend.layout.lay_out(target, given, context.limits)
             target.areas = parse_areas(maps)
-            target.look = look
+            target.layout_input = given
 
     def _read_maps(self, process: Process) -> bytes:
-        """Return a process's maps; empty if it has no memory, or none for us."""
+        """Return a process's maps; empty if it has no memory or may not be read."""
         try:
             return process.maps()
         except ProcessLookupError:
@@ -173,19 +176,19 @@ class ProcessMemory:
             return b""
 
     def _warn(self, process: Process, error: OSError) -> None:
-        """Say, once a process, why it is left out."""
+        """Log why a process is skipped, once for each pid."""
         if process.pid in self._warned:
             return
         self._warned.add(process.pid)
         if isinstance(error, PermissionError):
             reason = why_unreadable(process.pid)
         elif error.errno in (errno.EMFILE, errno.ENFILE):
-            reason = "too many open files: each process takes three; raise 'ulimit -n'"
+            reason = "too many open files: each process needs three; raise 'ulimit -n'"
         else:
             reason = str(error)
-        logger.warning("pid %d is left out: %s", process.pid, reason)
+        logger.warning("pid %d is not monitored: %s", process.pid, reason)
 
 
 def _targets(context: HookContext) -> Sequence[ProcessTarget]:
-    """Return the context's targets of now, which this primitive alone makes."""
+    """Return the context's current targets, all of which this primitive has made."""
     return cast(Sequence[ProcessTarget], tuple(context.targets))

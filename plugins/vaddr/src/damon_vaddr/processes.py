@@ -1,4 +1,4 @@
-"""Processes, held so that none is taken for another that got its pid later."""
+"""Processes, identified by more than their pid, which the kernel may give to a later process."""
 
 import contextlib
 import os
@@ -11,17 +11,17 @@ from attrs import define, field
 from damon_core import Range, TargetError
 from damon_vaddr.mappings import parse_maps
 
-#: The kernel's pid_t is an int; with a greater number it can't even be asked.
+#: The kernel's pid_t is an int; system calls don't accept greater numbers.
 _GREATEST_PID = (1 << 31) - 1
 
 
 @define(eq=False)
 class Process:
-    """One process: a pid and what proves that it is still the same.
+    """A process: its pid, and what proves that the pid still belongs to it.
 
     Attributes:
         pid: Its pid.
-        identity: psutil's idea of it: the pid and the start time.
+        identity: psutil's object, which compares the pid and the start time.
     """
 
     pid: int
@@ -30,17 +30,17 @@ class Process:
 
     @classmethod
     def open(cls, pid: int) -> "Process":
-        """Take hold of the process that has this pid now.
+        """Return the process that has this pid now; close it after use.
 
         Raises:
-            ProcessLookupError: There is none, or only a zombie is left of it.
+            ProcessLookupError: There is no such process, or it is a zombie.
         """
         pidfd: int | None = None
         try:
             pidfd = os.pidfd_open(pid)
         except ProcessLookupError:
             raise
-        except OSError:  # Linux before 5.3, or a sandbox: the start time has to do.
+        except OSError:  # Linux before 5.3, or a sandbox: use only the start time.
             pass
         try:
             process = cls(pid, psutil.Process(pid), pidfd)
@@ -55,11 +55,11 @@ class Process:
 
     @property
     def pidfd(self) -> int | None:
-        """The file descriptor that stands for the process; None where Linux has none to give."""
+        """The pidfd, a file descriptor for the process; None where Linux doesn't have pidfds."""
         return self._pidfd
 
     def label(self) -> str:
-        """Return what users know it by, such as ``redis-server[1234]``.
+        """Return a label for users: name and pid, such as ``redis-server[1234]``.
 
         Raises:
             ProcessLookupError: The process has ended.
@@ -68,11 +68,11 @@ class Process:
             name = self.identity.name()
         except psutil.Error as error:
             raise ProcessLookupError(self.pid) from error
-        # Programs may put any bytes into their name, and not every output takes them.
+        # Programs may put any bytes into their name, and not every output accepts them.
         return "".join(char if char.isprintable() else "?" for char in name) + f"[{self.pid}]"
 
     def ended(self) -> bool:
-        """Tell whether the process has ended; a zombie has."""
+        """Return whether the process has ended or is a zombie."""
         if self._pidfd is not None:
             poll = select.poll()
             poll.register(self._pidfd, select.POLLIN)
@@ -85,17 +85,17 @@ class Process:
             return True
 
     def open_file(self, name: str, flags: int = os.O_RDONLY) -> int:
-        """Open a file of `/proc/PID`, surely this process's, and return the descriptor.
+        """Open a file in the `/proc/PID` of this very process; return the file descriptor.
 
         Raises:
             ProcessLookupError: The process has ended.
-            PermissionError: The file isn't for this user.
+            PermissionError: The file may not be opened by this user.
         """
         try:
             descriptor = os.open(f"/proc/{self.pid}/{name}", flags | os.O_CLOEXEC)
         except FileNotFoundError as error:
             raise ProcessLookupError(self.pid) from error
-        # Opened before the end, so opened while the pid was this process's.
+        # A process that hasn't ended by now still had its pid when the file was opened.
         if self.ended():
             os.close(descriptor)
             raise ProcessLookupError(self.pid)
@@ -106,17 +106,17 @@ class Process:
 
         Raises:
             ProcessLookupError: The process has ended.
-            PermissionError: The process isn't for this user to read.
+            PermissionError: The process may not be read by this user.
         """
         with open(self.open_file("maps"), "rb", buffering=0) as file:
             return file.readall()
 
     def mappings(self) -> list[Range]:
-        """Return what is mapped, as `parse_maps` does; raises as `maps`."""
+        """Return the mappings as `parse_maps` does; raises what `maps` raises."""
         return parse_maps(self.maps())
 
     def close(self) -> None:
-        """Let go of the process."""
+        """Close the pidfd."""
         if self._pidfd is not None:
             os.close(self._pidfd)
             self._pidfd = None
@@ -140,13 +140,13 @@ class ProcessTable:
         return pid in self._by_pid
 
     def add(self, pid: int) -> None:
-        """Follow the process that has this pid now; nothing happens if there is none."""
+        """Add the process that has this pid now; do nothing if there is none."""
         if pid not in self._by_pid:
             with contextlib.suppress(ProcessLookupError):
                 self.adopt(Process.open(pid))
 
     def adopt(self, process: Process) -> None:
-        """Follow a process that is held already; it will be closed here."""
+        """Add an open process; the table will close it."""
         self._by_pid[process.pid] = process
         if process.pidfd is not None:
             self._by_pidfd[process.pidfd] = process
@@ -155,17 +155,17 @@ class ProcessTable:
             self._epoll.register(process.pidfd, select.EPOLLIN)
 
     def drop(self, process: Process) -> None:
-        """Follow a process no longer."""
+        """Remove a process and close it."""
         del self._by_pid[process.pid]
         if process.pidfd is not None:
             del self._by_pidfd[process.pidfd]
         process.close()  # which takes it out of the epoll as well
 
     def take_ended(self) -> list[Process]:
-        """Drop those that have ended since the last call, and return them.
+        """Remove and return the processes that have ended since the last call.
 
-        One system call however many there are, so cheap enough for every sampling interval;
-        only where Linux has no pidfd is each one asked.
+        With pidfds this is one system call for all processes, cheap enough for each sampling
+        interval. Without them each process is checked.
         """
         ready = self._epoll.poll(0) if self._epoll is not None else []
         ended = [self._by_pidfd[pidfd] for pidfd, _ in ready]
@@ -176,7 +176,7 @@ class ProcessTable:
         return ended
 
     def close(self) -> None:
-        """Let go of all."""
+        """Remove and close all processes."""
         for process in self:
             self.drop(process)
         if self._epoll is not None:
@@ -190,9 +190,9 @@ def descendants_of(pids: set[int]) -> set[int]:
     for pid in psutil.pids():
         try:
             with open(f"/proc/{pid}/stat", "rb") as file:
-                # The name is in parentheses and may hold anything, parentheses too.
+                # The name is in parentheses and may contain anything, even parentheses.
                 parent = int(file.read().rpartition(b")")[2].split()[1])
-        except (OSError, IndexError):  # gone meanwhile
+        except (OSError, IndexError):  # it has ended in the meantime
             continue
         children.setdefault(parent, []).append(pid)
     found: set[int] = set()
@@ -205,11 +205,11 @@ def descendants_of(pids: set[int]) -> set[int]:
 
 
 def why_unreadable(pid: int) -> str:
-    """Say why a process's memory may not be read, and what would help."""
+    """Return why a process's memory may not be read, and what to do."""
     needed = "as root or with CAP_SYS_PTRACE"
     try:
         process = psutil.Process(pid)
-        # Its own user can't read it either if it isn't dumpable, as after a change of its user.
+        # After a change of its user a process isn't dumpable: not even that user may read it.
         if process.uids().real not in (0, os.geteuid()):
             needed = f"as {process.username()}, {needed}"
     except psutil.Error:
@@ -218,10 +218,10 @@ def why_unreadable(pid: int) -> str:
 
 
 def open_named(pid: int) -> Process:
-    """Take hold of a process that a user has named.
+    """Return the process with a pid that the user gave; close it after use.
 
     Raises:
-        TargetError: There is no such process, it has ended, has no memory, or may not be read.
+        TargetError: The process doesn't exist, has ended, has no memory, or may not be read.
     """
     label = f"pid {pid}"
     if pid > _GREATEST_PID or not psutil.pid_exists(pid):
@@ -240,15 +240,15 @@ def open_named(pid: int) -> Process:
         raise TargetError(label, _fate(pid)) from error
     if not has_memory:
         process.close()
-        raise TargetError(label, "it has no memory of its own: it is a kernel thread or ending")
+        raise TargetError(label, "it has no user memory: it is a kernel thread or about to end")
     return process
 
 
 def reopen_named(identity: psutil.Process) -> Process:
-    """Take hold of a process again that `open_named` held before.
+    """Open again a process that `open_named` returned before.
 
     Raises:
-        TargetError: As `open_named`; or the pid now belongs to another process.
+        TargetError: As for `open_named`, or the pid now belongs to another process.
     """
     if not psutil.pid_exists(identity.pid):
         raise TargetError(f"pid {identity.pid}", "the process has ended")
@@ -263,10 +263,10 @@ def reopen_named(identity: psutil.Process) -> Process:
 
 
 def _fate(pid: int) -> str:
-    """Say what has become of a process that was there a moment ago, or is hidden."""
+    """Return why an existing pid can't be opened: the process has just ended, or is hidden."""
     try:
         if psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
-            return "the process has ended and waits for its parent to notice (a zombie)"
+            return "the process has ended, but its parent hasn't waited for it yet (a zombie)"
     except psutil.Error:
         pass
     if psutil.pid_exists(pid):

@@ -1,8 +1,8 @@
 """The backend `referenced`: clear_refs and smaps, which every distribution kernel has.
 
-Before the sleep the accessed bits of the whole process are cleared, after it smaps tells how
-much of each mapping was referenced. Both cost time in proportion to the resident memory, so
-checks become fewer where the CPU budget needs that.
+Before the sleep it clears the accessed bits of the whole process. After it, smaps reports how
+much of each mapping was referenced. The CPU time of both is proportional to the resident memory,
+so the CPU budget may lengthen the sampling interval.
 """
 
 import io
@@ -20,7 +20,7 @@ from damon_vaddr.target import ProcessTarget
 
 _Column = npt.NDArray[np.int64]
 
-#: Any record of smaps. Slow, as each line is looked at.
+#: Any record of smaps. Slow, as it matches each line.
 _ANY_RECORD = re.compile(
     rb"(?m)^([0-9a-f]+-[0-9a-f]+) .*\n"
     rb"(?:[A-Z].*\n)*?Rss: +(\d+) kB\n(?:[A-Z].*\n)*?Referenced: +(\d+) kB\n"
@@ -30,19 +30,22 @@ _POWERS: _Column = 10 ** np.arange(18, -1, -1, dtype=np.int64)
 
 
 def _fixed_record(sample: bytes) -> re.Pattern[bytes]:
-    """Return a pattern for records laid out like the first one of `sample`.
+    """Return a pattern for records with the layout of the first one in `sample`.
 
-    The lines of a record are the same, and as long, for all mappings but the first and the last
-    one, unless a mapping has 95 GiB or more. So the pattern steps over them without a look.
+    All records have the same lines with the same lengths, except for the first and the last line,
+    and for mappings of 95 GiB or more. So the pattern skips lines by their length.
+
+    Raises:
+        ValueError: The sample has another layout than that of Linux today.
     """
-    # From the end of the header on, so that the pattern begins with text that is quick to find.
+    # It starts at the end of the header, a text that is quick to find.
     body = sample[sample.index(b"\n") : sample.index(b"VmFlags:")]
     first = body[: body.index(b":") + 1]
     rss = body.index(b"\nRss:") + len(b"\nRss:")
     rss_end = body.index(b" kB", rss)
     referenced = body.index(b"\nReferenced:") + len(b"\nReferenced:")
     referenced_end = body.index(b" kB", referenced)
-    # Both numbers are padded to one column; the same width of both makes them easy to read.
+    # Both numbers are padded with spaces, so they can be read with the same width.
     width = min(rss_end - rss, referenced_end - referenced)
     return re.compile(
         rb"(?s)%b.{%d}\nRss:.{%d}(.{%d}) kB.{%d}\nReferenced:.{%d}(.{%d}) kB.{%d}VmFlags:"
@@ -71,26 +74,26 @@ def _numbers(texts: Sequence[bytes]) -> _Column:
 
 
 class SmapsParser:
-    """Reads smaps text with little more time than it takes to walk over it.
+    """Parses smaps text fast, by a layout of records that is learned once.
 
     Args:
-        sample: The smaps of any process of this kernel, to learn the layout of a record from.
+        sample: The smaps of any process of this kernel, to learn the layout from.
     """
 
     def __init__(self, sample: bytes) -> None:
         try:
             self._fixed: re.Pattern[bytes] | None = _fixed_record(sample)
-        except ValueError:  # another layout than Linux's of today
+        except ValueError:
             self._fixed = None
 
     def parse(self, text: bytes | memoryview) -> tuple[list[bytes], _Column, _Column]:
-        """Return each mapping's header, its Rss and its Referenced, in KiB.
+        """Return header, Rss and Referenced of each mapping, both in KiB.
 
         A header is text whose last line begins with the mapping's ``start-end``.
         """
         if self._fixed is not None:
-            # Split leaves the flags of a record and the header of the next between the groups,
-            # two lines with one line break, and more wherever a record doesn't fit.
+            # Between the groups are the flags of a record and the header of the next, with one
+            # line break; there are more line breaks if a record has another layout.
             parts: list[bytes] = self._fixed.split(text)
             between = parts[::3]
             headers = between[:-1]
@@ -106,7 +109,7 @@ class SmapsParser:
 
 
 def _addresses(headers: Sequence[bytes]) -> tuple[_Column, _Column]:
-    """Return starts and ends; the legacy system call page at the very top is cut off."""
+    """Return starts and ends, at most 2**63 - 1, which the legacy system call page exceeds."""
     top = np.iinfo(np.int64).max
     pairs = [header.rpartition(b"\n")[2].partition(b" ")[0].split(b"-") for header in headers]
     start = np.array([min(int(pair[0], 16), top) for pair in pairs], dtype=np.int64)
@@ -116,10 +119,10 @@ def _addresses(headers: Sequence[bytes]) -> tuple[_Column, _Column]:
 
 @define(eq=False)
 class _Files:
-    """The open files of one process, and which of its mappings belong to which region.
+    """The open files of one process, and the region of each of its mappings.
 
     Attributes:
-        row: The region of each mapping in `headers`; one behind the last for none.
+        row: The index of each mapping's region, by `headers`; len(regions) if there is none.
     """
 
     clear_refs: int
@@ -129,10 +132,9 @@ class _Files:
     row: _Column = field(factory=lambda: np.zeros(0, dtype=np.int64))
 
     def match(self, regions: Regions, headers: list[bytes]) -> None:
-        """Find the region of each mapping.
+        """Find the region of each mapping: the last one that it overlaps.
 
-        It is the last one that the mapping overlaps, as a mapping may have grown, either way,
-        since the regions were made.
+        A mapping may have grown, in either direction, since the regions were made.
         """
         start, end = _addresses(headers)
         row = np.searchsorted(regions.start, end) - 1
@@ -146,14 +148,15 @@ class _Files:
 
 
 class Referenced:
-    """The backend: a region is a mapping, an access is the share of it that was referenced.
+    """The backend `referenced`: regions are mappings, and a check adds the share referenced.
 
-    nr_accesses grows by Referenced / Rss, summed over the mappings of the region: what checking
-    one random resident page would give on average. Mappings that are newer than the last update,
-    and what others have grown by, are left out until the next; those that are gone count nothing.
+    A check adds Referenced / Rss, each summed over the mappings of the region, to nr_accesses:
+    what the check of one random resident page would add on average. Until the next update, a new
+    mapping doesn't count, one that has grown counts with at most its old size, and a region that
+    is no longer mapped has no accesses and no resident bytes.
 
-    The files of each process stay open, so that a pid that was taken over by another process
-    can't be read by mistake.
+    The files of each process stay open, so that no other process that later has the same pid is
+    read by mistake.
     """
 
     name = "referenced"
@@ -168,7 +171,7 @@ class Referenced:
         self._buffer = bytearray(1 << 18)
 
     def add(self, target: ProcessTarget) -> None:
-        """Open the files of a process; raises as `ProcessBackend.add` says."""
+        """Open the files of a process; raises what `ProcessBackend.add` may raise."""
         clear_refs = target.process.open_file("clear_refs", os.O_WRONLY)
         try:
             smaps = io.FileIO(target.process.open_file("smaps"))
@@ -192,7 +195,7 @@ class Referenced:
     def check(
         self, targets: Sequence[ProcessTarget], _context: HookContext | None = None
     ) -> Collection[ProcessTarget]:
-        """Read what was referenced since."""
+        """Read what was referenced since `prepare`."""
         return [target for target in targets if not self._check(target, self._files[target])]
 
     def _check(self, target: ProcessTarget, files: _Files) -> bool:
@@ -200,7 +203,7 @@ class Referenced:
             size = self._read(files.smaps)
         except ProcessLookupError:
             return False
-        if not size:  # The memory that these files belong to is gone: an end or an exec.
+        if not size:  # The memory of these files is gone: the process ended or called exec.
             return False
         with memoryview(self._buffer)[:size] as text:
             headers, rss, referenced = self._parser.parse(text)
@@ -210,17 +213,17 @@ class Referenced:
         resident = np.bincount(files.row, rss, len(regions) + 1)[:-1]
         seen = np.bincount(files.row, referenced, len(regions) + 1)[:-1]
         regions.nr_accesses += np.minimum(seen / np.maximum(resident, 1), 1.0)
-        # A mapping that has grown since has more than fits into its region.
+        # A mapping that has grown may have more resident bytes than its region has bytes.
         regions.resident_bytes = np.minimum(resident * _KIB, regions.size_bytes).astype(np.int64)
         return True
 
     def _read(self, file: io.FileIO) -> int:
-        """Read a file of /proc from its beginning into the buffer and return its size."""
+        """Read a file of /proc from its beginning into the buffer; return its size in bytes."""
         file.seek(0)
         size = 0
         while True:
             with memoryview(self._buffer) as view:
-                # The kernel hands out a page or so at a time, whatever is asked for.
+                # The kernel returns about a page at a time, however much is requested.
                 while got := file.readinto(view[size:]):
                     size += got
             if size < len(self._buffer):
@@ -240,7 +243,7 @@ class Referenced:
 
 
 def probe() -> Sequence[Finding]:
-    """Tell whether this kernel has what the backend needs."""
+    """Report whether this kernel has what the backend needs."""
     return (_clear_refs(), _referenced())
 
 
@@ -250,7 +253,7 @@ def _clear_refs() -> Finding:
         os.close(os.open("/proc/self/clear_refs", os.O_WRONLY | os.O_CLOEXEC))
     except OSError as error:
         return Finding(name, False, f"{error.strerror}: the kernel needs CONFIG_PROC_PAGE_MONITOR")
-    return Finding(name, True, "for processes of the same user; for others as root")
+    return Finding(name, True, "for your processes; run as root for those of other users")
 
 
 def _referenced() -> Finding:
@@ -260,4 +263,4 @@ def _referenced() -> Finding:
             works = b"\nReferenced:" in file.read()
     except OSError as error:
         return Finding(name, False, f"{error.strerror}: the kernel needs CONFIG_PROC_PAGE_MONITOR")
-    return Finding(name, works, "" if works else "this kernel doesn't tell it")
+    return Finding(name, works, "" if works else "this kernel doesn't report it")

@@ -1,4 +1,4 @@
-"""Which processes are monitored: given pids, or a command that is started, and descendants."""
+"""Sources of processes to monitor: given pids or a command to start, and their descendants."""
 
 import shutil
 import subprocess
@@ -18,37 +18,37 @@ from damon_vaddr.processes import (
 
 
 class ProcessSource(Protocol):
-    """Says which processes there are to monitor. All methods are called from the worker.
+    """Finds the processes to monitor. Only the worker calls it.
 
-    A source is started and closed once a run of the context, in turn.
+    Each run of the context calls `start` at its begin and `close` at its end.
     """
 
     def start(self) -> None:
         """Begin to follow processes.
 
         Raises:
-            TargetError: What the user named isn't there any more or may not be read.
+            TargetError: A process that the user named no longer exists or may not be read.
         """
 
     def processes(self) -> Collection[Process]:
-        """Look for changes and return the processes of now; called each update interval."""
+        """Return the current processes; called each update interval."""
 
     def take_ended(self) -> Collection[Process]:
-        """Return those that ended since the last call; called each sampling interval."""
+        """Return the processes that ended since the last call; called each sampling interval."""
 
     def finished(self) -> bool:
-        """Tell whether there is nothing to monitor and never will be; as often."""
+        """Return whether no process is left or will ever appear; called each sampling interval."""
 
     def close(self) -> None:
         """Release everything. May be called without `start`, and more than once."""
 
 
 class _Followed:
-    """What the sources of this module share: a table, and the descendants of what is in it.
+    """The common part of the sources in this module: processes and their descendants.
 
-    Descendants are looked for among the children of every process that is followed, so a
-    grandchild whose parent ended stays. One whose parent came and went between two updates is
-    missed: nothing tells any more whose it is.
+    Descendants are found as children of the processes that are already followed, so a grandchild
+    stays when its parent ends. If the parent started and ended between two updates, the grandchild
+    is missed: nothing shows its ancestor any more.
     """
 
     def __init__(self, descendants: bool) -> None:
@@ -56,27 +56,27 @@ class _Followed:
         self._table = ProcessTable()
 
     def processes(self) -> Collection[Process]:
-        """Return the processes of now."""
+        """Return the current processes."""
         if self._descendants:
             for pid in sorted(descendants_of({process.pid for process in self._table})):
                 self._table.add(pid)
         return list(self._table)
 
     def take_ended(self) -> Collection[Process]:
-        """Return those that ended since the last call."""
+        """Return the processes that ended since the last call."""
         return self._table.take_ended()
 
     def finished(self) -> bool:
-        """Tell whether all have ended."""
+        """Return whether all processes have ended."""
         return not len(self._table)
 
 
 class PidSource(_Followed):
-    """Processes that are named by their pids.
+    """Processes with given pids.
 
     Args:
         pids: The pids.
-        descendants: Follow their children, grandchildren and so on as well.
+        descendants: Whether their children, grandchildren and so on are monitored as well.
 
     Raises:
         TargetError: One of the processes doesn't exist, has no memory, or may not be read.
@@ -91,36 +91,35 @@ class PidSource(_Followed):
             process.close()
 
     def start(self) -> None:
-        """Take hold of the processes.
+        """Open the processes.
 
         Raises:
-            TargetError: One has ended since, or may not be read any more.
+            TargetError: One has ended since it was named, or may no longer be read.
         """
         for identity in self._named:
             self._table.adopt(reopen_named(identity))
 
     def close(self) -> None:
-        """Let go of the processes."""
+        """Close the processes."""
         self._table.close()
 
 
 class CommandSource(_Followed):
     """A command that is started with the monitoring and ended with it.
 
-    At the end a command that still runs is sent SIGTERM and, `grace` seconds later, SIGKILL;
-    nothing is sent to its descendants. Its input and outputs are this program's own.
+    If the command still runs at the end it is sent SIGTERM and, `grace` seconds later, SIGKILL;
+    its descendants are sent nothing. It shares the standard streams of this program.
 
     Args:
         command: The program and its arguments. No shell is involved.
-        descendants: Follow its children, grandchildren and so on as well.
+        descendants: Whether its children, grandchildren and so on are monitored as well.
         grace: Seconds between the two signals.
 
     Attributes:
-        exit_status: What the command of the last run exited with, negative for a signal; None
-            before.
+        exit_status: The exit status of the last run's command, negative for a signal; None before.
 
     Raises:
-        TargetError: There is no such program.
+        TargetError: The program doesn't exist.
     """
 
     def __init__(
@@ -134,7 +133,7 @@ class CommandSource(_Followed):
         if not self._command or shutil.which(self._command[0]) is None:
             program = self._command[0] if self._command else ""
             raise TargetError(
-                f"command '{program}'", "there is no executable program of this name on the PATH"
+                f"command '{program}'", "there is no executable program with this name on the PATH"
             )
 
     def start(self) -> None:
@@ -152,14 +151,14 @@ class CommandSource(_Followed):
         self._table.add(self._popen.pid)
 
     def take_ended(self) -> Collection[Process]:
-        """Return those that ended since the last call."""
+        """Return the processes that ended since the last call."""
         ended = super().take_ended()
         if ended and self._popen is not None:
-            self.exit_status = self._popen.poll()  # no zombie is left behind
+            self.exit_status = self._popen.poll()  # and leave no zombie
         return ended
 
     def close(self) -> None:
-        """End the command if it runs, and let go of all processes."""
+        """End the command if it still runs, and close all processes."""
         self._table.close()
         if self._popen is None:
             return
@@ -174,7 +173,7 @@ class CommandSource(_Followed):
         self._popen = None
 
     def _wait_killed(self) -> None:
-        """Wait for the end of a killed command, which a hanging device can put off for ever."""
+        """Wait for the end of a killed command, which a hanging device can prevent."""
         assert self._popen is not None
         try:
             self._popen.wait(self._grace)

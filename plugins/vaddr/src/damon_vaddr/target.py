@@ -8,18 +8,18 @@ from damon_vaddr.processes import Process
 
 
 @frozen
-class Look:
-    """What was found when the mappings of a process were last looked at.
+class LayoutInput:
+    """What the regions of a process are made from.
 
     Attributes:
         maps: Its `/proc/PID/maps`.
-        most_regions: How many regions it can have, of those that the context allows.
-        taken: Ranges that are left to another target, because they are the same memory.
+        max_regions: The process's share of the context's `max_regions`.
+        claimed: Address ranges of memory that counts in another target.
     """
 
     maps: bytes = b""
-    most_regions: int = 0
-    taken: tuple[Range, ...] = ()
+    max_regions: int = 0
+    claimed: tuple[Range, ...] = ()
 
 
 @define(eq=False)
@@ -28,11 +28,10 @@ class ProcessTarget(Target):
 
     Attributes:
         process: The process.
-        look: What its regions were last made from.
-        mapped: For layout `Ranges`: what of its regions is mapped, may be accessed and isn't left
-            to another target.
+        layout_input: What its regions were last made from.
+        mapped: With layout `Ranges`: the accessible mappings that don't count in another target.
     """
 
     process: Process = field(kw_only=True)
-    look: Look = field(factory=Look, kw_only=True, repr=False)
+    layout_input: LayoutInput = field(factory=LayoutInput, kw_only=True, repr=False)
     mapped: Mapped = field(factory=Mapped, kw_only=True, repr=False)
