@@ -1,4 +1,4 @@
-"""What the tests of reports share: records made by hand, and a way to run reports on them."""
+"""Shared by the tests of reports: records made by hand, and a way to run reports on them."""
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -74,7 +74,7 @@ def make_snapshot(
 
 
 class MemoryReader(SelfClosing):
-    """A record that is a list; it may be damaged at its end."""
+    """A record in a list, which may be damaged at its end."""
 
     def __init__(self, snapshots: Sequence[Snapshot], info: RecordInfo, damaged: bool) -> None:
         self.info = info
@@ -114,7 +114,7 @@ class Reports:
 
     @hookimpl
     def register_formats(self, register: Callable[[RecordFormat], None]) -> None:
-        """Offer the format of these records."""
+        """Register the format of these records."""
         register(RecordFormat("memory", (".memory",), self._read, self._write))
 
     def add(
@@ -125,7 +125,7 @@ class Reports:
         *,
         damaged: bool = False,
     ) -> str:
-        """Keep a record, and return what it is called."""
+        """Add a record, and return its name."""
         path = self.folder / f"{name}.memory"
         self._records[path] = MemoryReader(snapshots, info or RecordInfo(), damaged)
         return str(path)

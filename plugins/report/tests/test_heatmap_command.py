@@ -1,4 +1,4 @@
-"""``damon report heatmap`` as people call it: in the terminal, as pictures, as JSON."""
+"""``damon report heatmap`` on the command line: in the terminal, as pictures, as JSON."""
 
 import json
 import xml.etree.ElementTree as ET
@@ -47,7 +47,7 @@ def record(reports: Any, snapshot: Make) -> str:
 
 class TestTerminal:
     def test_shades(self, reports: Any, record: str) -> None:
-        """Away from a terminal a map is characters: labels, heat, time, working set, key."""
+        """Without a terminal a map consists of characters: labels, heat, time, working set, key."""
         done = reports.run("heatmap", record, "--width", "50", "--height", "6")
         assert done.exit_code == 0, done.output
         lines = done.output.splitlines()
@@ -68,7 +68,7 @@ class TestTerminal:
         ]
 
     def test_blocks(self) -> None:
-        """In colours each line has two rows, and a name of the group above."""
+        """In colours each line has two rows, and groups have their names above."""
         places = {TargetKey("main", name): [Place(0, 8 * MIB, "x", 1.0)] for name in ("one", "two")}
         layout = lay_out(places, terminal.room(8, colour=True))
         made = heat_of([], layout, BEGIN_US, BEGIN_US + SECOND_US, 10)
@@ -78,15 +78,15 @@ class TestTerminal:
 
     @pytest.mark.parametrize("width", [40, 60, 80, 120, 200])
     def test_fits_the_width(self, reports: Any, record: str, width: int) -> None:
-        """No line is longer than the terminal is wide, and the map fills it."""
+        """No line is longer than the width, and the map fills it."""
         done = reports.run("heatmap", record, "--width", str(width))
         heat = [line for line in done.output.splitlines() if "@@" in line and "[" not in line]
         assert {len(line) for line in heat} == {width}
         mapped = done.output.splitlines()[:-1]
         assert max(len(line) for line in mapped) == width
 
-    def test_a_name_is_no_command_to_the_terminal(self, reports: Any, snapshot: Make) -> None:
-        """Control characters of a name are told, not sent."""
+    def test_names_are_escaped(self, reports: Any, snapshot: Make) -> None:
+        """Control characters of a name are printed escaped."""
         evil = {"a": (Area(0, 4 * MIB, "x\x1b[2Jy"),)}
         name = reports.add("evil", [snapshot(1, {"a": [(0, 4, 1)]}, areas=evil)])
         done = reports.run("heatmap", name)
@@ -100,7 +100,7 @@ def picture(path: Path) -> npt.NDArray[np.uint8]:
 
 
 def has(pixels: npt.NDArray[np.uint8], colour: str) -> bool:
-    """Tell whether a picture has a pixel of a colour, ``#rrggbb``."""
+    """Return whether a picture has a pixel of a colour, ``#rrggbb``."""
     wanted = np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)])
     return bool((abs(pixels.astype(int) - wanted).max(axis=2) <= 2).any())
 
@@ -115,7 +115,7 @@ class TestPictures:
         option: Sequence[str],
         background: str,
     ) -> None:
-        """A PNG is as wide as asked for, of one style, and holds the hottest and coldest."""
+        """A PNG has the requested width and style, and the hottest and coldest colours."""
         path = tmp_path / "heat.png"
         done = reports.run("heatmap", record, "-o", str(path), "--width", "900", *option)
         assert done.exit_code == 0, done.output
@@ -137,8 +137,8 @@ class TestPictures:
         assert ET.fromstring(texts[0]).tag == "{http://www.w3.org/2000/svg}svg"
         assert texts[0] == texts[1]
 
-    def test_no_higher_than_asked_for(self, reports: Any, snapshot: Make, tmp_path: Path) -> None:
-        """With 300 targets of many mappings too."""
+    def test_no_higher_than_requested(self, reports: Any, snapshot: Make, tmp_path: Path) -> None:
+        """Even with 300 targets of many mappings."""
         areas = tuple(Area(i * 8 * MIB, (i * 8 + 4) * MIB, f"lib{i}") for i in range(20))
         regions = [(i * 8, i * 8 + 4, i % 11) for i in range(20)]
         targets = {f"worker[{i}]": regions for i in range(300)}
@@ -153,33 +153,33 @@ class TestPictures:
 
 class TestJson:
     def test_the_grid(self, reports: Any, record: str) -> None:
-        """Cells, addresses and bytes are there, times in UTC."""
+        """The JSON has cells, addresses and bytes, with times in UTC."""
         done = reports.run("heatmap", record, "--json", "--width", "2", "--height", "3")
-        told = json.loads(done.stdout)
-        assert told["report"] == "heatmap"
-        assert told["begin"] == "2023-11-14T22:13:20.000000Z"
-        assert (told["columns"], told["column_us"]) == (2, SECOND_US)
-        heap, program = told["bands"]
+        grid = json.loads(done.stdout)
+        assert grid["report"] == "heatmap"
+        assert grid["begin"] == "2023-11-14T22:13:20.000000Z"
+        assert (grid["columns"], grid["column_us"]) == (2, SECOND_US)
+        heap, program = grid["bands"]
         assert heap["name"] == "[heap]"
         assert heap["ranges"] == [
             {"context": "main", "target": "a[7]", "start": 1 << 30, "end": (1 << 30) + 2 * MIB}
         ]
         assert np.mean(heap["frequency"], axis=0).tolist() == [0, 0.2]
         assert np.mean(program["frequency"], axis=0).tolist() == [1, 0]
-        assert told["working_set_bytes"] == [4 * MIB, MIB]
-        assert told["resident_bytes"] == [6 * MIB, 6 * MIB]
+        assert grid["working_set_bytes"] == [4 * MIB, MIB]
+        assert grid["resident_bytes"] == [6 * MIB, 6 * MIB]
 
     def test_a_part_of_it(self, reports: Any, record: str) -> None:
-        """What is selected is all that is shown, cut where the selection ends."""
+        """Only the selected memory is shown, cut at the borders of the selection."""
         options = ("--json", "--width", "1", "--from", "1s", "--address", "200000-40080000")
-        told = json.loads(reports.run("heatmap", record, *options).stdout)
+        grid = json.loads(reports.run("heatmap", record, *options).stdout)
         assert [
-            (each["start"], each["end"]) for band in told["bands"] for each in band["ranges"]
+            (each["start"], each["end"]) for band in grid["bands"] for each in band["ranges"]
         ] == [(1 << 30, (1 << 30) + MIB // 2), (2 * MIB, 4 * MIB)]
-        assert told["working_set_bytes"] == [0]
+        assert grid["working_set_bytes"] == [0]
         heap = ("--json", "--width", "1", "--mapping", "[heap]")
-        told = json.loads(reports.run("heatmap", record, *heap).stdout)
-        assert [band["name"] for band in told["bands"]] == ["[heap]"]
+        grid = json.loads(reports.run("heatmap", record, *heap).stdout)
+        assert [band["name"] for band in grid["bands"]] == ["[heap]"]
 
 
 class TestMistakes:
@@ -187,15 +187,15 @@ class TestMistakes:
         ("arguments", "message"),
         [
             (("-o", "heat.gif"), "must end in .png or .svg for a picture, or .html for a page"),
-            (("--dark",), "--dark is for pictures and pages"),
+            (("--dark",), "--dark has no effect without a picture or page"),
             (("--json", "-o", "heat.png"), "leave out -o"),
             (("-o", "heat.html", "--width", "900"), "leave out --width and --height"),
-            (("-o", "heat.png", "--width", "90"), "a picture needs 800 by 400 pixels"),
+            (("-o", "heat.png", "--width", "90"), "a picture must have at least 800 by 400 pixels"),
             (("-o", "none/heat.png"), "can't write 'none/heat.png': No such file"),
             (("--mapping", "nothing"), "has no mapping 'nothing'"),
         ],
     )
-    def test_are_told_in_a_line(
+    def test_are_reported_in_a_line(
         self, reports: Any, record: str, arguments: Sequence[str], message: str
     ) -> None:
         """Exit code 2, and what to do."""
@@ -222,19 +222,19 @@ class TestScales:
         ],
     )
     def test_times_are_round(self, span_us: int, labels: list[str]) -> None:
-        """Steps are those of clocks and calendars."""
+        """Ticks have the steps of clocks and calendars."""
         assert [label for _, label in time_ticks(span_us, 8)] == labels
 
     def test_names_are_short(self) -> None:
-        """Of a path the file; of what is too long both ends."""
+        """A path becomes the file's name; a name that is too long loses its middle."""
         assert base_name("/usr/lib/libc.so.6") == "libc.so.6"
         assert base_name("/tmp/pool (deleted)") == "pool"
         assert base_name("[anon:a/b]") == "[anon:a/b]"
         assert shortened("abcdefghij", 7) == "abc…hij"
 
 
-def test_heat_is_never_more_than_always() -> None:
-    """An empty heat map is nothing seen, not an error."""
+def test_an_empty_heat_map_is_unknown() -> None:
+    """A heat map without aggregations has no data, which isn't an error."""
     layout = lay_out({TargetKey("main", "a"): [Place(0, MIB, "x")]}, terminal.room(4, False))
     made: Heat = heat_of([], layout, BEGIN_US, BEGIN_US + SECOND_US, 3)
     assert np.isnan(made.frequency).all()

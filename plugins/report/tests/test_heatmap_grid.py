@@ -1,4 +1,4 @@
-"""Heat maps as numbers: cells by hand, and what must hold for all of them."""
+"""Heat maps as numbers: cells computed by hand, and properties of all heat maps."""
 
 import tracemalloc
 from collections.abc import Callable, Iterator, Sequence
@@ -25,13 +25,13 @@ Make = Callable[..., Snapshot]
 
 
 def heat(snapshots: Sequence[Snapshot], columns: int, rows: int, *places: Place) -> Heat:
-    """Return the cells of places, each with so many rows, over the time of the snapshots."""
+    """Return the cells of places, each with `rows` rows, over the time of the snapshots."""
     layout = layout_of_ranges(KEY, places or (FOUR_MIB,), rows, rows)
     return heat_of(snapshots, layout, BEGIN_US, snapshots[-1].time_us, columns)
 
 
 def shown(cells: FloatGrid) -> list[list[float]]:
-    """Return cells as they are drawn: a list for each row of addresses, from the top."""
+    """Return cells in drawing order: a list for each row of addresses, from the top."""
     return [[round(cell, 9) for cell in row] for row in cells.T.tolist()]
 
 
@@ -45,15 +45,15 @@ class TestCells:
         assert shown(heat(snapshots, 2, 2).frequency) == [[0, 0.5], [1, 0]]
 
     def test_a_cell_is_the_mean_over_bytes_and_time(self, snapshot: Make) -> None:
-        """A quarter of the bytes accessed in half of the time are an eighth."""
+        """A quarter of the bytes, accessed half of the time, gives an eighth."""
         snapshots = [
             snapshot(1, {"a": [(0, 1, 10), (1, 4, 0)]}),
             snapshot(2, {"a": [(0, 4, 0)]}),
         ]
         assert shown(heat(snapshots, 1, 1).frequency) == [[0.125]]
 
-    def test_an_aggregation_is_shared_out_to_its_columns(self, snapshot: Make) -> None:
-        """Columns are as long as they are, however long aggregations take."""
+    def test_an_aggregation_is_divided_among_its_columns(self, snapshot: Make) -> None:
+        """An aggregation that spans several columns counts in each for its part of the time."""
         snapshots = [
             snapshot(1, {"a": [(0, 4, 10)]}),
             snapshot(2, {"a": [(0, 4, 0)]}),
@@ -62,7 +62,7 @@ class TestCells:
         assert shown(heat(snapshots, 2, 1).frequency) == [[round(2 / 3, 9), round(0.8 / 3, 9)]]
 
     def test_what_no_region_covers_is_not_seen(self, snapshot: Make) -> None:
-        """It isn't cold, and doesn't count in means."""
+        """Memory without a region isn't cold, and doesn't count in means."""
         snapshots = [
             snapshot(1, {"a": [(0, 1, 10)]}),
             snapshot(2, {"a": [(0, 1, 10), (2, 3, 5)]}),
@@ -72,19 +72,19 @@ class TestCells:
         assert cells[[1, 3]].tolist() == [0.5, 1]
 
     def test_a_pause_of_the_recording_is_not_seen(self, snapshot: Make) -> None:
-        """Where no aggregation was, nothing is known: not even that nothing was there."""
+        """Without an aggregation cells are unknown, also their resident bytes."""
         made = heat([snapshot(1, {"a": [(0, 4, 1)]}), snapshot(4, {"a": [(0, 4, 1)]})], 4, 1)
         assert np.isnan(made.frequency.T[0]).tolist() == [False, True, True, False]
         assert np.isnan(made.working_set_bytes()).tolist() == [False, True, True, False]
 
     def test_the_monitors_own_time_is_no_pause(self, snapshot: Make) -> None:
-        """What lies between two aggregations, but is shorter, belongs to the second."""
+        """A gap that is shorter than the second aggregation belongs to it."""
         second = snapshot(2, {"a": [(0, 4, 5)]}, elapsed_us=600_000)
         made = heat([snapshot(1, {"a": [(0, 4, 0)]}), second], 8, 1)
         assert shown(made.frequency) == [[0, 0, 0, 0, 0.5, 0.5, 0.5, 0.5]]
 
-    def test_never_accessed_is_exactly_nothing(self, snapshot: Make) -> None:
-        """Sums over regions of odd frequencies leave nothing behind in rows between them."""
+    def test_never_accessed_is_exactly_0(self, snapshot: Make) -> None:
+        """Sums over regions of odd frequencies leave no rounding errors in rows between them."""
         regions = [(i, i + 1, 3 / 7 if i % 2 else 0) for i in range(64)]
         made = heat([snapshot(1, {"a": regions})], 1, 64, Place(0, 64 * MIB, ""))
         assert (made.frequency.T[:, 0] == 0).tolist() == [False, True] * 32
@@ -92,7 +92,7 @@ class TestCells:
 
 class TestBytes:
     def test_working_set(self, snapshot: Make) -> None:
-        """Bytes accessed in an aggregation, where counters below 1 count in part."""
+        """The working set is the bytes accessed in an aggregation; counts below 1 count in part."""
         snapshots = [snapshot(1, {"a": [(0, 1, 10), (1, 3, 0.25), (3, 4, 0)]}, resident=0.5)]
         made = heat(snapshots, 1, 4)
         assert made.working_set_bytes().tolist() == [0.75 * MIB]
@@ -100,13 +100,13 @@ class TestBytes:
         assert made.working_set_bytes(3, 1).tolist() == [0.5 * MIB]
 
     def test_bytes_in_memory_lie_where_something_is_mapped(self, snapshot: Make) -> None:
-        """A region over a hole has nothing in the hole."""
+        """A region over a hole has no resident bytes in the hole."""
         areas = {"a": (Area(0, MIB, "low"), Area(3 * MIB, 4 * MIB, "high"))}
         one = snapshot(1, {"a": [(0, 4, 10)]}, areas=areas, resident=0.25)
         made = heat([one], 1, 1, Place(0, MIB, "low"), Place(3 * MIB, 4 * MIB, "high"))
         assert made.resident_bytes.T[:, 0].tolist() == [MIB / 2, MIB / 2]
 
-    def test_a_target_that_is_not_there_has_nothing(self, snapshot: Make) -> None:
+    def test_a_target_without_regions_has_no_bytes(self, snapshot: Make) -> None:
         """While its context is recorded, a target without regions has a working set of 0."""
         snapshots = [snapshot(1, {"b": [(0, 4, 10)]}), snapshot(2, {"a": [(0, 4, 10)]})]
         assert heat(snapshots, 2, 1).working_set_bytes().tolist() == [0, 4 * MIB]
@@ -114,7 +114,7 @@ class TestBytes:
 
 @pytest.mark.slow
 def test_memory_depends_on_the_picture_only(snapshot: Make) -> None:
-    """A record fifty times as long needs no more."""
+    """A record fifty times as long needs no more memory."""
     peaks = []
     for count in (20, 1_000):
 
@@ -168,7 +168,7 @@ def records(draw: st.DrawFn) -> list[Snapshot]:
 
 @given(records(), st.integers(1, 9), st.integers(1, 6))
 def test_bytes_times_time_are_kept(snapshots: list[Snapshot], columns: int, bands: int) -> None:
-    """However they are folded and cut, a map holds all bytes in memory and all accessed ones."""
+    """With any folding and cutting, a map has all resident bytes and all accessed ones."""
     end_us = snapshots[-1].time_us
     survey = Survey(end_us - BEGIN_US)
     for each in snapshots:
@@ -187,7 +187,7 @@ def test_bytes_times_time_are_kept(snapshots: list[Snapshot], columns: int, band
     ):
         whole = sum(size * each.elapsed_us for size, each in zip(expected, snapshots, strict=True))
         known = ~np.isnan(cells)
-        # Working sets are told in whole bytes.
+        # Snapshots round working sets to whole bytes.
         rounding = end_us - BEGIN_US
         found = (cells[known] * share_us[known]).sum()
         assert found == pytest.approx(whole, rel=1e-9, abs=rounding)

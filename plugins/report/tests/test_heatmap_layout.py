@@ -1,4 +1,4 @@
-"""What heat maps show: places found over a record, bands in the room there is, holes folded."""
+"""The layout of heat maps: places of a record, bands in the available room, holes left out."""
 
 from collections.abc import Callable, Sequence
 
@@ -40,21 +40,21 @@ def area(start: int, end: int, name: str) -> Area:
 
 class TestPlaces:
     def test_without_names_runs_of_regions_are_places(self, snapshot: Make) -> None:
-        """Neighbours are one place, what lies beyond a hole is another."""
+        """Adjacent regions are one place; regions beyond a hole are another."""
         snapshots = [
             snapshot(1, {"a": [(0, 1, 0), (1, 3, 5), (8, 9, 0)]}),
             snapshot(2, {"a": [(0, 2, 0), (2, 4, 5)]}),
         ]
         assert found(snapshots) == {"a": [(0, 4, ""), (8, 9, "")]}
 
-    def test_holes_in_regions_are_no_places(self, snapshot: Make) -> None:
-        """Of regions that span what isn't mapped, only what is mapped is shown."""
+    def test_holes_in_regions_are_not_places(self, snapshot: Make) -> None:
+        """Only the mapped part of regions that span unmapped addresses is shown."""
         areas = {"a": (area(1, 2, "low"), area(700, 800, "high"))}
         one = snapshot(1, {"a": [(0, 500, 1), (500, 900, 2)]}, areas=areas)
         assert found([one]) == {"a": [(1, 2, "low"), (700, 800, "high")]}
 
-    def test_what_was_never_watched_is_no_place(self, snapshot: Make) -> None:
-        """An area without any region was left out by the monitor."""
+    def test_an_area_without_regions_is_not_a_place(self, snapshot: Make) -> None:
+        """The monitor left the area out."""
         areas = {"a": (area(0, 4, "seen"), area(4, 8, "shared"))}
         assert found([snapshot(1, {"a": [(0, 4, 1)]}, areas=areas)]) == {"a": [(0, 4, "seen")]}
 
@@ -85,8 +85,8 @@ class TestPlaces:
         (places,) = survey.places().values()
         assert [place.name for place in places] == ["a", "brief"]
 
-    def test_mappings_that_never_stay_are_remembered_in_bounds(self, snapshot: Make) -> None:
-        """Neighbours of one name are joined, and no byte gets lost."""
+    def test_the_number_of_remembered_mappings_is_bounded(self, snapshot: Make) -> None:
+        """If mappings come and go, neighbours of one name are joined, and no byte gets lost."""
         survey = Survey(1)
         count = 3_000
         for i in range(10):
@@ -109,7 +109,7 @@ def bands(layout: Layout) -> list[list[str]]:
 
 class TestLayOut:
     def test_gaps_of_any_size_are_folded(self) -> None:
-        """What lies between places takes no room; neighbours without a gap aren't parted."""
+        """Gaps between places take no room; adjacent places aren't separated."""
         places = [
             Place(0, MIB, "low"),
             Place(MIB, 2 * MIB, "next"),
@@ -124,7 +124,7 @@ class TestLayOut:
         assert len({band.height for band in layout.bands}) == 1
 
     def test_a_page_beside_a_terabyte_is_seen(self) -> None:
-        """Heights are damped: the smallest band has the least height, the largest the most."""
+        """Heights grow with sizes, but slower, and the smallest band has the least height."""
         places = [Place(0, 4 * KIB, "page"), Place(TIB, 2 * TIB, "huge")]
         huge, page = lay_out({key("a"): places}, ROOM).bands
         assert (page.height, page.rows) == (17, 1)
@@ -135,8 +135,8 @@ class TestLayOut:
         (band,) = lay_out({key("a"): [Place(0, 4 * KIB, "page")]}, ROOM).bands
         assert (band.height, band.rows) == (160, 1)
 
-    def test_what_is_hot_or_large_has_bands_of_its_own(self) -> None:
-        """The others are one band, and nothing is left out."""
+    def test_hot_or_large_places_have_their_own_bands(self) -> None:
+        """The other places share one band, and nothing is left out."""
         places = [Place(i * MIB, i * MIB + 64 * KIB, f"cold {i}") for i in range(200)]
         places[50] = Place(50 * MIB, 51 * MIB, "large")
         places[90] = Place(90 * MIB, 90 * MIB + 4 * KIB, "hot", accessed_bytes=1, touched_bytes=1)
@@ -145,7 +145,7 @@ class TestLayOut:
         assert layout.size_bytes == sum(place.size_bytes for place in places)
 
     def test_few_targets_are_groups_the_hottest_first(self) -> None:
-        """Each with its name, unless it is alone."""
+        """Each target has its name above, unless it is the only one."""
         places = {
             key("cool"): [Place(0, MIB, "x", 1.0)],
             key("hot"): [Place(0, MIB, "x", 5.0), Place(2 * MIB, 3 * MIB, "y")],
@@ -155,7 +155,7 @@ class TestLayOut:
         assert bands(layout) == [["y", "x"], ["x"]]
 
     def test_many_targets_are_bands_and_the_coldest_one(self) -> None:
-        """Of 300 targets the hottest are shown, the rest is summed up and said so."""
+        """The hottest of 300 targets have bands, and the rest is one band that says so."""
         places = {
             key(f"worker {i}"): [
                 Place(0, MIB, "[heap]", float(i)),
@@ -169,15 +169,15 @@ class TestLayOut:
         assert layout.targets == 300
         assert layout.size_bytes == 600 * MIB
 
-    def test_targets_of_several_contexts_are_told_apart(self) -> None:
-        """Two contexts may have targets of one name."""
+    def test_targets_of_several_contexts_are_distinguished(self) -> None:
+        """Two contexts may have targets of the same name."""
         places = {TargetKey(each, "a"): [Place(0, MIB, "")] for each in ("one", "two")}
         layout = lay_out(places, ROOM)
         assert {group.name for group in layout.groups} == {"one: a", "two: a"}
 
     @given(st.lists(st.integers(1, 1 << 40), min_size=1, max_size=60), st.integers(2, 30))
     def test_bands_fit_the_room(self, pages: list[int], most: int) -> None:
-        """Whatever their sizes, bands are no higher than the room."""
+        """Bands of any sizes are no higher than the room."""
         start = 0
         places = []
         for number in pages:
@@ -191,8 +191,8 @@ class TestLayOut:
 
 
 class TestRows:
-    def test_a_row_goes_on_behind_a_hole(self) -> None:
-        """Rows are of equal size without holes; a part may end within one."""
+    def test_a_row_continues_after_a_hole(self) -> None:
+        """Rows have equal sizes without holes; a part may end within a row."""
         band = Band(
             "x",
             (Part(key("a"), 0, 12 * KIB), Part(key("a"), MIB, MIB + 4 * KIB)),
@@ -209,7 +209,7 @@ class TestRows:
         st.integers(1, 50),
     )
     def test_rows_hold_all_of_a_band(self, sizes: list[tuple[int, int]], rows: int) -> None:
-        """Every byte is in one row, and every row has some."""
+        """Every byte is in one row, and every row has bytes."""
         parts = []
         start = 0
         for pages, gap in sizes:

@@ -1,4 +1,4 @@
-"""The heat map's page, used in a real browser as people use it: zoom, point, select, keys."""
+"""The heat map's page in a real browser: zoom, pointer, selection, keys."""
 
 import io
 import json
@@ -59,7 +59,7 @@ class Shown:
         self.map = page.locator("#map")
 
     def box(self) -> FloatRect:
-        """Return where the map is."""
+        """Return the position and size of the map."""
         box = self.map.bounding_box()
         assert box is not None
         return box
@@ -68,7 +68,7 @@ class Shown:
         """Return the pixel at shares of the time (from the left) and the height (from the top)."""
         box = self.box()
         width = box["width"] - LEFT - RIGHT
-        # Whole pixels: wheels tell no other.
+        # Whole pixels: wheel events have no others.
         return round(box["x"] + LEFT + time * width), round(box["y"] + height * box["height"])
 
     def point(self, time: float, height: float) -> None:
@@ -82,8 +82,8 @@ class Shown:
         self.page.mouse.move(*self.place(*end), steps=4)
         self.page.mouse.up()
 
-    def told(self, name: str) -> dict[str, str]:
-        """Return what a list of the page says."""
+    def details(self, name: str) -> dict[str, str]:
+        """Return the names and texts of a list of the page."""
         rows: list[list[str]] = self.page.locator(f"#{name}").evaluate(
             "list => [...list.querySelectorAll('dt')].map("
             "dt => [dt.textContent, dt.nextElementSibling.textContent])"
@@ -91,7 +91,7 @@ class Shown:
         return dict(rows)
 
     def view(self) -> str:
-        """Return what the page says it shows, once it has drawn that."""
+        """Return the page's description of its view, once the page is drawn."""
         self.page.evaluate(
             "() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))"
         )
@@ -105,7 +105,7 @@ class Shown:
         return "#" + bytes((pixel * 255).round().astype(np.uint8)).hex()
 
     def button(self, name: str) -> Locator:
-        """Return a button by what is written on it."""
+        """Return a button by its text."""
         return self.page.get_by_role("button", name=name, exact=True)
 
 
@@ -146,7 +146,7 @@ Open = Callable[..., Shown]
 
 @pytest.fixture
 def opened(browser: Browser, tmp_path: Path) -> Iterator[Open]:
-    """Return how a page is opened; it must neither fail nor ask for anything of the network."""
+    """Return a function that opens a page, which must neither fail nor use the network."""
     contexts = []
     problems: list[str] = []
 
@@ -179,7 +179,7 @@ def opened(browser: Browser, tmp_path: Path) -> Iterator[Open]:
 
 @pytest.fixture(scope="module")
 def made() -> dict[str, str]:
-    """Return where pages are kept that several tests open."""
+    """Return a cache of pages that several tests open."""
     return {}
 
 
@@ -198,17 +198,17 @@ class TestWhatIsShown:
         assert shown.colour(0.8, 0.9) == "#100e22"
         assert shown.colour(0.2, 0.6) == "#100e22"
 
-    def test_texts_of_a_record_are_no_part_of_the_page(self, shown: Shown) -> None:
-        """Titles, lines and names are told as they are."""
+    def test_texts_of_a_record_are_escaped(self, shown: Shown) -> None:
+        """Titles, lines and names are shown literally."""
         assert shown.page.get_by_role("heading", level=1).inner_text() == "a<b>[7]"
         assert "one </script> line" in shown.page.locator("header").inner_text()
         shown.point(0.2, 0.2)
-        assert shown.told("hover")["mapping"] == "/usr/lib/lib<script>.so"
+        assert shown.details("hover")["mapping"] == "/usr/lib/lib<script>.so"
 
-    def test_what_is_not_there_is_grey(
+    def test_cells_without_data_are_grey(
         self, opened: Open, snapshot: Callable[..., Snapshot]
     ) -> None:
-        """A mapping that comes later is neither cold nor hot before."""
+        """Before a mapping exists, its cells are neither cold nor hot."""
         first = snapshot(1, {"a": [(0, 4, 0)]}, areas={"a": (Area(0, 4 * MIB, "x"),)})
         both = (Area(0, 4 * MIB, "x"), Area(8 * MIB, 12 * MIB, "y"))
         second = snapshot(2, {"a": [(0, 4, 0), (8, 12, 10)]}, areas={"a": both})
@@ -216,49 +216,49 @@ class TestWhatIsShown:
         assert shown.colour(0.2, 0.2) == "#e3e5ea"
         assert shown.colour(0.7, 0.2) == "#fcffa4"
         shown.point(0.2, 0.2)
-        assert shown.told("hover")["accessed"].startswith("not seen")
+        assert shown.details("hover")["accessed"].startswith("no data")
 
     def test_many_targets(self, opened: Open, snapshot: Callable[..., Snapshot]) -> None:
-        """Of 300 targets the hottest are told one by one, the others together."""
+        """The hottest of 300 targets have their own bands, the others share one."""
         targets = {f"worker[{i}]": [(0, 4, 10 if i == 42 else 0)] for i in range(300)}
         shown = opened(html([snapshot(1, targets)]))
         shown.point(0.5, 0.01)
-        assert shown.told("hover")["target"] == "worker[42]"
+        assert shown.details("hover")["target"] == "worker[42]"
         shown.point(0.5, 0.99)
-        assert re.match(r"worker\[\d+\], worker\[\d+\]", shown.told("hover")["target"])
+        assert re.match(r"worker\[\d+\], worker\[\d+\]", shown.details("hover")["target"])
 
 
 class TestPointer:
     def test_hover(self, shown: Shown) -> None:
-        """Time, addresses, mapping, target, frequency and bytes of the cell."""
+        """Pointing at a cell shows its time, addresses, mapping, target, frequency and bytes."""
         shown.point(0.2505, 0.9)
-        told = shown.told("hover")
-        assert told["time"].startswith("2.5")
-        assert "2023-11-14 22:13:22" in told["time"]
-        start, end = (int(address, 16) for address in told["addresses"].split()[0].split("-"))
+        found = shown.details("hover")
+        assert found["time"].startswith("2.5")
+        assert "2023-11-14 22:13:22" in found["time"]
+        start, end = (int(address, 16) for address in found["addresses"].split()[0].split("-"))
         assert AREAS[0].start <= start < end <= AREAS[0].start + 32 * MIB
-        assert told["mapping"] == "[heap]"
-        assert told["target"] == "a[7]"
-        assert told["accessed"] == "in 100.0 % of the checks"
-        size = told["addresses"].partition("(")[2].rstrip(")")
-        assert told["bytes"] == f"{size} in memory, {size} of it accessed in an aggregation"
+        assert found["mapping"] == "[heap]"
+        assert found["target"] == "a[7]"
+        assert found["accessed"] == "in 100.0 % of the checks"
+        size = found["addresses"].partition("(")[2].rstrip(")")
+        assert found["bytes"] == f"{size} in memory, {size} of it accessed in an aggregation"
 
     def test_cold_cells(self, shown: Shown) -> None:
-        """What was never accessed is told so."""
+        """A cell that was never accessed shows 0 %."""
         shown.point(0.75, 0.9)
-        assert shown.told("hover")["accessed"] == "in 0 % of the checks"
+        assert shown.details("hover")["accessed"] == "in 0 % of the checks"
 
     def test_wheel(self, shown: Shown) -> None:
-        """The wheel zooms at the pointer, and back to everything."""
+        """The wheel zooms in at the pointer, and out again."""
         assert shown.view() == "all: 10.0 s, 128.0 MiB"
         shown.point(0.2505, 0.9)
-        before = shown.told("hover")
+        before = shown.details("hover")
         shown.page.mouse.wheel(0, -200)
         shown.page.mouse.wheel(0, -200)
         # The hot end of the heap is near the pointer, and now further from it than before.
         assert re.match(r"1.3\d s to 5.8\d s, 45 %", shown.view())
         shown.point(0.2505, 0.9)
-        assert shown.told("hover") == before
+        assert shown.details("hover") == before
         assert shown.colour(0.95, 0.9) == "#100e22"
         assert shown.colour(0.7, 0.9) == "#fcffa4"
         for _ in range(10):
@@ -277,53 +277,53 @@ class TestPointer:
         assert re.search(expected, shown.view())
 
     def test_drag_selects(self, shown: Shown) -> None:
-        """Working set and idle memory of a time and of addresses."""
+        """A selection shows working set and idle memory of a time and of addresses."""
         shown.drag((0.2, 0.001), (0.6993, 0.999))
-        told = shown.told("selection")
-        assert told["time"] == "2.00 s to 7.00 s (5.00 s)"
-        assert told["addresses"] == "500000000000-7f0004000000, 128.0 MiB of them mapped"
-        assert told["mappings"] == "lib<script>.so, [heap]"
+        found = shown.details("selection")
+        assert found["time"] == "2.00 s to 7.00 s (5.00 s)"
+        assert found["addresses"] == "500000000000-7f0004000000, 128.0 MiB of them mapped"
+        assert found["mappings"] == "lib<script>.so, [heap]"
         # For three of five seconds 32 MiB are accessed.
-        assert told["working set"] == "19.2 MiB on average, 32.0 MiB at most"
-        assert told["idle all the time"] == "96.0 MiB of 128.0 MiB in memory"
-        assert told["accessed"] == "in 15.0 % of the checks, on average"
+        assert found["working set"] == "19.2 MiB on average, 32.0 MiB at most"
+        assert found["idle all the time"] == "96.0 MiB of 128.0 MiB in memory"
+        assert found["accessed"] == "in 15.0 % of the checks, on average"
 
     def test_a_part_is_selected(self, shown: Shown) -> None:
-        """Only what lies in the selection counts; the command shows it in full detail."""
+        """Only memory in the selection counts; the command shows the selection in full detail."""
         shown.drag((0.6006, 0.01), (0.8999, 0.4))
-        told = shown.told("selection")
-        assert told["mappings"] == "lib<script>.so"
-        assert told["working set"] == "0 B on average, 0 B at most"
+        found = shown.details("selection")
+        assert found["mappings"] == "lib<script>.so"
+        assert found["working set"] == "0 B on average, 0 B at most"
         command = shown.page.locator("#command").inner_text()
-        # The record began five seconds before what is shown.
+        # The record began five seconds before the shown time.
         assert command.startswith(
             "damon report heatmap 'my record.parquet' --from 11s --to 14s --target 'a[7]' "
             "--address 7f00"
         )
         shown.button("Clear").click()
-        assert list(shown.told("selection")) == [""]
+        assert list(shown.details("selection")) == [""]
         assert not shown.page.locator("#command").is_visible()
 
     def test_drag_with_shift_zooms(self, shown: Shown) -> None:
-        """To the rectangle that was drawn."""
+        """The view becomes the dragged rectangle."""
         shown.page.keyboard.down("Shift")
         shown.drag((0.2, 0.6), (0.3999, 0.9))
         shown.page.keyboard.up("Shift")
         assert re.match(r"2.00 s to 4.00 s, (29|30|31) %", shown.view())
-        assert list(shown.told("selection")) == [""]
+        assert list(shown.details("selection")) == [""]
 
     def test_drag_moves(self, shown: Shown) -> None:
-        """If that was chosen, the view is moved, and nothing selected."""
+        """With "Drag to move", dragging moves the view and selects nothing."""
         shown.point(0.5, 0.5)
         shown.button("Zoom in").click()
         assert shown.view().startswith("2.50 s to 7.50 s")
         shown.button("Drag to move").click()
         shown.drag((0.5, 0.5), (0.7, 0.5))
         assert shown.view().startswith("1.50 s to 6.50 s")
-        assert list(shown.told("selection")) == [""]
+        assert list(shown.details("selection")) == [""]
 
     def test_double_click_zooms_to_the_selection(self, shown: Shown) -> None:
-        """As the button does."""
+        """A double click does the same as the button."""
         shown.drag((0.2, 0.6), (0.3999, 0.9))
         shown.button("Zoom to it").click()
         assert shown.view().startswith("2.00 s to 4.00 s")
@@ -333,38 +333,38 @@ class TestPointer:
 
 class TestKeys:
     def test_arrows_move_the_cursor(self, shown: Shown) -> None:
-        """From the middle on; the cell is told as under the pointer."""
+        """The cursor starts in the middle; its cell is described like the one under the pointer."""
         shown.map.focus()
         for _ in range(3):
             shown.page.keyboard.press("ArrowRight")
-        first = shown.told("hover")
+        first = shown.details("hover")
         assert first["mapping"] in ("[heap]", AREAS[1].name)
         for _ in range(20):
             shown.page.keyboard.press("ArrowDown")
         for _ in range(30):
             shown.page.keyboard.press("ArrowLeft")
-        told = shown.told("hover")
-        assert told["mapping"] == "[heap]"
-        assert told["time"] < first["time"]
+        found = shown.details("hover")
+        assert found["mapping"] == "[heap]"
+        assert found["time"] < first["time"]
 
     def test_shift_and_arrows_select(self, shown: Shown) -> None:
-        """A selection without a pointer; Enter zooms to it, Escape clears it, 0 shows all."""
+        """Keys select without a pointer; Enter zooms, Escape clears, 0 shows all."""
         shown.map.focus()
         shown.page.keyboard.press("ArrowLeft")
         for _ in range(9):
             shown.page.keyboard.press("Shift+ArrowLeft")
             shown.page.keyboard.press("Shift+ArrowDown")
-        told = shown.told("selection")
-        assert re.fullmatch(r"4\.\d\d s to 5\.\d\d s \(.*\)", told["time"])
+        found = shown.details("selection")
+        assert re.fullmatch(r"4\.\d\d s to 5\.\d\d s \(.*\)", found["time"])
         shown.page.keyboard.press("Enter")
         assert re.match(r"4\.\d\d s to 5\.\d\d s, \d+ %", shown.view())
         shown.page.keyboard.press("Escape")
-        assert list(shown.told("selection")) == [""]
+        assert list(shown.details("selection")) == [""]
         shown.page.keyboard.press("0")
         assert shown.view().startswith("all: ")
 
     def test_plus_and_minus_zoom(self, shown: Shown) -> None:
-        """At the middle, if there is no cursor."""
+        """Without a cursor the keys zoom at the middle."""
         shown.map.focus()
         shown.page.keyboard.press("+")
         assert shown.view().startswith("2.50 s to 7.50 s, 50 %")
@@ -376,10 +376,10 @@ class TestStyles:
     @pytest.mark.parametrize(
         ("scheme", "background"), [("light", "rgb(255, 255, 255)"), ("dark", "rgb(31, 33, 41)")]
     )
-    def test_the_browser_says_light_or_dark(
+    def test_the_browser_chooses_light_or_dark(
         self, opened: Open, snapshots: list[Snapshot], scheme: str, background: str
     ) -> None:
-        """And the button changes it."""
+        """The page follows the browser's preference, and the button changes it."""
         shown = opened(html(snapshots), color_scheme=scheme)
         style = "() => getComputedStyle(document.body).backgroundColor"
         assert shown.page.evaluate(style) == background
@@ -387,7 +387,7 @@ class TestStyles:
         assert shown.page.evaluate(style) != background
 
     def test_dark_from_the_start(self, opened: Open, snapshots: list[Snapshot]) -> None:
-        """If the user of the command says so."""
+        """The command can choose dark."""
         shown = opened(html(snapshots, dark=True), color_scheme="light")
         style = "() => getComputedStyle(document.body).backgroundColor"
         assert shown.page.evaluate(style) == "rgb(31, 33, 41)"
@@ -395,14 +395,14 @@ class TestStyles:
     def test_without_scripts_there_is_a_picture(
         self, opened: Open, snapshots: list[Snapshot]
     ) -> None:
-        """Static, with a text for those who can't see it."""
+        """The picture is static, and has a text for those who can't see it."""
         shown = opened(html(snapshots), java_script_enabled=False)
         picture = shown.page.get_by_role("img", name="Heat map: time across, addresses up.")
         box = picture.bounding_box()
         assert box is not None
         assert box["width"] > 1_000
 
-    def test_who_cannot_see_the_map_is_told_what_it_is(self, shown: Shown) -> None:
+    def test_the_map_has_an_accessible_name(self, shown: Shown) -> None:
         """The map has a name and a description."""
         application = shown.page.get_by_role("application")
         assert application.get_attribute("aria-label") == (
@@ -414,7 +414,7 @@ class TestStyles:
 def test_the_command_writes_the_page(
     reports: Any, snapshots: list[Snapshot], tmp_path: Path
 ) -> None:
-    """One file with everything in it; its data is what JSON readers read."""
+    """The page is one complete file, and its data is valid JSON."""
     path = tmp_path / "heat.html"
     done = reports.run("heatmap", reports.add("ten", snapshots), "-o", str(path))
     assert done.exit_code == 0, done.output

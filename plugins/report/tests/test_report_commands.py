@@ -1,4 +1,4 @@
-"""``damon report`` as people call it, on records whose numbers are known."""
+"""``damon report`` on the command line, on records whose numbers are known."""
 
 import json
 from collections.abc import Callable
@@ -22,7 +22,7 @@ AREAS = {
 
 @pytest.fixture
 def two(snapshot: Callable[..., Snapshot], reports: Any) -> str:
-    """A record of 4 s: a database that first uses its heap and then rests, and a server."""
+    """Return a record of 4 s: a database that first uses its heap and then rests, and a server."""
     busy = {"db[1]": [(0, 4, 10), (4, 104, 5)], "web[2]": [(0, 8, 0, 1, 0)]}
     quiet = {"db[1]": [(0, 4, 0, 3, 2), (4, 104, 5, 0, 3)], "web[2]": [(0, 8, 0, 61, 3)]}
     snapshots = [
@@ -33,14 +33,14 @@ def two(snapshot: Callable[..., Snapshot], reports: Any) -> str:
     return name
 
 
-def told(result: Result) -> Any:
-    """Return the JSON that a report printed."""
+def parsed(result: Result) -> Any:
+    """Return the JSON of a report."""
     assert result.exit_code == 0, result.output
     return json.loads(result.stdout)
 
 
 def refused(result: Result) -> str:
-    """Return the one line that tells a user's mistake."""
+    """Return the one line that reports a user's mistake."""
     assert result.exit_code == 2, result.output
     (line,) = result.stderr.splitlines()
     return line
@@ -48,8 +48,8 @@ def refused(result: Result) -> str:
 
 class TestRegions:
     def test_json_has_every_number(self, reports: Any, two: str) -> None:
-        """Regions of the last aggregation, trimmed to what is mapped, with their mappings."""
-        document = told(reports.run("regions", two, "--json", "--sort", "address"))
+        """Regions of the last aggregation, trimmed to mapped addresses, with their mappings."""
+        document = parsed(reports.run("regions", two, "--json", "--sort", "address"))
         assert document["contexts"] == [
             {
                 "context": "main",
@@ -101,12 +101,12 @@ class TestRegions:
     def test_filters_and_orders(
         self, reports: Any, two: str, options: list[str], starts: list[int]
     ) -> None:
-        """Each option leaves what it says, in its order; the hottest come first."""
-        rows = told(reports.run("regions", two, "--json", *options))["regions"]
+        """Each option selects and sorts as documented; by default the hottest come first."""
+        rows = parsed(reports.run("regions", two, "--json", *options))["regions"]
         assert [row["start"] // MIB for row in rows] == starts
 
     def test_lines_are_whole_in_a_pipe(self, reports: Any, two: str) -> None:
-        """Every row has all names in full, and the last line sums up."""
+        """Every row has all names in full, and the last line has the totals."""
         result = reports.run("regions", two)
         lines = result.stdout.splitlines()
         assert lines[0].startswith("# main, 2 targets: 4s after the start")
@@ -123,8 +123,8 @@ class TestRegions:
 
 class TestWorkingSets:
     def test_percentiles_are_of_time(self, reports: Any, two: str) -> None:
-        """Three of four seconds the heap was used as well."""
-        document = told(reports.run("wss", two, "--json", "--by", "mapping"))
+        """The heap was used in three of four seconds."""
+        document = parsed(reports.run("wss", two, "--json", "--by", "mapping"))
         by_name = {each["name"]: each for each in document["working_sets"]}
         libc, heap = round(4 * MIB), int(4 * MIB * 0.04)
         assert by_name[""]["percentiles_bytes"] == {
@@ -138,15 +138,15 @@ class TestWorkingSets:
         assert by_name[""]["time_us"] == 4 * SECOND_US
 
     def test_memory_that_was_accessed_often(self, reports: Any, two: str) -> None:
-        """Six checks of ten: only the heap, while it was used."""
-        document = told(reports.run("wss", two, "--json", "--at-least", "6", "--by", "context"))
+        """In at least six of ten checks only the heap was accessed, while it was used."""
+        document = parsed(reports.run("wss", two, "--json", "--at-least", "6", "--by", "context"))
         (whole,) = document["working_sets"]
         assert whole["percentiles_bytes"]["100"] == int(4 * MIB * 0.04)
         assert whole["percentiles_bytes"]["0"] == 0
 
     def test_over_time(self, reports: Any, two: str) -> None:
-        """Each piece of the time has its mean, least and greatest."""
-        document = told(
+        """Each piece of the time has its mean, least and greatest size."""
+        document = parsed(
             reports.run("wss", two, "--json", "--over", "time", "--pieces", "2", "--by", "context")
         )
         (whole,) = document["working_sets"]
@@ -161,17 +161,17 @@ class TestWorkingSets:
             "total_bytes": libc + heap + int(8 * MIB * 0.04),
         }
 
-    def test_by_target_tells_who(self, reports: Any, two: str) -> None:
-        """All together first, then the one that uses most."""
-        names = [each["name"] for each in told(reports.run("wss", two, "--json"))["working_sets"]]
+    def test_by_target(self, reports: Any, two: str) -> None:
+        """The whole context comes first, then the target that uses most."""
+        names = [each["name"] for each in parsed(reports.run("wss", two, "--json"))["working_sets"]]
         assert names == ["", "db[1]", "web[2]"]
 
     def test_programs_are_targets_without_their_pids(
         self, reports: Any, snapshot: Callable[..., Snapshot]
     ) -> None:
-        """Processes of one program are one, and the whole needs no row of its own."""
+        """Processes of one program are added up, and the whole has no separate row."""
         path = reports.add("cc", [snapshot(1, {"cc[1]": [(0, 2, 5)], "cc[2]": [(0, 3, 5)]})])
-        (each,) = told(reports.run("wss", path, "--json", "--by", "program"))["working_sets"]
+        (each,) = parsed(reports.run("wss", path, "--json", "--by", "program"))["working_sets"]
         assert (each["name"], each["mean_bytes"]) == ("cc", 5 * MIB)
 
     def test_time_counts_not_aggregations(
@@ -181,7 +181,7 @@ class TestWorkingSets:
         short = [snapshot(number, {"a": [(0, 1, 5)]}) for number in (1, 2, 3)]
         long = snapshot(13, {"a": [(0, 2, 5)]}, elapsed_us=10 * SECOND_US)
         path = reports.add("long", [*short, long])
-        (each,) = told(reports.run("wss", path, "--json"))["working_sets"]
+        (each,) = parsed(reports.run("wss", path, "--json"))["working_sets"]
         assert each["percentiles_bytes"]["25"] == 2 * MIB
         assert each["percentiles_bytes"]["0"] == MIB
 
@@ -200,8 +200,8 @@ class TestWorkingSets:
 
 class TestIdle:
     def test_buckets(self, reports: Any, two: str) -> None:
-        """What is idle for how long, in parts and added up."""
-        (whole,) = told(reports.run("idle", two, "--json"))["idle"]
+        """Buckets have the memory idle for a range of time, and for at least a time."""
+        (whole,) = parsed(reports.run("idle", two, "--json"))["idle"]
         heap, web = int(4 * MIB * 0.04), int(8 * MIB * 0.04)
         assert whole["idle_bytes"] == heap + web
         assert whole["buckets"][1] == {
@@ -214,15 +214,15 @@ class TestIdle:
         assert whole["buckets"][-1]["below_us"] is None
 
     def test_at_a_time_by_target(self, reports: Any, two: str) -> None:
-        """In the second second only the server rests."""
-        rows = told(reports.run("idle", two, "--json", "--at", "2s", "--by", "target"))["idle"]
+        """In the second second only the server is idle."""
+        rows = parsed(reports.run("idle", two, "--json", "--at", "2s", "--by", "target"))["idle"]
         idle = {row["name"]: row["idle_bytes"] for row in rows}
         assert idle == {"": int(8 * MIB * 0.04), "web[2]": int(8 * MIB * 0.04), "db[1]": 0}
 
 
 class TestSummary:
     def test_at_a_glance(self, reports: Any, snapshot: Callable[..., Snapshot]) -> None:
-        """Gaps, missed checks, changes of intervals and of the working set are told."""
+        """The summary shows gaps, missed checks, changes of intervals and of the working set."""
         fast = Intervals(50_000, SECOND_US, SECOND_US)
         snapshots = [snapshot(n, {"a": [(0, 10, 10), (10, 20, 0)]}) for n in (1, 2, 3, 4)]
         snapshots += [
@@ -232,7 +232,7 @@ class TestSummary:
             "box", "Linux 6.12", "damon record", "damon-core 1", (ContextInfo("main", "vaddr"),)
         )
         path = reports.add("long", snapshots, info)
-        document = told(reports.run("summary", path, "--json"))
+        document = parsed(reports.run("summary", path, "--json"))
         (main,) = document["contexts"]
         assert (document["host"], document["command"]) == ("box", "damon record")
         assert main["primitive"] == "vaddr"
@@ -246,15 +246,17 @@ class TestSummary:
         assert 4 * SECOND_US <= change["time_us"] - BEGIN_US <= 6.1 * SECOND_US
         assert main["hottest_of"] == "target"
         text = reports.run("summary", path).stdout
-        assert "1 break of 2s" in text
+        assert "1 gap of 2s" in text
         assert "30 missed (30%)" in text
         assert "shrank most" in text
 
     def test_nothing_changes(self, reports: Any, snapshot: Callable[..., Snapshot]) -> None:
-        """A steady working set has no change worth telling."""
+        """A steady working set has no notable change."""
         path = reports.add("same", [snapshot(n, {"a": [(0, 10, 10)]}) for n in range(1, 9)])
-        assert told(reports.run("summary", path, "--json"))["contexts"][0]["biggest_change"] is None
-        assert "much the same all the time" in reports.run("summary", path).stdout
+        assert (
+            parsed(reports.run("summary", path, "--json"))["contexts"][0]["biggest_change"] is None
+        )
+        assert "about the same all the time" in reports.run("summary", path).stdout
 
 
 class TestTargetsThatEnded:
@@ -266,33 +268,33 @@ class TestTargetsThatEnded:
         name: str = reports.add("ended", [*there, snapshot(3, {})])
         return name
 
-    def test_regions_are_the_last_that_were_there(self, reports: Any, ended: str) -> None:
-        """An aggregation without any has nothing to show."""
-        document = told(reports.run("regions", ended, "--json"))
+    def test_regions_are_the_last_that_existed(self, reports: Any, ended: str) -> None:
+        """Later aggregations without regions are skipped."""
+        document = parsed(reports.run("regions", ended, "--json"))
         assert document["contexts"][0]["time_us"] == BEGIN_US + 2 * SECOND_US
         assert document["total"]["size_bytes"] == 10 * MIB
 
-    def test_idle_memory_is_what_was_idle_last(self, reports: Any, ended: str) -> None:
-        """Not nothing."""
-        (whole,) = told(reports.run("idle", ended, "--json"))["idle"]
+    def test_idle_memory_is_that_of_the_last_regions(self, reports: Any, ended: str) -> None:
+        """Later aggregations without regions are skipped."""
+        (whole,) = parsed(reports.run("idle", ended, "--json"))["idle"]
         assert whole["idle_bytes"] == 5 * MIB
 
-    def test_a_time_is_that_time(self, reports: Any, ended: str) -> None:
-        """Whoever asks for it sees that nothing was there any more."""
-        (whole,) = told(reports.run("idle", ended, "--json", "--at", "3s"))["idle"]
+    def test_an_explicit_time_is_exact(self, reports: Any, ended: str) -> None:
+        """With `--at`, an aggregation without regions is shown as such."""
+        (whole,) = parsed(reports.run("idle", ended, "--json", "--at", "3s"))["idle"]
         assert whole["total_bytes"] == 0
 
-    def test_the_summary_tells_what_was_idle_last(self, reports: Any, ended: str) -> None:
-        """And still that the record went on."""
-        document = told(reports.run("summary", ended, "--json"))
+    def test_the_summary_shows_the_last_idle_memory(self, reports: Any, ended: str) -> None:
+        """The summary has the last regions' idle memory, and the record's real end."""
+        document = parsed(reports.run("summary", ended, "--json"))
         (main,) = document["contexts"]
         assert main["idle_at_end"]["idle_bytes"] == 5 * MIB
         assert (main["aggregations"], main["gaps"]) == (3, 0)
 
-    def test_nothing_ever_there(self, reports: Any, snapshot: Callable[..., Snapshot]) -> None:
+    def test_no_regions_at_all(self, reports: Any, snapshot: Callable[..., Snapshot]) -> None:
         """A cgroup that stayed empty has no idle memory."""
         path = reports.add("empty", [snapshot(n, {}) for n in (1, 2)])
-        (whole,) = told(reports.run("idle", path, "--json"))["idle"]
+        (whole,) = parsed(reports.run("idle", path, "--json"))["idle"]
         assert (whole["total_bytes"], whole["idle_bytes"]) == (0, 0)
 
 
@@ -300,13 +302,13 @@ class TestDiff:
     def test_before_and_after(
         self, reports: Any, two: str, snapshot: Callable[..., Snapshot]
     ) -> None:
-        """Names meet without their pids, whatever contexts are called and how long records are."""
+        """Programs match without their pids; names of contexts and record lengths may differ."""
         areas = {"db[77]": (Area(0, 64 * MIB, "[heap]"),)}
         after = reports.add(
             "after",
             [snapshot(1, {"db[77]": [(0, 64, 10)]}, areas=areas, context="other", resident=0.5)],
         )
-        document = told(reports.run("diff", two, after, "--json", "--by", "program"))
+        document = parsed(reports.run("diff", two, after, "--json", "--by", "program"))
         changes = {each["name"]: each for each in document["changes"]}
         assert list(changes) == ["", "db", "web"]
         libc, heap = 4 * MIB, int(4 * MIB * 0.04)
@@ -325,96 +327,96 @@ class TestDiff:
 
     def test_by_mapping_the_greatest_change_first(self, reports: Any, two: str) -> None:
         """The same record has no changes; its later half has lost the heap."""
-        same = told(reports.run("diff", two, two, "--json"))["changes"]
+        same = parsed(reports.run("diff", two, two, "--json"))["changes"]
         assert {each["working_set_difference_bytes"] for each in same} == {0}
         text = reports.run("diff", two, two).stdout
         assert "/usr/lib/libc.so.6" in text
 
 
 class TestMistakes:
-    """Each is one line, and the user's: exit code 2."""
+    """Each mistake is reported in one line, with exit code 2."""
 
     def test_no_record(self, reports: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Without a name, and without the usual file, it says what to do."""
+        """Without a name and without the default file, the message says what to do."""
         monkeypatch.chdir(tmp_path)
         assert "make one with 'damon record'" in refused(reports.run("regions"))
 
     @pytest.mark.parametrize("report", ["regions", "wss", "idle", "summary"])
-    def test_a_file_that_is_not_there(self, reports: Any, report: str) -> None:
-        """Whatever the format says of it."""
+    def test_a_missing_file(self, reports: Any, report: str) -> None:
+        """The message is that of the format."""
         assert "can't be read" in refused(reports.run(report, "none.memory"))
 
     def test_another_format(self, reports: Any) -> None:
-        """Possible endings are told."""
+        """The message lists the possible endings."""
         assert "possible: .memory" in refused(reports.run("wss", "x.txt"))
 
     def test_an_empty_record(self, reports: Any) -> None:
-        """There is nothing to tell of it."""
-        assert "holds nothing" in refused(reports.run("summary", reports.add("none", [])))
+        """A record without aggregations can't be reported."""
+        assert "is empty" in refused(reports.run("summary", reports.add("none", [])))
 
     @pytest.mark.parametrize(
         ("options", "message"),
         [
-            (["--target", "x*"], "has no target 'x*'; there are: db[1], web[2]"),
-            (["--context", "x"], "has no context 'x'; there are: main"),
-            (["--mapping", "x"], "has no mapping 'x'; there are: [heap], libc.so.6"),
-            (["--address", "ffff000000-"], "has no regions at the addresses"),
-            (["--from", "1h"], "has nothing in this time: it is of 4s"),
-            (["--from", "3.2s", "--to", "3.5s"], "no aggregation that was complete in this time"),
+            (["--target", "x*"], "has no target 'x*'; its targets are: db[1], web[2]"),
+            (["--context", "x"], "has no context 'x'; its contexts are: main"),
+            (["--mapping", "x"], "has no mapping 'x'; its mappings are: [heap], libc.so.6"),
+            (["--address", "ffff000000-"], "has no regions in the selected addresses"),
+            (["--from", "1h"], "has no aggregations in this time: it covers 4s"),
+            (["--from", "3.2s", "--to", "3.5s"], "no complete aggregation in this time"),
         ],
     )
     @pytest.mark.parametrize("report", ["regions", "wss", "idle", "summary"])
     def test_nothing_is_selected(
         self, reports: Any, two: str, report: str, options: list[str], message: str
     ) -> None:
-        """It says what there is instead."""
+        """The message lists the existing names."""
         assert message in refused(reports.run(report, two, *options))
 
     def test_no_region_within_bounds(self, reports: Any, two: str) -> None:
-        """It says of how many."""
+        """The message has the number of regions."""
         assert "none of the 3 regions" in refused(reports.run("regions", two, "--min-size", "1GiB"))
 
     def test_more_checks_than_there_are(self, reports: Any, two: str) -> None:
-        """A working set of 11 checks of 10 would be empty without a word."""
+        """A working set of 11 checks of 10 would always be empty."""
         assert "at most 10" in refused(reports.run("wss", two, "--at-least", "11"))
 
     def test_a_picture_of_another_kind(self, reports: Any, two: str) -> None:
-        """Possible endings are told."""
-        assert "possible: .png, .svg" in refused(reports.run("wss", two, "-o", "x.gif"))
+        """The message lists the possible endings."""
+        assert "must end in .png or .svg" in refused(reports.run("wss", two, "-o", "x.gif"))
 
     @pytest.mark.parametrize("value", ["10x", "2026-99-99", ""])
     def test_no_time(self, reports: Any, two: str, value: str) -> None:
-        """A time that is none is refused by the option."""
+        """The option refuses an invalid time."""
         result = reports.run("wss", two, "--from", value)
         assert result.exit_code == 2
-        assert "is no time" in result.stderr
+        assert "is not a valid time" in result.stderr
 
     @pytest.mark.parametrize("value", ["10", "20-10", "x-y"])
     def test_no_addresses(self, reports: Any, two: str, value: str) -> None:
-        """Addresses that are none are refused by the option."""
+        """The option refuses invalid addresses."""
         result = reports.run("wss", two, "--address", value)
         assert result.exit_code == 2
-        assert "is no range of addresses" in result.stderr
+        assert "is not a valid range of addresses" in result.stderr
 
 
 class TestDamage:
     @pytest.mark.parametrize("report", ["regions", "wss", "idle", "summary"])
-    def test_what_is_readable_is_reported(
+    def test_the_readable_part_is_reported(
         self, reports: Any, snapshot: Callable[..., Snapshot], report: str
     ) -> None:
-        """A damaged end is told once; what comes before is reported."""
+        """A damaged end gives one warning, and the part before is reported."""
         snapshots = [snapshot(number, {"a": [(0, 1, 5)]}) for number in (1, 2)]
         result = reports.run(report, reports.add("torn", snapshots, damaged=True))
         assert result.exit_code == 0
         assert result.stdout
         (line,) = result.stderr.splitlines()
-        assert "damaged after 2s; what comes before is reported" in line
+        assert "damaged after 2s; the report covers the part before" in line
 
 
 class TestSeveralContexts:
     @pytest.fixture
     def both(self, snapshot: Callable[..., Snapshot], reports: Any) -> str:
-        """A record of two contexts, one of which ended early."""
+        """Return a record of two contexts, one of which ended early."""
         rows = {f"p[{pid}]": [(pid, pid + 1, 5)] for pid in range(3)}
         early = [snapshot(1, rows, context="early")]
         late = [snapshot(number, rows, context="late") for number in (1, 2, 400)]
@@ -423,8 +425,8 @@ class TestSeveralContexts:
 
     @pytest.mark.parametrize("report", ["regions", "idle"])
     def test_the_last_of_each_is_found(self, reports: Any, both: str, report: str) -> None:
-        """Even of one that ended long before the record."""
-        document = told(reports.run(report, both, "--json"))
+        """The last aggregation is found even if the context ended long before the record."""
+        document = parsed(reports.run(report, both, "--json"))
         times = document.get("times_us") or {
             each["context"]: each["time_us"] for each in document["contexts"]
         }
@@ -432,13 +434,13 @@ class TestSeveralContexts:
         assert times.get("early", BEGIN_US + SECOND_US) == BEGIN_US + SECOND_US
 
     def test_limits_are_of_each(self, reports: Any, both: str) -> None:
-        """No context is hidden behind another."""
-        document = told(reports.run("wss", both, "--json", "--limit", "2"))
+        """A limit applies to each context, so that none hides another."""
+        document = parsed(reports.run("wss", both, "--json", "--limit", "2"))
         names = [(each["context"], each["name"]) for each in document["working_sets"]]
         assert [context for context, _ in names] == ["early", "early", "late", "late"]
         assert names[0] == ("early", "")
 
     def test_one_may_be_chosen(self, reports: Any, both: str) -> None:
-        """By its name or a pattern."""
-        document = told(reports.run("summary", both, "--json", "--context", "ear*"))
+        """A context is chosen by its name or a pattern."""
+        document = parsed(reports.run("summary", both, "--json", "--context", "ear*"))
         assert [each["context"] for each in document["contexts"]] == ["early"]

@@ -1,4 +1,4 @@
-"""Percentiles by time, exact while there are few values and close for ever."""
+"""Percentiles by time: exact for few values, close for any number."""
 
 import numpy as np
 import pytest
@@ -30,21 +30,21 @@ def test_nothing() -> None:
     assert Distribution().mean == 0
 
 
-def test_no_time_counts_nothing() -> None:
-    """A value that held for no time isn't there."""
+def test_a_time_of_0_adds_nothing() -> None:
+    """A value that held for a time of 0 is ignored."""
     assert of((5, 0), (7, 1)).percentiles([0]) == [7]
 
 
 @given(st.lists(st.tuples(st.integers(0, 1 << 45), st.integers(1, 1000)), min_size=1))
 def test_as_if_each_value_were_repeated(values: list[tuple[int, int]]) -> None:
-    """A weight is the same as so many equal values."""
+    """A weight of n is the same as n equal values."""
     repeated = np.sort(np.repeat(*np.array(values, dtype=np.int64).T))
     expected = [float(repeated[max(0, -(-each * len(repeated) // 100) - 1)]) for each in PERCENTS]
     assert of(*values).percentiles(PERCENTS) == expected
 
 
 def test_many_values_are_kept_closely() -> None:
-    """Of a hundred thousand different values each percentile is right to 0.1 %."""
+    """With a hundred thousand different values each percentile has an error below 0.1 %."""
     values = np.random.default_rng(1).lognormal(15, 3, 100_000)
     distribution = of(*((value, 1.0) for value in values.tolist()))
     found = distribution.percentiles(PERCENTS)

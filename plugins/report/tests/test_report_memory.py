@@ -1,4 +1,4 @@
-"""However long a record is, reports take the same memory: measured in processes of their own."""
+"""Reports take the same memory for records of any length, measured in separate processes."""
 
 import subprocess
 import sys
@@ -59,7 +59,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 
 
 def peak_kib(count: int, *arguments: str) -> int:
-    """Return the memory that a report of so many aggregations takes, with its imports."""
+    """Return the peak memory of a report of `count` aggregations, with its imports."""
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, str(count), *arguments],
         capture_output=True,

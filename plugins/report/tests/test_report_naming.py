@@ -19,7 +19,7 @@ def area(start: int, end: int, name: str) -> Area:
 
 
 def test_pieces_are_in_one_area_each(snapshot: Callable[..., Snapshot]) -> None:
-    """A region over two areas and a hole is three pieces; the hole holds no memory."""
+    """A region over two areas and a hole is three pieces; the hole has no memory."""
     (target,) = snapshot(1, {"t": [(0, 8, 5)]}, resident=0.5).targets
     columns = AreaColumns.of((area(0, 2, "[heap]"), area(6, 8, "libc")))
     pieces = cut(target, columns)
@@ -30,7 +30,7 @@ def test_pieces_are_in_one_area_each(snapshot: Callable[..., Snapshot]) -> None:
 
 
 def test_regions_without_an_area_keep_their_memory(snapshot: Callable[..., Snapshot]) -> None:
-    """Where nothing is named, memory is shared out by size."""
+    """Without named pieces, memory is divided by size."""
     (target,) = snapshot(1, {"t": [(0, 4, 5), (4, 8, 0)]}).targets
     pieces = cut(target, AreaColumns.of((area(100, 200, "far"),)), at=[MIB])
     assert (pieces.resident_bytes // MIB).tolist() == [1, 3, 4]
@@ -38,20 +38,20 @@ def test_regions_without_an_area_keep_their_memory(snapshot: Callable[..., Snaps
 
 
 def test_a_target_without_regions_has_no_pieces(snapshot: Callable[..., Snapshot]) -> None:
-    """There is nothing to cut."""
+    """Cutting no regions gives no pieces."""
     (target,) = snapshot(1, {"t": []}).targets
     assert len(cut(target, AreaColumns.of((area(0, 1, "a"),))).start) == 0
 
 
 def test_labels_are_different_names() -> None:
-    """Areas of one name have one label; what is in no area has the last."""
+    """Areas of the same name have one label; memory outside of areas has the last one."""
     columns = AreaColumns.of((area(0, 1, "a"), area(1, 2, "b"), area(4, 5, "a")))
     assert columns.labels == ("a", "b", UNNAMED)
     assert columns.label.tolist() == [0, 1, 0, 2]
 
 
 def test_columns_of_one_tuple_are_made_once() -> None:
-    """Targets keep their areas until they change, and so does the cache."""
+    """The cache returns the same columns for the same tuple."""
     areas = (area(0, 1, "a"),)
     cache = AreaCache()
     assert cache.columns(areas) is cache.columns(areas)
@@ -90,12 +90,12 @@ def test_cutting_loses_nothing(
 
 
 def test_names_of_programs_have_no_pid() -> None:
-    """Only the number at the end goes."""
+    """Only the number at the end is removed."""
     assert without_pid("redis-server[12]") == "redis-server"
     assert without_pid("node0") == "node0"
     assert without_pid("a[1]b") == "a[1]b"
 
 
-def test_names_do_not_command_terminals() -> None:
-    """What a terminal would obey is printed as Python writes it."""
+def test_control_characters_are_escaped() -> None:
+    """Control characters in names are printed as Python's escape sequences."""
     assert printable("evil\x1b[31m\n") == "evil\\x1b[31m\\n"

@@ -1,4 +1,4 @@
-"""Tables fit a terminal of any width; what is cut is cut where it tells least."""
+"""Tables fit a terminal of any width; long names are shortened at their least specific part."""
 
 import io
 import re
@@ -41,7 +41,7 @@ def shown(width: int, encoding: str = "utf-8") -> list[str]:
 
 
 def test_everything_where_there_is_room() -> None:
-    """Numbers end, names begin where their titles do."""
+    """Numbers are aligned to the right, names to the left."""
     assert shown(100) == [
         "size       age  target             mapping",
         "1.0M  ███  10s  redis-server[123]  /usr/lib/x86_64-linux-gnu/libc.so.6",
@@ -49,8 +49,8 @@ def test_everything_where_there_is_room() -> None:
     ]
 
 
-def test_names_are_cut_where_they_tell_least() -> None:
-    """Of a path the end stays, of a process its number; what only pleases goes first."""
+def test_names_keep_their_most_specific_part() -> None:
+    """A path keeps its end, a process its pid; decoration is left out first."""
     assert shown(46) == [
         "size  age  target             mapping",
         "1.0M  10s  redis-server[123]  …/libc.so.6",
@@ -60,14 +60,14 @@ def test_names_are_cut_where_they_tell_least() -> None:
 
 
 def test_columns_go_where_nothing_can_be_cut() -> None:
-    """The least important first, and a line tells which."""
+    """The least important columns are left out first, and a line names them."""
     lines = shown(30)
     assert lines[0] == "size  target       mapping"
-    assert lines[-1] == "(no room for age; in a pipe everything is there)"
+    assert lines[-1] == "(no room for age; in a pipe all columns are shown)"
 
 
 def test_other_encodings() -> None:
-    """A terminal without Unicode gets another sign for what is cut."""
+    """A terminal without Unicode gets another ellipsis."""
     assert "~/libc.so.6" in shown(46, "ascii")[1].replace("?", "")
 
 
@@ -84,7 +84,7 @@ def test_no_line_is_wider_than_the_terminal(
     options: list[str],
     width: int,
 ) -> None:
-    """In a real terminal, with names as long as they come."""
+    """In a real terminal, with very long names."""
     path = tmp_path / "record.csv"
     with CsvWriter(path, RecordInfo()) as writer:
         for number in (1, 2, 3):
@@ -99,7 +99,7 @@ def test_no_line_is_wider_than_the_terminal(
 def test_a_reader_that_stops_early_is_no_failure(
     tmp_path: Path, snapshot: Callable[..., Snapshot]
 ) -> None:
-    """As `head` does: nothing is told of it."""
+    """If the reader of a pipe stops early, as `head` does, there is no message."""
     path = tmp_path / "record.csv"
     with CsvWriter(path, RecordInfo()) as writer:
         writer.write(snapshot(1, {"a": [(each, each + 1, 5) for each in range(20_000)]}))
@@ -156,7 +156,7 @@ def test_durations(us: float, text: str) -> None:
 
 
 def test_shares() -> None:
-    """Almost nothing isn't nothing, and almost all isn't all."""
+    """A share near 0 or 1 isn't shown as 0 % or 100 %."""
     assert [percent(each) for each in (0, 0.001, 0.5, 0.999, 1)] == [
         "0%",
         "<1%",
@@ -167,6 +167,6 @@ def test_shares() -> None:
 
 
 def test_bars() -> None:
-    """Their length is the share, to an eighth of a character; a little is seen."""
+    """Their length is the share, to an eighth of a character; a small share is visible."""
     assert [bar(each, 2) for each in (0, 0.01, 0.5, 0.5625, 1)] == ["", "▏", "█", "█▏", "██"]
     assert [bar(each, 4, ascii_only=True) for each in (0, 0.01, 0.5, 1)] == ["", "#", "##", "####"]

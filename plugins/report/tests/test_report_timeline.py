@@ -1,4 +1,4 @@
-"""Means of pieces of time, exactly."""
+"""Exact means of pieces of time."""
 
 import math
 
@@ -19,16 +19,16 @@ def test_a_value_counts_for_its_time() -> None:
     assert line.greatest.tolist() == [50, 50]
 
 
-def test_what_was_not_seen_is_unknown() -> None:
-    """A piece without any value is no 0."""
+def test_pieces_without_a_value_are_unknown() -> None:
+    """A piece without any value is NaN, not 0."""
     line = Timeline(0, 30, 3)
     line.add(1, 10, 20)
     assert np.isnan(line.mean).tolist() == [True, False, True]
     assert np.isnan(line.greatest).tolist() == [True, False, True]
 
 
-def test_what_is_outside_is_left_out() -> None:
-    """A value may hold for longer than the time."""
+def test_time_outside_is_left_out() -> None:
+    """A value may hold for longer than the timeline."""
     line = Timeline(10, 20, 1)
     line.add(4, 0, 15)
     line.add(8, 15, 100)
@@ -41,7 +41,7 @@ def test_what_is_outside_is_left_out() -> None:
     st.lists(st.tuples(st.integers(0, 1000), st.integers(1, 300)), min_size=1, max_size=40),
 )
 def test_the_sum_over_time_stays(pieces: int, values: list[tuple[int, int]]) -> None:
-    """Means of all pieces are the mean of all values, however the time is cut."""
+    """The means of any number of pieces add up to the mean of all values."""
     end = sum(time for _, time in values)
     line = Timeline(0, end, pieces)
     at = 0
@@ -53,14 +53,14 @@ def test_the_sum_over_time_stays(pieces: int, values: list[tuple[int, int]]) -> 
 
 
 def test_sparklines_rise() -> None:
-    """From nothing to the greatest; what is unknown is blank."""
+    """Characters rise from 0 to the greatest value; unknown values are blank."""
     assert sparkline(np.array([0, 1, 2, math.nan, 7])) == "▁▂▃ █"
     assert sparkline(np.array([0, 7]), ascii_only=True) == "_@"
     assert sparkline(np.array([math.nan, 0])) == " ▁"
 
 
-def test_coarser_lines_are_means_of_what_is_known() -> None:
-    """Neighbours become one; unknown values count for nothing."""
+def test_coarser_lines_are_means_of_known_values() -> None:
+    """Neighbours become one value; unknown values are ignored."""
     values = np.array([1, 3, math.nan, 5, math.nan, math.nan])
     assert coarser(values, 3).tolist()[:2] == [2, 5]
     assert np.isnan(coarser(values, 3)[2])

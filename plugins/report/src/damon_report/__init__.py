@@ -1,1 +1,1 @@
-"""``damon report``: what a record tells, as tables, pictures and JSON."""
+"""``damon report``: analyses of a record, as tables, pictures and JSON."""

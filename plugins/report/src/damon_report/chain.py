@@ -1,4 +1,4 @@
-"""Several records one after the other, as those of a monitor that begins a new file each day."""
+"""Several records in sequence, such as those of a monitor that begins a new file each day."""
 
 import logging
 from collections.abc import Iterator, Mapping
@@ -16,21 +16,21 @@ logger = logging.getLogger(__name__)
 class Chain(SelfClosing):
     """Records of different times, read as one: see `damon_core.RecordReader`.
 
-    One whose end is damaged is read up to there, with a warning; then the next one.
+    A record whose end is damaged is read up to the damage, with a warning; then the next one.
 
     Args:
-        readers: The records, open, by where they are.
+        readers: The open records by their paths.
 
     Raises:
-        InputError: Two of them are of the same time.
+        InputError: Two records overlap in time.
     """
 
     def __init__(self, readers: Mapping[Path, RecordReader]) -> None:
         spans = {path: reader.span_us() for path, reader in readers.items()}
         known = sorted((span, path) for path, span in spans.items() if span is not None)
         for (span, path), (next_span, following) in pairwise(known):
-            # When an aggregation began is known to some microseconds, and with several contexts an
-            # aggregation that ends in the next record began in this one.
+            # The start of an aggregation is only known to some microseconds, and with several
+            # contexts an aggregation that ends in the next record may begin in this one.
             shorter_us = min(span[1] - span[0], next_span[1] - next_span[0])
             if span[1] - next_span[0] > shorter_us / 2:
                 raise InputError(
@@ -43,13 +43,13 @@ class Chain(SelfClosing):
 
     @property
     def info(self) -> RecordInfo:
-        """Where and how the last one was made, and the contexts of all."""
+        """The metadata of the last record, with the contexts of all records."""
         infos = [reader.info for _, reader in self._parts] or [self._all[0].info]
         contexts = {context.name: context for info in infos for context in info.contexts}
         return evolve(infos[-1], contexts=tuple(contexts.values()))
 
     def span_us(self) -> tuple[int, int] | None:
-        """Return when the first begins and the last ends, Unix microseconds."""
+        """Return when the first record begins and the last one ends, Unix microseconds."""
         if not self._parts:
             return None
         return self._parts[0][0][0], self._parts[-1][0][1]
@@ -57,7 +57,7 @@ class Chain(SelfClosing):
     def snapshots(
         self, begin_us: int | None = None, end_us: int | None = None
     ) -> Iterator[Snapshot]:
-        """Yield the snapshots of all, in the order of their time."""
+        """Yield the snapshots of all records, in order of time."""
         for (first_us, last_us), reader in self._parts:
             if (begin_us is not None and last_us <= begin_us) or (
                 end_us is not None and first_us >= end_us
@@ -67,10 +67,10 @@ class Chain(SelfClosing):
                 yield from reader.snapshots(begin_us, end_us)
             except DamonError as error:
                 if reader not in self._damaged:
-                    logger.warning("%s; what comes before and after is reported", error.message)
+                    logger.warning("%s; the report covers the rest", error.message)
                 self._damaged.add(reader)
 
     def close(self) -> None:
-        """Close all of them."""
+        """Close all records."""
         for reader in self._all:
             reader.close()

@@ -1,10 +1,10 @@
-"""``damon report``: the group of all reports, each imported when it is asked for."""
+"""``damon report``: the group of all reports, each imported only when it is needed."""
 
 import importlib
 
 import click
 
-#: Where the command object of each report is. It has the name of the report.
+#: The module of each report's command object, which has the name of the report.
 _REPORTS = {
     "summary": "damon_report.summary",
     "regions": "damon_report.regions",
@@ -18,19 +18,19 @@ _EPILOG = """\b
 Examples:
   damon report summary                          # damon.parquet at a glance
   damon report regions --mapping '[heap]'       # its hottest regions, at the end
-  damon report wss --over time                  # how large its working set was, and when
+  damon report wss --over time                  # the size of its working set over time
   damon report summary db*.parquet              # several files, one after the other
   damon report diff before.parquet after.parquet
 \b
-Every report but diff takes the record as its argument, damon.parquet where none is given; it may
-be several files of different times. TIME is one since the start of the record like 10s or 1.5h,
-or one by the clock like 2026-11-23T10:00 (of this machine) or 2026-11-23T10:00Z. GLOB is a name,
-in which * and ? stand for others.
+Every report but diff takes the record as its argument, by default damon.parquet; it may be
+several files of different times. TIME counts from the start of the record, like 10s or 1.5h, or
+is a time of day, like 2026-11-23T10:00 (of this machine) or 2026-11-23T10:00Z. GLOB is a name
+with the wildcards * and ?.
 """
 
 
 class _Reports(click.Group):
-    """Imports a report only when it is run, or told of."""
+    """Imports a report only when it is run or its help is shown."""
 
     def list_commands(self, _ctx: click.Context) -> list[str]:
         return list(_REPORTS)
@@ -44,4 +44,4 @@ class _Reports(click.Group):
 
 @click.group(cls=_Reports, epilog=_EPILOG)
 def report() -> None:
-    """Tell what a record holds: which memory is hot, which is idle, and since when."""
+    """Analyse a record: which memory is hot, which is idle, and since when."""

@@ -19,7 +19,7 @@ from damon_report.selection import Selection, selection_options
 from damon_report.shares import By
 from damon_report.tables import Column, limited, new_console, show_table
 
-#: Rows on a terminal, if the user doesn't say.
+#: Default number of rows on a terminal.
 _LIMIT = 30
 
 _EPILOG = """\b
@@ -31,13 +31,13 @@ Examples:
 
 @frozen
 class Change:
-    """How the use of something differs between two records.
+    """The difference in memory use between two records, of a context or a part of it.
 
     Attributes:
-        context: Its context; empty where each record has only one.
-        name: What it is called; empty for the whole context.
-        old: Its use in the first record.
-        new: Its use in the second.
+        context: The context's name; empty if each record has only one.
+        name: The name of the part, such as a target or mapping; empty for the whole context.
+        old: The use in the first record.
+        new: The use in the second record.
     """
 
     context: str
@@ -47,11 +47,11 @@ class Change:
 
     @property
     def difference_bytes(self) -> float:
-        """How much the working set has grown; negative if it shrank."""
+        """The growth of the working set in bytes; negative if it shrank."""
         return self.new.working_set_bytes - self.old.working_set_bytes
 
     def json(self) -> dict[str, object]:
-        """Return it as it is documented."""
+        """Return the change as a JSON object, as documented in docs/reports.md."""
         ratio = _ratio(self.old.working_set_bytes, self.new.working_set_bytes)
         return {
             "context": self.context,
@@ -66,9 +66,9 @@ class Change:
 
 
 def changes(old: dict[tuple[str, str], Use], new: dict[tuple[str, str], Use]) -> list[Change]:
-    """Return all changes, the greatest of the working set first, each context's whole before.
+    """Return all changes by context: the whole context, then the largest change of working set.
 
-    Where each record has one context only, its name doesn't matter.
+    If each record has only one context, the contexts' names may differ.
     """
     contexts = {context for context, _ in old}, {context for context, _ in new}
     if len(contexts[0]) == len(contexts[1]) == 1:
@@ -95,7 +95,7 @@ def changes(old: dict[tuple[str, str], Use], new: dict[tuple[str, str], Use]) ->
     type=click.Choice(get_args(By)),
     default="mapping",
     show_default=True,
-    help="What is compared. A program is all targets that differ in their pid.",
+    help="Compare by this. A program is all targets that differ only in their pid.",
 )
 @limited(_LIMIT)
 @pass_plugins
@@ -109,11 +109,11 @@ def diff(
     limit: int | None,
     as_json: bool,
 ) -> None:
-    """Tell how memory is used otherwise in NEW than in OLD: two records of the same program.
+    """Show how memory use differs between OLD and NEW, two records of the same program.
 
-    Compared are means over the time of each record, so they may differ in length and in their
-    intervals; but with longer aggregation intervals working sets are larger. The greatest change
-    comes first.
+    The report compares means over the time of each record, so the records may differ in length
+    and in their intervals; but longer aggregation intervals give larger working sets. The
+    largest change comes first.
     """
     with (
         open_record(plugins, (old,), selection) as before,

@@ -1,13 +1,13 @@
-"""How long a quantity had which values: kept in bounded memory, however long a record is."""
+"""The distribution of a quantity over time, in bounded memory for records of any length."""
 
 from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 
-#: So many different values are kept as they are.
+#: Up to this number of different values, values are exact.
 _EXACT = 2_048
-#: Beyond that they are rounded to so many binary digits: by less than 0.1 %.
+#: Beyond it they are rounded to this number of binary digits: by less than 0.1 %.
 _DIGITS = 10
 _BUFFER = 1_024
 
@@ -15,8 +15,8 @@ _BUFFER = 1_024
 class Distribution:
     """Values, each weighted with the time for which it held.
 
-    Up to 2048 different values are kept exactly; of more each is told with an error below 0.1 %.
-    The least, the greatest and the mean are always exact.
+    Up to 2048 different values are exact; with more, each has an error below 0.1 %. The least,
+    the greatest and the mean are always exact.
     """
 
     def __init__(self) -> None:
@@ -29,7 +29,7 @@ class Distribution:
         self._sum = 0.0
 
     def add(self, value: float, weight: float) -> None:
-        """Add a value that held for a time; none for no time."""
+        """Add a value that held for a time; a time of 0 adds nothing."""
         if weight <= 0:
             return
         self._new.append((value, weight))
@@ -38,7 +38,7 @@ class Distribution:
 
     @property
     def weight(self) -> float:
-        """The time of all values together."""
+        """The sum of the times of all values."""
         self._settle()
         return float(self._weights.sum())
 
@@ -55,7 +55,7 @@ class Distribution:
         return self._sum / weight if weight else 0.0
 
     def percentiles(self, percents: Sequence[float]) -> list[float]:
-        """Return the values that were not exceeded for these parts of the time, in per cent.
+        """Return the values that were not exceeded for these percentages of the time.
 
         0 gives the least value and 100 the greatest. Without values all are 0.
         """
@@ -64,7 +64,7 @@ class Distribution:
             return [0.0 for _ in percents]
         wanted = np.asarray(percents, np.float64)
         below = np.cumsum(self._weights)
-        # A hair less, so that rounding of the sum doesn't lead to the next value.
+        # Slightly less, so that rounding of the sum doesn't select the next value.
         index = below.searchsorted(wanted / 100 * below[-1] * (1 - 1e-12))
         found = self._values[np.minimum(index, len(below) - 1)]
         found[wanted <= 0] = self._least
@@ -72,7 +72,7 @@ class Distribution:
         return [float(each) for each in found.clip(self._least, self._greatest)]
 
     def _settle(self) -> None:
-        """Take new values in: sorted, each different one once."""
+        """Merge the buffered values into the sorted, distinct ones."""
         if not self._new:
             return
         new = np.array(self._new)

@@ -1,4 +1,4 @@
-"""Numbers as reports print them, and as their options take them."""
+"""Formats of numbers in reports and their options."""
 
 import click
 
@@ -24,7 +24,7 @@ def short_duration(us: float) -> str:
 
 
 def percent(share: float) -> str:
-    """Return a share in whole per cent; what isn't nothing, or all, isn't called so."""
+    """Return a share in whole per cent; only exactly 0 and 1 become ``0%`` and ``100%``."""
     if 0 < share < 0.005:
         return "<1%"
     if 0.995 <= share < 1:
@@ -46,7 +46,7 @@ class _ShareType(click.ParamType):  # type: ignore[type-arg]  # not generic befo
             if not 0 <= share <= 1:
                 raise ValueError
         except ValueError:
-            self.fail(f"{value!r} is no share: write one like '50%' or '0.5'", param, ctx)
+            self.fail(f"{value!r} is not a valid share: write one like '50%' or '0.5'", param, ctx)
         return share
 
 

@@ -1,4 +1,4 @@
-"""``damon report idle``: how much memory hasn't been accessed for how long."""
+"""``damon report idle``: how much memory has been idle, and for how long."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -21,10 +21,10 @@ from damon_report.tables import DECORATION, Column, bar, limited, new_console, s
 from damon_report.times import local_time
 
 _S = 1_000_000
-#: Where buckets begin, microseconds. The first is of what was accessed just before.
+#: The lower bounds of the buckets of idle time, microseconds.
 BUCKETS_US = (0, _S, 10 * _S, 60 * _S, 600 * _S, 3_600 * _S, 86_400 * _S)
 
-#: Rows on a terminal, if the user doesn't say.
+#: Default number of rows on a terminal.
 _LIMIT = 20
 _BAR_CHARACTERS = 20
 
@@ -38,14 +38,14 @@ Examples:
 
 @frozen
 class Idle:
-    """How long the memory of something hasn't been accessed.
+    """The idle memory of a context or a part of it, by idle time.
 
     Attributes:
-        context: Its context.
-        name: What it is called; empty for the whole context.
-        total_bytes: All its memory.
-        at_least_bytes: How much wasn't accessed in the aggregation, and for at least as long as
-            each bucket begins.
+        context: The context's name.
+        name: The name of the part, such as a target or mapping; empty for the whole context.
+        total_bytes: All resident memory.
+        at_least_bytes: The memory that wasn't accessed in the aggregation and has been idle for
+            at least the lower bound of each bucket.
     """
 
     context: str
@@ -55,11 +55,11 @@ class Idle:
 
     @property
     def bucket_bytes(self) -> tuple[int, ...]:
-        """How much was idle for a time within each bucket."""
+        """The idle memory within each bucket."""
         return tuple(left - right for left, right in pairwise((*self.at_least_bytes, 0)))
 
     def json(self) -> dict[str, object]:
-        """Return it as it is documented."""
+        """Return the idle memory as a JSON object, as documented in docs/reports.md."""
         ends_us = (*BUCKETS_US[1:], None)
         return {
             "context": self.context,
@@ -76,7 +76,7 @@ class Idle:
 
 
 def idle_memory(snapshot: Snapshot, by: By, areas: AreaCache) -> list[Idle]:
-    """Return what is idle in a snapshot: the whole first, then those that have most idle."""
+    """Return the idle memory of a snapshot: the whole first, then the parts with most of it."""
     parts = [np.ones(len(snapshot)), *(idle_part(snapshot, each) for each in BUCKETS_US)]
     found = [
         Idle(snapshot.context, name, round(total), tuple(round(each) for each in at_least))
@@ -87,19 +87,21 @@ def idle_memory(snapshot: Snapshot, by: By, areas: AreaCache) -> list[Idle]:
 
 @click.command(epilog=_EPILOG, short_help="How much memory is idle, and for how long.")
 @record_options
-@click.option("--at", metavar="TIME", type=MOMENT, help="As it was then [default: at the end].")
+@click.option(
+    "--at", metavar="TIME", type=MOMENT, help="The state at this time [default: at the end]."
+)
 @click.option(
     "--by",
     type=click.Choice(get_args(By)),
     default="context",
     show_default=True,
-    help="What it is told of. A program is all targets that differ in their pid.",
+    help="Group memory by this. A program is all targets that differ only in their pid.",
 )
 @limited(_LIMIT)
 def idle(*, record: Record, at: Moment | None, by: By, limit: int | None, as_json: bool) -> None:
-    """Tell how much memory of RECORD hasn't been accessed, and for how long, at one time.
+    """Show how much memory of RECORD is idle, and for how long, at one time.
 
-    Idle times begin with the record: what was idle before it is only known from then on.
+    Idle times count from the start of the record: earlier accesses are unknown.
     """
     snapshots = record.last(at)
     found = [idle_memory(snapshot, by, record.areas) for snapshot in snapshots]
@@ -136,7 +138,7 @@ def _show_buckets(console: Console, whole: Idle) -> None:
         Column("bytes", right=True),
         Column("share", right=True),
         *([Column("", rank=DECORATION)] if console.is_terminal else []),
-        Column("so long or longer", right=True),
+        Column("at least as long", right=True),
         Column("share", right=True),
     ]
 

@@ -1,4 +1,4 @@
-"""How memory was used on average over a record, by name."""
+"""Mean memory use over a record, by name."""
 
 import numpy as np
 from attrs import asdict, frozen
@@ -7,19 +7,19 @@ from damon_core import Snapshot
 from damon_report.naming import AreaCache, FloatColumn
 from damon_report.shares import By, bytes_by, idle_part, used_part, without_surplus
 
-#: So many aggregations of a context are looked at; of a longer record, at equal distances.
+#: Maximum number of measured aggregations of a context, at equal distances in a long record.
 _MOMENTS = 5_000
 
 
 @frozen
 class Use:
-    """How something used its memory, on average over the time of its context.
+    """The memory use of a context or a part of it, mean over the context's time.
 
     Attributes:
-        working_set_bytes: What was accessed in an aggregation.
-        accessed_bytes: What was accessed in a sampling interval.
-        idle_bytes: What wasn't accessed in an aggregation.
-        total_bytes: All.
+        working_set_bytes: Memory accessed in an aggregation.
+        accessed_bytes: Memory accessed in a sampling interval.
+        idle_bytes: Memory not accessed in an aggregation.
+        total_bytes: All resident memory.
     """
 
     working_set_bytes: float = 0.0
@@ -29,11 +29,11 @@ class Use:
 
     @property
     def frequency(self) -> float:
-        """The share of checks in which its bytes were accessed, on average."""
+        """The mean share of checks that found the bytes accessed."""
         return self.accessed_bytes / self.total_bytes if self.total_bytes else 0.0
 
     def json(self) -> dict[str, object]:
-        """Return it as it is documented."""
+        """Return the use as a JSON object, as documented in docs/reports.md."""
         sizes: dict[str, object] = {name: round(value) for name, value in asdict(self).items()}
         return sizes | {"frequency": self.frequency}
 
@@ -42,8 +42,8 @@ class Means:
     """Collects the means of a record, snapshot by snapshot.
 
     Args:
-        span_us: When the time begins and ends.
-        by: What to tell one by one, besides each context as a whole: that is called ``""``.
+        span_us: Begin and end of the time.
+        by: How to group memory; each context as a whole is added as ``""``.
     """
 
     def __init__(self, span_us: tuple[int, int], by: By) -> None:

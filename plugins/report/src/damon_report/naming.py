@@ -1,4 +1,4 @@
-"""Which part of which region is in which area: regions cut at the borders of named areas."""
+"""Names of memory: regions cut at the borders of named areas."""
 
 import re
 
@@ -11,20 +11,20 @@ from damon_core import Area, TargetSnapshot
 IntColumn = npt.NDArray[np.int64]
 FloatColumn = npt.NDArray[np.float64]
 
-#: What is called so has no name.
+#: The label of memory without a name.
 UNNAMED = "(no name)"
 
-#: The pid behind the name of a process.
+#: The pid at the end of a target's name.
 _PID = re.compile(r"\[\d+\]$")
 
 
 def without_pid(target: str) -> str:
-    """Return the name of a target as other runs of the same program have it."""
+    """Return the name of a target without its pid, the same in every run of a program."""
     return _PID.sub("", target)
 
 
 def printable(name: str) -> str:
-    """Return a name on one line that no terminal takes for a command."""
+    """Return a name with control characters escaped, for printing on one line."""
     if name.isprintable():
         return name
     return "".join(
@@ -33,13 +33,13 @@ def printable(name: str) -> str:
 
 
 def base_name(name: str) -> str:
-    """Return what a mapping is called where room is scarce: of a path the last part."""
+    """Return the short name of a mapping: the last part of a path."""
     path = name.removesuffix(" (deleted)")
     return path.rstrip("/").rpartition("/")[2] if path.startswith("/") else name
 
 
 def shortened(name: str, most: int) -> str:
-    """Return a name of at most `most` characters: what is too long loses its middle."""
+    """Return a name of at most `most` characters; a longer one loses its middle."""
     if len(name) <= most:
         return name
     tail = (most - 1) // 2
@@ -51,11 +51,12 @@ class AreaColumns:
     """The areas of a target as columns.
 
     Attributes:
-        start: First address of each, ascending.
-        end: First address behind each.
-        names: The name of each.
-        labels: The different names, and `UNNAMED` for what is in no area.
-        label: The index in `labels` of each area's name, and last, for index -1, of `UNNAMED`.
+        start: First address of each area, ascending.
+        end: First address after each area.
+        names: Name of each area.
+        labels: The different names, and `UNNAMED` for memory outside of areas.
+        label: The index in `labels` of each area's name; the last element, at index -1, is the
+            index of `UNNAMED`.
     """
 
     start: IntColumn
@@ -79,7 +80,7 @@ class AreaColumns:
         )
 
     def at(self, addresses: IntColumn) -> IntColumn:
-        """Return the index of the area that holds each address, -1 where none does."""
+        """Return the index of the area that contains each address, -1 without one."""
         if not len(self.start):
             return np.full(len(addresses), -1, np.int64)
         index = self.start.searchsorted(addresses, side="right") - 1
@@ -87,10 +88,10 @@ class AreaColumns:
 
 
 class AreaCache:
-    """Columns of areas, made once for each tuple: targets keep theirs until it changes."""
+    """A cache of columns by tuple of areas: targets keep the same tuple until it changes."""
 
     def __init__(self) -> None:
-        # A tuple that is kept alive keeps its identity for itself.
+        # The tuple is kept as well, so that its id can't be reused.
         self._known: dict[int, tuple[tuple[Area, ...], AreaColumns]] = {}
 
     def columns(self, areas: tuple[Area, ...]) -> AreaColumns:
@@ -105,15 +106,15 @@ class AreaCache:
 
 @frozen(eq=False)
 class Pieces:
-    """Regions cut into pieces, each wholly in one area or in none; ascending.
+    """Regions cut into pieces, each wholly in one area or outside of all; ascending.
 
     Attributes:
-        start: First address of each.
-        end: First address behind each.
-        region: The index of the region that each is of.
-        area: The index of the area that each is in, -1 for none.
-        resident_bytes: How much of each is in memory. What a region has is shared out to its
-            pieces in areas by their sizes: there is nothing in the holes between. The sum stays.
+        start: First address of each piece.
+        end: First address after each piece.
+        region: Index of the region that each piece belongs to.
+        area: Index of the area that contains each piece, -1 without one.
+        resident_bytes: Resident bytes of each piece. Those of a region are divided among its
+            pieces in areas, by size: the holes between areas get none. The sum is unchanged.
     """
 
     start: IntColumn
@@ -129,14 +130,14 @@ def cut(target: TargetSnapshot, areas: AreaColumns, at: npt.ArrayLike = ()) -> P
     Args:
         target: The regions.
         areas: The areas of the same target.
-        at: More addresses to cut at.
+        at: Further addresses to cut at.
     """
     borders = np.unique(
         np.concatenate((target.start, target.end, areas.start, areas.end, np.asarray(at, np.int64)))
     )
     start, end = borders[:-1], borders[1:]
     region = target.start.searchsorted(start, side="right") - 1
-    # A piece before the first region has index -1, and gets an end that it isn't before.
+    # A piece before the first region has index -1: the appended end of 0 excludes it.
     inside = start < np.append(target.end, 0)[region]
     start, end, region = start[inside], end[inside], region[inside]
     area = areas.at(start)
@@ -147,7 +148,7 @@ def cut(target: TargetSnapshot, areas: AreaColumns, at: npt.ArrayLike = ()) -> P
 def _share_out(
     of_regions: IntColumn, region: IntColumn, size: IntColumn, named: npt.NDArray[np.bool_]
 ) -> IntColumn:
-    """Share out what regions have to their pieces, by size; to named pieces only if any is."""
+    """Divide values of regions among their pieces by size, or among the named pieces if any."""
     count = len(of_regions)
     has_named = np.bincount(region[named], minlength=count) > 0
     weight = np.where(named | ~has_named[region], size, 0).astype(np.float64)

@@ -1,4 +1,4 @@
-"""What is printed beside tables: JSON, and lines of text."""
+"""Output other than tables: JSON, and lines of text."""
 
 import json
 from pathlib import Path
@@ -14,27 +14,27 @@ _PICTURES = (".png", ".svg")
 
 
 def echo_json(report: str, document: dict[str, Any]) -> None:
-    """Print the result of a report as JSON; its first key says which report it is of."""
+    """Print the result of a report as JSON; its first key is the name of the report."""
     click.echo(json.dumps({"report": report, **document}, indent=2))
 
 
 def check_picture(path: Path) -> None:
-    """See whether a picture can be drawn to a file, before long work.
+    """Check whether a picture can be drawn to a file, before long work.
 
     Raises:
-        InputError: It has another ending, or its directory isn't there.
+        InputError: The file has another ending, or its directory doesn't exist.
     """
     if path.suffix not in _PICTURES:
-        raise InputError(f"'{path}' has no ending of a picture; possible: {', '.join(_PICTURES)}")
+        raise InputError(f"'{path}' must end in {' or '.join(_PICTURES)} for a picture")
     if not path.parent.is_dir():
         raise InputError(f"'{path}': there is no directory '{path.parent}': create it")
 
 
 def heading(console: Console, text: str) -> None:
-    """Print a line that is no row of a table; where programs may read it, as a comment."""
+    """Print a line above a table; if the output isn't a terminal, as a comment."""
     console.print(Text(text, "bold") if console.is_terminal else Text(f"# {text}"))
 
 
 def note(console: Console, text: str) -> None:
-    """Print a line that explains a table."""
+    """Print a line below a table; if the output isn't a terminal, as a comment."""
     console.print(Text(text, "dim") if console.is_terminal else Text(f"# {text}"))

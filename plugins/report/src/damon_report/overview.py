@@ -1,4 +1,4 @@
-"""What there is to know of a record at a glance, collected in one pass."""
+"""An overview of a record, collected in one pass."""
 
 import numpy as np
 from attrs import define, field, frozen
@@ -10,24 +10,24 @@ from damon_report.shares import By
 from damon_report.timeline import Timeline
 from damon_report.working_sets import Series, WorkingSets
 
-#: Pieces that the time is cut into to find changes.
+#: Number of pieces of the time, to find changes.
 _PIECES = 120
-#: Pieces before and after a change that are compared.
+#: Number of compared pieces before and after a change.
 _AROUND = 4
-#: Changes of a smaller share of the greatest working set aren't told.
+#: Changes below this share of the largest working set aren't reported.
 _NOTABLE = 0.1
-#: So many changes of intervals are kept.
+#: Maximum number of changes of intervals that are kept.
 _MOST_CHANGES = 1_000
 
 
 @frozen
 class Step:
-    """When the working set changed most.
+    """The largest change of the working set.
 
     Attributes:
-        time_us: When, Unix microseconds.
-        before_bytes: What it was shortly before, on average.
-        after_bytes: What it was shortly after.
+        time_us: Time of the change, Unix microseconds.
+        before_bytes: Mean working set shortly before.
+        after_bytes: Mean working set shortly after.
     """
 
     time_us: int
@@ -37,23 +37,23 @@ class Step:
 
 @define(eq=False)
 class ContextOverview:
-    """What there is to know of a context.
+    """The overview of a context.
 
     Attributes:
-        name: Its name.
-        aggregations: How many there are.
-        checks: How many checks they made.
-        missed_checks: How many more there should have been by their intervals.
-        gaps: Breaks between one aggregation and the next.
-        gaps_us: How long these are together.
-        intervals: The intervals in force, from which time on.
-        interval_changes: How often they changed.
+        name: The context's name.
+        aggregations: Number of aggregations.
+        checks: Number of checks.
+        missed_checks: Number of further checks that the intervals demanded.
+        gaps: Number of gaps between one aggregation and the next.
+        gaps_us: Total duration of the gaps.
+        intervals: Pairs of a time and the intervals in force from then on.
+        interval_changes: Number of changes of the intervals.
         regions: The least and the greatest number of regions.
         last: The last snapshot with regions, if there is one.
         targets: The series of each target.
-        whole: That of all together.
-        uses: How each mapping was used; or each target, if mappings aren't told.
-        uses_of: Which of both.
+        whole: The series of all targets together.
+        uses: The memory use of each mapping, or of each target if the record has no mappings.
+        uses_of: Whether `uses` is by mapping or by target.
     """
 
     name: str
@@ -73,7 +73,7 @@ class ContextOverview:
     _ended_us: int = field(default=0, init=False)
 
     def add(self, snapshot: Snapshot) -> None:
-        """Count an aggregation."""
+        """Add an aggregation."""
         if self.aggregations:
             self._follow(snapshot)
         if not self.intervals or self.intervals[-1][1] != snapshot.intervals:
@@ -92,18 +92,18 @@ class ContextOverview:
 
     def _follow(self, snapshot: Snapshot) -> None:
         gap_us = snapshot.time_us - snapshot.elapsed_us - self._ended_us
-        # Clocks are not that exact.
+        # Clocks aren't exact: only a gap longer than a sampling interval counts.
         if gap_us > snapshot.intervals.sampling_us:
             self.gaps += 1
             self.gaps_us += gap_us
 
     def biggest_step(self) -> Step | None:
-        """Return when the working set changed most; None if it stayed much the same."""
+        """Return the largest change of the working set; None without a notable one."""
         return biggest_step(self.whole.working_set)
 
 
 def biggest_step(line: Timeline) -> Step | None:
-    """Return the greatest change of what is short before and after; None if all is alike."""
+    """Return the largest change between means shortly before and after; None if not notable."""
     mean = line.mean
     seen = np.flatnonzero(~np.isnan(mean))
     values = mean[seen]
@@ -113,7 +113,7 @@ def biggest_step(line: Timeline) -> Step | None:
     for index in range(1, len(values)):
         before = float(values[max(0, index - _AROUND) : index].mean())
         after = float(values[index : index + _AROUND].mean())
-        # What is nearest counts a little more: so a sharp edge is told where it is.
+        # The adjacent pieces count a little more, so that a sharp edge is located exactly.
         size = abs(after - before) + 0.1 * abs(float(values[index] - values[index - 1]))
         if best is None or size > best[0]:
             best = size, index, before, after
@@ -125,7 +125,7 @@ def biggest_step(line: Timeline) -> Step | None:
 
 
 def overview(record: Record) -> list[ContextOverview]:
-    """Go once through a record and return what there is to know of each context."""
+    """Read a record once, and return the overview of each context."""
     span_us = record.span_us()
     sets = WorkingSets(span_us, "target", 1, _PIECES)
     means: dict[By, Means] = {by: Means(span_us, by) for by in ("mapping", "target")}

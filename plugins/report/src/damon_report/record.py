@@ -1,4 +1,4 @@
-"""The record that is reported, open for reading."""
+"""The record of a report, open for reading."""
 
 import contextlib
 import functools
@@ -39,27 +39,27 @@ T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
-#: The record that is reported if none is named; `damon record` writes it.
+#: The default record of reports; `damon record` writes it.
 DEFAULT_PATH = Path("damon.parquet")
 
-#: How much of the end of a record is looked through for its last aggregations, one after another.
+#: How far back from the end to search for the last aggregations, one window after another.
 _WINDOWS_US = (10_000_000, 600_000_000, 1 << 62)
-#: How many snapshots, and names of theirs, are told of where nothing was found.
-_LOOKED_THROUGH = 1_000
-_NAMES_TOLD = 8
+#: If nothing is selected: how many snapshots to search for names, and how many names to list.
+_SEARCHED = 1_000
+_NAMES_LISTED = 8
 
 
 @define(eq=False)
 class Record(SelfClosing):
-    """What is selected of a record. It may be gone through several times.
+    """The selected part of a record, which may be read several times.
 
-    A record whose end is damaged is reported up to there, with a warning.
+    A record whose end is damaged is read up to the damage, with a warning.
 
     Attributes:
-        paths: Where it is; it may be in several files.
-        reader: The whole of it.
-        selection: What of it is reported.
-        areas: Columns of its targets' areas.
+        paths: The files of the record.
+        reader: The whole record.
+        selection: The part to report.
+        areas: A cache of columns of the targets' areas.
     """
 
     paths: tuple[Path, ...]
@@ -73,20 +73,20 @@ class Record(SelfClosing):
         span_us = self.reader.span_us()
         if span_us is None:
             raise InputError(
-                f"'{self.name}' holds nothing: it ended before its first aggregation was complete"
+                f"'{self.name}' is empty: it ended before its first aggregation was complete"
             )
-        # A single aggregation has no beginning in formats that tell only ends.
+        # A single aggregation has no beginning in formats that only store the end.
         self._whole_us = min(span_us[0], span_us[1] - 1), span_us[1]
 
     @property
     def name(self) -> str:
-        """What to call it."""
+        """The name of the record in messages."""
         more = len(self.paths) - 1
         return f"{self.paths[0]} and {more} more" if more else str(self.paths[0])
 
     @property
     def info(self) -> RecordInfo:
-        """Where and how it was made."""
+        """The metadata: where and how the record was made."""
         return self.reader.info
 
     @property
@@ -95,10 +95,10 @@ class Record(SelfClosing):
         return self._whole_us[0]
 
     def span_us(self) -> tuple[int, int]:
-        """Return when the selected time begins and ends, Unix microseconds.
+        """Return begin and end of the selected time, Unix microseconds.
 
         Raises:
-            InputError: The record has nothing in this time.
+            InputError: The record doesn't cover this time.
         """
         start_us, end_us = self._whole_us
         if self.selection.begin is not None:
@@ -110,11 +110,11 @@ class Record(SelfClosing):
         return start_us, end_us
 
     def snapshots(self) -> Iterator[Snapshot]:
-        """Yield what is selected of each snapshot, in the order of time.
+        """Yield the selected part of each snapshot, in order of time.
 
         Raises:
             InputError: Nothing is selected.
-            DamonError: The record can't be read from its beginning on.
+            DamonError: The record can't be read at all.
         """
         begin_us, end_us = self.span_us()
         found = False
@@ -127,16 +127,17 @@ class Record(SelfClosing):
             raise InputError(self._why_nothing())
 
     def last(self, at: Moment | None = None) -> list[Snapshot]:
-        """Return the last selected snapshot of each context, in the order of their names.
+        """Return the last selected snapshot of each context, sorted by name.
 
-        That is the last with regions, if there is one: often a record ends after its targets.
+        Without `at` that is the last one with regions, if any: often a record ends after its
+        targets.
 
         Args:
-            at: The last that was complete at this time, with regions or without.
+            at: A time; the snapshot is the last one complete by then, even without regions.
 
         Raises:
             InputError: Nothing is selected.
-            DamonError: The record can't be read from its beginning on.
+            DamonError: The record can't be read at all.
         """
         begin_us, end_us = self.span_us()
         if at is not None:
@@ -149,7 +150,7 @@ class Record(SelfClosing):
         found: dict[str, Snapshot] = {}
         empty: dict[str, Snapshot] = {}
         for window_us in _WINDOWS_US:
-            # Most often the end of the record is enough, and it is much shorter.
+            # Usually a short window at the end is enough.
             from_us = max(begin_us, end_us - window_us)
             for snapshot in self._between(from_us, end_us):
                 if len(snapshot) or (at is not None and self._counts(snapshot)):
@@ -180,27 +181,28 @@ class Record(SelfClosing):
             if not any_was_read:
                 raise
             if not self._warned:
-                logger.warning("%s; what comes before is reported", error.message)
+                logger.warning("%s; the report covers the part before", error.message)
             self._warned = True
 
     def _counts(self, snapshot: Snapshot) -> bool:
-        """Tell whether a snapshot has something that was selected: not only the same target."""
+        """Return whether a snapshot has selected memory, not only a selected target."""
         return len(snapshot) > 0 or not self.selection.cuts
 
     def _why_no_time(self) -> str:
         start_us, end_us = self._whole_us
         return (
-            f"'{self.name}' has nothing in this time: it is of {format_duration(end_us - start_us)}"
-            f", from {local_time(start_us)} to {local_time(end_us)}"
+            f"'{self.name}' has no aggregations in this time: it covers "
+            f"{format_duration(end_us - start_us)}, from {local_time(start_us)} to "
+            f"{local_time(end_us)}"
         )
 
     def _why_nothing(self) -> str:
-        """Return what was asked for in vain, and what there is."""
+        """Return a message with the pattern that matches nothing, and the existing names."""
         chosen = self.selection
         contexts: set[str] = set()
         targets: set[str] = set()
         mappings: set[str] = set()
-        for snapshot in islice(self.reader.snapshots(*self.span_us()), _LOOKED_THROUGH):
+        for snapshot in islice(self.reader.snapshots(*self.span_us()), _SEARCHED):
             contexts.add(snapshot.context)
             if chosen.contexts and not matches(snapshot.context, chosen.contexts):
                 continue
@@ -209,7 +211,7 @@ class Record(SelfClosing):
                 if not chosen.targets or matches(target.name, chosen.targets):
                     mappings.update(area.name for area in target.areas)
         if not contexts:
-            return f"'{self.name}' has no aggregation that was complete in this time"
+            return f"'{self.name}' has no complete aggregation in this time"
         for kind, patterns, names, test in (
             ("context", chosen.contexts, contexts, matches),
             ("target", chosen.targets, targets, matches),
@@ -217,27 +219,27 @@ class Record(SelfClosing):
         ):
             if patterns and not any(test(name, patterns) for name in names):
                 wanted = " or ".join(f"'{pattern}'" for pattern in patterns)
-                return f"'{self.name}' has no {kind} {wanted}; {_told(names)}"
-        return f"'{self.name}' has no regions at the addresses and in the mappings selected"
+                return f"'{self.name}' has no {kind} {wanted}; {_listed(kind, names)}"
+        return f"'{self.name}' has no regions in the selected addresses and mappings"
 
 
-def _told(names: set[str]) -> str:
-    """Return some names, for a user who gave another."""
+def _listed(kind: str, names: set[str]) -> str:
+    """Return a list of existing names, for a user who gave another."""
     if not names:
-        return "it tells none"
-    # Of a file the last part is enough, and shorter.
+        return f"it has no {kind}s"
+    # The last part of a path is enough, and shorter.
     short = sorted({name.rpartition("/")[2] or name for name in names})
-    some = [printable(name) for name in short[:_NAMES_TOLD]]
+    some = [printable(name) for name in short[:_NAMES_LISTED]]
     more = len(short) - len(some)
-    return "there are: " + ", ".join(some) + (f" and {more} more" if more else "")
+    return f"its {kind}s are: " + ", ".join(some) + (f" and {more} more" if more else "")
 
 
 def record_options(function: Callable[..., T]) -> Callable[..., T]:
-    """Give a click command the record that it reports, open, as `record`.
+    """Decorate a click command so that it gets an open record as `record`.
 
-    A decorator, above those of the command's own options: it adds the argument RECORD, which may be
-    several files, and the options that select part of it. The record is closed when the command is
-    done.
+    This adds the argument RECORD, which may be several files, and the options that select a part
+    of it; use it above the command's other options. The record is closed when the command has
+    ended.
     """
 
     @click.argument("paths", metavar="[RECORD]...", nargs=-1, type=click.Path(path_type=Path))
@@ -262,7 +264,8 @@ def open_record(plugins: Plugins, paths: tuple[Path, ...], selection: Selection)
     """Open a record of any installed format, or several of different times as one.
 
     Raises:
-        InputError: One can't be read or has no known format, they overlap, or they hold nothing.
+        InputError: A record can't be read or has no known format, records overlap, or they are
+            empty.
     """
     with contextlib.ExitStack() as opened:
         readers = {}
@@ -270,7 +273,7 @@ def open_record(plugins: Plugins, paths: tuple[Path, ...], selection: Selection)
             if path == DEFAULT_PATH and not path.exists():
                 raise InputError(
                     f"there is no '{path}' in this directory: make one with 'damon record', or "
-                    "name another"
+                    "name another record"
                 )
             if path not in readers:
                 reader = format_of(path, plugins.formats()).read(path)

@@ -20,26 +20,26 @@ from damon_report.selection import MOMENT, Moment
 from damon_report.tables import DECORATION, Column, bar, limited, new_console, show_table
 from damon_report.times import local_time
 
-#: Rows on a terminal, if the user doesn't say.
+#: Default number of rows on a terminal.
 _LIMIT = 40
 
 
 @frozen
 class Row:
-    """A region as it is reported; the names are those of the JSON.
+    """A region in the report; the attributes are the keys of the JSON.
 
     Attributes:
-        context: Its context.
-        target: Its target.
-        start: Its first mapped address.
-        end: The first address behind what of it is mapped.
-        size_bytes: The bytes of it that are mapped, or of all its addresses where that isn't told.
-        frequency: The share of checks in which it was accessed.
-        nr_accesses: In how many checks it was accessed.
-        age_us: How long its frequency has been alike.
-        idle_us: How long it hasn't been accessed.
-        resident_bytes: How much of it is in memory.
-        mappings: The mappings that it is of, those it has most of first; none if not told.
+        context: The context's name.
+        target: The target's name.
+        start: First mapped address.
+        end: First address after the last mapped one.
+        size_bytes: Mapped bytes; bytes of address space if the record has no mappings.
+        frequency: Share of checks that found the region accessed.
+        nr_accesses: Number of checks that found the region accessed.
+        age_us: How long the frequency has been about the same.
+        idle_us: How long the region hasn't been accessed.
+        resident_bytes: Resident bytes.
+        mappings: Names of the region's mappings, the largest first; empty if unknown.
     """
 
     context: str
@@ -56,7 +56,7 @@ class Row:
 
 
 def region_rows(snapshot: Snapshot, areas: AreaCache) -> list[Row]:
-    """Return the regions of a snapshot without those that lie wholly between mappings."""
+    """Return the regions of a snapshot, without those that lie wholly between mappings."""
     return [row for target in snapshot.targets for row in _rows_of(snapshot, target, areas)]
 
 
@@ -91,7 +91,7 @@ def _rows_of(snapshot: Snapshot, target: TargetSnapshot, areas: AreaCache) -> li
 
 
 def _names(pieces: Pieces, indices: IntColumn, names: Sequence[str]) -> tuple[str, ...]:
-    """Return the names of some pieces, each once, those of most bytes first."""
+    """Return the distinct names of some pieces, those with most bytes first."""
     sizes: dict[str, int] = {}
     for index in indices.tolist():
         name = names[pieces.area[index]]
@@ -101,7 +101,7 @@ def _names(pieces: Pieces, indices: IntColumn, names: Sequence[str]) -> tuple[st
 
 @frozen(kw_only=True)
 class Bounds:
-    """Which regions are reported; None bounds nothing."""
+    """Bounds of the reported regions; None is no bound."""
 
     min_size: int | None = None
     max_size: int | None = None
@@ -112,7 +112,7 @@ class Bounds:
     min_idle: int | None = None
 
     def hold(self, row: Row) -> bool:
-        """Tell whether a region is within all bounds."""
+        """Return whether a region is within all bounds."""
         return (
             _within(row.size_bytes, self.min_size, self.max_size)
             and _within(row.frequency, self.min_frequency, self.max_frequency)
@@ -125,7 +125,7 @@ def _within(value: float, least: float | None, most: float | None) -> bool:
     return (least is None or value >= least) and (most is None or value <= most)
 
 
-#: What rows are sorted by, the greatest first but for names and addresses.
+#: Sort keys of rows: the greatest value first, but names and addresses ascending.
 _ORDERS: dict[str, Callable[[Row], tuple[object, ...]]] = {
     "address": lambda row: (row.context, row.target, row.start),
     "heat": lambda row: (-row.resident_bytes * row.frequency,),
@@ -148,23 +148,29 @@ Examples:
 
 @click.command(epilog=_EPILOG, short_help="The regions of one aggregation, row by row.")
 @record_options
-@click.option("--at", metavar="TIME", type=MOMENT, help="As they were then [default: at the end].")
+@click.option(
+    "--at", metavar="TIME", type=MOMENT, help="The state at this time [default: at the end]."
+)
 @click.option(
     "--sort",
     type=click.Choice(list(_ORDERS)),
     default="heat",
     show_default=True,
-    help="What comes first: the greatest, or by address or name the first. Heat is resident "
+    help="Sort by this, the greatest first; addresses and names ascending. Heat is resident "
     "bytes times frequency.",
 )
-@click.option("--reverse", is_flag=True, help="Turn the order round.")
+@click.option("--reverse", is_flag=True, help="Reverse the order.")
 @click.option("--min-size", type=SIZE, help="Only regions of at least this size.")
 @click.option("--max-size", type=SIZE, help="Only regions of at most this size.")
-@click.option("--min-frequency", type=SHARE, help="Only those accessed at least so often: 50%.")
-@click.option("--max-frequency", type=SHARE, help="Only those accessed at most so often.")
-@click.option("--min-age", type=DURATION, help="Only those whose frequency is alike so long.")
-@click.option("--max-age", type=DURATION, help="Only those whose frequency is alike no longer.")
-@click.option("--min-idle", type=DURATION, help="Only those without any access so long.")
+@click.option(
+    "--min-frequency", type=SHARE, help="Only regions accessed in at least this share of checks."
+)
+@click.option(
+    "--max-frequency", type=SHARE, help="Only regions accessed in at most this share of checks."
+)
+@click.option("--min-age", type=DURATION, help="Only regions of at least this age.")
+@click.option("--max-age", type=DURATION, help="Only regions of at most this age.")
+@click.option("--min-idle", type=DURATION, help="Only regions idle for at least this time.")
 @limited(_LIMIT)
 def regions(
     *,
@@ -176,10 +182,10 @@ def regions(
     as_json: bool,
     **bounds: Any,
 ) -> None:
-    """Tell the regions of the last aggregation of RECORD, or of that at a time.
+    """Show the regions of the last aggregation of RECORD, or of the one at a given time.
 
-    A region is a range of addresses whose pages are accessed alike. What isn't mapped is left
-    out.
+    A region is a range of addresses whose pages have about the same access frequency; its age is
+    how long that frequency has been about the same. Unmapped addresses are left out.
     """
     snapshots = record.last(at)
     rows = [row for each in snapshots for row in region_rows(each, record.areas)]
@@ -189,7 +195,7 @@ def regions(
     if reverse:
         chosen.reverse()
     if not chosen:
-        raise InputError(f"none of the {len(rows)} regions is within these bounds")
+        raise InputError(f"none of the {len(rows)} regions is within these bounds: widen them")
     console = new_console()
     shown = chosen[:limit]
     total = Total.of(chosen)
@@ -218,7 +224,7 @@ def regions(
 
 @frozen
 class Total:
-    """Sums of the regions within the bounds; the names are those of the JSON."""
+    """Sums of the regions within the bounds; the attributes are the keys of the JSON."""
 
     regions: int
     size_bytes: int
@@ -228,7 +234,7 @@ class Total:
 
     @classmethod
     def of(cls, rows: Sequence[Row]) -> "Total":
-        """Add up regions."""
+        """Return the sums of regions."""
         return cls(
             len(rows),
             sum(row.size_bytes for row in rows),
@@ -266,7 +272,7 @@ def _show(console: Console, rows: Sequence[Row], chosen: Sequence[Row], total: T
 
 
 def _cells(console: Console, rows: Sequence[Row]) -> dict[Column, Callable[[Row], Text | str]]:
-    """Return the columns, and what stands in them. A terminal needs none that is always alike."""
+    """Return the columns and their cells; a terminal gets no columns with only one value."""
     cells: dict[Column, Callable[[Row], Text | str]] = {
         Column("addresses"): lambda row: f"{row.start:x}-{row.end:x}",
         Column("size", right=True): lambda row: short_size(row.size_bytes),

@@ -1,4 +1,4 @@
-"""What of a record is reported: options that are the same for every report."""
+"""Selection of a part of a record, by options that all reports share."""
 
 import fnmatch
 import functools
@@ -28,18 +28,18 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 @frozen
 class Moment:
-    """A point in time, as users give it.
+    """A point in time, as given by a user.
 
     Attributes:
         us: Microseconds since the record began, or since 1970-01-01 UTC.
-        since_start: Which of both.
+        since_start: Whether `us` counts from the start of the record.
     """
 
     us: int
     since_start: bool
 
     def of(self, start_us: int) -> int:
-        """Return it in microseconds since 1970-01-01 UTC, for a record that began at a time."""
+        """Return microseconds since 1970-01-01 UTC, for a record that began at `start_us`."""
         return start_us + self.us if self.since_start else self.us
 
 
@@ -57,12 +57,12 @@ class _MomentType(click.ParamType):  # type: ignore[type-arg]  # not generic bef
         except AttributeValueError:
             pass
         try:
-            # Without a zone it is the time of this machine.
+            # A time without a zone is local.
             when = datetime.fromisoformat(text).astimezone(UTC)
         except ValueError:
             self.fail(
-                f"{text!r} is no time: write one since the start like '10s' or '1.5h', or one "
-                "like '2026-11-23T10:00:00' or '2026-11-23T10:00:00Z'",
+                f"{text!r} is not a valid time: write one since the start like '10s' or '1.5h', "
+                "or one like '2026-11-23T10:00:00' or '2026-11-23T10:00:00Z'",
                 param,
                 ctx,
             )
@@ -84,8 +84,8 @@ class _AddressesType(click.ParamType):  # type: ignore[type-arg]
                 raise ValueError
         except ValueError:
             self.fail(
-                f"{value!r} is no range of addresses: write one like '7f0000000000-7f0000400000', "
-                "in hexadecimal",
+                f"{value!r} is not a valid range of addresses: write one like "
+                "'7f0000000000-7f0000400000', in hexadecimal",
                 param,
                 ctx,
             )
@@ -96,31 +96,31 @@ _LAST = (1 << 63) - 1
 
 #: A point in time like ``10s`` (since the start) or ``2026-11-23T10:00``; a `Moment`.
 MOMENT = _MomentType()
-#: Addresses like ``7f00-8000``; the first, and the first behind.
+#: Addresses like ``7f00-8000``; the first address, and the first after the range.
 ADDRESSES = _AddressesType()
 
 
 def matches(name: str, patterns: Sequence[str]) -> bool:
-    """Tell whether a name is one of `patterns`, or matches one; the name itself always does."""
+    """Return whether a name is equal to one of `patterns`, or matches one."""
     return any(name == each or fnmatch.fnmatchcase(name, each) for each in patterns)
 
 
 def mapping_matches(name: str, patterns: Sequence[str]) -> bool:
-    """Tell whether the name of a mapping matches; of a file, its last part may alone."""
+    """Return whether the name of a mapping, or the last part of its path, matches."""
     return matches(name, patterns) or ("/" in name and matches(name.rpartition("/")[2], patterns))
 
 
 @frozen
 class Selection:
-    """Which part of a record is reported; what isn't given leaves nothing out.
+    """The part of a record to report; an empty attribute selects everything.
 
     Attributes:
         contexts: Names or patterns of contexts.
         targets: Names or patterns of targets.
         mappings: Names or patterns of mappings.
-        addresses: The first, and the first behind.
-        begin: Only aggregations that ended after this.
-        end: Only those that ended at this time or before.
+        addresses: The first address, and the first after the range.
+        begin: Only aggregations that ended after this time.
+        end: Only aggregations that ended at or before this time.
     """
 
     contexts: tuple[str, ...] = ()
@@ -132,14 +132,14 @@ class Selection:
 
     @property
     def cuts(self) -> bool:
-        """Whether targets are reported in part."""
+        """Whether only parts of targets are selected."""
         return bool(self.mappings or self.addresses)
 
     def of_snapshot(self, snapshot: Snapshot, areas: AreaCache) -> Snapshot | None:
-        """Return what is selected of a snapshot, None if nothing is.
+        """Return the selected part of a snapshot; None if its context or targets aren't selected.
 
-        Regions are cut where the selection ends; what a region has in memory is shared out. A
-        target without any selected region stays, with none.
+        Regions are cut at the borders of the selection, and their resident bytes are divided. A
+        selected target without any selected region stays, without regions.
         """
         if self.contexts and not matches(snapshot.context, self.contexts):
             return None
@@ -162,12 +162,12 @@ class Selection:
             chosen &= (pieces.start >= self.addresses[0]) & (pieces.start < self.addresses[1])
         if self.mappings:
             by_area = [mapping_matches(name, self.mappings) for name in columns.names]
-            # The last element is for what is in no area: its index is -1.
+            # The last element is for pieces outside of areas, whose index is -1.
             chosen &= np.array([*by_area, False])[pieces.area]
         return _joined(target, pieces, np.flatnonzero(chosen))
 
 
-#: What a snapshot tells of a target, and its columns.
+#: A target's entry in a snapshot, and its columns.
 _Part = tuple[TargetRows, dict[str, npt.NDArray[Any]]]
 
 _COLUMNS = ("start", "end", "nr_accesses", "age", "idle_us", "resident_bytes")
@@ -179,7 +179,7 @@ def _whole(target: TargetSnapshot) -> _Part:
 
 
 def _joined(target: TargetSnapshot, pieces: Pieces, chosen: IntColumn) -> _Part:
-    """Return the chosen pieces; those that follow one another in a region are one again."""
+    """Return the chosen pieces as regions; adjacent pieces of one region are joined again."""
     start, end, region = pieces.start[chosen], pieces.end[chosen], pieces.region[chosen]
     begins = np.ones(len(chosen), np.bool_)
     begins[1:] = (start[1:] != end[:-1]) | (region[1:] != region[:-1])
@@ -212,24 +212,24 @@ def _assembled(snapshot: Snapshot, parts: Sequence[_Part]) -> Snapshot:
 
 _OPTIONS = (
     click.option(
-        "--context", "contexts", metavar="GLOB", multiple=True, help="Only contexts called so."
+        "--context", "contexts", metavar="GLOB", multiple=True, help="Only contexts of this name."
     ),
     click.option(
-        "--target", "targets", metavar="GLOB", multiple=True, help="Only targets called so."
+        "--target", "targets", metavar="GLOB", multiple=True, help="Only targets of this name."
     ),
     click.option(
         "--mapping",
         "mappings",
         metavar="GLOB",
         multiple=True,
-        help="Only mappings called so, such as '[heap]' or 'libc*'.",
+        help="Only mappings of this name, such as '[heap]' or 'libc*'.",
     ),
     click.option(
         "--address",
         "addresses",
         metavar="A-B",
         type=ADDRESSES,
-        help="Only addresses from A up to and without B, hexadecimal.",
+        help="Only addresses from A to before B, hexadecimal.",
     ),
     click.option(
         "--from",
@@ -243,9 +243,9 @@ _OPTIONS = (
 
 
 def selection_options(function: Callable[..., T]) -> Callable[..., T]:
-    """Give a click command options that select part of a record; it gets them as `selection`.
+    """Decorate a click command so that it gets a `selection` from options.
 
-    A decorator, above those of the command's own options.
+    Use it above the command's other options.
     """
 
     @functools.wraps(function)

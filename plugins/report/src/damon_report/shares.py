@@ -1,4 +1,4 @@
-"""Whose the bytes of a snapshot are: of contexts, targets, programs or mappings."""
+"""The bytes of a snapshot grouped by context, target, program or mapping."""
 
 from collections.abc import Collection, Iterable, Sequence
 from typing import Literal
@@ -8,10 +8,10 @@ import numpy as np
 from damon_core import Snapshot
 from damon_report.naming import AreaCache, FloatColumn, cut, without_pid
 
-#: What bytes are told of one by one. A program is all targets that differ in their pid.
+#: The ways to group bytes. A program is all targets that differ only in their pid.
 By = Literal["context", "target", "program", "mapping"]
 
-#: So many are told one by one; of a record with more, those that come later are told together.
+#: Maximum number of names in a report; further names of a record are added up as `OTHERS`.
 MOST = 1_000
 OTHERS = "(others)"
 
@@ -19,13 +19,14 @@ OTHERS = "(others)"
 def bytes_by(
     snapshot: Snapshot, by: By, parts: Sequence[FloatColumn], areas: AreaCache
 ) -> dict[str, list[float]]:
-    """Return sums of bytes in memory, by name; first of all, as ``""``.
+    """Return sums of resident bytes by name; the first, ``""``, is of the whole context.
 
     Args:
-        snapshot: Whose regions.
-        by: What gets sums of its own.
-        parts: Columns, one element a region: which part of its bytes counts. Each gives one sum.
-        areas: Where columns of areas are kept.
+        snapshot: The snapshot.
+        by: How to group the bytes.
+        parts: Columns with one element per region: the share of its bytes that counts. Each
+            column gives one sum.
+        areas: A cache of columns of areas.
     """
     resident_bytes = snapshot.resident_bytes.astype(np.float64)
     columns = [resident_bytes * part for part in parts]
@@ -56,12 +57,12 @@ def bytes_by(
 def without_surplus(
     sums: dict[str, list[float]], context: str, known: Collection[tuple[str, str]]
 ) -> dict[str, list[float]]:
-    """Return sums by name; of names that aren't known, when that are many already, together.
+    """Return sums by name; beyond `MOST` names, new names are added up as `OTHERS`.
 
     Args:
-        sums: The sums.
-        context: Whose names they are.
-        known: The contexts and names that there were before.
+        sums: The sums of a snapshot.
+        context: The context of the names.
+        known: The contexts and names of earlier snapshots.
     """
     if len(known) + len(sums) <= MOST:
         return sums
@@ -72,16 +73,16 @@ def without_surplus(
 
 
 def used_part(snapshot: Snapshot, at_least: int = 1) -> FloatColumn:
-    """Return which part of each region was accessed in at least so many checks.
+    """Return the share of each region that was accessed in at least `at_least` checks.
 
-    As `Snapshot.working_set_bytes` has it.
+    Counters below that count in part, as in `Snapshot.working_set_bytes`.
     """
     part: FloatColumn = np.clip(snapshot.nr_accesses - (at_least - 1), 0.0, 1.0)
     return part
 
 
 def idle_part(snapshot: Snapshot, at_least_us: int = 0) -> FloatColumn:
-    """Return 1.0 for each region without any access for so long, or else 0.0."""
+    """Return 1.0 for each region that has been idle for at least `at_least_us`, otherwise 0.0."""
     unused = (snapshot.nr_accesses == 0) & (snapshot.idle_us >= at_least_us)
     part: FloatColumn = unused.astype(np.float64)
     return part

@@ -36,10 +36,10 @@ Examples:
 @record_options
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def summary(*, record: Record, as_json: bool) -> None:
-    """Tell at a glance what RECORD holds.
+    """Show RECORD at a glance.
 
-    Where and how it was made, how large the working set is and when it changed most, what is hot
-    and what is idle.
+    The summary shows where and how the record was made, the size of the working set and its
+    largest change, and what is hot and idle.
     """
     contexts = overview(record)
     if as_json:
@@ -60,8 +60,8 @@ def summary(*, record: Record, as_json: bool) -> None:
 
 
 def _line(console: Console, label: str, text: str) -> None:
-    """Print a line of the summary, on a narrow terminal several; nothing if it is empty."""
-    # No line is broken in a pipe, where the console has no end.
+    """Print a labelled text, on several lines if the terminal is narrow; nothing if it is empty."""
+    # In a pipe the console is so wide that no line is broken.
     for line in textwrap.wrap(text, console.width - _LABEL, break_on_hyphens=False):
         console.print(Text.assemble((f"{label:<{_LABEL}}", "bold"), line))
         label = ""
@@ -87,13 +87,13 @@ def _show(console: Console, record: Record, context: ContextOverview, info: Cont
     console.print(f"{'':{_LABEL}}|{sparkline(line, ascii_only=ascii_only)}|")
     step = context.biggest_step()
     if step is None:
-        _line(console, "", "much the same all the time")
+        _line(console, "", "about the same all the time")
     else:
-        way = "grew" if step.after_bytes > step.before_bytes else "shrank"
+        verb = "grew" if step.after_bytes > step.before_bytes else "shrank"
         _line(
             console,
             "",
-            f"{way} most {short_duration(step.time_us - record.start_us)} after the start: "
+            f"{verb} most {short_duration(step.time_us - record.start_us)} after the start: "
             f"from {short_size(step.before_bytes)} to {short_size(step.after_bytes)}",
         )
     _line(console, "idle", _idle(record, context))
@@ -126,8 +126,8 @@ def _aggregations(context: ContextOverview) -> str:
         share = context.missed_checks / (context.checks + context.missed_checks)
         parts.append(f"{context.missed_checks} missed ({percent(share)})")
     if context.gaps:
-        breaks = "1 break" if context.gaps == 1 else f"{context.gaps} breaks"
-        parts.append(f"{breaks} of {short_duration(context.gaps_us)} in all")
+        gaps = "1 gap" if context.gaps == 1 else f"{context.gaps} gaps"
+        parts.append(f"{gaps} of {short_duration(context.gaps_us)} in total")
     least, most = context.regions
     parts.append(f"{least} regions" if least == most else f"{least} to {most} regions")
     return ", ".join(parts)
@@ -146,9 +146,10 @@ def _idle(record: Record, context: ContextOverview) -> str:
         for least, size in zip(BUCKETS_US, whole.at_least_bytes, strict=True)
         if least and size
     ]
-    told = f": {', '.join(longer)} or longer" if longer else ""
+    by_time = f": {', '.join(longer)} or longer" if longer else ""
     return (
-        f"{short_size(whole.at_least_bytes[0])} of {short_size(whole.total_bytes)} at the end{told}"
+        f"{short_size(whole.at_least_bytes[0])} of {short_size(whole.total_bytes)} "
+        f"at the end{by_time}"
     )
 
 

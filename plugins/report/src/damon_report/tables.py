@@ -1,4 +1,4 @@
-"""Tables on a terminal of any width; elsewhere whole lines, for grep."""
+"""Tables that fit a terminal of any width; in a pipe, complete lines for grep."""
 
 import functools
 import re
@@ -11,11 +11,11 @@ from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.text import Text
 
-#: Characters of a line that isn't broken.
+#: The width of a console without a terminal, so that no line is broken.
 _UNBROKEN = 100_000
 _GAP = 2
 _NUMBER = re.compile(r"\[\d+\]$")
-#: The rank of columns that only please the eye.
+#: The rank of columns such as bars, which only illustrate a number.
 DECORATION = 9
 
 
@@ -24,11 +24,11 @@ class Column:
     """A column of a table.
 
     Attributes:
-        title: What stands above it.
-        right: Whether its cells end at its right side, as numbers do.
-        least: How far it may be shortened on narrow terminals; None not at all.
-        rank: On terminals that are narrower still the highest are left out first; 0 never. Of
-            those with rank `DECORATION` nothing is said then.
+        title: The title above the column.
+        right: Whether cells are aligned to the right, as numbers are.
+        least: Minimum width on a narrow terminal; None if cells must not be shortened.
+        rank: The order in which a narrow terminal leaves out columns: the highest rank first, 0
+            never. A note names the missing columns, except those with rank `DECORATION`.
     """
 
     title: str
@@ -38,19 +38,21 @@ class Column:
 
 
 def new_console(*, stderr: bool = False) -> Console:
-    """Return the console of a report: as wide as the terminal, or without end elsewhere."""
+    """Return the console of a report: as wide as the terminal, or unlimited in a pipe."""
     console = Console(stderr=stderr, highlight=False, emoji=False, soft_wrap=True)
     if not console.is_terminal:
         console.width = _UNBROKEN
     return console
 
 
-def limited(usual: int, rows: str = "rows") -> Callable[[Callable[..., None]], Callable[..., None]]:
+def limited(
+    default: int, rows: str = "rows"
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Add ``--limit`` and ``--json`` to a command, which gets `limit`, None for all, and `as_json`.
 
     Args:
-        usual: So many rows on a terminal, where nobody says otherwise.
-        rows: What is limited.
+        default: Default number of rows on a terminal.
+        rows: The name of the rows in the help text.
     """
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
@@ -58,13 +60,13 @@ def limited(usual: int, rows: str = "rows") -> Callable[[Callable[..., None]], C
             "--limit",
             type=click.IntRange(min=0),
             metavar="N",
-            help=f"At most N {rows}, 0 for all [default: {usual} on a terminal, elsewhere all].",
+            help=f"At most N {rows}, 0 for all [default: {default} on a terminal, otherwise all].",
         )
         @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
         @functools.wraps(command)
         def with_limit(*args: Any, limit: int | None, as_json: bool, **values: Any) -> None:
             if limit is None and new_console().is_terminal and not as_json:
-                limit = usual
+                limit = default
             command(*args, limit=limit or None, as_json=as_json, **values)
 
         return with_limit
@@ -78,10 +80,10 @@ def show_table(
     rows: Sequence[Sequence[Text | str]],
     total: Sequence[Text | str] = (),
 ) -> None:
-    """Print a table; below it a last row, if there is one.
+    """Print a table, with a last row of totals if given.
 
-    On a terminal that is too narrow, cells are shortened where that is allowed, and then columns
-    left out; a line below says which.
+    On a terminal that is too narrow, cells are shortened as far as their columns allow, and then
+    columns are left out; a line below the table names them.
     """
     everything = [*rows, total] if total else rows
     chosen, widths = _fit(console, columns, everything)
@@ -108,14 +110,14 @@ def show_table(
         if i not in chosen and column.rank < DECORATION
     ]
     if missing:
-        told = ", ".join(missing)
-        console.print(Text(f"(no room for {told}; in a pipe everything is there)", "dim"))
+        names = ", ".join(missing)
+        console.print(Text(f"(no room for {names}; in a pipe all columns are shown)", "dim"))
 
 
 def _fit(
     console: Console, columns: Sequence[Column], rows: Sequence[Sequence[Text | str]]
 ) -> tuple[list[int], list[int]]:
-    """Return which columns to show, and how wide."""
+    """Return the indices of the columns to show, and the widths of all columns."""
     widths = [
         max([cell_len(column.title), *(cell_len(str(row[i])) for row in rows)])
         for i, column in enumerate(columns)
@@ -126,7 +128,7 @@ def _fit(
         for column, width in zip(columns, widths, strict=True)
     ]
     if sum(width + _GAP for width in widths) - _GAP > console.width:
-        # Before names are cut for it.
+        # Decoration goes before names are shortened.
         chosen = [i for i in chosen if columns[i].rank < DECORATION]
     while chosen and sum(least[i] + _GAP for i in chosen) - _GAP > console.width:
         worst = max(chosen, key=lambda i: (columns[i].rank, i))
@@ -135,14 +137,14 @@ def _fit(
         chosen.remove(worst)
     natural = list(widths)
     surplus = sum(widths[i] + _GAP for i in chosen) - _GAP - console.width
-    # What can give most gives first.
+    # The column that can shrink most shrinks first.
     while surplus > 0:
-        giving = [i for i in chosen if widths[i] > least[i]]
-        if not giving:
+        shrinkable = [i for i in chosen if widths[i] > least[i]]
+        if not shrinkable:
             break
-        widths[max(giving, key=lambda i: widths[i] - least[i])] -= 1
+        widths[max(shrinkable, key=lambda i: widths[i] - least[i])] -= 1
         surplus -= 1
-    # A path that was cut to its end may be shorter than it had to be: others get the room.
+    # A path that was cut to its end may be shorter than its column: other columns get the room.
     spare = 0
     for i in [*chosen, *chosen]:
         room = min(widths[i] + spare, natural[i])
@@ -160,7 +162,7 @@ def _shortened(cell: Text | str, width: int, ellipsis: str) -> Text:
     plain = text.plain
     folders = [place for place, each in enumerate(plain) if each == "/"]
     fitting = (plain[place:] for place in folders if cell_len(plain[place:]) < width)
-    # Of a path the end tells most.
+    # The end of a path is its most specific part.
     end = next(fitting, None)
     if end is not None:
         return Text(ellipsis + end)
@@ -171,7 +173,7 @@ def _shortened(cell: Text | str, width: int, ellipsis: str) -> Text:
 def _without_middle(text: str, width: int, ellipsis: str) -> str:
     tail = max((width - 1) // 3, 0)
     if (number := _NUMBER.search(text)) is not None and len(number[0]) < width - 3:
-        tail = len(number[0])  # It tells a process from others of its name.
+        tail = len(number[0])  # The pid distinguishes processes of the same name.
     end = text
     while cell_len(end) > tail:
         end = end[1:]
@@ -179,7 +181,7 @@ def _without_middle(text: str, width: int, ellipsis: str) -> str:
 
 
 def bar(share: float, characters: int = 8, *, ascii_only: bool = False) -> str:
-    """Return a share, 0.0 to 1.0, as a bar; what isn't nothing is seen."""
+    """Return a share, 0.0 to 1.0, as a bar; a bar above 0 is never empty."""
     if ascii_only:
         return "#" * max(round(share * characters), int(share > 0))
     eighths = max(round(share * characters * 8), int(share > 0))

@@ -1,4 +1,4 @@
-"""A quantity over the time of a record, as means of equal pieces of that time."""
+"""A quantity over time, as means of equal pieces of the time."""
 
 import math
 from array import array
@@ -12,29 +12,29 @@ _ASCII_LEVELS = "_.-=+*#@"
 
 
 class Timeline:
-    """The mean, the least and the greatest value in each of equal pieces of a time.
+    """The mean, the least and the greatest value of a quantity in equal pieces of a time.
 
     Args:
         begin_us: When the time begins.
-        end_us: When it ends, later.
-        pieces: How many pieces it is cut into.
+        end_us: When the time ends, after `begin_us`.
+        pieces: The number of pieces.
 
     Attributes:
-        edges_us: The begin of each piece, and the end of the last.
+        edges_us: The begin of each piece, and the end of the last one.
     """
 
     def __init__(self, begin_us: int, end_us: int, pieces: int) -> None:
         self.edges_us: FloatColumn = np.linspace(begin_us, end_us, pieces + 1)
         self._begin_us, self._end_us = begin_us, end_us
         self._per_us = pieces / (end_us - begin_us)
-        # Not numpy's: single elements of those are slow to change.
+        # Not numpy arrays: changing single elements of those is slow.
         self._sums = array("d", bytes(8 * pieces))
         self._weights = array("d", bytes(8 * pieces))
         self._least = array("d", [math.inf]) * pieces
         self._greatest = array("d", [-math.inf]) * pieces
 
     def add(self, value: float, begin_us: int, end_us: int) -> None:
-        """Add a value that held from a time to another; what is outside is left out."""
+        """Add a value that held from one time to another; time outside is left out."""
         begin_us, end_us = max(begin_us, self._begin_us), min(end_us, self._end_us)
         if begin_us >= end_us:
             return
@@ -56,19 +56,19 @@ class Timeline:
 
     @property
     def mean(self) -> FloatColumn:
-        """The mean in each piece, by time; NaN where there was no value."""
+        """The mean over the time of each piece; NaN without a value."""
         weights = np.array(self._weights)
         with np.errstate(invalid="ignore"):
             return np.array(self._sums) / np.where(weights > 0, weights, np.nan)
 
     @property
     def least(self) -> FloatColumn:
-        """The least value in each piece; NaN where there was none."""
+        """The least value in each piece; NaN without a value."""
         return _known(self._least)
 
     @property
     def greatest(self) -> FloatColumn:
-        """The greatest value in each piece; NaN where there was none."""
+        """The greatest value in each piece; NaN without a value."""
         return _known(self._greatest)
 
 
@@ -92,7 +92,7 @@ def _level(value: float, greatest: float, levels: int) -> int:
 
 
 def coarser(values: FloatColumn, pieces: int) -> FloatColumn:
-    """Return means of neighbours, so that at most `pieces` are left; NaN counts for nothing."""
+    """Return at most `pieces` values, as means of neighbours that ignore NaN."""
     if len(values) <= pieces:
         return values
     groups = np.array_split(values, pieces)

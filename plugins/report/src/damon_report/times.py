@@ -1,4 +1,4 @@
-"""Points in time as people read them."""
+"""Formats of points in time."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -14,13 +14,13 @@ _STEPS_US = (
 
 
 def local_time(time_us: int) -> str:
-    """Return Unix microseconds as a time of this machine, to the second, with its zone."""
+    """Return Unix microseconds as local time, to the second, with the zone."""
     when = (_EPOCH + timedelta(microseconds=time_us)).astimezone()
     return when.strftime("%Y-%m-%d %H:%M:%S %z")
 
 
 def utc_time(time_us: int) -> str:
-    """Return Unix microseconds in UTC, to the microsecond, for machines."""
+    """Return Unix microseconds as UTC in the format of RFC 3339, to the microsecond."""
     when = _EPOCH + timedelta(microseconds=time_us)
     return when.isoformat(timespec="microseconds").replace("+00:00", "Z")
 
@@ -29,9 +29,9 @@ def time_ticks(span_us: int, most: int, begin_us: int = 0) -> list[tuple[int, st
     """Return round times since the start, at most `most`, with their labels.
 
     Args:
-        span_us: The time for which ticks are wanted.
-        most: How many there may be.
-        begin_us: When that time begins.
+        span_us: Length of the axis.
+        most: Maximum number of ticks.
+        begin_us: When the axis begins.
     """
     step_us = next((step for step in _STEPS_US if span_us < most * step), _STEPS_US[-1])
     first_us = -(-begin_us // step_us) * step_us

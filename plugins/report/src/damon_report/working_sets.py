@@ -1,4 +1,4 @@
-"""Working sets and idle memory of contexts, targets, programs or mappings over time."""
+"""Working sets and idle memory over time, by context, target, program or mapping."""
 
 import numpy as np
 from attrs import define, field
@@ -13,15 +13,15 @@ from damon_report.timeline import Timeline
 
 @define(eq=False)
 class Series:
-    """How much memory something used, and how much of it was idle, over time.
+    """The memory use of a context or a part of it over time.
 
     Attributes:
-        context: Its context.
-        name: What it is called; empty for the whole context.
-        sizes_bytes: Its working sets, and for how long each.
-        working_set: Its working set over time.
-        idle: Its memory that wasn't accessed in the aggregation, over time.
-        total: All its memory, over time.
+        context: The context's name.
+        name: The name of the part, such as a target or mapping; empty for the whole context.
+        sizes_bytes: The distribution of working set sizes over time.
+        working_set: The working set over time.
+        idle: The memory not accessed in the aggregation, over time.
+        total: All resident memory over time.
     """
 
     context: str
@@ -33,7 +33,7 @@ class Series:
 
     @property
     def byte_time(self) -> float:
-        """Bytes of the working set times the time for which they were it."""
+        """The working set summed over time, in byte-microseconds."""
         return self.sizes_bytes.mean * self.sizes_bytes.weight
 
 
@@ -41,14 +41,14 @@ class WorkingSets:
     """Collects the series of a record, snapshot by snapshot.
 
     Args:
-        span_us: When the time begins and ends.
-        by: What to tell one by one, besides each context as a whole: that is called ``""``.
-        at_least: In how many checks of an aggregation memory of the working set was accessed.
-        pieces: How many pieces the time is cut into.
+        span_us: Begin and end of the time.
+        by: How to group memory; each context as a whole is added as ``""``.
+        at_least: Minimum number of checks that must find memory accessed to count as working set.
+        pieces: The number of equal pieces of the time.
 
     Attributes:
         found: The series so far, by context and name.
-        most_checks: The greatest number of checks that an aggregation had.
+        most_checks: The greatest number of checks of an aggregation.
     """
 
     def __init__(self, span_us: tuple[int, int], by: By, at_least: int, pieces: int) -> None:
@@ -67,7 +67,7 @@ class WorkingSets:
         before_us = self._ended_us.get(snapshot.context, from_us)
         self._ended_us[snapshot.context] = snapshot.time_us
         if 0 < from_us - before_us < snapshot.elapsed_us:
-            from_us = before_us  # An aggregation that began a little late leaves no hole in lines.
+            from_us = before_us  # A short gap between aggregations leaves no hole in the lines.
         used = used_part(snapshot, self._at_least)
         parts = (used, idle_part(snapshot), np.ones(len(snapshot)))
         sums = bytes_by(snapshot, self._by, parts, areas)
@@ -87,17 +87,17 @@ class WorkingSets:
 
 
 def working_sets(record: Record, by: By, at_least: int, pieces: int) -> list[Series]:
-    """Go once through a record and return its series, as `WorkingSets` collects them.
+    """Read a record once, and return its series; the arguments are those of `WorkingSets`.
 
     Raises:
-        InputError: Nothing is selected, or no aggregation has so many checks.
+        InputError: Nothing is selected, or no aggregation has `at_least` checks.
     """
     collected = WorkingSets(record.span_us(), by, at_least, pieces)
     for snapshot in record.snapshots():
         collected.add(snapshot, record.areas)
     if at_least > max(collected.most_checks, 1):
         raise InputError(
-            f"'{record.name}': no aggregation has {at_least} checks: at most "
+            f"'{record.name}': no aggregation has {at_least} checks; they have at most "
             f"{collected.most_checks}"
         )
     return list(collected.found.values())

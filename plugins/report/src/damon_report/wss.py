@@ -1,4 +1,4 @@
-"""``damon report wss``: how large working sets are, as percentiles or over time."""
+"""``damon report wss``: working set sizes, as percentiles or over time."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -20,10 +20,10 @@ from damon_report.timeline import coarser, sparkline
 from damon_report.times import local_time
 from damon_report.working_sets import Series, working_sets
 
-#: Parts of the time, in per cent.
+#: The percentiles of the report.
 PERCENTS = (0, 25, 50, 75, 90, 95, 99, 100)
 
-#: Rows on a terminal, if the user doesn't say.
+#: Default number of rows on a terminal.
 _LIMIT = 20
 _PIECES = 30
 _PICTURE_PIECES = 600
@@ -33,27 +33,27 @@ _BAR_CHARACTERS = 24
 _EPILOG = """\b
 Examples:
   damon report wss                          # percentiles of the working set
-  damon report wss --over time              # when it was how large
-  damon report wss --by mapping             # what is in it: heap, stack, libraries
+  damon report wss --over time              # its size over time
+  damon report wss --by mapping             # what it consists of: heap, stack, libraries
   damon report wss -o wss.png               # a picture of it, and of idle memory
 """
 
 
-@click.command(epilog=_EPILOG, short_help="How large the working set is, and when.")
+@click.command(epilog=_EPILOG, short_help="The size of the working set, and when.")
 @record_options
 @click.option(
     "--by",
     type=click.Choice(get_args(By)),
     default="target",
     show_default=True,
-    help="What working sets are told of. A program is all targets that differ in their pid.",
+    help="Group memory by this. A program is all targets that differ only in their pid.",
 )
 @click.option(
     "--over",
     type=click.Choice(["percentiles", "time"]),
     default="percentiles",
     show_default=True,
-    help="For which part of the time it was how large, or when.",
+    help="Show percentiles of the sizes, or the sizes over time.",
 )
 @click.option(
     "--at-least",
@@ -67,7 +67,7 @@ Examples:
     "--pieces",
     type=click.IntRange(1, 100_000),
     metavar="N",
-    help=f"Pieces that the time is cut into, for --over time [default: {_PIECES}].",
+    help=f"Number of pieces of the time, for --over time [default: {_PIECES}].",
 )
 @limited(_LIMIT, "rows of each context")
 @click.option(
@@ -77,7 +77,7 @@ Examples:
     type=click.Path(path_type=Path, dir_okay=False),
     help="Draw a picture instead: .png or .svg.",
 )
-@click.option("--dark", is_flag=True, help="Draw on black.")
+@click.option("--dark", is_flag=True, help="Draw light on dark.")
 def wss(
     *,
     record: Record,
@@ -90,12 +90,13 @@ def wss(
     dark: bool,
     as_json: bool,
 ) -> None:
-    """Tell how large the working set of RECORD is: what was accessed in an aggregation.
+    """Show the size of the working set of RECORD: the memory accessed in an aggregation.
 
-    Percentiles are of time: a working set that is at most 12M in 95 % of it has 12M there.
+    Percentiles are over time: 12.0 MiB at 95% means that the working set was at most 12.0 MiB for
+    95 % of the time.
     """
     if output is not None:
-        # Imported only by those who draw: it takes as long as many a report.
+        # Imported here: the import takes as long as a whole report, and only pictures need it.
         from damon_report.wss_picture import draw  # noqa: PLC0415
 
         check_picture(output)
@@ -132,7 +133,7 @@ def wss(
 
 
 def first_of_each(ordered: Iterable[Series], limit: int | None) -> list[Series]:
-    """Return the first series of each context, as `in_order` has them; with None all."""
+    """Return the first `limit` series of each context, from those of `in_order`; None for all."""
     return [
         each
         for _, members in groupby(ordered, key=lambda each: each.context)
@@ -141,9 +142,9 @@ def first_of_each(ordered: Iterable[Series], limit: int | None) -> list[Series]:
 
 
 def in_order(found: Iterable[Series]) -> list[Series]:
-    """Return series, context by context: the whole first, then those that use most.
+    """Return series by context: the whole context first, then the parts that use most.
 
-    The whole is left out where there is only one in it.
+    The whole is left out if it has only one part.
     """
     ordered = sorted(found, key=lambda each: (each.context, each.name != "", -each.byte_time))
     members = Counter(each.context for each in ordered)
@@ -182,7 +183,7 @@ def _show_percentiles(console: Console, shown: Sequence[Series], span_us: int) -
 
 
 def _show_times(console: Console, shown: Sequence[Series], start_us: int) -> None:
-    """Print the pieces of the time, one a row."""
+    """Print one row for each piece of the time."""
     ascii_only = not console.encoding.startswith("utf")
     scale = max(1.0, *(float(np.nanmax(each.working_set.mean)) for each in shown))
     columns = [Column(title, right=True) for title in ("from", "to", "mean")]
@@ -218,7 +219,7 @@ def _show_times(console: Console, shown: Sequence[Series], start_us: int) -> Non
 
 
 def _show_lines(console: Console, shown: Sequence[Series], span_us: int) -> None:
-    """Print one line for each series: what it did over the time."""
+    """Print one line for each series, with its working set over time."""
     ascii_only = not console.encoding.startswith("utf")
     names = [printable(each.name) or "(all)" for each in shown]
     room = console.width - min(max(map(len, names)), 24) - 4 - 7
@@ -273,5 +274,5 @@ def _json(series: Series, over: str) -> dict[str, object]:
 
 
 def whole(value: float) -> int | None:
-    """Return a number for JSON, which knows no NaN."""
+    """Return a rounded number for JSON; None for NaN, which JSON doesn't have."""
     return None if np.isnan(value) else round(value)

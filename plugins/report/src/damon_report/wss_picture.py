@@ -18,16 +18,16 @@ from damon_report.times import local_time, time_ticks
 from damon_report.working_sets import Series
 
 _DPI = 150
-#: So many are drawn one by one, the largest; the others together.
+#: Maximum number of layers, for the largest parts; the others are drawn as one layer.
 _MOST = 7
 _CONTEXTS = 4
-#: Names have so many characters at most.
+#: Maximum characters of a name.
 _NAME = 28
 _TIMES = 8
-#: Layers that are together less than this share of the working set aren't drawn.
+#: No layers are drawn if the largest together are less than this share of the working set.
 _NOTABLE = 0.2
 
-#: Paul Tol's "bright" and "muted" colours, which everybody can tell apart.
+#: Paul Tol's "bright" and "muted" colours, distinguishable for colour-blind people too.
 _COLOURS = (
     "#4477aa",
     "#ee6677",
@@ -108,12 +108,12 @@ def _what(record: Record, found: Iterable[Series]) -> str:
 def _draw_working_set(
     panel: Axes, seconds: FloatColumn, whole: Series, members: Sequence[Series], style: _Style
 ) -> None:
-    """Draw the working set; stacked where it is told of what."""
+    """Draw the working set; stacked by its parts if there are several."""
     middle = (seconds[:-1] + seconds[1:]) / 2
     used = whole.working_set
     ordered = sorted(members, key=lambda each: -each.byte_time)
     largest = sum(each.byte_time for each in ordered[:_MOST])
-    # Of hundreds that are alike a few layers tell nothing.
+    # A few layers of hundreds of similar parts would show nothing.
     if len(ordered) > 1 and largest >= _NOTABLE * whole.byte_time:
         means = np.nan_to_num([each.working_set.mean for each in ordered])
         names = [shortened(printable(base_name(each.name)), _NAME) for each in ordered]
@@ -131,7 +131,7 @@ def _draw_working_set(
         median, high = whole.sizes_bytes.percentiles([50, 95])
         texts = [f"95 %: {format_size(high)}", f"50 %: {format_size(median)}"]
         if high - median < 0.06 * whole.sizes_bytes.greatest:
-            # Too near for two texts side by side.
+            # Too close for two separate texts.
             texts = ["\n".join(texts), ""]
         for size, text in zip((high, median), texts, strict=True):
             _mark(panel, size, text, style)
@@ -139,7 +139,7 @@ def _draw_working_set(
 
 
 def _mark(panel: Axes, size: float, text: str, style: _Style) -> None:
-    """Draw a line at a size, with a text behind its end."""
+    """Draw a line at a size, with a text at its right end."""
     panel.axhline(size, color=style.dim, linewidth=1, dashes=(4, 2))
     panel.annotate(
         text,
@@ -153,7 +153,7 @@ def _mark(panel: Axes, size: float, text: str, style: _Style) -> None:
 
 
 def _draw_memory(panel: Axes, seconds: FloatColumn, whole: Series, style: _Style) -> None:
-    """Draw what was idle of all memory."""
+    """Draw the idle memory and all memory."""
     middle = (seconds[:-1] + seconds[1:]) / 2
     panel.fill_between(middle, whole.idle.mean, color=style.idle, linewidth=0, label="idle")
     panel.plot(middle, whole.total.mean, color=style.front, linewidth=1.2, label="all memory")
@@ -162,7 +162,7 @@ def _draw_memory(panel: Axes, seconds: FloatColumn, whole: Series, style: _Style
 
 
 def _size_ticks(greatest_bytes: float) -> list[int]:
-    """Return a few sizes up to the greatest that are round in binary units."""
+    """Return a few sizes, round in binary units, up to the greatest."""
     unit = 1
     while greatest_bytes >= 1024 * unit:
         unit *= 1024

@@ -1,7 +1,7 @@
 """Heat maps: which addresses were accessed when, on terminals, as pictures and as a page.
 
-Places (`Place`) are laid out in the room there is (`lay_out`), aggregations are added up to cells
-(`heat_of`), and these are drawn: `terminal_lines`, `save`.
+`lay_out` lays out places (`Place`) in the available room, `heat_of` adds up aggregations to cells,
+`terminal_lines` and `save` draw the cells.
 """
 
 from damon_report.heatmap.caption import Caption

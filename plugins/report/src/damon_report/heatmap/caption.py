@@ -1,4 +1,4 @@
-"""What is written above a heat map: what was recorded, when and how."""
+"""The caption above a heat map: what was recorded, when and how."""
 
 from attrs import frozen
 
@@ -12,11 +12,11 @@ from damon_report.times import local_time
 
 @frozen
 class Caption:
-    """What is written above a heat map.
+    """The caption above a heat map.
 
     Attributes:
-        title: What was recorded.
-        lines: When and how, and how large the working set was.
+        title: The target, or the number of targets.
+        lines: When and how the record was made, and the mean working set.
     """
 
     title: str
@@ -52,5 +52,4 @@ def _title(keys: list[TargetKey]) -> str:
 
 def _where(info: RecordInfo) -> str:
     known = [info.host and f"on {info.host}", info.kernel]
-    told = ", ".join(each for each in known if each)
-    return f", {told}" if told else ""
+    return "".join(f", {each}" for each in known if each)

@@ -57,20 +57,20 @@ def _known_ending(
     "--output",
     type=click.Path(path_type=Path, dir_okay=False),
     callback=_known_ending,
-    help="A picture (.png, .svg) or a page for browsers (.html); else it is shown here.",
+    help="Write a picture (.png, .svg) or a page for browsers (.html) instead.",
 )
 @click.option(
     "--width",
     type=click.IntRange(min=1),
-    help=f"Pixels of a picture [default: {WIDTH}], or characters of a line.",
+    help=f"Width: pixels of a picture [default: {WIDTH}], or characters of a line.",
 )
 @click.option(
     "--height",
     type=click.IntRange(min=1),
-    help=f"Most pixels of a picture [default: {HEIGHT}], or most lines of heat.",
+    help=f"Maximum height: pixels of a picture [default: {HEIGHT}], or lines of heat.",
 )
-@click.option("--dark", is_flag=True, help="Pictures and pages light on dark.")
-@click.option("--json", "as_json", is_flag=True, help="The cells as JSON.")
+@click.option("--dark", is_flag=True, help="Draw pictures and pages light on dark.")
+@click.option("--json", "as_json", is_flag=True, help="Print the cells as JSON.")
 def heatmap(
     *,
     record: Record,
@@ -82,14 +82,14 @@ def heatmap(
 ) -> None:
     """Show which addresses were accessed when: time across, addresses up.
 
-    Mappings are bands under their names. What isn't mapped is folded away, and heights are
-    damped, so that a small hot mapping is seen beside a huge cold one. What has no room of its
-    own is shown as one band of everything else, so nothing is left out. Of many targets each is
-    a band, the hottest first.
+    Each mapping is a band with its name. Unmapped addresses are left out, and heights grow
+    slower than sizes, so that a small hot mapping is visible beside a huge cold one. Mappings
+    without enough room for their own band share one, so nothing is left out. If there are many
+    targets, each is one band, the hottest first.
     """
     if output is None:
         if dark:
-            raise click.UsageError("--dark is for pictures and pages: name one with -o")
+            raise click.UsageError("--dark has no effect without a picture or page: add -o FILE")
         if as_json:
             room = Room(height or _JSON_HEIGHT, 1, 0)
             heat, _ = _measure(record, room, width or _JSON_WIDTH)
@@ -98,12 +98,14 @@ def heatmap(
             _show(record, width, height)
         return
     if as_json:
-        raise click.UsageError("--json goes to the standard output: leave out -o")
+        raise click.UsageError("--json is printed to the standard output: leave out -o")
     if output.suffix == PAGE and (width or height):
-        raise click.UsageError("a page is as large as its window: leave out --width and --height")
+        raise click.UsageError("a page adapts to its window: leave out --width and --height")
     width, height = width or WIDTH, height or HEIGHT
     if width < LEAST_WIDTH or height < LEAST_HEIGHT:
-        raise click.UsageError(f"a picture needs {LEAST_WIDTH} by {LEAST_HEIGHT} pixels at least")
+        raise click.UsageError(
+            f"a picture must have at least {LEAST_WIDTH} by {LEAST_HEIGHT} pixels"
+        )
     save(
         functools.partial(_measure, record),
         output,
@@ -117,7 +119,7 @@ def heatmap(
 
 
 def _measure(record: Record, room: Room, columns: int) -> tuple[Heat, Caption]:
-    """Go through a record twice: for what there is, and for how hot it was."""
+    """Read a record twice: first for the places, then for their heat."""
     begin_us, end_us = record.span_us()
     survey = Survey(end_us - begin_us)
     for snapshot in record.snapshots():
@@ -126,7 +128,7 @@ def _measure(record: Record, room: Room, columns: int) -> tuple[Heat, Caption]:
     if record.selection.addresses is not None:
         places = select(places, *record.selection.addresses)
     if not places:
-        raise InputError(f"'{record.name}' has no memory to show: no region was ever there")
+        raise InputError(f"'{record.name}' has no memory to show: it has no regions")
     heat = heat_of(record.snapshots(), lay_out(places, room), begin_us, end_us, columns)
     return heat, caption(heat, record.info, survey.aggregations)
 
@@ -140,10 +142,10 @@ def _show(record: Record, width: int | None, height: int | None) -> None:
         if console.is_terminal
         else _TERMINAL_HEIGHT
     )
-    heat, told = _measure(record, terminal.room(lines, colour), max(console.width - label, 1))
+    heat, above = _measure(record, terminal.room(lines, colour), max(console.width - label, 1))
     ascii_only = not console.encoding.startswith("utf")
-    console.print(Text(printable(told.title), "bold"))
-    for line in told.lines:
+    console.print(Text(printable(above.title), "bold"))
+    for line in above.lines:
         console.print(Text(printable(line)))
     for text in (
         *terminal.lines(heat, label=label, colour=colour),

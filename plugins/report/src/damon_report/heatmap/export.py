@@ -1,4 +1,4 @@
-"""A heat map as JSON, for programs that draw or judge by themselves."""
+"""A heat map as JSON, for other programs."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from damon_report.times import utc_time
 
 
 def document(heat: Heat) -> dict[str, Any]:
-    """Return the grid: bands from the top, with rows from the top; None where nothing is known."""
+    """Return the grid: bands and their rows, both from the top; None for unknown cells."""
     bands = []
     row = 0
     for group in heat.layout.groups:

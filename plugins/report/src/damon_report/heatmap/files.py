@@ -13,7 +13,7 @@ from damon_report.heatmap.page import COLUMNS, ROOM, page
 IMAGES = (".png", ".svg")
 PAGE = ".html"
 
-#: Pixels of a picture, and the fewest that names and scales have room in.
+#: Default pixels of a picture, and the minimum that leaves room for names and scales.
 WIDTH, HEIGHT = 1_600, 1_000
 LEAST_WIDTH, LEAST_HEIGHT = 800, 400
 
@@ -28,17 +28,16 @@ def save(
     width: int = WIDTH,
     height: int = HEIGHT,
 ) -> None:
-    """Write a heat map to a file, as its ending says: ``.png``, ``.svg`` or ``.html``.
+    """Write a heat map to a file in the format of its ending: ``.png``, ``.svg`` or ``.html``.
 
     Args:
-        measure: Returns the heat map for a room and a number of columns, and what is written
-            above it.
-        path: The file. If it is there already, it is replaced.
-        records: Where the record is, for the commands that a page tells.
+        measure: Returns the heat map for a room and a number of columns, and its caption.
+        path: The file; an existing one is replaced.
+        records: The files of the record, for the commands that a page shows.
         record_begin_us: When the record begins, Unix microseconds.
-        dark: Light on dark; a page is so from the start, whatever the browser prefers.
-        width: Pixels of a picture.
-        height: Most pixels of a picture.
+        dark: Draw light on dark; a page starts dark even if the browser prefers light.
+        width: Width of a picture in pixels.
+        height: Maximum height of a picture in pixels.
 
     Raises:
         InputError: The file can't be written.

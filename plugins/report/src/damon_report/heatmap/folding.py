@@ -1,4 +1,4 @@
-"""Sums over parts of an address space, with what is unmapped folded away."""
+"""Sums over parts of an address space without its unmapped addresses."""
 
 import numpy as np
 import numpy.typing as npt
@@ -9,15 +9,15 @@ from damon_core import Area, TargetSnapshot
 IntColumn = npt.NDArray[np.int64]
 FloatGrid = npt.NDArray[np.float64]
 
-#: What is summed up, a row of `region_sums` each: bytes that regions cover; those bytes times how
-#: often they were accessed; bytes in memory; those of them that were accessed.
+#: The rows of `region_sums`: bytes that regions cover; those bytes times their frequency; resident
+#: bytes; resident bytes that were accessed.
 COVERED, HEAT, RESIDENT, TOUCHED = range(4)
 SUMS = 4
 
 
 @frozen(eq=False)
 class Folding:
-    """Areas as columns, to tell how much is mapped below an address."""
+    """Areas as columns, to find how much is mapped below an address."""
 
     areas: tuple[Area, ...]
     _start: IntColumn = field(init=False, repr=False)
@@ -37,7 +37,7 @@ class Folding:
         return np.cumsum(self._size) - self._size
 
     def mapped_below(self, addresses: IntColumn) -> IntColumn:
-        """Return how many bytes of areas lie below each address.
+        """Return the mapped bytes below each address.
 
         Without any area all addresses count as mapped.
         """
@@ -54,19 +54,19 @@ class Folding:
 def region_sums(
     target: TargetSnapshot, folding: Folding, addresses: IntColumn, mapped: IntColumn
 ) -> FloatGrid:
-    """Return what regions hold below each of the given addresses, added up.
+    """Return sums over the regions below each of the given addresses.
 
-    The difference of two columns is what lies between these addresses; it is exactly 0 where
-    nothing does. A region's bytes in memory are shared out evenly to what is mapped of it.
+    The difference of two columns is the sum between these addresses; it is exactly 0 if no region
+    lies there. A region's resident bytes are spread evenly over its mapped part.
 
     Args:
         target: The regions.
         folding: The areas of the target.
-        addresses: In any order.
+        addresses: Addresses in any order.
         mapped: `Folding.mapped_below` of the addresses.
 
     Returns:
-        `SUMS` rows, one element an address.
+        `SUMS` rows with one element per address.
     """
     if not len(target.start):
         return np.zeros((SUMS, len(addresses)))

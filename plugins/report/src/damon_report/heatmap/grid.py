@@ -1,4 +1,4 @@
-"""A heat map as numbers: the mean of every cell by bytes and by time, in one pass."""
+"""A heat map as numbers: the mean of every cell over bytes and time, in one pass."""
 
 from collections.abc import Iterable
 from typing import cast
@@ -25,17 +25,19 @@ from damon_report.heatmap.places import TargetKey
 
 @frozen(eq=False)
 class Heat:
-    """The cells of a heat map: a row for each piece of time, a column for each row of the layout.
+    """The cells of a heat map.
+
+    The arrays have one row for each piece of time, and one column for each row of the layout.
 
     Attributes:
-        layout: What its rows are, from the top.
+        layout: The layout, whose rows go from the top to the bottom.
         begin_us: When the first piece of time begins, Unix microseconds.
         end_us: When the last one ends.
-        frequency: In which share of the checks the bytes of each cell were accessed, on average
-            over bytes and time; NaN where nothing was seen.
-        resident_bytes: How much of each cell was in memory, on average over what was recorded of
-            its time; NaN where nothing was recorded.
-        touched_bytes: How much of that was accessed in an aggregation, on average.
+        frequency: Share of the checks that found the bytes of each cell accessed, mean over bytes
+            and time; NaN without a region.
+        resident_bytes: Resident bytes of each cell, mean over the recorded part of its time; NaN
+            if nothing was recorded.
+        touched_bytes: Resident bytes that were accessed in an aggregation, likewise.
     """
 
     layout: Layout
@@ -47,46 +49,51 @@ class Heat:
 
     @property
     def columns(self) -> int:
-        """How many pieces of time there are."""
+        """The number of pieces of time."""
         return len(self.frequency)
 
     @property
     def span_us(self) -> int:
-        """How long all of it is."""
+        """The time from begin to end in microseconds."""
         return self.end_us - self.begin_us
 
     def working_set_bytes(self, first_row: int = 0, rows: int | None = None) -> FloatGrid:
-        """Return the bytes accessed in an aggregation, at each time; NaN where none was recorded.
+        """Return the mean working set at each piece of time, in bytes; NaN if not recorded.
 
         Args:
-            first_row: Of these rows of the layout only.
-            rows: How many of them; None for all that follow.
+            first_row: The first row of the layout that counts.
+            rows: The number of rows; None for all that follow.
         """
         return _sum(self.touched_bytes, first_row, rows)
 
     def total_bytes(self, first_row: int = 0, rows: int | None = None) -> FloatGrid:
-        """Return the bytes in memory, likewise."""
+        """Return the mean resident bytes at each piece of time; NaN if not recorded.
+
+        Args:
+            first_row: The first row of the layout that counts.
+            rows: The number of rows; None for all that follow.
+        """
         return _sum(self.resident_bytes, first_row, rows)
 
 
 def _sum(cells: FloatGrid, first_row: int, rows: int | None) -> FloatGrid:
     chosen = cells[:, first_row : None if rows is None else first_row + rows]
-    # A target that wasn't there then has nothing; where nothing was recorded, nothing is known.
+    # A target that didn't exist then counts as 0; only if nothing was recorded, the sum is NaN.
     total: FloatGrid = np.where(np.isnan(chosen).all(axis=1), np.nan, np.nansum(chosen, axis=1))
     return total
 
 
 @define(eq=False)
 class _TargetRows:
-    """Where the addresses of a target are in the layout.
+    """The ranges of a target's addresses in the layout.
 
     Attributes:
         addresses: All borders of ranges, ascending.
-        starts: Which of them is the first of each range.
-        ends: Which of them is the first behind it.
-        rows: In which row of the layout it is.
-        folding: What is mapped.
-        mapped: How much of that lies below each of `addresses`.
+        starts: The index in `addresses` of each range's start.
+        ends: The index in `addresses` of each range's end.
+        rows: The row of the layout that each range belongs to.
+        folding: The target's mapped areas.
+        mapped: The mapped bytes below each of `addresses`.
     """
 
     addresses: IntColumn
@@ -100,34 +107,34 @@ class _TargetRows:
     def of(cls, pieces: list[tuple[int, int, int]]) -> "_TargetRows":
         rows, starts, ends = np.array(pieces, np.int64).T
         addresses, places = np.unique(np.concatenate((starts, ends)), return_inverse=True)
-        nothing = Folding(())
+        no_areas = Folding(())
         return cls(
             addresses,
             places[: len(starts)],
             places[len(starts) :],
             rows,
-            nothing,
-            nothing.mapped_below(addresses),
+            no_areas,
+            no_areas.mapped_below(addresses),
         )
 
-    def held(self, target: TargetSnapshot) -> FloatGrid:
-        """Return what each of the ranges holds now."""
+    def sums(self, target: TargetSnapshot) -> FloatGrid:
+        """Return the sums over each range, one row for each kind of sum."""
         if target.areas is not self.folding.areas:
             self.folding = Folding(target.areas)
             self.mapped = self.folding.mapped_below(self.addresses)
         below = region_sums(target, self.folding, self.addresses, self.mapped)
-        held: FloatGrid = below.take(self.ends, axis=1) - below.take(self.starts, axis=1)
-        return held
+        sums: FloatGrid = below.take(self.ends, axis=1) - below.take(self.starts, axis=1)
+        return sums
 
 
 class Grid:
-    """Adds aggregations up to a heat map; memory depends on the number of cells only.
+    """Adds up aggregations to a heat map, in memory that depends only on the number of cells.
 
     Args:
-        layout: What is shown.
+        layout: The layout of the heat map.
         begin_us: When the first column begins, Unix microseconds.
         end_us: When the last one ends.
-        columns: Into how many pieces the time is cut.
+        columns: The number of equal pieces of time.
     """
 
     def __init__(self, layout: Layout, begin_us: int, end_us: int, columns: int) -> None:
@@ -136,7 +143,7 @@ class Grid:
         self._borders = np.array(
             [begin_us + span_us * column // columns for column in range(columns + 1)], np.int64
         )
-        # Of each cell, times microseconds.
+        # The sums of each cell, times microseconds.
         self._sums = np.zeros((columns, SUMS, layout.rows))
         pieces: dict[TargetKey, list[tuple[int, int, int]]] = {}
         self._contexts: dict[str, int] = {}
@@ -155,14 +162,14 @@ class Grid:
         self._targets = {key: _TargetRows.of(each) for key, each in pieces.items()}
 
     def add(self, snapshot: Snapshot) -> None:
-        """Add an aggregation; what isn't in the layout or the time is left out."""
+        """Add an aggregation; memory and time outside of the heat map are left out."""
         number = self._contexts.get(snapshot.context)
         if number is None:
             return
         begin_us = snapshot.time_us - max(snapshot.elapsed_us, 1)
         ended_us = self._ended_us.get(snapshot.context, begin_us)
         if begin_us - ended_us < snapshot.elapsed_us and ended_us < snapshot.time_us:
-            # Aggregations follow one another but for the monitor's own work between them.
+            # A short gap between aggregations is the monitor's own work: it counts as covered.
             begin_us = ended_us
         self._ended_us[snapshot.context] = snapshot.time_us
         first = max(int(self._borders.searchsorted(begin_us, side="right")) - 1, 0)
@@ -183,13 +190,13 @@ class Grid:
             place = self._targets.get(TargetKey(snapshot.context, target.name))
             if place is None:
                 continue
-            held = place.held(target)
+            per_range = place.sums(target)
             for kind in range(SUMS):
-                sums[kind] += np.bincount(place.rows, held[kind], rows)
+                sums[kind] += np.bincount(place.rows, per_range[kind], rows)
         return sums
 
     def heat(self) -> Heat:
-        """Return the means of what was added."""
+        """Return the means over the added aggregations."""
         recorded_us = self._recorded_us[:, self._row_context]
         covered = self._sums[:, COVERED]
         known = recorded_us > 0
@@ -211,7 +218,7 @@ def _divided(sums: FloatGrid, by: FloatGrid, where: npt.NDArray[np.bool_]) -> Fl
 def heat_of(
     snapshots: Iterable[Snapshot], layout: Layout, begin_us: int, end_us: int, columns: int
 ) -> Heat:
-    """Return the heat map of aggregations that are there already, or are read one by one."""
+    """Return the heat map of aggregations, which may be read one by one."""
     grid = Grid(layout, begin_us, end_us, columns)
     for snapshot in snapshots:
         grid.add(snapshot)

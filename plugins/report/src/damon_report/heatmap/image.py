@@ -31,7 +31,7 @@ _FONT = 7.0
 _LINE = 17
 #: Pixels at the sides of the heat: names and sizes, addresses.
 _LEFT, _RIGHT = 330, 190
-#: Of those on the left, what names have.
+#: Pixels on the left for names.
 _NAME = 205
 _TOP, _BOTTOM, _BETWEEN, _WORKING_SET = 112, 84, 26, 110
 _GAP = 5
@@ -55,9 +55,9 @@ DARK = Style("#1f2129", "#eceef2", "#a3a8b4", "#3d414c", "#fb9b06")
 
 
 def room(height: int) -> Room:
-    """Return how much a picture of at most this many pixels can show."""
+    """Return the room for bands in a picture with this maximum height in pixels."""
     heat = max(height - _TOP - _BOTTOM - _BETWEEN - _WORKING_SET, 4 * _LINE)
-    # So few that half of the room is left for those that are larger than others.
+    # Few enough that half of the room is left for giving larger bands more height.
     bands = max(int(heat / (2 * _LINE + _GAP)), 2)
     return Room(heat - _GAP * bands, _LINE, _heading(first=False), bands=bands)
 
@@ -67,7 +67,7 @@ def _heading(first: bool) -> int:
 
 
 def columns(width: int) -> int:
-    """Return how many pieces of time a picture of this many pixels can show."""
+    """Return the number of pieces of time in a picture with this width in pixels."""
     return max(width - _LEFT - _RIGHT, 50)
 
 
@@ -77,17 +77,17 @@ def draw(
     """Draw a heat map with its working set below.
 
     Args:
-        heat: The cells; of a layout made for `room`, with as many columns as `columns`.
-        caption: What is written above.
-        width: Its width in pixels; its height is as needed.
-        dark: Light on dark.
-        file: Where it goes.
+        heat: The cells; of a layout made for `room`, with `columns` columns.
+        caption: The caption above the heat map.
+        width: Width in pixels; the height follows from the layout.
+        dark: Whether to draw light on dark.
+        file: The file to write.
         kind: ``png`` or ``svg``.
 
     Raises:
         OSError: The file can't be written.
     """
-    # Only those who want pictures wait for matplotlib.
+    # Imported here: matplotlib takes long to import, and only pictures need it.
     from matplotlib import rc_context  # noqa: PLC0415
 
     style = DARK if dark else LIGHT
@@ -133,9 +133,9 @@ def _figure(heat: Heat, caption: Caption, width: int, style: Style) -> "Figure":
     figure.text(
         _LEFT / width,
         10 / height,
-        "The larger, the higher, but damped; sizes are beside the names. Between bands: "
-        "addresses that aren't mapped are left out."
-        + (" Grey: not there." if np.isnan(heat.frequency).any() else ""),
+        "Larger bands are higher, but not in proportion; sizes are beside the names. Unmapped "
+        "addresses between bands are left out."
+        + (" Grey: no data." if np.isnan(heat.frequency).any() else ""),
         color=style.faint,
         fontsize=_FONT - 1,
         va="bottom",
@@ -144,7 +144,7 @@ def _figure(heat: Heat, caption: Caption, width: int, style: Style) -> "Figure":
 
 
 def _colours() -> "Colormap":
-    """Return the colours of a terminal's heat maps, with all shades between."""
+    """Return the colours of a terminal's heat maps, interpolated."""
     from matplotlib.colors import LinearSegmentedColormap  # noqa: PLC0415
 
     return LinearSegmentedColormap.from_list(
@@ -248,13 +248,13 @@ def _write_band(
 
 
 def _fitting(name: str) -> str:
-    """Return a name, shortened to the room that it has: letters differ in width."""
+    """Return a name, shortened to the width available for names: letters differ in width."""
     from matplotlib.textpath import TextPath  # noqa: PLC0415
 
     if not name.strip():
-        return name  # nothing that could be measured
+        return name  # an empty text has no extents
     most = len(name)
-    # Mathematics is nothing that a mapping is called after.
+    # A $ in a name must not start a mathematical formula.
     while (
         TextPath((0, 0), text := shortened(name, most).replace("$", r"\$"), size=_FONT)
         .get_extents()
@@ -300,7 +300,7 @@ def _short(size_bytes: float) -> str:
 
 
 def _round_up(size_bytes: float) -> float:
-    """Return the next size that reads well: 1, 2, 3, 4, 6, 8, 10 … of a binary unit."""
+    """Return the next round size: 1, 2, 3, 4, 6, 8, 10 … of a binary unit."""
     unit = 1.0
     while size_bytes / unit >= 1000:
         unit *= 1024
@@ -341,4 +341,4 @@ def _draw_scale(figure: "Figure", width: int, height: float, style: Style) -> No
     axes.set_yticks([])
     axes.set_xticks([tick**GAMMA for tick in TICKS], [f"{tick:.0%}" for tick in TICKS])
     axes.tick_params(colors=style.text, length=2, width=0.6, labelsize=_FONT - 1, pad=1)
-    axes.set_title("accessed in so many checks", color=style.text, fontsize=_FONT, pad=3)
+    axes.set_title("share of checks with an access", color=style.text, fontsize=_FONT, pad=3)

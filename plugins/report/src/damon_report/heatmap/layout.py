@@ -1,7 +1,8 @@
-"""What a heat map shows, and where: bands of addresses in groups, holes folded away.
+"""The layout of a heat map: bands of addresses in groups, without unmapped addresses.
 
-Sizes are damped, so that a hot page beside a terabyte stays visible; whoever draws says the true
-ones. What has no room of its own is shown as one band of everything else: nothing is left out.
+Heights grow slower than sizes, so that a hot page beside a terabyte stays visible; drawings show
+the true sizes as text. Places without enough room for their own band share one: nothing is left
+out.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,9 +12,9 @@ from attrs import evolve, frozen
 from damon_core import PAGE_SIZE_BYTES
 from damon_report.heatmap.places import Place, TargetKey
 
-#: How heights grow with sizes: 16 times the size is twice as high.
+#: The exponent of heights by sizes: a band of 16 times the size is twice as high.
 DAMPING = 0.25
-#: The part of the room that is used however little there is to show.
+#: The part of the room that is always used, even for few small bands.
 _LOWEST = 0.2
 
 
@@ -28,23 +29,23 @@ class Part:
 
     @property
     def size_bytes(self) -> int:
-        """Its bytes of address space."""
+        """The bytes of address space."""
         return self.end - self.start
 
 
 @frozen
 class Band:
-    """Addresses that are drawn as one, the highest at the top, without what lies between.
+    """Addresses that are drawn as one band, the highest at the top, without holes.
 
     Attributes:
-        name: What it is: the name of a mapping, or of a target; empty if there is none.
+        name: The name of the mapping or target; empty if there is none.
         parts: The addresses, from the lowest; target by target.
-        places: How many places it is made of: more than one are shown without their names.
-        rows: Into how many rows of cells it is cut.
-        height: How high it is, in whole units of `Room`.
-        folded: Whether addresses between it and the band above it aren't shown; also if there is
-            none above.
-        rest: Whether it is what had no room of its own.
+        places: Number of places in the band; several are shown without their names.
+        rows: Number of rows of cells.
+        height: Height in whole units of `Room`.
+        folded: Whether addresses between this band and the one above aren't shown; also true if
+            there is no band above.
+        rest: Whether the band holds the places without enough room for their own band.
     """
 
     name: str
@@ -57,11 +58,11 @@ class Band:
 
     @property
     def size_bytes(self) -> int:
-        """Its bytes of address space, without holes."""
+        """The bytes of address space, without holes."""
         return sum(part.size_bytes for part in self.parts)
 
     def row_borders(self) -> list[int]:
-        """Return where rows begin and end, from the lowest, in bytes of the band without holes."""
+        """Return the borders of rows, from the lowest, in bytes of the band without holes."""
         size, rows = self.size_bytes, self.rows
         if size < rows * PAGE_SIZE_BYTES:
             return [size * row // rows for row in range(rows + 1)]
@@ -69,7 +70,7 @@ class Band:
         return [0, *inner, size]
 
     def pieces(self) -> list[tuple[int, Part]]:
-        """Return the rows, from the lowest, with the addresses that are in each."""
+        """Return pairs of a row, counted from the lowest, and a range of its addresses."""
         pieces = []
         borders = self.row_borders()
         row = below = 0
@@ -86,11 +87,11 @@ class Band:
 
 @frozen
 class Group:
-    """Bands that belong together: those of one target, or one band for each of many.
+    """Bands that belong together: those of one target, or one band for each of many targets.
 
     Attributes:
-        name: The target; empty where the bands have the names of theirs.
-        bands: From the top: the highest addresses first, what had no room last.
+        name: The target's name; empty if the bands are named after targets.
+        bands: The bands from the top: the highest addresses first, the rest last.
     """
 
     name: str
@@ -99,15 +100,14 @@ class Group:
 
 @frozen
 class Room:
-    """How much can be shown.
+    """The room that is available for a heat map.
 
     Attributes:
-        height: Of all bands and headings together, in any unit; less is used if there isn't more
-            to show.
+        height: Maximum height of all bands and headings together, in any unit.
         least: The height of the smallest band.
         heading: The height of the name of a group.
-        rows: Rows of cells in a unit of height.
-        bands: How many bands there may be.
+        rows: Rows of cells per unit of height.
+        bands: Maximum number of bands.
     """
 
     height: float
@@ -119,17 +119,17 @@ class Room:
 
 @frozen
 class Layout:
-    """What is shown, from the top to the bottom.
+    """The groups of a heat map.
 
     Attributes:
-        groups: The groups.
+        groups: The groups from the top to the bottom.
     """
 
     groups: tuple[Group, ...]
 
     @property
     def targets(self) -> int:
-        """How many targets are in it."""
+        """The number of targets."""
         return len({part.key for band in self.bands for part in band.parts})
 
     @property
@@ -139,19 +139,19 @@ class Layout:
 
     @property
     def rows(self) -> int:
-        """How many rows of cells all bands have together."""
+        """The number of rows of cells of all bands together."""
         return sum(band.rows for band in self.bands)
 
     @property
     def size_bytes(self) -> int:
-        """The bytes of address space that are shown."""
+        """The shown bytes of address space."""
         return sum(band.size_bytes for band in self.bands)
 
 
 def lay_out(places: Mapping[TargetKey, Sequence[Place]], room: Room) -> Layout:
-    """Return what is shown of places, the hottest target first.
+    """Return the layout of places, the hottest target first.
 
-    Few targets are shown with their places, many as a band each; the coldest as one.
+    Few targets are shown with their places, many as one band each, and the coldest as one band.
     """
     order = sorted(places, key=lambda key: _heat(places[key]), reverse=True)
     contexts = {key.context for key in order}
@@ -159,7 +159,7 @@ def lay_out(places: Mapping[TargetKey, Sequence[Place]], room: Room) -> Layout:
         key: f"{key.context}: {key.target}" if len(contexts) > 1 else key.target for key in order
     }
     if len(order) <= max(room.bands // 3, 1):
-        # Each may have a band of everything else, too.
+        # Each target may also need a band for the rest.
         chosen = _chosen(places, max(room.bands - len(order), 1))
         groups = [
             Group(names[key] if len(order) > 1 else "", _bands_of_target(key, places[key], chosen))
@@ -179,7 +179,7 @@ def _heat(places: Sequence[Place]) -> tuple[float, float, int]:
 
 
 def _chosen(places: Mapping[TargetKey, Sequence[Place]], most: int) -> set[tuple[TargetKey, Place]]:
-    """Return the places that get bands of their own: what is hot or large, from all."""
+    """Return the hottest and largest places of all targets, which get their own bands."""
     every = [(key, place) for key, those in places.items() for place in those]
     accessed, touched, size = (total or 1 for total in _heat([place for _, place in every]))
 
@@ -242,17 +242,17 @@ def _bands_of_targets(
 
 
 def _with_heights(groups: Sequence[Group], room: Room) -> Layout:
-    """Give every band its height: the least, and of what is left a share by its damped size."""
+    """Return the layout with heights: the least, plus a share of the rest by damped size."""
     bands = [band for group in groups for band in group.bands]
     free = room.height - room.heading * sum(bool(group.name) for group in groups)
     free -= room.least * len(bands)
     damped = [band.size_bytes**DAMPING for band in bands]
-    # A page needs no more than the least, and what is alone has no need of the whole room.
+    # A single page gets just the least height, and a single band needn't fill the whole room.
     smallest = PAGE_SIZE_BYTES**DAMPING
     wanted = [max(size / smallest - 1, 0.0) * room.least for size in damped]
     scale = min(1.0, max(free, 0.0) / (sum(wanted) or 1.0))
     given = [room.least + each * scale for each in wanted]
-    # A few small ones would make a picture too flat to see anything.
+    # With few small bands a picture would be too flat.
     stretch = max(1.0, room.height * _LOWEST / sum(given))
     heights = iter([each * stretch for each in given])
     return Layout(
@@ -288,7 +288,7 @@ def select(
 
 
 def layout_of_ranges(key: TargetKey, places: Sequence[Place], rows: int, height: int) -> Layout:
-    """Return a layout of given places of one target, each with as many rows and as high."""
+    """Return a layout of places of one target, all with the same rows and height."""
     bands = [
         Band(place.name, (Part(key, place.start, place.end, place.name),), rows=rows, height=height)
         for place in sorted(places, key=lambda place: place.start, reverse=True)

@@ -1,5 +1,5 @@
 "use strict";
-// A heat map that is looked into: cells come from the page itself, nothing is loaded.
+// An interactive heat map: the cells are part of the page, nothing is loaded.
 (async () => {
   const data = JSON.parse(document.getElementById("data").textContent);
   const { columns, rows } = data;
@@ -15,12 +15,12 @@
   const frequency = await unpack(data.frequency, Uint8Array);
   const resident = await unpack(data.resident, Uint16Array);
   const touched = await unpack(data.touched, Uint16Array);
-  // Cells hold roots, so that little isn't taken for nothing.
+  // Cells hold square roots, so that small values don't become 0.
   const UNKNOWN = 255, MOST = 254, UNKNOWN_SHARE = 65535, MOST_SHARE = 65534;
   const shareOf = (cell) => (cell / MOST_SHARE) ** 2;
   const knownAt = (column, row) => resident[row * columns + column] !== UNKNOWN_SHARE;
 
-  // -- what is where ------------------------------------------------------------------
+  // -- layout -------------------------------------------------------------------------
 
   // Bands and names of groups, from the top; heights in units of the layout.
   const items = [];
@@ -60,7 +60,7 @@
     const item = bandOfRow[r];
     return item.top + ((r - item.row + 1) / item.rows) * (item.bottom - item.top);
   };
-  // The parts of a band's addresses that are in a row.
+  // Return the ranges of a band's addresses that are in a row.
   function partsOf(r) {
     const { band, row: first, rows: count } = bandOfRow[r];
     const fromBottom = count - 1 - (r - first);
@@ -101,7 +101,7 @@
     const some = [...new Set(names.filter((name) => name))];
     return some.length > 4 ? `${some.slice(0, 4).join(", ")} and ${some.length - 4} more` : some.join(", ");
   }
-  function tell(id, pairs) {
+  function fill(id, pairs) {
     $(id).replaceChildren(...pairs.flatMap(([name, text]) => {
       const dt = document.createElement("dt"), dd = document.createElement("dd");
       dt.textContent = name;
@@ -177,7 +177,7 @@
               if (cell !== UNKNOWN) { sum += cell * cell; count++; }
             }
           }
-          // What was accessed at all must not look like what never was.
+          // Rarely accessed memory must not look like memory that was never accessed.
           pixels[y * width + x] = count ? words[sum ? Math.max(1, Math.round(Math.sqrt(sum / count))) : 0] : notSeen;
         }
       }
@@ -221,7 +221,7 @@
       if (item.band.parts.length > 1 || bottom - top < 11) continue;
       context.textAlign = "left";
       context.font = "11px 'DejaVu Sans Mono', monospace";
-      // The addresses at the edges of what is seen of it.
+      // The addresses at the edges of the visible part.
       const low = partsOf(rowAt(Math.min(layoutAt(bottom), item.bottom) - 1e-6))[0].start;
       const high = partsOf(rowAt(Math.max(layoutAt(top), item.top) + 1e-6)).at(-1).end;
       if (item.band.folded && bottom - top > 26 && top - lastAddress > 5) context.fillText(hex(high), plot.width + LEFT + 6, top + 7);
@@ -311,7 +311,7 @@
     context.textBaseline = "middle";
     context.fillStyle = css("--text");
     context.textAlign = "left";
-    context.fillText(selection ? "Working set of the rows selected" : "Working set", 0, (8 + bottom) / 2 + (selection ? 18 : 0), LEFT - 90);
+    context.fillText(selection ? "Working set of the selected rows" : "Working set", 0, (8 + bottom) / 2 + (selection ? 18 : 0), LEFT - 90);
     context.textAlign = "right";
     context.fillStyle = faint;
     for (const part of [0, 0.5, 1]) {
@@ -393,19 +393,19 @@
     requestAnimationFrame(() => { due = false; draw(); });
   }
 
-  // -- telling ------------------------------------------------------------------------
+  // -- details ------------------------------------------------------------------------
 
-  function tellCursor() {
-    if (!cursor) { tell("hover", [["", "point at a cell, or move there with the arrow keys"]]); return; }
+  function showCursor() {
+    if (!cursor) { fill("hover", [["", "point at a cell, or move there with the arrow keys"]]); return; }
     const { column, row: r } = cursor, at = r * columns + column, item = bandOfRow[r];
     const parts = partsOf(r), one = parts.length === 1;
     const known = knownAt(column, r), code = frequency[at];
-    tell("hover", [
+    fill("hover", [
       ["time", `${+(usOf(column) / 1e6).toFixed(3)} s since the start, for ${duration(usOf(1))}; ${clock(usOf(column))}`],
       ["addresses", one ? `${hex(parts[0].start)}-${hex(parts[0].end)} (${size(rowBytes[r])})` : `${parts.length} ranges (${size(rowBytes[r])})`],
       ["mapping", listed(parts.map((part) => part.name)) || "without a name"],
       ["target", listed(parts.map((part) => part.target)) || item.group],
-      ["accessed", code === UNKNOWN ? "not seen: nothing was there, or nothing was recorded" : `in ${percent((code / MOST) ** 2)} of the checks`],
+      ["accessed", code === UNKNOWN ? "no data: not mapped, or not recorded" : `in ${percent((code / MOST) ** 2)} of the checks`],
       ["bytes", known ? `${size(shareOf(resident[at]) * rowBytes[r])} in memory, ${size(shareOf(touched[at]) * rowBytes[r])} of it accessed in an aggregation` : "not recorded"],
     ]);
   }
@@ -423,10 +423,10 @@
     return words.map(quote).join(" ");
   }
 
-  function tellSelection() {
+  function showSelection() {
     $("selection-tools").hidden = !selection;
     shownSizes = selection ? workingSet(selection.r0, selection.r1) : whole;
-    if (!selection) { tell("selection", [["", "drag over the map to select a time and addresses"]]); return; }
+    if (!selection) { fill("selection", [["", "drag over the map to select a time and addresses"]]); return; }
     const { c0, c1, r0, r1 } = selection;
     let bytes = 0, inMemory = 0, idle = 0, heat = 0, weight = 0;
     const parts = [];
@@ -452,19 +452,19 @@
     const starts = parts.map((part) => part.start), ends = parts.map((part) => part.end);
     const low = starts.reduce((a, b) => Math.min(a, b)), high = ends.reduce((a, b) => Math.max(a, b));
     const targets = listed(parts.map((part) => part.target));
-    tell("selection", [
+    fill("selection", [
       ["time", `${duration(usOf(c0))} to ${duration(usOf(c1))} (${duration(usOf(c1 - c0))})`],
       ["addresses", `${hex(low)}-${hex(high)}, ${size(bytes)} of them mapped`],
       ["mappings", listed(parts.map((part) => base(part.name))) || "without names"],
       ["targets", targets],
       ["working set", `${size(mean)} on average, ${size(sizes.reduce((a, b) => Math.max(a, b), 0))} at most`],
       ["idle all the time", `${size(idle)} of ${size(inMemory)} in memory`],
-      ["accessed", weight ? `in ${percent(heat / weight)} of the checks, on average` : "not seen"],
+      ["accessed", weight ? `in ${percent(heat / weight)} of the checks, on average` : "no data"],
     ]);
     $("command").textContent = command(parts);
   }
 
-  // -- moving about -------------------------------------------------------------------
+  // -- navigation ---------------------------------------------------------------------
 
   const clamp = (low, high, most, least) => {
     const wide = Math.min(Math.max(high - low, least), most);
@@ -486,7 +486,7 @@
   function show(rectangle) {
     setView({ x0: rectangle.c0, x1: rectangle.c1, y0: topOfRow(rectangle.r0), y1: bottomOfRow(rectangle.r1 - 1) });
   }
-  function select(rectangle) { selection = rectangle; tellSelection(); redraw(); }
+  function select(rectangle) { selection = rectangle; showSelection(); redraw(); }
   function nearestRow(y) {
     const found = rowAt(y);
     if (found >= 0) return found;
@@ -531,7 +531,7 @@
       if (dragging.moved) select(between(dragging.from, at));
     }
     cursor = at.inside ? { column: at.column, row: at.row } : null;
-    tellCursor();
+    showCursor();
     redraw();
   });
   map.addEventListener("pointerup", (event) => {
@@ -542,7 +542,7 @@
     if (!done.moved) select(null);
     else if (done.zooms) { show(between(done.from, place(event))); select(null); }
   });
-  map.addEventListener("pointerleave", () => { if (!dragging) { cursor = null; tellCursor(); redraw(); } });
+  map.addEventListener("pointerleave", () => { if (!dragging) { cursor = null; showCursor(); redraw(); } });
   map.addEventListener("dblclick", () => { if (selection) show(selection); });
 
   function step(columnsBy, rowsBy, extend) {
@@ -557,7 +557,7 @@
       step.anchor = step.anchor ?? before;
       select(between(step.anchor, cursor));
     } else step.anchor = null;
-    tellCursor();
+    showCursor();
     redraw();
   }
   const keys = {
@@ -594,7 +594,7 @@
   map.setAttribute("aria-label", `Heat map of ${data.title}: time across, addresses up. ${data.lines.join(". ")}.`);
   document.querySelector("main").hidden = false;
   new ResizeObserver(redraw).observe($("plot"));
-  tellCursor();
-  tellSelection();
+  showCursor();
+  showSelection();
   draw();
 })();

@@ -1,4 +1,4 @@
-"""Heat maps as one page that browsers show without a network: to zoom, point at and select."""
+"""Heat maps as one interactive page for browsers, which needs no network."""
 
 import base64
 import html as escapes
@@ -20,11 +20,11 @@ from damon_report.heatmap.grid import Heat
 from damon_report.heatmap.layout import Band, Room
 from damon_report.heatmap.scales import GAMMA
 
-#: As much as one can zoom into: four times what a screen shows at once.
+#: The resolution for zooming: four times what a screen shows at once.
 ROOM = Room(1_200, 17, 30, bands=30)
 COLUMNS = 1_440
 
-#: Cells are roots of shares, in whole numbers; the largest of a type means that nothing is known.
+#: Cells are square roots of shares as whole numbers; the largest of a type means unknown.
 _FREQUENCY, _SHARE = np.uint8, np.uint16
 
 
@@ -35,10 +35,10 @@ def page(
 
     Args:
         heat: The cells; of a layout made for `ROOM`, with `COLUMNS` columns.
-        caption: What is written above.
-        records: Where the record is, for the commands that the page tells.
+        caption: The caption above the heat map.
+        records: The files of the record, for the commands that the page shows.
         record_begin_us: When the whole record begins, Unix microseconds.
-        dark: Light on dark from the start, whatever the browser prefers.
+        dark: Start light on dark, even if the browser prefers dark on light.
     """
     data = _data(heat, caption, records, record_begin_us)
     texts = {
@@ -46,13 +46,13 @@ def page(
         "TITLE": escapes.escape(caption.title),
         "LINES": "\n".join(f"<p>{escapes.escape(line)}</p>" for line in caption.lines),
         "PICTURE": _picture(heat, caption, dark),
-        # No text of a record can end the script that it is in.
+        # Escaped, so that no text of a record can end the script element.
         "DATA": json.dumps(data, separators=(",", ":")).replace("<", "\\u003c"),
         "STYLE": _part("page.css"),
         "SCRIPT": _part("page.js"),
     }
     first, *rest = _part("page.html").split("@@")
-    # Every second piece between the marks is a name.
+    # Every second piece is a name between two marks.
     return first + "".join(text if number % 2 else texts[text] for number, text in enumerate(rest))
 
 
@@ -116,10 +116,10 @@ def _band(band: Band, names: dict[str, int], targets: dict[str, int]) -> dict[st
 
 
 def _packed(shares: FloatGrid, kind: type[np.unsignedinteger[Any]]) -> str:
-    """Return shares, 0.0 to 1.0 or NaN, as roots in whole numbers, row by row, compressed."""
+    """Return shares, 0.0 to 1.0 or NaN, as whole-number roots, row by row, compressed."""
     unknown = np.iinfo(kind).max
     roots = np.rint(np.clip(np.nan_to_num(shares), 0.0, 1.0) ** GAMMA * (unknown - 1))
-    # Little isn't nothing.
+    # A small share must not become 0.
     roots = np.where((shares > 0) & (roots == 0), 1, roots)
     cells = np.where(np.isnan(shares), unknown, roots).astype(np.dtype(kind).newbyteorder("<"))
     return base64.b64encode(zlib.compress(np.ascontiguousarray(cells.T).tobytes(), 6)).decode()

@@ -1,4 +1,4 @@
-"""What a record shows where: the named places of every target over the whole time, and how hot."""
+"""The named places of every target over the whole time of a record, and their heat."""
 
 import itertools
 from collections.abc import Iterator
@@ -16,15 +16,15 @@ from damon_report.heatmap.folding import (
     region_sums,
 )
 
-#: How many moments of a record are looked at to tell how hot places are.
+#: Number of moments of a record at which the heat of places is measured.
 _MOMENTS = 2_000
-#: Of a target whose mappings never stay, so many places are remembered; then neighbours are joined.
+#: Maximum number of places of a target; beyond it, neighbours with the same name are joined.
 _MOST_PLACES = 20_000
 
 
 @frozen
 class TargetKey:
-    """Which target of a record."""
+    """The key of a target in a record."""
 
     context: str
     target: str
@@ -32,15 +32,15 @@ class TargetKey:
 
 @frozen
 class Place:
-    """A range of addresses that had one name for most of the time that it was there.
+    """A range of addresses that had one name for most of the time that it was mapped.
 
     Attributes:
-        start: Its first address.
-        end: The first address behind it.
-        name: Its name; empty where nobody tells.
-        accessed_bytes: The bytes accessed in a sampling interval, summed over the moments that
-            were looked at: tells what is hotter than what.
-        touched_bytes: Likewise the bytes accessed at all in an aggregation.
+        start: The first address.
+        end: The first address after the range.
+        name: The name; empty if unknown.
+        accessed_bytes: The bytes accessed in a sampling interval, summed over the measured
+            moments, to compare the heat of places.
+        touched_bytes: Likewise the bytes accessed in an aggregation.
     """
 
     start: int
@@ -51,7 +51,7 @@ class Place:
 
     @property
     def size_bytes(self) -> int:
-        """Its bytes of address space."""
+        """The bytes of address space."""
         return self.end - self.start
 
 
@@ -64,14 +64,14 @@ class _Seen:
     folding: Folding = field(factory=lambda: Folding(()))
     most: int = _MOST_PLACES
 
-    def add(self, target: TargetSnapshot, looked_at: bool) -> None:
+    def add(self, target: TargetSnapshot, measured: bool) -> None:
         areas = target.areas or _runs(target)
         if areas is not self.latest and areas != self.latest:
-            # A place that is there for a moment must not be missed.
-            looked_at = True
+            # A place that exists only for a moment must not be missed.
+            measured = True
             self.folding = Folding(target.areas)
         self.latest = areas
-        if looked_at and areas:
+        if measured and areas:
             borders = np.array([(area.start, area.end) for area in areas], np.int64).ravel()
             below = region_sums(target, self.folding, borders, self.folding.mapped_below(borders))
             for area, sums in zip(areas, (below[:, 1::2] - below[:, ::2]).T, strict=True):
@@ -80,7 +80,7 @@ class _Seen:
                 self._join_neighbours()
 
     def _join_neighbours(self) -> None:
-        """Make half as many places: neighbours of one name become one, with what is between."""
+        """Halve the number of places: join pairs of neighbours with the same name."""
         joined: dict[Area, FloatGrid] = {}
         last: Area | None = None
         for area in sorted(self.sums):
@@ -93,15 +93,15 @@ class _Seen:
                 last = area
             joined[area] = joined.get(area, 0) + sums
         self.sums = joined
-        # Where names alternate nothing can be joined: don't try again at once.
+        # If names alternate, nothing can be joined: don't try again at once.
         self.most = max(self.most, 2 * len(joined))
 
 
 class Survey:
-    """Looks at every aggregation of a record once, and remembers where its targets' memory lies.
+    """Collects the places of all targets from the aggregations of a record.
 
     Args:
-        span_us: How long the record is: heat is measured at some moments of it only.
+        span_us: The length of the record, to spread the moments at which heat is measured.
     """
 
     def __init__(self, span_us: int) -> None:
@@ -111,23 +111,23 @@ class Survey:
         self.aggregations = 0
 
     def add(self, snapshot: Snapshot) -> None:
-        """Look at an aggregation."""
+        """Add an aggregation."""
         self.aggregations += 1
-        looked_at = snapshot.time_us >= self._next_us.get(snapshot.context, 0)
-        if looked_at:
+        measured = snapshot.time_us >= self._next_us.get(snapshot.context, 0)
+        if measured:
             self._next_us[snapshot.context] = snapshot.time_us + self._step_us
         for target in snapshot.targets:
             key = TargetKey(snapshot.context, target.name)
-            self._seen.setdefault(key, _Seen()).add(target, looked_at)
+            self._seen.setdefault(key, _Seen()).add(target, measured)
 
     def places(self) -> dict[TargetKey, list[Place]]:
-        """Return the places of every target that has any, ascending and disjoint."""
+        """Return the places of every target with at least one, ascending and disjoint."""
         found = {key: list(_settled(seen.sums)) for key, seen in self._seen.items()}
         return {key: places for key, places in found.items() if places}
 
 
 def _runs(target: TargetSnapshot) -> tuple[Area, ...]:
-    """Return what regions cover, neighbours joined, without names."""
+    """Return the ranges that regions cover, adjacent regions joined, without names."""
     if not len(target.start):
         return ()
     gaps = np.flatnonzero(target.start[1:] != target.end[:-1])
@@ -139,7 +139,7 @@ def _runs(target: TargetSnapshot) -> tuple[Area, ...]:
 
 
 def _settled(sums: dict[Area, FloatGrid]) -> Iterator[Place]:
-    """Yield disjoint places: where areas of different times overlap, the longest seen names it."""
+    """Yield disjoint places; of overlapping areas the longest seen gives the name."""
     place: Place | None = None
     for start, end, areas in _segments([area for area in sums if sums[area][COVERED] > 0]):
         shares = np.array([(end - start) / (area.end - area.start) for area in areas])
@@ -159,7 +159,7 @@ def _settled(sums: dict[Area, FloatGrid]) -> Iterator[Place]:
 
 
 def _segments(areas: list[Area]) -> Iterator[tuple[int, int, list[Area]]]:
-    """Yield the ranges between two borders, with the areas that each of them is in."""
+    """Yield the ranges between two borders, each with the areas that contain it."""
     waiting = sorted(areas, reverse=True)
     active: list[Area] = []
     borders = sorted({border for area in areas for border in (area.start, area.end)})

@@ -23,12 +23,12 @@ _ADDRESS = 12
 
 
 def label_width(width: int) -> int:
-    """Return how many characters of a line of `width` are names and sizes."""
+    """Return the characters for names and sizes in a line of `width` characters."""
     return min(_LABEL, max(width - _LEAST_HEAT, 0), max(width // 3, _ADDRESS + 2))
 
 
 def room(height: int, colour: bool) -> Room:
-    """Return how much this many lines can show."""
+    """Return the room for bands in this number of lines."""
     return Room(max(height, 2), 1, 1, rows=2 if colour else 1, bands=max(height // 2, 2))
 
 
@@ -43,9 +43,9 @@ def lines(
 
     Args:
         heat: The cells; a column is a character wide.
-        label: How many characters come before the heat.
-        colour: Colours instead of shades of characters.
-        marks: Moments (Unix microseconds) and what to write above them.
+        label: Number of characters before the heat.
+        colour: Whether to use colours instead of characters.
+        marks: Moments (Unix microseconds) with texts to write above them.
     """
     result = []
     if marks:
@@ -71,15 +71,15 @@ def lines(
 
 
 def key(heat: Heat, colour: bool) -> Text:
-    """Return the line that tells what the colours or shades mean."""
+    """Return the line that explains the colours or shades."""
     line = heat_key(colour) + Text(", halfway: in 25%")
     if np.isnan(heat.frequency).any():
-        line.append(", grey: not there" if colour else ", ?: not there")
+        line.append(", grey: no data" if colour else ", ?: no data")
     return line
 
 
 def working_set_line(heat: Heat, *, label: int, ascii_only: bool) -> Text:
-    """Return a line with the working set over the time, and its largest size."""
+    """Return a line with the working set over time, and its largest size."""
     sizes = heat.working_set_bytes()
     largest = float(np.nanmax(sizes, initial=0.0))
     before = f"working set <= {format_size(largest)} "
@@ -95,14 +95,14 @@ def _column(us: int, heat: Heat) -> int:
 
 
 def _cells(cells: FloatGrid, height: int, colour: bool) -> list[Text]:
-    """Return the lines of a band: each row of cells as often as it is high."""
+    """Return the lines of a band, with rows of cells repeated to fill its height."""
     count = 2 * height if colour else height
     stretched = cells[np.arange(count) * len(cells) // count]
     return block_lines(stretched) if colour else [Text(line) for line in shade_lines(stretched)]
 
 
 def _labels(band: Band, label: int) -> list[str]:
-    """Return what stands before each line of a band."""
+    """Return the label before each line of a band."""
     size = format_size(band.size_bytes)
     name = shortened(printable(base_name(band.name)), max(label - len(size) - 2, 1))
     first = f"{name:<{max(label - 1 - len(size), 0)}}{size} "
@@ -114,14 +114,14 @@ def _labels(band: Band, label: int) -> list[str]:
 
 def _heading(name: str, heat: Heat, row: int, rows: int, label: int) -> Text:
     hot, total = mean(heat.working_set_bytes(row, rows)), mean(heat.total_bytes(row, rows))
-    told = f"working set {format_size(hot)} of {format_size(total)}"
+    sizes = f"working set {format_size(hot)} of {format_size(total)}"
     width = label + heat.columns
-    left = shortened(printable(name), max(width - len(told) - 2, 8))
-    return Text.assemble((left, "bold"), f"{told:>{max(width - len(left), 0)}}")
+    left = shortened(printable(name), max(width - len(sizes) - 2, 8))
+    return Text.assemble((left, "bold"), f"{sizes:>{max(width - len(left), 0)}}")
 
 
 def _ruler(ticks: Sequence[tuple[int, str]], columns: int) -> str:
-    """Return a line with texts at their columns; what has no room is left out."""
+    """Return a line with texts at their columns; texts without room are left out."""
     line = ""
     for column, text in ticks:
         if (column == 0 or column > len(line)) and 0 <= column <= columns - len(text):
