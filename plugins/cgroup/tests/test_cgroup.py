@@ -1,4 +1,4 @@
-"""The processes of a cgroup: in a directory that looks like one, and in real ones."""
+"""The processes of a cgroup: in directories that look like cgroups, and in real cgroups."""
 
 import os
 import subprocess
@@ -17,7 +17,7 @@ _SHORT = Intervals(sampling_us=20_000, aggregation_us=100_000, update_us=50_000)
 
 @pytest.fixture
 def sleepers() -> Iterator[Callable[[], int]]:
-    """Start processes that do nothing and return their pids."""
+    """Return a function that starts a sleeping process and returns its pid."""
     started: list[subprocess.Popen[bytes]] = []
 
     def start_one() -> int:
@@ -35,8 +35,8 @@ def fake(tmp_path: Path) -> Path:
     """Return a directory that looks like a mounted hierarchy with one group in it."""
     group = tmp_path / "system.slice" / "db.service"
     group.mkdir(parents=True)
-    for place in (tmp_path, group.parent, group):
-        (place / "cgroup.procs").write_text("")
+    for directory in (tmp_path, group.parent, group):
+        (directory / "cgroup.procs").write_text("")
     return tmp_path
 
 
@@ -46,7 +46,7 @@ def _writable(hierarchy: Hierarchy) -> bool:
 
 @pytest.fixture(params=[2, 1])
 def real(request: pytest.FixtureRequest) -> Iterator[Path]:
-    """Make a real cgroup of version 2 or 1, and remove it after the test."""
+    """Return a real cgroup of version 2 or 1; it is removed after the test."""
     found = [h for h in hierarchies() if h.version == request.param and _writable(h)]
     if not found:
         pytest.skip(f"no cgroup v{request.param} hierarchy is mounted on this machine")
@@ -54,13 +54,13 @@ def real(request: pytest.FixtureRequest) -> Iterator[Path]:
     try:
         path.mkdir()
     except OSError as error:
-        pytest.skip(f"no cgroup can be made here: {error}; run on a machine that allows it")
+        pytest.skip(f"cgroups can't be made here: {error}; run on a machine that allows it")
     yield path
     _remove(path)
 
 
 def _remove(path: Path) -> None:
-    """Remove a cgroup as soon as its last process has gone."""
+    """Remove a cgroup and those below it; move its processes to the one above it."""
     if not path.is_dir():
         return
     for child in path.iterdir():
@@ -76,7 +76,7 @@ def _pids(source: CgroupSource) -> set[int]:
 
 
 def test_hierarchies_are_read_from_mountinfo(tmp_path: Path) -> None:
-    """Version 2 comes first; other file systems and escapes in names don't disturb."""
+    """Version 2 first; other file systems are skipped, escapes in paths are decoded."""
     path = tmp_path / "mountinfo"
     path.write_text(
         "31 23 0:28 / /sys/fs/cgroup rw,relatime - tmpfs tmpfs rw,mode=755\n"
@@ -91,24 +91,24 @@ def test_hierarchies_are_read_from_mountinfo(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("path", ["system.slice/db.service", "/system.slice/db.service"])
 def test_a_cgroup_is_found_below_a_hierarchy(fake: Path, path: str) -> None:
-    """A path as systemd or /proc/PID/cgroup tell it is looked up in the hierarchies."""
+    """By the path that systemd or /proc/PID/cgroup shows."""
     assert find_cgroup(path, [Hierarchy(fake, 2)]) == fake / "system.slice" / "db.service"
 
 
 def test_a_cgroup_is_found_by_its_absolute_path(fake: Path) -> None:
-    """A directory below a mount stands for itself, the root of a hierarchy included."""
+    """Even if it is the root of a hierarchy."""
     for path in (fake / "system.slice", fake):
         assert find_cgroup(str(path), [Hierarchy(fake, 1)]) == path
 
 
-def test_a_missing_cgroup_is_named_with_the_places_looked_in(fake: Path) -> None:
-    """The message says where it was looked for."""
+def test_a_missing_cgroup_is_an_error(fake: Path) -> None:
+    """The message names it and the hierarchies that were searched."""
     with pytest.raises(TargetError, match=f"cgroup 'nosuch': there is no such.*{fake}"):
         find_cgroup("nosuch", [Hierarchy(fake, 2)])
 
 
 def test_an_ordinary_directory_is_not_a_cgroup(fake: Path) -> None:
-    """A directory elsewhere isn't a cgroup, whatever is in it."""
+    """Outside of the mounted hierarchies no directory is a cgroup, even with a cgroup.procs."""
     with pytest.raises(TargetError, match="not a cgroup"):
         find_cgroup("/tmp", [Hierarchy(fake, 2)])
     with pytest.raises(TargetError, match="not a cgroup"):
@@ -116,19 +116,19 @@ def test_an_ordinary_directory_is_not_a_cgroup(fake: Path) -> None:
 
 
 def test_dots_do_not_lead_out_of_a_hierarchy(fake: Path) -> None:
-    """A path can't name a directory outside of the hierarchy it is looked up in."""
+    """A relative path can't name a directory outside of the hierarchy."""
     with pytest.raises(TargetError, match="cgroup"):
         find_cgroup("../../system.slice", [Hierarchy(fake / "system.slice" / "db.service", 2)])
 
 
-def test_without_any_hierarchy_the_message_says_so() -> None:
-    """A machine without cgroups is told apart from a missing one."""
+def test_a_machine_without_hierarchies_is_an_error() -> None:
+    """The message differs from that of a missing cgroup."""
     with pytest.raises(TargetError, match="no cgroup hierarchy is mounted"):
         find_cgroup("a", [])
 
 
 def test_members_come_and_go(fake: Path, sleepers: Callable[[], int]) -> None:
-    """What is listed is followed, what isn't any more is left."""
+    """The processes are those listed now."""
     one, other = sleepers(), sleepers()
     source = CgroupSource(fake)
     source.start()
@@ -142,7 +142,7 @@ def test_members_come_and_go(fake: Path, sleepers: Callable[[], int]) -> None:
 
 
 def test_descendants_are_the_cgroups_below(fake: Path, sleepers: Callable[[], int]) -> None:
-    """With descendants the members of all cgroups below belong to it."""
+    """With `descendants` the members of all cgroups below are monitored."""
     pid = sleepers()
     (fake / "system.slice" / "db.service" / "cgroup.procs").write_text(f"{pid}\n")
     for descendants, expected in ((False, set[int]()), (True, {pid})):
@@ -152,7 +152,7 @@ def test_descendants_are_the_cgroups_below(fake: Path, sleepers: Callable[[], in
 
 
 def test_a_removed_cgroup_cannot_be_started(fake: Path) -> None:
-    """Between naming and starting it can go."""
+    """The start raises an error."""
     source = CgroupSource(fake / "gone")
     assert source.finished()
     with pytest.raises(TargetError, match="removed"):
@@ -170,7 +170,7 @@ def test_a_link_to_a_hierarchy_is_followed(
 
 @pytest.mark.needs("root")
 def test_a_real_cgroup_is_monitored_to_its_end(real: Path, sleepers: Callable[[], int]) -> None:
-    """An empty cgroup is waited for, members come and go, its removal ends the context."""
+    """It may be empty, members come and go, and its removal ends the context."""
     plugins = Plugins({"cgroup": plugin, "vaddr": vaddr_plugin})
     context = Context(plugins.make_primitive("cgroup", {"path": str(real)}), intervals=_SHORT)
 
@@ -196,13 +196,13 @@ def test_a_real_cgroup_is_monitored_to_its_end(real: Path, sleepers: Callable[[]
 
 @pytest.mark.needs("root")
 def test_a_real_cgroup_is_found_by_its_name(real: Path) -> None:
-    """The name alone is enough."""
+    """The path in the hierarchy is enough."""
     assert find_cgroup(real.name) == real
 
 
 @pytest.mark.needs("root")
 def test_a_cgroup_inside_another_is_followed(real: Path, sleepers: Callable[[], int]) -> None:
-    """A cgroup that is made meanwhile belongs to its parent's descendants."""
+    """Even if it is made during the monitoring."""
     plugins = Plugins({"cgroup": plugin, "vaddr": vaddr_plugin})
     primitive = plugins.make_primitive("cgroup", {"path": real.name, "descendants": True})
     context = Context(primitive, intervals=_SHORT)
@@ -215,8 +215,8 @@ def test_a_cgroup_inside_another_is_followed(real: Path, sleepers: Callable[[], 
     assert context.error is None
 
 
-def test_the_probe_tells_where_cgroups_are() -> None:
-    """`damon doctor` shows the hierarchies found."""
+def test_the_probe_reports_the_hierarchies() -> None:
+    """`damon doctor` shows where they are mounted."""
     finding = plugin.probe()[0]
     assert finding.works == bool(hierarchies())
     assert all(str(found.mount) in finding.detail for found in hierarchies())

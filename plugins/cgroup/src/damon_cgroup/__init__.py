@@ -1,4 +1,4 @@
-"""The memory of all processes of a cgroup as a primitive of damon-core."""
+"""The primitive `cgroup` of damon-core: the memory of all processes of a cgroup."""
 
 from damon_cgroup.hierarchy import Hierarchy, find_cgroup, hierarchies
 from damon_cgroup.plugin import CgroupOptions, make_cgroup

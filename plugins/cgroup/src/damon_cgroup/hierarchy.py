@@ -1,4 +1,4 @@
-"""Where a cgroup is: version 2 or 1, by absolute path or as other programs name it."""
+"""The mounted cgroup hierarchies, of version 2 or 1, and the directory of a cgroup in them."""
 
 import re
 from pathlib import Path
@@ -15,7 +15,7 @@ class Hierarchy:
     """A mounted cgroup hierarchy.
 
     Attributes:
-        mount: Where it is mounted.
+        mount: The directory where it is mounted.
         version: 2 or 1.
     """
 
@@ -24,7 +24,7 @@ class Hierarchy:
 
 
 def hierarchies(mountinfo: Path = Path("/proc/self/mountinfo")) -> list[Hierarchy]:
-    """Return the mounted cgroup hierarchies, version 2 first, those of version 1 as mounted."""
+    """Return the mounted cgroup hierarchies: first version 2, then version 1 in order of mounts."""
     found: dict[Path, Hierarchy] = {}
     for line in mountinfo.read_text(encoding="utf-8", errors="surrogateescape").splitlines():
         # ID PARENT DEVICE ROOT MOUNT OPTIONS [TAG…] - TYPE SOURCE SUPER-OPTIONS
@@ -40,12 +40,12 @@ def find_cgroup(path: str, mounted: list[Hierarchy] | None = None) -> Path:
     """Return the directory of a cgroup.
 
     Args:
-        path: An absolute path, or one below the root of a hierarchy, with or without a slash in
-            front, as `/proc/PID/cgroup` and systemd tell it: ``system.slice/redis.service``.
-        mounted: The hierarchies to look in; those of this machine by default.
+        path: An absolute path, or a path in a hierarchy, with or without a leading slash, as
+            systemd and `/proc/PID/cgroup` show it: ``system.slice/redis.service``.
+        mounted: The hierarchies to search; those of this machine by default.
 
     Raises:
-        TargetError: There is no such cgroup, or the path isn't one.
+        TargetError: The path doesn't exist or isn't a cgroup.
     """
     label = f"cgroup '{path}'"
     roots = hierarchies() if mounted is None else mounted
@@ -56,14 +56,16 @@ def find_cgroup(path: str, mounted: list[Hierarchy] | None = None) -> Path:
     if Path(path).is_absolute():
         candidates.insert(0, Path(path))
     for candidate in candidates:
-        # Without dots and links: /sys/fs/cgroup/cpu may be a link to where it is mounted.
-        place = candidate.resolve()
-        inside = any(place.is_relative_to(root.mount) for root in roots)
-        if inside and (place / "cgroup.procs").is_file():
-            return place
+        # Resolved, because /sys/fs/cgroup/cpu may be a link to the mount, and paths may have dots.
+        directory = candidate.resolve()
+        inside = any(directory.is_relative_to(root.mount) for root in roots)
+        if inside and (directory / "cgroup.procs").is_file():
+            return directory
     if Path(path).is_absolute() and Path(path).exists():
-        reason = "this is not a cgroup: it isn't a directory of a cgroup hierarchy"
+        reason = "not a cgroup: it isn't a directory in a cgroup hierarchy"
     else:
         reason = "there is no such cgroup"
-    places = ", ".join(str(root.mount) for root in roots)
-    raise TargetError(label, f"{reason}; looked in {places}; /proc/PID/cgroup tells a process's")
+    mounts = ", ".join(str(root.mount) for root in roots)
+    raise TargetError(
+        label, f"{reason}; looked in {mounts}; see /proc/PID/cgroup for the cgroup of a process"
+    )

@@ -1,4 +1,4 @@
-"""What damon-cgroup offers: the primitive `cgroup`."""
+"""The hook of damon-cgroup: it registers the primitive `cgroup`."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import cast
@@ -27,10 +27,11 @@ class CgroupOptions:
         metadata={"help": "the cgroup: an absolute path, or one like 'system.slice/redis.service'"}
     )
     descendants: bool = field(
-        default=False, metadata={"help": "take in the processes of the cgroups below it"}
+        default=False, metadata={"help": "monitor the processes of the cgroups below it as well"}
     )
     backend: BackendOption = field(
-        default=AUTO, metadata={"help": "how accesses are seen; 'auto' takes the best that works"}
+        default=AUTO,
+        metadata={"help": "how accesses are detected; 'auto' is the best backend that works"},
     )
 
 
@@ -38,8 +39,8 @@ def make_cgroup(options: CgroupOptions, backends: Mapping[str, Backend]) -> Proc
     """Make the primitive.
 
     Raises:
-        TargetError: There is no such cgroup.
-        PluginError: The backend doesn't exist or doesn't work here.
+        TargetError: The cgroup doesn't exist.
+        PluginError: The backend doesn't exist or doesn't work on this machine.
         ConfigError: An option of the backend is wrong.
     """
     source = CgroupSource(find_cgroup(options.path), options.descendants)
@@ -48,17 +49,17 @@ def make_cgroup(options: CgroupOptions, backends: Mapping[str, Backend]) -> Proc
 
 
 def probe() -> Sequence[Finding]:
-    """Tell where cgroups are, and whose processes can be monitored."""
-    places = ", ".join(f"{found.mount} (v{found.version})" for found in hierarchies())
+    """Report the mounted hierarchies, and whether processes of other users can be monitored."""
+    mounts = ", ".join(f"{found.mount} (v{found.version})" for found in hierarchies())
     return (
-        Finding("a mounted cgroup hierarchy", bool(places), places or "mount one"),
+        Finding("a mounted cgroup hierarchy", bool(mounts), mounts or "mount one"),
         *probe_processes(),
     )
 
 
 @hookimpl
 def register_primitives(register: Callable[[Primitive], None]) -> None:
-    """Offer `cgroup`."""
+    """Register `cgroup`."""
     register(
         Primitive(
             "cgroup", make_cgroup, CgroupOptions, "The memory of a cgroup's processes", probe=probe

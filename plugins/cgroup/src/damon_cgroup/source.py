@@ -1,4 +1,4 @@
-"""The processes of a cgroup, as they come and go."""
+"""The source of processes that follows the members of a cgroup."""
 
 import os
 from collections.abc import Collection
@@ -10,31 +10,31 @@ from damon_core import TargetError
 
 
 def members(directory: Path, descendants: bool) -> set[int]:
-    """Return the pids in a cgroup, and with `descendants` in those below it.
+    """Return the pids in a cgroup, and with `descendants` also those in the cgroups below it.
 
-    A cgroup that goes away meanwhile has none.
+    A cgroup that is removed in the meantime has none.
     """
-    places = [str(directory)]
+    directories = [str(directory)]
     if descendants:
-        places = [place for place, _, _ in os.walk(directory)]
+        directories = [path for path, _, _ in os.walk(directory)]
     pids: set[int] = set()
-    for place in places:
+    for path in directories:
         try:
-            with open(os.path.join(place, "cgroup.procs"), "rb") as file:
+            with open(os.path.join(path, "cgroup.procs"), "rb") as file:
                 pids.update(map(int, file))
         except OSError:
-            # Gone, or a threaded cgroup, whose processes are listed in the one above it.
+            # It was removed, or is threaded: its processes are listed in the cgroup above it.
             continue
     pids.discard(0)  # members that this pid namespace can't see
     return pids
 
 
 class CgroupSource:
-    """All processes of a cgroup; the end is the end of the cgroup, an empty one is waited for.
+    """All processes of a cgroup, until the cgroup is removed; it may be empty in between.
 
     Args:
         directory: The cgroup's directory.
-        descendants: Take in the cgroups below it.
+        descendants: Whether processes of the cgroups below it are monitored as well.
     """
 
     def __init__(self, directory: Path, descendants: bool = False) -> None:
@@ -43,7 +43,7 @@ class CgroupSource:
         self._table = ProcessTable()
 
     def start(self) -> None:
-        """Begin.
+        """Check that the cgroup exists.
 
         Raises:
             TargetError: The cgroup was removed.
@@ -52,7 +52,7 @@ class CgroupSource:
             raise TargetError(f"cgroup '{self._directory}'", "it has been removed")
 
     def processes(self) -> Collection[Process]:
-        """Return the members of now."""
+        """Return the current members."""
         pids = members(self._directory, self._descendants)
         for process in self._table:
             if process.pid not in pids:
@@ -62,13 +62,13 @@ class CgroupSource:
         return list(self._table)
 
     def take_ended(self) -> Collection[Process]:
-        """Return those that ended since the last call."""
+        """Return the members that ended since the last call."""
         return self._table.take_ended()
 
     def finished(self) -> bool:
-        """Tell whether the cgroup is gone."""
+        """Return whether the cgroup was removed."""
         return not self._directory.is_dir()
 
     def close(self) -> None:
-        """Let go of the processes."""
+        """Close the processes."""
         self._table.close()
