@@ -328,7 +328,17 @@ class TestWhatIsImported:
         )
         assert modules.isdisjoint(HEAVY)
 
-    @pytest.mark.parametrize("name", sorted(installed_commands().keys() - {"report"}))
+    def test_by_completion_of_options_of_a_report(self) -> None:
+        """Nor for those of a command below one."""
+        modules = loaded(
+            "from damon_cli.main import main\nmain(prog_name='damon')",
+            _DAMON_COMPLETE="bash_complete",
+            COMP_WORDS="damon report wss --from 5s --",
+            COMP_CWORD="5",
+        )
+        assert modules.isdisjoint(HEAVY)
+
+    @pytest.mark.parametrize("name", sorted(installed_commands()))
     def test_by_help_of_a_command(self, name: str) -> None:
         """Nor to show its help."""
         modules = loaded(f"from damon_cli.main import main\nmain(['{name}', '--help'])")

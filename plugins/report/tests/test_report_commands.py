@@ -5,8 +5,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 from click.testing import Result
+from damon_report.command import regions
+from damon_report.regions import ORDERS
 
 from damon_core import Area, ContextInfo, Intervals, RecordInfo, Snapshot
 
@@ -444,3 +447,10 @@ class TestSeveralContexts:
         """A context is chosen by its name or a pattern."""
         document = parsed(reports.run("summary", both, "--json", "--context", "ear*"))
         assert [each["context"] for each in document["contexts"]] == ["early"]
+
+
+def test_regions_can_be_sorted_in_every_order() -> None:
+    """The choices of ``--sort`` are the orders that exist."""
+    (sort,) = (each for each in regions.params if each.name == "sort")
+    assert isinstance(sort.type, click.Choice)
+    assert set(sort.type.choices) == set(ORDERS)

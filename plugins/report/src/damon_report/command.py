@@ -1,18 +1,29 @@
-"""``damon report``: the group of all reports, each imported only when it is needed."""
+"""``damon report``: its reports and their options. What a report does is imported when it runs."""
 
-import importlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import click
+from damon_cli.params import DURATION, SIZE, pass_plugins
 
-#: The module of each report's command object, which has the name of the report.
-_REPORTS = {
-    "summary": "damon_report.summary",
-    "regions": "damon_report.regions",
-    "wss": "damon_report.wss",
-    "idle": "damon_report.idle",
-    "diff": "damon_report.diff",
-    "heatmap": "damon_report.heatmap.command",
-}
+from damon_report.options import (
+    MOMENT,
+    SHARE,
+    By,
+    limited,
+    record_options,
+    selection_options,
+)
+from damon_report.pictures import HEIGHT, IMAGES, PAGE, WIDTH
+
+if TYPE_CHECKING:
+    from damon_core import Plugins
+    from damon_report.moments import Moment
+    from damon_report.record import Record
+    from damon_report.selection import Selection
+
+#: Default number of pieces of the time.
+_PIECES = 30
 
 _EPILOG = """\b
 Examples:
@@ -30,18 +41,323 @@ with the wildcards * and ?.
 
 
 class _Reports(click.Group):
-    """Imports a report only when it is run or its help is shown."""
+    """Lists the reports in the order in which they are declared."""
 
     def list_commands(self, _ctx: click.Context) -> list[str]:
-        return list(_REPORTS)
-
-    def get_command(self, _ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in _REPORTS:
-            return None
-        command: click.Command = getattr(importlib.import_module(_REPORTS[cmd_name]), cmd_name)
-        return command
+        return list(self.commands)
 
 
 @click.group(cls=_Reports, epilog=_EPILOG)
 def report() -> None:
     """Analyse a record: which memory is hot, which is idle, and since when."""
+
+
+_SUMMARY_EPILOG = """\b
+Examples:
+  damon report summary
+  damon report summary redis.parquet --from 10s
+"""
+
+
+@report.command(epilog=_SUMMARY_EPILOG, short_help="A record at a glance, on one screen.")
+@record_options
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def summary(*, record: "Record", as_json: bool) -> None:
+    """Show RECORD at a glance.
+
+    The summary shows where and how the record was made, the size of the working set and its
+    largest change, and what is hot and idle.
+    """
+    from damon_report.summary import show_summary
+
+    show_summary(record, as_json=as_json)
+
+
+_REGIONS_EPILOG = """\b
+Examples:
+  damon report regions                                 # the hottest first
+  damon report regions --at 10s --sort address
+  damon report regions --mapping '[heap]' --min-frequency 50%
+  damon report regions --min-idle 1m --sort size | less
+"""
+
+
+@report.command(epilog=_REGIONS_EPILOG, short_help="The regions of one aggregation, row by row.")
+@record_options
+@click.option(
+    "--at", metavar="TIME", type=MOMENT, help="The state at this time [default: at the end]."
+)
+@click.option(
+    "--sort",
+    type=click.Choice(
+        ["address", "heat", "size", "frequency", "age", "idle", "resident", "mapping"]
+    ),
+    default="heat",
+    show_default=True,
+    help="Sort by this, the greatest first; addresses and names ascending. Heat is resident "
+    "bytes times frequency.",
+)
+@click.option("--reverse", is_flag=True, help="Reverse the order.")
+@click.option("--min-size", type=SIZE, help="Only regions of at least this size.")
+@click.option("--max-size", type=SIZE, help="Only regions of at most this size.")
+@click.option(
+    "--min-frequency", type=SHARE, help="Only regions accessed in at least this share of checks."
+)
+@click.option(
+    "--max-frequency", type=SHARE, help="Only regions accessed in at most this share of checks."
+)
+@click.option("--min-age", type=DURATION, help="Only regions of at least this age.")
+@click.option("--max-age", type=DURATION, help="Only regions of at most this age.")
+@click.option("--min-idle", type=DURATION, help="Only regions idle for at least this time.")
+@limited(40)
+def regions(
+    *,
+    record: "Record",
+    at: "Moment | None",
+    sort: str,
+    reverse: bool,
+    limit: int | None,
+    as_json: bool,
+    **bounds: Any,
+) -> None:
+    """Show the regions of the last aggregation of RECORD, or of the one at a given time.
+
+    A region is a range of addresses whose pages have about the same access frequency; its age is
+    how long that frequency has been about the same. Unmapped addresses are left out.
+    """
+    from damon_report.regions import Bounds, show_regions
+
+    show_regions(
+        record,
+        at=at,
+        bounds=Bounds(**bounds),
+        sort=sort,
+        reverse=reverse,
+        limit=limit,
+        as_json=as_json,
+    )
+
+
+_WSS_EPILOG = """\b
+Examples:
+  damon report wss                          # percentiles of the working set
+  damon report wss --over time              # its size over time
+  damon report wss --by mapping             # what it consists of: heap, stack, libraries
+  damon report wss -o wss.png               # a picture of it, and of idle memory
+"""
+
+
+@report.command(epilog=_WSS_EPILOG, short_help="The size of the working set, and when.")
+@record_options
+@click.option(
+    "--by",
+    type=click.Choice(get_args(By)),
+    default="target",
+    show_default=True,
+    help="Group memory by this. A program is all targets that differ only in their pid.",
+)
+@click.option(
+    "--over",
+    type=click.Choice(["percentiles", "time"]),
+    default="percentiles",
+    show_default=True,
+    help="Show percentiles of the sizes, or the sizes over time.",
+)
+@click.option(
+    "--at-least",
+    type=click.IntRange(min=1),
+    metavar="N",
+    default=1,
+    show_default=True,
+    help="Count memory that was accessed in at least N checks of an aggregation.",
+)
+@click.option(
+    "--pieces",
+    type=click.IntRange(1, 100_000),
+    metavar="N",
+    help=f"Number of pieces of the time, for --over time [default: {_PIECES}].",
+)
+@limited(20, "rows of each context")
+@click.option(
+    "-o",
+    "--output",
+    metavar="FILE",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Draw a picture instead: .png or .svg.",
+)
+@click.option("--dark", is_flag=True, help="Draw light on dark.")
+def wss(
+    *,
+    record: "Record",
+    by: By,
+    over: Literal["percentiles", "time"],
+    at_least: int,
+    pieces: int | None,
+    limit: int | None,
+    output: Path | None,
+    dark: bool,
+    as_json: bool,
+) -> None:
+    """Show the size of the working set of RECORD: the memory accessed in an aggregation.
+
+    Percentiles are over time: 12.0 MiB at 95% means that the working set was at most 12.0 MiB for
+    95 % of the time.
+    """
+    from damon_report.wss import draw_working_sets, show_working_sets
+
+    if output is not None:
+        draw_working_sets(record, by=by, at_least=at_least, output=output, dark=dark)
+        return
+    show_working_sets(
+        record,
+        by=by,
+        over=over,
+        at_least=at_least,
+        pieces=pieces or _PIECES,
+        limit=limit,
+        as_json=as_json,
+    )
+
+
+_IDLE_EPILOG = """\b
+Examples:
+  damon report idle                      # at the end of the record
+  damon report idle --at 10m --by target
+  damon report idle --by mapping --json
+"""
+
+
+@report.command(epilog=_IDLE_EPILOG, short_help="How much memory is idle, and for how long.")
+@record_options
+@click.option(
+    "--at", metavar="TIME", type=MOMENT, help="The state at this time [default: at the end]."
+)
+@click.option(
+    "--by",
+    type=click.Choice(get_args(By)),
+    default="context",
+    show_default=True,
+    help="Group memory by this. A program is all targets that differ only in their pid.",
+)
+@limited(20)
+def idle(
+    *, record: "Record", at: "Moment | None", by: By, limit: int | None, as_json: bool
+) -> None:
+    """Show how much memory of RECORD is idle, and for how long, at one time.
+
+    Idle times count from the start of the record: earlier accesses are unknown.
+    """
+    from damon_report.idle import show_idle
+
+    show_idle(record, at=at, by=by, limit=limit, as_json=as_json)
+
+
+_DIFF_EPILOG = """\b
+Examples:
+  damon report diff before.parquet after.parquet
+  damon report diff --by program --from 10s before.parquet after.parquet
+"""
+
+
+@report.command(epilog=_DIFF_EPILOG, short_help="What changed from one record to another.")
+@click.argument("old", type=click.Path(path_type=Path))
+@click.argument("new", type=click.Path(path_type=Path))
+@selection_options
+@click.option(
+    "--by",
+    type=click.Choice(get_args(By)),
+    default="mapping",
+    show_default=True,
+    help="Compare by this. A program is all targets that differ only in their pid.",
+)
+@limited(30)
+@pass_plugins
+def diff(
+    plugins: "Plugins",
+    *,
+    old: Path,
+    new: Path,
+    selection: "Selection",
+    by: By,
+    limit: int | None,
+    as_json: bool,
+) -> None:
+    """Show how memory use differs between OLD and NEW, two records of the same program.
+
+    The report compares means over the time of each record, so the records may differ in length
+    and in their intervals; but longer aggregation intervals give larger working sets. The
+    largest change comes first.
+    """
+    from damon_report.diff import show_changes
+
+    show_changes(plugins, old, new, selection=selection, by=by, limit=limit, as_json=as_json)
+
+
+_HEATMAP_EPILOG = """\b
+Examples:
+  damon report heatmap                         # in the terminal
+  damon report heatmap -o heat.png             # a picture; also .svg
+  damon report heatmap -o heat.html            # a page to zoom into, in any browser
+  damon report heatmap --mapping '[heap]' --from 10s --to 20s
+"""
+
+
+def _known_ending(
+    _context: click.Context, _parameter: click.Parameter, path: Path | None
+) -> Path | None:
+    if path is not None and path.suffix not in (*IMAGES, PAGE):
+        raise click.BadParameter(
+            f"'{path}' must end in .png or .svg for a picture, or .html for a page"
+        )
+    return path
+
+
+@report.command(
+    epilog=_HEATMAP_EPILOG, short_help="Which addresses were accessed when, as a picture."
+)
+@record_options
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False),
+    callback=_known_ending,
+    help="Write a picture (.png, .svg) or a page for browsers (.html) instead.",
+)
+@click.option(
+    "--width",
+    type=click.IntRange(min=1),
+    help=f"Width: pixels of a picture [default: {WIDTH}], or characters of a line.",
+)
+@click.option(
+    "--height",
+    type=click.IntRange(min=1),
+    help=f"Maximum height: pixels of a picture [default: {HEIGHT}], or lines of heat.",
+)
+@click.option("--dark", is_flag=True, help="Draw pictures and pages light on dark.")
+@click.option("--json", "as_json", is_flag=True, help="Print the cells as JSON.")
+def heatmap(
+    *,
+    record: "Record",
+    output: Path | None,
+    width: int | None,
+    height: int | None,
+    dark: bool,
+    as_json: bool,
+) -> None:
+    """Show which addresses were accessed when: time across, addresses up.
+
+    Each mapping is a band with its name. Unmapped addresses are left out, and heights grow
+    slower than sizes, so that a small hot mapping is visible beside a huge cold one. Mappings
+    without enough room for their own band share one, so nothing is left out. If there are many
+    targets, each is one band, the hottest first.
+    """
+    from damon_report.heatmap.showing import save_heatmap, show_heatmap
+
+    if output is None:
+        if dark:
+            raise click.UsageError("--dark has no effect without a picture or page: add -o FILE")
+        show_heatmap(record, width=width, height=height, as_json=as_json)
+        return
+    if as_json:
+        raise click.UsageError("--json is printed to the standard output: leave out -o")
+    save_heatmap(record, output, width=width, height=height, dark=dark)

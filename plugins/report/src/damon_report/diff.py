@@ -2,31 +2,19 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import get_args
 
-import click
 from attrs import frozen
-from damon_cli.params import pass_plugins
 from rich.console import Console
 
 from damon_core import Plugins
 from damon_report.figures import percent, short_duration, short_size
 from damon_report.means import Means, Use
 from damon_report.naming import printable
+from damon_report.options import By
 from damon_report.output import echo_json, heading, note
 from damon_report.record import Record, open_record
-from damon_report.selection import Selection, selection_options
-from damon_report.shares import By
-from damon_report.tables import Column, limited, new_console, show_table
-
-#: Default number of rows on a terminal.
-_LIMIT = 30
-
-_EPILOG = """\b
-Examples:
-  damon report diff before.parquet after.parquet
-  damon report diff --by program --from 10s before.parquet after.parquet
-"""
+from damon_report.selection import Selection
+from damon_report.tables import Column, new_console, show_table
 
 
 @frozen
@@ -86,34 +74,26 @@ def changes(old: dict[tuple[str, str], Use], new: dict[tuple[str, str], Use]) ->
     )
 
 
-@click.command(epilog=_EPILOG, short_help="What changed from one record to another.")
-@click.argument("old", type=click.Path(path_type=Path))
-@click.argument("new", type=click.Path(path_type=Path))
-@selection_options
-@click.option(
-    "--by",
-    type=click.Choice(get_args(By)),
-    default="mapping",
-    show_default=True,
-    help="Compare by this. A program is all targets that differ only in their pid.",
-)
-@limited(_LIMIT)
-@pass_plugins
-def diff(
+def show_changes(
     plugins: Plugins,
-    *,
     old: Path,
     new: Path,
+    *,
     selection: Selection,
     by: By,
     limit: int | None,
     as_json: bool,
 ) -> None:
-    """Show how memory use differs between OLD and NEW, two records of the same program.
+    """Print what changed from one record to another, for people or as JSON.
 
-    The report compares means over the time of each record, so the records may differ in length
-    and in their intervals; but longer aggregation intervals give larger working sets. The
-    largest change comes first.
+    Args:
+        plugins: What is installed.
+        old: The first record.
+        new: The second record.
+        selection: What of both is compared.
+        by: What is compared.
+        limit: At most this many changes; None for all.
+        as_json: Whether to print JSON.
     """
     with (
         open_record(plugins, (old,), selection) as before,

@@ -1,6 +1,4 @@
-"""Formats of numbers in reports and their options."""
-
-import click
+"""Formats of numbers in reports."""
 
 from damon_core import format_duration
 
@@ -30,25 +28,3 @@ def percent(share: float) -> str:
     if 0.995 <= share < 1:
         return ">99%"
     return f"{share:.0%}"
-
-
-class _ShareType(click.ParamType):  # type: ignore[type-arg]  # not generic before click 8.4
-    name = "share"
-
-    def convert(
-        self, value: object, param: click.Parameter | None, ctx: click.Context | None
-    ) -> float:
-        if isinstance(value, float):
-            return value
-        text = str(value)
-        try:
-            share = float(text[:-1]) / 100 if text.endswith("%") else float(text)
-            if not 0 <= share <= 1:
-                raise ValueError
-        except ValueError:
-            self.fail(f"{value!r} is not a valid share: write one like '50%' or '0.5'", param, ctx)
-        return share
-
-
-#: A share like ``50%`` or ``0.5``; the command gets 0.0 to 1.0.
-SHARE = _ShareType()

@@ -2,9 +2,7 @@
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import get_args
 
-import click
 import numpy as np
 from attrs import frozen
 from rich.console import Console
@@ -12,28 +10,20 @@ from rich.text import Text
 
 from damon_core import Snapshot
 from damon_report.figures import percent, short_duration, short_size
+from damon_report.moments import Moment
 from damon_report.naming import AreaCache, printable
+from damon_report.options import By
 from damon_report.output import echo_json, heading, note
-from damon_report.record import Record, record_options
-from damon_report.selection import MOMENT, Moment
-from damon_report.shares import By, bytes_by, idle_part
-from damon_report.tables import DECORATION, Column, bar, limited, new_console, show_table
+from damon_report.record import Record
+from damon_report.shares import bytes_by, idle_part
+from damon_report.tables import DECORATION, Column, bar, new_console, show_table
 from damon_report.times import local_time
 
 _S = 1_000_000
 #: The lower bounds of the buckets of idle time, microseconds.
 BUCKETS_US = (0, _S, 10 * _S, 60 * _S, 600 * _S, 3_600 * _S, 86_400 * _S)
 
-#: Default number of rows on a terminal.
-_LIMIT = 20
 _BAR_CHARACTERS = 20
-
-_EPILOG = """\b
-Examples:
-  damon report idle                      # at the end of the record
-  damon report idle --at 10m --by target
-  damon report idle --by mapping --json
-"""
 
 
 @frozen
@@ -85,23 +75,17 @@ def idle_memory(snapshot: Snapshot, by: By, areas: AreaCache) -> list[Idle]:
     return sorted(found, key=lambda each: (each.name != "", -each.at_least_bytes[0]))
 
 
-@click.command(epilog=_EPILOG, short_help="How much memory is idle, and for how long.")
-@record_options
-@click.option(
-    "--at", metavar="TIME", type=MOMENT, help="The state at this time [default: at the end]."
-)
-@click.option(
-    "--by",
-    type=click.Choice(get_args(By)),
-    default="context",
-    show_default=True,
-    help="Group memory by this. A program is all targets that differ only in their pid.",
-)
-@limited(_LIMIT)
-def idle(*, record: Record, at: Moment | None, by: By, limit: int | None, as_json: bool) -> None:
-    """Show how much memory of RECORD is idle, and for how long, at one time.
+def show_idle(
+    record: Record, *, at: Moment | None, by: By, limit: int | None, as_json: bool
+) -> None:
+    """Print how much memory of a record is idle, for people or as JSON.
 
-    Idle times count from the start of the record: earlier accesses are unknown.
+    Args:
+        record: The record.
+        at: At which time; None for the end.
+        by: What has idle memory.
+        limit: At most this many of each context; None for all.
+        as_json: Whether to print JSON.
     """
     snapshots = record.last(at)
     found = [idle_memory(snapshot, by, record.areas) for snapshot in snapshots]

@@ -5,7 +5,8 @@ from attrs import asdict, frozen
 
 from damon_core import Snapshot
 from damon_report.naming import AreaCache, FloatColumn
-from damon_report.shares import By, bytes_by, idle_part, used_part, without_surplus
+from damon_report.options import By
+from damon_report.shares import bytes_by, idle_part, used_part, without_surplus
 
 #: Maximum number of measured aggregations of a context, at equal distances in a long record.
 _MOMENTS = 5_000

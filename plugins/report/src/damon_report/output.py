@@ -9,8 +9,7 @@ from rich.console import Console
 from rich.text import Text
 
 from damon_core import InputError
-
-_PICTURES = (".png", ".svg")
+from damon_report.pictures import IMAGES
 
 
 def echo_json(report: str, document: dict[str, Any]) -> None:
@@ -24,8 +23,8 @@ def check_picture(path: Path) -> None:
     Raises:
         InputError: The file has another ending, or its directory doesn't exist.
     """
-    if path.suffix not in _PICTURES:
-        raise InputError(f"'{path}' must end in {' or '.join(_PICTURES)} for a picture")
+    if path.suffix not in IMAGES:
+        raise InputError(f"'{path}' must end in {' or '.join(IMAGES)} for a picture")
     if not path.parent.is_dir():
         raise InputError(f"'{path}': there is no directory '{path.parent}': create it")
 

@@ -1,16 +1,12 @@
 """The record of a report, open for reading."""
 
 import contextlib
-import functools
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
-from typing import TypeVar
 
-import click
 from attrs import define, field
-from damon_cli.params import pass_plugins
 from damon_cli.reading import reading_progress
 
 from damon_core import (
@@ -25,22 +21,14 @@ from damon_core import (
     format_of,
 )
 from damon_report.chain import Chain
+from damon_report.moments import Moment
 from damon_report.naming import AreaCache, printable
-from damon_report.selection import (
-    Moment,
-    Selection,
-    mapping_matches,
-    matches,
-    selection_options,
-)
+from damon_report.options import DEFAULT_PATH
+from damon_report.selection import Selection, mapping_matches, matches
 from damon_report.times import local_time
-
-T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
-#: The default record of reports; `damon record` writes it.
-DEFAULT_PATH = Path("damon.parquet")
 
 #: How far back from the end to search for the last aggregations, one window after another.
 _WINDOWS_US = (10_000_000, 600_000_000, 1 << 62)
@@ -232,32 +220,6 @@ def _listed(kind: str, names: set[str]) -> str:
     some = [printable(name) for name in short[:_NAMES_LISTED]]
     more = len(short) - len(some)
     return f"its {kind}s are: " + ", ".join(some) + (f" and {more} more" if more else "")
-
-
-def record_options(function: Callable[..., T]) -> Callable[..., T]:
-    """Decorate a click command so that it gets an open record as `record`.
-
-    This adds the argument RECORD, which may be several files, and the options that select a part
-    of it; use it above the command's other options. The record is closed when the command has
-    ended.
-    """
-
-    @click.argument("paths", metavar="[RECORD]...", nargs=-1, type=click.Path(path_type=Path))
-    @selection_options
-    @functools.wraps(function)
-    @pass_plugins
-    def command(
-        plugins: Plugins,
-        /,
-        *args: object,
-        paths: tuple[Path, ...],
-        selection: Selection,
-        **own: object,
-    ) -> T:
-        with open_record(plugins, paths or (DEFAULT_PATH,), selection) as record:
-            return function(*args, record=record, **own)
-
-    return command
 
 
 def open_record(plugins: Plugins, paths: tuple[Path, ...], selection: Selection) -> Record:

@@ -2,26 +2,20 @@
 
 from collections.abc import Callable, Sequence
 from itertools import pairwise
-from typing import Any
 
-import click
 import numpy as np
 from attrs import asdict, frozen
-from damon_cli.params import DURATION, SIZE
 from rich.console import Console
 from rich.text import Text
 
 from damon_core import InputError, Snapshot, TargetSnapshot
-from damon_report.figures import SHARE, percent, short_duration, short_size
+from damon_report.figures import percent, short_duration, short_size
+from damon_report.moments import Moment
 from damon_report.naming import AreaCache, IntColumn, Pieces, cut, printable
 from damon_report.output import echo_json, heading, note
-from damon_report.record import Record, record_options
-from damon_report.selection import MOMENT, Moment
-from damon_report.tables import DECORATION, Column, bar, limited, new_console, show_table
+from damon_report.record import Record
+from damon_report.tables import DECORATION, Column, bar, new_console, show_table
 from damon_report.times import local_time
-
-#: Default number of rows on a terminal.
-_LIMIT = 40
 
 
 @frozen
@@ -126,7 +120,7 @@ def _within(value: float, least: float | None, most: float | None) -> bool:
 
 
 #: Sort keys of rows: the greatest value first, but names and addresses ascending.
-_ORDERS: dict[str, Callable[[Row], tuple[object, ...]]] = {
+ORDERS: dict[str, Callable[[Row], tuple[object, ...]]] = {
     "address": lambda row: (row.context, row.target, row.start),
     "heat": lambda row: (-row.resident_bytes * row.frequency,),
     "size": lambda row: (-row.size_bytes,),
@@ -137,61 +131,32 @@ _ORDERS: dict[str, Callable[[Row], tuple[object, ...]]] = {
     "mapping": lambda row: (row.mappings,),
 }
 
-_EPILOG = """\b
-Examples:
-  damon report regions                                 # the hottest first
-  damon report regions --at 10s --sort address
-  damon report regions --mapping '[heap]' --min-frequency 50%
-  damon report regions --min-idle 1m --sort size | less
-"""
 
-
-@click.command(epilog=_EPILOG, short_help="The regions of one aggregation, row by row.")
-@record_options
-@click.option(
-    "--at", metavar="TIME", type=MOMENT, help="The state at this time [default: at the end]."
-)
-@click.option(
-    "--sort",
-    type=click.Choice(list(_ORDERS)),
-    default="heat",
-    show_default=True,
-    help="Sort by this, the greatest first; addresses and names ascending. Heat is resident "
-    "bytes times frequency.",
-)
-@click.option("--reverse", is_flag=True, help="Reverse the order.")
-@click.option("--min-size", type=SIZE, help="Only regions of at least this size.")
-@click.option("--max-size", type=SIZE, help="Only regions of at most this size.")
-@click.option(
-    "--min-frequency", type=SHARE, help="Only regions accessed in at least this share of checks."
-)
-@click.option(
-    "--max-frequency", type=SHARE, help="Only regions accessed in at most this share of checks."
-)
-@click.option("--min-age", type=DURATION, help="Only regions of at least this age.")
-@click.option("--max-age", type=DURATION, help="Only regions of at most this age.")
-@click.option("--min-idle", type=DURATION, help="Only regions idle for at least this time.")
-@limited(_LIMIT)
-def regions(
-    *,
+def show_regions(
     record: Record,
+    *,
     at: Moment | None,
+    bounds: Bounds,
     sort: str,
     reverse: bool,
     limit: int | None,
     as_json: bool,
-    **bounds: Any,
 ) -> None:
-    """Show the regions of the last aggregation of RECORD, or of the one at a given time.
+    """Print the regions of one aggregation of a record, for people or as JSON.
 
-    A region is a range of addresses whose pages have about the same access frequency; its age is
-    how long that frequency has been about the same. Unmapped addresses are left out.
+    Args:
+        record: The record.
+        at: Of which time; None for the end.
+        bounds: Which regions.
+        sort: What comes first: a key of `ORDERS`.
+        reverse: Whether the order is turned round.
+        limit: At most this many; None for all.
+        as_json: Whether to print JSON.
     """
     snapshots = record.last(at)
     rows = [row for each in snapshots for row in region_rows(each, record.areas)]
-    wanted = Bounds(**bounds)
-    chosen = sorted((row for row in rows if wanted.hold(row)), key=_ORDERS["address"])
-    chosen.sort(key=_ORDERS[sort])
+    chosen = sorted((row for row in rows if bounds.hold(row)), key=ORDERS["address"])
+    chosen.sort(key=ORDERS[sort])
     if reverse:
         chosen.reverse()
     if not chosen:

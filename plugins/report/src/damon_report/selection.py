@@ -1,103 +1,21 @@
-"""Selection of a part of a record, by options that all reports share."""
+"""Selection of a part of a record."""
 
 import fnmatch
-import functools
-from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
-from typing import Any, TypeVar
+from collections.abc import Sequence
+from typing import Any
 
-import click
 import numpy as np
 import numpy.typing as npt
 from attrs import frozen
 
 from damon_core import (
-    AttributeValueError,
     Snapshot,
     TargetRows,
     TargetSnapshot,
     assemble_snapshot,
-    parse_duration,
 )
+from damon_report.moments import Moment
 from damon_report.naming import AreaCache, IntColumn, Pieces, cut
-
-T = TypeVar("T")
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-@frozen
-class Moment:
-    """A point in time, as given by a user.
-
-    Attributes:
-        us: Microseconds since the record began, or since 1970-01-01 UTC.
-        since_start: Whether `us` counts from the start of the record.
-    """
-
-    us: int
-    since_start: bool
-
-    def of(self, start_us: int) -> int:
-        """Return microseconds since 1970-01-01 UTC, for a record that began at `start_us`."""
-        return start_us + self.us if self.since_start else self.us
-
-
-class _MomentType(click.ParamType):  # type: ignore[type-arg]  # not generic before click 8.4
-    name = "time"
-
-    def convert(
-        self, value: object, param: click.Parameter | None, ctx: click.Context | None
-    ) -> Moment:
-        if isinstance(value, Moment):
-            return value
-        text = str(value)
-        try:
-            return Moment(parse_duration(text), since_start=True)
-        except AttributeValueError:
-            pass
-        try:
-            # A time without a zone is local.
-            when = datetime.fromisoformat(text).astimezone(UTC)
-        except ValueError:
-            self.fail(
-                f"{text!r} is not a valid time: write one since the start like '10s' or '1.5h', "
-                "or one like '2026-11-23T10:00:00' or '2026-11-23T10:00:00Z'",
-                param,
-                ctx,
-            )
-        return Moment(round((when - _EPOCH).total_seconds() * 1e6), since_start=False)
-
-
-class _AddressesType(click.ParamType):  # type: ignore[type-arg]
-    name = "addresses"
-
-    def convert(
-        self, value: object, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[int, int]:
-        if isinstance(value, tuple):
-            return value
-        start, dash, end = str(value).partition("-")
-        try:
-            found = int(start or "0", 16), int(end, 16) if end else _LAST
-            if not dash or not 0 <= found[0] < found[1] <= _LAST:
-                raise ValueError
-        except ValueError:
-            self.fail(
-                f"{value!r} is not a valid range of addresses: write one like "
-                "'7f0000000000-7f0000400000', in hexadecimal",
-                param,
-                ctx,
-            )
-        return found
-
-
-_LAST = (1 << 63) - 1
-
-#: A point in time like ``10s`` (since the start) or ``2026-11-23T10:00``; a `Moment`.
-MOMENT = _MomentType()
-#: Addresses like ``7f00-8000``; the first address, and the first after the range.
-ADDRESSES = _AddressesType()
 
 
 def matches(name: str, patterns: Sequence[str]) -> bool:
@@ -208,60 +126,3 @@ def _assembled(snapshot: Snapshot, parts: Sequence[_Part]) -> Snapshot:
         intervals=snapshot.intervals,
         max_nr_accesses=snapshot.max_nr_accesses,
     )
-
-
-_OPTIONS = (
-    click.option(
-        "--context", "contexts", metavar="GLOB", multiple=True, help="Only contexts of this name."
-    ),
-    click.option(
-        "--target", "targets", metavar="GLOB", multiple=True, help="Only targets of this name."
-    ),
-    click.option(
-        "--mapping",
-        "mappings",
-        metavar="GLOB",
-        multiple=True,
-        help="Only mappings of this name, such as '[heap]' or 'libc*'.",
-    ),
-    click.option(
-        "--address",
-        "addresses",
-        metavar="A-B",
-        type=ADDRESSES,
-        help="Only addresses from A to before B, hexadecimal.",
-    ),
-    click.option(
-        "--from",
-        "begin",
-        metavar="TIME",
-        type=MOMENT,
-        help="Only after this time: 10s after the start, or 2026-11-23T10:00.",
-    ),
-    click.option("--to", "end", metavar="TIME", type=MOMENT, help="Only up to this time."),
-)
-
-
-def selection_options(function: Callable[..., T]) -> Callable[..., T]:
-    """Decorate a click command so that it gets a `selection` from options.
-
-    Use it above the command's other options.
-    """
-
-    @functools.wraps(function)
-    def command(
-        *args: object,
-        contexts: tuple[str, ...],
-        targets: tuple[str, ...],
-        mappings: tuple[str, ...],
-        addresses: tuple[int, int] | None,
-        begin: Moment | None,
-        end: Moment | None,
-        **own: object,
-    ) -> T:
-        selection = Selection(contexts, targets, mappings, addresses, begin, end)
-        return function(*args, selection=selection, **own)
-
-    for option in reversed(_OPTIONS):
-        command = option(command)
-    return command

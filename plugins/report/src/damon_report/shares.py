@@ -1,15 +1,12 @@
 """The bytes of a snapshot grouped by context, target, program or mapping."""
 
 from collections.abc import Collection, Iterable, Sequence
-from typing import Literal
 
 import numpy as np
 
 from damon_core import Snapshot
 from damon_report.naming import AreaCache, FloatColumn, cut, without_pid
-
-#: The ways to group bytes. A program is all targets that differ only in their pid.
-By = Literal["context", "target", "program", "mapping"]
+from damon_report.options import By
 
 #: Maximum number of names in a report; further names of a record are added up as `OTHERS`.
 MOST = 1_000

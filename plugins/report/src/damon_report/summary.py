@@ -3,7 +3,6 @@
 import textwrap
 from collections.abc import Sequence
 
-import click
 from attrs import asdict
 from rich.console import Console
 from rich.text import Text
@@ -14,7 +13,7 @@ from damon_report.idle import BUCKETS_US, idle_memory
 from damon_report.naming import printable
 from damon_report.output import echo_json
 from damon_report.overview import ContextOverview, overview
-from damon_report.record import Record, record_options
+from damon_report.record import Record
 from damon_report.tables import DECORATION, Column, bar, new_console, show_table
 from damon_report.timeline import coarser, sparkline
 from damon_report.times import local_time
@@ -25,22 +24,9 @@ _TARGETS = 3
 _SPARK_CHARACTERS = 60
 _LABEL = 13
 
-_EPILOG = """\b
-Examples:
-  damon report summary
-  damon report summary redis.parquet --from 10s
-"""
 
-
-@click.command(epilog=_EPILOG, short_help="A record at a glance, on one screen.")
-@record_options
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def summary(*, record: Record, as_json: bool) -> None:
-    """Show RECORD at a glance.
-
-    The summary shows where and how the record was made, the size of the working set and its
-    largest change, and what is hot and idle.
-    """
+def show_summary(record: Record, *, as_json: bool) -> None:
+    """Print a record at a glance, for people or as JSON."""
     contexts = overview(record)
     if as_json:
         echo_json("summary", _json(record, contexts))

@@ -1,11 +1,8 @@
 """Tables that fit a terminal of any width; in a pipe, complete lines for grep."""
 
-import functools
 import re
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
-import click
 from attrs import frozen
 from rich.cells import cell_len, set_cell_size
 from rich.console import Console
@@ -43,35 +40,6 @@ def new_console(*, stderr: bool = False) -> Console:
     if not console.is_terminal:
         console.width = _UNBROKEN
     return console
-
-
-def limited(
-    default: int, rows: str = "rows"
-) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Add ``--limit`` and ``--json`` to a command, which gets `limit`, None for all, and `as_json`.
-
-    Args:
-        default: Default number of rows on a terminal.
-        rows: The name of the rows in the help text.
-    """
-
-    def decorate(command: Callable[..., None]) -> Callable[..., None]:
-        @click.option(
-            "--limit",
-            type=click.IntRange(min=0),
-            metavar="N",
-            help=f"At most N {rows}, 0 for all [default: {default} on a terminal, otherwise all].",
-        )
-        @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-        @functools.wraps(command)
-        def with_limit(*args: Any, limit: int | None, as_json: bool, **values: Any) -> None:
-            if limit is None and new_console().is_terminal and not as_json:
-                limit = default
-            command(*args, limit=limit or None, as_json=as_json, **values)
-
-        return with_limit
-
-    return decorate
 
 
 def show_table(

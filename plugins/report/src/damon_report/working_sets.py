@@ -6,8 +6,9 @@ from attrs import define, field
 from damon_core import InputError, Snapshot
 from damon_report.distribution import Distribution
 from damon_report.naming import AreaCache
+from damon_report.options import By
 from damon_report.record import Record
-from damon_report.shares import By, bytes_by, idle_part, used_part, without_surplus
+from damon_report.shares import bytes_by, idle_part, used_part, without_surplus
 from damon_report.timeline import Timeline
 
 

@@ -4,18 +4,17 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from itertools import compress, groupby, islice
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal
 
-import click
 import numpy as np
 from rich.console import Console
 
 from damon_report.figures import percent, short_duration, short_size
 from damon_report.naming import printable
+from damon_report.options import By
 from damon_report.output import check_picture, echo_json, heading, note
-from damon_report.record import Record, record_options
-from damon_report.shares import By
-from damon_report.tables import DECORATION, Column, bar, limited, new_console, show_table
+from damon_report.record import Record
+from damon_report.tables import DECORATION, Column, bar, new_console, show_table
 from damon_report.timeline import coarser, sparkline
 from damon_report.times import local_time
 from damon_report.working_sets import Series, working_sets
@@ -23,87 +22,54 @@ from damon_report.working_sets import Series, working_sets
 #: The percentiles of the report.
 PERCENTS = (0, 25, 50, 75, 90, 95, 99, 100)
 
-#: Default number of rows on a terminal.
-_LIMIT = 20
-_PIECES = 30
 _PICTURE_PIECES = 600
 _SPARK_CHARACTERS = 30
 _BAR_CHARACTERS = 24
 
-_EPILOG = """\b
-Examples:
-  damon report wss                          # percentiles of the working set
-  damon report wss --over time              # its size over time
-  damon report wss --by mapping             # what it consists of: heap, stack, libraries
-  damon report wss -o wss.png               # a picture of it, and of idle memory
-"""
+
+def draw_working_sets(record: Record, *, by: By, at_least: int, output: Path, dark: bool) -> None:
+    """Draw the working sets of a record to a picture.
+
+    Args:
+        record: The record.
+        by: What has a working set.
+        at_least: In how many checks of an aggregation memory has to be accessed to count.
+        output: The picture, ``.png`` or ``.svg``.
+        dark: Whether to draw on black.
+
+    Raises:
+        InputError: The picture can't be written.
+    """
+    # Imported here: the import takes as long as a whole report, and only pictures need it.
+    from damon_report.wss_picture import draw  # noqa: PLC0415
+
+    check_picture(output)
+    draw(record, working_sets(record, by, at_least, _PICTURE_PIECES), output, dark=dark)
 
 
-@click.command(epilog=_EPILOG, short_help="The size of the working set, and when.")
-@record_options
-@click.option(
-    "--by",
-    type=click.Choice(get_args(By)),
-    default="target",
-    show_default=True,
-    help="Group memory by this. A program is all targets that differ only in their pid.",
-)
-@click.option(
-    "--over",
-    type=click.Choice(["percentiles", "time"]),
-    default="percentiles",
-    show_default=True,
-    help="Show percentiles of the sizes, or the sizes over time.",
-)
-@click.option(
-    "--at-least",
-    type=click.IntRange(min=1),
-    metavar="N",
-    default=1,
-    show_default=True,
-    help="Count memory that was accessed in at least N checks of an aggregation.",
-)
-@click.option(
-    "--pieces",
-    type=click.IntRange(1, 100_000),
-    metavar="N",
-    help=f"Number of pieces of the time, for --over time [default: {_PIECES}].",
-)
-@limited(_LIMIT, "rows of each context")
-@click.option(
-    "-o",
-    "--output",
-    metavar="FILE",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="Draw a picture instead: .png or .svg.",
-)
-@click.option("--dark", is_flag=True, help="Draw light on dark.")
-def wss(
-    *,
+def show_working_sets(
     record: Record,
+    *,
     by: By,
     over: Literal["percentiles", "time"],
     at_least: int,
-    pieces: int | None,
+    pieces: int,
     limit: int | None,
-    output: Path | None,
-    dark: bool,
     as_json: bool,
 ) -> None:
-    """Show the size of the working set of RECORD: the memory accessed in an aggregation.
+    """Print the working sets of a record, for people or as JSON.
 
-    Percentiles are over time: 12.0 MiB at 95% means that the working set was at most 12.0 MiB for
-    95 % of the time.
+    Args:
+        record: The record.
+        by: What has a working set.
+        over: For which part of the time it was how large, or when.
+        at_least: In how many checks of an aggregation memory has to be accessed to count.
+        pieces: Pieces that the time is cut into, over time.
+        limit: At most this many of each context; None for all.
+        as_json: Whether to print JSON.
     """
-    if output is not None:
-        # Imported here: the import takes as long as a whole report, and only pictures need it.
-        from damon_report.wss_picture import draw  # noqa: PLC0415
-
-        check_picture(output)
-        draw(record, working_sets(record, by, at_least, _PICTURE_PIECES), output, dark=dark)
-        return
     console = new_console()
-    pieces = pieces or (_PIECES if over == "time" else 2 * _SPARK_CHARACTERS)
+    pieces = pieces if over == "time" else 2 * _SPARK_CHARACTERS
     chosen = in_order(working_sets(record, by, at_least, pieces))
     shown = first_of_each(chosen, limit)
     if as_json:

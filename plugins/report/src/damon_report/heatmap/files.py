@@ -9,13 +9,7 @@ from damon_report.heatmap.caption import Caption
 from damon_report.heatmap.grid import Heat
 from damon_report.heatmap.layout import Room
 from damon_report.heatmap.page import COLUMNS, ROOM, page
-
-IMAGES = (".png", ".svg")
-PAGE = ".html"
-
-#: Default pixels of a picture, and the minimum that leaves room for names and scales.
-WIDTH, HEIGHT = 1_600, 1_000
-LEAST_WIDTH, LEAST_HEIGHT = 800, 400
+from damon_report.pictures import HEIGHT, PAGE, WIDTH
 
 
 def save(

@@ -1,0 +1,224 @@
+"""Options that several reports have. Nothing that does their work is imported for them."""
+
+import functools
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+import click
+from damon_cli.params import pass_plugins
+
+if TYPE_CHECKING:
+    from damon_core import Plugins
+    from damon_report.moments import Moment
+    from damon_report.selection import Selection
+
+T = TypeVar("T")
+
+#: The default record of reports; `damon record` writes it.
+DEFAULT_PATH = Path("damon.parquet")
+#: The ways to group bytes. A program is all targets that differ only in their pid.
+By = Literal["context", "target", "program", "mapping"]
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class _MomentType(click.ParamType):  # type: ignore[type-arg]  # not generic before click 8.4
+    name = "time"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> "Moment":
+        if not isinstance(value, str) or (ctx is not None and ctx.resilient_parsing):
+            return value  # type: ignore[return-value]  # a moment, or what is only completed
+        from damon_core import AttributeValueError, parse_duration
+        from damon_report.moments import Moment
+
+        text = value
+        try:
+            return Moment(parse_duration(text), since_start=True)
+        except AttributeValueError:
+            pass
+        try:
+            # A time without a zone is local.
+            when = datetime.fromisoformat(text).astimezone(UTC)
+        except ValueError:
+            self.fail(
+                f"{text!r} is not a valid time: write one since the start like '10s' or '1.5h', "
+                "or one like '2026-11-23T10:00:00' or '2026-11-23T10:00:00Z'",
+                param,
+                ctx,
+            )
+        return Moment(round((when - _EPOCH).total_seconds() * 1e6), since_start=False)
+
+
+class _AddressesType(click.ParamType):  # type: ignore[type-arg]
+    name = "addresses"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, int]:
+        if isinstance(value, tuple):
+            return value
+        start, dash, end = str(value).partition("-")
+        try:
+            found = int(start or "0", 16), int(end, 16) if end else _LAST
+            if not dash or not 0 <= found[0] < found[1] <= _LAST:
+                raise ValueError
+        except ValueError:
+            self.fail(
+                f"{value!r} is not a valid range of addresses: write one like "
+                "'7f0000000000-7f0000400000', in hexadecimal",
+                param,
+                ctx,
+            )
+        return found
+
+
+_LAST = (1 << 63) - 1
+
+#: A point in time like ``10s`` (since the start) or ``2026-11-23T10:00``; a `Moment`.
+MOMENT = _MomentType()
+#: Addresses like ``7f00-8000``; the first address, and the first after the range.
+ADDRESSES = _AddressesType()
+
+
+class _ShareType(click.ParamType):  # type: ignore[type-arg]  # not generic before click 8.4
+    name = "share"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        if isinstance(value, float):
+            return value
+        text = str(value)
+        try:
+            share = float(text[:-1]) / 100 if text.endswith("%") else float(text)
+            if not 0 <= share <= 1:
+                raise ValueError
+        except ValueError:
+            self.fail(f"{value!r} is not a valid share: write one like '50%' or '0.5'", param, ctx)
+        return share
+
+
+#: A share like ``50%`` or ``0.5``; the command gets 0.0 to 1.0.
+SHARE = _ShareType()
+
+
+_OPTIONS = (
+    click.option(
+        "--context", "contexts", metavar="GLOB", multiple=True, help="Only contexts of this name."
+    ),
+    click.option(
+        "--target", "targets", metavar="GLOB", multiple=True, help="Only targets of this name."
+    ),
+    click.option(
+        "--mapping",
+        "mappings",
+        metavar="GLOB",
+        multiple=True,
+        help="Only mappings of this name, such as '[heap]' or 'libc*'.",
+    ),
+    click.option(
+        "--address",
+        "addresses",
+        metavar="A-B",
+        type=ADDRESSES,
+        help="Only addresses from A to before B, hexadecimal.",
+    ),
+    click.option(
+        "--from",
+        "begin",
+        metavar="TIME",
+        type=MOMENT,
+        help="Only after this time: 10s after the start, or 2026-11-23T10:00.",
+    ),
+    click.option("--to", "end", metavar="TIME", type=MOMENT, help="Only up to this time."),
+)
+
+
+def selection_options(function: Callable[..., T]) -> Callable[..., T]:
+    """Decorate a click command so that it gets a `selection` from options.
+
+    Use it above the command's other options.
+    """
+
+    @functools.wraps(function)
+    def command(
+        *args: object,
+        contexts: tuple[str, ...],
+        targets: tuple[str, ...],
+        mappings: tuple[str, ...],
+        addresses: tuple[int, int] | None,
+        begin: "Moment | None",
+        end: "Moment | None",
+        **own: object,
+    ) -> T:
+        from damon_report.selection import Selection
+
+        selection = Selection(contexts, targets, mappings, addresses, begin, end)
+        return function(*args, selection=selection, **own)
+
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+def record_options(function: Callable[..., T]) -> Callable[..., T]:
+    """Decorate a click command so that it gets an open record as `record`.
+
+    This adds the argument RECORD, which may be several files, and the options that select a part
+    of it; use it above the command's other options. The record is closed when the command has
+    ended.
+    """
+
+    @click.argument("paths", metavar="[RECORD]...", nargs=-1, type=click.Path(path_type=Path))
+    @selection_options
+    @functools.wraps(function)
+    @pass_plugins
+    def command(
+        plugins: "Plugins",
+        /,
+        *args: object,
+        paths: tuple[Path, ...],
+        selection: "Selection",
+        **own: object,
+    ) -> T:
+        from damon_report.record import open_record
+
+        with open_record(plugins, paths or (DEFAULT_PATH,), selection) as record:
+            return function(*args, record=record, **own)
+
+    return command
+
+
+def limited(
+    default: int, rows: str = "rows"
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Add ``--limit`` and ``--json`` to a command, which gets `limit`, None for all, and `as_json`.
+
+    Args:
+        default: Default number of rows on a terminal.
+        rows: The name of the rows in the help text.
+    """
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        @click.option(
+            "--limit",
+            type=click.IntRange(min=0),
+            metavar="N",
+            help=f"At most N {rows}, 0 for all [default: {default} on a terminal, otherwise all].",
+        )
+        @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+        @functools.wraps(command)
+        def with_limit(*args: Any, limit: int | None, as_json: bool, **values: Any) -> None:
+            from damon_report.tables import new_console
+
+            if limit is None and new_console().is_terminal and not as_json:
+                limit = default
+            command(*args, limit=limit or None, as_json=as_json, **values)
+
+        return with_limit
+
+    return decorate
