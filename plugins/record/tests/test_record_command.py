@@ -6,12 +6,13 @@ import shlex
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Generator
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+
+from damon_core.testing import eventually
 
 DAMON = Path(sys.executable).with_name("damon")
 #: A program with a MiB that it reads all the time.
@@ -37,11 +38,7 @@ def read(path: Path) -> list[dict[str, str]]:
 
 def wait_for_rows(path: Path) -> None:
     """Wait until a recording has written something."""
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        if path.exists() and len(path.read_bytes().splitlines()) > 1:
-            return
-        time.sleep(0.05)
+    eventually(lambda: path.exists() and len(path.read_bytes().splitlines()) > 1)
 
 
 @pytest.fixture
@@ -57,7 +54,7 @@ class TestRecording:
     def test_by_pid(self, busy: int, tmp_path: Path) -> None:
         """The accesses of a running process are written, row by row."""
         output = tmp_path / "out.csv"
-        done = damon("--pid", str(busy), "--for", "3s", "-o", str(output))
+        done = damon("--pid", str(busy), "--for", "1s", "-o", str(output))
         assert done.returncode == 0, done.stderr
         rows = read(output)
         assert list(rows[0]) == COLUMNS
@@ -67,7 +64,7 @@ class TestRecording:
     def test_summary(self, busy: int, tmp_path: Path) -> None:
         """At the end it says what came of it and where it is."""
         output = tmp_path / "out.csv"
-        done = damon("--pid", str(busy), "--for", "2s", "-o", str(output))
+        done = damon("--pid", str(busy), "--for", "1s", "-o", str(output))
         assert "working set: min" in done.stdout
         assert f"{len(read(output))} rows went to {output}" in done.stdout
         assert len(done.stdout.splitlines()) == 5
@@ -75,7 +72,7 @@ class TestRecording:
     def test_the_next_command_works(self, busy: int, tmp_path: Path) -> None:
         """What the summary says to type shows the record."""
         output = tmp_path / "it's.parquet"
-        done = damon("--pid", str(busy), "--for", "2s", "-o", str(output))
+        done = damon("--pid", str(busy), "--for", "1s", "-o", str(output))
         next_command = done.stdout.splitlines()[-1].removeprefix("look at them with: ")
         program, *arguments = shlex.split(next_command)
         assert program == "damon"
@@ -90,7 +87,7 @@ class TestRecording:
         """Without -o it goes to damon.parquet, never over another; that tells how it was made."""
         for _ in range(2):
             done = subprocess.run(
-                [*RECORD, "--cpu-budget", "5%", "--pid", str(busy), "--for", "2s"],
+                [*RECORD, "--cpu-budget", "5%", "--pid", str(busy), "--for", "1s"],
                 capture_output=True,
                 text=True,
                 timeout=120,
@@ -102,7 +99,7 @@ class TestRecording:
         assert "was there already" in done.stderr
         metadata = pq.read_table(tmp_path / "damon.parquet").schema.metadata
         made = json.loads(metadata[b"damon"])
-        assert made["command"].endswith(f"--pid {busy} --for 2s")
+        assert made["command"].endswith(f"--pid {busy} --for 1s")
         assert made["contexts"][0]["primitive"] == "vaddr"
         assert made["contexts"][0]["cpu_budget"] == 0.05
 
@@ -119,7 +116,7 @@ class TestRecording:
         pid_file = tmp_path / "pid"
         script = f"import os; open({str(pid_file)!r}, 'w').write(str(os.getpid()))\n{BUSY}"
         output = tmp_path / "out.csv"
-        done = damon("-o", str(output), "--for", "2s", "--", sys.executable, "-c", script)
+        done = damon("-o", str(output), "--for", "1s", "--", sys.executable, "-c", script)
         assert done.returncode == 0, done.stderr
         assert not Path(f"/proc/{pid_file.read_text()}").exists()
 
@@ -158,7 +155,7 @@ class TestRecording:
 
     def test_no_display_away_from_a_terminal(self, busy: int, tmp_path: Path) -> None:
         """Standard error stays empty and nothing has control codes."""
-        done = damon("--pid", str(busy), "--for", "2s", "-o", str(tmp_path / "out.csv"))
+        done = damon("--pid", str(busy), "--for", "1s", "-o", str(tmp_path / "out.csv"))
         assert done.stderr == ""
         assert "\x1b" not in done.stdout
 
@@ -166,9 +163,9 @@ class TestRecording:
         self, busy: int, tmp_path: Path, in_terminal: Callable[..., str]
     ) -> None:
         """On a terminal the display tells the working set and the interval in force."""
-        options = ["--pid", busy, "--for", "2s", "-o", tmp_path / "out.csv"]
+        options = ["--pid", busy, "--for", "1s", "-o", tmp_path / "out.csv"]
         shown = in_terminal([*RECORD, *options], stdout=subprocess.DEVNULL)
-        for heading in ("working set", "idle", "sampling", "missed", "CPU", "of 2 s"):
+        for heading in ("working set", "idle", "sampling", "missed", "CPU", "of 1 s"):
             assert heading in shown
 
 
