@@ -1,4 +1,4 @@
-"""Processes that do what a test says, when it says it."""
+"""Processes that execute statements when a test sends them."""
 
 import json
 import subprocess
@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-#: Executes statements, one a line, and answers each with the value of `answer`.
-_OBEDIENT = """
+#: Executes statements from its input, one per line, and prints the value of `answer` after each.
+_WORKER = """
 import ctypes, json, mmap, os, sys
 
 def address(area):
@@ -27,7 +27,7 @@ def mapped(path, pages, flags=mmap.MAP_SHARED):
         return mmap.mmap(file.fileno(), pages * 4096, flags=flags)
 
 def huge(count):
-    # Room to align: the areas themselves begin anywhere.
+    # With room to align, as areas start at any page.
     area = anonymous((count + 1) * 512, mmap.MADV_HUGEPAGE, fill=False)
     start = -(-address(area) // (2 << 20)) * (2 << 20)
     for number in range(count):
@@ -42,19 +42,19 @@ for line in sys.stdin:
 """
 
 
-class Obedient:
-    """A process that executes what it is told."""
+class Worker:
+    """A process that executes statements."""
 
     def __init__(self, program: "subprocess.Popen[str]") -> None:
         self.program = program
         self.pid = program.pid
 
     def do(self, statements: str) -> None:
-        """Have statements executed, and wait for that."""
+        """Execute statements in the process, and wait until that is done."""
         self.ask(statements)
 
     def ask(self, statements: str) -> int:
-        """Have statements executed, and return the whole number that they name `answer`."""
+        """Execute statements in the process; return the integer that they assign to `answer`."""
         assert self.program.stdin is not None
         assert self.program.stdout is not None
         self.program.stdin.write(json.dumps(statements) + "\n")
@@ -63,9 +63,9 @@ class Obedient:
         return answer if isinstance(answer, int) else 0
 
     def area(self, pages: int) -> int:
-        """Have private memory, `area`, filled; return where it begins.
+        """Make private memory `area` of a number of pages, filled; return its address.
 
-        Its pages are on the LRU lists then: each processor takes fresh ones there in batches.
+        Its pages are on the LRU lists: processors add pages in batches, and another area follows.
         """
         return self.ask(
             f"area = anonymous({pages}); filler = anonymous(64); answer = address(area)"
@@ -73,13 +73,13 @@ class Obedient:
 
 
 @pytest.fixture
-def obedient() -> Iterator[Callable[[], Obedient]]:
-    """Return a function that starts an obedient process; all are ended after the test."""
+def start_worker() -> Iterator[Callable[[], Worker]]:
+    """Return a function that starts a worker; all are killed after the test."""
     programs: list[subprocess.Popen[str]] = []
 
-    def start() -> Obedient:
+    def start() -> Worker:
         program = subprocess.Popen(
-            [sys.executable, "-u", "-c", _OBEDIENT],
+            [sys.executable, "-u", "-c", _WORKER],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -87,7 +87,7 @@ def obedient() -> Iterator[Callable[[], Obedient]]:
         programs.append(program)
         assert program.stdout is not None
         assert program.stdout.readline() == "ready\n"
-        return Obedient(program)
+        return Worker(program)
 
     yield start
     for program in programs:
@@ -96,6 +96,6 @@ def obedient() -> Iterator[Callable[[], Obedient]]:
 
 
 @pytest.fixture
-def process(obedient: Callable[[], Obedient]) -> Obedient:
-    """Return an obedient process."""
-    return obedient()
+def process(start_worker: Callable[[], Worker]) -> Worker:
+    """Return a worker."""
+    return start_worker()

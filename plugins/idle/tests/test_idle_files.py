@@ -1,4 +1,4 @@
-"""Words, marks and heads of page frames, on files in the kernel's formats."""
+"""Words, marks and heads of page frames, in files with the kernel's formats."""
 
 import fcntl
 import os
@@ -23,7 +23,7 @@ from damon_core import PAGE_SIZE_BYTES, Samples, Target
 
 
 def file_of(path: Path, words: npt.NDArray[Any]) -> Path:
-    """Write words to a file as the kernel shows them."""
+    """Write words to a file in the kernel's format."""
     path.write_bytes(words.astype(np.uint64).tobytes())
     return path
 
@@ -36,30 +36,30 @@ def file_of(path: Path, words: npt.NDArray[Any]) -> Path:
 def test_words_are_those_of_the_file(
     tmp_path_factory: pytest.TempPathFactory, index: list[int], near: int, size: int
 ) -> None:
-    """However they are gathered into calls, and wherever the file ends."""
+    """However they are combined into calls, and wherever the file ends."""
     content = np.arange(1, size + 1, dtype=np.uint64)
     path = file_of(tmp_path_factory.mktemp("words") / "file", content)
     wanted = np.array(sorted(index), dtype=np.int64)
     with path.open("rb") as file:
-        words, told = Places.of(wanted, near).read(file.fileno())
+        words, readable = Places.of(wanted, near).read(file.fileno())
     expected = [number < size for number in wanted]
-    assert all(expected) if told is None else told.tolist() == expected
+    assert all(expected) if readable is None else readable.tolist() == expected
     assert words.tolist() == [number + 1 if number < size else 0 for number in wanted]
 
 
-def test_what_can_not_be_read_is_not_told(tmp_path: Path) -> None:
-    """An error, here of a directory, is no end of the program: nothing is told."""
+def test_read_returns_which_words_cannot_be_read(tmp_path: Path) -> None:
+    """Reading a directory fails for each word; this isn't raised as an error."""
     descriptor = os.open(tmp_path, os.O_RDONLY)
     try:
-        words, told = Places.of(np.array([0, 5]), 1).read(descriptor)
+        words, readable = Places.of(np.array([0, 5]), 1).read(descriptor)
     finally:
         os.close(descriptor)
-    assert told is not None
-    assert (words.tolist(), told.tolist()) == ([0, 0], [False, False])
+    assert readable is not None
+    assert (words.tolist(), readable.tolist()) == ([0, 0], [False, False])
 
 
-def test_what_can_not_be_written_is_said(tmp_path: Path) -> None:
-    """Writing to a file opened for reading fails for every word."""
+def test_write_returns_which_words_cannot_be_written(tmp_path: Path) -> None:
+    """Writing to a file opened for reading fails for each word."""
     descriptor = os.open(file_of(tmp_path / "file", np.zeros(8)), os.O_RDONLY)
     try:
         written = Places.of(np.array([1, 2, 5]), 1).write(descriptor, np.ones(3, dtype=np.uint64))
@@ -73,7 +73,7 @@ def test_what_can_not_be_written_is_said(tmp_path: Path) -> None:
 def test_marks_touch_no_other_bit(
     tmp_path_factory: pytest.TempPathFactory, frames: list[int]
 ) -> None:
-    """Exactly the bits of the frames are written, and are read again as idle."""
+    """Exactly the bits of the frames are written, and they read as idle."""
     path = file_of(tmp_path_factory.mktemp("bitmap") / "bitmap", np.zeros(20))
     bitmap = Bitmap(path)
     wanted = Bits.of(np.array(sorted(frames), dtype=np.int64))
@@ -87,7 +87,7 @@ def test_marks_touch_no_other_bit(
 
 
 def memory(orders: list[int]) -> npt.NDArray[np.uint64]:
-    """Return the flags of frames that compound pages of these orders fill, aligned as they are."""
+    """Return the flags of frames that are filled by aligned compound pages of these orders."""
     flags: list[int] = []
     for order in sorted(orders, reverse=True):
         lru = int(LRU)
@@ -102,10 +102,10 @@ def memory(orders: list[int]) -> npt.NDArray[np.uint64]:
     orders=st.lists(st.sampled_from([0, 1, 2, 4, 5, 8, 9, 10]), min_size=1, max_size=6),
     data=st.data(),
 )
-def test_every_frame_finds_its_head(
+def test_heads_of_frames_are_found(
     tmp_path_factory: pytest.TempPathFactory, orders: list[int], data: st.DataObject
 ) -> None:
-    """Of whatever order its page is, and whatever lies around."""
+    """For pages of all orders, side by side."""
     flags = memory(orders)
     starts = np.flatnonzero((flags & TAIL) == 0)
     wanted = np.array(
@@ -122,7 +122,7 @@ def test_every_frame_finds_its_head(
 
 
 def test_a_page_of_a_gibibyte_is_unknown(tmp_path: Path) -> None:
-    """Its head is too far away; it is never on the LRU either."""
+    """Its head isn't searched that far away: such pages are never on an LRU list."""
     flags = np.full(1 << 15, TAIL | LRU, dtype=np.uint64)
     frames = Frames(file_of(tmp_path / "kpageflags", flags))
     try:
@@ -133,8 +133,8 @@ def test_a_page_of_a_gibibyte_is_unknown(tmp_path: Path) -> None:
     assert not found.tracked.any()
 
 
-def test_frames_that_are_not_there_are_unknown(tmp_path: Path) -> None:
-    """Behind the end of memory, as after it was taken away."""
+def test_frames_that_do_not_exist_are_unknown(tmp_path: Path) -> None:
+    """Frames after the end of memory, which may have been unplugged."""
     frames = Frames(file_of(tmp_path / "kpageflags", np.array([LRU])))
     try:
         assert frames.flags(np.array([0, 7])).tolist() == [int(LRU), int(NOPAGE)]
@@ -144,7 +144,7 @@ def test_frames_that_are_not_there_are_unknown(tmp_path: Path) -> None:
 
 @pytest.fixture
 def files(tmp_path: Path) -> tuple[Path, Path]:
-    """Return a bitmap, and flags of 1024 small frames, of which 100 isn't on the LRU."""
+    """Return a bitmap, and flags of 512 small pages and a huge one; frame 100 isn't on the LRU."""
     flags = np.full(1024, LRU)
     flags[100] = 0
     flags[512:] = memory([9])
@@ -154,8 +154,8 @@ def files(tmp_path: Path) -> tuple[Path, Path]:
     )
 
 
-def test_what_is_not_on_the_lru_is_not_marked(files: tuple[Path, Path]) -> None:
-    """Marking it would be ignored, and it would look accessed ever after."""
+def test_pages_that_are_not_on_the_lru_are_not_marked(files: tuple[Path, Path]) -> None:
+    """The kernel would ignore the mark, and the page would always look accessed."""
     marking = Marking(*files)
     marked = marking.mark(np.array([99, 100]))
     marking.close()
@@ -165,25 +165,25 @@ def test_what_is_not_on_the_lru_is_not_marked(files: tuple[Path, Path]) -> None:
 
 
 def test_the_parts_of_a_huge_page_share_one_mark(files: tuple[Path, Path]) -> None:
-    """The head is marked, once, and stands for all."""
+    """Only the head is marked."""
     marking = Marking(*files)
     marked = marking.mark(np.array([600, 700, 1023]))
-    found = marking.look(marked)
+    found = marking.used(marked)
     marking.close()
     words = np.fromfile(files[0], dtype=np.uint64)
     assert words.tolist() == [0] * 8 + [1] + [0] * 7
     assert found == (None, None)
 
 
-def test_the_head_of_a_huge_page_is_found_by_two_looks(
+def test_the_head_of_a_huge_page_is_found_with_the_flags_of_two_frames(
     files: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where it would begin, and the first place behind that where another might."""
-    looked: list[int] = []
+    """Those of its first frame, and of the last power of two before the tail."""
+    read: list[int] = []
     flags = Frames.flags
 
     def note(self: Frames, frames: npt.NDArray[np.int64]) -> npt.NDArray[np.uint64]:
-        looked.extend(frames.tolist())
+        read.extend(frames.tolist())
         return flags(self, frames)
 
     monkeypatch.setattr(Frames, "flags", note)
@@ -192,11 +192,11 @@ def test_the_head_of_a_huge_page_is_found_by_two_looks(
     frames.close()
     assert found is not None
     assert found.head.tolist() == [512]
-    assert looked == [900, 512, 768]
+    assert read == [900, 512, 768]
 
 
 def test_physical_pages_are_idle_accessed_or_unknown(files: tuple[Path, Path]) -> None:
-    """A cleared mark is an access if the page is still one of users; else it is unknown."""
+    """A cleared mark is an access if the page is still user memory, otherwise it is unknown."""
     backend = PhysicalIdle(make_marking=lambda: Marking(*files))
     target = Target("node0")
     frames = np.array([3, 4, 5, 100, 5000])
@@ -213,7 +213,7 @@ def test_physical_pages_are_idle_accessed_or_unknown(files: tuple[Path, Path]) -
 
 
 def test_physical_check_without_targets(files: tuple[Path, Path]) -> None:
-    """Memory may be gone altogether: nothing to tell."""
+    """All memory may be gone: `check` does nothing."""
     backend = PhysicalIdle(make_marking=lambda: Marking(*files))
     backend.prepare([])
     backend.check([])
@@ -222,7 +222,7 @@ def test_physical_check_without_targets(files: tuple[Path, Path]) -> None:
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """Return a directory with a `proc` in which nobody is at work."""
+    """Return a directory with a `proc` without rivals."""
     (tmp_path / "proc/77").mkdir(parents=True)
     (tmp_path / "proc/77/comm").write_text("bash\n")
     (tmp_path / "proc/locks").write_text("")
@@ -230,20 +230,20 @@ def root(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_nobody_else_is_at_work(root: Path) -> None:
-    """An ordinary machine has nothing to warn of."""
+def test_an_ordinary_machine_has_no_rivals(root: Path) -> None:
+    """Nothing is found to warn of."""
     assert find_rivals(None, root / "bitmap", root) == []
 
 
 def test_a_thread_of_the_kernels_damon_is_a_rival(root: Path) -> None:
-    """Also one that DAMON's directories in sysfs don't show."""
+    """Even if DAMON's directories in sysfs don't show it."""
     (root / "proc/77/comm").write_text("kdamond.0\n")
     (rival,) = find_rivals(True, root / "bitmap", root)
     assert "kdamond.0, pid 77" in rival
 
 
 def test_a_kdamond_that_is_on_is_a_rival(root: Path) -> None:
-    """In a container its thread may be hidden."""
+    """Its thread may be hidden, as in a container."""
     for number, state in enumerate(("off", "on")):
         directory = root / f"sys/kernel/mm/damon/admin/kdamonds/{number}"
         directory.mkdir(parents=True)
@@ -252,8 +252,8 @@ def test_a_kdamond_that_is_on_is_a_rival(root: Path) -> None:
     assert rival.endswith("(kdamonds/1)")
 
 
-def test_another_monitor_is_told_by_its_pid(tmp_path: Path) -> None:
-    """Its lock of the marks is found in the real /proc/locks."""
+def test_another_monitor_is_named_by_its_pid(tmp_path: Path) -> None:
+    """Its lock is found in the real /proc/locks."""
     path = tmp_path / "bitmap"
     path.write_bytes(b"")
     code = (
@@ -269,11 +269,11 @@ def test_another_monitor_is_told_by_its_pid(tmp_path: Path) -> None:
             locked = lock(file.fileno())
         rivals = find_rivals(locked, path)
     assert not locked
-    assert f"another monitor (pid {other.pid}) uses its marks" in rivals
+    assert f"another monitor (pid {other.pid}) uses the marks" in rivals
 
 
-def test_another_monitor_of_this_process_is_no_rival(tmp_path: Path) -> None:
-    """Contexts of one program share the marks and know it."""
+def test_another_monitor_in_this_process_is_not_a_rival(tmp_path: Path) -> None:
+    """Contexts of one program share the marks."""
     path = tmp_path / "bitmap"
     path.write_bytes(b"")
     with path.open() as ours, path.open() as file:

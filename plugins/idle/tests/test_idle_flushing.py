@@ -1,4 +1,4 @@
-"""Flushing TLBs: where the advice goes, when it is given, and when it stops."""
+"""Flushing TLBs: the range of the advice, when it is given, and when it ends."""
 
 import subprocess
 import sys
@@ -22,7 +22,7 @@ HUGE = 2 << 20
 NOTHING = np.zeros(0, dtype=np.int64)
 
 
-class Obedient(Protocol):
+class Worker(Protocol):
     """What the fixture `process` starts."""
 
     pid: int
@@ -33,42 +33,42 @@ class Obedient(Protocol):
 
 
 @frozen
-class Place:
-    """A process, opened."""
+class Opened:
+    """A process with its open files."""
 
     target: ProcessTarget
     pages: Pagemap
     flags: Frames
 
     def choose(self, hot: HotPages, marked: "list[int] | None" = None) -> Range | None:
-        """Return the range for the advice."""
+        """Return the range that is chosen for the advice."""
         addresses = np.array(marked or [], dtype=np.int64)
         return hot.choose(self.target, self.pages, self.flags, addresses)
 
 
 @pytest.fixture
-def opened() -> Iterator[Callable[[Obedient], Place]]:
-    """Return a function that opens what a process has now."""
-    places: list[Place] = []
+def opened() -> Iterator[Callable[[Worker], Opened]]:
+    """Return a function that opens the files of a process; all are closed after the test."""
+    all_opened: list[Opened] = []
 
-    def open_process(obedient: Obedient) -> Place:
-        process = Process.open(obedient.pid)
+    def open_process(worker: Worker) -> Opened:
+        process = Process.open(worker.pid)
         maps = process.maps()
         target = ProcessTarget("target", process=process, layout_input=LayoutInput(maps))
-        places.append(Place(target, Pagemap(process), Frames()))
-        return places[-1]
+        all_opened.append(Opened(target, Pagemap(process), Frames()))
+        return all_opened[-1]
 
     yield open_process
-    for place in places:
-        place.target.process.close()
-        place.pages.close()
-        place.flags.close()
+    for memory in all_opened:
+        memory.target.process.close()
+        memory.pages.close()
+        memory.flags.close()
 
 
 def found(*addresses: int, compound: bool = False) -> HotPages:
-    """Return hot pages of one check."""
+    """Return hot pages, all found in one check."""
     hot = HotPages()
-    hot.found(np.array(addresses), np.full(len(addresses), compound))
+    hot.add(np.array(addresses), np.full(len(addresses), compound))
     return hot
 
 
@@ -77,19 +77,19 @@ needs_root = pytest.mark.needs("root")
 
 @needs_root
 def test_the_smallest_range_between_two_hot_pages_is_chosen(
-    process: Obedient, opened: Callable[[Obedient], Place]
+    process: Worker, opened: Callable[[Worker], Opened]
 ) -> None:
-    """With more than 33 pages between them, and some neighbours on both sides."""
+    """There are more than 33 pages between them, and neighbours on both sides are included."""
     at = process.area(1024)
     hot = found(*(at + number * PAGE for number in (100, 110, 400, 450, 485, 900)))
     assert opened(process).choose(hot) == Range(at + 434 * PAGE, at + 502 * PAGE)
 
 
 @needs_root
-def test_pages_that_were_just_marked_are_not_relied_on(
-    process: Obedient, opened: Callable[[Obedient], Place]
+def test_pages_that_have_just_been_marked_are_not_used(
+    process: Worker, opened: Callable[[Worker], Opened]
 ) -> None:
-    """Their bits are clear, so the advice would find nothing to flush."""
+    """Their accessed bits are clear, so the advice would flush nothing."""
     at = process.area(1024)
     hot = found(*(at + number * PAGE for number in (100, 140, 400, 500)))
     chosen = opened(process).choose(hot, [at + 100 * PAGE])
@@ -97,10 +97,10 @@ def test_pages_that_were_just_marked_are_not_relied_on(
 
 
 @needs_root
-def test_without_hot_memory_the_surroundings_of_a_page_are_tried(
-    process: Obedient, opened: Callable[[Obedient], Place]
+def test_without_hot_pages_the_neighbourhood_of_a_page_is_chosen(
+    process: Worker, opened: Callable[[Worker], Opened]
 ) -> None:
-    """All that is hot may hide."""
+    """All accesses may have been missed because of the TLB."""
     at = process.area(1024)
     page = at + 500 * PAGE
     chosen = opened(process).choose(HotPages(), [page])
@@ -110,10 +110,10 @@ def test_without_hot_memory_the_surroundings_of_a_page_are_tried(
 
 
 @needs_root
-def test_no_advice_for_memory_that_others_may_have(
-    process: Obedient, opened: Callable[[Obedient], Place], tmp_path_factory: pytest.TempPathFactory
+def test_no_advice_for_memory_that_may_be_shared(
+    process: Worker, opened: Callable[[Worker], Opened], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """Files and shared memory are left alone."""
+    """Files and shared memory are never chosen."""
     path = tmp_path_factory.mktemp("files") / "file"
     path.write_bytes(bytes(1024 * PAGE))
     at = process.ask(f"area = mapped({str(path)!r}, 1024); area[::4096]; answer = address(area)")
@@ -123,98 +123,105 @@ def test_no_advice_for_memory_that_others_may_have(
 
 @needs_root
 def test_no_advice_for_a_part_of_a_huge_page(
-    process: Obedient, opened: Callable[[Obedient], Place]
+    process: Worker, opened: Callable[[Worker], Opened]
 ) -> None:
-    """It would be split; only whole ones, and enough of them to flush everything, will do."""
+    """It would be split. Whole huge pages are chosen only if they are enough to flush the TLB."""
     at = process.ask("area, answer = huge(4)")
-    place = opened(process)
-    assert place.choose(found(at, at + 100 * PAGE)) is None
-    assert place.choose(found(at, at + 3 * HUGE, compound=True), [at]) is None
+    memory = opened(process)
+    assert memory.choose(found(at, at + 100 * PAGE)) is None
+    assert memory.choose(found(at, at + 3 * HUGE, compound=True), [at]) is None
 
 
 @needs_root
 def test_many_whole_huge_pages_are_advised_together(
-    process: Obedient, opened: Callable[[Obedient], Place]
+    process: Worker, opened: Callable[[Worker], Opened]
 ) -> None:
-    """From the first hot one to the last."""
+    """The range is from the first hot one to the last."""
     at = process.ask("area, answer = huge(40)")
     hot = found(at, at + 9 * HUGE + 7 * PAGE, at + 39 * HUGE, compound=True)
     assert opened(process).choose(hot) == Range(at, at + 40 * HUGE)
 
 
 @needs_root
-def test_a_range_that_has_changed_is_chosen_anew(
-    process: Obedient, opened: Callable[[Obedient], Place]
+def test_another_range_is_chosen_when_frames_have_changed(
+    process: Worker, opened: Callable[[Worker], Opened]
 ) -> None:
-    """Other frames may be parts of huge pages."""
+    """The new frames may be parts of huge pages."""
     at = process.area(1024)
     hot = found(at, at + 100 * PAGE)
-    place = opened(process)
-    first = place.choose(hot)
-    hot.found(np.array([at + 500 * PAGE, at + 540 * PAGE]), np.zeros(2, dtype=bool))
-    assert place.choose(hot) == first
+    memory = opened(process)
+    first = memory.choose(hot)
+    hot.add(np.array([at + 500 * PAGE, at + 540 * PAGE]), np.zeros(2, dtype=bool))
+    assert memory.choose(hot) == first
     process.do("area.madvise(4); filler = anonymous(1024); area[::4096] = bytes(1024)")
-    assert place.choose(hot) == Range(at + 484 * PAGE, at + 557 * PAGE)
+    assert memory.choose(hot) == Range(at + 484 * PAGE, at + 557 * PAGE)
 
 
 @needs_root
-def test_memory_that_the_kernel_refuses_is_left_alone(
-    process: Obedient, opened: Callable[[Obedient], Place], caplog: pytest.LogCaptureFixture
+def test_memory_that_the_kernel_refuses_is_not_chosen_again(
+    process: Worker, opened: Callable[[Worker], Opened], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Locked memory, here; other memory of the process serves as well."""
+    """Here because it is locked; there is no warning, as other memory will do."""
     at = process.ask(
         "area = anonymous(64, fill=False); ctypes.CDLL(None).mlock(ctypes.c_void_p(address(area)),"
         " ctypes.c_size_t(64 * 4096)); area[::4096] = bytes(64); answer = address(area)"
     )
-    place = opened(process)
+    memory = opened(process)
     flusher, flushed = Flusher(), FlushedProcess()
-    flushed.hot.found(np.array([at, at + 50 * PAGE]), np.zeros(2, dtype=bool))
-    flusher.flush(place.target, flushed, place.pages, place.flags, NOTHING)
+    flushed.hot.add(np.array([at, at + 50 * PAGE]), np.zeros(2, dtype=bool))
+    flusher.flush(memory.target, flushed, memory.pages, memory.flags, NOTHING)
     assert flushed.flushed is None
     assert flusher.stats.flushes == 0
-    assert place.choose(flushed.hot) is None
+    assert memory.choose(flushed.hot) is None
     assert not caplog.records
 
 
 @needs_root
-def test_a_flush_counts_and_costs(process: Obedient, opened: Callable[[Obedient], Place]) -> None:
-    """The kernel takes the advice, for memory in small pages."""
+def test_a_flush_is_counted(process: Worker, opened: Callable[[Worker], Opened]) -> None:
+    """With its CPU time, and the results of the check."""
     at = process.area(1024)
-    place = opened(process)
+    memory = opened(process)
     flusher, flushed = Flusher(), FlushedProcess()
-    flushed.hot.found(np.array([at, at + 50 * PAGE]), np.zeros(2, dtype=bool))
-    flusher.flush(place.target, flushed, place.pages, place.flags, NOTHING)
-    flusher.saw(flushed, 10, 4)
+    flushed.hot.add(np.array([at, at + 50 * PAGE]), np.zeros(2, dtype=bool))
+    flusher.flush(memory.target, flushed, memory.pages, memory.flags, NOTHING)
+    flusher.add(flushed, 10, 4)
     stats = flusher.stats
-    assert (stats.flushes, stats.looked_with, stats.accessed_with) == (1, 10, 4)
+    assert (stats.flushes, stats.checked_with, stats.accessed_with) == (1, 10, 4)
     assert stats.cpu_us > 0
     assert "40.0% of 10 pages with a flush" in str(stats)
 
 
 def flushes_of(process: FlushedProcess, with_flush: int, without: int, checks: int) -> int:
-    """Return in how many checks to flush, of 10 pages each of which so many are accessed."""
+    """Return the number of flushes in checks of 10 pages.
+
+    Args:
+        process: The process.
+        with_flush: Pages found accessed after a flush.
+        without: Pages found accessed without one.
+        checks: The number of checks.
+    """
     flushes = 0
     for _ in range(checks):
         process.flushed = process.due()
         flushes += process.flushed
-        process.saw(10, with_flush if process.flushed else without)
+        process.add(10, with_flush if process.flushed else without)
     return flushes
 
 
-def test_where_it_helps_nearly_every_check_is_flushed() -> None:
-    """One in sixteen does without, for comparison."""
+def test_nearly_all_checks_flush_if_that_helps() -> None:
+    """One in sixteen doesn't, for comparison."""
     assert flushes_of(FlushedProcess(), 9, 1, 1600) == 1500
 
 
-def test_where_it_does_not_help_it_is_only_tried() -> None:
-    """After the comparison one check in sixteen is flushed."""
+def test_few_checks_flush_if_that_does_not_help() -> None:
+    """After the comparison only one in sixteen does, as a trial."""
     process = FlushedProcess()
     flushes_of(process, 4, 4, 160)
     assert flushes_of(process, 4, 4, 1600) == 100
 
 
-def test_it_is_taken_up_again_when_it_begins_to_help() -> None:
-    """A process may get a processor of its own at any time."""
+def test_flushes_resume_when_they_begin_to_help() -> None:
+    """As when a process is no longer interrupted."""
     process = FlushedProcess()
     flushes_of(process, 4, 4, 1600)
     flushes_of(process, 9, 1, 3200)
@@ -241,7 +248,7 @@ assert libc.capset(header, struct.pack("6I", *words)) == 0
 process = Process.open(pid)
 target = ProcessTarget("target", process=process, layout_input=LayoutInput(process.maps()))
 flusher, flushed, pages, flags = Flusher(), FlushedProcess(), Pagemap(process), Frames()
-flushed.hot.found(np.array([at, at + 50 * 4096]), np.zeros(2, dtype=bool))
+flushed.hot.add(np.array([at, at + 50 * 4096]), np.zeros(2, dtype=bool))
 for _ in range(3):
     flusher.flush(target, flushed, pages, flags, np.zeros(0, dtype=np.int64))
 print(flusher.stats.flushes)
@@ -249,8 +256,8 @@ print(flusher.stats.flushes)
 
 
 @needs_root
-def test_without_the_privilege_there_is_one_warning(process: Obedient) -> None:
-    """And no further attempt."""
+def test_without_the_privilege_there_is_one_warning(process: Worker) -> None:
+    """Then flushing is switched off."""
     at = process.area(1024)
     done = subprocess.run(
         [sys.executable, "-c", _WITHOUT_NICE, str(process.pid), str(at)],
@@ -263,6 +270,6 @@ def test_without_the_privilege_there_is_one_warning(process: Obedient) -> None:
     assert flushes == "0"
 
 
-def test_nothing_flushed_is_said_so() -> None:
-    """Figures of nothing are no shares."""
-    assert "no page looked at with a flush" in str(FlushStats())
+def test_stats_without_a_check_have_no_percentage() -> None:
+    """They say that no page was checked."""
+    assert "no page checked with a flush" in str(FlushStats())

@@ -1,4 +1,4 @@
-"""Idle page tracking of real kernels: what is told of every kind of memory, and of trouble."""
+"""Idle page tracking in real kernels: the results for all kinds of memory, and errors."""
 
 import contextlib
 import json
@@ -44,8 +44,8 @@ HUGE = 2 << 20
 CGROUPS = Path("/sys/fs/cgroup")
 
 
-class Obedient(Protocol):
-    """What the fixture `obedient` starts."""
+class Worker(Protocol):
+    """What the fixture `start_worker` starts."""
 
     pid: int
     program: "subprocess.Popen[str]"
@@ -55,19 +55,19 @@ class Obedient(Protocol):
     def area(self, pages: int) -> int: ...
 
 
-Obey = Callable[[], Obedient]
+StartWorker = Callable[[], Worker]
 TargetOf = Callable[[ProcessIdle, int], ProcessTarget]
 
 
-class LookAt(Protocol):
-    """What the fixture `look` gives."""
+class Check(Protocol):
+    """The function that the fixture `check` returns."""
 
     def __call__(self, addresses: Sequence[int], meanwhile: str = "") -> str: ...
 
 
 @pytest.fixture
 def backend() -> Iterator[ProcessIdle]:
-    """Return a backend that leaves TLBs alone."""
+    """Return a backend that doesn't flush TLBs."""
     made = ProcessIdle(IdleOptions(flush_tlb=False))
     yield made
     made.close()
@@ -104,20 +104,20 @@ def target_of() -> Iterator[TargetOf]:
 
 
 def seen(samples: Samples | None) -> str:
-    """Return what was found of each page: accessed, idle or unknown."""
+    """Return the result of each page: `a` accessed, `.` idle, `?` unknown."""
     assert samples is not None
     marks = np.where(samples.accessed, "a", ".")
     return "".join(np.where(samples.known, marks, "?").tolist())
 
 
 @pytest.fixture
-def look(backend: ProcessIdle, process: Obedient, target_of: TargetOf) -> LookAt:
-    """Return a function that tells what one check finds of pages of `process`.
+def check(backend: ProcessIdle, process: Worker, target_of: TargetOf) -> Check:
+    """Return a function that returns the results of one check of pages of `process`.
 
-    What that process does meanwhile is the second argument.
+    Its second argument is what the process does between `prepare` and `check`.
     """
 
-    def look_once(addresses: Sequence[int], meanwhile: str = "") -> str:
+    def check_once(addresses: Sequence[int], meanwhile: str = "") -> str:
         target = target_of(backend, process.pid)
         target.samples = Samples(np.array(addresses, dtype=np.int64))
         assert not backend.prepare([target])
@@ -126,21 +126,21 @@ def look(backend: ProcessIdle, process: Obedient, target_of: TargetOf) -> LookAt
         backend.forget(target)
         return seen(target.samples)
 
-    return look_once
+    return check_once
 
 
-def test_anonymous_pages_are_told_one_by_one(look: LookAt, process: Obedient) -> None:
-    """Read, written, left alone."""
+def test_anonymous_pages_are_checked_one_by_one(check: Check, process: Worker) -> None:
+    """One is read, one is written, the others are idle."""
     at = process.area(64)
     pages = [at + number * PAGE for number in range(0, 64, 4)]
-    found = look(pages, f"area[{4 * PAGE}]; area[{12 * PAGE}] = 1")
+    found = check(pages, f"area[{4 * PAGE}]; area[{12 * PAGE}] = 1")
     assert found == ".a.a" + "." * 12
 
 
-def test_a_second_look_sees_only_what_was_accessed_since(
-    backend: ProcessIdle, process: Obedient, target_of: TargetOf
+def test_a_second_check_finds_only_later_accesses(
+    backend: ProcessIdle, process: Worker, target_of: TargetOf
 ) -> None:
-    """Marks that stand, marks that went."""
+    """Of pages that are still marked, and of those that were accessed before."""
     at = process.area(64)
     target = target_of(backend, process.pid)
     found = []
@@ -153,32 +153,32 @@ def test_a_second_look_sees_only_what_was_accessed_since(
     assert found == [".a.", "...", "...", "a.."]
 
 
-def test_memory_that_is_not_there_was_not_accessed(look: LookAt, process: Obedient) -> None:
-    """Unmapped, or never touched; touched for the first time is an access."""
+def test_absent_pages_were_not_accessed(check: Check, process: Worker) -> None:
+    """Unmapped or untouched pages; the first touch is an access."""
     at = process.ask("area = anonymous(8, fill=False); answer = address(area)")
     pages = [PAGE, at, at + 4 * PAGE]
-    assert look(pages, f"area[{4 * PAGE}] = 1") == "..a"
+    assert check(pages, f"area[{4 * PAGE}] = 1") == "..a"
 
 
-def test_a_huge_page_is_one(look: LookAt, process: Obedient) -> None:
-    """One access anywhere in it is an access to each of its parts."""
+def test_an_access_to_a_huge_page_is_one_to_all_its_parts(check: Check, process: Worker) -> None:
+    """Another huge page stays idle."""
     at = process.ask("area, answer = huge(2)")
     assert "AnonHugePages:      4096 kB" in Path(f"/proc/{process.pid}/smaps").read_text()
     process.do("filler = anonymous(64)")
     pages = [at + PAGE, at + 511 * PAGE, at + HUGE, at + HUGE + 77 * PAGE]
-    assert look(pages, f"area[{at} - address(area) + 100 * 4096]") == "aa.."
+    assert check(pages, f"area[{at} - address(area) + 100 * 4096]") == "aa.."
 
 
 @pytest.mark.needs("hugetlb")
-def test_hugetlb_pages_are_unknown(look: LookAt, process: Obedient) -> None:
-    """They are on no LRU list, so idle page tracking doesn't care for them."""
+def test_hugetlb_pages_are_unknown(check: Check, process: Worker) -> None:
+    """They are on no LRU list, so idle page tracking doesn't cover them."""
     Path("/proc/sys/vm/nr_hugepages").write_text("2")
     try:
         at = process.ask(
             f"area = mmap.mmap(-1, {HUGE}, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | 0x40000);"
             " area[0] = 1; answer = address(area)"
         )
-        assert look([at, at + 9 * PAGE], "area[0]") == "??"
+        assert check([at, at + 9 * PAGE], "area[0]") == "??"
     finally:
         process.program.kill()
         process.program.wait()
@@ -187,12 +187,12 @@ def test_hugetlb_pages_are_unknown(look: LookAt, process: Obedient) -> None:
 
 @pytest.mark.parametrize("directory", ["/tmp", "/dev/shm"])
 def test_pages_of_files_and_shared_memory(
-    backend: ProcessIdle, obedient: Obey, directory: str, target_of: TargetOf
+    backend: ProcessIdle, start_worker: StartWorker, directory: str, target_of: TargetOf
 ) -> None:
-    """Seen through any mapping: here another process's, and through read()."""
+    """Accesses through the mapping of another process and by read() are detected as well."""
     path = Path(directory) / "lab-file"
     path.write_bytes(b"x" * 64 * PAGE)
-    first, second = obedient(), obedient()
+    first, second = start_worker(), start_worker()
     at = first.ask(f"area = mapped({str(path)!r}, 64); area[::4096]; answer = address(area)")
     first.do("filler = anonymous(64)")
     second.do(f"area = mapped({str(path)!r}, 64); area[::4096]")
@@ -211,43 +211,43 @@ def test_pages_of_files_and_shared_memory(
     assert seen(target.samples) == f"a.a{with_read}"
 
 
-def test_a_page_mapped_around_another_is_unknown(look: LookAt, process: Obedient) -> None:
-    """Touching one page of a file maps its neighbours, which nobody accessed."""
+def test_a_page_mapped_around_another_is_unknown(check: Check, process: Worker) -> None:
+    """Touching one page of a file also maps its neighbours, which weren't accessed."""
     path = Path("/tmp/lab-file")
     path.write_bytes(b"x" * 64 * PAGE)
     at = process.ask(f"area = mapped({str(path)!r}, 64); answer = address(area)")
     pages = (at // (16 * PAGE) + 1) * 16 * PAGE + np.array([0, 1]) * PAGE
-    found = look(pages.tolist(), f"area[{pages[0] - at}]")
+    found = check(pages.tolist(), f"area[{pages[0] - at}]")
     path.unlink()
     assert found == "??"
 
 
 @pytest.mark.needs("zram-swap")
 @pytest.mark.usefixtures("zram_swap")
-def test_swapped_pages_were_not_accessed(look: LookAt, process: Obedient) -> None:
-    """Until they are brought back."""
+def test_swapped_pages_were_not_accessed(check: Check, process: Worker) -> None:
+    """Until they are swapped in."""
     at = process.area(512)
     process.do("area.madvise(21)")  # MADV_PAGEOUT
     assert "Swap:               2048 kB" in Path(f"/proc/{process.pid}/smaps").read_text()
     pages = [at, at + 300 * PAGE]
-    assert look(pages) == ".."
-    assert look(pages, f"area[{300 * PAGE}]") == ".a"
+    assert check(pages) == ".."
+    assert check(pages, f"area[{300 * PAGE}]") == ".a"
 
 
-def test_what_leaves_memory_meanwhile_is_unknown(look: LookAt, process: Obedient) -> None:
-    """Freed, and freed and touched again: another page by then."""
+def test_pages_that_are_freed_during_the_check_are_unknown(check: Check, process: Worker) -> None:
+    """Even if another page is at the same address by then."""
     at = process.area(64)
-    found = look(
+    found = check(
         [at, at + 32 * PAGE],
         "area.madvise(4); filler = anonymous(64); area[0] = 1",  # MADV_DONTNEED
     )
     assert found[1] == "?"
 
 
-def test_a_fork_shares_its_pages(look: LookAt, process: Obedient) -> None:
-    """What the child reads is accessed for the parent too."""
+def test_a_fork_shares_its_pages(check: Check, process: Worker) -> None:
+    """An access by the child is one to the parent's page."""
     at = process.area(64)
-    found = look(
+    found = check(
         [at, at + 32 * PAGE],
         "r, w = os.pipe()\nchild = os.fork()\n"
         f"if not child:\n area[{32 * PAGE}]\n os.write(w, b'x')\n import time\n time.sleep(600)\n"
@@ -259,10 +259,10 @@ def test_a_fork_shares_its_pages(look: LookAt, process: Obedient) -> None:
 
 @pytest.mark.parametrize("end", ["os._exit(0)", "os.execvp('sleep', ['sleep', '60'])"])
 @pytest.mark.parametrize("when", ["before", "between"])
-def test_memory_that_is_gone_is_told(
-    backend: ProcessIdle, process: Obedient, end: str, when: str, target_of: TargetOf
+def test_targets_whose_memory_is_gone_are_returned(
+    backend: ProcessIdle, process: Worker, end: str, when: str, target_of: TargetOf
 ) -> None:
-    """By the end of the process or by an exec, at any moment."""
+    """After the end of the process or an exec, before `prepare` or after it."""
     at = process.area(64)
     target = target_of(backend, process.pid)
     target.samples = Samples(at + np.arange(4) * PAGE)
@@ -272,7 +272,7 @@ def test_memory_that_is_gone_is_told(
         assert not backend.prepare([target])
     process.program.stdin.write(json.dumps(end) + "\n")
     process.program.stdin.flush()
-    # Pages go a moment after the process; with them go the marks, so that pagemap is asked.
+    # Pages are freed a moment after the end, and lose their marks. Then pagemap is read.
     deadline = time.monotonic() + 60
     while not gone:
         assert time.monotonic() < deadline
@@ -283,11 +283,11 @@ def test_memory_that_is_gone_is_told(
 
 
 class Note:
-    """A callback that keeps what each aggregation told, and stops after some.
+    """A callback that keeps figures of each aggregation and stops after a number of them.
 
     Args:
-        aggregations: After how many.
-        meanwhile: Called after the first.
+        aggregations: The number.
+        meanwhile: Called after the first aggregation.
     """
 
     def __init__(self, aggregations: int, meanwhile: Callable[[], None]) -> None:
@@ -315,7 +315,7 @@ INTERVALS = Intervals(sampling_us=100_000, aggregation_us=1_000_000, update_us=5
 def monitor(
     primitive: object, aggregations: int, meanwhile: Callable[[], None] = lambda: None
 ) -> Note:
-    """Run a context for some aggregations; something may be done after the first."""
+    """Run a context for a number of aggregations; call `meanwhile` after the first."""
     note = Note(aggregations, meanwhile)
     policy = KernelPolicy(KernelPolicyOptions(seed=1))
     with Context(primitive, [note], intervals=INTERVALS, cpu_budget=None, policy=policy) as context:
@@ -328,7 +328,7 @@ def monitor(
 
 @pytest.fixture
 def cgroup() -> Iterator[Path]:
-    """Return a cgroup of the test's own."""
+    """Return a new cgroup; it is removed after the test."""
     directory = CGROUPS / "lab-idle"
     directory.mkdir()
     yield directory
@@ -342,11 +342,11 @@ def cgroup() -> Iterator[Path]:
 
 
 @pytest.mark.needs("memory-cgroup")
-def test_a_page_that_a_cgroup_shares_counts_once(cgroup: Path, obedient: Obey) -> None:
-    """16 MiB of a file, mapped by three processes."""
+def test_a_page_that_a_cgroup_shares_counts_once(cgroup: Path, start_worker: StartWorker) -> None:
+    """Here 16 MiB of a file that three processes map."""
     path = Path("/dev/shm/lab-file")
     path.write_bytes(b"x" * (16 << 20))
-    processes = [obedient() for _ in range(3)]
+    processes = [start_worker() for _ in range(3)]
     for process in processes:
         (cgroup / "cgroup.procs").write_text(str(process.pid))
         process.do(f"area = mapped({str(path)!r}, 4096); area[::4096]")
@@ -365,7 +365,7 @@ def test_a_page_that_a_cgroup_shares_counts_once(cgroup: Path, obedient: Obey) -
 
 @pytest.mark.needs("memory-cgroup")
 def test_processes_of_a_cgroup_come_and_go(cgroup: Path) -> None:
-    """Ten at a time, some of them ending in any step of the monitor."""
+    """Ten at a time, which end at any step of the loop."""
     code = f"""
 import os, signal
 open("{cgroup}/cgroup.procs", "w").write(str(os.getpid()))
@@ -393,8 +393,8 @@ while True:
 
 
 @pytest.mark.needs("memory-cgroup")
-def test_a_cgroup_that_is_removed_ends_the_monitoring(cgroup: Path, process: Obedient) -> None:
-    """Without an error, and with everything closed."""
+def test_a_cgroup_that_is_removed_ends_the_monitoring(cgroup: Path, process: Worker) -> None:
+    """There is no error, and all files are closed."""
     (cgroup / "cgroup.procs").write_text(str(process.pid))
 
     def remove() -> None:
@@ -408,8 +408,8 @@ def test_a_cgroup_that_is_removed_ends_the_monitoring(cgroup: Path, process: Obe
     assert len(os.listdir("/proc/self/fd")) == before
 
 
-def test_a_process_with_ten_thousand_mappings(process: Obedient) -> None:
-    """Its hot megabytes among them are found."""
+def test_a_process_with_ten_thousand_mappings(process: Worker) -> None:
+    """A hot area of 16 MiB among them is found."""
     process.do(
         "parts = [mmap.mmap(-1, 4096, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS,"
         " prot=1 + 2 * (n % 2)) for n in range(10_000)]; big = anonymous(4096)"
@@ -430,7 +430,7 @@ def test_a_process_with_ten_thousand_mappings(process: Obedient) -> None:
 
 _SPINNER = """
 import ctypes, mmap
-# Memory bound to a node: else balancing between nodes would flush the TLB now and then.
+# Memory is bound to a node, because balancing between nodes would flush the TLB at times.
 ctypes.CDLL(None).syscall(238, 2, ctypes.byref(ctypes.c_ulong(1)), 64)  # set_mempolicy, MPOL_BIND
 size = 16 << 20
 area = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
@@ -443,13 +443,13 @@ while True:
 
 
 @pytest.mark.needs("two-processors")
-def test_memory_that_hides_in_the_tlb_is_found_by_flushing(
+def test_accesses_through_the_tlb_are_found_by_flushing(
     flushing: ProcessIdle, target_of: TargetOf
 ) -> None:
-    """All of 16 MiB is hot all of the time, on a processor of its own.
+    """A process reads 16 MiB all the time, on a processor where nothing else runs.
 
-    How much of it hides without a flush depends on what else empties the emulated TLB: from all of
-    it to nothing. With it nearly all is found.
+    How many accesses are missed without a flush depends on what else empties the emulated TLB: all
+    or none. With flushes nearly all are found.
     """
     with subprocess.Popen(
         [sys.executable, "-c", _SPINNER], stdout=subprocess.PIPE, text=True
@@ -461,26 +461,26 @@ def test_memory_that_hides_in_the_tlb_is_found_by_flushing(
             os.sched_setaffinity(0, {0})
             rng = np.random.default_rng(1)
             target = target_of(flushing, spinner.pid)
-            found = looked = 0
+            found = checked = 0
             for _ in range(40):
                 pages = np.unique(rng.integers(0, 4096, 10))
                 target.samples = Samples(at + pages * PAGE)
                 flushing.prepare([target])
                 time.sleep(0.1)
                 flushing.check([target])
-                looked += int(target.samples.known.sum())
+                checked += int(target.samples.known.sum())
                 found += int((target.samples.accessed & target.samples.known).sum())
         finally:
             os.sched_setaffinity(0, {0, 1})
             spinner.kill()
     assert flushing.flush_stats.flushes > 0
-    assert found / looked > 0.5
+    assert found / checked > 0.5
 
 
-def test_flushing_marks_no_cold_memory(
-    flushing: ProcessIdle, process: Obedient, target_of: TargetOf
+def test_flushing_does_not_make_cold_memory_accessed(
+    flushing: ProcessIdle, process: Worker, target_of: TargetOf
 ) -> None:
-    """The advice makes nothing look accessed."""
+    """Pages that the process doesn't touch stay idle."""
     at = process.area(2048)
     target = target_of(flushing, process.pid)
     for _ in range(20):
@@ -493,9 +493,9 @@ def test_flushing_marks_no_cold_memory(
 
 
 def test_flushing_splits_no_huge_page(
-    flushing: ProcessIdle, process: Obedient, target_of: TargetOf
+    flushing: ProcessIdle, process: Worker, target_of: TargetOf
 ) -> None:
-    """Hot pages, small and huge, side by side."""
+    """With small and huge hot pages in one process."""
     at = process.ask("area, answer = huge(4); small = anonymous(600)")
     target = target_of(flushing, process.pid)
     smaps = Path(f"/proc/{process.pid}/smaps")
@@ -535,7 +535,7 @@ backend.prepare([first])
 drop_all_capabilities()
 backend.check([first])
 backend.prepare([first])
-print("files opened before go on to work")
+print("files that were opened before still work")
 try:
     backend.prepare([target_of(os.getpid())])
 except PluginError as error:
@@ -547,8 +547,8 @@ except PluginError as error:
 """
 
 
-def test_lost_privileges_are_an_error_in_words(tmp_path: Path) -> None:
-    """Frames that the kernel shows as 0 are no frames, and idle memory is no answer."""
+def test_lost_privileges_are_an_error(tmp_path: Path) -> None:
+    """The kernel then shows frames as 0, which must not be reported as idle memory."""
     done = subprocess.run(
         [sys.executable, "-c", _UNPRIVILEGED, "0", str(tmp_path)],
         stdout=subprocess.PIPE,
@@ -556,15 +556,15 @@ def test_lost_privileges_are_an_error_in_words(tmp_path: Path) -> None:
         check=True,
     )
     first, second, *_ = done.stdout.splitlines()
-    assert first == "files opened before go on to work"
+    assert first == "files that were opened before still work"
     assert "CAP_SYS_ADMIN is missing" in second
 
 
-def test_one_check_tells_all_kinds_of_pages_of_several_processes(
-    backend: ProcessIdle, obedient: Obey, target_of: TargetOf
+def test_one_check_of_all_kinds_of_pages_of_several_processes(
+    backend: ProcessIdle, start_worker: StartWorker, target_of: TargetOf
 ) -> None:
-    """Small and huge, accessed and idle, in memory and not, and mapped by nobody."""
-    processes, targets, orders = [obedient(), obedient()], [], []
+    """Small and huge, accessed and idle, present and absent, and unmapped."""
+    processes, targets, orders = [start_worker(), start_worker()], [], []
     for process in processes:
         huge = process.ask("area, answer = huge(2)")
         new = process.ask("new = anonymous(8, fill=False); answer = address(new)")
@@ -585,8 +585,8 @@ def test_one_check_tells_all_kinds_of_pages_of_several_processes(
     assert found == ["..a..a.", "...a..a"]
 
 
-def test_physical_memory(process: Obedient) -> None:
-    """The frames of a process's pages tell what the process does; page 0 is nobody's."""
+def test_physical_memory(process: Worker) -> None:
+    """The frames of a process's pages are accessed as its pages are; page 0 is unknown."""
     at = process.area(64)
     with open(f"/proc/{process.pid}/pagemap", "rb") as file:
         file.seek(at // PAGE * 8)
@@ -604,8 +604,8 @@ def test_physical_memory(process: Obedient) -> None:
     assert seen(target.samples) == f"?{expected}?"
 
 
-def test_it_is_chosen_by_itself(process: Obedient) -> None:
-    """With nothing configured, where it works and no package brings a better one."""
+def test_it_is_chosen_automatically(process: Worker) -> None:
+    """If it works and no preferred backend is installed."""
     backends = Plugins.discover().backends("vaddr")
     backends = {name: backends[name] for name in ("idle", "referenced")}
     primitive = make_vaddr(VaddrOptions(pid=process.pid), backends)

@@ -1,8 +1,9 @@
 """The bitmap of idle page tracking: `/sys/kernel/mm/page_idle/bitmap`.
 
-One bit a page frame. Writing a 1 clears the accessed bits in all mappings of the page and marks
-it idle; a 0 changes nothing. A bit read is 1 as long as the page is marked and no mapping was
-used since. The mark goes when the page is freed, and moves with it to another frame.
+It has one bit for each page frame. Writing a 1 clears the accessed bits in all mappings of the page
+and marks it idle; a 0 changes nothing. The bit reads as 1 while the page is marked and hasn't been
+accessed through any mapping since. A page that is freed loses its mark; a page that the kernel
+moves to another frame takes its mark along.
 """
 
 import os
@@ -25,10 +26,10 @@ _ZERO = as_word(0)
 class Bits(NamedTuple):
     """The bits of some frames in the bitmap.
 
-    Each word that is read costs a look at 64 pages, so words between are never read.
+    For each word that is read the kernel checks 64 pages, so unneeded words are never read.
 
     Attributes:
-        words: The places of their words.
+        words: The places of their words in the file.
         masks: The bit of each frame in its word.
     """
 
@@ -37,7 +38,7 @@ class Bits(NamedTuple):
 
     @classmethod
     def of(cls, frames: IntColumn) -> Self:
-        """Return the bits of frames, ascending."""
+        """Return the bits of ascending frames."""
         masks = _ONE << (frames.view(np.uint64) & _IN_WORD)
         return cls(Places.of(frames >> _PER_WORD, _NEXT), masks)
 
@@ -49,31 +50,31 @@ class Bitmap:
         path: The file, in the format of `/sys/kernel/mm/page_idle/bitmap`.
 
     Attributes:
-        descriptor: Its descriptor.
+        descriptor: Its file descriptor.
 
     Raises:
-        OSError: It can't be opened.
+        OSError: The file can't be opened.
     """
 
     def __init__(self, path: Path = BITMAP) -> None:
         self.descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
 
     def mark(self, bits: Bits) -> BoolColumn | None:
-        """Mark frames as idle, and no others; return where it worked, None if everywhere."""
+        """Mark frames as idle; return which marks were written, None if all."""
         return bits.words.write(self.descriptor, bits.masks)
 
     def used(self, bits: Bits) -> tuple[BoolColumn | None, BoolColumn | None]:
-        """Return which frames were used since they were marked, and which aren't told of.
+        """Return which frames were used since they were marked, and which are unknown.
 
-        All others are still idle. None stands for no frame.
+        All others are still idle. None means no frame.
         """
-        words, told = bits.words.read(self.descriptor)
+        words, readable = bits.words.read(self.descriptor)
         used = (words & bits.masks) == _ZERO
         if not np.count_nonzero(used):
             return None, None
-        if told is None:
+        if readable is None:
             return used, None
-        return used & told, ~told
+        return used & readable, ~readable
 
     def close(self) -> None:
         """Close the file."""

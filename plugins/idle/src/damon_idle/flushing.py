@@ -1,14 +1,14 @@
-"""Flushing the TLB of processes, so that hot memory can't hide there.
+"""Flushing the TLB of processes, so that accesses to hot memory are not missed.
 
-Marking a page clears its accessed bits, but not the translations that processors hold. While one
-does, it doesn't set the bit again, so the hottest memory looks idlest. MADV_COLD on a small range
-of memory that is in use makes x86 flush all translations of the process: the kernel gathers what
-it cleared, and flushes everything where that spans more than 33 pages.
+Marking a page clears its accessed bits, but not the translations cached in TLBs. While a processor
+has one cached it doesn't set the bit again, so the hottest memory looks most idle. MADV_COLD on
+a small range of memory in use makes x86 flush all translations of the process: the kernel flushes
+the whole TLB if the accessed bits that it cleared span more than 33 pages.
 
-The advice has side effects: pages of the range lose their accessed bits and go to the inactive
-list. So the range is as small as can be, and lies in private anonymous memory (`damon_idle.hot`).
-Whether it helps is measured: some checks do without, and where that makes no difference nearly
-all do.
+The advice has side effects: pages of the range lose their accessed bits and move to the inactive
+list. So the range is as small as possible, in private anonymous memory (`damon_idle.hot`).
+Whether flushes help is measured: some checks are made without one, and if that makes no
+difference, nearly all are.
 """
 
 import ctypes
@@ -29,100 +29,100 @@ from damon_idle.words import IntColumn
 
 logger = logging.getLogger(__name__)
 
-# Linux gives a system call this number on every architecture but alpha.
+# The number of this system call is the same on all architectures but alpha.
 _SYS_PROCESS_MADVISE = 440
 _MADV_COLD = 20
 
-#: One check in so many is made the other way: without, or where it doesn't help with a flush.
+#: One check out of this many is a trial: without a flush if flushes help, with one if they don't.
 _TRIAL = 16
-#: How many pages have to be looked at with and without before the two are compared.
+#: Both counts, with and without a flush, need this many pages before they are compared.
 _ENOUGH = 64
-#: After how many pages older ones count half.
+#: Whenever a count exceeds this many pages, its weight is halved.
 _MANY = 4096
 
 
 @frozen
 class FlushStats:
-    """What flushing did.
+    """The number of TLB flushes, their cost, and their effect.
 
     Attributes:
-        flushes: How many times a process was flushed.
-        cpu_us: The processor time that took, the choice of ranges included.
-        looked_with: Pages in memory that were looked at after a flush.
-        accessed_with: How many of them were accessed.
-        looked_without: Those looked at without one, in processes that could have been flushed.
-        accessed_without: How many of them were accessed.
+        flushes: Number of flushes of a process.
+        cpu_us: Their CPU time in microseconds, with the choice of ranges.
+        checked_with: Pages in memory that were checked after a flush.
+        accessed_with: The number of these that were accessed.
+        checked_without: Pages checked without a flush, in processes that could have been flushed.
+        accessed_without: The number of these that were accessed.
     """
 
     flushes: int = 0
     cpu_us: int = 0
-    looked_with: int = 0
+    checked_with: int = 0
     accessed_with: int = 0
-    looked_without: int = 0
+    checked_without: int = 0
     accessed_without: int = 0
 
     def __str__(self) -> str:
         return (
-            f"TLBs flushed {self.flushes} times, in {self.cpu_us / 1e3:.1f} ms of processor time;"
-            f" found accessed: {_percent(self.accessed_with, self.looked_with)} with a flush,"
-            f" {_percent(self.accessed_without, self.looked_without)} without"
+            f"TLBs flushed {self.flushes} times, in {self.cpu_us / 1e3:.1f} ms of CPU time;"
+            f" found accessed: {_percent(self.accessed_with, self.checked_with)} with a flush,"
+            f" {_percent(self.accessed_without, self.checked_without)} without"
         )
 
 
 def _percent(part: int, whole: int) -> str:
-    return f"{part / whole:.1%} of {whole} pages" if whole else "no page looked at"
+    return f"{part / whole:.1%} of {whole} pages" if whole else "no page checked"
 
 
 @define
-class _Seen:
-    """How many pages were looked at lately, and how many of them were accessed."""
+class _Recent:
+    """The numbers of pages that were checked recently, and of those that were accessed."""
 
-    looked: float = 0.0
+    checked: float = 0.0
     accessed: float = 0.0
 
-    def add(self, looked: int, accessed: int) -> None:
-        if self.looked > _MANY:
-            self.looked /= 2
+    def add(self, checked: int, accessed: int) -> None:
+        if self.checked > _MANY:
+            self.checked /= 2
             self.accessed /= 2
-        self.looked += looked
+        self.checked += checked
         self.accessed += accessed
 
     @property
     def share(self) -> float:
-        return self.accessed / self.looked
+        return self.accessed / self.checked
 
     @property
     def variance(self) -> float:
-        return self.share * (1 - self.share) / self.looked
+        return self.share * (1 - self.share) / self.checked
 
 
 @define(eq=False)
 class FlushedProcess:
-    """What is known of flushing one process.
+    """The state of flushing for one process.
 
     Attributes:
         hot: Its hot pages.
-        flushed: Whether it was flushed for the check under way; None if that wasn't possible.
+        flushed: Whether it was flushed for the current check; None if that wasn't possible.
     """
 
     hot: HotPages = field(factory=HotPages, init=False)
     flushed: bool | None = field(default=None, init=False)
-    _with: _Seen = field(factory=_Seen, init=False)
-    _without: _Seen = field(factory=_Seen, init=False)
+    _with: _Recent = field(factory=_Recent, init=False)
+    _without: _Recent = field(factory=_Recent, init=False)
     _checks: int = field(default=0, init=False)
 
     def due(self) -> bool:
-        """Tell whether to flush for this check: as a rule if it helps, else as a trial."""
+        """Return whether to flush for this check: if flushes help, or as a trial if they don't."""
         self._checks += 1
         return (self._checks % _TRIAL == 0) != self._helps()
 
-    def saw(self, looked: int, accessed: int) -> None:
-        """Note what the check found among the pages in memory."""
+    def add(self, checked: int, accessed: int) -> None:
+        """Add the results of the current check for pages in memory."""
         if self.flushed is not None:
-            (self._with if self.flushed else self._without).add(looked, accessed)
+            (self._with if self.flushed else self._without).add(checked, accessed)
 
     def _helps(self) -> bool:
-        if min(self._with.looked, self._without.looked) < _ENOUGH:
+        if min(self._with.checked, self._without.checked) < _ENOUGH:
             return True
         noise = math.sqrt(self._with.variance + self._without.variance)
         return self._with.share - self._without.share > 2 * noise
@@ -133,11 +133,7 @@ class _Iovec(ctypes.Structure):
 
 
 class Flusher:
-    """Flushes processes, as long as the kernel lets it.
-
-    Attributes:
-        stats: What was done so far.
-    """
+    """Flushes the TLBs of processes, until the kernel refuses."""
 
     def __init__(self) -> None:
         self._syscall = ctypes.CDLL(None, use_errno=True).syscall
@@ -147,7 +143,7 @@ class Flusher:
 
     @property
     def stats(self) -> FlushStats:
-        """What was done so far."""
+        """The flushes so far, with their cost and effect."""
         return FlushStats(self._flushes, self._cpu_ns // 1_000, *self._with, *self._without)
 
     def flush(
@@ -158,14 +154,14 @@ class Flusher:
         flags: Frames,
         marked: IntColumn,
     ) -> None:
-        """Flush a process if that is due, possible and safe.
+        """Flush the TLB of a process if that is due, possible and safe.
 
         Args:
             target: The process.
-            process: What is known of flushing it.
+            process: Its state of flushing.
             pages: Its pages.
             flags: The flags of page frames.
-            marked: Addresses of the pages that were marked just now.
+            marked: Addresses of the pages that have just been marked.
         """
         process.flushed = None
         if not self._works or target.process.pidfd is None:
@@ -174,22 +170,22 @@ class Flusher:
             process.flushed = False
             return
         began_ns = time.thread_time_ns()
-        places = process.hot.choose(target, pages, flags, marked)
-        if places is not None and self._advise(target.process.pidfd, places, process):
+        chosen = process.hot.choose(target, pages, flags, marked)
+        if chosen is not None and self._advise(target.process.pidfd, chosen, process):
             process.flushed = True
         self._cpu_ns += time.thread_time_ns() - began_ns
 
-    def saw(self, process: FlushedProcess, looked: int, accessed: int) -> None:
-        """Note what a check found among the pages of a process in memory."""
+    def add(self, process: FlushedProcess, checked: int, accessed: int) -> None:
+        """Add the results of the current check for a process's pages in memory."""
         if process.flushed is None:
             return
-        process.saw(looked, accessed)
+        process.add(checked, accessed)
         counts = self._with if process.flushed else self._without
-        counts[0] += looked
+        counts[0] += checked
         counts[1] += accessed
 
-    def _advise(self, pidfd: int, places: Range, process: FlushedProcess) -> bool:
-        iovec = _Iovec(places.start, places.end - places.start)
+    def _advise(self, pidfd: int, chosen: Range, process: FlushedProcess) -> bool:
+        iovec = _Iovec(chosen.start, chosen.end - chosen.start)
         if self._syscall(_SYS_PROCESS_MADVISE, pidfd, ctypes.byref(iovec), 1, _MADV_COLD, 0) >= 0:
             self._flushes += 1
             return True
@@ -199,10 +195,10 @@ class Flusher:
             needs = "Linux 5.10" if code == errno.ENOSYS else "CAP_SYS_NICE"
             logger.warning(
                 "TLBs can't be flushed, so very hot memory may look idle: process_madvise: %s"
-                " (needs %s); flush_tlb = false says that this is meant",
+                " (needs %s); set flush_tlb = false to avoid this warning",
                 os.strerror(code),
                 needs,
             )
-        elif code != errno.ESRCH:  # locked or unmapped meanwhile
-            process.hot.refuse(places)
+        elif code != errno.ESRCH:  # the range is locked, or was unmapped in the meantime
+            process.hot.refuse(chosen)
         return False

@@ -1,4 +1,4 @@
-"""Marking page frames as idle and looking at the marks: what all primitives share."""
+"""Marking page frames as idle, and reading the marks: for processes and physical memory."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -15,10 +15,10 @@ class Marked(NamedTuple):
 
     Attributes:
         frames: The frames, ascending.
-        heads: Their heads; None if all are ordinary.
-        known: Whether the mark of each, or of its head, was written; None if that of all was.
-            Others can't be told of.
-        bits: The bits of those that are known.
+        heads: Their heads; None if all pages are small and tracked.
+        known: Whether the mark of each frame's page was written; None if all were. The result of
+            a frame without a mark is unknown.
+        bits: The bits of the marks that were written.
     """
 
     frames: IntColumn
@@ -28,15 +28,15 @@ class Marked(NamedTuple):
 
 
 class Marking:
-    """Marks of page frames, with as few calls of the kernel as possible.
+    """Marks page frames and reads the marks, with as few system calls as possible.
 
     Args:
-        bitmap: The file of the marks.
-        kpageflags: The file of the flags of page frames.
+        bitmap: The file with the marks.
+        kpageflags: The file with the flags of page frames.
 
     Attributes:
         bitmap: The marks.
-        frames: The flags.
+        frames: The flags of page frames.
 
     Raises:
         OSError: One of the files can't be opened.
@@ -51,7 +51,7 @@ class Marking:
             raise
 
     def mark(self, frames: IntColumn) -> Marked:
-        """Mark frames, ascending, or the heads of their pages."""
+        """Mark the pages of ascending frames."""
         heads = self.frames.heads(frames)
         if heads is None:
             marks, known = frames, None
@@ -67,36 +67,37 @@ class Marking:
             known[known] = done
         return Marked(frames, heads, known, bits)
 
-    def look(self, marked: Marked) -> tuple[BoolColumn | None, BoolColumn | None]:
-        """Return which frames were used since they were marked, and which can't be told of.
+    def used(self, marked: Marked) -> tuple[BoolColumn | None, BoolColumn | None]:
+        """Return which frames were used since they were marked, and which are unknown.
 
-        All others are still idle. None stands for no frame.
+        All others are still idle. None means no frame. A frame is also used if its page was freed
+        or moved: see `still_there`.
         """
-        used, untold = self.bitmap.used(marked.bits)
+        used, unknown = self.bitmap.used(marked.bits)
         if marked.known is None:
-            return used, untold
-        all_untold = ~marked.known
+            return used, unknown
+        all_unknown = ~marked.known
         if used is None:
-            return None, all_untold
+            return None, all_unknown
         all_used = np.zeros(len(marked.frames), dtype=np.bool_)
         all_used[marked.known] = used
-        if untold is not None:
-            all_untold[marked.known] = untold
-        return all_used, all_untold
+        if unknown is not None:
+            all_unknown[marked.known] = unknown
+        return all_used, all_unknown
 
     def still_there(self, marked: Marked, which: BoolColumn) -> BoolColumn:
-        """Return which of some frames, all marked, still are pages with the same head.
+        """Return which of the marked frames `which` still belong to a page with the same head.
 
-        What isn't idle any more was accessed only if that holds.
+        Only these were accessed if they are no longer idle.
         """
         frames = marked.frames[which]
         now = self.frames.heads(frames)
         if now is None and marked.heads is None:
             return which
         before = frames if marked.heads is None else marked.heads.head[which]
-        there = before == frames if now is None else now.tracked & (now.head == before)
+        same = before == frames if now is None else now.tracked & (now.head == before)
         result = np.zeros(len(which), dtype=np.bool_)
-        result[which] = there
+        result[which] = same
         return result
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""Opening the files of idle page tracking, and what to say when that fails."""
+"""Opening the files of idle page tracking: errors, warnings, and the probe."""
 
 import logging
 import os
@@ -12,6 +12,7 @@ from damon_idle.rivals import find_rivals, lock
 logger = logging.getLogger(__name__)
 
 _NEEDS_ROOT = "run as root, with CAP_SYS_ADMIN"
+_NEEDS_PAGE_MONITOR = "the kernel needs CONFIG_PROC_PAGE_MONITOR"
 _NEEDS_OPTION = (
     "the kernel needs CONFIG_IDLE_PAGE_TRACKING (Ubuntu, Fedora, RHEL and Amazon Linux have it,"
     " Debian doesn't)"
@@ -19,59 +20,59 @@ _NEEDS_OPTION = (
 
 
 def open_marking() -> Marking:
-    """Open the files, and warn of others who use the same marks.
+    """Open the files; log a warning if others clear the same accessed bits.
 
     Raises:
-        PluginError: They aren't there, or not for this user.
+        PluginError: A file doesn't exist or may not be opened by this user.
     """
     try:
         marking = Marking()
     except FileNotFoundError as error:
-        reason = _NEEDS_OPTION if error.filename == str(BITMAP) else "CONFIG_PROC_PAGE_MONITOR"
-        raise PluginError("idle", f"{error.filename} isn't there: {reason}") from error
+        reason = _NEEDS_OPTION if error.filename == str(BITMAP) else _NEEDS_PAGE_MONITOR
+        raise PluginError("idle", f"{error.filename} doesn't exist: {reason}") from error
     except OSError as error:
         raise PluginError("idle", f"{error.filename}: {error.strerror}; {_NEEDS_ROOT}") from error
     rivals = find_rivals(lock(marking.bitmap.descriptor))
     if rivals:
         logger.warning(
-            "idle page tracking: %s; accessed bits are cleared by both, so either may see less",
+            "idle page tracking: %s; both clear accessed bits, so each may miss accesses",
             "; ".join(rivals),
         )
     return marking
 
 
 def frames_hidden() -> PluginError:
-    """Return the error for page frames that the kernel doesn't show."""
+    """Return the error to raise if the kernel doesn't show page frames."""
     return PluginError(
         "idle", f"/proc/PID/pagemap shows no page frames: CAP_SYS_ADMIN is missing; {_NEEDS_ROOT}"
     )
 
 
 def probe_marks() -> tuple[Finding, ...]:
-    """Tell whether the files of idle page tracking are there for this user."""
+    """Report whether this user can open the files, and whether others use the marks."""
     rivals = find_rivals(None)
     return (
         _opens(BITMAP, os.O_RDWR, _NEEDS_OPTION),
-        _opens(Path("/proc/kpageflags"), os.O_RDONLY, "the kernel needs CONFIG_PROC_PAGE_MONITOR"),
+        _opens(Path("/proc/kpageflags"), os.O_RDONLY, _NEEDS_PAGE_MONITOR),
         Finding(
-            "idle marks for this program alone",
+            "no other program that uses idle marks",
             not rivals,
-            "; ".join(rivals) + "; either may see less" if rivals else "",
+            "; ".join(rivals) + "; each may miss accesses" if rivals else "",
             required=False,
         ),
     )
 
 
 def probe_frames() -> Finding:
-    """Tell whether pagemap shows page frames."""
+    """Report whether pagemap shows page frames."""
     name = "page frames in /proc/PID/pagemap"
-    # A page of this program that is surely there: this one holds a variable.
+    # A page of this program that is certainly in memory: that of a variable.
     here = id(name)
     try:
         with open("/proc/self/pagemap", "rb", buffering=0) as file:
             entry = int.from_bytes(os.pread(file.fileno(), 8, here // 4096 * 8), "little")
     except OSError as error:
-        return Finding(name, False, f"{error.strerror}: the kernel needs CONFIG_PROC_PAGE_MONITOR")
+        return Finding(name, False, f"{error.strerror}: {_NEEDS_PAGE_MONITOR}")
     shown = bool(entry & (1 << 55) - 1)
     return Finding(name, shown, "" if shown else f"CAP_SYS_ADMIN is missing: {_NEEDS_ROOT}")
 
@@ -80,7 +81,7 @@ def _opens(path: Path, flags: int, needs: str) -> Finding:
     try:
         os.close(os.open(path, flags | os.O_CLOEXEC))
     except FileNotFoundError:
-        return Finding(str(path), False, f"it isn't there: {needs}")
+        return Finding(str(path), False, f"it doesn't exist: {needs}")
     except OSError as error:
         return Finding(str(path), False, f"{error.strerror}: {_NEEDS_ROOT}")
     return Finding(str(path), True)

@@ -9,5 +9,7 @@ class IdleOptions:
 
     flush_tlb: bool = field(
         default=True,
-        metadata={"help": "flush the TLB of processes with hot memory, which can hide there"},
+        metadata={
+            "help": "flush the TLB of processes, so that accesses to hot memory are not missed"
+        },
     )

@@ -1,4 +1,4 @@
-"""Which page frame is behind an address of a process: `/proc/PID/pagemap`."""
+"""The page frames of a process's addresses, from `/proc/PID/pagemap`."""
 
 import os
 
@@ -22,18 +22,18 @@ _PRESENT = as_word(1 << 63)
 _ZERO = as_word(0)
 _PAGE_SHIFT = as_number(PAGE_SIZE_BYTES.bit_length() - 1)
 
-#: A call costs as much as some dozens of words of one.
+#: A system call costs as much as reading some dozens of words.
 _NEAR = as_number(32)
 
 
 class Pagemap:
-    """The pages of one process. Its memory stays the one it had when this was opened.
+    """The pagemap of one process: of the memory that it has when the file is opened.
 
     Args:
         process: The process.
 
     Raises:
-        ProcessLookupError: It has ended.
+        ProcessLookupError: The process has ended.
         OSError: The file can't be opened.
     """
 
@@ -41,28 +41,28 @@ class Pagemap:
         self._descriptor = process.open_file("pagemap", os.O_RDONLY)
 
     def read(self, addresses: IntColumn) -> WordColumn | None:
-        """Return the entries of addresses, ascending, each page once.
+        """Return the entries of ascending addresses.
 
         Returns:
-            The entries; None if the memory is gone, by the end of the process or an exec.
+            The entries; None if the memory is gone: the process has ended or called exec.
         """
         return self.read_at(self.places(addresses))
 
     @staticmethod
     def places(addresses: IntColumn) -> Places:
-        """Return where the entries of addresses are, ascending; they may be read repeatedly."""
+        """Return the places of the entries of ascending addresses, to read them repeatedly."""
         return Places.of(addresses >> _PAGE_SHIFT, _NEAR)
 
     def read_at(self, places: Places) -> WordColumn | None:
-        """Return entries, or None, as `read` does."""
-        entries, told = places.read(self._descriptor)
-        return entries if told is None else None
+        """Return the entries at places, or None, as `read` does."""
+        entries, readable = places.read(self._descriptor)
+        return entries if readable is None else None
 
-    def read_range(self, places: Range) -> WordColumn:
-        """Return the entries of all pages of a range of addresses, none if the memory is gone."""
+    def read_range(self, addresses: Range) -> WordColumn:
+        """Return the entries of all pages in a range of addresses; none if the memory is gone."""
         return read_range(
             self._descriptor,
-            Range(places.start // PAGE_SIZE_BYTES, places.end // PAGE_SIZE_BYTES),
+            Range(addresses.start // PAGE_SIZE_BYTES, addresses.end // PAGE_SIZE_BYTES),
         )
 
     def close(self) -> None:
@@ -71,17 +71,17 @@ class Pagemap:
 
 
 def present(entries: WordColumn) -> BoolColumn:
-    """Tell which entries are of pages in memory."""
+    """Return whether each entry is of a page in memory."""
     bits: BoolColumn = entries >= _PRESENT
     return bits
 
 
 def of_files(entries: WordColumn) -> BoolColumn:
-    """Tell which entries are of pages of files or shared memory."""
+    """Return whether each entry is of a page of a file or of shared memory."""
     bits: BoolColumn = (entries & _FILE) != _ZERO
     return bits
 
 
 def frames(entries: WordColumn) -> IntColumn:
-    """Return the page frames of entries; they mean something where a page is present."""
+    """Return the page frames of entries; valid only for pages that are present."""
     return (entries & _FRAME).view(np.int64)

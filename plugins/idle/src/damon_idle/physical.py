@@ -1,4 +1,4 @@
-"""The backend `idle` of the primitive for physical memory: pages by their frames."""
+"""The backend `idle` for physical memory."""
 
 from collections.abc import Callable, Sequence
 
@@ -10,13 +10,13 @@ from damon_idle.opening import open_marking
 
 
 class PhysicalIdle:
-    """Tells which pages of physical memory were accessed, through any mapping of any process.
+    """Detects accesses to pages of physical memory, through any mapping of any process.
 
-    What isn't memory of users is unknown: free pages, the kernel's own, holes, devices; and
-    pages that came, went or moved while they were looked at.
+    Unknown are free pages, pages of the kernel and of devices, holes, and pages that were
+    allocated, freed or moved during the check.
 
     Args:
-        make_marking: Opens the files of the kernel, when they are first needed.
+        make_marking: Opens the kernel's files when they are first needed.
     """
 
     name = "idle"
@@ -32,10 +32,10 @@ class PhysicalIdle:
         self._marked: Marked | None = None
 
     def prepare(self, targets: Sequence[Target], _context: HookContext | None = None) -> None:
-        """Mark the pages at `samples.addresses`, which are physical.
+        """Mark the pages at `samples.addresses`, which are physical addresses.
 
         Raises:
-            PluginError: Idle page tracking doesn't work here, or not for this user.
+            PluginError: Idle page tracking doesn't work on this machine or for this user.
         """
         if self._marking is None:
             self._marking = self._make_marking()
@@ -46,11 +46,11 @@ class PhysicalIdle:
             self._marked = None
 
     def check(self, targets: Sequence[Target], _context: HookContext | None = None) -> None:
-        """Tell which of the pages that were marked were accessed since."""
+        """Set whether the samples were accessed since `prepare`."""
         marking, marked = self._marking, self._marked
         if marking is None or marked is None:
             return
-        used, unknown = marking.look(marked)
+        used, unknown = marking.used(marked)
         if used is None and unknown is None:
             return
         nothing = np.zeros(len(marked.frames), dtype=np.bool_)
@@ -62,9 +62,9 @@ class PhysicalIdle:
             samples = target.samples
             if samples is None:
                 continue
-            place = marked.frames.searchsorted(samples.addresses // PAGE_SIZE_BYTES)
-            samples.accessed[:] = accessed[place]
-            samples.known[:] = known[place]
+            index = marked.frames.searchsorted(samples.addresses // PAGE_SIZE_BYTES)
+            samples.accessed[:] = accessed[index]
+            samples.known[:] = known[index]
 
     def close(self) -> None:
         """Release everything."""

@@ -1,4 +1,4 @@
-"""What damon-idle offers: the backend `idle`."""
+"""The hook of damon-idle: it registers the backend `idle`."""
 
 from collections.abc import Callable, Sequence
 
@@ -8,17 +8,17 @@ from damon_idle.options import IdleOptions
 from damon_idle.physical import PhysicalIdle
 from damon_idle.processes import ProcessIdle
 
-_SUMMARY = "idle page tracking: page by page; root and CONFIG_IDLE_PAGE_TRACKING"
+_SUMMARY = "idle page tracking: single pages; needs root and CONFIG_IDLE_PAGE_TRACKING"
 
 
 def probe() -> Sequence[Finding]:
-    """Tell whether this kernel and user have what the backend needs."""
+    """Report whether this kernel and user have what the backend needs."""
     return (*probe_marks(), probe_frames())
 
 
 @hookimpl
 def register_backends(register: Callable[[Backend], None]) -> None:
-    """Offer `idle`."""
+    """Register `idle` for processes and for physical memory."""
     register(
         Backend(
             "idle",

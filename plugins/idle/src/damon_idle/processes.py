@@ -1,4 +1,4 @@
-"""The backend `idle` of the primitives for processes: pages by their addresses."""
+"""The backend `idle` for processes."""
 
 import logging
 from collections.abc import Callable, Collection, Sequence
@@ -27,8 +27,8 @@ class _Prepared(NamedTuple):
     """The pages of one process in a check.
 
     Attributes:
-        which: Which of the samples are mapped, so looked at; None if all are.
-        addresses: Their addresses.
+        which: Which of the samples are mapped, and so checked; None if all are.
+        addresses: The addresses of these.
         entries: Their entries of pagemap.
         present: Which of them are in memory; None if all are.
     """
@@ -40,12 +40,12 @@ class _Prepared(NamedTuple):
 
     @property
     def frames(self) -> IntColumn:
-        """The frames of those in memory."""
+        """The frames of the pages in memory."""
         frames = pagemap.frames(self.entries)
         return frames if self.present is None else frames[self.present]
 
-    def of_all(self, of_present: BoolColumn, absent: bool) -> BoolColumn:
-        """Return what is known of pages in memory for all pages, with `absent` for the others."""
+    def expand(self, of_present: BoolColumn, absent: bool) -> BoolColumn:
+        """Expand a column for the pages in memory to all pages, with `absent` for the others."""
         if self.present is None:
             return of_present
         column = np.full(len(self.present), absent)
@@ -53,44 +53,43 @@ class _Prepared(NamedTuple):
         return column
 
 
-class _LookedAgain(NamedTuple):
-    """A process whose memory is still there, after the marks were read.
+class _Reread(NamedTuple):
+    """The pages of one process after the marks were read, with those entries that matter.
 
     Attributes:
         target: The process.
-        process: What is held of it.
-        place: Which of the marked frames each of the pages in memory is; None if all are idle.
-        wanted: Numbers of the pages that aren't idle or weren't in memory: their entries tell
-            more.
-        entries: The entries of these, of now.
+        process: Its state.
+        frame: The index in the marked frames of each page in memory; None if all are idle.
+        pages: Indices of the pages that are no longer idle or weren't in memory.
+        entries: The current entries of these.
     """
 
     target: ProcessTarget
-    process: "_Followed"
-    place: IntColumn | None
-    wanted: IntColumn
+    process: "_ProcessState"
+    frame: IntColumn | None
+    pages: IntColumn
     entries: WordColumn
 
 
 @define(eq=False)
-class _Followed:
-    """What is held of one process."""
+class _ProcessState:
+    """The open pagemap of one process, its TLB flushes, and its pages in the current check."""
 
     pagemap: Pagemap
-    flushed: FlushedProcess = field(factory=FlushedProcess)
+    flushing: FlushedProcess = field(factory=FlushedProcess)
     prepared: _Prepared | None = None
 
 
 class ProcessIdle:
-    """The backend: tells of single pages, through whichever mapping they are accessed.
+    """Detects accesses to single pages of processes, through any mapping.
 
-    A page that isn't mapped, never was touched or is swapped out is known: it wasn't accessed.
-    Unknown is what idle page tracking doesn't care for, such as huge pages of hugetlbfs, and
-    what moved while it was looked at. All pages of a huge page share what is found of it.
+    A page that isn't mapped, was never touched or is swapped out wasn't accessed. Unknown are
+    pages that idle page tracking doesn't cover, such as those of hugetlbfs, and pages that moved
+    during the check. All pages of a huge page have the same result.
 
     Args:
         options: The options.
-        make_marking: Opens the files of the kernel, when they are first needed.
+        make_marking: Opens the kernel's files when they are first needed.
     """
 
     name = "idle"
@@ -107,23 +106,23 @@ class ProcessIdle:
         self._marking: Marking | None = None
         self._marked: Marked | None = None
         self._flusher = Flusher() if options is None or options.flush_tlb else None
-        self._followed: dict[ProcessTarget, _Followed] = {}
+        self._states: dict[ProcessTarget, _ProcessState] = {}
 
     @property
     def flush_stats(self) -> FlushStats:
-        """What flushing TLBs did and cost so far; nothing where it is switched off."""
+        """The TLB flushes so far, with their cost and effect; zeros if they are switched off."""
         return self._flusher.stats if self._flusher is not None else FlushStats()
 
     def add(self, target: ProcessTarget) -> None:
         """Open the pagemap of a process.
 
         Raises:
-            PluginError: Idle page tracking doesn't work here, or not for this user.
-            OSError: The process has ended, or its file can't be opened.
+            PluginError: Idle page tracking doesn't work on this machine or for this user.
+            OSError: The process has ended, or its pagemap can't be opened.
         """
         if self._marking is None:
             self._marking = self._make_marking()
-        self._followed[target] = _Followed(Pagemap(target.process))
+        self._states[target] = _ProcessState(Pagemap(target.process))
 
     def prepare(
         self, targets: Sequence[ProcessTarget], _context: HookContext | None = None
@@ -136,12 +135,12 @@ class ProcessIdle:
         gone = []
         parts = []
         for target in targets:
-            followed = self._followed[target]
-            followed.prepared = self._find(target, followed.pagemap)
-            if followed.prepared is None:
+            state = self._states[target]
+            state.prepared = self._find(target, state.pagemap)
+            if state.prepared is None:
                 gone.append(target)
             else:
-                parts.append(followed.prepared.frames)
+                parts.append(state.prepared.frames)
         self._marked = None
         if self._marking is not None and parts:
             frames = parts[0] if len(parts) == 1 else np.concatenate(parts)
@@ -155,7 +154,7 @@ class ProcessIdle:
 
     @staticmethod
     def _find(target: ProcessTarget, pages: Pagemap) -> _Prepared | None:
-        """Find the frames of a target's samples; None if its memory is gone."""
+        """Return the pages of a target's samples; None if its memory is gone."""
         assert target.samples is not None
         addresses, which = target.samples.addresses, None
         mapped = target.mapped.holds(addresses)
@@ -164,142 +163,142 @@ class ProcessIdle:
         entries = pages.read(addresses)
         if entries is None:
             return None
-        there = pagemap.present(entries)
-        return _Prepared(which, addresses, entries, None if every(there) else there)
+        present = pagemap.present(entries)
+        return _Prepared(which, addresses, entries, None if every(present) else present)
 
     def _flush(self, flusher: Flusher, targets: Sequence[ProcessTarget], marking: Marking) -> None:
         for target in targets:
-            followed = self._followed[target]
-            prepared = followed.prepared
-            # Nothing that wasn't marked can hide.
+            state = self._states[target]
+            prepared = state.prepared
+            # A page that wasn't marked doesn't need a flush.
             if prepared is not None and _in_memory(prepared):
                 flusher.flush(
-                    target, followed.flushed, followed.pagemap, marking.frames, prepared.addresses
+                    target, state.flushing, state.pagemap, marking.frames, prepared.addresses
                 )
 
     def check(
         self, targets: Sequence[ProcessTarget], _context: HookContext | None = None
     ) -> Collection[ProcessTarget]:
-        """Tell which of the pages were accessed since."""
+        """Set whether the samples were accessed since `prepare`."""
         marking, marked = self._marking, self._marked
         if marking is None or marked is None:
             return ()
-        used, unknown = marking.look(marked)
+        used, unknown = marking.used(marked)
         gone = []
-        looked_again = []
+        all_reread = []
         for target in targets:
-            if target.samples is None:  # it came when the others had been prepared
+            if target.samples is None:  # it was added after `prepare`
                 continue
-            again = self._look_again(target, marked, used, unknown)
-            if again is None:
+            reread = self._reread(target, marked, used, unknown)
+            if reread is None:
                 gone.append(target)
             else:
-                looked_again.append(again)
+                all_reread.append(reread)
         accessed = None if used is None else marking.still_there(marked, used)
-        for again in looked_again:
-            self._judge(again, marked, accessed, unknown)
+        for reread in all_reread:
+            self._set_results(reread, marked, accessed, unknown)
         return gone
 
-    def _look_again(
+    def _reread(
         self,
         target: ProcessTarget,
         marked: Marked,
         used: BoolColumn | None,
         unknown: BoolColumn | None,
-    ) -> _LookedAgain | None:
-        """Read the entries of a process's pages again where that matters; None if it is gone.
+    ) -> _Reread | None:
+        """Read the entries of a process's pages again where they matter; None if it is gone.
 
-        It doesn't for pages that are still idle, as their marks say that they are the same, nor
-        for those that can't be told of. Which pages were touched for the first time is seen in
-        their entries alone.
+        They don't matter for pages that are still idle, as a mark moves with its page, nor for
+        unknown ones. For pages that weren't in memory they show whether these were touched.
         """
-        process = self._followed[target]
+        process = self._states[target]
         prepared = process.prepared
         assert prepared is not None
-        place, wanted = None, _NONE
+        frame, pages = None, _NONE
         if used is not None or unknown is not None:
-            place = marked.frames.searchsorted(prepared.frames)
-        if used is not None and place is not None:
-            wanted = prepared.of_all(used[place], True).nonzero()[0]
+            frame = marked.frames.searchsorted(prepared.frames)
+        if used is not None and frame is not None:
+            pages = prepared.expand(used[frame], True).nonzero()[0]
         elif prepared.present is not None:
-            wanted = (~prepared.present).nonzero()[0]
+            pages = (~prepared.present).nonzero()[0]
         entries = _NO_ENTRIES
-        if len(wanted):
-            now = process.pagemap.read(prepared.addresses[wanted])
+        if len(pages):
+            now = process.pagemap.read(prepared.addresses[pages])
             if now is None:
                 return None
             entries = now
-        return _LookedAgain(target, process, place, wanted, entries)
+        return _Reread(target, process, frame, pages, entries)
 
-    def _judge(
+    def _set_results(
         self,
-        again: _LookedAgain,
+        reread: _Reread,
         marked: Marked,
         accessed: BoolColumn | None,
         unknown: BoolColumn | None,
     ) -> None:
-        """Tell of the pages of a process, from which of the marked frames are what."""
-        prepared, place, samples = again.process.prepared, again.place, again.target.samples
+        """Set the samples of a process from the results of the marked frames."""
+        prepared, frame, samples = reread.process.prepared, reread.frame, reread.target.samples
         assert prepared is not None
         assert samples is not None
-        if place is None and not len(again.wanted):
-            # All are idle: nothing was accessed and everything is known.
+        if frame is None and not len(reread.pages):
+            # All pages are idle: known and not accessed, as samples are at first.
             if self._flusher is not None:
-                self._flusher.saw(again.process.flushed, len(prepared.entries), 0)
+                self._flusher.add(reread.process.flushing, len(prepared.entries), 0)
             return
         is_known = np.ones(len(prepared.entries), dtype=np.bool_)
         is_accessed = np.zeros(len(is_known), dtype=np.bool_)
         hot = is_accessed
-        if place is not None and unknown is not None:
-            is_known = prepared.of_all(~unknown[place], True)
-        if len(again.wanted):
-            before, now = prepared.entries[again.wanted], again.entries
-            was, there = pagemap.present(before), pagemap.present(now)
-            if place is not None and accessed is not None:
+        if frame is not None and unknown is not None:
+            is_known = prepared.expand(~unknown[frame], True)
+        if len(reread.pages):
+            before, now = prepared.entries[reread.pages], reread.entries
+            was, is_present = pagemap.present(before), pagemap.present(now)
+            if frame is not None and accessed is not None:
                 hot = np.zeros(len(is_known), dtype=np.bool_)
-                hot[again.wanted] = was & there & (pagemap.frames(before) == pagemap.frames(now))
-                hot &= prepared.of_all(accessed[place], False)
-            # New pages of files may have been mapped around another that was touched.
-            is_accessed[again.wanted] = ~was & there & ~pagemap.of_files(now)
-            is_known[again.wanted] = ~(was | there)
+                same = pagemap.frames(before) == pagemap.frames(now)
+                hot[reread.pages] = was & is_present & same
+                hot &= prepared.expand(accessed[frame], False)
+            # A new page of a file may have been mapped only because a neighbour was touched.
+            is_accessed[reread.pages] = ~was & is_present & ~pagemap.of_files(now)
+            is_known[reread.pages] = ~(was | is_present)
             is_accessed |= hot
             is_known |= is_accessed
         which = slice(None) if prepared.which is None else prepared.which
         samples.accessed[which] = is_accessed
         samples.known[which] = is_known
         if self._flusher is not None:
-            self._note(self._flusher, again, marked, is_known, hot)
+            self._count(self._flusher, reread, marked, is_known, hot)
 
-    def _note(
+    def _count(
         self,
         flusher: Flusher,
-        again: _LookedAgain,
+        reread: _Reread,
         marked: Marked,
         is_known: BoolColumn,
         hot: BoolColumn,
     ) -> None:
-        """Let the flusher know what was found of the pages of a process that were in memory."""
-        prepared, flushed = again.process.prepared, again.process.flushed
+        """Pass the results of a process's pages in memory on to the flusher."""
+        prepared, flushing = reread.process.prepared, reread.process.flushing
         assert prepared is not None
         hits = count(hot)
         if hits:
             compound = None
-            if marked.heads is not None and again.place is not None:
+            if marked.heads is not None and reread.frame is not None:
                 of_hot = hot if prepared.present is None else hot[prepared.present]
-                compound = marked.heads.compound[again.place[of_hot]]
-            flushed.hot.found(prepared.addresses[hot], compound)
+                compound = marked.heads.compound[reread.frame[of_hot]]
+            flushing.hot.add(prepared.addresses[hot], compound)
         known = is_known if prepared.present is None else is_known[prepared.present]
-        flusher.saw(flushed, count(known), hits)
+        flusher.add(flushing, count(known), hits)
 
     def forget(self, target: ProcessTarget) -> None:
         """Close the pagemap of a process."""
-        followed = self._followed.pop(target, None)
-        if followed is not None:
-            followed.pagemap.close()
+        state = self._states.pop(target, None)
+        if state is not None:
+            state.pagemap.close()
 
     def close(self) -> None:
         """Close all files."""
-        for target in list(self._followed):
+        for target in list(self._states):
             self.forget(target)
         if self._marking is not None:
             self._marking.close()
@@ -310,7 +309,7 @@ class ProcessIdle:
 
 
 def _in_memory(prepared: _Prepared) -> bool:
-    """Tell whether any of the pages is in memory."""
+    """Return whether any of the pages is in memory."""
     if prepared.present is None:
         return len(prepared.entries) > 0
     return count(prepared.present) > 0

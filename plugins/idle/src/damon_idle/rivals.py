@@ -1,4 +1,4 @@
-"""Others who clear accessed bits, or use the marks of idle page tracking, at the same time."""
+"""Rivals: others that clear accessed bits or use idle marks at the same time."""
 
 import contextlib
 import fcntl
@@ -10,9 +10,9 @@ from damon_idle.bitmap import BITMAP
 
 
 def lock(descriptor: int) -> bool:
-    """Tell other monitors that the marks are in use; return whether none has said so before.
+    """Lock the marks, as a sign to other monitors; return whether no other has locked them.
 
-    The lock goes with the descriptor.
+    The lock is held until the descriptor is closed.
     """
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -22,12 +22,12 @@ def lock(descriptor: int) -> bool:
 
 
 def find_rivals(locked: bool | None, bitmap: Path = BITMAP, root: Path = Path("/")) -> list[str]:
-    """Return who else is at work, in words.
+    """Return a description of each rival, for messages.
 
     Args:
-        locked: Whether we have the lock, or None if we didn't ask for it.
-        bitmap: The file of the marks.
-        root: Where `proc` and `sys` are.
+        locked: Whether this process has the lock; None if it hasn't tried to get it.
+        bitmap: The file with the marks.
+        root: The directory with `proc` and `sys`.
     """
     rivals = [] if locked else _lockers(bitmap, root)
     kdamonds = _kdamonds(root)
@@ -37,7 +37,7 @@ def find_rivals(locked: bool | None, bitmap: Path = BITMAP, root: Path = Path("/
 
 
 def _lockers(bitmap: Path, root: Path) -> list[str]:
-    """Return who holds the lock of the marks, but for this very process."""
+    """Return the other processes that have locked the marks."""
     try:
         status = os.stat(bitmap)
         locks = (root / "proc/locks").read_text(encoding="ascii", errors="replace")
@@ -48,14 +48,14 @@ def _lockers(bitmap: Path, root: Path) -> list[str]:
     place = f"{os.major(device):02x}:{os.minor(device):02x}:{status.st_ino}"
     pids = re.findall(rf"(?m)^\d+: FLOCK .* (\d+) {re.escape(place)} ", locks)
     return [
-        f"another monitor (pid {pid}) uses its marks"
+        f"another monitor (pid {pid}) uses the marks"
         for pid in dict.fromkeys(pids)
         if int(pid) != os.getpid()
     ]
 
 
 def _kdamonds(root: Path) -> list[str]:
-    """Return the names of the kernel's threads of DAMON, or of its directories that are on."""
+    """Return the running kdamond threads of the kernel, or the directories that are on."""
     found = []
     for entry in os.scandir(root / "proc"):
         if entry.name.isdigit():

@@ -1,8 +1,8 @@
-"""Files of the kernel that are arrays of 64-bit words, read at many places with few calls.
+"""Kernel files that are arrays of 64-bit words, read at many places with few system calls.
 
-Checks look at some dozens of pages, so what a call of numpy costs counts more than what it does:
-reductions such as `any` take several times as long as `count_nonzero`, and an operation with a
-plain number twice as long as with an array of no dimensions, so constants are such (`as_word`).
+A check is of a few dozen pages, so the overhead of numpy calls dominates: reductions such as `any`
+take several times as long as `count_nonzero`, and an operation with a plain number twice as long as
+one with an array of no dimensions. So constants are such arrays (`as_word`).
 """
 
 import itertools
@@ -32,17 +32,17 @@ def as_number(value: int) -> IntColumn:
 
 
 _ONE = as_number(1)
-#: Shifted by this, the number of a word or page is its place in bytes.
+#: The index of a word, shifted by this, is its offset in bytes.
 _IN_BYTES = as_number(3)
 
 
 class Places(NamedTuple):
-    """Places in a file of words, and the calls that get there.
+    """Places in a file of words, and the system calls to read or write them.
 
     Attributes:
-        offsets: Where each call begins, bytes.
-        sizes: How much each call reads or writes, bytes.
-        pick: Which of the words that all calls get each place is; None if all are, in order.
+        offsets: The offset of each call, in bytes.
+        sizes: The size of each call, in bytes.
+        pick: The index of each place in the words of all calls; None if they are the same.
     """
 
     offsets: list[int]
@@ -54,14 +54,14 @@ class Places(NamedTuple):
         """Return the places of words.
 
         Args:
-            index: The numbers of the words, ascending; the same one may be there repeatedly.
-            near: Words at most this far apart are got in one call, with those between.
+            index: The indices of the words, ascending; with repetitions allowed.
+            near: Words at most this far apart are read in one call, with those in between.
         """
         steps = index[1:] - index[:-1]
         cuts = (steps > near).nonzero()[0]
         if len(cuts) == len(steps):
             return cls((index << _IN_BYTES).tolist(), [WORD_BYTES] * len(index), None)
-        # From one word that is got to the next it is one step, within a run and behind it.
+        # In the words of all calls, the first word of a run follows the last one of the run before.
         steps[cuts] = _ONE
         pick = np.zeros(len(index), dtype=np.int64)
         np.add.accumulate(steps, out=pick[1:])
@@ -76,30 +76,30 @@ class Places(NamedTuple):
         )
 
     def read(self, descriptor: int) -> tuple[WordColumn, BoolColumn | None]:
-        """Return the words at the places, and which of them the file has.
+        """Return the words at the places, and which of them could be read.
 
         Returns:
-            The words, 0 where the file ends before or can't be read; and where it could, None if
-            everywhere.
+            The words, 0 where the file has ended or can't be read; and whether each could be read,
+            None if all could.
         """
-        told = None
+        readable = None
         try:
             data = b"".join(map(os.pread, itertools.repeat(descriptor), self.sizes, self.offsets))
             complete = len(data) == sum(self.sizes)
-        except OSError:  # somewhere there is no such memory, or none any more
+        except OSError:  # some of this memory doesn't exist, or no longer
             complete = False
         if not complete:
-            data, told = self._read_each(descriptor)
+            data, readable = self._read_each(descriptor)
         words = np.frombuffer(data, dtype=np.uint64)
         if self.pick is None:
-            return words, told
-        return words[self.pick], None if told is None else told[self.pick]
+            return words, readable
+        return words[self.pick], None if readable is None else readable[self.pick]
 
     def write(self, descriptor: int, words: WordColumn) -> BoolColumn | None:
-        """Write words, or'ed where a place is there repeatedly; 0 to what lies between places.
+        """Write words to the places, and 0 between those of one call; or repeated ones together.
 
         Returns:
-            Where that could be done; None if everywhere.
+            Whether each could be written; None if all could.
         """
         if self.pick is None:
             each = words
@@ -116,13 +116,13 @@ class Places(NamedTuple):
         try:
             for _ in map(os.pwrite, itertools.repeat(descriptor), parts, self.offsets):
                 pass
-        except OSError:  # no such memory, or none any more
+        except OSError:  # some of this memory doesn't exist, or no longer
             return self._write_each(descriptor, parts)
         return None
 
     def _read_each(self, descriptor: int) -> tuple[bytes, BoolColumn]:
-        """Return all words, though some can't be read, and which could."""
-        parts, told = [], []
+        """Read call by call; return all words, 0 where that failed, and whether each was read."""
+        parts, readable = [], []
         for size, offset in zip(self.sizes, self.offsets, strict=True):
             try:
                 part = os.pread(descriptor, size, offset)
@@ -130,11 +130,11 @@ class Places(NamedTuple):
                 part = b""
             parts.append(part.ljust(size, b"\0"))
             got = len(part) // WORD_BYTES
-            told += [True] * got + [False] * (size // WORD_BYTES - got)
-        return b"".join(parts), np.array(told, dtype=np.bool_)
+            readable += [True] * got + [False] * (size // WORD_BYTES - got)
+        return b"".join(parts), np.array(readable, dtype=np.bool_)
 
     def _write_each(self, descriptor: int, parts: list[bytes]) -> BoolColumn:
-        """Write all words, though some can't be, and return which could."""
+        """Write call by call; return whether the word at each place was written."""
         written = []
         for part, offset in zip(parts, self.offsets, strict=True):
             try:
@@ -147,17 +147,17 @@ class Places(NamedTuple):
         return each if self.pick is None else each[self.pick]
 
 
-def read_range(descriptor: int, places: Range) -> WordColumn:
-    """Return the words of a file from one place to before another, fewer where it ends."""
-    data = os.pread(descriptor, (places.end - places.start) * WORD_BYTES, places.start * WORD_BYTES)
+def read_range(descriptor: int, index: Range) -> WordColumn:
+    """Return the words of a file in a range of indices, fewer if the file ends before."""
+    data = os.pread(descriptor, (index.end - index.start) * WORD_BYTES, index.start * WORD_BYTES)
     return np.frombuffer(data, dtype=np.uint64)
 
 
 def count(column: BoolColumn) -> int:
-    """Return how many of a column are true."""
+    """Return the number of true values in a column."""
     return int(np.count_nonzero(column))
 
 
 def every(column: BoolColumn) -> bool:
-    """Tell whether all of a column is true."""
+    """Return whether all values of a column are true."""
     return int(np.count_nonzero(column)) == len(column)
