@@ -197,7 +197,7 @@ def test_dead_receiver_delays_nothing(dead_url: str) -> None:
 
 
 def test_hanging_receiver_delays_nothing(hanging_url: str) -> None:
-    """With a receiver that never responds likewise, and the run ends within its time limit."""
+    """With a receiver that never responds all aggregations run, and the run ends in time."""
     # One attempt may take a minute: only a callback that waited for it would fail here.
     begin = time.monotonic()
     check_receiver_delays_nothing(hanging_url)

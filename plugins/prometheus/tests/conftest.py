@@ -69,7 +69,7 @@ def make_context() -> Callable[..., Context]:
 
 @pytest.fixture
 def get() -> Callable[..., tuple[str, Message]]:
-    """Return a function that returns body and headers of what is at a URL."""
+    """Return a function that returns body and headers of the response of a URL."""
 
     def get_url(
         url: str,

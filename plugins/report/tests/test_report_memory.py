@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-#: Runs a report on so many aggregations of 1000 regions that are made as they are read, and
+#: Runs a report on a number of aggregations of 1000 regions that are made as they are read, and
 #: prints how much memory the process had at most.
 PROGRAM = """
 import resource, sys

@@ -35,8 +35,8 @@ def test_exactly_one_pattern_is_needed() -> None:
     "wrong", [{"size": 5000}, {"size": 0}, {"seed": -1}, {"ends_after": 0}], ids=str
 )
 def test_values_out_of_range_are_refused(wrong: dict[str, Any]) -> None:
-    """Each with what would be allowed."""
-    with pytest.raises(ValueError, match="must be"):
+    """Each message has what is allowed."""
+    with pytest.raises(ValueError, match="must "):
         SimOptions(**{"size": GIB, "uniform": Uniform(1.0), **wrong})
 
 
@@ -70,7 +70,7 @@ def test_a_function_is_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     ],
 )
 def test_a_bad_function_is_one_line(location: str, message: str) -> None:
-    """What was written, what is wrong, what to do."""
+    """The message has the option's value, the mistake and what to do."""
     with pytest.raises(InputError, match=message) as caught:
         load_function(location)
     assert "\n" not in str(caught.value)

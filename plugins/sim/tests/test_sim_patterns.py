@@ -153,7 +153,7 @@ def test_random_pages_differ_by_seed_alone() -> None:
     assert not np.array_equal(first, np.asarray(RandomPages(0.5, seed=1)(addresses, 0)))
 
 
-def test_all_addresses_of_a_page_are_alike() -> None:
+def test_all_addresses_of_a_page_have_the_same_rate() -> None:
     """Randomness is by page, not by byte."""
     addresses = np.arange(0, 64 * PAGE, 64, dtype=np.int64)
     hot = np.asarray(RandomPages(0.5)(addresses, 0)).reshape(64, -1)

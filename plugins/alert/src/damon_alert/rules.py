@@ -32,7 +32,7 @@ class Alert:
         lasting_us: How long the condition must hold before the alert fires.
         phase: Whether the alert is inactive, pending or firing.
         since_us: When the condition began to hold, microseconds since 1970-01-01 UTC.
-        fired_us: When the alert began to fire, likewise.
+        fired_us: When the alert began to fire, microseconds since 1970-01-01 UTC.
     """
 
     condition: Condition

@@ -1,4 +1,4 @@
-"""The work of ``damon demo``: a workload whose access pattern is known, watched and judged."""
+"""Watching of the demo's workload: start, monitor, record and report."""
 
 import contextlib
 from collections.abc import Callable, Generator
@@ -53,13 +53,17 @@ class _History:
 
 
 def watch_workload(plugins: Plugins, for_us: int, output: Path, backend: str) -> None:
-    """Start the workload, watch it, and show and write what was seen.
+    """Start the workload, monitor it, write the record and heat maps, and print the report.
 
     Args:
-        plugins: What is installed.
-        for_us: How long, microseconds.
+        plugins: The installed plugins.
+        for_us: How long to watch, microseconds.
         output: The record; heat maps go beside it.
         backend: The backend of the primitive, or "auto".
+
+    Raises:
+        InputError: The record can't be written, or no aggregation was complete in time.
+        DamonError: The workload failed, or the record is incomplete.
     """
     record_format = format_of(output, plugins.formats())
     with WorkloadProcess(demo_pattern(for_us + _SPARE_US)) as workload:

@@ -36,7 +36,7 @@ class MetricsServer(ThreadingHTTPServer):
     Args:
         family: The socket's address family.
         address: The socket's address.
-        registry: What is served.
+        registry: The registry whose metrics are served.
         tls: The TLS context for HTTPS; None serves HTTP.
         authorization: The authorization that a request needs; None allows every request.
 

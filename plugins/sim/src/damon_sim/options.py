@@ -70,7 +70,7 @@ class SimOptions:
         default=None, metadata={"help": "pattern: hot pages scattered at random"}
     )
     uniform: Uniform | None = field(
-        default=None, metadata={"help": "pattern: all memory is accessed alike"}
+        default=None, metadata={"help": "pattern: one rate for all memory"}
     )
     function: str | None = field(
         default=None, metadata={"help": "pattern: a Python function, as 'module:name'"}
