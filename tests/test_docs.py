@@ -4,7 +4,9 @@ import ast
 import inspect
 import re
 import tomllib
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,6 +23,29 @@ def _ids(value: object) -> str:
 
 def _blocks(page: Path, language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)
+
+
+def _imports(block: str) -> list[ast.stmt]:
+    return [node for node in ast.parse(block).body if isinstance(node, ast.ImportFrom)]
+
+
+def _configurations(page: Path) -> list[dict[str, Any]]:
+    """Return the complete configurations of a page: others are parts of some."""
+    found = [tomllib.loads(block) for block in _blocks(page, "toml")]
+    return [
+        each
+        for each in found
+        if "context" in each and all("primitive" in context for context in each["context"])
+    ]
+
+
+def _links(page: Path) -> list[str]:
+    return re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text())
+
+
+def _pages_with(what: Callable[[Path], Sequence[object]]) -> list[Path]:
+    """Return the pages that have some of what a test is about: of others it would claim nothing."""
+    return [page for page in PAGES if what(page)]
 
 
 def test_every_hook_is_in_the_table_with_its_arguments() -> None:
@@ -46,28 +71,34 @@ def test_python_of_the_documentation_runs(
         exec(compile(block, f"{page.name}[{number}]", "exec"), {"__name__": "documentation"})
 
 
-@pytest.mark.parametrize("page", [p for p in PAGES if "plugins" in p.parts], ids=_ids)
+@pytest.mark.parametrize(
+    "page",
+    _pages_with(
+        lambda page: (
+            [each for block in _blocks(page, "python") for each in _imports(block)]
+            if "plugins" in page.parts
+            else []
+        )
+    ),
+    ids=_ids,
+)
 def test_python_of_the_packages_imports_what_is_there(page: Path) -> None:
     """The imports in READMEs' blocks work; the rest would need a process, a cgroup or a server."""
     for block in _blocks(page, "python"):
-        tree = ast.parse(block)
-        tree.body = [node for node in tree.body if isinstance(node, ast.ImportFrom)]
-        exec(compile(tree, page.name, "exec"), {})
+        exec(compile(ast.Module(_imports(block), []), page.name, "exec"), {})
 
 
-@pytest.mark.parametrize("page", PAGES, ids=_ids)
+@pytest.mark.parametrize("page", _pages_with(_configurations), ids=_ids)
 def test_configurations_of_the_documentation_are_valid(page: Path) -> None:
     """Every TOML block with a complete context passes the check."""
-    for block in _blocks(page, "toml"):
-        raw = tomllib.loads(block)
-        if "context" in raw and all("primitive" in context for context in raw["context"]):
-            check_config(raw, Plugins.discover(), str(page))
+    for configuration in _configurations(page):
+        check_config(configuration, Plugins.discover(), str(page))
 
 
-@pytest.mark.parametrize("page", PAGES, ids=_ids)
+@pytest.mark.parametrize("page", _pages_with(_links), ids=_ids)
 def test_links_are_valid(page: Path) -> None:
     """Every relative link points to a file that exists."""
-    for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text()):
+    for target in _links(page):
         assert (page.parent / target).exists(), target
 
 

@@ -5,7 +5,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -16,6 +15,8 @@ from typing import Any
 
 import pandas as pd
 import pytest
+
+from damon_core.testing import eventually
 
 DAMON = Path(sys.executable).parent / "damon"
 PATIENCE_S = 60
@@ -72,16 +73,15 @@ def _get(url: str) -> Any:
 
 
 def _until(condition: Callable[[], Any]) -> Any:
-    """Return the first true answer, or the last one when patience is over."""
-    deadline = time.monotonic() + PATIENCE_S
-    while True:
+    """Return the first true answer of what may not be up yet."""
+
+    def look() -> Any:
         try:
-            answer = condition()
-        except (OSError, urllib.error.URLError):
-            answer = None
-        if answer or time.monotonic() > deadline:
-            return answer
-        time.sleep(0.2)
+            return condition()
+        except OSError:
+            return None
+
+    return eventually(look, PATIENCE_S)
 
 
 @contextmanager

@@ -101,7 +101,9 @@ class TestHelp:
 
     def test_installed_commands_have_examples(self) -> None:
         """So do the commands of all installed packages."""
-        for name, command in installed_commands().items():
+        commands = installed_commands()
+        assert {"record", "report", "top"} <= set(commands)
+        for name, command in commands.items():
             assert f"damon {name}" in (command.load().epilog or ""), name
 
     def test_version(self) -> None:

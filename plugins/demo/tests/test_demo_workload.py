@@ -13,6 +13,7 @@ from damon_demo.truth import Truth
 from damon_demo.workload import KINDS, AreaSpec, Pattern, Phase, Touch
 
 from damon_core import DamonError
+from damon_core.testing import eventually
 
 KIB = 1024
 MIB = 1024 * KIB
@@ -226,23 +227,21 @@ class TestProcess:
         pattern = PATTERN._replace(phases=(Phase(("b",), 60_000_000),))
         with WorkloadProcess(pattern) as workload:
             cold, hot = sorted(workload.truth().areas, key=lambda area: area.name)
-            deadline = time.monotonic() + 60
-            seen = ""
-            # A page that stays in the CPU's TLB may be missed once.
-            while seen != "512 kB" and time.monotonic() < deadline:
+
+            def all_hot_pages_are_seen() -> bool:
                 Path(f"/proc/{workload.pid}/clear_refs").write_text("1")
                 time.sleep(0.1)
                 found = mappings(workload.pid)
-                seen = found[hot.start, hot.end]["Referenced"]
                 assert found[cold.start, cold.end]["Referenced"] == "0 kB"
-        assert seen == "512 kB"
+                return found[hot.start, hot.end]["Referenced"] == "512 kB"
+
+            # A page that stays in the CPU's TLB may be missed once.
+            eventually(all_hot_pages_are_seen)
 
     def test_phases_are_printed_in_turn(self) -> None:
         """Each phase is printed when it begins, and the first one follows the last."""
         with WorkloadProcess(PATTERN) as workload:
-            deadline = time.monotonic() + 60
-            while len(workload.truth().phases) < 3 and time.monotonic() < deadline:
-                time.sleep(0.02)
+            eventually(lambda: len(workload.truth().phases) >= 3)
         phases = workload.truth().phases[:3]
         assert [phase.hot for phase in phases] == [("a",), ("a", "b"), ("a",)]
         assert [phase.number for phase in phases] == [1, 2, 3]
@@ -253,11 +252,12 @@ class TestProcess:
         touch = Touch("a", share=0.3, scattered=scattered, write=True)
         with WorkloadProcess(one_area("file", touch, size_bytes=512 * KIB)) as workload:
             (area,) = workload.truth().areas
-            copied: list[int] = []
-            deadline = time.monotonic() + 30
-            while len(copied) < 38 and time.monotonic() < deadline:
-                time.sleep(0.05)
-                copied = _copied_pages(workload.pid, area.start, area.end)
+
+            def copied_pages() -> list[int]:
+                return _copied_pages(workload.pid, area.start, area.end)
+
+            eventually(lambda: len(copied_pages()) >= 38)
+            copied = copied_pages()
             hot = workload.truth().hot_ranges(time.time_ns() // 1_000)
         assert copied == [page for run in hot for page in range(*run, mmap.PAGESIZE)]
         assert len(copied) == 38
@@ -286,12 +286,9 @@ class TestProcess:
         """Memory shared with a child counts half for each, and the child ends too."""
         with WorkloadProcess(one_area("shared", Touch("a"))._replace(children=1)) as workload:
             (child,) = workload.truth().children
-            deadline = time.monotonic() + 30
-            while mapping(workload)["Pss"] != "2048 kB" and time.monotonic() < deadline:
-                time.sleep(0.05)
-            found = mapping(workload)
-        assert (found["Rss"], found["Pss"]) == ("4096 kB", "2048 kB")
-        assert _ends(child)
+            eventually(lambda: mapping(workload)["Pss"] == "2048 kB")
+            assert mapping(workload)["Rss"] == "4096 kB"
+        eventually(lambda: not _runs(child))
 
     def test_ends_after_its_time(self, tmp_path: Path) -> None:
         """Run as a program, the workload ends after its time and prints that."""
@@ -321,7 +318,7 @@ class TestProcess:
             pid = int(stdout.readline())
         parent.kill()
         parent.wait()
-        assert _ends(pid)
+        eventually(lambda: not _runs(pid))
 
     def test_a_bad_file_is_one_line(self, tmp_path: Path) -> None:
         """A missing file is reported in one line, with exit code 2."""
@@ -355,13 +352,6 @@ def _voluntary_switches(pid: int) -> int:
     status = Path(f"/proc/{pid}/status").read_text()
     (line,) = [line for line in status.splitlines() if line.startswith("voluntary_ctxt")]
     return int(line.split()[1])
-
-
-def _ends(pid: int) -> bool:
-    deadline = time.monotonic() + 30
-    while _runs(pid) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    return not _runs(pid)
 
 
 def _runs(pid: int) -> bool:

@@ -158,6 +158,7 @@ def test_all_addresses_of_a_page_have_the_same_rate() -> None:
     addresses = np.arange(0, 64 * PAGE, 64, dtype=np.int64)
     hot = np.asarray(RandomPages(0.5)(addresses, 0)).reshape(64, -1)
     assert (hot == hot[:, :1]).all()
+    assert 0 < hot[:, 0].sum() < 64
 
 
 @pytest.mark.parametrize(
