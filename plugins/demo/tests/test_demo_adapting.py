@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from damon_demo.adapting import AGGREGATIONS, Adapted, Score, score, true_snapshots, watch
 
+from damon_core import Plugins
+
 #: The results are made once for all of them.
 pytestmark = pytest.mark.xdist_group("adapting")
 
@@ -17,7 +19,7 @@ DAMON = Path(sys.executable).with_name("damon")
 @pytest.fixture(scope="module")
 def results() -> dict[str, Adapted]:
     """The results of both policies with the default seed."""
-    return {result.policy: result for result in watch(6)}
+    return {result.policy: result for result in watch(Plugins.discover(), 6)}
 
 
 def run_demo(*arguments: str) -> "subprocess.CompletedProcess[str]":
@@ -67,8 +69,8 @@ class TestWatch:
     def test_results_depend_on_the_seed_alone(self, results: dict[str, Adapted]) -> None:
         """The same seed gives the same results, another seed gives other results."""
         errors = {name: result.error for name, result in results.items()}
-        assert {result.policy: result.error for result in watch(6)} == errors
-        assert {result.policy: result.error for result in watch(1)} != errors
+        assert {result.policy: result.error for result in watch(Plugins.discover(), 6)} == errors
+        assert {result.policy: result.error for result in watch(Plugins.discover(), 1)} != errors
 
 
 class TestShown:

@@ -25,7 +25,19 @@ from damon_prometheus import (
     server,
 )
 
-from damon_core import Callback, Context, InputError, Microseconds, hookimpl, start, stop
+from damon_core import (
+    Callback,
+    ConfigError,
+    Context,
+    InputError,
+    Microseconds,
+    Plugins,
+    build_contexts,
+    check_config,
+    hookimpl,
+    start,
+    stop,
+)
 from damon_core.testing import eventually, run
 
 Make = Callable[..., Context]
@@ -64,7 +76,7 @@ def close(*callbacks: object) -> None:
     """Close the listeners of callbacks that never ran."""
     for callback in callbacks:
         assert isinstance(callback, PrometheusCallback)
-        callback.listener.release(callback)
+        callback.release()
 
 
 def status(get: Get, url: str, **arguments: object) -> tuple[int, Message]:
@@ -469,6 +481,48 @@ def test_unused_callback_frees_its_port() -> None:
     make(options)
     gc.collect()
     close(registered().factory(options))
+
+
+# -- deployments that can't be built, and their ports ------------------------------------
+
+
+def test_port_is_free_when_another_part_cannot_be_made() -> None:
+    """What a deployment had bound before it failed can be bound at once."""
+    port = free_port()
+    deployment = {
+        "context": [
+            {
+                "primitive": {"use": "sim", "size": "1MiB", "uniform": {"rate": 1.0}},
+                "callback": [
+                    {"use": "prometheus", "port": port},
+                    {"use": "csv", "path": "/no/such/directory/rows.csv"},
+                ],
+            }
+        ]
+    }
+    plugins = Plugins.discover()
+    with pytest.raises(ConfigError, match="there is no directory") as caught:
+        build_contexts(check_config(deployment, plugins), plugins)
+    assert [problem.path for problem in caught.value.problems] == ["context[0].callback[1]"]
+    socket.create_server(("127.0.0.1", port)).close()
+
+
+def test_port_is_free_when_a_context_that_never_ran_is_closed(make_context: Make) -> None:
+    """A context that was built but never started gives its port back."""
+    port = free_port()
+    context = make_context(PrometheusCallback(PrometheusOptions(port=port)))
+    context.close()
+    socket.create_server(("127.0.0.1", port)).close()
+
+
+def test_release_leaves_the_port_to_others() -> None:
+    """A callback that is released closes the listener only if no other callback shares it."""
+    listener = Listener(ListenerOptions(port=0))
+    first, second = PrometheusCallback(listener=listener), PrometheusCallback(listener=listener)
+    first.release()
+    assert listener.is_open
+    second.release()
+    assert not listener.is_open
 
 
 # -- lifecycle -------------------------------------------------------------------------

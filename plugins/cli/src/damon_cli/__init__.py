@@ -1,6 +1,6 @@
 """The ``damon`` command, and what commands of packages need of it.
 
 Public are the modules `damon_cli.params` and `damon_cli.watching`, which declare commands and are
-imported at once, and `damon_cli.session`, `damon_cli.reading` and `damon_cli.heat`, which do their
-work. Nothing is here itself: `damon --help` imports this.
+imported at once, and `damon_cli.building`, `damon_cli.session`, `damon_cli.reading` and
+`damon_cli.heat`, which do their work. Nothing is here itself: `damon --help` imports this.
 """

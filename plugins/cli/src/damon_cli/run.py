@@ -24,8 +24,9 @@ def run(plugins: "Plugins", file: Path, for_us: int | None) -> None:
     Runs until SIGINT or SIGTERM, the end of all targets, or the time given; then stops in
     order. Logs go to standard error.
     """
-    from damon_cli.session import run_contexts
+    from damon_cli.session import closing_contexts, run_contexts
     from damon_core import build_contexts, load_config
 
     config = load_config(file, plugins)
-    run_contexts(build_contexts(config, plugins), for_us, cpu_budget=config.cpu_budget)
+    with closing_contexts(build_contexts(config, plugins)) as contexts:
+        run_contexts(contexts, for_us, cpu_budget=config.cpu_budget)

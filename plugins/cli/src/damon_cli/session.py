@@ -9,11 +9,36 @@ from contextlib import contextmanager, suppress
 
 from damon_core import Context, DamonError, NotRunningError, one_line, start
 
-__all__ = ["run_contexts", "running_contexts"]
+__all__ = ["closing_contexts", "run_contexts", "running_contexts"]
 
 logger = logging.getLogger(__name__)
 
 _TICK_S = 0.1
+
+
+@contextmanager
+def closing_contexts(contexts: Sequence[Context]) -> Generator[Sequence[Context], None, None]:
+    """Close contexts when it is left, the last first; those that run are stopped before.
+
+    One that can't be closed doesn't keep the others open, and is logged.
+
+    Yields:
+        The contexts.
+    """
+    try:
+        yield contexts
+    finally:
+        for context in reversed(contexts):
+            with suppress(NotRunningError):
+                context.request_stop()
+            context.wait()
+            try:
+                context.close()
+            except (Exception, SystemExit) as error:
+                # The failure of a run was reported, and cleanup often fails again for its reason.
+                level = logging.ERROR if context.error is None else logging.DEBUG
+                text = "context '%s' can't be closed: %s"
+                logger.log(level, text, context.name, one_line(error), exc_info=error)
 
 
 def run_contexts(

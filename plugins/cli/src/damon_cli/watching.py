@@ -1,21 +1,37 @@
-"""What to watch and how: options that are the same for every command that watches."""
+"""What to watch and how: options that are the same for every command that watches.
+
+They are one more way to write a ``[[context]]`` table: the same check reads it, and the same
+function builds the context.
+"""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 from attrs import frozen
+from click.core import ParameterSource
 
-from damon_cli.params import DURATION, SHARE
+from damon_cli.params import SHARE
 
 if TYPE_CHECKING:
-    from damon_core import Intervals, RegionLimits
+    from damon_core import Context, Plugins
 
 __all__ = ["WatchOptions", "watch_options"]
 
 T = TypeVar("T")
+
+#: Options that are keys of a ``[[context]]`` table as they are.
+_KEYS = (
+    "sampling_interval",
+    "aggregation_interval",
+    "update_interval",
+    "min_regions",
+    "max_regions",
+    "cpu_budget",
+    "failure_limit",
+)
 
 
 @frozen
@@ -27,11 +43,9 @@ class WatchOptions:
         cgroup: The processes of the cgroup with this path.
         physical: The physical memory of the machine.
         command: What to start and watch; or a configuration file, see `configuration`.
-        backend: How accesses are to be seen; None for what works.
+        backend: The backend; None for the best available.
         descendants: Whether to watch child processes, or child cgroups, too.
-        intervals: The intervals.
-        limits: The region limits.
-        cpu_budget: The share of one processor that the worker may use.
+        attributes: What else was given, as keys and values of a ``[[context]]`` table.
     """
 
     pid: int | None
@@ -40,9 +54,7 @@ class WatchOptions:
     command: tuple[str, ...]
     backend: str | None
     descendants: bool
-    intervals: "Intervals"
-    limits: "RegionLimits"
-    cpu_budget: float
+    attributes: Mapping[str, object]
 
     @property
     def configuration(self) -> Path | None:
@@ -50,20 +62,30 @@ class WatchOptions:
         alone = len(self.command) == 1 and self.command[0].endswith(".toml")
         return Path(self.command[0]) if alone else None
 
-    def primitive(
-        self, *, processes: str, cgroup: str, physical: str
-    ) -> tuple[str, dict[str, object]]:
-        """Return the name of the primitive that watches what is wanted, and its options.
+    def build(
+        self, plugins: "Plugins", callbacks: Sequence[object] = (), name: str = ""
+    ) -> "Context":
+        """Build the context that watches what is wanted.
 
         Args:
-            processes: The primitive for processes; options ``pid``, ``command``.
-            cgroup: The primitive for cgroups; option ``path``.
-            physical: The primitive for physical memory.
+            plugins: What parts there are.
+            callbacks: The callbacks.
+            name: What to call the context; by default as its primitive.
 
         Raises:
             click.UsageError: Not exactly one thing to watch was given, or an option that it
                 doesn't have.
+            InputError: The options can't be used.
+            DamonError: The context can't be built.
         """
+        from damon_cli.building import build_context
+
+        primitive = self._primitive()
+        table = {"name": name or primitive["use"], "primitive": primitive, **self.attributes}
+        return build_context(table, plugins, callbacks)
+
+    def _primitive(self) -> dict[str, object]:
+        """Return the primitive and its options, as a table."""
         given = [self.pid is not None, self.cgroup is not None, self.physical, bool(self.command)]
         if sum(given) != 1:
             raise click.UsageError(
@@ -73,58 +95,50 @@ class WatchOptions:
             raise click.UsageError("--descendants means nothing with --paddr: leave it out")
         options: dict[str, object] = {} if self.backend is None else {"backend": self.backend}
         if self.physical:
-            return physical, options
+            return {"use": "paddr", **options}
         options["descendants"] = self.descendants
         if self.cgroup is not None:
-            return cgroup, options | {"path": self.cgroup}
+            return {"use": "cgroup", "path": self.cgroup, **options}
         if self.pid is not None:
-            return processes, options | {"pid": self.pid}
-        return processes, options | {"command": list(self.command)}
+            return {"use": "vaddr", "pid": self.pid, **options}
+        return {"use": "vaddr", "command": list(self.command), **options}
 
 
+def _interval(flag: str, key: str, default: str, help: str) -> Any:
+    # Checked with the rest of the table, so that all mistakes are reported at once.
+    return click.option(
+        flag, key, metavar="DURATION", default=default, show_default=True, help=help
+    )
+
+
+def _number(flag: str, default: int, help: str) -> Any:
+    return click.option(flag, type=int, metavar="N", default=default, show_default=True, help=help)
+
+
+#: Defaults are only shown here: what isn't given is left to the table, whose defaults they are.
 _PARAMETERS = (
     click.option("--pid", type=click.IntRange(min=1), metavar="N", help="Watch this process."),
     click.option("--cgroup", metavar="PATH", help="Watch the processes of this cgroup."),
     click.option(
         "--paddr", "physical", is_flag=True, help="Watch the physical memory of the machine (root)."
     ),
-    click.option("--backend", metavar="NAME", help="How accesses are seen [default: what works]."),
+    click.option("--backend", metavar="NAME", help="Backend [default: best available]."),
     click.option("--descendants", is_flag=True, help="Watch child processes or child cgroups too."),
-    click.option(
-        "--sampling",
-        "sampling_us",
-        type=DURATION,
-        default="5ms",
-        show_default=True,
-        help="Time between two checks.",
-    ),
-    click.option(
+    _interval("--sampling", "sampling_interval", "5ms", "Time between two checks."),
+    _interval(
         "--aggregation",
-        "aggregation_us",
-        type=DURATION,
-        default="100ms",
-        show_default=True,
-        help="Time over which checks are added up.",
+        "aggregation_interval",
+        "100ms",
+        "Time over which checks are added up.",
     ),
-    click.option(
+    _interval(
         "--update",
-        "update_us",
-        type=DURATION,
-        default="1s",
-        show_default=True,
-        help="Time between two looks for new mappings and processes.",
+        "update_interval",
+        "1s",
+        "Time between two looks for new mappings and processes.",
     ),
-    click.option(
-        "--min-regions", type=int, metavar="N", default=10, show_default=True, help="Least regions."
-    ),
-    click.option(
-        "--max-regions",
-        type=int,
-        metavar="N",
-        default=1_000,
-        show_default=True,
-        help="Most regions.",
-    ),
+    _number("--min-regions", 10, "Least regions."),
+    _number("--max-regions", 1_000, "Most regions."),
     click.option(
         "--cpu-budget",
         type=SHARE,
@@ -132,6 +146,25 @@ _PARAMETERS = (
         default="2%",
         show_default=True,
         help="Share of one processor to spend: intervals grow to keep it.",
+    ),
+    click.option(
+        "--goal",
+        type=SHARE,
+        metavar="SHARE",
+        help="Tune the intervals until this share of possible accesses is seen, such as 4%.",
+    ),
+    click.option("--policy", metavar="NAME", help="Policy of regions [default: evidence]."),
+    click.option(
+        "--policy-option",
+        "policy_options",
+        metavar="KEY=VALUE",
+        multiple=True,
+        help="Option of the policy, as in a configuration file; may be repeated.",
+    ),
+    _number(
+        "--failure-limit",
+        10,
+        "Failures in a row in one hook that switch a callback off.",
     ),
     click.argument("command", nargs=-1, type=click.UNPROCESSED),
 )
@@ -157,29 +190,41 @@ def watch_options(function: Callable[..., T]) -> Callable[..., T]:
         command: tuple[str, ...],
         backend: str | None,
         descendants: bool,
-        sampling_us: int,
-        aggregation_us: int,
-        update_us: int,
-        min_regions: int,
-        max_regions: int,
-        cpu_budget: float,
-        **own: object,
+        goal: float | None,
+        policy: str | None,
+        policy_options: Sequence[str],
+        **others: Any,
     ) -> T:
-        from damon_core import Intervals, RegionLimits
-
-        watch = WatchOptions(
-            pid,
-            cgroup,
-            physical,
-            command,
-            backend,
-            descendants,
-            Intervals(sampling_us, aggregation_us, update_us),
-            RegionLimits(min_regions, max_regions),
-            cpu_budget,
-        )
-        return function(*args, watch=watch, **own)
+        given = {key: others.pop(key) for key in _KEYS}
+        source = click.get_current_context().get_parameter_source
+        attributes: dict[str, object] = {
+            key: value for key, value in given.items() if source(key) is not ParameterSource.DEFAULT
+        }
+        if goal is not None:
+            attributes["intervals_goal"] = {"access_share": goal}
+        if policy is not None:
+            attributes["policy"] = {"use": policy, **_options(policy_options)}
+        elif policy_options:
+            raise click.UsageError("--policy-option needs --policy")
+        watch = WatchOptions(pid, cgroup, physical, command, backend, descendants, attributes)
+        return function(*args, watch=watch, **others)
 
     for parameter in reversed(_PARAMETERS):
         command = parameter(command)
     return command
+
+
+def _options(written: Sequence[str]) -> dict[str, object]:
+    """Return options that were written KEY=VALUE, with values as in TOML or as plain words."""
+    import tomllib
+
+    options: dict[str, object] = {}
+    for each in written:
+        key, equals, value = each.partition("=")
+        if not (key and equals):
+            raise click.BadParameter(f"'{each}' is not KEY=VALUE", param_hint="'--policy-option'")
+        try:
+            options[key] = tomllib.loads(f"value = {value}")["value"]
+        except tomllib.TOMLDecodeError:
+            options[key] = value  # a shell takes the quotes of a string away
+    return options

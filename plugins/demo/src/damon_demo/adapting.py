@@ -5,18 +5,15 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 from attrs import frozen
-from damon_cli.session import run_contexts
+from damon_cli.building import build_context
+from damon_cli.session import closing_contexts, run_contexts
 from damon_sim import Area, PiecewisePattern, SimulatedMemory
 
 from damon_core import (
     Context,
-    EvidencePolicy,
-    EvidencePolicyOptions,
     Intervals,
-    KernelPolicy,
-    KernelPolicyOptions,
+    Plugins,
     RegionLimits,
-    RegionPolicy,
     Snapshot,
     TargetRows,
     VirtualClock,
@@ -31,10 +28,10 @@ BEFORE = AGGREGATIONS // 2
 #: The hot area counts as found from this F1 on.
 FOUND_F1 = 0.9
 
-INTERVALS = Intervals()
+#: The attributes of both contexts: the defaults.
+INTERVALS, LIMITS = Intervals(), RegionLimits()
 #: Number of checks in an aggregation.
 ROUNDS = INTERVALS.aggregation_us // INTERVALS.sampling_us
-LIMITS = RegionLimits()
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -59,6 +56,9 @@ class Jump(PiecewisePattern):
     def extent_bytes(self) -> int:
         """The end of the hot area at its higher place."""
         return HOT[1].end
+
+
+JUMP = Jump()
 
 
 @frozen
@@ -141,28 +141,28 @@ def _f1(scores: Sequence[Score]) -> float:
     return 2 * sum(score.both for score in scores) / hot if hot else 1.0
 
 
-def watch(seed: int) -> list[Adapted]:
+def watch(plugins: Plugins, seed: int) -> list[Adapted]:
     """Watch the simulated memory with the policies `kernel` and `evidence`, on virtual time."""
-    # Not the memory's seed: the policies must not draw the same random numbers.
-    policies: dict[str, RegionPolicy] = {
-        "kernel": KernelPolicy(KernelPolicyOptions(seed=seed + 1)),
-        "evidence": EvidencePolicy(EvidencePolicyOptions(seed=seed + 1)),
+    memory = {
+        "use": "sim",
+        "size": SIZE_BYTES,
+        "seed": seed,
+        "ends_after": f"{AGGREGATIONS * INTERVALS.aggregation_us}us",
+        "function": f"{__name__}:JUMP",
     }
-    watchers = {name: _Watcher() for name in policies}
-    run_contexts(
-        [
-            Context(
-                SimulatedMemory(SIZE_BYTES, Jump(), seed, AGGREGATIONS * INTERVALS.aggregation_us),
-                callbacks=[watchers[name]],
-                intervals=INTERVALS,
-                limits=LIMITS,
-                name=name,
-                clock=VirtualClock(),
-                policy=policy,
-            )
-            for name, policy in policies.items()
-        ]
-    )
+    watchers = {name: _Watcher() for name in ("kernel", "evidence")}
+    contexts = [
+        build_context(
+            # Not the memory's seed: the policies must not draw the same random numbers.
+            {"name": name, "primitive": memory, "policy": {"use": name, "seed": seed + 1}},
+            plugins,
+            [watcher],
+            VirtualClock,
+        )
+        for name, watcher in watchers.items()
+    ]
+    with closing_contexts(contexts):
+        run_contexts(contexts)
     truth = true_snapshots()
     return [
         Adapted(
@@ -201,7 +201,7 @@ class _Watcher:
 
 def true_areas(aggregation: int) -> list[Area]:
     """Return the areas during an aggregation; 0 is the first."""
-    memory = SimulatedMemory(SIZE_BYTES, Jump())
+    memory = SimulatedMemory(SIZE_BYTES, JUMP)
     return memory.areas(aggregation * INTERVALS.aggregation_us)
 
 

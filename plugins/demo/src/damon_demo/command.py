@@ -70,7 +70,7 @@ def demo(
         from damon_demo.adapting import watch
         from damon_demo.adapting_report import print_adapting
 
-        print_adapting(Console(highlight=False), watch(seed), seed)
+        print_adapting(Console(highlight=False), watch(plugins, seed), seed)
     else:
         from damon_demo.watching import watch_workload
 

@@ -4,7 +4,8 @@ import contextlib
 from collections.abc import Callable, Generator
 from pathlib import Path
 
-from damon_cli.session import run_contexts
+from damon_cli.building import build_context
+from damon_cli.session import closing_contexts, run_contexts
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
@@ -12,7 +13,6 @@ from damon_core import (
     Context,
     DamonError,
     InputError,
-    Intervals,
     Plugins,
     RecordInfo,
     RecordWriter,
@@ -30,7 +30,7 @@ from damon_demo.workload import AreaSpec, Pattern, Phase
 _MIB = 1 << 20
 #: Long enough for some checks even if the sampling interval is lengthened to stay within the CPU
 #: budget, short enough that most aggregations lie within one phase.
-_INTERVALS = Intervals(sampling_us=100_000, aggregation_us=400_000, update_us=1_000_000)
+_INTERVALS = {"sampling_interval": "100ms", "aggregation_interval": "400ms"}
 #: The workload runs longer than the monitoring, to allow for slow starts and stops.
 _SPARE_US = 60_000_000
 
@@ -67,11 +67,13 @@ def watch_workload(plugins: Plugins, for_us: int, output: Path, backend: str) ->
     """
     record_format = format_of(output, plugins.formats())
     with WorkloadProcess(demo_pattern(for_us + _SPARE_US)) as workload:
-        primitive = plugins.make_primitive("vaddr", {"pid": workload.pid, "backend": backend})
+        primitive = {"use": "vaddr", "pid": workload.pid, "backend": backend}
         history = _History()
-        context = Context(primitive, callbacks=[history], intervals=_INTERVALS, name="demo")
+        context = build_context(
+            {"name": "demo", "primitive": primitive, **_INTERVALS}, plugins, [history]
+        )
         with (
-            context,
+            closing_contexts([context]),
             record_format.write(output, RecordInfo.here([context])) as writer,
             _progress(context, for_us) as tick,
         ):

@@ -42,5 +42,10 @@ class PrometheusCallback:
     def before_terminate(self, context: Context) -> None:
         """Close the listener if no other context needs it."""
         self.listener.contexts.end(self, context)
-        self.listener.release(self)
+        self.release()
         self.listener.release((self, context))
+
+    @hookimpl
+    def release(self) -> None:
+        """Close the listener if no context needs it."""
+        self.listener.release(self)

@@ -6,7 +6,7 @@ from importlib import metadata
 from pathlib import Path
 
 import click
-from damon_cli.session import run_contexts
+from damon_cli.session import closing_contexts, run_contexts
 from damon_cli.watching import WatchOptions
 from rich.console import Console
 
@@ -34,21 +34,14 @@ def record_to(output: Path, plugins: Plugins, watch: WatchOptions, for_us: int |
         watch: What to watch, and how.
         for_us: Microseconds after which to stop.
     """
-    use, options = watch.primitive(processes="vaddr", cgroup="cgroup", physical="paddr")
     record_format = format_of(output, plugins.formats())
     writing, tally = Writing(), Tally()
-    context = Context(
-        plugins.make_primitive(use, options),
-        callbacks=[writing, tally],
-        intervals=watch.intervals,
-        limits=watch.limits,
-        cpu_budget=watch.cpu_budget,
-        name="record",
-    )
-    # Before the context starts: no command is started for a file that can't be written.
-    writing.writer = record_format.write(output, RecordInfo.here([context]))
-    with context, progress(Console(stderr=True), context, for_us) as tick:
-        run_contexts([context], for_us=for_us, tick=tick)
+    context = watch.build(plugins, [writing, tally], "record")
+    with closing_contexts([context]):
+        # Before the context starts: no command is started for a file that can't be written.
+        writing.writer = record_format.write(output, RecordInfo.here([context]))
+        with progress(Console(stderr=True), context, for_us) as tick:
+            run_contexts([context], for_us=for_us, tick=tick)
     _summarise(tally, context, output, _next_command(output))
 
 

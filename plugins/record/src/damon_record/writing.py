@@ -7,7 +7,7 @@ class Writing:
     """Writes each snapshot to a record, and completes that at the end.
 
     Attributes:
-        writer: The record, to be set before the context starts; closed with it.
+        writer: The record, to be set before the context starts; None once it is complete.
     """
 
     name = "writer"
@@ -25,5 +25,11 @@ class Writing:
     @hookimpl
     def before_terminate(self) -> None:
         """Complete the record."""
-        if self.writer is not None:
-            self.writer.close()
+        writer, self.writer = self.writer, None
+        if writer is not None:
+            writer.close()
+
+    @hookimpl
+    def release(self) -> None:
+        """Close the record of a context that never ran."""
+        self.before_terminate()

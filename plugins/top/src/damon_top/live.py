@@ -1,10 +1,8 @@
 """The work of ``damon top``: contexts that run, and the view of them."""
 
-import contextlib
-
 import click
 from click.core import ParameterSource
-from damon_cli.session import running_contexts
+from damon_cli.session import closing_contexts, running_contexts
 from damon_cli.watching import WatchOptions
 
 from damon_core import Context, DamonError, InputError, Plugins, build_contexts, load_config
@@ -42,19 +40,19 @@ def show_live(plugins: Plugins, watch: WatchOptions, refresh_us: int, serve: str
     history = History(frame_us=refresh_us // _FRAMES_PER_COLUMN)
     contexts, cpu_budget = _contexts(plugins, watch, history)
     messages = Messages()
-    app = TopApp(
-        [Watcher(context, history) for context in contexts],
-        messages,
-        refresh_us=refresh_us,
-        colour=has_colours(),
-    )
-    with contextlib.ExitStack() as stack:
-        for context in contexts:
-            stack.enter_context(context)
-        stack.enter_context(messages.in_place_of_others())
-        stack.enter_context(kept_for_view())
-        stack.enter_context(running_contexts(contexts, app.stop, cpu_budget))
-        app.run(mouse=False)
+    with closing_contexts(contexts):
+        app = TopApp(
+            [Watcher(context, history) for context in contexts],
+            messages,
+            refresh_us=refresh_us,
+            colour=has_colours(),
+        )
+        with (
+            messages.in_place_of_others(),
+            kept_for_view(),
+            running_contexts(contexts, app.stop, cpu_budget),
+        ):
+            app.run(mouse=False)
     if app.return_code:
         raise DamonError("the view failed")
 
@@ -85,13 +83,4 @@ def _contexts(
                 )
         config = load_config(watch.configuration, plugins)
         return build_contexts(config, plugins, [history]), config.cpu_budget
-    use, options = watch.primitive(processes="vaddr", cgroup="cgroup", physical="paddr")
-    single = Context(
-        plugins.make_primitive(use, options),
-        [history],
-        intervals=watch.intervals,
-        limits=watch.limits,
-        cpu_budget=watch.cpu_budget,
-        name=use,
-    )
-    return [single], None
+    return [watch.build(plugins, [history])], None
