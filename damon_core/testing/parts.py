@@ -24,7 +24,8 @@ class Recorder:
         events: Where to note calls, as "hook" or "name:hook"; by default a new list.
         name: The part's name, which is noted in front of hooks; several parts that share
             `events` are told apart by it.
-        acts: What to do, and to return, in the hooks of these names; it is given the context.
+        acts: What to do, and to return, in the hooks of these names; it is given the context,
+            or None in `release`.
 
     Attributes:
         events: Every call so far.
@@ -38,7 +39,7 @@ class Recorder:
         self._prefix = f"{name}:" if name else ""
         self._acts = acts
 
-    def _note(self, hook: str, context: HookContext) -> object:
+    def _note(self, hook: str, context: HookContext | None) -> object:
         self.events.append(self._prefix + hook)
         act = self._acts.get(hook)
         return act(context) if act is not None else None
@@ -104,6 +105,11 @@ class Recorder:
     def cleanup(self, context: HookContext) -> None:
         """Note the call."""
         self._note("cleanup", context)
+
+    @hookimpl
+    def release(self) -> None:
+        """Note the call."""
+        self._note("release", None)
 
 
 class StopAfter:

@@ -21,6 +21,7 @@ from damon_core import (
     Policy,
     Primitive,
     RegionLimits,
+    VirtualClock,
     build_contexts,
     hookimpl,
     load_config,
@@ -275,6 +276,31 @@ class TestRight:
         """Checking a file opens and binds nothing: the factories aren't called."""
         path.write_text("[[context]]\n[context.primitive]\nuse = 'memory'\nbusy = true\n")
         assert len(load_config(path, plugins).contexts) == 1
+
+
+class Holding(Package):
+    """The same with a callback `holds`, whose instances are counted and note their release."""
+
+    def __init__(self) -> None:
+        self.made = 0
+        self.released: list[int] = []
+
+    @hookimpl
+    def register_callbacks(self, register: object) -> None:
+        assert callable(register)
+        Package.register_callbacks(self, register)
+        register(Callback("holds", self._make))
+
+    def _make(self, _options: object) -> object:
+        self.made += 1
+        number, released = self.made, self.released
+
+        class Holds:
+            @hookimpl
+            def release(self) -> None:
+                released.append(number)
+
+        return Holds()
 
 
 class Looking(Package):
@@ -546,6 +572,55 @@ class TestBuilding:
             "context[0].callback[0]: the file is taken",
             "context[1].callback[1]: the file is taken",
         ]
+
+    def test_parts_are_released_if_another_cannot_be_made(self, path: Path) -> None:
+        """What was made is released, the last first; in other contexts as well."""
+        text = (
+            in_context("name = 'a'\npolicy = {use = 'wide'}")
+            + callback("holds")
+            + in_context("name = 'b'")
+            + callback("holds")
+            + "[[context.callback]]\nuse = 'log'\npath = 'taken'\n"
+        )
+        holding = Holding()
+        assert mistakes(path, Plugins({"package": holding}), text) == [
+            "context[1].callback[1]: the file is taken"
+        ]
+        assert holding.released == [2, 1]
+
+    def test_parts_are_released_if_a_factory_has_a_bug(self, path: Path) -> None:
+        """So they are if the error is nobody's to mend."""
+        holding = Holding()
+        text = (
+            in_context("") + callback("holds") + "[[context.callback]]\nuse = 'log'\npath = 'bug'"
+        )
+        with pytest.raises(DamonError, match="'log' fails"):
+            built(path, Plugins({"package": holding}), text)
+        assert holding.released == [1]
+
+    def test_parts_are_released_if_the_context_cannot_be_made(self, path: Path) -> None:
+        """So they are if a part has a hook that doesn't exist."""
+        holding = Holding()
+        text = in_context("") + callback("holds") + callback("misspelt")
+        with pytest.raises(ConfigError, match="before_strat"):
+            built(path, Plugins({"package": holding}), text)
+        assert holding.released == [1]
+
+    def test_parts_of_contexts_that_were_built_are_not_released(self, path: Path) -> None:
+        """They are the contexts' from then on, which release them when they are closed."""
+        holding = Holding()
+        contexts = built(path, Plugins({"package": holding}), in_context("") + callback("holds"))
+        assert holding.released == []
+        contexts[0].close()
+        assert holding.released == [1]
+
+    def test_clocks_are_the_caller_s(self, path: Path, plugins: Plugins) -> None:
+        """Each context runs on a clock of its own, of the kind that is asked for."""
+        path.write_text(in_context("name = 'a'") + in_context("name = 'b'"))
+        contexts = build_contexts(load_config(path, plugins), plugins, make_clock=VirtualClock)
+        clocks = [context.clock for context in contexts]
+        assert [type(clock) for clock in clocks] == [VirtualClock, VirtualClock]
+        assert clocks[0] is not clocks[1]
 
     def test_further_callbacks(self, path: Path, plugins: Plugins) -> None:
         """A callback that isn't in the file can be given to every context of it."""

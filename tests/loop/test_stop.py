@@ -12,6 +12,7 @@ from damon_core import (
     AttributeValueError,
     BusyError,
     Context,
+    EvidencePolicy,
     Intervals,
     NotRunningError,
     RegionLimits,
@@ -101,10 +102,52 @@ def test_a_restart_forgets_the_results_of_the_last_run(stage: Stage) -> None:
 # -- closing -----------------------------------------------------------------------------
 
 
-def test_close_runs_cleanup(stage: Stage) -> None:
-    """A context that never ran releases what its primitive holds."""
-    stage.context(stage.part()).close()
-    assert stage.events == ["cleanup"]
+def test_close_runs_cleanup_and_release(stage: Stage) -> None:
+    """Also a context that never ran gives back what its parts hold, the last made first."""
+    callbacks = stage.part("one"), stage.part("other")
+    stage.context(stage.part("primitive"), *callbacks).close()
+    released = ["other:release", "one:release", "primitive:release"]
+    assert stage.events == ["primitive:cleanup", "one:cleanup", "other:cleanup", *released]
+
+
+def test_close_releases_the_policy(stage: Stage) -> None:
+    """A policy is a part as well: its factory may have taken something."""
+
+    class Holding(EvidencePolicy):
+        @hookimpl
+        def release(self) -> None:
+            stage.events.append("released")
+
+    Context(object(), policy=Holding()).close()
+    assert stage.events == ["released"]
+
+
+def test_close_releases_even_if_cleanup_failed(stage: Stage) -> None:
+    """What the factories took is given back whatever the primitive does."""
+
+    def fail(_: Context) -> None:
+        raise OSError("on purpose")
+
+    with pytest.raises(OSError, match="on purpose"):
+        stage.context(stage.part(cleanup=fail)).close()
+    assert stage.events == ["cleanup", "release"]
+
+
+def test_a_release_that_fails_is_logged(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
+    """The other parts are released all the same."""
+
+    def fail(_: object) -> None:
+        raise OSError("on purpose")
+
+    stage.context(stage.part("primitive"), stage.part("one", release=fail)).close()
+    assert stage.events[-2:] == ["one:release", "primitive:release"]
+    assert caplog.messages == ["'one' failed in release: OSError: on purpose"]
+
+
+def test_release_is_not_called_by_a_run(stage: Stage) -> None:
+    """A context that ended can be started again with all that its parts hold."""
+    stage.run(stage.context(stage.part(before_start=lambda _: True)))
+    assert "release" not in stage.events
 
 
 def test_close_is_refused_while_running(stage: Stage) -> None:
@@ -136,14 +179,20 @@ def test_leaving_the_with_block_stops_and_closes(stage: Stage) -> None:
         start(context)
         stage.until_held(context)
     assert not context.running
-    assert stage.events[-4:] == ["check_accesses", "before_terminate", "cleanup", "cleanup"]
+    assert stage.events[-5:] == [
+        "check_accesses",
+        "before_terminate",
+        "cleanup",
+        "cleanup",
+        "release",
+    ]
 
 
 def test_leaving_the_with_block_of_a_context_that_ended(stage: Stage) -> None:
     """Nothing has to be stopped, and that is no error."""
     with stage.context(stage.part(before_start=lambda _: True)) as context:
         stage.run(context)
-    assert stage.events[-1] == "cleanup"
+    assert stage.events[-1] == "release"
 
 
 def test_an_exception_leaves_the_with_block(stage: Stage) -> None:

@@ -61,7 +61,12 @@ class Memory:
 
     @hookimpl
     def cleanup(self, context):
+        self.context = context
         self.act(context, "cleanup")
+
+    @hookimpl
+    def release(self):
+        say(self.options.path, self.context.name, "release")
 
 @frozen
 class NoteOptions:
@@ -177,7 +182,9 @@ def of(notes: Path, name: str) -> list[str]:
     return lines
 
 
-WHOLE = ["init", "aggregation", "before_terminate", "cleanup"]
+#: What happens when a context runs to its end, and then is closed.
+END = ["before_terminate", "cleanup", "cleanup", "release"]
+WHOLE = ["init", "aggregation", *END]
 
 
 @pytest.mark.parametrize(
@@ -230,7 +237,7 @@ def test_exit_codes_of_a_primitive_that_fails(
     assert result.returncode == code
     assert result.stderr.endswith(line)
     assert len(result.stderr.splitlines()) == 1
-    assert of(notes, "a") == ["init", "before_terminate", "cleanup"]
+    assert of(notes, "a") == ["init", *END]
 
 
 def test_others_go_on(notes: Path, config: Callable[..., Path]) -> None:

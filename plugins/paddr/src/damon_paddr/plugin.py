@@ -34,15 +34,23 @@ def make_paddr(options: PaddrOptions, backends: Mapping[str, Backend]) -> Physic
     """
     if (finding := _page_size()) and not finding.works:
         raise TargetError("physical memory", finding.detail)
-    backend = make_backend("paddr", options.backend, backends)
-    memory = MachineMemory(options.wanted, options.node)
-    memory.check()
-    if options.cgroup is not None:
-        if not isinstance(backend, CgroupBackend):
-            reason = "option cgroup takes a backend that can tell its memory: 'kernel'"
-            raise PluginError("paddr", reason)
-        backend.watch_cgroup(*find_memory_cgroup(options.cgroup))
-    return PhysicalMemory(memory, cast(PhysicalBackend, backend))
+    backend = cast(PhysicalBackend, make_backend("paddr", options.backend, backends))
+    try:
+        memory = MachineMemory(options.wanted, options.node)
+        memory.check()
+        if options.cgroup is not None:
+            _watch_cgroup(backend, options.cgroup)
+    except BaseException:
+        backend.close()
+        raise
+    return PhysicalMemory(memory, backend)
+
+
+def _watch_cgroup(backend: PhysicalBackend, name: str) -> None:
+    if not isinstance(backend, CgroupBackend):
+        reason = "option cgroup takes a backend that can tell its memory: 'kernel'"
+        raise PluginError("paddr", reason)
+    backend.watch_cgroup(*find_memory_cgroup(name))
 
 
 def _page_size() -> Finding:

@@ -100,6 +100,11 @@ class PhysicalMemory:
         finally:
             self._close_charges()
 
+    @hookimpl
+    def release(self) -> None:
+        """Close the backend, which was made with the primitive."""
+        self._backend.close()
+
     def _close_charges(self) -> None:
         charges, self._window.charges = self._window.charges, None
         if charges is not None:

@@ -95,6 +95,11 @@ class ProcessMemory:
         finally:
             self._source.close()
 
+    @hookimpl
+    def release(self) -> None:
+        """Close the backend, which was made with the primitive."""
+        self._backend.close()
+
     def _follow(self, context: HookContext) -> None:
         """Update targets to the current processes, and regions to their current mappings."""
         processes = self._source.processes()
