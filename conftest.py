@@ -9,7 +9,8 @@ import contextlib
 import os
 import shutil
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -80,3 +81,21 @@ def in_terminal() -> Callable[..., str]:
         return shown
 
     return run
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Callable[[int], Path]]:
+    """Return what mounts an empty file system of some KiB and returns where; it needs root."""
+    directory = tmp_path / "disk"
+    directory.mkdir()
+
+    def mount(size_kib: int) -> Path:
+        options = f"size={size_kib}k"
+        subprocess.run(["mount", "-t", "tmpfs", "-o", options, "none", directory], check=True)
+        return directory
+
+    try:
+        yield mount
+    finally:
+        if directory.is_mount():
+            subprocess.run(["umount", directory], check=True)

@@ -6,12 +6,18 @@ The contract between this core and its plugins is in `damon_core.hookspecs`.
 from damon_core import validators
 from damon_core.attributes import Intervals, IntervalsGoal, RegionLimits
 from damon_core.clock import Clock, Grid, SystemClock, VirtualClock
+from damon_core.contract.columns import (
+    COLUMNS,
+    REGION_COLUMNS,
+    Column,
+    fill_in,
+    rounded_counts,
+)
 from damon_core.contract.context import HookContext
 from damon_core.contract.policy import RegionPolicy
+from damon_core.contract.provenance import ContextInfo, RecordInfo
 from damon_core.contract.records import (
-    ContextInfo,
     RecordFormat,
-    RecordInfo,
     RecordReader,
     RecordWriter,
     SelfClosing,
@@ -26,8 +32,8 @@ from damon_core.contract.registration import (
     Primitive,
     part_name,
 )
+from damon_core.contract.rotation import Rotation, move_aside, moved_aside
 from damon_core.contract.sampling import Sampling, SamplingFactory
-from damon_core.contract.stamps import remove_stamped, stamped, stamped_files
 from damon_core.deployment.building import build_contexts
 from damon_core.deployment.model import Config, ContextConfig, PartConfig
 from damon_core.deployment.reading import check_config, load_config
@@ -74,7 +80,9 @@ from damon_core.units import (
 
 __all__ = [
     "AUTO",
+    "COLUMNS",
     "PAGE_SIZE_BYTES",
+    "REGION_COLUMNS",
     "Area",
     "AttributeValueError",
     "Backend",
@@ -84,6 +92,7 @@ __all__ = [
     "Callback",
     "CallbackStats",
     "Clock",
+    "Column",
     "Config",
     "ConfigError",
     "Context",
@@ -123,6 +132,7 @@ __all__ = [
     "RegionSampling",
     "RegionView",
     "Regions",
+    "Rotation",
     "Samples",
     "Sampling",
     "SamplingFactory",
@@ -138,19 +148,20 @@ __all__ = [
     "assemble_snapshot",
     "build_contexts",
     "check_config",
+    "fill_in",
     "format_duration",
     "format_of",
     "format_size",
     "hookimpl",
     "load_config",
     "make_backend",
+    "move_aside",
+    "moved_aside",
     "one_line",
     "parse_duration",
     "parse_size",
     "part_name",
-    "remove_stamped",
-    "stamped",
-    "stamped_files",
+    "rounded_counts",
     "start",
     "stop",
     "validators",

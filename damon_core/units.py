@@ -80,8 +80,10 @@ def _in_two_units(us: float, unit: str, lesser: str) -> str:
 def format_size(size_bytes: float) -> str:
     """Return bytes as people write them, in the largest binary unit that gives at least 1."""
     value = float(size_bytes)
+    digits = 0
     for unit in ("B", "KiB", "MiB", "GiB", "TiB", "PiB"):
-        if value < 1024 or unit == "PiB":
+        if round(value, digits) < 1024 or unit == "PiB":
             break
         value /= 1024
-    return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+        digits = 1
+    return f"{value:.{digits}f} {unit}"

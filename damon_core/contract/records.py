@@ -1,93 +1,22 @@
-"""Records: results kept in files, whatever their format, and what is known of how they were made.
+"""Records: results kept in files, whatever their format.
 
 A format is a pair of functions that a package registers as a `RecordFormat`. What passes between
 formats and those who use them (``damon record``, ``damon convert``, reports) are snapshots, one
 at a time, so that records may be longer than memory.
 """
 
-import platform
 import re
-import shlex
-import sys
 from collections.abc import Callable, Iterator, Sequence
-from importlib import metadata
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
 
 from attrs import field, frozen
 
-from damon_core.attributes import Intervals, RegionLimits
-from damon_core.contract.context import HookContext
+from damon_core.contract.provenance import RecordInfo
 from damon_core.contract.registration import check_name
 from damon_core.errors import InputError
 from damon_core.memory.snapshot import Snapshot
-
-
-@frozen
-class ContextInfo:
-    """How one context of a record was monitored; what isn't known is empty or None.
-
-    Attributes:
-        name: The context's name, as its snapshots tell it.
-        primitive: What was monitored, such as ``vaddr``.
-        backend: How accesses were seen, such as ``idle``.
-        policy: How regions were adjusted; empty where whoever samples does that.
-        intervals: The intervals at the start; each snapshot tells those in force.
-        limits: The region limits at the start.
-        cpu_budget: The share of one processor that the worker could use; None for no limit.
-    """
-
-    name: str
-    primitive: str = ""
-    backend: str = ""
-    policy: str = ""
-    intervals: Intervals | None = None
-    limits: RegionLimits | None = None
-    cpu_budget: float | None = None
-
-    @classmethod
-    def of(cls, context: HookContext) -> Self:
-        """Return how a context is monitored now."""
-        return cls(
-            context.name,
-            context.primitive_name,
-            context.backend_name,
-            context.policy_name,
-            context.intervals,
-            context.limits,
-            context.cpu_budget,
-        )
-
-
-@frozen
-class RecordInfo:
-    """Where and how a record was made; what its format doesn't keep is empty.
-
-    Attributes:
-        host: The name of the machine.
-        kernel: Its kernel, such as ``Linux 6.12.107``.
-        command: The command line that made the record.
-        program: The version of damon-core that made it, or of the other program by name.
-        contexts: How each of its contexts was monitored, as far as that is known.
-    """
-
-    host: str = ""
-    kernel: str = ""
-    command: str = ""
-    program: str = ""
-    contexts: tuple[ContextInfo, ...] = ()
-
-    @classmethod
-    def here(cls, contexts: Sequence[HookContext] = ()) -> Self:
-        """Return the information of a record that this process begins now."""
-        return cls(
-            host=platform.node(),
-            kernel=f"{platform.system()} {platform.release()}",
-            command=shlex.join(sys.argv),
-            program=f"damon-core {metadata.version('damon-core')}",
-            contexts=tuple(ContextInfo.of(context) for context in contexts),
-        )
 
 
 class SelfClosing(Protocol):
@@ -109,10 +38,11 @@ class SelfClosing(Protocol):
 
 
 class RecordReader(SelfClosing, Protocol):
-    """A record that is open for reading. Whoever opened it closes it.
+    """A record that is open for reading; to be closed by its user.
 
-    What a format doesn't keep of snapshots is filled in: `resident_bytes` with sizes, `idle_us`
-    with what ages and intervals tell, areas and owners with nothing.
+    The columns that a record lacks are filled in: `resident_bytes` with sizes, `idle_us` with what
+    follows from ages, intervals with what follows from times, areas and owners with nothing.
+    `RecordInfo.filled_in` of `info` names them.
     """
 
     @property
@@ -146,7 +76,7 @@ class RecordWriter(SelfClosing, Protocol):
         """Append an aggregation; times never go back within a context.
 
         Raises:
-            DamonError: It can't be kept, for a reason told; what was written before stays whole.
+            DamonError: It can't be kept, and why; what was written before stays whole.
             OSError: Likewise.
         """
 
@@ -186,7 +116,7 @@ class RecordFormat:
 
 
 def format_of(path: Path, formats: Sequence[RecordFormat]) -> RecordFormat:
-    """Return the format of a file, as the end of its name tells it.
+    """Return the format of a file, by the end of its name.
 
     Raises:
         InputError: It has an ending of none of `formats`.
@@ -195,5 +125,5 @@ def format_of(path: Path, formats: Sequence[RecordFormat]) -> RecordFormat:
     matching = [suffix for suffix in endings if path.name.endswith(suffix)]
     if not matching:
         known = ", ".join(endings) or "no format is installed"
-        raise InputError(f"'{path}' has no ending that tells its format; possible: {known}")
+        raise InputError(f"'{path}' has no ending of a known format; possible: {known}")
     return endings[max(matching, key=len)]

@@ -6,27 +6,15 @@ import signal
 import subprocess
 import sys
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from damon_csv import CsvFile, Rotation
+from damon_csv import CsvFile
 
-from damon_core import DamonError, stamped_files
+from damon_core import DamonError, Rotation, moved_aside
 
 HEADER = b"time_us,value\n"
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 64 KiB."""
-    directory = tmp_path / "disk"
-    directory.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "none", directory], check=True)
-    try:
-        yield directory
-    finally:
-        subprocess.run(["umount", directory], check=True)
 
 
 def rows_of(number: int) -> bytes:
@@ -35,11 +23,12 @@ def rows_of(number: int) -> bytes:
 
 
 @pytest.mark.needs("root")
-def test_a_full_disk_costs_whole_aggregations_only(small_disk: Path) -> None:
+def test_a_full_disk_costs_whole_aggregations_only(small_disk: Callable[[int], Path]) -> None:
     """What was written stays, what doesn't fit is left out whole, and later rows follow."""
-    ballast = small_disk / "ballast"
+    disk = small_disk(64)
+    ballast = disk / "ballast"
     ballast.write_bytes(bytes(40_960))
-    path = small_disk / "out.csv"
+    path = disk / "out.csv"
     file = CsvFile(path, HEADER)
     written = []
     reasons = set()
@@ -61,9 +50,9 @@ def test_a_full_disk_costs_whole_aggregations_only(small_disk: Path) -> None:
 
 
 @pytest.mark.needs("root")
-def test_a_full_disk_while_rotating_loses_no_file(small_disk: Path) -> None:
+def test_a_full_disk_while_rotating_loses_no_file(small_disk: Callable[[int], Path]) -> None:
     """Rotated files and the present one are whole, and writing goes on when there is room."""
-    path = small_disk / "out.csv"
+    path = small_disk(64) / "out.csv"
     file = CsvFile(path, HEADER, Rotation(size_bytes=4_000))
     written = []
     for number in range(1000, 1200):
@@ -72,13 +61,13 @@ def test_a_full_disk_while_rotating_loses_no_file(small_disk: Path) -> None:
         except DamonError:
             break
         written.append(number)
-    assert len(stamped_files(path)) > 3
-    oldest = stamped_files(path)[0]
+    assert len(moved_aside(path)) > 3
+    oldest = moved_aside(path)[0]
     removed = oldest.read_bytes()
     oldest.unlink()
     file.append(rows_of(2000), 2000)
     file.close()
-    parts = [part.read_bytes() for part in [*stamped_files(path), path]]
+    parts = [part.read_bytes() for part in [*moved_aside(path), path]]
     assert all(part.startswith(HEADER) for part in parts)
     rows = b"".join(part.removeprefix(HEADER) for part in [removed, *parts])
     assert rows == b"".join(map(rows_of, [*written, 2000]))
@@ -116,7 +105,8 @@ def test_kill_9_leaves_whole_rows_to_go_on_from(tmp_path: Path) -> None:
     program = f"""
         import itertools, os
         from pathlib import Path
-        from damon_csv import CsvFile, Rotation
+        from damon_core import Rotation
+        from damon_csv import CsvFile
         file = CsvFile(Path({str(path)!r}), {HEADER!r}, Rotation(size_bytes=10_000_000))
         number = int(input())
         while True:
@@ -144,7 +134,7 @@ def test_kill_9_leaves_whole_rows_to_go_on_from(tmp_path: Path) -> None:
         file.open()
         file.close()
         count: dict[int, int] = {}
-        for part in [*stamped_files(path), path]:
+        for part in [*moved_aside(path), path]:
             header, *rows = part.read_bytes().splitlines(keepends=True)
             assert header == HEADER
             for row in rows:

@@ -9,10 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from damon_csv import CsvFile, Rotation
-from damon_csv.rotation import rotate
+from damon_csv import CsvFile
 
-from damon_core import DamonError, InputError, stamped_files
+from damon_core import DamonError, InputError, Rotation, moved_aside
 
 HEADER = b"time_us,value\n"
 SECOND = 1_000_000
@@ -34,7 +33,7 @@ def path(tmp_path: Path) -> Path:
 def everything(path: Path) -> list[bytes]:
     """Return all rows of the rotated files and the present one, checking each header."""
     rows: list[bytes] = []
-    for part in [*stamped_files(path), path]:
+    for part in [*moved_aside(path), path]:
         header, *body = part.read_bytes().splitlines(keepends=True)
         assert header == HEADER
         rows += body
@@ -195,7 +194,7 @@ def test_rotation_by_size_bounds_each_file_and_loses_nothing(path: Path) -> None
     for number, line in enumerate(rows, 1):
         file.append(line, number * SECOND)
     file.close()
-    parts = [*stamped_files(path), path]
+    parts = [*moved_aside(path), path]
     assert len(parts) > 5
     assert max(part.stat().st_size for part in parts) <= 100
     assert everything(path) == rows
@@ -207,7 +206,7 @@ def test_an_aggregation_longer_than_the_limit_stays_in_one_file(path: Path) -> N
     for number in range(1, 4):
         file.append(row(number) * 10, number)
     file.close()
-    assert [len(part.read_bytes().splitlines()) for part in [*stamped_files(path), path]] == [
+    assert [len(part.read_bytes().splitlines()) for part in [*moved_aside(path), path]] == [
         11,
         11,
         11,
@@ -220,7 +219,7 @@ def test_rotation_by_time_is_at_whole_periods(path: Path) -> None:
     for time_us in (HOUR - 2, HOUR - 1, HOUR, 2 * HOUR - 1, 2 * HOUR):
         file.append(row(time_us), time_us)
     file.close()
-    assert [part.read_bytes() for part in [*stamped_files(path), path]] == [
+    assert [part.read_bytes() for part in [*moved_aside(path), path]] == [
         HEADER + row(HOUR - 2) + row(HOUR - 1),
         HEADER + row(HOUR) + row(2 * HOUR - 1),
         HEADER + row(2 * HOUR),
@@ -233,18 +232,9 @@ def test_rotation_by_time_goes_on_after_a_restart(path: Path) -> None:
         file = CsvFile(path, HEADER, Rotation(every_us=HOUR))
         file.append(row(time_us), time_us)
         file.close()
-    (rotated,) = stamped_files(path)
+    (rotated,) = moved_aside(path)
     assert rotated.read_bytes() == HEADER + row(1) + row(HOUR - 1)
     assert path.read_bytes() == HEADER + row(HOUR + 1)
-
-
-def test_late_rows_of_another_context_rotate_nothing_back(path: Path) -> None:
-    """Two contexts don't end an aggregation at the same microsecond."""
-    file = CsvFile(path, HEADER, Rotation(every_us=HOUR))
-    for time_us in (HOUR - 2, HOUR, HOUR - 1, HOUR + 1):
-        file.append(row(time_us), time_us)
-    file.close()
-    assert len(stamped_files(path)) == 1
 
 
 def test_a_rotated_file_is_named_by_its_end_in_utc(path: Path) -> None:
@@ -253,28 +243,16 @@ def test_a_rotated_file_is_named_by_its_end_in_utc(path: Path) -> None:
     for time_us in (1_700_000_000_000_000, 1_700_003_600_000_123):
         file.append(row(time_us), time_us)
     file.close()
-    assert [part.name for part in stamped_files(path)] == ["out.20231114T231320.000123Z.csv"]
-
-
-def test_rotation_never_overwrites_a_file(path: Path) -> None:
-    """The same time again takes another name."""
-    for content in (b"first", b"second"):
-        path.write_bytes(content)
-        rotate(path, 5)
-    assert [part.read_bytes() for part in stamped_files(path)] == [b"first", b"second"]
+    assert [part.name for part in moved_aside(path)] == ["out.20231114T231320.000123Z.csv"]
 
 
 def test_only_the_last_files_are_kept(path: Path) -> None:
-    """Files of other names are nobody's to remove."""
-    others = [path.with_name(name) for name in ("out.old.csv", "out.20231114T231320Z.csv", "b.csv")]
-    for other in others:
-        other.touch()
+    """Beside the one that is being written."""
     file = CsvFile(path, HEADER, Rotation(size_bytes=1, keep=2))
     for number in range(1, 7):
         file.append(row(number), number)
     file.close()
     assert everything(path) == [row(4), row(5), row(6)]
-    assert all(other.exists() for other in others)
 
 
 def test_a_link_is_followed_and_stays(tmp_path: Path) -> None:
@@ -288,7 +266,7 @@ def test_a_link_is_followed_and_stays(tmp_path: Path) -> None:
     file.close()
     assert link.is_symlink()
     assert link.read_bytes() == HEADER + row(2)
-    assert len(stamped_files(real)) == 1
+    assert len(moved_aside(real)) == 1
 
 
 def test_a_file_that_was_moved_away_is_begun_anew(path: Path) -> None:
@@ -326,7 +304,7 @@ def test_writers_of_one_path_lose_nothing_while_it_rotates(path: Path) -> None:
     assert failures == []
     expected = [row(n, f"{writer}:{n}") for writer in range(4) for n in range(200)] * 5
     assert sorted(everything(path)) == sorted(expected)
-    assert len(stamped_files(path)) > 3
+    assert len(moved_aside(path)) > 3
 
 
 def test_a_lock_held_by_others_is_not_waited_for_without_end(path: Path) -> None:
@@ -347,7 +325,7 @@ def test_a_lock_held_by_others_is_not_waited_for_without_end(path: Path) -> None
 # -- what goes wrong while running -------------------------------------------------------
 
 
-def test_a_directory_that_vanished_is_told(tmp_path: Path) -> None:
+def test_a_directory_that_vanished_is_an_error(tmp_path: Path) -> None:
     """And the file comes back with its directory."""
     directory = tmp_path / "logs"
     directory.mkdir()

@@ -1,25 +1,19 @@
 """The format csv: rows as a record."""
 
 import tracemalloc
+from itertools import islice
 from pathlib import Path
 
-import numpy as np
 import pytest
-from damon_csv import HEADER, CsvReader, CsvWriter
+from damon_csv import CsvReader, CsvWriter, header
 from hypothesis import given
 from hypothesis import strategies as st
 
-from damon_core import (
-    DamonError,
-    InputError,
-    Intervals,
-    RecordInfo,
-    Snapshot,
-    TargetRows,
-    assemble_snapshot,
-)
+from damon_core import DamonError, InputError, Intervals, RecordInfo, Snapshot
+from damon_core.testing import RegionRow, assert_same_snapshot, make_snapshot
 
 T0 = 1_700_000_000_000_000
+OLD_HEADER = b"time_us,context,target,start,end,nr_accesses,max_nr_accesses,age\n"
 
 
 def snapshot_of(
@@ -28,30 +22,19 @@ def snapshot_of(
     *,
     context: str = "db",
     number: int = 1,
-    interval_us: int = 100_000,
     nr_accesses: float = 0,
 ) -> Snapshot:
-    """Return a snapshot with so many pages in each target."""
-    count = sum(targets.values())
-    start = np.arange(count, dtype=np.int64) * 4096
-    age = np.arange(count, dtype=np.int64)
-    accesses = np.full(count, nr_accesses, dtype=np.float64)
-    return assemble_snapshot(
-        {
-            "start": start,
-            "end": start + 4096,
-            "nr_accesses": accesses,
-            "age": age,
-            "idle_us": np.where(accesses > 0, 0, (age + 1) * interval_us),
-            "resident_bytes": np.full(count, 4096),
-        },
-        [TargetRows(name, rows) for name, rows in targets.items()],
+    """Return a snapshot with this number of pages in each target, partly resident."""
+    rows = (
+        RegionRow(4096 * each, 4096 * (each + 1), nr_accesses, each, None, 100 * each)
+        for each in range(sum(targets.values()))
+    )
+    return make_snapshot(
+        {name: list(islice(rows, count)) for name, count in targets.items()},
         context=context,
         number=number,
         time_us=time_us,
-        elapsed_us=interval_us,
-        intervals=Intervals(interval_us // 20, interval_us, 1_000_000),
-        max_nr_accesses=20,
+        intervals=Intervals(5_000, 100_000, 1_000_000),
     )
 
 
@@ -68,16 +51,6 @@ def read(path: Path, begin_us: int | None = None, end_us: int | None = None) -> 
         return list(reader.snapshots(begin_us, end_us))
 
 
-def assert_equal(left: Snapshot, right: Snapshot) -> None:
-    """Compare all that there is in two snapshots."""
-    for name in ("context", "number", "time_us", "elapsed_us", "intervals", "max_nr_accesses"):
-        assert getattr(left, name) == getattr(right, name), name
-    assert [target.name for target in left.targets] == [target.name for target in right.targets]
-    for one, other in zip([left, *left.targets], [right, *right.targets], strict=True):
-        for name in ("start", "end", "nr_accesses", "age", "idle_us", "resident_bytes"):
-            np.testing.assert_array_equal(getattr(one, name), getattr(other, name), name)
-
-
 @given(
     st.lists(
         st.dictionaries(
@@ -91,7 +64,7 @@ def assert_equal(left: Snapshot, right: Snapshot) -> None:
     ),
     st.sampled_from([0, 3, 20, 7.25]),
 )
-def test_what_rows_tell_comes_back(
+def test_what_rows_keep_comes_back(
     tmp_path_factory: pytest.TempPathFactory, targets: list[dict[str, int]], accesses: float
 ) -> None:
     """Written and read, snapshots of a steady context are the same, whatever the names."""
@@ -102,7 +75,7 @@ def test_what_rows_tell_comes_back(
     ]
     write(path, *written)
     for one, other in zip(written, read(path), strict=True):
-        assert_equal(one, other)
+        assert_same_snapshot(other, one)
 
 
 def test_contexts_have_intervals_of_their_own(tmp_path: Path) -> None:
@@ -165,7 +138,7 @@ def test_an_empty_record(tmp_path: Path) -> None:
     """A header alone is a record without aggregations."""
     path = tmp_path / "out.csv"
     write(path)
-    assert path.read_bytes() == HEADER
+    assert path.read_bytes() == header()
     assert read(path) == []
     assert CsvReader(path).span_us() is None
 
@@ -175,14 +148,14 @@ def test_an_empty_record(tmp_path: Path) -> None:
     [
         b"rubbish\n",
         b"\n",
-        b"1,a,t,0,4096,1,20\n",
-        b"1,a,t,0,4096,1,20,0,9\n",
-        b"x,a,t,0,4096,1,20,0\n",
-        b"1,a,t,0,4096,1,20,old\n",
-        b"1,a,t,0,4096,1,20,0\n1,a,t,0,4096,,20,0\n",
+        b"1,a,t,0,4096,1,20,0,0\n",
+        b"1,a,t,0,4096,1,20,0,0,4096,9\n",
+        b"x,a,t,0,4096,1,20,0,0,4096\n",
+        b"1,a,t,0,4096,1,20,old,0,4096\n",
+        b"1,a,t,0,4096,1,20,0,0,4096\n1,a,t,0,4096,,20,0,0,4096\n",
     ],
 )
-def test_damage_is_told_with_its_line(tmp_path: Path, wrong: bytes) -> None:
+def test_damage_is_an_error_with_its_line(tmp_path: Path, wrong: bytes) -> None:
     """What came before is read; the error says where and what."""
     path = tmp_path / "out.csv"
     write(path, snapshot_of(T0, {"t": 3}))
@@ -203,19 +176,61 @@ def test_snapshots_before_the_damage_are_right(tmp_path: Path) -> None:
     assert [len(next(found)) for _ in range(2)] == [3, 3]
 
 
-@pytest.mark.parametrize("content", [b"", b"a,b\n1,2\n", b"PAR1"])
+@pytest.mark.parametrize(
+    "content", [b"", b"a,b\n1,2\n", b"PAR1", OLD_HEADER.replace(b"age", b"resident_bytes,idle_us")]
+)
 def test_other_files_are_refused(tmp_path: Path, content: bytes) -> None:
-    """One line tells what a record begins with."""
+    """One line says what a record begins with."""
     path = tmp_path / "out.csv"
     path.write_bytes(content)
     with pytest.raises(InputError, match="is no record of CSV: it doesn't begin with 'time_us,"):
         CsvReader(path)
 
 
-def test_a_missing_file_is_told(tmp_path: Path) -> None:
-    """One line tells which, and why."""
+def test_a_missing_file_is_an_error(tmp_path: Path) -> None:
+    """One line says which, and why."""
     with pytest.raises(InputError, match=r"none\.csv' can't be read: No such file"):
         CsvReader(tmp_path / "none.csv")
+
+
+class TestRecordsWithoutAllColumns:
+    def test_files_of_older_versions_are_read(self, tmp_path: Path) -> None:
+        """Idle for the age and this aggregation, resident as a whole."""
+        path = tmp_path / "out.csv"
+        rows = b"100000,db,t,0,4096,0,20,3\n100000,db,t,4096,8192,7.25,20,3\n"
+        path.write_bytes(OLD_HEADER + rows)
+        (found,) = read(path)
+        assert found.idle_us.tolist() == [400_000, 0]
+        assert found.resident_bytes.tolist() == [4096, 4096]
+
+    @pytest.mark.parametrize(
+        ("begin", "lacks"), [(OLD_HEADER, {"idle_us", "resident_bytes"}), (header(), set())]
+    )
+    def test_a_reader_says_what_is_filled_in(
+        self, tmp_path: Path, begin: bytes, lacks: set[str]
+    ) -> None:
+        """So that nobody takes sizes for resident memory."""
+        path = tmp_path / "out.csv"
+        path.write_bytes(begin)
+        found = set(CsvReader(path).info.filled_in)
+        assert found & {"idle_us", "resident_bytes", "nr_accesses", "age"} == lacks
+
+    def test_what_was_filled_in_is_not_written(self, tmp_path: Path) -> None:
+        """A record that was converted knows no more than the one it was made of."""
+        path = tmp_path / "out.csv"
+        with CsvWriter(path, RecordInfo(filled_in=("resident_bytes", "areas"))) as writer:
+            writer.write(snapshot_of(T0, {"t": 1}))
+        line = header().replace(b",resident_bytes", b"")
+        assert path.read_bytes() == line + b"1700000000000000,db,t,0,4096,0,20,0,100000\n"
+        assert "resident_bytes" in CsvReader(path).info.filled_in
+
+    def test_an_old_file_is_not_appended_to(self, tmp_path: Path) -> None:
+        """It stays as it is, and the error says what to do."""
+        path = tmp_path / "out.csv"
+        path.write_bytes(OLD_HEADER)
+        with pytest.raises(InputError, match=r"other columns .*: move it away or choose another"):
+            CsvWriter(path, RecordInfo())
+        assert path.read_bytes() == OLD_HEADER
 
 
 def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:

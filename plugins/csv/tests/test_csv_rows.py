@@ -4,51 +4,38 @@ import csv
 import io
 from collections.abc import Sequence
 
-import numpy as np
 import pandas as pd
-from damon_csv import HEADER, format_rows
+from damon_csv import format_rows, header
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from damon_core import Intervals, Snapshot, TargetSnapshot
+from damon_core import Snapshot
+from damon_core.testing import RegionRow, make_snapshot
 
 
 def a_snapshot(
     nr_accesses: Sequence[float] = (0,), *, context: str = "db", target: str = "redis[7]"
 ) -> Snapshot:
-    """Return a snapshot of one target with a page a region."""
-    start = np.arange(len(nr_accesses), dtype=np.int64) * 4096
-    count = np.array(nr_accesses, dtype=np.float64)
-    zero = np.zeros_like(start)
-    part = TargetSnapshot(
-        Intervals(), 20, start, start + 4096, count, zero + 3, zero, zero, name=target
-    )
-    return Snapshot(
-        Intervals(),
-        20,
-        start,
-        start + 4096,
-        count,
-        zero + 3,
-        zero,
-        zero,
-        context=context,
-        number=1,
-        time_us=1_700_000_000_000_000,
-        targets=(part,),
-    )
+    """Return a snapshot of one target with a page a region, a quarter of it resident."""
+    regions = [
+        RegionRow(4096 * index, 4096 * (index + 1), count, 3, 250, 1024)
+        for index, count in enumerate(nr_accesses)
+    ]
+    return make_snapshot({target: regions}, context=context, time_us=1_700_000_000_000_000)
 
 
 def test_a_row_has_the_columns_of_the_header() -> None:
-    """Time, context, target, borders, accesses, their maximum, age."""
-    assert HEADER == b"time_us,context,target,start,end,nr_accesses,max_nr_accesses,age\n"
-    assert format_rows(a_snapshot([5])) == b"1700000000000000,db,redis[7],0,4096,5,20,3\n"
+    """Time, context, target, borders, accesses, their maximum, age, idle time, memory."""
+    assert header() == (
+        b"time_us,context,target,start,end,nr_accesses,max_nr_accesses,age,idle_us,resident_bytes\n"
+    )
+    assert format_rows(a_snapshot([5])) == b"1700000000000000,db,redis[7],0,4096,5,20,3,250,1024\n"
 
 
 def test_counts_are_whole_where_they_can_be() -> None:
-    """7 stays 7, 7.25 stays 7.25, noise of floats is gone."""
+    """7 stays 7, 7.25 stays 7.25; of fractions seven binary digits are kept."""
     rows = format_rows(a_snapshot([7, 7.25, 0.1 + 0.2, 3.000001])).decode().splitlines()
-    assert [row.split(",")[5] for row in rows] == ["7", "7.25", "0.3", "3"]
+    assert [row.split(",")[5] for row in rows] == ["7", "7.25", "0.30078125", "3"]
 
 
 def test_whole_counts_alone_have_no_decimals() -> None:
@@ -81,6 +68,11 @@ def test_a_row_is_one_line_of_utf8_whatever_the_names(context: str, target: str)
     assert b"\r" not in data
 
 
+def test_a_percent_sign_in_a_name_is_one() -> None:
+    """However rows are put together."""
+    assert b",100 %s,a%%,0," in format_rows(a_snapshot(context="100 %s", target="a%%"))
+
+
 def test_line_breaks_in_names_are_escaped() -> None:
     """As /proc/PID/status does."""
     assert b",a\\nb," in format_rows(a_snapshot(target="a\nb"))
@@ -89,18 +81,17 @@ def test_line_breaks_in_names_are_escaped() -> None:
 def test_pandas_reads_numbers_and_names() -> None:
     """Integers where everything is whole, floats in nr_accesses where it isn't."""
     snapshot = a_snapshot([1, 2.5], target='a,"b')
-    table = pd.read_csv(io.BytesIO(HEADER + format_rows(snapshot)))
+    table = pd.read_csv(io.BytesIO(header() + format_rows(snapshot)))
     kinds = {name: dtype.kind for name, dtype in table.dtypes.items() if dtype.kind in "if"}
-    assert kinds == dict.fromkeys(("time_us", "start", "end", "max_nr_accesses", "age"), "i") | {
-        "nr_accesses": "f"
-    }
+    assert kinds == dict.fromkeys(
+        ("time_us", "start", "end", "max_nr_accesses", "age", "idle_us", "resident_bytes"), "i"
+    ) | {"nr_accesses": "f"}
     assert table["target"].tolist() == ['a,"b'] * 2
     assert table["nr_accesses"].tolist() == [1, 2.5]
 
 
 def test_addresses_of_the_whole_space_are_exact() -> None:
     """No address goes through a float."""
-    snapshot = a_snapshot([1])
-    snapshot.targets[0].start[0] = 2**47 - 4097
-    snapshot.targets[0].end[0] = 2**63 - 1
-    assert format_rows(snapshot).split(b",")[3:5] == [b"140737488351231", b"9223372036854775807"]
+    region = RegionRow(2**47 - 4097, 2**63 - 1)
+    rows = format_rows(make_snapshot({"t": [region]}))
+    assert rows.split(b",")[3:5] == [b"140737488351231", b"9223372036854775807"]

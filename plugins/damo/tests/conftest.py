@@ -4,13 +4,13 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from damon_core import Intervals, Snapshot
+from damon_core import Snapshot
 from damon_core.testing import RegionRow, make_snapshot
 
-T0_US = 1_700_000_000_000_000
 #: Start, end, nr_accesses, age.
 Row = tuple[int, int, float, int]
 
@@ -19,23 +19,9 @@ Row = tuple[int, int, float, int]
 def make() -> Callable[..., Snapshot]:
     """Return a function that makes the snapshot of an aggregation of these regions."""
 
-    def make(
-        targets: Mapping[str, list[Row]],
-        number: int = 1,
-        *,
-        context: str = "db",
-        time_us: int | None = None,
-        intervals: Intervals | None = None,
-        max_nr_accesses: int | None = None,
-    ) -> Snapshot:
-        return make_snapshot(
-            {name: [RegionRow(*row) for row in rows] for name, rows in targets.items()},
-            context=context,
-            number=number,
-            time_us=T0_US + number * 100_000 if time_us is None else time_us,
-            intervals=intervals,
-            max_nr_accesses=max_nr_accesses,
-        )
+    def make(targets: Mapping[str, list[Row]], number: int = 1, **others: Any) -> Snapshot:
+        regions = {name: [RegionRow(*row) for row in rows] for name, rows in targets.items()}
+        return make_snapshot(regions, number=number, **{"context": "db", **others})
 
     return make
 

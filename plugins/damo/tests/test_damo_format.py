@@ -140,7 +140,20 @@ def test_the_information_comes_back(tmp_path: Path, make: Make) -> None:
     """All that is known of how a record was made is kept."""
     write(tmp_path / "a.data", make({"t": [(0, MIB, 1, 0)]}))
     with DamoReader(tmp_path / "a.data") as reader:
-        assert reader.info == INFO
+        assert evolve(reader.info, filled_in=()) == INFO
+
+
+@pytest.mark.parametrize("lacks", [(), ("idle_us",), ("elapsed_us",)])
+def test_a_reader_says_what_is_filled_in(tmp_path: Path, make: Make, lacks: tuple[str]) -> None:
+    """What the format has no place for, and what the record lacked that was converted."""
+    path = tmp_path / "a.data"
+    with DamoWriter(path, RecordInfo(filled_in=lacks)) as writer:
+        writer.write(make({"t": [(0, MIB, 1, 0)]}))
+    with DamoReader(path) as reader:
+        assert set(reader.info.filled_in) == {
+            *("number", "idle_us", "resident_bytes", "areas", "owners"),
+            *lacks,
+        }
 
 
 def test_shares_of_accesses_come_back(tmp_path: Path, make: Make) -> None:
@@ -314,25 +327,20 @@ def test_a_file_that_is_there_is_moved_away(tmp_path: Path, make: Make) -> None:
 
 
 @pytest.mark.needs("root")
-def test_a_full_disk_is_told_and_leaves_the_old_file(tmp_path: Path, make: Make) -> None:
-    """A record that can't be made says so, and what was there before is as it was."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", disk], check=True)
-    try:
-        path = disk / "a.json"
-        write(path, make({"t": [(0, MIB, 1, 0)]}))
-        before = path.read_bytes()
-        writer = DamoWriter(path, INFO)
-        for number in range(1, 400):
-            writer.write(make({"t": [(n, n + 1, 1, 0) for n in range(9)]}, number))
-        with pytest.raises(DamonError, match="can't be written: No space left on device"):
-            writer.close()
+def test_a_full_disk_leaves_the_old_file(small_disk: Callable[[int], Path], make: Make) -> None:
+    """A record that can't be made is an error, and what was there before is as it was."""
+    disk = small_disk(64)
+    path = disk / "a.json"
+    write(path, make({"t": [(0, MIB, 1, 0)]}))
+    before = path.read_bytes()
+    writer = DamoWriter(path, INFO)
+    for number in range(1, 400):
+        writer.write(make({"t": [(n, n + 1, 1, 0) for n in range(9)]}, number))
+    with pytest.raises(DamonError, match="can't be written: No space left on device"):
         writer.close()
-        assert [entry.name for entry in disk.iterdir()] == ["a.json"]
-        assert path.read_bytes() == before
-    finally:
-        subprocess.run(["umount", disk], check=True)
+    writer.close()
+    assert [entry.name for entry in disk.iterdir()] == ["a.json"]
+    assert path.read_bytes() == before
 
 
 def test_damaged_notes_of_a_snapshot_are_told(tmp_path: Path, make: Make) -> None:

@@ -16,55 +16,34 @@ from damon_core import (
     InputError,
     Intervals,
     Microseconds,
-    Range,
     RecordFormat,
     RegionLimits,
-    Regions,
-    Target,
     VirtualClock,
     hookimpl,
-    stamped_files,
-    start,
+    moved_aside,
 )
+from damon_core.testing import ScriptedMemory, ScriptedRegion, run, run_virtual
+
+TEN_MINUTES_US = 600_000_000
+TEN_MINUTES = Intervals(TEN_MINUTES_US // 20, TEN_MINUTES_US, TEN_MINUTES_US)
 
 
-class Busy:
-    """A primitive all of whose regions are always accessed."""
-
-    name = "busy"
-
-    def __init__(self, aggregations: int = 50) -> None:
-        self.left = 20 * aggregations
-
-    @hookimpl
-    def init(self, context: Context) -> None:
-        context.targets.append(Target("t", Regions.evenly([Range(0, 1 << 20)], context.limits)))
-
-    @hookimpl
-    def target_valid(self) -> bool:
-        self.left -= 1
-        return self.left >= 0
-
-    @hookimpl
-    def check_accesses(self, context: Context) -> None:
-        for target in context.targets:
-            target.regions.nr_accesses += 1
+def busy(aggregations: int = 50) -> ScriptedMemory:
+    """Return a primitive all of whose memory is always accessed."""
+    return ScriptedMemory({"t": [ScriptedRegion(0, 1 << 20)]}, 20 * aggregations, name="busy")
 
 
-def run(*callbacks: object) -> list[Context]:
+def run_each(*callbacks: object) -> None:
     """Run a context for each callback, all at the same time."""
     contexts = [
         Context(
-            Busy(), [each], limits=RegionLimits(4, 4), clock=VirtualClock(), name=f"context {index}"
+            busy(), [each], limits=RegionLimits(4, 4), clock=VirtualClock(), name=f"context {index}"
         )
         for index, each in enumerate(callbacks)
     ]
-    start(*contexts)
+    run(*contexts)
     for context in contexts:
-        context.wait()
-        assert context.error is None
         assert [each.failures for each in context.stats.callbacks.values()] == [0]
-    return contexts
 
 
 def recorded(directory: Path) -> list[tuple[str, int]]:
@@ -77,9 +56,9 @@ def recorded(directory: Path) -> list[tuple[str, int]]:
 
 
 def test_every_aggregation_is_recorded(tmp_path: Path) -> None:
-    """A context's snapshots are in the file, which tells how they were made."""
+    """A context's snapshots are in the file, which says how they were made."""
     path = tmp_path / "out.parquet"
-    run(ParquetCallback(ParquetOptions(path)))
+    run_each(ParquetCallback(ParquetOptions(path)))
     assert recorded(tmp_path) == [("context 0", number) for number in range(1, 51)]
     (context,) = ParquetReader(path).info.contexts
     assert (context.name, context.primitive, context.limits) == (
@@ -91,16 +70,16 @@ def test_every_aggregation_is_recorded(tmp_path: Path) -> None:
 
 def test_contexts_share_a_file(tmp_path: Path) -> None:
     """Several workers write beside each other by one callback."""
-    run(*[ParquetCallback(ParquetOptions(tmp_path / "out.parquet"))] * 4)
+    run_each(*[ParquetCallback(ParquetOptions(tmp_path / "out.parquet"))] * 4)
     wanted = [(f"context {index}", number) for index in range(4) for number in range(1, 51)]
     assert recorded(tmp_path) == wanted
 
 
 def test_a_path_has_one_callback(tmp_path: Path) -> None:
-    """The second is told that the file is another's; the first's is left alone."""
+    """The second is refused; the file of the first is left alone."""
     options = ParquetOptions(tmp_path / "out.parquet")
     one, other = ParquetCallback(options), ParquetCallback(options)
-    contexts = [Context(Busy(), [each], clock=VirtualClock()) for each in (one, other)]
+    contexts = [Context(busy(), [each], clock=VirtualClock()) for each in (one, other)]
     one.before_start(contexts[0])
     with pytest.raises(InputError, match="is being written by another: choose another path"):
         other.before_start(contexts[1])
@@ -111,8 +90,8 @@ def test_a_path_has_one_callback(tmp_path: Path) -> None:
 def test_a_second_run_has_a_file_of_its_own(tmp_path: Path) -> None:
     """What was recorded before is moved aside."""
     callback = ParquetCallback(ParquetOptions(tmp_path / "out.parquet"))
-    run(callback)
-    run(callback)
+    run_each(callback)
+    run_each(callback)
     assert len(list(tmp_path.iterdir())) == 2
     assert len(recorded(tmp_path)) == 100
 
@@ -121,17 +100,9 @@ def test_an_hourly_file_of_a_day_of_monitoring(tmp_path: Path) -> None:
     """The virtual clock's day becomes files by the hour; the last three are kept."""
     path = tmp_path / "out.parquet"
     options = ParquetOptions(path, rotate_every=Microseconds(3_600_000_000), keep=3)
-    ten_minutes_us = 600_000_000
-    context = Context(
-        Busy(24 * 6),
-        [ParquetCallback(options)],
-        intervals=Intervals(ten_minutes_us // 20, ten_minutes_us, ten_minutes_us),
-        clock=VirtualClock(),
-    )
-    start(context)
-    context.wait()
+    context = run_virtual(busy(24 * 6), ParquetCallback(options), intervals=TEN_MINUTES)
     hours = []
-    for each in [*stamped_files(path), path]:
+    for each in [*moved_aside(path), path]:
         with ParquetReader(each) as reader:
             assert [info.name for info in reader.info.contexts] == [context.name]
             hours.append([snapshot.number for snapshot in reader.snapshots()])
@@ -142,10 +113,19 @@ def test_an_hourly_file_of_a_day_of_monitoring(tmp_path: Path) -> None:
     ]
 
 
+def test_a_run_keeps_no_more_than_it_is_to(tmp_path: Path) -> None:
+    """What an earlier run left counts among those that are kept, rotated or not."""
+    path = tmp_path / "out.parquet"
+    for _ in range(4):
+        run_each(ParquetCallback(ParquetOptions(path, keep=2)))
+    assert len(moved_aside(path)) == 2
+    assert path.exists()
+
+
 def test_contexts_share_rotated_files(tmp_path: Path) -> None:
     """Whichever of them comes first after the hour begins the file, once."""
     options = ParquetOptions(tmp_path / "out.parquet", rotate_every=Microseconds(1_000_000))
-    run(*[ParquetCallback(options)] * 4)
+    run_each(*[ParquetCallback(options)] * 4)
     wanted = [(f"context {index}", number) for index in range(4) for number in range(1, 51)]
     assert recorded(tmp_path) == wanted
 
@@ -165,9 +145,7 @@ def test_a_directory_that_comes_back_is_written_again(tmp_path: Path) -> None:
                 away.rename(here)
 
     options = ParquetOptions(here / "out.parquet", rotate_every=Microseconds(1_000_000))
-    context = Context(Busy(), [Removes(), ParquetCallback(options)], clock=VirtualClock())
-    start(context)
-    context.wait()
+    context = run_virtual(busy(), Removes(), ParquetCallback(options))
     numbers = [number for _, number in recorded(here)]
     assert numbers == [number for number in range(1, 51) if number not in (10, 11)]
     assert context.stats.callbacks["parquet"].failures == 2

@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -15,17 +15,8 @@ import pytest
 from damon_parquet.reader import ParquetReader
 from damon_parquet.writer import ParquetWriter
 
-from damon_core import (
-    Area,
-    ContextInfo,
-    DamonError,
-    InputError,
-    Intervals,
-    RecordInfo,
-    Snapshot,
-    TargetRows,
-    assemble_snapshot,
-)
+from damon_core import Area, ContextInfo, DamonError, InputError, RecordInfo, Snapshot
+from damon_core.testing import RegionRow, make_snapshot
 
 MINUTE_US = 60_000_000
 RNG = np.random.default_rng(1)
@@ -33,23 +24,18 @@ RNG = np.random.default_rng(1)
 
 def a_minute(number: int, count: int = 50) -> Snapshot:
     """Return a snapshot that fills a row group, hard to compress."""
-    start = np.arange(count, dtype=np.int64) * 4096
-    return assemble_snapshot(
-        {
-            "start": start,
-            "end": start + 4096,
-            "nr_accesses": RNG.integers(0, 20, count).astype(np.float64),
-            "age": np.full(count, number),
-            "idle_us": RNG.integers(0, 1 << 60, count),
-            "resident_bytes": RNG.integers(0, 1 << 60, count),
-        },
-        [TargetRows("t", count, (Area(0, 4096, f"area {number // 3}"),))],
+    columns = (RNG.integers(0, most, count).tolist() for most in (20, 1 << 60, 1 << 60))
+    regions = [
+        RegionRow(4096 * index, 4096 * (index + 1), accesses, number, idle_us, resident_bytes)
+        for index, (accesses, idle_us, resident_bytes) in enumerate(zip(*columns, strict=True))
+    ]
+    return make_snapshot(
+        {"t": regions},
         context="db",
         number=number,
         time_us=number * MINUTE_US,
         elapsed_us=MINUTE_US,
-        intervals=Intervals(),
-        max_nr_accesses=20,
+        areas={"t": [Area(0, 4096, f"area {number // 3}")]},
     )
 
 
@@ -156,24 +142,13 @@ def test_kill_9_leaves_all_whole_row_groups(tmp_path: Path) -> None:
     assert len(found) in (acknowledged, acknowledged + 1)
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 256 KiB."""
-    directory = tmp_path / "disk"
-    directory.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "none", directory], check=True)
-    try:
-        yield directory
-    finally:
-        subprocess.run(["umount", directory], check=True)
-
-
 @pytest.mark.needs("root")
-def test_a_full_disk_costs_whole_row_groups_only(small_disk: Path) -> None:
+def test_a_full_disk_costs_whole_row_groups_only(small_disk: Callable[[int], Path]) -> None:
     """What was written stays, for others too; what comes when there is room again follows."""
-    ballast = small_disk / "ballast"
+    disk = small_disk(256)
+    ballast = disk / "ballast"
     ballast.write_bytes(bytes(100_000))
-    path = small_disk / "out.parquet"
+    path = disk / "out.parquet"
     info = RecordInfo("here")
     written: list[int] = []
     reasons: set[str] = set()
@@ -197,7 +172,7 @@ def test_a_full_disk_costs_whole_row_groups_only(small_disk: Path) -> None:
     assert pq.read_table(path).num_rows == 200 * len(written)
 
 
-def test_an_error_of_the_thread_is_told(tmp_path: Path) -> None:
+def test_an_error_of_the_thread_is_raised(tmp_path: Path) -> None:
     """The next call raises what went wrong beside it; nothing more is lost."""
     path = tmp_path / "out.parquet"
     program = f"""
@@ -280,14 +255,14 @@ class TestWhatWasThere:
         assert numbers(path) == [1]
 
     @pytest.mark.parametrize("where", ["none/out.parquet", "."])
-    def test_what_cannot_be_written_is_told(self, tmp_path: Path, where: str) -> None:
+    def test_what_cannot_be_written_is_refused(self, tmp_path: Path, where: str) -> None:
         """A missing directory, a directory: one line each."""
         with pytest.raises(InputError, match=r"can't be written: No such|is not a regular file"):
             ParquetWriter(tmp_path / where, RecordInfo())
 
 
 def test_contexts_that_come_later_are_kept_after_a_kill(tmp_path: Path) -> None:
-    """What the file tells of how it was made is in the blocks, too."""
+    """What the file says of how it was made is in the blocks, too."""
     path, copy = tmp_path / "out.parquet", tmp_path / "copy.parquet"
     with ParquetWriter(path, RecordInfo("here")) as writer:
         writer.write(a_minute(1))

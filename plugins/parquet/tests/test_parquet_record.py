@@ -4,7 +4,8 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 
 import duckdb
@@ -15,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from damon_parquet.reader import ParquetReader
-from damon_parquet.schema import COLUMNS
+from damon_parquet.schema import FIELDS
 from damon_parquet.writer import ParquetWriter
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -33,6 +34,7 @@ from damon_core import (
     TargetRows,
     assemble_snapshot,
 )
+from damon_core.testing import RegionRow, assert_same_snapshot, make_snapshot
 
 T0 = 1_700_000_000_000_000
 INFO = RecordInfo(
@@ -49,31 +51,22 @@ INFO = RecordInfo(
 
 def a_snapshot(
     number: int,
-    targets: Sequence[TargetRows],
+    targets: Mapping[str, int],
     *,
-    context: str = "db",
-    time_us: int | None = None,
-    nr_accesses: float = 3,
+    areas: Mapping[str, Sequence[Area]] | None = None,
+    owners: Mapping[str, Sequence[Owner]] | None = None,
 ) -> Snapshot:
-    """Return a snapshot with a page a region."""
-    count = sum(target.count for target in targets)
-    start = np.arange(1, count + 1, dtype=np.int64) * 4096
-    return assemble_snapshot(
-        {
-            "start": start,
-            "end": start + 4096,
-            "nr_accesses": np.full(count, nr_accesses, dtype=np.float64),
-            "age": np.arange(count, dtype=np.int64),
-            "idle_us": np.full(count, 0 if nr_accesses else 100_000),
-            "resident_bytes": np.full(count, 4000),
-        },
-        targets,
-        context=context,
+    """Return a snapshot with this number of pages, most of each resident, in each target."""
+    rows = (
+        RegionRow(4096 * (each + 1), 4096 * (each + 2), 3, each, 0, 4000)
+        for each in range(sum(targets.values()))
+    )
+    return make_snapshot(
+        {name: list(islice(rows, count)) for name, count in targets.items()},
+        context="db",
         number=number,
-        time_us=T0 + number * 100_000 if time_us is None else time_us,
-        elapsed_us=100_000,
-        intervals=Intervals(),
-        max_nr_accesses=20,
+        areas=areas,
+        owners=owners,
     )
 
 
@@ -88,21 +81,6 @@ def read(path: Path, begin_us: int | None = None, end_us: int | None = None) -> 
     """Read a record."""
     with ParquetReader(path) as reader:
         return list(reader.snapshots(begin_us, end_us))
-
-
-def assert_equal(found: Snapshot, wanted: Snapshot) -> None:
-    """Compare all that the format keeps."""
-    for name in ("context", "number", "time_us", "elapsed_us", "intervals", "max_nr_accesses"):
-        assert getattr(found, name) == getattr(wanted, name), name
-    assert len(found.targets) == len(wanted.targets)
-    for one, other in zip(found.targets, wanted.targets, strict=True):
-        assert (one.name, one.areas, one.owners) == (other.name, other.areas, other.owners)
-    for left, right in zip([found, *found.targets], [wanted, *wanted.targets], strict=True):
-        for name in ("start", "end", "age", "idle_us", "resident_bytes"):
-            np.testing.assert_array_equal(getattr(left, name), getattr(right, name), name)
-        np.testing.assert_allclose(left.nr_accesses, right.nr_accesses, rtol=1 / 128)
-        whole = right.nr_accesses == right.nr_accesses.round()
-        np.testing.assert_array_equal(left.nr_accesses[whole], right.nr_accesses[whole])
 
 
 NAMES = st.text(st.characters(exclude_categories=["Cs"]), max_size=5)
@@ -161,7 +139,7 @@ def test_what_is_written_comes_back(
     found = read(path)
     assert len(found) == len(wanted)
     for one, other in zip(found, wanted, strict=True):
-        assert_equal(one, other)
+        assert_same_snapshot(one, other, rtol=1 / 128)
 
 
 @settings(max_examples=40)
@@ -176,13 +154,14 @@ def test_times_select(
     begin_us, end_us = times_us[first % len(wanted)], times_us[last % len(wanted)]
     expected = [each for each in wanted if begin_us < each.time_us <= end_us]
     for one, other in zip(read(path, begin_us, end_us), expected, strict=True):
-        assert_equal(one, other)
+        assert_same_snapshot(one, other, rtol=1 / 128)
 
 
 def test_areas_that_stay_are_one_object(tmp_path: Path) -> None:
     """So that nobody has to compare them to know that they haven't changed."""
     path = tmp_path / "out.parquet"
-    write(path, [a_snapshot(n, [TargetRows("t", 2, (Area(0, 9, "a"),))]) for n in range(1, 3000)])
+    areas = {"t": [Area(0, 9, "a")]}
+    write(path, [a_snapshot(number, {"t": 2}, areas=areas) for number in range(1, 3000)])
     assert len({id(each.targets[0].areas) for each in read(path)}) == 1
 
 
@@ -191,7 +170,7 @@ def test_areas_that_go_are_gone(tmp_path: Path, begin_us: int | None) -> None:
     """That a target has none any more is told, too, and known behind the beginning."""
     path = tmp_path / "out.parquet"
     areas = [(Area(0, 9, "a"),) if number < 100 else () for number in range(1, 1000)]
-    write(path, [a_snapshot(n, [TargetRows("t", 1, each)]) for n, each in enumerate(areas, 1)])
+    write(path, [a_snapshot(n, {"t": 1}, areas={"t": each}) for n, each in enumerate(areas, 1)])
     found = read(path, begin_us)
     assert [each.targets[0].areas for each in found] == areas[-len(found) :]
 
@@ -199,25 +178,34 @@ def test_areas_that_go_are_gone(tmp_path: Path, begin_us: int | None) -> None:
 def test_how_it_was_made_comes_back(tmp_path: Path) -> None:
     """Host, kernel, command, versions and contexts are kept whole."""
     path = tmp_path / "out.parquet"
-    write(path, [a_snapshot(1, [TargetRows("t", 1)])])
+    write(path, [a_snapshot(1, {"t": 1})])
     assert ParquetReader(path).info == INFO
 
 
-def test_the_file_explains_itself(tmp_path: Path) -> None:
-    """Its metadata tells, in JSON, how it was made and what each column means."""
+def test_what_was_filled_in_comes_back(tmp_path: Path) -> None:
+    """A record that was made of one without resident bytes doesn't know them either."""
     path = tmp_path / "out.parquet"
-    write(path, [a_snapshot(1, [TargetRows("t", 1)])])
+    info = RecordInfo(filled_in=("resident_bytes",))
+    with ParquetWriter(path, info):
+        pass
+    assert ParquetReader(path).info == info
+
+
+def test_the_file_explains_itself(tmp_path: Path) -> None:
+    """Its metadata says, in JSON, how it was made and what each column means."""
+    path = tmp_path / "out.parquet"
+    write(path, [a_snapshot(1, {"t": 1})])
     metadata = pq.read_metadata(path).metadata
     made = json.loads(metadata[b"damon"])
     assert made["host"] == "host"
     assert made["contexts"][0]["intervals"]["aggregation_us"] == 100_000
-    assert list(json.loads(metadata[b"damon.columns"])) == list(COLUMNS)
+    assert list(json.loads(metadata[b"damon.columns"])) == list(FIELDS)
 
 
 def test_span(tmp_path: Path) -> None:
     """From the beginning of the first aggregation to the end of the last."""
     path = tmp_path / "out.parquet"
-    write(path, [a_snapshot(number, [TargetRows("t", 1)]) for number in range(1, 2000)])
+    write(path, [a_snapshot(number, {"t": 1}) for number in range(1, 2000)])
     assert ParquetReader(path).span_us() == (T0, T0 + 1999 * 100_000)
 
 
@@ -227,7 +215,7 @@ def test_an_empty_record(tmp_path: Path) -> None:
     write(path, [])
     assert read(path) == []
     assert ParquetReader(path).span_us() is None
-    assert list(pd.read_parquet(path).columns) == list(COLUMNS)
+    assert list(pd.read_parquet(path).columns) == list(FIELDS)
 
 
 class TestOthers:
@@ -235,9 +223,15 @@ class TestOthers:
     def path(self, tmp_path: Path) -> Path:
         """A record of some minutes with areas and owners."""
         path = tmp_path / "out.parquet"
-        owners = (Owner("cgroup", "/a", 1, 2, 3),)
-        targets = [TargetRows("a", 2, (Area(0, 9, "[heap]"),), owners), TargetRows("b", 3)]
-        write(path, [a_snapshot(number, targets) for number in range(1, 2001)])
+        areas = {"a": [Area(0, 9, "[heap]")]}
+        owners = {"a": [Owner("cgroup", "/a", 1, 2, 3)]}
+        write(
+            path,
+            [
+                a_snapshot(number, {"a": 2, "b": 3}, areas=areas, owners=owners)
+                for number in range(1, 2001)
+            ],
+        )
         return path
 
     def test_pandas(self, path: Path) -> None:
@@ -311,7 +305,7 @@ print(len(list(reader.snapshots())), reader.span_us() is None, "pandas" in sys.m
         again = tmp_path / "again.parquet"
         pq.write_table(pq.read_table(path), again, row_group_size=5_000)
         for one, other in zip(read(again), read(path), strict=True):
-            assert_equal(one, other)
+            assert_same_snapshot(one, other, rtol=1 / 128)
 
 
 class TestWrongFiles:
@@ -338,8 +332,7 @@ class TestWrongFiles:
     def test_damage_within(self, tmp_path: Path) -> None:
         """What comes before is read; the error tells which row group."""
         path = tmp_path / "out.parquet"
-        targets = [TargetRows("t", 100)]
-        write(path, [a_snapshot(number, targets) for number in range(1, 3000)])
+        write(path, [a_snapshot(number, {"t": 100}) for number in range(1, 3000)])
         size = path.stat().st_size
         with path.open("r+b") as file:
             file.seek(size // 2)

@@ -131,7 +131,7 @@ def test_damage_is_told_and_what_came_before_is_kept(tmp_path: Path) -> None:
     ("source", "output", "message"),
     [
         ("none.csv", "out.csv", "none.csv' can't be read: No such file"),
-        ("in.csv", "out.txt", "out.txt' has no ending that tells its format"),
+        ("in.csv", "out.txt", "out.txt' has no ending of a known format"),
         ("in.csv", "none/out.parquet", "there is no directory|No such file"),
     ],
 )

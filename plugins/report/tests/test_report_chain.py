@@ -40,6 +40,16 @@ def test_two_records_give_the_same_report_as_one(
     assert parsed(reports.run(*report, days["second"], days["first"], "--json")) == whole
 
 
+def test_what_one_of_them_lacks_the_whole_lacks(
+    snapshot: Callable[..., Snapshot], reports: Any, days: dict[str, str]
+) -> None:
+    """Sums over all would otherwise pass for resident memory."""
+    before = snapshot(0, {"db[1]": [(0, 1, 5)]})
+    old = reports.add("old", [before], RecordInfo(filled_in=("resident_bytes",)))
+    document = parsed(reports.run("wss", old, days["first"], "--json"))
+    assert document["filled_in"] == ["resident_bytes"]
+
+
 def test_a_heat_map_of_two_records(reports: Any, days: dict[str, str]) -> None:
     """A heat map covers both records."""
     maps = []
@@ -47,6 +57,7 @@ def test_a_heat_map_of_two_records(reports: Any, days: dict[str, str]) -> None:
         result = reports.run("heatmap", "--json", *names)
         assert result.exit_code == 0, result.output
         maps.append(json.loads(result.stdout))
+        del maps[-1]["record"]
     assert maps[0] == maps[1]
 
 

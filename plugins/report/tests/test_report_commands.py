@@ -118,10 +118,10 @@ class TestRegions:
             *("context", "target", "mapping"),
         ]
         assert lines[2].split() == [
-            *("6400000-6800000", "4.0M", "50%", "3s", "0", "4.0M"),
+            *("6400000-6800000", "4.0", "MiB", "50%", "3s", "0", "4.0", "MiB"),
             *("main", "db[1]", "/usr/lib/libc.so.6"),
         ]
-        assert lines[-1].split() == ["3", "regions", "16.0M", "45%", "4.5M"]
+        assert lines[-1].split() == ["3", "regions", "16.0", "MiB", "45%", "4.5", "MiB"]
 
 
 class TestWorkingSets:
@@ -414,6 +414,42 @@ class TestDamage:
         assert result.stdout
         (line,) = result.stderr.splitlines()
         assert "damaged after 2s; the report covers the part before" in line
+
+
+class TestRecordsWithoutAllColumns:
+    @pytest.fixture
+    def old(self, snapshot: Callable[..., Snapshot], reports: Any) -> Callable[..., str]:
+        """Return what makes a record without some columns."""
+        snapshots = [snapshot(number, {"a": [(0, 1, 5)]}) for number in (1, 2)]
+        return lambda *columns: reports.add("old", snapshots, RecordInfo(filled_in=columns))
+
+    @pytest.mark.parametrize("report", ["regions", "wss", "idle", "summary", "heatmap"])
+    def test_what_stands_in_is_said_once(
+        self, reports: Any, old: Callable[..., str], report: str
+    ) -> None:
+        """Whatever the report, as each shows bytes."""
+        result = reports.run(report, old("idle_us", "resident_bytes"))
+        assert result.exit_code == 0
+        (line,) = result.stderr.splitlines()
+        assert line.endswith(
+            "old.memory' has no resident bytes or idle times: sizes and ages of regions stand in"
+        )
+
+    def test_one_column_alone_is_said(self, reports: Any, old: Callable[..., str]) -> None:
+        """The other is in the record."""
+        (line,) = reports.run("wss", old("resident_bytes")).stderr.splitlines()
+        assert line.endswith("has no resident bytes: sizes of regions stand in")
+
+    def test_what_no_report_is_made_of_is_not_said(
+        self, reports: Any, old: Callable[..., str]
+    ) -> None:
+        """Without names of mappings a report is shorter, not wrong."""
+        assert reports.run("wss", old("areas", "number")).stderr == ""
+
+    def test_json_says_what_is_filled_in(self, reports: Any, old: Callable[..., str]) -> None:
+        """All of it, for programs."""
+        document = parsed(reports.run("wss", old("resident_bytes", "areas"), "--json"))
+        assert document["filled_in"] == ["resident_bytes", "areas"]
 
 
 class TestSeveralContexts:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from damon_csv import CsvWriter
-from damon_report.figures import percent, short_duration, short_size
+from damon_report.figures import percent, short_duration
 from damon_report.tables import DECORATION, Column, bar, show_table
 from rich.cells import cell_len
 from rich.console import Console
@@ -113,25 +113,6 @@ def test_a_reader_that_stops_early_is_no_failure(
     )
     assert done.stdout.startswith("# main")
     assert done.stderr == ""
-
-
-@pytest.mark.parametrize(
-    ("size", "text"),
-    [
-        (0, "0"),
-        (1, "1B"),
-        (999, "999B"),
-        (4096, "4.0K"),
-        (1_048_575, "1.0M"),
-        (102_400, "100K"),
-        (1023 * 1024, "1.0M"),
-        (5 << 40, "5.0T"),
-        (1 << 62, "4.0E"),
-    ],
-)
-def test_sizes(size: int, text: str) -> None:
-    """At most five characters, in binary units."""
-    assert short_size(size) == text
 
 
 @pytest.mark.parametrize(

@@ -5,10 +5,9 @@ from pathlib import Path
 from attrs import field, frozen
 from attrs.validators import optional
 
-from damon_core import Bytes, Context, Microseconds, hookimpl, validators
+from damon_core import Bytes, Context, Microseconds, Rotation, hookimpl, validators
 from damon_csv.file import CsvFile
-from damon_csv.rotation import Rotation
-from damon_csv.rows import HEADER, format_rows
+from damon_csv.rows import format_rows, header
 
 
 @frozen
@@ -19,7 +18,7 @@ class CsvOptions:
         path: The file. It is created with a header, or appended to if its header matches.
         rotate_size: Begin a new file before this one would get longer. None: never.
         rotate_every: Begin a new file at each whole multiple of this, in UTC. None: never.
-        keep: How many rotated files to keep. None: all.
+        keep: How many files that were moved aside stay, beside the one being written. None: all.
     """
 
     path: Path = field(metadata={"help": "the file to append to"})
@@ -36,7 +35,7 @@ class CsvOptions:
     keep: int | None = field(
         default=None,
         validator=optional(validators.positive),
-        metadata={"help": "how many rotated files to keep"},
+        metadata={"help": "how many files that were moved aside to keep"},
     )
 
     def __attrs_post_init__(self) -> None:
@@ -63,7 +62,7 @@ class CsvCallback:
     def _new_file(self) -> CsvFile:
         options = self._options
         rotation = Rotation(options.rotate_size, options.rotate_every, options.keep)
-        return CsvFile(options.path, HEADER, rotation)
+        return CsvFile(options.path, header(), rotation)
 
     @hookimpl
     def before_start(self, context: Context) -> None:

@@ -15,8 +15,7 @@ import time
 from collections.abc import Generator
 from pathlib import Path
 
-from damon_core import DamonError, InputError, remove_stamped
-from damon_csv.rotation import Rotation, rotate
+from damon_core import DamonError, InputError, Rotation, move_aside
 
 logger = logging.getLogger(__name__)
 
@@ -65,7 +64,7 @@ class CsvFile:
                 finally:
                     os.close(fd)
             if creates:
-                # Asking for permission wouldn't tell of file systems that can't create files.
+                # Asking for permission wouldn't show that a file system can't create files.
                 tempfile.TemporaryFile(dir=directory).close()
         except OSError as error:
             raise InputError(
@@ -112,9 +111,8 @@ class CsvFile:
                 self._write(fd, size_bytes, rows)
                 return
             # Under the lock of the file that goes: other writers then find another in its place.
-            rotate(self.path, time_us)
-            if self._rotation.keep is not None:
-                remove_stamped(self.path, self._rotation.keep)
+            move_aside(self.path, time_us)
+            self._rotation.remove_oldest(self.path)
         with self._turn() as (fd, size_bytes):
             self._write(fd, size_bytes, rows)
 
@@ -196,7 +194,7 @@ class CsvFile:
             first_field = os.pread(fd, 24, len(self._header)).partition(b",")[0]
             # A file that someone edited may begin with anything: then it begins now.
             self._begun_us = int(first_field) if first_field.isdigit() else time_us
-        return self._rotation.is_due(size_bytes, self._begun_us, more_bytes, time_us)
+        return self._rotation.is_due(self._begun_us, time_us, size_bytes + more_bytes)
 
     def _write(self, fd: int, size_bytes: int, rows: bytes) -> None:
         """Write the header if there is none, and the rows: all in one write, or nothing."""
@@ -206,7 +204,7 @@ class CsvFile:
         try:
             written = os.write(fd, data)
             if written < len(data):
-                # What stopped the first write is told by the next.
+                # The next write fails with the reason that stopped the first.
                 written += os.write(fd, data[written:])
             if written < len(data):
                 raise DamonError(f"'{self.path}' can't be written: {written} of {len(data)} bytes")

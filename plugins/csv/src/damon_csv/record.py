@@ -10,6 +10,8 @@ import numpy.typing as npt
 from attrs import define, field
 
 from damon_core import (
+    COLUMNS,
+    REGION_COLUMNS,
     DamonError,
     InputError,
     Intervals,
@@ -18,21 +20,17 @@ from damon_core import (
     Snapshot,
     TargetRows,
     assemble_snapshot,
+    fill_in,
 )
 from damon_csv.file import CsvFile
-from damon_csv.rows import HEADER, format_rows
-
-_NUMBERS = [
-    ("start", np.int64),
-    ("end", np.int64),
-    ("nr_accesses", np.float64),
-    ("max_nr_accesses", np.int64),
-    ("age", np.int64),
-]
+from damon_csv.rows import OPTIONAL, columns_of, columns_without, format_rows, header
 
 #: How much of a file is looked through for the first intervals of its contexts.
 _PROBE_BYTES = 1 << 24
 _TAIL_BYTES = 1 << 20
+_HEADER_BYTES = len(header())
+#: Fields in front of the numbers: time, context and target.
+_NAMES = 3
 #: A time between two aggregations that is longer than the last by this factor is a break.
 _BREAK = 10
 
@@ -42,14 +40,15 @@ class CsvWriter(SelfClosing):
 
     Args:
         path: The file.
-        info: Not kept: there is no room for it in rows.
+        info: Rows have no room for it. Columns that were filled in are left out.
 
     Raises:
         InputError: The file can't be written, or has other columns.
     """
 
     def __init__(self, path: Path, info: RecordInfo) -> None:
-        self._file = CsvFile(path, HEADER)
+        self._columns = columns_without(info.filled_in)
+        self._file = CsvFile(path, header(self._columns))
         self._file.check()
         self._file.open()
 
@@ -60,7 +59,7 @@ class CsvWriter(SelfClosing):
             DamonError: They can't be written.
         """
         if len(snapshot):
-            self._file.append(format_rows(snapshot), snapshot.time_us)
+            self._file.append(format_rows(snapshot, self._columns), snapshot.time_us)
 
     def close(self) -> None:
         """Close the file."""
@@ -113,10 +112,10 @@ class _Rhythm:
 class CsvReader(SelfClosing):
     """A file of rows as a record: see `damon_core.RecordReader`.
 
-    Rows tell neither intervals nor idle times nor aggregations without regions. The time between
-    two aggregations of a context is taken for its interval, and the checks of an aggregation as
-    spread evenly over it; a region that wasn't accessed has been idle for its age and this
-    aggregation. An unfinished row at the end of the file is left out.
+    Rows have neither intervals nor aggregations without regions. The time between two aggregations
+    of a context is taken for its interval, and the checks of an aggregation as spread evenly over
+    it. Files of older versions have neither idle times nor resident bytes: see `fill_in`. An
+    unfinished row at the end of the file is left out.
 
     Args:
         path: The file.
@@ -129,19 +128,23 @@ class CsvReader(SelfClosing):
         self._path = path
         try:
             with path.open("rb") as file:
-                begin = file.read(len(HEADER))
+                begin = file.readline(_HEADER_BYTES)
         except OSError as error:
             raise InputError(f"'{path}' can't be read: {error.strerror}") from error
-        if begin != HEADER[: len(begin)] or not begin:
-            raise InputError(
-                f"'{path}' is no record of CSV: it doesn't begin with '{HEADER.decode().rstrip()}'"
-            )
+        # A kill while the file was created may have left a part of the line.
+        line = header() if begin and header().startswith(begin) else begin
+        columns = columns_of(line.decode(errors="replace").removesuffix("\n").split(","))
+        if columns is None or not line.endswith(b"\n"):
+            least = header(columns_without(OPTIONAL)).decode().rstrip()
+            raise InputError(f"'{path}' is no record of CSV: it doesn't begin with '{least}'")
+        self._columns = columns
+        self._numbers = [(column.name, column.dtype) for column in columns[_NAMES:]]
         self._intervals_us = self._probe()
 
     @property
     def info(self) -> RecordInfo:
-        """Nothing: rows don't tell."""
-        return RecordInfo()
+        """Only what rows lack: they have no room for how the record was made."""
+        return RecordInfo().without(COLUMNS.keys() - {column.name for column in self._columns})
 
     def span_us(self) -> tuple[int, int] | None:
         """Return when the first aggregation began and the last ended, Unix microseconds."""
@@ -164,7 +167,7 @@ class CsvReader(SelfClosing):
         """Yield snapshots in the order of the file, one in memory at a time.
 
         Raises:
-            DamonError: A line is damaged; it tells which.
+            DamonError: A line is damaged, and which.
         """
         rhythms: dict[str, _Rhythm] = {}
         for parts in self._aggregations():
@@ -190,7 +193,7 @@ class CsvReader(SelfClosing):
                 if passed_us > 0:
                     intervals_us.setdefault(rows.context, passed_us)
         except DamonError:
-            pass  # It is told where snapshots are read.
+            pass  # Reading the snapshots raises it again.
         return intervals_us
 
     def _aggregations(self) -> Generator[list[_Rows]]:
@@ -218,7 +221,7 @@ class CsvReader(SelfClosing):
                     if rows is None or not line.startswith(head):
                         if rows is not None:
                             yield rows
-                        head = line.rsplit(b",", len(_NUMBERS))[0] + b","
+                        head = line.rsplit(b",", len(self._numbers))[0] + b","
                         rows = self._begin(head, number)
                     rows.rows.append(line[len(head) :])
         except OSError as error:
@@ -243,13 +246,10 @@ class CsvReader(SelfClosing):
         intervals = Intervals(
             sampling_us, rhythm.interval_us, max(Intervals().update_us, sampling_us)
         )
-        columns = {name: numbers[name].copy() for name in ("start", "end", "nr_accesses", "age")}
-        columns["idle_us"] = np.where(
-            columns["nr_accesses"] > 0, 0, (columns["age"] + 1) * rhythm.interval_us
-        )
-        columns["resident_bytes"] = columns["end"] - columns["start"]
+        names = [name for name, _ in self._numbers if name in REGION_COLUMNS]
+        columns = {name: numbers[name].copy() for name in names}
         return assemble_snapshot(
-            columns,
+            fill_in(columns, rhythm.interval_us),
             [TargetRows(rows.target, len(rows.rows)) for rows in parts],
             context=parts[0].context,
             number=rhythm.count,
@@ -261,24 +261,21 @@ class CsvReader(SelfClosing):
 
     def _parse(self, rows: _Rows) -> npt.NDArray[np.void]:
         try:
-            return _parse(rows.rows)
+            return self._numbers_of(rows.rows)
         except ValueError as error:
             raise self._damaged(rows.line + self._first_wrong(rows.rows)) from error
 
-    @staticmethod
-    def _first_wrong(lines: list[bytes]) -> int:
+    def _first_wrong(self, lines: list[bytes]) -> int:
         for index, line in enumerate(lines):
             try:
-                _parse([line])
+                self._numbers_of([line])
             except ValueError:
                 return index
         return 0
 
+    def _numbers_of(self, lines: list[bytes]) -> npt.NDArray[np.void]:
+        return np.loadtxt(lines, np.dtype(self._numbers), delimiter=",", ndmin=1, comments=None)
+
     def _damaged(self, line: int) -> DamonError:
-        return InputError(
-            f"'{self._path}', line {line}: it isn't a row of {HEADER.decode().rstrip()}"
-        )
-
-
-def _parse(lines: list[bytes]) -> npt.NDArray[np.void]:
-    return np.loadtxt(lines, np.dtype(_NUMBERS), delimiter=",", ndmin=1, comments=None)
+        row = header(self._columns).decode().rstrip()
+        return InputError(f"'{self._path}', line {line}: it isn't a row of {row}")

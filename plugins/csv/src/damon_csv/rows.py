@@ -2,19 +2,48 @@
 
 import csv
 import io
+from collections.abc import Collection, Sequence
+from typing import Any
 
-import numpy as np
-import numpy.typing as npt
+from damon_core import COLUMNS, Column, Snapshot, TargetSnapshot, rounded_counts
 
-from damon_core import Snapshot
+#: The columns that rows have, in their order: first those that are names, then numbers. Files of
+#: older versions, and of records that don't know them, lack some of the last (`OPTIONAL`).
+ROW = tuple(
+    COLUMNS[name]
+    for name in (
+        "time_us",
+        "context",
+        "target",
+        "start",
+        "end",
+        "nr_accesses",
+        "max_nr_accesses",
+        "age",
+        "idle_us",
+        "resident_bytes",
+    )
+)
+OPTIONAL = ("idle_us", "resident_bytes")
 
-#: The columns; a file begins with exactly this line.
-HEADER = b"time_us,context,target,start,end,nr_accesses,max_nr_accesses,age\n"
 
-_DECIMALS = 4
+def columns_of(names: Sequence[str]) -> tuple[Column, ...] | None:
+    """Return the columns of a file by their names, None if these aren't columns of rows."""
+    columns = columns_without(set(OPTIONAL).difference(names))
+    return columns if [column.name for column in columns] == list(names) else None
 
 
-def format_rows(snapshot: Snapshot) -> bytes:
+def columns_without(unknown: Collection[str]) -> tuple[Column, ...]:
+    """Return the columns of rows that don't have some of the optional ones."""
+    return tuple(each for each in ROW if each.name not in unknown or each.name not in OPTIONAL)
+
+
+def header(columns: Sequence[Column] = ROW) -> bytes:
+    """Return the line that a file begins with."""
+    return ",".join(column.name for column in columns).encode() + b"\n"
+
+
+def format_rows(snapshot: Snapshot, columns: Sequence[Column] = ROW) -> bytes:
     """Return one row a region, in the order of targets and addresses, as UTF-8.
 
     Names are quoted where they need it, as Python's csv module does. A row is always one line:
@@ -22,31 +51,33 @@ def format_rows(snapshot: Snapshot) -> bytes:
     """
     lines: list[str] = []
     for target in snapshot.targets:
-        # Numbers need no quoting, and they are most of it: no need for the csv module.
-        head = f"{snapshot.time_us},{_quoted(snapshot.context, target.name)}"
-        most = target.max_nr_accesses
-        lines += [
-            f"{head},{start},{end},{count},{most},{age}\n"
-            for start, end, count, age in zip(
-                target.start.tolist(),
-                target.end.tolist(),
-                _counts(target.nr_accesses),
-                target.age.tolist(),
-                strict=True,
-            )
-        ]
+        # What is the same in all rows is formatted once.
+        row = ",".join(_format(snapshot, target, column) for column in columns) + "\n"
+        values = [_values(target, column) for column in columns if column.of == "region"]
+        lines += [row % numbers for numbers in zip(*values, strict=True)]
     return "".join(lines).encode(errors="backslashreplace")
 
 
-def _quoted(*names: str) -> str:
-    """Return fields of a row, each on one line and in quotes where it needs them."""
+def _format(snapshot: Snapshot, target: TargetSnapshot, column: Column) -> str:
+    """Return a field of all rows of a target: its text, or where the numbers of regions go."""
+    if column.of == "region":
+        return "%s"
+    value = column.get(snapshot if column.of == "aggregation" else target)
+    return _quoted(value).replace("%", "%%") if column.dtype == "text" else str(value)
+
+
+def _values(target: TargetSnapshot, column: Column) -> list[Any]:
+    """Return the numbers of regions; counts as whole numbers where they are."""
+    if column.name != "nr_accesses":
+        values: list[Any] = column.get(target).tolist()
+        return values
+    counts = rounded_counts(target.nr_accesses).tolist()
+    return [int(count) if count.is_integer() else count for count in counts]
+
+
+def _quoted(name: str) -> str:
+    """Return a name on one line, and in quotes where it needs them."""
     text = io.StringIO(newline="")
-    one_line = [name.replace("\r", "\\r").replace("\n", "\\n") for name in names]
-    csv.writer(text, lineterminator="").writerow(one_line)
-    return text.getvalue()
-
-
-def _counts(nr_accesses: npt.NDArray[np.float64]) -> list[float]:
-    """Return counts as whole numbers where they are, else with up to four decimals."""
-    rounded: list[float] = nr_accesses.round(_DECIMALS).tolist()
-    return [int(count) if count.is_integer() else count for count in rounded]
+    one_line = name.replace("\r", "\\r").replace("\n", "\\n")
+    csv.writer(text, lineterminator="").writerow((one_line, ""))
+    return text.getvalue()[:-1]

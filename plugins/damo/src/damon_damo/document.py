@@ -63,7 +63,7 @@ class Document:
             try:
                 value, end = _decode(self._text, self._at)
             except (json.JSONDecodeError, RecursionError) as error:
-                # Either it isn't all there yet, or it is wrong; what is twice as long tells.
+                # Either it isn't all there yet, or it is wrong; twice as much text shows which.
                 left = len(self._text) - self._at
                 if left > _MOST_CHARACTERS or not self._read(left):
                     raise self.damaged("its end is missing, or it isn't JSON") from error
@@ -87,7 +87,7 @@ class Document:
             self.take(",")
 
     def entries(self) -> Iterator[str]:
-        """Yield the keys of an object; whoever gets one goes over its value."""
+        """Yield the keys of an object; the caller goes over the value of each."""
         self.take("{")
         if self.peek() == "}":
             self.take("}")
@@ -106,7 +106,7 @@ class Document:
         return self._source.source.damaged(what)
 
     def _read(self, at_least: int) -> bool:
-        """Read so many characters more, as far as there are; tell whether there were any."""
+        """Read at least this many characters more, if there are; return whether there were any."""
         pieces = [self._text[self._at :]]
         while at_least > 0 and (piece := self._source.read()):
             pieces.append(piece)

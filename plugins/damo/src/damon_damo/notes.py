@@ -1,7 +1,7 @@
 """What damo's format has no place for, kept in keys of our own that damo passes over.
 
-Under the key `KEY` a record (all that there is of one target) tells its names and how it was
-made, and a snapshot what it doesn't have in common with the record. When damo writes such a file
+Under the key `KEY` a record (all that there is of one target) has its names and how it was made,
+and a snapshot what it doesn't have in common with the record. When damo writes such a file
 anew they are gone.
 """
 
@@ -21,7 +21,7 @@ _Notes = TypeVar("_Notes", "RecordNotes", "SnapshotNotes")
 
 @frozen
 class RecordNotes:
-    """What is told of one target.
+    """What is kept of one target.
 
     Attributes:
         context: The name of its context.
@@ -36,7 +36,7 @@ class RecordNotes:
 
 @frozen
 class SnapshotNotes:
-    """What is told of an aggregation.
+    """What is kept of an aggregation.
 
     Attributes:
         intervals: Those in force in it.
@@ -48,19 +48,19 @@ class SnapshotNotes:
 
     @classmethod
     def of(cls, snapshot: Snapshot) -> "SnapshotNotes":
-        """Return what is to be told of an aggregation."""
+        """Return what is to be kept of an aggregation."""
         return cls(snapshot.intervals, snapshot.max_nr_accesses)
 
     @classmethod
     def usual(cls, intervals: Intervals) -> "SnapshotNotes":
-        """Return what holds where nothing is told: all checks of the record's intervals."""
+        """Return what holds where nothing is kept: all checks of the record's intervals."""
         return cls(intervals, intervals.checks)
 
 
 def unstructure(notes: RecordNotes | SnapshotNotes) -> dict[str, Any]:
     """Return notes as JSON's values."""
-    told: dict[str, Any] = _converter.unstructure(notes)
-    return told
+    values: dict[str, Any] = _converter.unstructure(notes)
+    return values
 
 
 def record_notes(header: dict[str, Any]) -> RecordNotes:
@@ -80,17 +80,17 @@ def record_notes(header: dict[str, Any]) -> RecordNotes:
     )
 
 
-def snapshot_notes(told: dict[str, Any], usual: SnapshotNotes) -> SnapshotNotes:
+def snapshot_notes(snapshot: dict[str, Any], usual: SnapshotNotes) -> SnapshotNotes:
     """Return the notes of a snapshot, or those usual in its record.
 
     Raises:
         ValueError: There are notes that aren't ours.
     """
-    return _structure(told[KEY], SnapshotNotes) if KEY in told else usual
+    return _structure(snapshot[KEY], SnapshotNotes) if KEY in snapshot else usual
 
 
-def _structure(told: Any, kind: type[_Notes]) -> _Notes:
+def _structure(values: Any, kind: type[_Notes]) -> _Notes:
     try:
-        return _converter.structure(told, kind)
+        return _converter.structure(values, kind)
     except Exception as error:  # cattrs wraps whatever went wrong
         raise ValueError(f"unknown notes under the key '{KEY}'") from error

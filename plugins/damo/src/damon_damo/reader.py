@@ -13,6 +13,7 @@ import numpy.typing as npt
 from attrs import define, evolve, frozen
 
 from damon_core import (
+    REGION_COLUMNS,
     ContextInfo,
     DamonError,
     InputError,
@@ -22,13 +23,15 @@ from damon_core import (
     Snapshot,
     TargetRows,
     assemble_snapshot,
+    fill_in,
 )
 from damon_damo.document import Document
 from damon_damo.notes import RecordNotes, SnapshotNotes, record_notes, snapshot_notes
 from damon_damo.source import Source
 from damon_damo.values import duration_ns, duration_us, number
 
-_COLUMNS = ("start", "end", "nr_accesses", "age", "idle_us", "resident_bytes")
+#: Columns that the format doesn't have; aggregations are numbered as they come.
+_LACKING = ("number", "idle_us", "resident_bytes", "areas", "owners")
 
 #: What comes of values that are missing or of another kind.
 _NOT_DAMOS = (AttributeError, KeyError, TypeError, ValueError, OverflowError)
@@ -42,7 +45,7 @@ class _Record:
 
     Attributes:
         context: What sets its context apart from others of the file.
-        intervals: Those it was made with; None if it doesn't tell.
+        intervals: Those it was made with; None if they aren't known.
         notes: Names, and how it was made.
         snapshots: Where they begin.
         begin_us: When the first began; None if there isn't any.
@@ -80,12 +83,12 @@ class _Record:
 
 @frozen(eq=False)
 class _Part:
-    """One target's share of an aggregation: what the file tells of it."""
+    """One target's share of an aggregation: its snapshot in the file."""
 
     record: _Record
     begin_us: int
     end_us: int
-    told: dict[str, Any]
+    snapshot: dict[str, Any]
 
     @property
     def elapsed_us(self) -> int:
@@ -94,16 +97,16 @@ class _Part:
 
     @property
     def _intervals(self) -> Intervals:
-        """Those that its numbers are told in."""
+        """Those that its numbers are of."""
         return self.record.intervals or _usual(self.elapsed_us)
 
     def notes(self) -> SnapshotNotes:
         """Return what was in force in the aggregation."""
-        return snapshot_notes(self.told, SnapshotNotes.usual(self._intervals))
+        return snapshot_notes(self.snapshot, SnapshotNotes.usual(self._intervals))
 
     def columns(self, notes: SnapshotNotes) -> dict[str, npt.NDArray[Any]]:
         """Return its regions as columns of a snapshot."""
-        regions = self.told["regions"]
+        regions = self.snapshot["regions"]
         checks = self._intervals.checks
         aggregation_us = notes.intervals.aggregation_us
         start = np.array([number(region["start"]) for region in regions], dtype=np.int64)
@@ -112,14 +115,8 @@ class _Part:
         if notes.max_nr_accesses != checks:
             nr_accesses = (nr_accesses * (notes.max_nr_accesses / checks)).round(6)
         age = np.array([_age(region["age"], aggregation_us) for region in regions], dtype=np.int64)
-        return {
-            "start": start,
-            "end": end,
-            "nr_accesses": nr_accesses,
-            "age": age,
-            "idle_us": np.where(nr_accesses > 0, 0, (age + 1) * aggregation_us),
-            "resident_bytes": end - start,
-        }
+        columns = {"start": start, "end": end, "nr_accesses": nr_accesses, "age": age}
+        return fill_in(columns, aggregation_us)
 
 
 class DamoReader(SelfClosing):
@@ -127,8 +124,8 @@ class DamoReader(SelfClosing):
 
     Such a file holds one target behind the other. So it is gone through twice: once, when
     something is first asked for, to see which there are and where they begin, and then to read
-    them side by side. A region that wasn't accessed has been idle for its age and this
-    aggregation. Times are as the file tells them; damo's count from the start of the machine.
+    them side by side. It has neither idle times nor resident bytes: see `fill_in`. Times are those
+    of the file; damo's count from the start of the machine.
 
     Args:
         path: The file, compressed or not.
@@ -159,8 +156,11 @@ class DamoReader(SelfClosing):
         for record in self._records():
             contexts.setdefault(record.context, record)
         info = next((each.notes.info for each in contexts.values()), RecordInfo(program="damo"))
+        info = info.without(_LACKING)
         if info.program != "damo":
             return info
+        if any(each.intervals is None for each in contexts.values()):
+            info = info.without(("sampling_us", "aggregation_us", "update_us"))
         return evolve(
             info,
             contexts=tuple(
@@ -227,13 +227,15 @@ class DamoReader(SelfClosing):
                 record.end_us = part.end_us
 
     def _snapshot(self, time_us: int, number_: int, parts: Sequence[_Part]) -> Snapshot:
-        """Return what targets of one context tell of one aggregation."""
+        """Return one aggregation of the targets of one context."""
         try:
             notes = [part.notes() for part in parts]
             tables = [part.columns(each) for part, each in zip(parts, notes, strict=True)]
         except _NOT_DAMOS as error:
             raise self._source.damaged(f"a snapshot isn't damo's: {error!r}") from error
-        columns = {name: np.concatenate([table[name] for table in tables]) for name in _COLUMNS}
+        columns = {
+            name: np.concatenate([table[name] for table in tables]) for name in REGION_COLUMNS
+        }
         return assemble_snapshot(
             columns,
             [
@@ -262,13 +264,13 @@ def _parts(record: _Record, document: Document) -> Generator[_Part]:
     Raises:
         DamonError: The file is damaged.
     """
-    for told in document.items():
+    for snapshot in document.items():
         try:
-            begin_us = duration_ns(told["start_time"], "ns") // 1_000
-            end_us = duration_ns(told["end_time"], "ns") // 1_000
+            begin_us = duration_ns(snapshot["start_time"], "ns") // 1_000
+            end_us = duration_ns(snapshot["end_time"], "ns") // 1_000
         except _NOT_DAMOS as error:
             raise document.damaged(f"a snapshot isn't damo's: {error!r}") from error
-        yield _Part(record, begin_us, end_us, told)
+        yield _Part(record, begin_us, end_us, snapshot)
 
 
 def _aggregations(records: Sequence[_Record]) -> Generator[tuple[int, int, list[_Part]]]:
@@ -291,32 +293,32 @@ def _aggregations(records: Sequence[_Record]) -> Generator[tuple[int, int, list[
         yield max(part.end_us for part in parts), number_, parts
 
 
-def _intervals(told: dict[str, Any] | None) -> Intervals | None:
-    """Return the intervals of a record; old ones don't tell."""
-    if told is None:
+def _intervals(found: dict[str, Any] | None) -> Intervals | None:
+    """Return the intervals of a record; old ones don't have them."""
+    if found is None:
         return None
-    sampling_us = max(1, duration_us(told["sample_us"]))
-    aggregation_us = max(sampling_us, duration_us(told["aggr_us"]))
-    update_us = max(sampling_us, duration_us(told["ops_update_us"]))
+    sampling_us = max(1, duration_us(found["sample_us"]))
+    aggregation_us = max(sampling_us, duration_us(found["aggr_us"]))
+    update_us = max(sampling_us, duration_us(found["ops_update_us"]))
     return Intervals(sampling_us, aggregation_us, update_us)
 
 
 def _usual(elapsed_us: int) -> Intervals:
-    """Return the probable intervals of a snapshot whose record doesn't tell them."""
+    """Return the probable intervals of a snapshot whose record doesn't have them."""
     sampling_us = max(1, elapsed_us // _USUAL_CHECKS)
     return Intervals(sampling_us, elapsed_us, max(Intervals().update_us, sampling_us))
 
 
 def _accesses(region: dict[str, Any], checks: int) -> float:
-    told = region["nr_accesses"]
-    if (samples := told.get("samples")) is not None:
+    count = region["nr_accesses"]
+    if (samples := count.get("samples")) is not None:
         # Fractions aren't damo's, but ours.
         return samples if isinstance(samples, int | float) else number(samples)
-    return float(told["percent"]) * checks / 100
+    return float(count["percent"]) * checks / 100
 
 
-def _age(told: dict[str, Any], aggregation_us: int) -> int:
-    if (age_us := told.get("usec")) is not None:
+def _age(found: dict[str, Any], aggregation_us: int) -> int:
+    if (age_us := found.get("usec")) is not None:
         return max(0, round(duration_us(age_us) / aggregation_us))
-    age = told.get("aggr_intervals")
+    age = found.get("aggr_intervals")
     return 0 if age is None else max(0, number(age))

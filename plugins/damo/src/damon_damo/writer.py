@@ -20,13 +20,13 @@ from damon_core import (
     SelfClosing,
     Snapshot,
     TargetSnapshot,
-    stamped,
+    move_aside,
 )
 from damon_damo.notes import KEY, RecordNotes, SnapshotNotes, unstructure
 
 #: So much text of a target is gathered before it is put aside.
 _GATHERED_CHARACTERS = 1 << 16
-#: Counts told of another number of checks come back exactly.
+#: Counts of another number of checks come back exactly.
 _DECIMALS = 9
 
 
@@ -36,7 +36,7 @@ class _Record:
 
     Attributes:
         begin: The text in front of its snapshots.
-        intervals: Those that its numbers are told in.
+        intervals: Those that its numbers are of.
         gathered: Texts of its last snapshots.
         gathered_characters: How long they are.
         aside: Where the texts before are: offset and length.
@@ -111,7 +111,7 @@ class DamoWriter(SelfClosing):
                 file.flush()
                 os.fsync(file.fileno())
             if os.path.lexists(self._path):
-                self._path.rename(stamped(self._path, time.time_ns() // 1_000))
+                move_aside(self._path, time.time_ns() // 1_000)
             unfinished.rename(self._path)
         except OSError as error:
             raise DamonError(f"'{self._path}' can't be written: {error.strerror}") from error
@@ -184,8 +184,8 @@ def _snapshot_text(snapshot: Snapshot, target: TargetSnapshot, intervals: Interv
     Args:
         snapshot: All of it.
         target: The target.
-        intervals: Those that numbers are told in: damo knows one pair for a whole record, so
-            counts are told of as many checks as these make, and ages in these aggregations.
+        intervals: Those that numbers are of: damo knows one pair for a whole record, so counts
+            are of as many checks as these make, and ages in these aggregations.
     """
     nr_accesses = target.nr_accesses
     if snapshot.max_nr_accesses != intervals.checks:

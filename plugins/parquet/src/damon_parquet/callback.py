@@ -12,9 +12,9 @@ from damon_core import (
     ContextInfo,
     InputError,
     RecordInfo,
+    Rotation,
     hookimpl,
-    remove_stamped,
-    stamped,
+    move_aside,
 )
 from damon_parquet.options import ParquetOptions
 from damon_parquet.writer import ParquetWriter
@@ -34,7 +34,7 @@ class ParquetCallback:
     name = "parquet"
 
     def __init__(self, options: ParquetOptions) -> None:
-        self._options = options
+        self._rotation = Rotation(every_us=options.rotate_every, keep=options.keep)
         self._path = Path(os.path.realpath(options.path))
         directory = self._path.parent
         if not directory.is_dir():
@@ -42,7 +42,7 @@ class ParquetCallback:
         if self._path.exists() and not self._path.is_file():
             raise InputError(f"'{options.path}' is not a regular file: choose another path")
         try:
-            # Asking for permission wouldn't tell of file systems that can't create files.
+            # Asking for permission wouldn't show that a file system can't create files.
             tempfile.TemporaryFile(dir=directory).close()
         except OSError as error:
             raise InputError(f"'{options.path}' can't be written: {error.strerror}") from error
@@ -71,7 +71,7 @@ class ParquetCallback:
         snapshot = context.snapshot
         assert snapshot is not None
         with self._lock:
-            # Without a file that was told once, at the start.
+            # Without a file: its opening failed, and that was reported.
             if context not in self._contexts:
                 return
             try:
@@ -96,16 +96,11 @@ class ParquetCallback:
     def _open(self) -> ParquetWriter:
         writer = self._writer = ParquetWriter(self._path, self._info)
         self._begun_us = None
-        if self._options.keep is not None:
-            remove_stamped(self._path, self._options.keep)
+        self._rotation.remove_oldest(self._path)
         return writer
 
     def _is_rotation_due(self, time_us: int) -> bool:
-        every_us = self._options.rotate_every
-        if every_us is None or self._begun_us is None:
-            return False
-        # Not "another period": who ends an aggregation a little late must not turn it back.
-        return time_us // every_us > self._begun_us // every_us
+        return self._begun_us is not None and self._rotation.is_due(self._begun_us, time_us)
 
     def _rotate(self, writer: ParquetWriter, time_us: int) -> None:
         """Complete the file and move it aside, named by what comes next."""
@@ -113,4 +108,4 @@ class ParquetCallback:
         try:
             writer.close()
         finally:
-            self._path.rename(stamped(self._path, time_us))
+            move_aside(self._path, time_us)

@@ -1,7 +1,7 @@
 """A Parquet file that grows by row groups and can be read at any time.
 
 After the first four bytes the file is a chain of blocks: a header, the pages of a row group, and
-compressed what a footer would tell of it (and of the file, where no block before has told that).
+compressed what a footer would say of it (and of the file, where no block before has said that).
 Readers of Parquet find the pages through the footer at the end of the file and never look at what
 lies between them. The chain is for recovery: each block that is whole by its checksum can be
 read, footer or not.
@@ -25,7 +25,7 @@ from typing import Any
 import pyarrow as pa
 from attrs import frozen
 
-from damon_core import DamonError, InputError, RecordInfo, stamped
+from damon_core import DamonError, InputError, RecordInfo, move_aside
 from damon_parquet.compact import Struct, decode_struct, encode_struct
 from damon_parquet.rowgroup import (
     MAGIC,
@@ -70,7 +70,7 @@ class RowGroupFile:
         self._footer_at = self._end
         try:
             if os.path.lexists(self.path):
-                _move_aside(self.path)
+                _make_room(self.path)
             self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o644)
         except OSError as error:
             raise InputError(
@@ -86,10 +86,10 @@ class RowGroupFile:
             raise InputError(f"'{path}' can't be written: {error.strerror}") from error
 
     def explain(self, info: RecordInfo) -> None:
-        """Change what footers tell of how the record is made, from the next on."""
+        """Change what footers say of how the record is made, from the next on."""
         _, footer = split(encode_table(SCHEMA.with_metadata(metadata_of(info)).empty_table()))
         self._file = without_groups(footer)
-        self._is_file_told = False
+        self._is_file_described = False
 
     def append(self, table: pa.Table) -> None:
         """Append rows as a row group, all or none, and see them safe on the disk.
@@ -99,12 +99,12 @@ class RowGroupFile:
         """
         pages, footer = split(encode_table(table))
         groups = moved(footer, self._end + _HEADER.size)
-        alone = zlib.compress(encode_struct(with_groups(self._untold(), groups)))
+        alone = zlib.compress(encode_struct(with_groups(self._undescribed(), groups)))
         checksum = zlib.crc32(alone, zlib.crc32(pages))
         block = b"".join((_HEADER.pack(_BLOCK, len(pages), len(alone), checksum), pages, alone))
         end = self._end + len(block)
         self._groups += groups
-        self._is_file_told = True
+        self._is_file_described = True
         try:
             if end <= self._footer_at:
                 self._write(block, self._end)
@@ -115,7 +115,7 @@ class RowGroupFile:
                 footer_at = end + len(whole)
         except OSError as error:
             del self._groups[-len(groups) :]
-            self._is_file_told = False
+            self._is_file_described = False
             self._restore()
             raise DamonError(f"'{self.path}' can't be written: {error.strerror}") from error
         self._end, self._footer_at = end, footer_at
@@ -139,9 +139,9 @@ class RowGroupFile:
         os.ftruncate(self._fd, self._end + len(footer))
         os.fsync(self._fd)
 
-    def _untold(self) -> Struct:
-        """Return what blocks haven't told yet of the file."""
-        return {} if self._is_file_told else self._file
+    def _undescribed(self) -> Struct:
+        """Return what no block yet says of the file."""
+        return {} if self._is_file_described else self._file
 
     def _footer(self) -> bytes:
         return encode_footer(with_groups(self._file, self._groups))
@@ -172,8 +172,8 @@ def _sync_directory(path: Path) -> None:
         os.close(fd)
 
 
-def _move_aside(path: Path) -> None:
-    """Rename a file to ``STEM.STAMP.SUFFIX`` by when it was last written, never over another.
+def _make_room(path: Path) -> None:
+    """Move a file aside, named by when it was last written.
 
     Raises:
         InputError: Somebody is writing it, or it isn't a regular file.
@@ -184,8 +184,7 @@ def _move_aside(path: Path) -> None:
     fd = os.open(path, os.O_RDONLY)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        aside = stamped(path, os.fstat(fd).st_mtime_ns // 1000)
-        path.rename(aside)
+        aside = move_aside(path, os.fstat(fd).st_mtime_ns // 1000)
     except BlockingIOError as error:
         raise InputError(f"'{path}' is being written by another: choose another path") from error
     finally:
@@ -276,7 +275,7 @@ def _blocks(fd: int, size: int) -> Iterator[_Block]:
 
 
 def _footer_of(fd: int, block: _Block) -> Struct | None:
-    """Return the footer of a block; None if its checksum tells that it isn't whole."""
+    """Return the footer of a block; None if it isn't whole by its checksum."""
     checksum = 0
     for position in range(block.begin, block.end, _CRC_CHUNK_BYTES):
         count = min(_CRC_CHUNK_BYTES, block.end - position)

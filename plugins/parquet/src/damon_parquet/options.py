@@ -15,7 +15,7 @@ class ParquetOptions:
     Attributes:
         path: The file. One that is there already is moved aside.
         rotate_every: Begin a new file at each whole multiple of this, in UTC. None: never.
-        keep: How many files that were moved aside to keep. None: all.
+        keep: How many files that were moved aside stay, beside the one being written. None: all.
     """
 
     path: Path = field(metadata={"help": "the file; one that is there is moved aside"})

@@ -13,8 +13,8 @@ import pyarrow.parquet as pq
 
 from damon_core import DamonError, InputError, RecordInfo, SelfClosing, Snapshot
 from damon_parquet.file import read_contents
-from damon_parquet.rows import Told
-from damon_parquet.schema import COLUMNS, info_from
+from damon_parquet.rows import KnownAreas
+from damon_parquet.schema import FIELDS, info_from
 from damon_parquet.snapshots import note_areas, snapshots_of
 
 logger = logging.getLogger(__name__)
@@ -43,7 +43,7 @@ class ParquetReader(SelfClosing):
                 os.close(fd)
             self._metadata = contents.metadata
             info = info_from(self._metadata.metadata or {})
-            missing = set(COLUMNS) - set(self._metadata.schema.to_arrow_schema().names)
+            missing = set(FIELDS) - set(self._metadata.schema.to_arrow_schema().names)
             if info is None or missing:
                 raise InputError(f"'{path}' is Parquet, but no record of memory accesses")
             self._info = info
@@ -86,16 +86,16 @@ class ParquetReader(SelfClosing):
         Raises:
             DamonError: The file is damaged from here on.
         """
-        told: Told = {}
+        known: KnownAreas = {}
         for index in self._groups:
             first_us, last_us = self._span_us(index)
             if end_us is not None and first_us > end_us:
                 continue
             read = partial(self._read, index)
             if begin_us is not None and last_us <= begin_us:
-                note_areas(read, told)
+                note_areas(read, known)
                 continue
-            for snapshot in snapshots_of(read, told, self._tells_owners(index)):
+            for snapshot in snapshots_of(read, known, self._has_owners(index)):
                 if (begin_us is None or snapshot.time_us > begin_us) and (
                     end_us is None or snapshot.time_us <= end_us
                 ):
@@ -116,7 +116,7 @@ class ParquetReader(SelfClosing):
         found = pc.min_max(self._read(index, ["time"])["time"].cast(pa.int64())).as_py()
         return found["min"], found["max"]
 
-    def _tells_owners(self, index: int) -> bool:
+    def _has_owners(self, index: int) -> bool:
         column = self._column(index, "owners.list.element.kind")
         statistics = column.statistics
         return statistics is None or statistics.null_count != column.num_values

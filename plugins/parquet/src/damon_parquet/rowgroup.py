@@ -79,7 +79,7 @@ def split(file: bytes) -> tuple[memoryview, Struct]:
 
 
 def footer_length(end: bytes) -> int:
-    """Return the length of a footer, as the last eight bytes of its file tell.
+    """Return the length of a footer, by the last eight bytes of its file.
 
     Raises:
         ValueError: They aren't the end of a Parquet file.
@@ -114,7 +114,7 @@ def moved(footer: Struct, by: int) -> list[RowGroup]:
 
 
 def without_groups(footer: Struct) -> Struct:
-    """Return what a footer tells of the file: the schema, what explains it, who wrote it."""
+    """Return what a footer says of the file: the schema, what explains it, who wrote it."""
     return {number: field for number, field in footer.items() if number != _FILE_ROW_GROUPS}
 
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 from attrs import frozen
 
 from damon_core import Area, Intervals, Owner, Snapshot, TargetRows, assemble_snapshot
-from damon_parquet.rows import Told
+from damon_parquet.rows import KnownAreas
 from damon_parquet.schema import AGGREGATION
 
 #: Reads columns of a row group.
@@ -19,8 +19,8 @@ Read = Callable[[Sequence[str]], pa.Table]
 _Column = npt.NDArray[Any]
 
 
-def note_areas(read: Read, told: Told) -> None:
-    """Note what rows tell of areas."""
+def note_areas(read: Read, known: KnownAreas) -> None:
+    """Note the areas that rows have."""
     areas = read(["areas"]).column(0)
     if areas.null_count == len(areas):
         return
@@ -28,16 +28,16 @@ def note_areas(read: Read, told: Told) -> None:
     for name, items in zip(
         names.filter(areas.is_valid()).to_pylist(), areas.drop_null().to_pylist(), strict=True
     ):
-        told.setdefault(name["context"], {})[name["target"]] = _areas(items)
+        known.setdefault(name["context"], {})[name["target"]] = _areas(items)
 
 
-def snapshots_of(read: Read, told: Told, owners_told: bool) -> Generator[Snapshot]:
+def snapshots_of(read: Read, known: KnownAreas, has_owners: bool) -> Generator[Snapshot]:
     """Yield the snapshots of a row group.
 
     Args:
         read: Reads columns of it. They are read a few at a time: all together take much memory.
-        told: The areas that earlier rows told; what these tell is noted.
-        owners_told: Whether any row tells owners: to read none takes long.
+        known: The areas that earlier rows have; those of these rows are noted.
+        has_owners: Whether any row has owners: to read none takes long.
     """
     outline = _Outline.of(read(["context", "target", *AGGREGATION]))
     heads, rows, targets = outline.heads, outline.rows, outline.targets
@@ -46,13 +46,13 @@ def snapshots_of(read: Read, told: Told, owners_told: bool) -> Generator[Snapsho
     counts[columns["end"][targets[:-1]] == 0] = 0
     sizes = counts.tolist()
     begins = targets.tolist()
-    areas = _told_lists(read(["areas"]).column(0), _areas)
-    owners = _told_lists(read(["owners"]).column(0), _owners) if owners_told else {}
+    areas = _lists_by_row(read(["areas"]).column(0), _areas)
+    owners = _lists_by_row(read(["owners"]).column(0), _owners) if has_owners else {}
     intervals: dict[tuple[int, int, int], Intervals] = {}
     for index, (begin, end) in enumerate(pairwise(rows)):
         first, last = outline.places[index], outline.places[index + 1]
         context = outline.contexts[index]
-        before = told.get(context, {})
+        before = known.get(context, {})
         now: dict[str, tuple[Area, ...]] = {}
         parts = []
         for part in range(first, last):
@@ -61,7 +61,7 @@ def snapshots_of(read: Read, told: Told, owners_told: bool) -> Generator[Snapsho
                 continue
             now[name] = areas.get(begins[part], before.get(name, ()))
             parts.append(TargetRows(name, sizes[part], now[name], owners.get(begins[part], ())))
-        told[context] = now
+        known[context] = now
         key = heads["sampling_us"][index], heads["aggregation_us"][index], heads["update_us"][index]
         if key not in intervals:
             intervals[key] = Intervals(*key)
@@ -171,7 +171,7 @@ def _codes(table: pa.Table, name: str) -> tuple[_Column, list[str]]:
     return codes, column.dictionary.to_pylist()
 
 
-def _told_lists(chunks: pa.ChunkedArray, make: Any) -> dict[int, Any]:
+def _lists_by_row(chunks: pa.ChunkedArray, make: Any) -> dict[int, Any]:
     """Return the lists that there are, by row."""
     column = chunks.combine_chunks()
     there = column.is_valid()

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from damon_core import DamonError, RecordInfo, SelfClosing, Snapshot
 from damon_parquet.file import RowGroupFile
-from damon_parquet.rows import Told, to_table
+from damon_parquet.rows import KnownAreas, to_table
 
 #: A row group is written when it has as many rows, which bounds memory, …
 _MAX_ROWS = 1 << 19
@@ -20,8 +20,8 @@ class ParquetWriter(SelfClosing):
 
     Snapshots are kept until they make a row group: of a minute, or of half a million rows; the
     first row groups are shorter, so that a short record that ends badly has most of it. Encoding
-    and writing are done by a thread of the writer's own. What goes wrong there is told by the
-    next call.
+    and writing are done by a thread of the writer. What goes wrong there is raised by the next
+    call.
 
     Args:
         path: The file.
@@ -37,12 +37,12 @@ class ParquetWriter(SelfClosing):
         self._rows = 0
         self._begun_us: int | None = None
         self._flushed_us = 0
-        self._told: Told = {}
+        self._known_areas: KnownAreas = {}
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="parquet")
         self._under_way: Future[None] | None = None
 
     def explain(self, info: RecordInfo) -> None:
-        """Change what the file tells of how the record is made."""
+        """Change what the file says of how the record is made."""
         self._wait()
         if self._file is not None:
             self._file.explain(info)
@@ -103,7 +103,7 @@ class ParquetWriter(SelfClosing):
         # Several contexts hand theirs over as they come.
         snapshots.sort(key=lambda each: each.time_us)
         try:
-            file.append(to_table(snapshots, self._told))
+            file.append(to_table(snapshots, self._known_areas))
         except BaseException:
-            self._told.clear()  # told in what is lost
+            self._known_areas.clear()  # some were in what is lost
             raise

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from damon_core import RecordInfo, RecordReader, Snapshot
+from damon_core import COLUMNS, Column, RecordInfo, RecordReader, Snapshot
 
 #: What may be lost of how a record was made.
 _INFO: dict[str, Callable[[RecordInfo], Any]] = {
@@ -15,24 +15,6 @@ _INFO: dict[str, Callable[[RecordInfo], Any]] = {
     "the command line": lambda info: info.command,
     "the program's version": lambda info: info.program,
     "how contexts were monitored": lambda info: info.contexts,
-}
-
-#: What may be lost of an aggregation that is kept.
-_SNAPSHOT: dict[str, Callable[[Snapshot], Any]] = {
-    "names of contexts": lambda each: each.context,
-    "times": lambda each: each.time_us,
-    "numbers of aggregations": lambda each: each.number,
-    "how long aggregations took": lambda each: each.elapsed_us,
-    "intervals": lambda each: each.intervals,
-    "numbers of checks": lambda each: each.max_nr_accesses,
-    "names of targets": lambda each: [target.name for target in each.targets if len(target)],
-    "targets without regions": lambda each: len(each.targets),
-    "borders of regions": lambda each: (each.start.tolist(), each.end.tolist()),
-    "ages": lambda each: each.age.tolist(),
-    "idle times": lambda each: each.idle_us.tolist(),
-    "resident bytes": lambda each: each.resident_bytes.tolist(),
-    "names of mappings": lambda each: [target.areas for target in each.targets if len(target)],
-    "owners": lambda each: [target.owners for target in each.targets if len(target)],
 }
 
 
@@ -50,13 +32,24 @@ def losses(info: RecordInfo, snapshots: Sequence[Snapshot], kept: RecordReader) 
         lost.append("aggregations without regions")
         snapshots = [each for each in snapshots if len(each)]
     pairs = list(zip(snapshots, found, strict=False))
-    lost += [
-        name
-        for name, value in _SNAPSHOT.items()
-        if any(value(before) != value(after) for before, after in pairs)
-    ]
+    # Several columns may be called alike, such as those of intervals.
+    lost += dict.fromkeys(
+        column.label
+        for column in COLUMNS.values()
+        if column.name != "nr_accesses"
+        and any(_values(before, column) != _values(after, column) for before, after in pairs)
+    )
+    if any(len(before.targets) != len(after.targets) for before, after in pairs):
+        lost.append("targets without regions")
     lost += _counts(pairs)
     return lost
+
+
+def _values(snapshot: Snapshot, column: Column) -> Any:
+    """Return the values of a column; those of targets only where these have regions."""
+    if column.of == "target":
+        return [column.get(target) for target in snapshot.targets if len(target)]
+    return column.get(snapshot) if column.of == "aggregation" else column.get(snapshot).tolist()
 
 
 def _counts(pairs: Iterable[tuple[Snapshot, Snapshot]]) -> list[str]:

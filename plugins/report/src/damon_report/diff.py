@@ -6,8 +6,8 @@ from pathlib import Path
 from attrs import frozen
 from rich.console import Console
 
-from damon_core import Plugins
-from damon_report.figures import percent, short_duration, short_size
+from damon_core import Plugins, format_size
+from damon_report.figures import percent, short_duration
 from damon_report.means import Means, Use
 from damon_report.naming import printable
 from damon_report.options import By
@@ -105,8 +105,8 @@ def show_changes(
     shown = found[:limit]
     if as_json:
         document = {
-            "old": {"record": str(old), "span_us": spans_us[0]},
-            "new": {"record": str(new), "span_us": spans_us[1]},
+            "old": {**before.json(), "span_us": spans_us[0]},
+            "new": {**after.json(), "span_us": spans_us[1]},
             "by": by,
             "changes": [each.json() for each in shown],
         }
@@ -136,7 +136,9 @@ def _show(console: Console, shown: Sequence[Change], by: By) -> None:
     def both(
         text: Callable[[float], str], value: Callable[[Use], float]
     ) -> Callable[[Change], str]:
-        return lambda each: f"{text(value(each.old)):>5}{arrow}{text(value(each.new)):<5}"
+        # Arrows stand one below the other.
+        width = max((len(text(value(each.old))) for each in shown), default=0)
+        return lambda each: f"{text(value(each.old)):>{width}} {arrow} {text(value(each.new))}"
 
     cells: dict[Column, Callable[[Change], str]] = {}
     if len({each.context for each in shown}) > 1 or not console.is_terminal:
@@ -145,16 +147,16 @@ def _show(console: Console, shown: Sequence[Change], by: By) -> None:
         Column(by, least=12): lambda each: printable(each.name) or "(all)",
         Column("change", right=True): lambda each: _signed(each.difference_bytes),
         Column("ratio", right=True): lambda each: _ratio_text(each.old, each.new),
-        Column("working set"): both(short_size, lambda use: use.working_set_bytes),
+        Column("working set"): both(format_size, lambda use: use.working_set_bytes),
         Column("frequency"): both(percent, lambda use: use.frequency),
-        Column("idle"): both(short_size, lambda use: use.idle_bytes),
+        Column("idle"): both(format_size, lambda use: use.idle_bytes),
     }
     show_table(console, list(cells), [[cell(each) for cell in cells.values()] for each in shown])
 
 
 def _signed(size_bytes: float) -> str:
-    text = short_size(abs(size_bytes))
-    return text if text == "0" else f"{'-' if size_bytes < 0 else '+'}{text}"
+    sign = "" if not round(size_bytes) else "-" if size_bytes < 0 else "+"
+    return sign + format_size(abs(size_bytes))
 
 
 def _ratio_text(old: Use, new: Use) -> str:

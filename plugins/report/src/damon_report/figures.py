@@ -2,19 +2,6 @@
 
 from damon_core import format_duration
 
-_UNITS = "BKMGTPE"
-
-
-def short_size(size_bytes: float) -> str:
-    """Return bytes in at most five characters, in binary units: ``1.5G``, ``210M``, ``0``."""
-    value, unit = float(size_bytes), 0
-    while round(value) >= 1000 and unit < len(_UNITS) - 1:
-        value /= 1024
-        unit += 1
-    if unit == 0:
-        return f"{value:.0f}B" if value else "0"
-    return f"{value:.1f}{_UNITS[unit]}" if value < 99.95 else f"{value:.0f}{_UNITS[unit]}"
-
 
 def short_duration(us: float) -> str:
     """Return microseconds in at most six characters: ``1.5s``, ``2h15m``; ``0`` for nothing."""

@@ -8,8 +8,8 @@ from attrs import frozen
 from rich.console import Console
 from rich.text import Text
 
-from damon_core import Snapshot
-from damon_report.figures import percent, short_duration, short_size
+from damon_core import Snapshot, format_size
+from damon_report.figures import percent, short_duration
 from damon_report.moments import Moment
 from damon_report.naming import AreaCache, printable
 from damon_report.options import By
@@ -92,7 +92,7 @@ def show_idle(
     console = new_console()
     if as_json:
         document = {
-            "record": record.name,
+            **record.json(),
             "by": by,
             "times_us": {snapshot.context: snapshot.time_us for snapshot in snapshots},
             "idle": [each.json() for rows in found for each in rows[:limit]],
@@ -130,10 +130,10 @@ def _show_buckets(console: Console, whole: Idle) -> None:
         drawn = [bar(size / total, _BAR_CHARACTERS, ascii_only=ascii_only)]
         return [
             name,
-            short_size(size),
+            format_size(size),
             percent(size / total),
             *(drawn if console.is_terminal else []),
-            short_size(more),
+            format_size(more),
             percent(more / total),
         ]
 
@@ -156,8 +156,8 @@ def _show_names(console: Console, rows: Sequence[Idle], by: By) -> None:
     cells = [
         [
             printable(each.name) or "(all)",
-            short_size(each.total_bytes),
-            *map(short_size, each.at_least_bytes),
+            format_size(each.total_bytes),
+            *map(format_size, each.at_least_bytes),
         ]
         for each in rows
     ]

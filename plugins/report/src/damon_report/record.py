@@ -10,6 +10,7 @@ from attrs import define, field
 from damon_cli.reading import reading_progress
 
 from damon_core import (
+    COLUMNS,
     DamonError,
     InputError,
     Plugins,
@@ -35,13 +36,16 @@ _WINDOWS_US = (10_000_000, 600_000_000, 1 << 62)
 #: If nothing is selected: how many snapshots to search for names, and how many names to list.
 _SEARCHED = 1_000
 _NAMES_LISTED = 8
+#: What stands in for columns that a record lacks, if reports depend on them.
+_STAND_INS = {"resident_bytes": "sizes", "idle_us": "ages"}
 
 
 @define(eq=False)
 class Record(SelfClosing):
     """The selected part of a record, which may be read several times.
 
-    A record whose end is damaged is read up to the damage, with a warning.
+    A record whose end is damaged is read up to the damage, with a warning; another warning is of
+    one that lacks columns which reports depend on.
 
     Attributes:
         paths: The files of the record.
@@ -65,6 +69,14 @@ class Record(SelfClosing):
             )
         # A single aggregation has no beginning in formats that only store the end.
         self._whole_us = min(span_us[0], span_us[1] - 1), span_us[1]
+        lacking = [name for name in _STAND_INS if name in self.info.filled_in]
+        if lacking:
+            logger.warning(
+                "'%s' has no %s: %s of regions stand in",
+                self.name,
+                " or ".join(COLUMNS[name].label for name in lacking),
+                " and ".join(_STAND_INS[name] for name in lacking),
+            )
 
     @property
     def name(self) -> str:
@@ -76,6 +88,10 @@ class Record(SelfClosing):
     def info(self) -> RecordInfo:
         """The metadata: where and how the record was made."""
         return self.reader.info
+
+    def json(self) -> dict[str, object]:
+        """Return what the JSON of each report says of the record."""
+        return {"record": self.name, "filled_in": list(self.info.filled_in)}
 
     @property
     def start_us(self) -> int:

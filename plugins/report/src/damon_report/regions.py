@@ -8,8 +8,8 @@ from attrs import asdict, frozen
 from rich.console import Console
 from rich.text import Text
 
-from damon_core import InputError, Snapshot, TargetSnapshot
-from damon_report.figures import percent, short_duration, short_size
+from damon_core import InputError, Snapshot, TargetSnapshot, format_size
+from damon_report.figures import percent, short_duration
 from damon_report.moments import Moment
 from damon_report.naming import AreaCache, IntColumn, Pieces, cut, printable
 from damon_report.output import echo_json, heading, note
@@ -166,7 +166,7 @@ def show_regions(
     total = Total.of(chosen)
     if as_json:
         document = {
-            "record": record.name,
+            **record.json(),
             "contexts": [_context_json(each) for each in snapshots],
             "regions": [asdict(row) for row in shown],
             "total": asdict(total),
@@ -224,9 +224,9 @@ def _show(console: Console, rows: Sequence[Row], chosen: Sequence[Row], total: T
     cells = _cells(console, chosen)
     last = {
         "addresses": f"{total.regions} regions",
-        "size": short_size(total.size_bytes),
+        "size": format_size(total.size_bytes),
         "freq": percent(total.accessed_bytes / max(total.resident_bytes, 1)),
-        "resident": short_size(total.resident_bytes),
+        "resident": format_size(total.resident_bytes),
     }
     show_table(
         console,
@@ -240,7 +240,7 @@ def _cells(console: Console, rows: Sequence[Row]) -> dict[Column, Callable[[Row]
     """Return the columns and their cells; a terminal gets no columns with only one value."""
     cells: dict[Column, Callable[[Row], Text | str]] = {
         Column("addresses"): lambda row: f"{row.start:x}-{row.end:x}",
-        Column("size", right=True): lambda row: short_size(row.size_bytes),
+        Column("size", right=True): lambda row: format_size(row.size_bytes),
         Column("freq", right=True): lambda row: percent(row.frequency),
     }
     if console.is_terminal:
@@ -249,7 +249,7 @@ def _cells(console: Console, rows: Sequence[Row]) -> dict[Column, Callable[[Row]
     cells |= {
         Column("age", right=True, rank=2): lambda row: short_duration(row.age_us),
         Column("idle", right=True, rank=3): lambda row: short_duration(row.idle_us),
-        Column("resident", right=True, rank=4): lambda row: short_size(row.resident_bytes),
+        Column("resident", right=True, rank=4): lambda row: format_size(row.resident_bytes),
     }
     if not console.is_terminal or len({row.context for row in rows}) > 1:
         cells[Column("context", least=7, rank=1)] = lambda row: printable(row.context)

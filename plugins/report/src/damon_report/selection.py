@@ -9,6 +9,7 @@ import numpy.typing as npt
 from attrs import frozen
 
 from damon_core import (
+    REGION_COLUMNS,
     Snapshot,
     TargetRows,
     TargetSnapshot,
@@ -88,12 +89,10 @@ class Selection:
 #: A target's entry in a snapshot, and its columns.
 _Part = tuple[TargetRows, dict[str, npt.NDArray[Any]]]
 
-_COLUMNS = ("start", "end", "nr_accesses", "age", "idle_us", "resident_bytes")
-
 
 def _whole(target: TargetSnapshot) -> _Part:
     rows = TargetRows(target.name, len(target), target.areas, target.owners)
-    return rows, {name: getattr(target, name) for name in _COLUMNS}
+    return rows, {name: getattr(target, name) for name in REGION_COLUMNS}
 
 
 def _joined(target: TargetSnapshot, pieces: Pieces, chosen: IntColumn) -> _Part:
@@ -117,7 +116,7 @@ def _joined(target: TargetSnapshot, pieces: Pieces, chosen: IntColumn) -> _Part:
 
 def _assembled(snapshot: Snapshot, parts: Sequence[_Part]) -> Snapshot:
     return assemble_snapshot(
-        {name: np.concatenate([columns[name] for _, columns in parts]) for name in _COLUMNS},
+        {name: np.concatenate([columns[name] for _, columns in parts]) for name in REGION_COLUMNS},
         [rows for rows, _ in parts],
         context=snapshot.context,
         number=snapshot.number,

@@ -7,8 +7,8 @@ from attrs import asdict
 from rich.console import Console
 from rich.text import Text
 
-from damon_core import ContextInfo
-from damon_report.figures import percent, short_duration, short_size
+from damon_core import ContextInfo, format_size
+from damon_report.figures import percent, short_duration
 from damon_report.idle import BUCKETS_US, idle_memory
 from damon_report.naming import printable
 from damon_report.output import echo_json
@@ -66,8 +66,8 @@ def _show(console: Console, record: Record, context: ContextOverview, info: Cont
     _line(
         console,
         "working set",
-        f"median {short_size(median)}, 95% of the time up to {short_size(most_often)}, "
-        f"at most {short_size(most)}",
+        f"median {format_size(median)}, 95% of the time up to {format_size(most_often)}, "
+        f"at most {format_size(most)}",
     )
     line = coarser(context.whole.working_set.mean, _SPARK_CHARACTERS)
     console.print(f"{'':{_LABEL}}|{sparkline(line, ascii_only=ascii_only)}|")
@@ -80,7 +80,7 @@ def _show(console: Console, record: Record, context: ContextOverview, info: Cont
             console,
             "",
             f"{verb} most {short_duration(step.time_us - record.start_us)} after the start: "
-            f"from {short_size(step.before_bytes)} to {short_size(step.after_bytes)}",
+            f"from {format_size(step.before_bytes)} to {format_size(step.after_bytes)}",
         )
     _line(console, "idle", _idle(record, context))
     if context.uses:
@@ -128,13 +128,13 @@ def _targets(context: ContextOverview) -> str:
 def _idle(record: Record, context: ContextOverview) -> str:
     whole = idle_memory(context.last, "context", record.areas)[0]
     longer = [
-        f"{short_size(size)} for {short_duration(least)}"
+        f"{format_size(size)} for {short_duration(least)}"
         for least, size in zip(BUCKETS_US, whole.at_least_bytes, strict=True)
         if least and size
     ]
     by_time = f": {', '.join(longer)} or longer" if longer else ""
     return (
-        f"{short_size(whole.at_least_bytes[0])} of {short_size(whole.total_bytes)} "
+        f"{format_size(whole.at_least_bytes[0])} of {format_size(whole.total_bytes)} "
         f"at the end{by_time}"
     )
 
@@ -153,11 +153,11 @@ def _show_hottest(console: Console, context: ContextOverview) -> None:
     rows: list[list[Text | str]] = [
         [
             printable(name),
-            short_size(use.working_set_bytes),
-            short_size(use.total_bytes),
+            format_size(use.working_set_bytes),
+            format_size(use.total_bytes),
             percent(use.frequency),
             *([bar(use.frequency, ascii_only=ascii_only)] if console.is_terminal else []),
-            short_size(use.idle_bytes),
+            format_size(use.idle_bytes),
         ]
         for name, use in hottest
     ]
@@ -169,7 +169,7 @@ def _json(record: Record, contexts: Sequence[ContextOverview]) -> dict[str, obje
     info = record.info
     infos = {each.name: each for each in info.contexts}
     return {
-        "record": record.name,
+        **record.json(),
         "host": info.host,
         "kernel": info.kernel,
         "command": info.command,

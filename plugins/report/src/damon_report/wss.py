@@ -9,7 +9,8 @@ from typing import Literal
 import numpy as np
 from rich.console import Console
 
-from damon_report.figures import percent, short_duration, short_size
+from damon_core import format_size
+from damon_report.figures import percent, short_duration
 from damon_report.naming import printable
 from damon_report.options import By
 from damon_report.output import check_picture, echo_json, heading, note
@@ -74,7 +75,7 @@ def show_working_sets(
     shown = first_of_each(chosen, limit)
     if as_json:
         document = {
-            "record": record.name,
+            **record.json(),
             "by": by,
             "at_least_checks": at_least,
             "working_sets": [_json(series, over) for series in shown],
@@ -136,7 +137,7 @@ def _show_percentiles(console: Console, shown: Sequence[Series], span_us: int) -
         [
             printable(each.context),
             printable(each.name) or "(all)",
-            *map(short_size, each.sizes_bytes.percentiles(PERCENTS)),
+            *map(format_size, each.sizes_bytes.percentiles(PERCENTS)),
             percent(min(each.sizes_bytes.weight / span_us, 1.0)),
             sparkline(coarser(each.working_set.mean, _SPARK_CHARACTERS), ascii_only=ascii_only),
         ]
@@ -171,12 +172,12 @@ def _show_times(console: Console, shown: Sequence[Series], start_us: int) -> Non
             row = [
                 short_duration(edges_us[index]),
                 short_duration(edges_us[index + 1]),
-                short_size(used),
+                format_size(used),
                 bar(used / scale, _BAR_CHARACTERS, ascii_only=ascii_only),
-                short_size(series.working_set.least[index]),
-                short_size(series.working_set.greatest[index]),
-                short_size(series.idle.mean[index]),
-                short_size(series.total.mean[index]),
+                format_size(series.working_set.least[index]),
+                format_size(series.working_set.greatest[index]),
+                format_size(series.idle.mean[index]),
+                format_size(series.total.mean[index]),
                 printable(series.context),
                 printable(series.name) or "(all)",
             ]
@@ -196,7 +197,7 @@ def _show_lines(console: Console, shown: Sequence[Series], span_us: int) -> None
         Column(f"over {short_duration(span_us)}, each line to its own max"),
     ]
     rows = [
-        [name, short_size(each.sizes_bytes.greatest), sparkline(line, ascii_only=ascii_only)]
+        [name, format_size(each.sizes_bytes.greatest), sparkline(line, ascii_only=ascii_only)]
         for name, each, line in zip(names, shown, lines, strict=True)
     ]
     show_table(console, columns, rows)

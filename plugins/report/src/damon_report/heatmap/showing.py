@@ -71,7 +71,7 @@ def show_heatmap(record: Record, *, width: int | None, height: int | None, as_js
     if as_json:
         room = Room(height or _JSON_HEIGHT, 1, 0)
         heat, _ = _measure(record, room, width or _JSON_WIDTH)
-        echo_json("heatmap", document(heat))
+        echo_json("heatmap", {**record.json(), **document(heat)})
     else:
         _show(record, width, height)
 

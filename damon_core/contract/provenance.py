@@ -1,0 +1,89 @@
+"""What is known of how a record was made: where, by what command, and how contexts monitored."""
+
+import platform
+import shlex
+import sys
+from collections.abc import Iterable, Sequence
+from importlib import metadata
+from typing import Self
+
+from attrs import evolve, frozen
+
+from damon_core.attributes import Intervals, RegionLimits
+from damon_core.contract.columns import COLUMNS
+from damon_core.contract.context import HookContext
+
+
+@frozen
+class ContextInfo:
+    """How one context of a record was monitored; what isn't known is empty or None.
+
+    Attributes:
+        name: The context's name, as in its snapshots.
+        primitive: What was monitored, such as ``vaddr``.
+        backend: How accesses were seen, such as ``idle``.
+        policy: What adjusted the regions; empty where no policy did.
+        intervals: The intervals at the start; each snapshot has those in force.
+        limits: The region limits at the start.
+        cpu_budget: The share of one processor that the worker could use; None for no limit.
+    """
+
+    name: str
+    primitive: str = ""
+    backend: str = ""
+    policy: str = ""
+    intervals: Intervals | None = None
+    limits: RegionLimits | None = None
+    cpu_budget: float | None = None
+
+    @classmethod
+    def of(cls, context: HookContext) -> Self:
+        """Return how a context is monitored now."""
+        return cls(
+            context.name,
+            context.primitive_name,
+            context.backend_name,
+            context.policy_name,
+            context.intervals,
+            context.limits,
+            context.cpu_budget,
+        )
+
+
+@frozen
+class RecordInfo:
+    """Where and how a record was made; what its format doesn't keep is empty.
+
+    Attributes:
+        host: The name of the machine.
+        kernel: Its kernel, such as ``Linux 6.12.107``.
+        command: The command line that made the record.
+        program: The version of damon-core that made it, or of the other program by name.
+        contexts: How each of its contexts was monitored, as far as that is known.
+        filled_in: The `COLUMNS` that weren't recorded, so that snapshots read from the record have
+            something else there (see `RecordReader`). Formats that keep this say so also of a
+            record that was converted.
+    """
+
+    host: str = ""
+    kernel: str = ""
+    command: str = ""
+    program: str = ""
+    contexts: tuple[ContextInfo, ...] = ()
+    filled_in: tuple[str, ...] = ()
+
+    @classmethod
+    def here(cls, contexts: Sequence[HookContext] = ()) -> Self:
+        """Return the information of a record that this process begins now."""
+        return cls(
+            host=platform.node(),
+            kernel=f"{platform.system()} {platform.release()}",
+            command=shlex.join(sys.argv),
+            program=f"damon-core {metadata.version('damon-core')}",
+            contexts=tuple(ContextInfo.of(context) for context in contexts),
+        )
+
+    def without(self, columns: Iterable[str]) -> Self:
+        """Return the information of the same record where these columns are filled in, too."""
+        filled_in = {*self.filled_in, *columns}
+        return evolve(self, filled_in=tuple(name for name in COLUMNS if name in filled_in))
