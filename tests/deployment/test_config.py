@@ -25,10 +25,10 @@ from damon_core import (
     build_contexts,
     hookimpl,
     load_config,
-    start,
     validators,
 )
 from damon_core.policies.kernel import KernelPolicy
+from damon_core.testing import run
 
 
 @frozen
@@ -224,8 +224,7 @@ class TestRight:
                 return True
 
         (context,) = built(path, Plugins({"p": Looking(Look)}), text + callback("look"))
-        start(context)
-        assert context.wait(30)
+        run(context)
         assert seen == [Intervals(50_000, 1_000_000, 1_000_000)]
 
     def test_each_context_has_a_policy_of_its_own(self, path: Path) -> None:

@@ -16,14 +16,13 @@ from damon_core import (
     Intervals,
     NotRunningError,
     RegionLimits,
-    Regions,
     Snapshot,
     Stats,
     Target,
-    hookimpl,
     start,
     stop,
 )
+from damon_core.testing import ScriptedMemory, ScriptedRegion
 
 if TYPE_CHECKING:
     from tests.conftest import Stage
@@ -284,27 +283,21 @@ def test_private_data_is_only_for_callbacks_of_the_context(stage: Stage) -> None
 # -- snapshots -------------------------------------------------------------------------------
 
 
-class OneRegion:
-    """One region that is accessed all the time."""
-
-    @hookimpl
-    def init(self, context: Context) -> None:
-        context.targets.append(Target("t", Regions([0], [4096])))
-
-    @hookimpl
-    def check_accesses(self, context: Context) -> None:
-        context.targets[0].regions.nr_accesses += 1
+def hot(regions: int = 1) -> ScriptedMemory:
+    """Return memory that is accessed all the time."""
+    pages = [ScriptedRegion(start, start + 4096) for start in range(0, regions * 4096, 4096)]
+    return ScriptedMemory({"t": pages})
 
 
 def test_what_the_primitive_tells_of_regions_is_in_the_snapshot(stage: Stage) -> None:
     """describe_regions comes when regions are final, and before they are frozen."""
 
-    class HalfResident(OneRegion):
-        @hookimpl
-        def describe_regions(self, context: Context) -> None:
-            context.targets[0].regions.resident_bytes[:] //= 2
+    def halve(context: Context) -> None:
+        context.targets[0].regions.resident_bytes[:] //= 2
 
-    context = stage.context(HalfResident(), stage.part(after_aggregation=lambda _: True))
+    context = stage.context(
+        hot(), stage.part(describe_regions=halve, after_aggregation=lambda _: True)
+    )
     stage.run(context)
     snapshot = context.snapshot
     assert snapshot is not None
@@ -320,7 +313,7 @@ def test_a_snapshot_is_there_when_after_aggregation_is_called(stage: Stage) -> N
         numbers.append((context.snapshot.number, float(context.snapshot.nr_accesses[0])))
         return len(numbers) == 3
 
-    stage.run(stage.context(OneRegion(), stage.part(after_aggregation=note)))
+    stage.run(stage.context(hot(), stage.part(after_aggregation=note)))
     assert numbers == [(1, 2.0), (2, 2.0), (3, 2.0)]
 
 
@@ -335,7 +328,7 @@ def test_a_snapshot_never_changes_while_monitoring_goes_on(stage: Stage) -> None
         columns.append((context.snapshot.nr_accesses.copy(), context.snapshot.age.copy()))
         return len(snapshots) == 5
 
-    stage.run(stage.context(OneRegion(), stage.part(after_aggregation=keep)))
+    stage.run(stage.context(hot(), stage.part(after_aggregation=keep)))
     for snapshot, (nr_accesses, age) in zip(snapshots, columns, strict=True):
         np.testing.assert_array_equal(snapshot.nr_accesses, nr_accesses)
         np.testing.assert_array_equal(snapshot.age, age)
@@ -345,13 +338,7 @@ def test_other_threads_read_whole_snapshots(stage: Stage) -> None:
     """Whenever another thread looks, every region of the snapshot is equally old."""
     looking, seen = threading.Event(), [0]
 
-    class Many(OneRegion):
-        @hookimpl
-        def init(self, context: Context) -> None:
-            start = np.arange(200) * 4096
-            context.targets.append(Target("t", Regions(start, start + 4096)))
-
-    context = stage.context(Many(), stage.part(after_sampling=lambda _: seen[0] >= 20))
+    context = stage.context(hot(200), stage.part(after_sampling=lambda _: seen[0] >= 20))
     torn: list[Snapshot] = []
 
     def look() -> None:

@@ -22,78 +22,33 @@ from damon_core import (
     start,
     stop,
 )
+from damon_core.testing import Recorder, ScriptedMemory, ScriptedRegion, StopAfter, run, run_virtual
 
 SECOND = 1_000_000
 HOUR = 3_600 * SECOND
 
 
-class Hot:
-    """One region that is accessed all the time; notes when it is checked."""
-
-    def __init__(self) -> None:
-        self.checked_us: list[int] = []
-
-    @hookimpl
-    def init(self, context: Context) -> None:
-        context.targets.append(Target("hot", Regions([0], [4096])))
-
-    @hookimpl
-    def check_accesses(self, context: Context) -> None:
-        self.checked_us.append(context.clock.now_us())
-        context.targets[0].regions.nr_accesses += 1
-
-
-class Until:
-    """Keeps all snapshots, and asks to stop after so many checks."""
-
-    def __init__(self, checks: int) -> None:
-        self.snapshots: list[Snapshot] = []
-        self._checks = checks
-
-    @hookimpl
-    def after_aggregation(self, context: Context) -> None:
-        assert context.snapshot is not None
-        self.snapshots.append(context.snapshot)
-
-    @hookimpl
-    def after_sampling(self, context: Context) -> bool:
-        return context.stats.samples + 1 >= self._checks
-
-
-class Does:
-    """A callback that does something in after_sampling or after_aggregation."""
-
-    def __init__(
-        self,
-        after_sampling: Callable[[Context], object] = lambda _: None,
-        after_aggregation: Callable[[Context], object] = lambda _: None,
-    ) -> None:
-        self._after_sampling = after_sampling
-        self._after_aggregation = after_aggregation
-
-    @hookimpl
-    def after_sampling(self, context: Context) -> None:
-        self._after_sampling(context)
-
-    @hookimpl
-    def after_aggregation(self, context: Context) -> None:
-        self._after_aggregation(context)
-
-
 class Monitored:
-    """A finished run of a hot region for so many checks."""
+    """A finished run of a region that is accessed all the time, for some checks."""
 
     def __init__(
         self, checks: int, intervals: Intervals, *callbacks: object, clock: Clock | None = None
     ) -> None:
-        self.hot, until = Hot(), Until(checks)
-        self.clock = clock or VirtualClock()
-        self.context = Context(self.hot, [until, *callbacks], intervals=intervals, clock=self.clock)
-        start(self.context)
-        assert self.context.wait(60)
-        assert self.context.error is None
-        self.checked_us = self.hot.checked_us
-        self.snapshots = until.snapshots
+        self.checked_us: list[int] = []
+        recorder = Recorder(check_accesses=noting_time(self.checked_us))
+        self.context = Context(
+            ScriptedMemory({"hot": [ScriptedRegion(0, 4096)]}),
+            [recorder, StopAfter(checks=checks), *callbacks],
+            intervals=intervals,
+            clock=clock or VirtualClock(),
+        )
+        run(self.context)
+        self.snapshots = recorder.snapshots
+
+
+def noting_time(times_us: list[int]) -> Callable[[Context], None]:
+    """Return an action that notes the time."""
+    return lambda context: times_us.append(context.clock.now_us())
 
 
 class SampledElsewhere:
@@ -120,12 +75,9 @@ class SampledElsewhere:
 
 def sampled_elsewhere(late_us: int = 0) -> tuple[SampledElsewhere, list[Snapshot], Context]:
     """Return a finished run of three aggregations, sampled elsewhere."""
-    primitive, until = SampledElsewhere(late_us), Until(60)
-    context = Context(primitive, [until], clock=VirtualClock())
-    start(context)
-    assert context.wait(60)
-    assert context.error is None
-    return primitive, until.snapshots, context
+    primitive, recorder = SampledElsewhere(late_us), Recorder()
+    context = run_virtual(primitive, recorder, aggregations=3)
+    return primitive, recorder.snapshots, context
 
 
 def advance(us: int) -> Callable[[Context], None]:
@@ -155,9 +107,12 @@ def once(action: Callable[[Context], None]) -> Callable[[Context], None]:
 def test_work_within_the_interval_makes_no_drift() -> None:
     """For a virtual hour every check is on the grid, though each iteration works 0.4 s of 1."""
     intervals = Intervals(sampling_us=SECOND, aggregation_us=20 * SECOND, update_us=60 * SECOND)
-    run = Monitored(3_600, intervals, Does(after_sampling=advance(400_000)))
-    assert run.checked_us == [second * SECOND for second in range(1, 3_601)]
-    assert (run.context.stats.missed_samples, run.context.stats.aggregations) == (0, 180)
+    monitored = Monitored(3_600, intervals, Recorder(after_sampling=advance(400_000)))
+    assert monitored.checked_us == [second * SECOND for second in range(1, 3_601)]
+    assert (monitored.context.stats.missed_samples, monitored.context.stats.aggregations) == (
+        0,
+        180,
+    )
 
 
 class LateClock(VirtualClock):
@@ -174,10 +129,10 @@ class LateClock(VirtualClock):
 
 def test_late_wake_ups_do_not_accumulate() -> None:
     """The thousandth check is at most as late as the first."""
-    run = Monitored(1_000, Intervals(), clock=LateClock())
-    late_us = [now - 5_000 * check for check, now in enumerate(run.checked_us, 1)]
+    monitored = Monitored(1_000, Intervals(), clock=LateClock())
+    late_us = [now - 5_000 * check for check, now in enumerate(monitored.checked_us, 1)]
     assert 0 <= min(late_us) <= max(late_us) < 4_000
-    assert run.context.stats.missed_samples == 0
+    assert monitored.context.stats.missed_samples == 0
 
 
 # -- missed intervals ----------------------------------------------------------------
@@ -185,12 +140,12 @@ def test_late_wake_ups_do_not_accumulate() -> None:
 
 def test_missed_checks_are_counted_and_not_made_up_for() -> None:
     """A callback that takes an hour costs an hour of checks, then one comes each interval."""
-    run = Monitored(25, Intervals(), Does(after_aggregation=once(advance(HOUR))))
+    monitored = Monitored(25, Intervals(), Recorder(after_aggregation=once(advance(HOUR))))
     before = [5_000 * check for check in range(1, 21)]
     after = [HOUR + 100_000 + 5_000 * check for check in range(1, 6)]
-    assert run.checked_us == before + after
-    assert run.context.stats.missed_samples == HOUR // 5_000
-    assert run.context.stats.samples == 25
+    assert monitored.checked_us == before + after
+    assert monitored.context.stats.missed_samples == HOUR // 5_000
+    assert monitored.context.stats.samples == 25
 
 
 def test_a_suspended_machine_misses_checks() -> None:
@@ -201,41 +156,41 @@ def test_a_suspended_machine_misses_checks() -> None:
             suspended_us = HOUR + 2_000 if self.now_us() == 10_000 else 0
             super().wait_until(deadline_us + suspended_us, wake)
 
-    run = Monitored(5, Intervals(), clock=Suspended())
+    monitored = Monitored(5, Intervals(), clock=Suspended())
     woke_us = HOUR + 17_000
-    assert run.checked_us == [5_000, 10_000, woke_us, HOUR + 20_000, HOUR + 25_000]
-    assert run.context.stats.missed_samples == HOUR // 5_000
+    assert monitored.checked_us == [5_000, 10_000, woke_us, HOUR + 20_000, HOUR + 25_000]
+    assert monitored.context.stats.missed_samples == HOUR // 5_000
     # The aggregation that was due meanwhile comes with the wake-up.
-    assert [(s.elapsed_us, s.max_nr_accesses) for s in run.snapshots] == [(HOUR + 15_000, 3)]
+    assert [(s.elapsed_us, s.max_nr_accesses) for s in monitored.snapshots] == [(HOUR + 15_000, 3)]
 
 
 def test_work_longer_than_the_interval_leaves_out_every_other_check() -> None:
     """Work of 7 ms with an interval of 5: each check is 10 ms after the last one."""
-    run = Monitored(10, Intervals(), Does(after_sampling=advance(7_000)))
-    assert run.checked_us == [10_000 * check for check in range(1, 11)]
-    assert run.context.stats.missed_samples == 10
+    monitored = Monitored(10, Intervals(), Recorder(after_sampling=advance(7_000)))
+    assert monitored.checked_us == [10_000 * check for check in range(1, 11)]
+    assert monitored.context.stats.missed_samples == 10
 
 
 def test_max_nr_accesses_is_the_number_of_checks_made() -> None:
     """A region accessed in every check has frequency 1, however many checks were missed."""
-    run = Monitored(30, Intervals(), Does(after_sampling=advance(7_000)))
-    assert [snapshot.max_nr_accesses for snapshot in run.snapshots] == [10, 10, 10]
-    assert [snapshot.frequency.tolist() for snapshot in run.snapshots] == [[1.0]] * 3
+    monitored = Monitored(30, Intervals(), Recorder(after_sampling=advance(7_000)))
+    assert [snapshot.max_nr_accesses for snapshot in monitored.snapshots] == [10, 10, 10]
+    assert [snapshot.frequency.tolist() for snapshot in monitored.snapshots] == [[1.0]] * 3
 
 
 def test_max_nr_accesses_is_20_with_the_defaults() -> None:
     """100 ms hold 20 checks 5 ms apart."""
-    run = Monitored(40, Intervals())
-    assert [snapshot.max_nr_accesses for snapshot in run.snapshots] == [20, 20]
-    assert [snapshot.nr_accesses.tolist() for snapshot in run.snapshots] == [[20.0], [20.0]]
+    monitored = Monitored(40, Intervals())
+    assert [snapshot.max_nr_accesses for snapshot in monitored.snapshots] == [20, 20]
+    assert [snapshot.nr_accesses.tolist() for snapshot in monitored.snapshots] == [[20.0], [20.0]]
 
 
 def test_missed_checks_do_not_look_like_a_change() -> None:
     """A region that is always hot grows older while fewer checks are made than before."""
-    slow = Does(after_aggregation=once(advance(50_000)))
-    run = Monitored(50, Intervals(), slow)
-    assert [snapshot.max_nr_accesses for snapshot in run.snapshots] == [20, 10, 20]
-    assert [snapshot.age.tolist() for snapshot in run.snapshots] == [[0], [1], [2]]
+    slow = Recorder(after_aggregation=once(advance(50_000)))
+    monitored = Monitored(50, Intervals(), slow)
+    assert [snapshot.max_nr_accesses for snapshot in monitored.snapshots] == [20, 10, 20]
+    assert [snapshot.age.tolist() for snapshot in monitored.snapshots] == [[0], [1], [2]]
 
 
 # -- intervals -----------------------------------------------------------------------
@@ -243,31 +198,23 @@ def test_missed_checks_do_not_look_like_a_change() -> None:
 
 def test_sampling_interval_that_does_not_divide_the_aggregation_interval() -> None:
     """Aggregations are at the first check at or behind the interval, measured from the last."""
-    run = Monitored(12, Intervals(sampling_us=3, aggregation_us=10, update_us=100))
+    monitored = Monitored(12, Intervals(sampling_us=3, aggregation_us=10, update_us=100))
     start_us = VirtualClock().unix_us()
-    assert [snapshot.time_us - start_us for snapshot in run.snapshots] == [12, 24, 36]
-    assert {(s.elapsed_us, s.max_nr_accesses) for s in run.snapshots} == {(12, 4)}
+    assert [snapshot.time_us - start_us for snapshot in monitored.snapshots] == [12, 24, 36]
+    assert {(s.elapsed_us, s.max_nr_accesses) for s in monitored.snapshots} == {(12, 4)}
 
 
 def test_intervals_are_measured_from_when_they_last_fired() -> None:
     """An aggregation that came an hour late is followed by one an interval later."""
-    run = Monitored(41, Intervals(), Does(after_aggregation=once(advance(HOUR))))
+    monitored = Monitored(41, Intervals(), Recorder(after_aggregation=once(advance(HOUR))))
     start_us = VirtualClock().unix_us()
-    times_us = [snapshot.time_us - start_us for snapshot in run.snapshots]
+    times_us = [snapshot.time_us - start_us for snapshot in monitored.snapshots]
     assert times_us == [100_000, HOUR + 105_000, HOUR + 205_000]
-    assert [snapshot.elapsed_us for snapshot in run.snapshots] == [100_000, HOUR + 5_000, 100_000]
-
-
-class Updated(Hot):
-    """Notes when it is updated as well."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.updated_us: list[int] = []
-
-    @hookimpl
-    def update(self, context: Context) -> None:
-        self.updated_us.append(context.clock.now_us())
+    assert [snapshot.elapsed_us for snapshot in monitored.snapshots] == [
+        100_000,
+        HOUR + 5_000,
+        100_000,
+    ]
 
 
 @pytest.mark.parametrize(
@@ -275,22 +222,20 @@ class Updated(Hot):
 )
 def test_updates_have_an_interval_of_their_own(late_us: int, expected_us: list[int]) -> None:
     """It counts on its own, from the last update, and a late one brings no burst."""
-    updated = Updated()
-    context = Context(
-        updated,
-        [Until(20), Does(after_aggregation=once(advance(late_us)))],
+    updated_us: list[int] = []
+    context = run_virtual(
+        object(),
+        Recorder(update=noting_time(updated_us), after_aggregation=once(advance(late_us))),
+        StopAfter(checks=20),
         intervals=Intervals(sampling_us=5, aggregation_us=50, update_us=30),
-        clock=VirtualClock(),
     )
-    start(context)
-    assert context.wait(30)
-    assert (updated.updated_us, context.stats.updates) == (expected_us, 3)
+    assert (updated_us, context.stats.updates) == (expected_us, 3)
 
 
 def test_a_run_begins_at_any_time_of_the_clock() -> None:
     """The grid begins where the loop does, not at zero."""
-    run = Monitored(3, Intervals(), clock=VirtualClock(start_us=123_456))
-    assert run.checked_us == [128_456, 133_456, 138_456]
+    monitored = Monitored(3, Intervals(), clock=VirtualClock(start_us=123_456))
+    assert monitored.checked_us == [128_456, 133_456, 138_456]
 
 
 # -- a longer sampling interval ----------------------------------------------------------
@@ -303,22 +248,22 @@ def stretch(sampling_us: int) -> Callable[[Context], None]:
 
 def test_stretching_begins_with_the_next_iteration() -> None:
     """The check under way is made in time, those behind it are further apart."""
-    run = Monitored(4, Intervals(), Does(after_sampling=once(stretch(20_000))))
-    assert run.checked_us == [5_000, 25_000, 45_000, 65_000]
+    monitored = Monitored(4, Intervals(), Recorder(after_sampling=once(stretch(20_000))))
+    assert monitored.checked_us == [5_000, 25_000, 45_000, 65_000]
 
 
 def test_stretching_counts_the_checks_that_were_made() -> None:
     """The aggregation interval stays; the most possible accesses are the checks made."""
-    run = Monitored(24, Intervals(), Does(after_aggregation=once(stretch(50_000))))
-    assert [s.max_nr_accesses for s in run.snapshots[:3]] == [20, 2, 2]
-    assert [s.elapsed_us for s in run.snapshots[:3]] == [100_000] * 3
-    assert [s.intervals.sampling_us for s in run.snapshots[:3]] == [5_000, 50_000, 50_000]
+    monitored = Monitored(24, Intervals(), Recorder(after_aggregation=once(stretch(50_000))))
+    assert [s.max_nr_accesses for s in monitored.snapshots[:3]] == [20, 2, 2]
+    assert [s.elapsed_us for s in monitored.snapshots[:3]] == [100_000] * 3
+    assert [s.intervals.sampling_us for s in monitored.snapshots[:3]] == [5_000, 50_000, 50_000]
 
 
 def test_stretching_does_not_look_like_a_change() -> None:
     """A region that is always hot grows older over the change of its counters' scale."""
-    run = Monitored(26, Intervals(), Does(after_aggregation=once(stretch(50_000))))
-    assert [s.age.tolist() for s in run.snapshots] == [[0], [1], [2], [3]]
+    monitored = Monitored(26, Intervals(), Recorder(after_aggregation=once(stretch(50_000))))
+    assert [s.age.tolist() for s in monitored.snapshots] == [[0], [1], [2], [3]]
 
 
 def test_stretching_beyond_the_aggregation_interval_rescales_ages() -> None:
@@ -329,9 +274,9 @@ def test_stretching_beyond_the_aggregation_interval_rescales_ages() -> None:
         if context.stats.aggregations == 10:
             action(context)
 
-    run = Monitored(201, Intervals(), Does(after_aggregation=at_the_tenth))
-    assert [s.age.tolist() for s in run.snapshots[9:]] == [[9], [4]]
-    assert run.snapshots[-1].intervals == Intervals(300_000, 300_000, 1_000_000)
+    monitored = Monitored(201, Intervals(), Recorder(after_aggregation=at_the_tenth))
+    assert [s.age.tolist() for s in monitored.snapshots[9:]] == [[9], [4]]
+    assert monitored.snapshots[-1].intervals == Intervals(300_000, 300_000, 1_000_000)
 
 
 def test_virtual_time_never_goes_back() -> None:
@@ -347,18 +292,11 @@ def test_virtual_time_never_goes_back() -> None:
 def test_stop_is_prompt_with_an_interval_of_an_hour() -> None:
     """stop() wakes the worker: 30 s are generous, an hour would not be."""
 
-    class Sleeping:
-        def __init__(self) -> None:
-            self.soon = threading.Event()
-
-        @hookimpl
-        def after_sampling(self) -> None:
-            self.soon.set()
-
-    sleeping = Sleeping()
-    context = Context(object(), [sleeping], intervals=Intervals(HOUR, HOUR, HOUR))
+    sleeps = threading.Event()
+    recorder = Recorder(after_sampling=lambda _: sleeps.set())
+    context = Context(object(), [recorder], intervals=Intervals(HOUR, HOUR, HOUR))
     start(context)
-    assert sleeping.soon.wait(30)
+    assert sleeps.wait(30)
     before_s = time.monotonic()
     stop(context)
     assert time.monotonic() - before_s < 30
@@ -385,11 +323,11 @@ def test_system_clock_does_not_wait_needlessly(ahead_us: int) -> None:
 
 def test_real_time_runs_the_same_loop() -> None:
     """On the machine's clock checks are made, and aggregations hold some of them."""
-    run = Monitored(20, Intervals(1_000, 5_000, 10_000), clock=SystemClock())
-    stats = run.context.stats
+    monitored = Monitored(20, Intervals(1_000, 5_000, 10_000), clock=SystemClock())
+    stats = monitored.context.stats
     assert stats.samples == 20
-    assert sum(snapshot.max_nr_accesses for snapshot in run.snapshots) <= 20
-    assert run.snapshots[0].elapsed_us >= 5_000
+    assert sum(snapshot.max_nr_accesses for snapshot in monitored.snapshots) <= 20
+    assert monitored.snapshots[0].elapsed_us >= 5_000
     assert stats.cpu_us > 0
 
 
@@ -437,7 +375,9 @@ def test_a_stop_does_not_wait_for_an_aggregation_sampled_elsewhere() -> None:
     primitive = SampledElsewhere()
     intervals = Intervals(sampling_us=60 * SECOND, aggregation_us=HOUR, update_us=HOUR)
     sleeps = threading.Event()
-    context = Context(primitive, [Does(lambda _: sleeps.set())], intervals=intervals)
+    context = Context(
+        primitive, [Recorder(after_sampling=lambda _: sleeps.set())], intervals=intervals
+    )
     start(context)
     assert sleeps.wait(60)
     stop(context)

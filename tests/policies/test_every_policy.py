@@ -22,10 +22,9 @@ from damon_core import (
     Regions,
     Samples,
     Target,
-    VirtualClock,
     hookimpl,
-    start,
 )
+from damon_core.testing import run_virtual
 
 PAGE = PAGE_SIZE_BYTES
 AGGREGATION_US = 100
@@ -472,24 +471,8 @@ class HalfHot:
 @every_policy
 def test_a_context_finds_what_is_hot(make: Callable[[int], RegionPolicy]) -> None:
     """The hot bytes are right within 5 % after 30 aggregations."""
-    seen: list[int] = []
-
-    class Note:
-        @hookimpl
-        def after_aggregation(self, context: Context) -> bool:
-            assert context.snapshot is not None
-            seen.append(context.snapshot.working_set_bytes(at_least=10))
-            return len(seen) == 30
-
-    context = Context(
-        HalfHot(),
-        [Note()],
-        intervals=Intervals(5, 100, 1_000),
-        clock=VirtualClock(),
-        policy=make(1),
-        cpu_budget=None,
+    context = run_virtual(
+        HalfHot(), aggregations=30, intervals=Intervals(5, 100, 1_000), policy=make(1)
     )
-    start(context)
-    assert context.wait(60)
-    assert context.error is None
-    assert seen[-1] == pytest.approx(1 << 29, rel=0.05)
+    assert context.snapshot is not None
+    assert context.snapshot.working_set_bytes(at_least=10) == pytest.approx(1 << 29, rel=0.05)
