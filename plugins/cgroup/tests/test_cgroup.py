@@ -5,6 +5,7 @@ import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 from damon_cgroup import CgroupSource, Hierarchy, find_cgroup, hierarchies, plugin
 from damon_vaddr import plugin as vaddr_plugin
@@ -75,15 +76,18 @@ def _pids(source: CgroupSource) -> set[int]:
     return {process.pid for process in source.processes()}
 
 
-def test_hierarchies_are_read_from_mountinfo(tmp_path: Path) -> None:
+def test_hierarchies_are_read_from_the_mounts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Version 2 first; other file systems are skipped, escapes in paths are decoded."""
-    path = tmp_path / "mountinfo"
-    path.write_text(
-        "31 23 0:28 / /sys/fs/cgroup rw,relatime - tmpfs tmpfs rw,mode=755\n"
-        "36 31 0:33 / /sys/fs/cgroup/devices rw,relatime shared:9 - cgroup cgroup rw,devices\n"
-        "41 31 0:38 / /mnt/my\\040groups rw,relatime shared:1 master:2 - cgroup2 cgroup2 rw\n"
+    (tmp_path / "self").mkdir()
+    (tmp_path / "self/mounts").write_text(
+        "tmpfs /sys/fs/cgroup tmpfs rw,mode=755 0 0\n"
+        "cgroup /sys/fs/cgroup/devices cgroup rw,relatime,devices 0 0\n"
+        "cgroup2 /mnt/my\\040groups cgroup2 rw,relatime 0 0\n"
     )
-    assert hierarchies(path) == [
+    monkeypatch.setattr(psutil, "PROCFS_PATH", str(tmp_path))
+    assert hierarchies() == [
         Hierarchy(Path("/mnt/my groups"), 2),
         Hierarchy(Path("/sys/fs/cgroup/devices"), 1),
     ]

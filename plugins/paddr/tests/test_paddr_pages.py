@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import psutil
 import pytest
 from damon_paddr.cgroups import UNKNOWN, CgroupNames, find_memory_cgroup, memory_hierarchy
 from damon_paddr.pages import MOST_AT_ONCE, WINDOW, Charges, PageWindow, _stands_for
@@ -335,22 +336,25 @@ class TestNames:
 @pytest.mark.parametrize(
     ("mounted", "found"),
     [
-        ("25 20 0:22 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw", "/sys/fs/cgroup"),
+        ("cgroup2 /sys/fs/cgroup cgroup2 rw 0 0", "/sys/fs/cgroup"),
         (
-            "30 20 0:30 / /sys/fs/cgroup/unified rw - cgroup2 none rw\n"
-            "31 20 0:31 / /sys/fs/cgroup/cpu rw - cgroup none rw,cpu\n"
-            "32 20 0:32 / /sys/fs/cgroup/memory rw shared:9 - cgroup none rw,memory",
+            "none /sys/fs/cgroup/unified cgroup2 rw 0 0\n"
+            "none /sys/fs/cgroup/cpu cgroup rw,cpu 0 0\n"
+            "none /sys/fs/cgroup/memory cgroup rw,memory 0 0",
             "/sys/fs/cgroup/memory",
         ),
-        ("25 20 0:22 / /my\\040cgroups rw - cgroup2 none rw,nsdelegate", "/my cgroups"),
-        ("25 20 0:22 / /proc rw - proc proc rw", None),
+        ("none /my\\040cgroups cgroup2 rw,nsdelegate 0 0", "/my cgroups"),
+        ("proc /proc proc rw 0 0", None),
     ],
 )
-def test_memory_hierarchy(mounted: str, found: str | None, tmp_path: Path) -> None:
-    """The hierarchy that has the memory controller is found: version 1 where it is there."""
-    file = tmp_path / "mountinfo"
-    file.write_text(mounted + "\n")
-    assert memory_hierarchy(file) == (None if found is None else Path(found))
+def test_memory_hierarchy(
+    mounted: str, found: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The hierarchy that has the memory controller is found: version 1 if it has it."""
+    (tmp_path / "self").mkdir()
+    (tmp_path / "self/mounts").write_text(mounted + "\n")
+    monkeypatch.setattr(psutil, "PROCFS_PATH", str(tmp_path))
+    assert memory_hierarchy() == (None if found is None else Path(found))
 
 
 @pytest.mark.parametrize("written", ["a.slice/b", "/a.slice/b", "{mount}/a.slice/b"])

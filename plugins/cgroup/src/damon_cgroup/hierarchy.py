@@ -1,13 +1,13 @@
 """The mounted cgroup hierarchies, of version 2 or 1, and the directory of a cgroup in them."""
 
-import re
 from pathlib import Path
 
+import psutil
 from attrs import frozen
 
 from damon_core import TargetError
 
-_ESCAPE = re.compile(r"\\([0-7]{3})")
+_VERSIONS = {"cgroup2": 2, "cgroup": 1}
 
 
 @frozen
@@ -23,16 +23,13 @@ class Hierarchy:
     version: int
 
 
-def hierarchies(mountinfo: Path = Path("/proc/self/mountinfo")) -> list[Hierarchy]:
+def hierarchies() -> list[Hierarchy]:
     """Return the mounted cgroup hierarchies: first version 2, then version 1 in order of mounts."""
-    found: dict[Path, Hierarchy] = {}
-    for line in mountinfo.read_text(encoding="utf-8", errors="surrogateescape").splitlines():
-        # ID PARENT DEVICE ROOT MOUNT OPTIONS [TAG…] - TYPE SOURCE SUPER-OPTIONS
-        mount, _, filesystem = line.partition(" - ")
-        version = {"cgroup2": 2, "cgroup": 1}.get(filesystem.split(" ")[0])
-        if version is not None:
-            path = Path(_ESCAPE.sub(lambda match: chr(int(match[1], 8)), mount.split(" ")[4]))
-            found[path] = Hierarchy(path, version)
+    found = {
+        mount.mountpoint: Hierarchy(Path(mount.mountpoint), _VERSIONS[mount.fstype])
+        for mount in psutil.disk_partitions(all=True)
+        if mount.fstype in _VERSIONS
+    }
     return sorted(found.values(), key=lambda hierarchy: -hierarchy.version)
 
 

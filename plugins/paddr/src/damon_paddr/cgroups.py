@@ -1,9 +1,10 @@
 """Which memory cgroup an inode number is: what `/proc/kpagecgroup` says of a page."""
 
 import os
-import re
 import time
 from pathlib import Path
+
+import psutil
 
 from damon_core import TargetError
 
@@ -11,25 +12,22 @@ from damon_core import TargetError
 UNKNOWN = "(unknown)"
 #: A walk comes no sooner than this many times what the last one took.
 _REST = 100
-_ESCAPE = re.compile(r"\\([0-7]{3})")
 
 
-def memory_hierarchy(mountinfo: Path = Path("/proc/self/mountinfo")) -> Path | None:
+def memory_hierarchy() -> Path | None:
     """Return where the hierarchy with the memory controller is mounted, None if nowhere.
 
-    That is the one of version 1 with the controller, where there is one; else version 2.
+    If one of version 1 has the controller, it is that one; otherwise it is version 2.
     """
-    version_2 = None
-    for line in mountinfo.read_text(encoding="utf-8", errors="surrogateescape").splitlines():
-        # ID PARENT DEVICE ROOT MOUNT OPTIONS [TAG…] - TYPE SOURCE SUPER-OPTIONS
-        mount, _, filesystem = line.partition(" - ")
-        kind, _, options = filesystem.split(" ", 2)
-        path = Path(_ESCAPE.sub(lambda match: chr(int(match[1], 8)), mount.split(" ")[4]))
-        if kind == "cgroup" and "memory" in options.split(","):
-            return path
-        if kind == "cgroup2" and version_2 is None:
-            version_2 = path
-    return version_2
+    mounts = psutil.disk_partitions(all=True)
+    version_1 = (
+        mount.mountpoint
+        for mount in mounts
+        if mount.fstype == "cgroup" and "memory" in mount.opts.split(",")
+    )
+    version_2 = (mount.mountpoint for mount in mounts if mount.fstype == "cgroup2")
+    found = next(version_1, None) or next(version_2, None)
+    return None if found is None else Path(found)
 
 
 def find_memory_cgroup(path: str, mount: Path | None = None) -> tuple[str, Path]:
