@@ -19,6 +19,7 @@ from damon_core import (
     Snapshot,
     Stats,
     Target,
+    hookimpl,
     start,
     stop,
 )

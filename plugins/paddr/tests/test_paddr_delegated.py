@@ -7,7 +7,6 @@ import numpy as np
 from damon_paddr import PhysicalMemory
 
 from damon_core import (
-    Context,
     DelegatedSampling,
     HookContext,
     Intervals,
@@ -15,10 +14,8 @@ from damon_core import (
     Regions,
     Samples,
     Target,
-    VirtualClock,
-    hookimpl,
-    start,
 )
+from damon_core.testing import Recorder, run_virtual
 
 #: What makes the machines of conftest.py.
 MakeMachine = Callable[..., Any]
@@ -52,33 +49,15 @@ class Elsewhere:
         self.closed += 1
 
 
-class StopAfter:
-    """A callback that commits other limits in the first aggregation, and stops after some."""
-
-    def __init__(self, aggregations: int) -> None:
-        self._left = aggregations
-
-    @hookimpl
-    def after_aggregation(self, context: Context) -> bool:
-        context.commit(limits=RegionLimits(20, 30))
-        self._left -= 1
-        return self._left == 0
-
-
 def test_regions_are_those_of_the_backend(make_machine: MakeMachine) -> None:
     """What of them can be watched is estimated from its samples."""
     machine = make_machine(TWO_GIB)
     machine.blocks({0: range(8), 1: range(32, 40)})
     backend = Elsewhere()
-    context = Context(
-        PhysicalMemory(machine.memory(), backend),
-        [StopAfter(20)],
-        intervals=INTERVALS,
-        clock=VirtualClock(),
+    commit = Recorder(after_aggregation=lambda context: context.commit(limits=RegionLimits(20, 30)))
+    context = run_virtual(
+        PhysicalMemory(machine.memory(), backend), commit, aggregations=20, intervals=INTERVALS
     )
-    start(context)
-    assert context.wait(60)
-    assert context.error is None
     assert context.snapshot is not None
     node0, node1 = context.snapshot.targets
     assert node0.nr_accesses.tolist() == [INTERVALS.checks / 2] * len(node0)

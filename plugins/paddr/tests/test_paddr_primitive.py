@@ -27,9 +27,8 @@ from damon_core import (
     TargetError,
     VirtualClock,
     check_config,
-    hookimpl,
-    start,
 )
+from damon_core.testing import Recorder, StopAfter, run, run_virtual
 
 #: What makes the machines of conftest.py.
 MakeMachine = Callable[..., Any]
@@ -67,48 +66,32 @@ class Truth:
         self.closed += 1
 
 
-class Recorder:
-    """A callback that keeps snapshots, calls a function at some, and stops after a few."""
-
-    name = "recorder"
-
-    def __init__(
-        self, stop_after: int, at: Mapping[int, Callable[[], object]] | None = None
-    ) -> None:
-        self._stop_after = stop_after
-        self._at = at or {}
-        self.snapshots: list[Snapshot] = []
-
-    @hookimpl
-    def after_aggregation(self, context: Context) -> bool:
-        assert context.snapshot is not None
-        self.snapshots.append(context.snapshot)
-        if action := self._at.get(len(self.snapshots)):
-            action()
-        return len(self.snapshots) >= self._stop_after
-
-
-def run(
+def watch(
     machine: Any,
     backend: Truth,
-    stop_after: int = 30,
+    aggregations: int = 30,
     at: Mapping[int, Callable[[], object]] | None = None,
     **options: object,
 ) -> list[Snapshot]:
-    """Monitor a machine on a virtual clock and return its snapshots."""
-    recorder = Recorder(stop_after, at)
+    """Monitor a machine on virtual time and return its snapshots.
+
+    At the aggregations of these numbers functions are called.
+    """
+
+    def act(context: Context) -> None:
+        assert context.snapshot is not None
+        if at is not None and context.snapshot.number in at:
+            at[context.snapshot.number]()
+
+    recorder = Recorder(after_aggregation=act)
     limits = options.pop("limits", RegionLimits())
-    memory = machine.memory(**options)
-    context = Context(
-        PhysicalMemory(memory, backend),
-        [recorder],
+    run_virtual(
+        PhysicalMemory(machine.memory(**options), backend),
+        recorder,
+        aggregations=aggregations,
         intervals=Intervals(5_000, 100_000, 100_000),
-        limits=limits,  # type: ignore[arg-type]
-        clock=VirtualClock(),
+        limits=limits,
     )
-    start(context)
-    assert context.wait(60)
-    assert context.error is None
     return recorder.snapshots
 
 
@@ -130,7 +113,7 @@ class TestTargets:
         machine = make_machine(TWO_GIB)
         machine.blocks({0: range(8), 2: range(32, 40)})
         backend = truth_of(machine)
-        last = run(machine, backend)[-1]
+        last = watch(machine, backend)[-1]
         assert [target.name for target in last.targets] == ["node0", "node2"]
         assert ranges(last) == [Range(0x1000, 0x40000000)]
         assert ranges(last, 1) == [Range(0x100000000, 0x140000000)]
@@ -140,7 +123,7 @@ class TestTargets:
         """The hot 64 MiB of 2 GiB are the working set, of the node that has them."""
         machine = make_machine(TWO_GIB)
         machine.blocks({0: range(8), 1: range(32, 40)})
-        node0, node1 = run(machine, truth_of(machine), 60)[-1].targets
+        node0, node1 = watch(machine, truth_of(machine), 60)[-1].targets
         assert node0.working_set_bytes() == 0
         assert node1.working_set_bytes() / MIB == pytest.approx(64, rel=0.2)
         hottest = node1.hottest(1)[0]
@@ -150,7 +133,7 @@ class TestTargets:
         """Memory that can't be watched isn't part of the bytes monitored."""
         machine = make_machine(TWO_GIB)
         backend = Truth([Range(0x100000000, 0x140000000)])
-        last = run(machine, backend, 60)[-1]
+        last = watch(machine, backend, 60)[-1]
         assert backend.asked_outside > 0
         assert last.total_bytes / MIB == pytest.approx(1024, rel=0.1)
         assert last.working_set_bytes() / MIB == pytest.approx(64, rel=0.2)
@@ -160,7 +143,7 @@ class TestTargets:
         machine = make_machine(TWO_GIB)
         machine.blocks({0: range(4), 1: range(4, 8), 2: range(32, 36), 3: range(36, 40)})
         limits = RegionLimits(min_regions=10, max_regions=20)
-        snapshots = run(machine, truth_of(machine), limits=limits)
+        snapshots = watch(machine, truth_of(machine), limits=limits)
         assert all(10 <= len(snapshot) <= 20 for snapshot in snapshots)
 
     def test_more_ranges_than_regions(self, make_machine: MakeMachine) -> None:
@@ -170,7 +153,9 @@ class TestTargets:
             "".join(f"{start:08x}-{end:08x} : System RAM\n" for start, end in pieces)
         )
         there = [Range(start, end + 1) for start, end in pieces]
-        snapshots = run(machine, Truth(there, Range(0, 0x4000000)), 60, limits=RegionLimits(5, 10))
+        snapshots = watch(
+            machine, Truth(there, Range(0, 0x4000000)), 60, limits=RegionLimits(5, 10)
+        )
         assert all(len(snapshot) <= 10 for snapshot in snapshots)
         assert difference(there, ranges(snapshots[-1])) == []
         assert snapshots[-1].total_bytes / MIB == pytest.approx(600, rel=0.05)
@@ -185,7 +170,7 @@ class TestHotPlug:
         def add() -> None:
             machine.iomem("00000000-3fffffff : System RAM\n100000000-13fffffff : System RAM\n")
 
-        snapshots = run(machine, backend, 60, {10: add})
+        snapshots = watch(machine, backend, 60, {10: add})
         assert ranges(snapshots[9]) == [Range(0, 0x40000000)]
         assert ranges(snapshots[-1]) == [Range(0, 0x40000000), Range(0x100000000, 0x140000000)]
         assert snapshots[-1].working_set_bytes() / MIB == pytest.approx(64, rel=0.2)
@@ -199,7 +184,7 @@ class TestHotPlug:
             backend.there = [Range(0x100000000, 0x140000000)]
             machine.iomem("100000000-13fffffff : System RAM\n")
 
-        snapshots = run(machine, backend, 40, {38: remove})
+        snapshots = watch(machine, backend, 40, {38: remove})
         assert ranges(snapshots[-1]) == [Range(0x100000000, 0x140000000)]
         before, after = (
             {(view.start, view.end) for view in snapshots[number].hottest(1)} for number in (37, -1)
@@ -211,7 +196,7 @@ class TestHotPlug:
         machine = make_machine(TWO_GIB)
         machine.blocks({0: range(8), 1: range(32, 40)})
         both, only = TWO_GIB, TWO_GIB.splitlines(keepends=True)[0]
-        snapshots = run(
+        snapshots = watch(
             machine,
             truth_of(machine),
             40,
@@ -224,7 +209,7 @@ class TestHotPlug:
         """When nothing is left the monitoring ends, without an error."""
         machine = make_machine(TWO_GIB)
         backend = truth_of(machine)
-        snapshots = run(machine, backend, 30, {5: lambda: machine.iomem("")})
+        snapshots = watch(machine, backend, 30, {5: lambda: machine.iomem("")})
         assert len(snapshots) == 5
         assert backend.closed == 1
 
@@ -237,25 +222,21 @@ class TestHotPlug:
             (machine.devices / "memory" / "memory3" / "state").unlink()
             machine.total(5)
 
-        assert len(run(machine, truth_of(machine), 10, {5: remove_state})) == 10
+        assert len(watch(machine, truth_of(machine), 10, {5: remove_state})) == 10
 
 
 class TestLife:
     def test_restart(self, make_machine: MakeMachine) -> None:
         """A context that runs again begins anew."""
         machine = make_machine(TWO_GIB)
-        recorder = Recorder(5)
         backend = truth_of(machine)
         context = Context(
-            PhysicalMemory(machine.memory(), backend), [recorder], clock=VirtualClock()
+            PhysicalMemory(machine.memory(), backend), [StopAfter(5)], clock=VirtualClock()
         )
         for _ in range(2):
-            start(context)
-            assert context.wait(60)
-            assert context.error is None
-            recorder.snapshots.clear()
+            run(context)
         assert [target.name for target in context.targets] == ["node0"]
-        assert backend.closed == 4  # in cleanup and release, both times
+        assert backend.closed == 2
 
     def test_cleanup_without_init(self, make_machine: MakeMachine) -> None:
         """A context that never ran is closed, more than once."""
@@ -271,8 +252,7 @@ class TestLife:
         memory = machine.memory([HOT])
         machine.iomem("00001000-3fffffff : System RAM\n")
         context = Context(PhysicalMemory(memory, Truth([])), clock=VirtualClock())
-        start(context)
-        context.wait(60)
+        run(context, check=False)
         assert isinstance(context.error, TargetError)
 
 
@@ -383,14 +363,11 @@ def test_owners_on_this_machine() -> None:
         def check(self, targets: Sequence[Target], _context: HookContext) -> None:
             pass
 
-    recorder = Recorder(20)
     primitive = make_paddr(
         PaddrOptions(),
         {"all": Backend("all", lambda _options: Everything([]), serves=("paddr",))},
     )
-    context = Context(primitive, [recorder], clock=VirtualClock())
-    start(context)
-    assert context.wait(60)
-    assert context.error is None
-    owners = [owner for target in recorder.snapshots[-1].targets for owner in target.owners]
+    snapshot = run_virtual(primitive, aggregations=20).snapshot
+    assert snapshot is not None
+    owners = [owner for target in snapshot.targets for owner in target.owners]
     assert any(owner.name.startswith("/") and owner.total_bytes for owner in owners)

@@ -36,6 +36,7 @@ from damon_core import (
     start,
     stop,
 )
+from damon_core.testing import eventually
 from tests.lab.needs import why_unmet
 
 pytestmark = pytest.mark.needs("root", "kernel-damon")
@@ -89,7 +90,6 @@ class Program:
 
 Start = Callable[..., Program]
 Left = Callable[[], list[str]]
-Eventually = Callable[[Callable[[], object]], None]
 
 
 @pytest.fixture
@@ -369,7 +369,7 @@ def test_another_program_is_another_memory(nothing_left: Left) -> None:
 
 
 @pytest.mark.needs("memory-cgroup")
-def test_a_cgroup_is_waited_for(program: Start, nothing_left: Left, eventually: Eventually) -> None:
+def test_a_cgroup_is_waited_for(program: Start, nothing_left: Left) -> None:
     """Without processes there is no kdamond; with the first there is."""
     cgroup = Path("/sys/fs/cgroup/lab-sysfs")
     cgroup.mkdir()
@@ -504,9 +504,7 @@ def _monitor_until_killed(pid: int) -> None:
         context.wait()
 
 
-def test_nothing_stays_behind_monitors_that_are_killed(
-    program: Start, nothing_left: Left, eventually: Eventually
-) -> None:
+def test_nothing_stays_behind_monitors_that_are_killed(program: Start, nothing_left: Left) -> None:
     """While they start, or later: the next one cleans up, and works."""
     process = program()
     rng = random.Random(1)
@@ -661,7 +659,7 @@ def test_processes_and_physical_memory_at_once(program: Start, nothing_left: Lef
 
 
 def test_a_signal_to_damon_run_leaves_nothing(
-    program: Start, nothing_left: Left, tmp_path: Path, eventually: Eventually
+    program: Start, nothing_left: Left, tmp_path: Path
 ) -> None:
     """Ctrl-C ends the kdamond, the trace instance and the claim with it."""
     config = tmp_path / "kernel.toml"

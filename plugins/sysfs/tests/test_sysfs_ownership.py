@@ -16,6 +16,7 @@ from damon_sysfs.tree import Tree
 from damon_sysfs.tried import write_filter
 
 from damon_core import Finding, PluginError
+from damon_core.testing import eventually
 
 
 @pytest.fixture
@@ -252,7 +253,7 @@ def test_what_an_ended_kdamond_has_spent_is_kept(tree: Tree, tmp_path: Path) -> 
     assert sampler.cpu_us >= own + other
 
 
-def test_a_zombie_has_ended(eventually: Callable[[Callable[[], object]], None]) -> None:
+def test_a_zombie_has_ended() -> None:
     """A program that was killed holds nothing any more, even if nobody has noticed."""
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
         assert start_time(process.pid) is not None

@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -72,19 +71,6 @@ def hot_and_cold(start_program: StartProgram) -> tuple[int, int, int, int]:
     assert program.stdout is not None
     hot, cold, size = map(int, program.stdout.readline().split())
     return program.pid, hot, cold, size
-
-
-@pytest.fixture
-def eventually() -> Callable[[Callable[[], object]], None]:
-    """Return a function that waits until a condition is true, and fails after 30 s."""
-
-    def wait(condition: Callable[[], object]) -> None:
-        deadline = time.monotonic() + 30
-        while not condition():
-            assert time.monotonic() < deadline, "the condition wasn't true within 30 s"
-            time.sleep(0.005)
-
-    return wait
 
 
 @pytest.fixture

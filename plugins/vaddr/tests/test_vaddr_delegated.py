@@ -13,10 +13,8 @@ from damon_core import (
     Intervals,
     RegionLimits,
     Regions,
-    VirtualClock,
-    hookimpl,
-    start,
 )
+from damon_core.testing import Recorder, run_virtual
 
 _INTERVALS = Intervals(sampling_us=10_000, aggregation_us=100_000, update_us=300_000)
 
@@ -65,34 +63,15 @@ class Elsewhere:
         self.events.append("close")
 
 
-class StopAfter:
-    """A callback that stops after a number of aggregations and commits changes in each."""
-
-    def __init__(self, aggregations: int, changed: Intervals | None = None) -> None:
-        self._left = aggregations
-        self._changed = changed
-
-    @hookimpl
-    def after_aggregation(self, context: Context) -> bool:
-        if self._changed is not None:
-            context.commit(intervals=self._changed, limits=RegionLimits(20, 30))
-        self._left -= 1
-        return self._left == 0
-
-
-def _run(pid: int, backend: Elsewhere, callback: StopAfter) -> Context:
+def _run(pid: int, backend: Elsewhere, aggregations: int, *callbacks: object) -> Context:
     primitive = ProcessMemory(PidSource([pid]), backend)
-    context = Context(primitive, [callback], intervals=_INTERVALS, clock=VirtualClock())
-    start(context)
-    assert context.wait(60)
-    assert context.error is None
-    return context
+    return run_virtual(primitive, *callbacks, aggregations=aggregations, intervals=_INTERVALS)
 
 
 def test_regions_are_those_of_the_backend(sleeper: "subprocess.Popen[str]") -> None:
     """So are their counters; the primitive sets their resident bytes."""
     backend = Elsewhere()
-    context = _run(sleeper.pid, backend, StopAfter(4))
+    context = _run(sleeper.pid, backend, 4)
     assert context.snapshot is not None
     (target,) = context.snapshot.targets
     assert len(target) == 1
@@ -107,7 +86,12 @@ def test_changes_are_passed_on(sleeper: "subprocess.Popen[str]") -> None:
     """From the next aggregation on, the backend is given the new intervals and limits."""
     changed = Intervals(20_000, 200_000, 300_000)
     backend = Elsewhere()
-    _run(sleeper.pid, backend, StopAfter(3, changed))
+    commit = Recorder(
+        after_aggregation=lambda context: context.commit(
+            intervals=changed, limits=RegionLimits(20, 30)
+        )
+    )
+    _run(sleeper.pid, backend, 3, commit)
     assert backend.prepared == [
         (1, _INTERVALS, RegionLimits()),
         (1, changed, RegionLimits(20, 30)),
@@ -121,7 +105,7 @@ def test_a_process_with_new_memory_is_a_new_target(
     """A target that the backend reports as gone is added again if its process still runs."""
     backend = Elsewhere()
     backend.lose = True
-    context = _run(sleeper.pid, backend, StopAfter(2))
+    context = _run(sleeper.pid, backend, 2)
     name = context.targets[0].name
     assert backend.events == [f"add {name}", f"forget {name}", f"add {name}", "close"]
     assert np.all(context.targets[0].regions.start > 0)

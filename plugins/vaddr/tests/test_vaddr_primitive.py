@@ -46,8 +46,8 @@ from damon_core import (
     start,
     stop,
 )
+from damon_core.testing import StopAfter, eventually, run
 
-Eventually = Callable[[Callable[[], object]], None]
 StartProgram = Callable[..., "subprocess.Popen[str]"]
 _SHORT = Intervals(sampling_us=20_000, aggregation_us=200_000, update_us=50_000)
 
@@ -97,24 +97,9 @@ class Counting:
         pass
 
 
-class Until:
-    """A callback that stops after a number of aggregations."""
-
-    def __init__(self, aggregations: int) -> None:
-        self.aggregations = aggregations
-
-    @hookimpl
-    def after_aggregation(self, context: Context) -> bool:
-        assert context.snapshot is not None
-        return context.snapshot.number >= self.aggregations
-
-
 def _monitor(context: Context) -> Snapshot:
     """Run a context to its end and return its last snapshot."""
-    start(context)
-    assert context.wait(60)
-    if context.error is not None:
-        raise context.error
+    run(context)
     assert context.snapshot is not None
     return context.snapshot
 
@@ -133,7 +118,7 @@ def test_the_hot_area_of_a_real_process_is_hotter(
     pid, hot, cold, size = hot_and_cold
     context = Context(
         ProcessMemory(PidSource([pid]), Referenced()),
-        [Until(3)],
+        [StopAfter(3)],
         cpu_budget=None,
         intervals=Intervals(sampling_us=50_000, aggregation_us=500_000, update_us=500_000),
     )
@@ -146,9 +131,7 @@ def test_the_hot_area_of_a_real_process_is_hotter(
     assert snapshot.idle_bytes() < snapshot.total_bytes - size / 2
 
 
-def test_the_end_of_the_process_ends_the_monitoring(
-    sleeper: "subprocess.Popen[str]", eventually: Eventually
-) -> None:
+def test_the_end_of_the_process_ends_the_monitoring(sleeper: "subprocess.Popen[str]") -> None:
     """This is not an error of the context."""
     context = Context(ProcessMemory(PidSource([sleeper.pid]), Referenced()), intervals=_SHORT)
     start(context)
@@ -159,7 +142,7 @@ def test_the_end_of_the_process_ends_the_monitoring(
 
 
 def test_no_file_stays_open_and_a_restart_works(
-    sleeper: "subprocess.Popen[str]", open_descriptors: Callable[[], int], eventually: Eventually
+    sleeper: "subprocess.Popen[str]", open_descriptors: Callable[[], int]
 ) -> None:
     """A stopped context has no open files and can be started again."""
     before = open_descriptors()
@@ -191,7 +174,7 @@ def test_a_command_is_monitored_to_its_end() -> None:
 
 
 def test_a_process_that_executes_another_program_is_a_new_target(
-    start_program: StartProgram, eventually: Eventually
+    start_program: StartProgram,
 ) -> None:
     """The target for the old memory is replaced by one with the new name."""
     program = start_program(
@@ -217,7 +200,7 @@ def test_a_process_that_executes_another_program_is_a_new_target(
     assert context.error is None
 
 
-def test_descendants_come_and_go(start_program: StartProgram, eventually: Eventually) -> None:
+def test_descendants_come_and_go(start_program: StartProgram) -> None:
     """A child becomes a target when it starts, and the target is dropped when it ends."""
     program = start_program(
         "import subprocess, sys\n"
@@ -273,7 +256,7 @@ def test_the_snapshot_has_the_lengthened_interval(
     """With a small CPU budget the sampling interval is longer than configured."""
     context = Context(
         ProcessMemory(PidSource([hot_and_cold[0]]), Referenced()),
-        [Until(3)],
+        [StopAfter(3)],
         cpu_budget=0.01,
         intervals=Intervals(sampling_us=1_000, aggregation_us=50_000, update_us=1_000_000),
     )
@@ -291,7 +274,7 @@ def test_a_target_that_is_gone_while_its_process_runs_is_added_again(
         f"python[{sleeper.pid}]",
     }
     context = Context(
-        ProcessMemory(PidSource([sleeper.pid]), backend), [Until(2)], clock=VirtualClock()
+        ProcessMemory(PidSource([sleeper.pid]), backend), [StopAfter(2)], clock=VirtualClock()
     )
     snapshot = _monitor(context)
     assert len(backend.added) == 2
@@ -309,7 +292,7 @@ def test_a_process_that_may_not_be_read_is_skipped_with_one_warning(
             raise PermissionError(13, os.strerror(13))
 
     context = Context(
-        ProcessMemory(PidSource([sleeper.pid]), Refusing()), [Until(50)], clock=VirtualClock()
+        ProcessMemory(PidSource([sleeper.pid]), Refusing()), [StopAfter(50)], clock=VirtualClock()
     )
     with caplog.at_level(logging.WARNING):
         assert not _monitor(context).targets
@@ -324,7 +307,7 @@ def test_regions_are_what_the_backend_needs(
     """Either one region for each mapping, or about min_regions regions in three ranges."""
     context = Context(
         ProcessMemory(PidSource([sleeper.pid]), Counting(by_pages)),
-        [Until(1)],
+        [StopAfter(1)],
         clock=VirtualClock(),
     )
     snapshot = _monitor(context)
@@ -381,7 +364,7 @@ def test_regions_of_ranges_adapt_to_the_accesses(
     backend = LargestHalf()
     context = Context(
         ProcessMemory(PidSource([sleeper.pid]), backend),
-        [Until(40)],
+        [StopAfter(40)],
         clock=VirtualClock(),
         policy=KernelPolicy(KernelPolicyOptions(seed=1)),
         cpu_budget=None,
@@ -415,7 +398,7 @@ def test_a_target_that_is_added_after_prepare_is_not_checked_yet(
     backend.prepare, backend.check = lose_once, note  # type: ignore[method-assign]
     context = Context(
         ProcessMemory(PidSource([sleeper.pid]), backend),
-        [Until(1)],
+        [StopAfter(1)],
         clock=VirtualClock(),
         policy=KernelPolicy(KernelPolicyOptions(seed=1)),
     )
@@ -443,7 +426,7 @@ def test_more_mappings_than_regions_are_joined(start_program: StartProgram) -> N
         return _monitor(
             Context(
                 ProcessMemory(PidSource([p.pid for p in programs]), Referenced()),
-                [Until(1)],
+                [StopAfter(1)],
                 cpu_budget=None,
                 limits=RegionLimits(10, max_regions),
                 intervals=_SHORT,
@@ -461,14 +444,14 @@ def test_the_plugin_is_found_by_its_name(sleeper: "subprocess.Popen[str]") -> No
     """`use = "vaddr"` with a pid makes a primitive with a working backend."""
     plugins = Plugins({"vaddr": plugin})
     primitive = plugins.make_primitive("vaddr", {"pid": sleeper.pid})
-    snapshot = _monitor(Context(primitive, [Until(1)], intervals=_SHORT))
+    snapshot = _monitor(Context(primitive, [StopAfter(1)], intervals=_SHORT))
     assert snapshot.total_bytes > 0
 
 
 def test_a_snapshot_has_the_names_of_mappings(sleeper: "subprocess.Popen[str]") -> None:
     """They are the areas of its targets."""
     primitive = Plugins({"vaddr": plugin}).make_primitive("vaddr", {"pid": sleeper.pid})
-    snapshot = _monitor(Context(primitive, [Until(1)], intervals=_SHORT))
+    snapshot = _monitor(Context(primitive, [StopAfter(1)], intervals=_SHORT))
     assert {"[heap]", "[stack]"} <= {area.name for area in snapshot.targets[0].areas}
 
 
@@ -500,7 +483,7 @@ def test_the_first_backend_that_works_is_chosen(sleeper: "subprocess.Popen[str]"
     """The automatic choice skips backends that don't work on this machine."""
     backends = {"best": _backend("best", False), "good": _backend("good", True)}
     primitive = make_vaddr(VaddrOptions(pid=sleeper.pid), backends)
-    snapshot = _monitor(Context(primitive, [Until(1)], clock=VirtualClock()))
+    snapshot = _monitor(Context(primitive, [StopAfter(1)], clock=VirtualClock()))
     assert len(snapshot.targets) == 1
 
 
@@ -572,7 +555,7 @@ def test_only_mapped_memory_counts(sleeper: "subprocess.Popen[str]") -> None:
     """Regions of ranges also cover gaps, which are not memory."""
     context = Context(
         ProcessMemory(PidSource([sleeper.pid]), Counting()),
-        [Until(1)],
+        [StopAfter(1)],
         clock=VirtualClock(),
         cpu_budget=None,
     )

@@ -14,8 +14,8 @@ from damon_vaddr import CommandSource, PidSource, Process, ProcessTable, descend
 from damon_vaddr.processes import open_named, reopen_named
 
 from damon_core import TargetError
+from damon_core.testing import eventually
 
-Eventually = Callable[[Callable[[], object]], None]
 StartProgram = Callable[..., "subprocess.Popen[str]"]
 _FAMILY = """
 import subprocess, sys, time
@@ -60,7 +60,7 @@ def test_a_kernel_thread_has_no_memory() -> None:
         open_named(threads[0])
 
 
-def test_a_zombie_has_ended(start_program: StartProgram, eventually: Eventually) -> None:
+def test_a_zombie_has_ended(start_program: StartProgram) -> None:
     """The error of a zombie says that it is one."""
     program = start_program("")
     eventually(lambda: psutil.Process(program.pid).status() == psutil.STATUS_ZOMBIE)
@@ -128,9 +128,7 @@ def test_the_same_process_can_be_opened_again(sleeper: "subprocess.Popen[str]") 
     process.close()
 
 
-def test_a_table_returns_ended_processes_once(
-    start_program: StartProgram, eventually: Eventually
-) -> None:
+def test_a_table_returns_ended_processes_once(start_program: StartProgram) -> None:
     """Even if they are zombies; the other processes stay."""
     one, other = start_program(_SLEEP), start_program(_SLEEP)
     table = ProcessTable()
@@ -192,9 +190,7 @@ def test_descendants_are_found(start_program: StartProgram) -> None:
     os.kill(child, 9)
 
 
-def test_a_child_is_followed_when_its_parent_has_ended(
-    start_program: StartProgram, eventually: Eventually
-) -> None:
+def test_a_child_is_followed_when_its_parent_has_ended(start_program: StartProgram) -> None:
     """A process that was once found as a descendant stays one."""
     program = start_program(_FAMILY.format(child=_SLEEP))
     child = int(_line(program))
@@ -249,7 +245,7 @@ def test_a_command_that_ignores_sigterm_is_killed(tmp_path: Path) -> None:
     assert source.exit_status == -9
 
 
-def test_the_exit_status_of_a_command_is_kept(eventually: Eventually) -> None:
+def test_the_exit_status_of_a_command_is_kept() -> None:
     """If it ends by itself."""
     source = CommandSource(["sh", "-c", "exit 3"])
     source.start()

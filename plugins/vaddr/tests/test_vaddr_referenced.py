@@ -12,6 +12,7 @@ from damon_vaddr.mappings import mapping_regions, parse_maps
 from damon_vaddr.referenced import SmapsParser, probe
 
 from damon_core import Regions
+from damon_core.testing import eventually
 
 _RECORD = """\
 {header} rw-p 00000000 00:00 0 {name}
@@ -152,9 +153,7 @@ def test_a_process_that_ends_is_gone(sleeper: "subprocess.Popen[str]") -> None:
     backend.close()
 
 
-def test_a_zombie_is_gone(
-    sleeper: "subprocess.Popen[str]", eventually: Callable[[Callable[[], object]], None]
-) -> None:
+def test_a_zombie_is_gone(sleeper: "subprocess.Popen[str]") -> None:
     """A process that has ended has no memory, even before its parent has waited for it."""
     target = _target(Process.open(sleeper.pid))
     backend = Referenced()
