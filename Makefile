@@ -3,7 +3,7 @@
 #             (JOBS=1, TESTS="tests/loop -k order")
 # make test-slow
 #             run the slow ones: whole benchmarks, builds of packages, long waits
-# make lint   formatting, lint and types, as CI does
+# make lint   formatting, lint, types and which module may import which, as CI does
 # make lab    the tests that need a kernel of their own, in small virtual machines
 #             (TESTS="plugins/vaddr/tests -k idle", KERNEL=path; see tests/lab/README.md)
 #
@@ -28,6 +28,7 @@ lint: .venv/installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 lab: .venv/installed-dev
 	@kernels="$(KERNEL)" && kernels="$${kernels:-$$DAMON_LAB_KERNELS}" && \

@@ -246,7 +246,7 @@ class TestRight:
         other = in_context("name = 'b'\npolicy = {use = 'wide', parts = 4}")
         contexts = built(path, Plugins({"package": Noting()}), one + other)
         assert [policy.options.parts for policy in made] == [2, 4]  # type: ignore[attr-defined]
-        assert [context._policy for context in contexts] == made
+        assert [context._policy for context in contexts] == made  # noqa: SLF001  # nothing else shows it
 
     def test_the_budget_of_all(self, path: Path, plugins: Plugins) -> None:
         """The budget above all contexts may be more than one processor."""

@@ -278,7 +278,7 @@ def test_configuration() -> None:
         },
     )
     assert isinstance(made, AlertCallback)
-    rule = made._options.rule[0]
+    rule = made._options.rule[0]  # noqa: SLF001  # nothing else shows what was read
     assert (rule.lasting, rule.condition.threshold, rule.condition.clear) == (30_000_000, 0.5, 0.4)
 
 
@@ -318,7 +318,8 @@ def test_readme_examples_are_the_same() -> None:
     names: dict[str, Any] = {}
     exec(readme.partition("```python\n")[2].partition("```")[0], names)
     assert isinstance(from_toml, AlertCallback)
-    assert names["callback"]._options == from_toml._options
+    in_python = names["callback"]
+    assert in_python._options == from_toml._options  # noqa: SLF001  # nothing else shows them
 
 
 def test_readme_has_every_option() -> None:

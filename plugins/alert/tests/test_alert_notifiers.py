@@ -331,7 +331,7 @@ def test_proxy_of_the_environment_is_not_used(
 )
 def test_host_and_port_of_an_address(url: str, host: str, port: int) -> None:
     """The endpoint connects to the host and port of the address."""
-    connection = Endpoint(Notify("http", url=url))._connection()
+    connection = Endpoint(Notify("http", url=url)).connection()
     assert (connection.host, connection.port) == (host, port)
 
 

@@ -36,13 +36,13 @@ class Frames:
         self.flags = np.zeros(PAGES, dtype=np.uint64)
         self.known = np.ones(PAGES, dtype=np.bool_)
         self.accessed = np.zeros(PAGES, dtype=np.bool_)
-        self._directory = directory
+        self.directory = directory
         self._rng = np.random.default_rng(1)
 
     def charges(self) -> Charges:
-        self.inode.tofile(self._directory / "kpagecgroup")
-        self.flags.tofile(self._directory / "kpageflags")
-        return Charges(str(self._directory / "kpagecgroup"), str(self._directory / "kpageflags"))
+        self.inode.tofile(self.directory / "kpagecgroup")
+        self.flags.tofile(self.directory / "kpageflags")
+        return Charges(str(self.directory / "kpagecgroup"), str(self.directory / "kpageflags"))
 
     def check(self, target: Target, pages_a_region: int) -> None:
         """Look at random pages of each region."""
@@ -291,7 +291,7 @@ class TestWindow:
         frames.charges()
         window = PageWindow(charges)
         window.charges = Counting(
-            *(str(frames._directory / name) for name in ("kpagecgroup", "kpageflags"))
+            *(str(frames.directory / name) for name in ("kpagecgroup", "kpageflags"))
         )
         target = halves((0, 0))
         for now_us in range(5_000, 1_000_001, 5_000):
@@ -318,7 +318,7 @@ class TestNames:
         (hierarchy / "new").mkdir()
         inode = os.stat(hierarchy / "new").st_ino
         assert names[inode] == UNKNOWN
-        names._not_before = 0.0
+        names._not_before = 0.0  # noqa: SLF001  # as if time had passed
         names.refresh()
         assert names[inode] == "/new"
 

@@ -192,7 +192,7 @@ def test_the_numbers_are_the_kernels(program: Start, nothing_left: Left) -> None
     sampler = Sampler()
     wanted = plan(program().pid)
     sampler.steer(wanted, {})
-    claim = sampler._claim
+    claim = sampler._claim  # noqa: SLF001  # what nobody else may touch
     assert claim is not None
     tree = Tree()
     tree.write_all(STAT_SCHEME, claim.folder)
@@ -392,9 +392,10 @@ def test_lost_events_are_counted(program: Start, nothing_left: Left) -> None:
     """Whoever reads too late is told how much it was, and goes on with what is there."""
     sampler = Sampler()
     sampler.steer(plan(program().pid, RegionLimits(800, 1000), Intervals(10_000, 50_000)), {})
-    results = sampler._results
+    results = sampler._results  # noqa: SLF001  # what nobody else may touch
     assert isinstance(results, Trace)
-    (results._folder / "buffer_size_kb").write_text("64")
+    size = results._folder / "buffer_size_kb"  # noqa: SLF001  # what nobody else may touch
+    size.write_text("64")
     time.sleep(8)
     assert sampler.collect()
     assert sampler.lost_events > 0

@@ -243,13 +243,13 @@ def test_what_an_ended_kdamond_has_spent_is_kept(tree: Tree, tmp_path: Path) -> 
     """Processor time only grows, whichever kdamond runs; here it is this process and its parent."""
     sampler = Sampler(Registry(tree, tmp_path / "run"))
     assert sampler.cpu_us == 0
-    sampler._claim = claim(0, os.getpid())
+    sampler._claim = claim(0, os.getpid())  # noqa: SLF001  # as if the kernel ran it
     own = sampler.cpu_us
     assert own > 0
-    sampler._claim = claim(0, None)
+    sampler._claim = claim(0, None)  # noqa: SLF001  # as if the kernel ran it
     assert sampler.cpu_us == own
     other = Spending().up_to_now_us(os.getppid())
-    sampler._claim = claim(0, os.getppid())
+    sampler._claim = claim(0, os.getppid())  # noqa: SLF001  # as if the kernel ran it
     assert sampler.cpu_us >= own + other
 
 

@@ -61,7 +61,8 @@ async def press(pilot: Pilot[None], *keys: str) -> str:
 
 def text(app: Any) -> str:
     """Return what is on the screen."""
-    return "\n".join(strip.text.rstrip() for strip in app.screen._compositor.render_strips())
+    strips = app.screen._compositor.render_strips()  # noqa: SLF001  # Textual has no public way
+    return "\n".join(strip.text.rstrip() for strip in strips)
 
 
 def after(app: TopApp, *keys: str, size: tuple[int, int] = (80, 24)) -> str:
@@ -145,9 +146,9 @@ class TestScreen:
 class TestKeys:
     def test_targets_are_selected_with_arrows(self, ended: Make, show: Show) -> None:
         """The map and the regions are those of the selected target."""
-        app = show(ended({"a": [(HEAP, 2 * MIB, 1.0)], "b": [(STACK, MIB, 0.5)]}))
-        assert "\na: 2.0 MiB" in after(app)
-        shown = after(show(*[watcher._context for watcher in app._watchers]), "down")
+        context = ended({"a": [(HEAP, 2 * MIB, 1.0)], "b": [(STACK, MIB, 0.5)]})
+        assert "\na: 2.0 MiB" in after(show(context))
+        shown = after(show(context), "down")
         assert "\nb: 1.0 MiB" in shown
         assert "\n> b " in shown
         assert "7ffc00000000      1.0 MiB" in re.sub(" +", lambda m: m[0][-6:], shown)
@@ -237,7 +238,7 @@ class TestKeys:
             assert "paused" in await press(pilot, key)
             number = shown_number(app)
             await until(lambda: running.stats.aggregations > number + 3)
-            app._look()
+            app.look()
             assert shown_number(app) == number
             assert "paused" not in await press(pilot, key)
             assert shown_number(app) > number
@@ -253,7 +254,7 @@ class TestKeys:
             assert "a sampling interval of 100ms is wanted from now on" in shown
             await until(lambda: running.intervals.sampling_us == 100_000)
             assert running.intervals.aggregation_us == 200_000
-            app._look()
+            app.look()
             await press(pilot, "minus")
             await until(lambda: running.intervals.sampling_us == 50_000)
 
@@ -266,7 +267,7 @@ class TestKeys:
         async def act(pilot: Pilot[None]) -> None:
             shown = await press(pilot, "question_mark")
             assert "longer, shorter sampling interval" in shown
-            app._look()
+            app.look()
             assert "TARGET" in await press(pilot, "escape")
 
         use(app, act)
@@ -281,7 +282,7 @@ class TestKeys:
 
         use(app, act)
         assert app.return_code == 0
-        assert app._exit
+        assert app._exit  # noqa: SLF001  # Textual has no public way
 
     def test_stop_from_another_thread(self, ended: Make, show: Show) -> None:
         """What signals do: the view ends, even if it has only just begun."""
@@ -289,7 +290,7 @@ class TestKeys:
         app.stop()
 
         async def act(pilot: Pilot[None]) -> None:
-            await until(lambda: app._exit)
+            await until(lambda: app._exit)  # noqa: SLF001  # Textual has no public way
 
         use(app, act)
 
@@ -385,7 +386,7 @@ def running(history: History) -> Any:
 
 def shown_number(app: TopApp) -> int:
     """Return the number of the aggregation that is shown."""
-    snapshot = app._picture.snapshot
+    snapshot = app.picture.snapshot
     return 0 if snapshot is None else snapshot.number
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import click
 from damon_cli.params import DURATION, SIZE, pass_plugins
 
+from damon_report.files import HEIGHT, IMAGES, PAGE, WIDTH
 from damon_report.options import (
     MOMENT,
     SHARE,
@@ -14,7 +15,6 @@ from damon_report.options import (
     record_options,
     selection_options,
 )
-from damon_report.pictures import HEIGHT, IMAGES, PAGE, WIDTH
 
 if TYPE_CHECKING:
     from damon_core import Plugins

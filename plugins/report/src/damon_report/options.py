@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 import click
 from damon_cli.params import pass_plugins
 
+from damon_report.files import DEFAULT_PATH
+
 if TYPE_CHECKING:
     from damon_core import Plugins
     from damon_report.moments import Moment
@@ -16,8 +18,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-#: The default record of reports; `damon record` writes it.
-DEFAULT_PATH = Path("damon.parquet")
 #: The ways to group bytes. A program is all targets that differ only in their pid.
 By = Literal["context", "target", "program", "mapping"]
 

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.text import Text
 
 from damon_core import InputError
-from damon_report.pictures import IMAGES
+from damon_report.files import IMAGES
 
 
 def echo_json(report: str, document: dict[str, Any]) -> None:

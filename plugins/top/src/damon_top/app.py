@@ -175,8 +175,8 @@ class TopApp(App[None]):
         self.set_class(not self._colour, "plain")
         self.screen.set_class(not self._colour, "plain")
         self._tables["targets"].focus()
-        self.set_interval(self._refresh_us / 1e6, self._look)
-        self._look()
+        self.set_interval(self._refresh_us / 1e6, self.look)
+        self.look()
 
     def on_resize(self) -> None:
         """Give the tables their shares of another screen."""
@@ -189,7 +189,7 @@ class TopApp(App[None]):
         if self._events is not None and not self._events.is_closed():
             self._events.call_soon_threadsafe(self.exit)
 
-    def _look(self) -> None:
+    def look(self) -> None:
         """Take new pictures and show them, unless paused."""
         before_s, now_s = self._spent_s, (time.monotonic(), time.thread_time())
         self._spent_s = now_s
@@ -201,12 +201,13 @@ class TopApp(App[None]):
     # -- what is shown -----------------------------------------------------------------
 
     @property
-    def _picture(self) -> Picture:
+    def picture(self) -> Picture:
+        """The picture that is shown."""
         return self._pictures[self._current]
 
     def _show(self) -> None:
         """Show the pictures with orders, filters and selections as they are."""
-        picture, several = self._picture, len(self._pictures) > 1
+        picture, several = self.picture, len(self._pictures) > 1
         rows = self._chosen("targets", target_rows(picture), TARGET_ORDERS)
         self._names = [row.name for row in rows]
         selected = self._selected.get(picture.name, "")
@@ -258,12 +259,12 @@ class TopApp(App[None]):
         self._keys.update(key_line(self._orders[name][0], self._texts[name], note, several))
 
     def _target(self, name: str) -> TargetSnapshot | None:
-        snapshot = self._picture.snapshot
+        snapshot = self.picture.snapshot
         targets = snapshot.targets if snapshot is not None else ()
         return next((target for target in targets if target.name == name), None)
 
     def _target_line(self, row: TargetRow, width: int) -> Text:
-        sizes = working_sets(self._picture, row.name, width, self._refresh_us)
+        sizes = working_sets(self.picture, row.name, width, self._refresh_us)
         return target_line(row, sizes, width, self._colour)
 
     def _chosen(
@@ -285,7 +286,7 @@ class TopApp(App[None]):
     def _select(self, event: Table.Selected) -> None:
         """Show the regions of the target that was selected."""
         if event.table.id == "targets":
-            self._selected[self._picture.name] = self._names[event.index]
+            self._selected[self.picture.name] = self._names[event.index]
             self._tables["regions"].selected = 0
             self._act()
 
@@ -303,7 +304,7 @@ class TopApp(App[None]):
     def action_pause(self) -> None:
         """Let the picture stand still, or go on."""
         self._paused = not self._paused
-        self._look()
+        self.look()
         self._act()
 
     def action_context(self, by: int) -> None:
@@ -315,7 +316,7 @@ class TopApp(App[None]):
     def action_sampling(self, by: int) -> None:
         """Ask for another sampling interval, with as many checks in an aggregation."""
         watcher = self._watchers[self._current]
-        sampling_us = stepped(self._picture.intervals.sampling_us, by)
+        sampling_us = stepped(self.picture.intervals.sampling_us, by)
         watcher.want(sampling_us)
         self._act(f"a sampling interval of {format_duration(sampling_us)} is wanted from now on")
 

@@ -65,7 +65,7 @@ class Endpoint:
             headers = self._headers | self._file_headers()
         except InputError as error:
             raise DeliveryError(str(error), temporary=True) from error
-        connection = self._connection()
+        connection = self.connection()
         try:
             connection.request("POST", self._path, json.dumps(document).encode(), headers)
             with connection.getresponse() as response:
@@ -79,7 +79,8 @@ class Endpoint:
             connection.close()
         _check(status, body)
 
-    def _connection(self) -> http.client.HTTPConnection:
+    def connection(self) -> http.client.HTTPConnection:
+        """Return a connection to the host, not open yet."""
         if self._tls is None:
             return http.client.HTTPConnection(self._host, self._port, timeout=self._timeout_s)
         return http.client.HTTPSConnection(

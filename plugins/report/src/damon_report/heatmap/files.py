@@ -4,12 +4,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from damon_core import InputError
+from damon_report.files import HEIGHT, PAGE, WIDTH
 from damon_report.heatmap import image
 from damon_report.heatmap.caption import Caption
 from damon_report.heatmap.grid import Heat
 from damon_report.heatmap.layout import Room
 from damon_report.heatmap.page import COLUMNS, ROOM, page
-from damon_report.pictures import HEIGHT, PAGE, WIDTH
 
 
 def save(

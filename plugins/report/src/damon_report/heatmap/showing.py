@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.text import Text
 
 from damon_core import InputError
+from damon_report.files import HEIGHT, LEAST_HEIGHT, LEAST_WIDTH, PAGE, WIDTH
 from damon_report.heatmap import terminal
 from damon_report.heatmap.caption import Caption, caption
 from damon_report.heatmap.export import document
@@ -18,7 +19,6 @@ from damon_report.heatmap.layout import Room, lay_out, select
 from damon_report.heatmap.places import Survey
 from damon_report.naming import printable
 from damon_report.output import echo_json
-from damon_report.pictures import HEIGHT, LEAST_HEIGHT, LEAST_WIDTH, PAGE, WIDTH
 from damon_report.record import Record
 
 _JSON_WIDTH, _JSON_HEIGHT = 100, 60

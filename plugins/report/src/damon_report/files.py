@@ -1,4 +1,9 @@
-"""Files that reports are drawn to: their endings and sizes."""
+"""Files that reports read, and that they are drawn to."""
+
+from pathlib import Path
+
+#: The default record of reports; `damon record` writes it.
+DEFAULT_PATH = Path("damon.parquet")
 
 #: Pictures, and pages for browsers.
 IMAGES = (".png", ".svg")
