@@ -9,8 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from damon_csv.rows import ROW
+from damon_damo.reader import LACKING
+from damon_parquet.schema import FIELDS
 
-from damon_core import Plugins, check_config, hookspecs
+from damon_core import COLUMNS, Plugins, check_config, hookspecs
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -57,6 +60,47 @@ def test_every_hook_is_in_the_table_with_its_arguments() -> None:
     ]
     text = (ROOT / "docs/plugins.md").read_text()
     assert re.findall(r"^\| `(\w+\([^`]*\))` \|", text, re.MULTILINE) == specified
+
+
+def _column_rows(page: str) -> list[list[str]]:
+    """Return the rows of a page's tables of columns, without backticks."""
+    text = (ROOT / page).read_text()
+    tables = re.findall(r"^\| column \|.*\n\|[-|]+\|\n((?:\|.*\n)+)", text, re.MULTILINE)
+    rows = [line.strip("|").replace("`", "") for table in tables for line in table.splitlines()]
+    return [[cell.strip() for cell in row.split("|")] for row in rows]
+
+
+def test_columns_of_records_are_documented_as_they_are() -> None:
+    """Names and meanings, other names in Parquet, and whether CSV and damo have them."""
+    in_csv = {column.name for column in ROW}
+    found = [
+        # The type in Parquet follows.
+        [name, meaning, parquet.split(": ")[:-1], csv, damo]
+        for name, meaning, parquet, csv, damo in _column_rows("docs/records.md")
+    ]
+    assert found == [
+        [
+            name,
+            column.meaning,
+            [] if field == name else [field],
+            "yes" if name in in_csv else "no",
+            "no" if name in LACKING else "yes",
+        ]
+        for (name, column), field in zip(COLUMNS.items(), FIELDS, strict=True)
+    ]
+
+
+def test_columns_of_csv_are_documented_as_they_are() -> None:
+    """In the order of the fields."""
+    assert _column_rows("plugins/csv/README.md") == [
+        [column.name, column.meaning] for column in ROW
+    ]
+
+
+def test_columns_of_parquet_are_documented_as_they_are() -> None:
+    """As the metadata of each file has them."""
+    fields = [[name, meaning] for name, (_, meaning) in FIELDS.items()]
+    assert _column_rows("plugins/parquet/README.md") == fields
 
 
 @pytest.mark.parametrize(

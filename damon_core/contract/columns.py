@@ -102,42 +102,42 @@ COLUMNS: Final[Mapping[str, Column]] = MappingProxyType(
                 "max_nr_accesses",
                 "int64",
                 "aggregation",
-                "how many access checks the aggregation made",
+                "number of checks in the aggregation: the greatest possible nr_accesses",
                 "numbers of checks",
             ),
             Column("target", "text", "target", "name of the target", "names of targets", "name"),
             Column("start", "int64", "region", "first address of the region", "borders of regions"),
             Column(
-                "end", "int64", "region", "first address behind the region", "borders of regions"
+                "end", "int64", "region", "first address after the region", "borders of regions"
             ),
             Column(
                 "nr_accesses",
                 "float64",
                 "region",
-                "in how many of the checks the region was accessed; a fraction, where it is an "
-                "estimate, is right to 1 %",
+                "number of checks that saw an access to the region; fractions are estimates, "
+                "right to 1 %",
                 "counts of accesses",
             ),
             Column(
                 "age",
                 "int64",
                 "region",
-                "for how many aggregations the region's access frequency has stayed alike",
+                "number of aggregations for which the region's access frequency has stayed similar",
                 "ages",
             ),
             Column(
                 "idle_us",
                 "int64",
                 "region",
-                "for how long no access to the region was seen, microseconds; 0 if one was seen "
-                "in this aggregation",
+                "time without an access to the region, microseconds; 0 if there was one in this "
+                "aggregation",
                 "idle times",
             ),
             Column(
                 "resident_bytes",
                 "int64",
                 "region",
-                "how many bytes of the region were in memory",
+                "bytes of the region that were in memory",
                 "resident bytes",
             ),
             Column(
@@ -151,7 +151,7 @@ COLUMNS: Final[Mapping[str, Column]] = MappingProxyType(
                 "owners",
                 "owners",
                 "target",
-                "who owns the target's memory, where that is known, such as cgroups",
+                "owners of the target's memory, such as cgroups, if they are known",
                 "owners",
             ),
         )

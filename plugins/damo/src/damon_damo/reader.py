@@ -31,7 +31,7 @@ from damon_damo.source import Source
 from damon_damo.values import duration_ns, duration_us, number
 
 #: Columns that the format doesn't have; aggregations are numbered as they come.
-_LACKING = ("number", "idle_us", "resident_bytes", "areas", "owners")
+LACKING = ("number", "idle_us", "resident_bytes", "areas", "owners")
 
 #: What comes of values that are missing or of another kind.
 _NOT_DAMOS = (AttributeError, KeyError, TypeError, ValueError, OverflowError)
@@ -156,7 +156,7 @@ class DamoReader(SelfClosing):
         for record in self._records():
             contexts.setdefault(record.context, record)
         info = next((each.notes.info for each in contexts.values()), RecordInfo(program="damo"))
-        info = info.without(_LACKING)
+        info = info.without(LACKING)
         if info.program != "damo":
             return info
         if any(each.intervals is None for each in contexts.values()):

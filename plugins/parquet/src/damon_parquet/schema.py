@@ -41,23 +41,23 @@ _OTHERWISE = {
     "age": (
         "alike_since",
         pa.int64(),
-        "number of the aggregation since which the region's access frequency has stayed alike: "
+        "number of the aggregation since which the region's access frequency has stayed similar: "
         "number - alike_since is its age in aggregations",
     ),
     "idle_us": (
         "idle_since",
         _TIMESTAMP,
-        "since when no access to the region was seen: time - idle_since is for how long; null if "
-        "one was seen in this aggregation",
+        "time since which no access to the region was seen; null if there was one in this "
+        "aggregation",
     ),
 }
 #: What is to be known of others beside their meaning.
 _REMARKS = {
     "target": "null in the row of an aggregation without targets",
-    "start": "start = end = 0: there is no region",
-    "areas": "in the first row of a target in its first aggregation and whenever they have "
-    "changed; null elsewhere",
-    "owners": "in the first row of a target in each aggregation; null elsewhere",
+    "start": "there is no region if start = end = 0",
+    "areas": "only in the first row of a target in its first aggregation and when they have "
+    "changed",
+    "owners": "only in the first row of a target in each aggregation",
 }
 
 
