@@ -1,83 +1,29 @@
-"""Who may know whom: checked in the source, module by module."""
+"""What import-linter can't check: public names, names of plugins in the core, and the docs.
+
+Which module may import which is in pyproject.toml (`[tool.importlinter]`); `make lint` checks it.
+"""
 
 import ast
-from collections.abc import Iterator
+import importlib
+import re
+import tomllib
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
+import damon_cli
 import pytest
 
 import damon_core
 
 ROOT = Path(__file__).parents[1]
 CORE = ROOT / "damon_core"
-PLUGINS = sorted(path.name for path in (ROOT / "plugins").iterdir() if path.is_dir())
+PLUGINS = sorted(path.parent.name for path in (ROOT / "plugins").glob("*/pyproject.toml"))
 
-#: Names of plugins that are words of their own too: logging calls its messages records, memory is
-#: idle, and the kernel has cgroups.
-ALSO_WORDS = {"record", "idle", "cgroup"}
-#: Modules that may know the tools for reading files and for talking to people.
-OUTER = {"backends", "cli", "config", "options", "plugins"}
-#: The loop and what it works on.
-INNER = [
-    "attributes",
-    "clock",
-    "context",
-    "errors",
-    "group",
-    "hookspecs",
-    "isolation",
-    "kdamond",
-    "pacing",
-    "parts",
-    "policies",
-    "policy",
-    "records",
-    "regions",
-    "samples",
-    "snapshot",
-    "stamps",
-    "stats",
-    "target",
-    "units",
-    "validation",
-]
-
-
-def modules(folder: Path) -> list[Path]:
-    """Return the Python files below a folder."""
-    return sorted(folder.rglob("*.py"))
-
-
-def imported_by(module: str) -> set[str]:
-    """Return the modules that a module of the core, or a folder of them, imports."""
-    paths = modules(CORE / module) or [CORE / f"{module}.py"]
-    return {found for path in paths for found, _ in imports(parsed(path))}
-
-
-def parsed(path: Path) -> ast.Module:
-    """Return the syntax tree of a file."""
-    return ast.parse(path.read_text(encoding="utf-8"), str(path))
-
-
-def imports(tree: ast.AST) -> Iterator[tuple[str, str | None]]:
-    """Yield what is imported at run time: modules, and names from modules."""
-    for node in ast.iter_child_nodes(tree):
-        if isinstance(node, ast.Import):
-            for alias in node.names:
-                yield alias.name, None
-        elif isinstance(node, ast.ImportFrom):
-            for alias in node.names:
-                yield "." * node.level + (node.module or ""), alias.name
-        elif not _is_only_for_type_checking(node):
-            yield from imports(node)
-
-
-def _is_only_for_type_checking(node: ast.AST) -> bool:
-    return (
-        isinstance(node, ast.If)
-        and isinstance(node.test, ast.Name)
-        and node.test.id == "TYPE_CHECKING"
-    )
+#: Names of plugins that are words of the field, or of English, as well: the core may use these,
+#: but not with "damon-" before them.
+ALSO_WORDS = {"alert", "cgroup", "demo", "idle", "record", "report", "top"}
+#: Modules of the core that are public besides the names that it has itself.
+PUBLIC_MODULES = {"damon_core.hookspecs", "damon_core.testing", "damon_core.validators"}
 
 
 def name(path: Path) -> str:
@@ -85,70 +31,110 @@ def name(path: Path) -> str:
     return str(path.relative_to(ROOT))
 
 
-def test_every_module_of_the_core_is_inner_or_outer() -> None:
-    """A new module has to be put on one side."""
-    found = {path.stem for path in CORE.glob("*.py")} | {
-        path.parent.name for path in CORE.glob("*/__init__.py")
-    }
-    assert found - {"__init__"} == set(INNER) | OUTER
+# -- public names ----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("module", INNER)
-def test_the_loop_does_not_know_who_uses_it(module: str) -> None:
-    """The inner modules import none of those that read files or talk to people."""
-    used = {found.split(".")[1] for found in imported_by(module) if found.startswith("damon_core.")}
-    assert used & OUTER == set()
+def imported(source: str) -> Iterator[tuple[str, str]]:
+    """Yield what a module imports, if only for types: a module, and a name of it or ""."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, "") for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            module = "." * node.level + (node.module or "")
+            yield from ((module, alias.name) for alias in node.names)
 
 
-@pytest.mark.parametrize("module", INNER)
-def test_the_loop_needs_no_tools_for_files_or_people(module: str) -> None:
-    """A program that monitors needs neither click, rich, cattrs nor tomllib."""
-    used = {found.split(".")[0] for found in imported_by(module)}
-    assert used & {"click", "rich", "cattrs", "tomllib"} == set()
+def private(source: str, package: str) -> list[str]:
+    """Return what a module imports of `damon_core` or `damon_cli` that isn't public."""
+    found = []
+    for module, used in imported(source):
+        if module.split(".")[0] != package:
+            continue
+        if module == package and f"{package}.{used}" in public_modules(package):
+            continue
+        if module not in {package, *public_modules(package)} or (
+            used not in importlib.import_module(module).__dict__.get("__all__", ())
+            and not (module == "damon_core.hookspecs" and used == "hookimpl")
+        ):
+            found.append(f"{module}: {used}")
+    return found
 
 
-@pytest.mark.parametrize("module", INNER)
-def test_imports_of_the_core_are_whole(module: str) -> None:
-    """No relative imports, so that the checks above see all of them."""
-    assert [found for found in imported_by(module) if found[:1] == "."] == []
+def public_modules(package: str) -> Collection[str]:
+    """Return the modules of a package that others may import, besides the package itself."""
+    if package == "damon_core":
+        return PUBLIC_MODULES
+    folder = Path(damon_cli.__file__).parent
+    modules = (f"damon_cli.{path.stem}" for path in folder.glob("*.py"))
+    return {each for each in modules if hasattr(importlib.import_module(each), "__all__")}
 
 
-@pytest.mark.parametrize("plugin", PLUGINS)
-def test_first_party_plugins_use_only_the_public_interface(plugin: str) -> None:
-    """What they can do, any third party's can."""
-    public = {"damon_core": set(damon_core.__all__)}
-    private = []
-    for path in modules(ROOT / "plugins" / plugin / "src"):
-        # What is imported for type checking only counts as well.
-        for node in ast.walk(parsed(path)):
-            found: list[tuple[str, str]] = []
-            if isinstance(node, ast.Import):
-                found = [(alias.name, "*") for alias in node.names]
-            elif isinstance(node, ast.ImportFrom) and node.module is not None:
-                found = [(node.module, alias.name) for alias in node.names]
-            private += [
-                f"{name(path)}: {module}: {used}"
-                for module, used in found
-                if module.split(".")[0] == "damon_core" and used not in public.get(module, set())
-            ]
-    assert private == []
-
-
-@pytest.mark.parametrize("plugin", PLUGINS)
-def test_first_party_plugins_do_not_know_each_other(plugin: str) -> None:
-    """A package imports others only if it says that it depends on them."""
-    requirements = (ROOT / "plugins" / plugin / "pyproject.toml").read_text(encoding="utf-8")
-    others = {f"damon_{other}": f'"damon-{other}' for other in PLUGINS if other != plugin}
-    undeclared = [
-        f"{name(path)}: {used}"
-        for path in modules(ROOT / "plugins" / plugin / "src")
-        for used, _ in imports(parsed(path))
-        if used.split(".")[0] in others and others[used.split(".")[0]] not in requirements
+def test_what_is_private_is_found() -> None:
+    """The check fails on what it is for: other modules, other names, whole modules."""
+    source = """
+from damon_core import Context, take_snapshot
+from damon_core.loop.context import Context
+import damon_core.units
+from damon_core import hookspecs
+from damon_core.testing import ScriptedMemory
+def work():
+    from damon_cli.heat import SHADES, PALETTE
+    from damon_cli.main import main
+"""
+    assert private(source, "damon_core") == [
+        "damon_core: take_snapshot",
+        "damon_core.loop.context: Context",
+        "damon_core.units: ",
     ]
-    assert undeclared == []
+    assert private(source, "damon_cli") == ["damon_cli.heat: PALETTE", "damon_cli.main: main"]
 
 
-def words(tree: ast.Module) -> Iterator[tuple[int, str]]:
+@pytest.mark.parametrize("plugin", PLUGINS)
+def test_packages_use_only_public_names(plugin: str) -> None:
+    """What first-party packages can do, any third party's can."""
+    paths = sorted((ROOT / "plugins" / plugin / "src").rglob("*.py"))
+    assert paths
+    packages = ["damon_core"] if plugin == "cli" else ["damon_core", "damon_cli"]
+    found = {
+        name(path): names
+        for path in paths
+        for package in packages
+        if (names := private(path.read_text(encoding="utf-8"), package))
+    }
+    assert found == {}
+
+
+@pytest.mark.parametrize("module", sorted(public_modules("damon_cli")))
+def test_public_names_of_damon_cli_are_documented(module: str) -> None:
+    """Each is in the README of damon-cli, with its module."""
+    text = (ROOT / "plugins" / "cli" / "README.md").read_text()
+    names = importlib.import_module(module).__all__
+    assert [each for each in (module, *names) if f"`{each}`" not in text] == []
+
+
+# -- the core knows no plugin ----------------------------------------------------------
+
+
+def named(source: str, plugins: Collection[str]) -> list[tuple[int, str]]:
+    """Return where a module of the core names plugins, with lines.
+
+    Distributions and modules of theirs count anywhere, comments and docstrings included; other
+    names in identifiers and strings, also within longer ones, but not in docstrings, which may
+    have examples.
+    """
+    packages = re.compile(rf"damon[-_](?:{'|'.join(plugins)})(?![a-z])")
+    parts = re.compile(rf"(?<![a-z])(?:{'|'.join(set(plugins) - ALSO_WORDS)})(?![a-z])")
+    found = [
+        (number, match[0])
+        for number, line in enumerate(source.splitlines(), 1)
+        for match in packages.finditer(line)
+    ]
+    for line, text in _words(ast.parse(source)):
+        found += [(line, match[0]) for match in parts.finditer(text.lower())]
+    return sorted(set(found))
+
+
+def _words(tree: ast.Module) -> Iterator[tuple[int, str]]:
     """Yield the identifiers and strings of a module, but not its docstrings, with their lines."""
     docstrings = {
         id(node.body[0].value)
@@ -166,13 +152,65 @@ def words(tree: ast.Module) -> Iterator[tuple[int, str]]:
             for field in ("id", "attr", "arg", "name", "module"):
                 identifier = getattr(node, field, None)
                 if isinstance(identifier, str):
-                    parts = set(identifier.split("."))
-                    yield from ((line, part) for part in parts - ALSO_WORDS)
+                    yield line, identifier
 
 
-@pytest.mark.parametrize("path", modules(CORE), ids=name)
-def test_the_core_names_no_first_party_plugin(path: Path) -> None:
+def test_names_of_plugins_are_found() -> None:
+    """The check fails on what it is for: within strings, identifiers, comments and docstrings."""
+    source = '''"""For example Primitive("vaddr", ...); not damon-vaddr."""
+HINT = "begin with: pip install damon-vaddr"
+import damon_record
+def read_csv(record):  # as damon-csv does
+    return "a vaddr", record, "vaddress", "damon"
+'''
+    assert named(source, ["csv", "damo", "record", "vaddr"]) == [
+        (1, "damon-vaddr"),
+        (2, "damon-vaddr"),
+        (2, "vaddr"),
+        (3, "damon_record"),
+        (4, "csv"),
+        (4, "damon-csv"),
+        (5, "vaddr"),
+    ]
+
+
+@pytest.mark.parametrize("path", sorted(CORE.rglob("*.py")), ids=name)
+def test_the_core_names_no_plugin(path: Path) -> None:
     """The core knows plugins by what they register, never by their names."""
-    names = {*PLUGINS, *(f"damon_{p}" for p in PLUGINS), *(f"damon-{p}" for p in PLUGINS)}
-    found = [f"{name(path)}:{line}: {word}" for line, word in words(parsed(path)) if word in names]
-    assert found == []
+    assert named(path.read_text(encoding="utf-8"), PLUGINS) == []
+
+
+# -- the docs --------------------------------------------------------------------------
+
+
+def documented_layers() -> list[tuple[str, set[str]]]:
+    """Return the table of docs/architecture.md: layers from the top, with their modules."""
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    rows = re.findall(r"^\| \*\*(\w+)\*\* \| (.*?) \|", text, re.MULTILINE)
+    return [(layer, set(re.findall(r"`(\w+)`", modules))) for layer, modules in rows]
+
+
+def modules_of(layer: str) -> set[str]:
+    """Return the modules of a layer of the core as pyproject.toml has it."""
+    found = set()
+    for each in map(str.strip, layer.split(":")):
+        if (CORE / each).is_dir():
+            found |= {path.stem for path in (CORE / each).iterdir() if path.suffix == ".py"}
+            found |= {path.parent.name for path in (CORE / each).glob("*/__init__.py")}
+        else:
+            found.add(each)
+    return found - {"__init__"}
+
+
+def test_the_table_of_layers_is_the_checked_one() -> None:
+    """docs/architecture.md has the layers that import-linter checks, with all their modules."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    contracts = project["tool"]["importlinter"]["contracts"]
+    (layers,) = (each["layers"] for each in contracts if each.get("containers") == ["damon_core"])
+    documented = documented_layers()
+    assert [modules for _, modules in documented] == [modules_of(layer) for layer in layers]
+
+
+def test_what_is_listed_as_public_exists() -> None:
+    """Every name of `damon_core.__all__` can be imported."""
+    assert [each for each in damon_core.__all__ if not hasattr(damon_core, each)] == []

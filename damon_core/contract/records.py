@@ -89,7 +89,7 @@ _SUFFIX = re.compile(r"(\.[A-Za-z0-9_-]+)+")
 
 def _check_suffixes(_instance: object, _attribute: object, value: tuple[str, ...]) -> None:
     if not value or not all(_SUFFIX.fullmatch(suffix) for suffix in value):
-        raise ValueError(f"suffixes must be such as '.csv', at least one, not {value!r}")
+        raise ValueError(f"suffixes must be such as '.rows', at least one, not {value!r}")
 
 
 @frozen
