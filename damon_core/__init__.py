@@ -52,7 +52,12 @@ from damon_core.errors import (
 from damon_core.hookspecs import hookimpl
 from damon_core.loop.context import Context
 from damon_core.loop.group import start, stop
-from damon_core.loop.sampling import DelegatedSampling, PageSampling, RegionSampling
+from damon_core.loop.sampling import (
+    AccumulatingSampling,
+    DelegatedSampling,
+    PageSampling,
+    RegionSampling,
+)
 from damon_core.memory.regions import PAGE_SIZE_BYTES, Range, Regions
 from damon_core.memory.samples import Samples
 from damon_core.memory.snapshot import (
@@ -83,6 +88,7 @@ __all__ = [
     "COLUMNS",
     "PAGE_SIZE_BYTES",
     "REGION_COLUMNS",
+    "AccumulatingSampling",
     "Area",
     "AttributeValueError",
     "Backend",

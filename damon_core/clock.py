@@ -129,6 +129,17 @@ class Grid:
         self._leave_out(now_us - step_us + 1, step_us)
         return True
 
+    def until(self, due_us: int, slack_us: int) -> bool:
+        """Sleep until a time; where that has passed by more than `slack_us`, go on from now.
+
+        Returns:
+            Whether the sleep lasted until then; otherwise `wake` ended it.
+        """
+        self._clock.wait_until(due_us, self._wake)
+        now_us = self._clock.now_us()
+        self.due_us = due_us if due_us <= now_us <= due_us + slack_us else now_us
+        return now_us >= due_us
+
     def follow(self) -> None:
         """Continue the grid from now; for callers whose steps are measured by another clock."""
         self.due_us = max(self.due_us, self._clock.now_us())

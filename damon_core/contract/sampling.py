@@ -1,11 +1,18 @@
 """The contract of ways of sampling: who decides which memory is looked at, when, and who looks.
 
 A primitive names its way by an attribute ``sampling``: a class, or another callable, that is given
-the context's policy and returns the `Sampling` of one run. Three come with the core:
+the context's policy and returns the `Sampling` of one run. Four come with the core:
 
 - `damon_core.RegionSampling`, where the primitive has no such attribute: in `check_accesses` the
   primitive looks at whole regions, such as the mappings of a process, and adds to their
   `nr_accesses`, at most 1 a check. The regions are the primitive's; the core ages them.
+- `damon_core.AccumulatingSampling`: regions are given as with `RegionSampling`, and what shows
+  accesses adds up by itself once it was cleared, as the accessed bits of a process do. An
+  aggregation has two checks: one a sampling interval after it began, the other at its end. The
+  primitive clears in the first `prepare_access_checks` of an aggregation, and for targets that are
+  new. In the first `check_accesses` after that it adds to the regions' `nr_accesses` as above:
+  that stands for all checks of the aggregation. In every `check_accesses` it sets
+  `touched_bytes`: what was accessed since the clearing.
 - `damon_core.PageSampling`: before each check the policy chooses single pages, `Target.samples`;
   the primitive says which of them were accessed, and the policy adapts the regions.
 - `damon_core.DelegatedSampling`: something else samples, such as the kernel, and the primitive
@@ -51,10 +58,13 @@ class Sampling(Protocol):
         """Choose what the next check looks at."""
 
     def step_us(self, intervals: Intervals) -> int:
-        """Return the time from one check to the next."""
+        """Return the time from one check to the next, on average."""
 
     def rest(self, grid: Grid, intervals: Intervals) -> bool:
-        """Sleep until the next check is due; return whether it is to be made."""
+        """Sleep until the next check is due, or for a while; return whether it is to be made now.
+
+        If not, the worker makes sure that the context is to go on, and calls this again.
+        """
 
     def observe(self, targets: Sequence[Target], grid: Grid, intervals: Intervals) -> int:
         """Take in what the primitive found; return how many checks that was."""
@@ -67,20 +77,20 @@ class Sampling(Protocol):
     def adapt(self, targets: Sequence[Target]) -> None:
         """Prepare the regions for the next aggregation, after the callbacks."""
 
-    def needed_us(
+    def needed_factor(
         self, intervals: Intervals, check_us: float, aggregation_us: float, share: float
     ) -> float:
-        """Return the sampling interval with which sampling takes a share of one processor.
+        """Return how far intervals are to be stretched so that sampling takes a share of the time.
 
         Args:
             intervals: The intervals to stretch.
-            check_us: Processor time of a check.
-            aggregation_us: Processor time of the end of an aggregation.
+            check_us: Time that a check takes, on average.
+            aggregation_us: Time that the end of an aggregation takes.
             share: The share, above 0.
         """
 
-    def stretched(self, intervals: Intervals, sampling_us: int) -> Intervals:
-        """Return intervals with a longer sampling interval, as `needed_us` means it."""
+    def stretched(self, intervals: Intervals, factor: float) -> Intervals:
+        """Return intervals that are stretched by a factor of at least 1, as this way does it."""
 
 
 #: What the attribute ``sampling`` of a primitive is.

@@ -129,8 +129,9 @@ class Kdamond:
             sampling.choose(context.targets)
             self._hooks.call("prepare_access_checks", context)
             self._ask("after_sampling")
-            if not sampling.rest(grid, self.intervals):
-                break
+            while not sampling.rest(grid, self.intervals):
+                if self._stop_requested or not self._target_valid():
+                    return
             self._hooks.call("check_accesses", context)
             checks = sampling.observe(context.targets, grid, self.intervals)
             self._samples += checks

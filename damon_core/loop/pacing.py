@@ -102,7 +102,7 @@ class SharedBudget:
 
 
 class BudgetKeeper:
-    """Finds the sampling interval with which a worker stays within its CPU budgets.
+    """Finds how far intervals have to be stretched for a worker to stay within its CPU budgets.
 
     It measures what a check, the end of an aggregation and an update cost, and spaces them
     accordingly. Costs are means over several aggregations. But as soon as an aggregation has spent
@@ -116,13 +116,13 @@ class BudgetKeeper:
         sampling: The way of sampling: it knows how intervals are stretched.
 
     Attributes:
-        sampling_us: The least sampling interval.
+        factor: How far intervals are to be stretched, at least; up to 1 for not at all.
         update_us: The least update interval: updates never take more than half of the budget, and
             the more they take the fewer checks are made.
     """
 
     def __init__(self, budget: float, shared: SharedBudget, sampling: Sampling) -> None:
-        self.sampling_us = 0
+        self.factor = 0.0
         self.update_us = 0
         self._budget = budget
         self._shared = shared
@@ -207,16 +207,15 @@ class BudgetKeeper:
         whole = min(self._budget, demand + update_cost_us / base.update_us)
         allowed = min(self._budget, self._shared.allowance(id(self), whole))
         self.update_us = math.ceil(update_cost_us / (allowed * _MOST_FOR_UPDATES))
-        in_force = self._sampling.stretched(base, max(self.sampling_us, base.sampling_us))
+        in_force = self._sampling.stretched(base, max(self.factor, 1.0))
         left = self._left = allowed - update_cost_us / max(base.update_us, self.update_us)
         if check_us is None:
             # Within an aggregation only costs count; overspending is known at its end.
             payable_us = left * max(_PAID_BACK_IN_US, in_force.aggregation_us)
             left *= 1 - min(_MOST_FOR_DEBT, self._debt_us / payable_us)
-        needed_us = self._sampling.needed_us(base, cost_us, end_us, left)
-        room = max(_ROOM * self.sampling_us, base.sampling_us / _HEADROOM)
-        if needed_us > in_force.sampling_us or needed_us < room:
-            self.sampling_us = math.ceil(needed_us * _HEADROOM)
+        needed = self._sampling.needed_factor(base, cost_us, end_us, left)
+        if needed > max(self.factor, 1.0) or needed < max(_ROOM * self.factor, 1 / _HEADROOM):
+            self.factor = needed * _HEADROOM
 
     def end(self) -> None:
         """Leave the group's budget to the others."""
@@ -302,7 +301,6 @@ class Pace:
 
     def _decide(self) -> None:
         base = self._base
-        sampling_us = max(base.sampling_us, self._budget.sampling_us)
-        stretched = self._sampling.stretched(base, sampling_us)
+        stretched = self._sampling.stretched(base, max(self._budget.factor, 1.0))
         update_us = max(stretched.update_us, self._budget.update_us)
         self.wanted = evolve(stretched, update_us=update_us)

@@ -1,12 +1,18 @@
 """The ways of sampling that come with the core; `damon_core.contract.sampling` describes them."""
 
+import math
 from collections.abc import Sequence
+
+from attrs import evolve
 
 from damon_core.attributes import Intervals, RegionLimits
 from damon_core.clock import Grid
 from damon_core.contract.policy import RegionPolicy
 from damon_core.contract.registration import part_name
 from damon_core.memory.target import Target
+
+#: While an aggregation adds up, the worker wakes this often to see whether it is to go on.
+_LONGEST_SLEEP_US = 100_000
 
 
 class _Checking:
@@ -72,36 +78,83 @@ class RegionSampling(_Checking):
     def adapt(self, targets: Sequence[Target]) -> None:
         """Do nothing: the regions stay."""
 
-    def needed_us(
+    def needed_factor(
         self, intervals: Intervals, check_us: float, aggregation_us: float, share: float
     ) -> float:
-        """Return the sampling interval with which sampling takes a share of one processor."""
+        """Return how far intervals are to be stretched so that sampling takes a share."""
         left = share - aggregation_us / intervals.aggregation_us
-        if check_us <= left * intervals.aggregation_us:
-            return check_us / left
-        return (check_us + aggregation_us) / share
+        if check_us < left * intervals.aggregation_us:
+            return check_us / left / intervals.sampling_us
+        return (check_us + aggregation_us) / share / intervals.sampling_us
 
-    def stretched(self, intervals: Intervals, sampling_us: int) -> Intervals:
+    def stretched(self, intervals: Intervals, factor: float) -> Intervals:
         """Return intervals with fewer checks, aggregations as long as one check needs."""
-        return intervals.stretched(sampling_us)
+        return intervals.stretched(math.ceil(intervals.sampling_us * factor))
 
 
 class _Evenly:
     """Sampling and aggregation interval are stretched together: results keep their quality."""
 
-    def needed_us(
+    def needed_factor(
         self, intervals: Intervals, check_us: float, aggregation_us: float, share: float
     ) -> float:
-        """Return the sampling interval with which sampling takes a share of one processor."""
+        """Return how far intervals are to be stretched so that sampling takes a share."""
         taken = check_us / self.step_us(intervals) + aggregation_us / intervals.aggregation_us
-        return intervals.sampling_us * taken / share
+        return taken / share
 
-    def stretched(self, intervals: Intervals, sampling_us: int) -> Intervals:
+    def stretched(self, intervals: Intervals, factor: float) -> Intervals:
         """Return intervals with as many checks an aggregation."""
-        return intervals.with_sampling(sampling_us)
+        return intervals.with_sampling(math.ceil(intervals.sampling_us * factor))
 
     def step_us(self, intervals: Intervals) -> int:
         raise NotImplementedError
+
+
+class AccumulatingSampling(_Evenly, RegionSampling):
+    """The primitive looks twice at what has added up since an aggregation began.
+
+    To save time aggregations become longer; the sampling interval stays.
+    """
+
+    def __init__(self, policy: RegionPolicy) -> None:
+        super().__init__(policy)
+        self._began_us: int | None = None  # of the running aggregation
+        self._looked = False  # whether its first check was made
+
+    def step_us(self, intervals: Intervals) -> int:
+        """Return half of the aggregation interval, if it has more than one check."""
+        return intervals.aggregation_us // min(intervals.checks, 2)
+
+    def rest(self, grid: Grid, intervals: Intervals) -> bool:
+        """Sleep for a sampling interval, then until the end of the aggregation, in steps."""
+        if self._began_us is None:
+            self._began_us = grid.due_us
+        interval_us = intervals.aggregation_us if self._looked else intervals.sampling_us
+        due_us = self._began_us + interval_us
+        sleep_us = min(due_us, grid.due_us + _LONGEST_SLEEP_US)
+        grid.until(sleep_us, intervals.sampling_us)
+        return grid.due_us >= due_us
+
+    def observe(self, targets: Sequence[Target], grid: Grid, intervals: Intervals) -> int:
+        """Return how many checks the primitive's look stands for."""
+        if self._looked:
+            return intervals.checks - 1
+        self._looked = True
+        return 1
+
+    def aggregate(
+        self, targets: Sequence[Target], checks: int, elapsed_us: int, intervals: Intervals
+    ) -> None:
+        """Express what the first look found in the checks of the aggregation; age the regions."""
+        for target in targets:
+            target.regions.nr_accesses *= checks
+        super().aggregate(targets, checks, elapsed_us, intervals)
+        self._began_us, self._looked = None, False
+
+    def stretched(self, intervals: Intervals, factor: float) -> Intervals:
+        """Return intervals with longer aggregations."""
+        aggregation_us = math.ceil(intervals.aggregation_us * factor)
+        return evolve(intervals, aggregation_us=aggregation_us)
 
 
 class PageSampling(_Checking, _Evenly):

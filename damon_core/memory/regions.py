@@ -43,6 +43,8 @@ class Regions:
         idle_us: Microseconds without an access, up to the last aggregation.
         resident_bytes: Bytes of the region that are in memory; its size where the primitive
             doesn't know better.
+        touched_bytes: Bytes of the region that were accessed at least once since the current
+            aggregation began; None where the backend can't know, as when it checks single pages.
 
     All columns have the same length. Their elements may be assigned; to change the regions
     themselves, make a new table (`cover` keeps the counters).
@@ -64,6 +66,7 @@ class Regions:
         "nr_checks",
         "resident_bytes",
         "start",
+        "touched_bytes",
     )
 
     def __init__(self, start: npt.ArrayLike = (), end: npt.ArrayLike = ()) -> None:
@@ -81,6 +84,7 @@ class Regions:
         self.age: IntColumn = np.zeros(len(self.start), dtype=np.int64)
         self.idle_us: IntColumn = np.zeros(len(self.start), dtype=np.int64)
         self.resident_bytes: IntColumn = self.end - self.start
+        self.touched_bytes: IntColumn | None = None
 
     @classmethod
     def evenly(cls, ranges: Iterable[Range], limits: RegionLimits) -> "Regions":
@@ -188,6 +192,8 @@ class Regions:
             setattr(fresh, name, np.where(known, getattr(self, name)[origin], 0))
         whole = known & (fresh.size_bytes == self.size_bytes[origin])
         fresh.resident_bytes[whole] = self.resident_bytes[origin[whole]]
+        if self.touched_bytes is not None:
+            fresh.touched_bytes = np.where(whole, self.touched_bytes[origin], 0)
         return fresh
 
     def cut_at(self, addresses: IntColumn) -> "Regions":
@@ -223,6 +229,8 @@ class Regions:
         joined.idle_us = np.minimum.reduceat(self.idle_us, first)
         joined.nr_checks = np.minimum.reduceat(self.nr_checks, first)
         joined.resident_bytes = np.add.reduceat(self.resident_bytes, first)
+        if self.touched_bytes is not None:
+            joined.touched_bytes = np.add.reduceat(self.touched_bytes, first)
         return joined
 
     def grow_older(self, elapsed_us: int, threshold: float | None = None) -> None:
@@ -242,13 +250,18 @@ class Regions:
         self.age += 1
         self.age[changed] = 0
         self.idle_us += elapsed_us
-        self.idle_us[self.nr_accesses > 0] = 0
+        accessed = self.nr_accesses > 0
+        if self.touched_bytes is not None:
+            accessed |= self.touched_bytes > 0
+        self.idle_us[accessed] = 0
 
     def reset_aggregated(self) -> None:
         """Set the counters to 0 for the next aggregation, keeping nr_accesses as the last ones."""
         self.last_nr_accesses = self.nr_accesses
         self.nr_accesses = np.zeros(len(self))
         self.nr_checks = np.zeros(len(self), dtype=np.int64)
+        if self.touched_bytes is not None:
+            self.touched_bytes = np.zeros(len(self), dtype=np.int64)
 
     def rescale_accesses(self, old_checks: int, new_checks: int) -> None:
         """Convert the previous aggregation's counters to another number of checks."""

@@ -37,7 +37,9 @@ class _Columns:
         age: Number of aggregations for which its access frequency has stayed similar.
         idle_us: Microseconds without an access; 0 if there was one in this aggregation.
         resident_bytes: Bytes of the region that are in memory, as far as the primitive knows.
-            All figures in bytes below are sums of these bytes.
+            All figures in bytes below are parts of these bytes.
+        touched_bytes: Bytes of the region that were accessed at least once in the aggregation;
+            None where the backend can't know, as when it checks single pages.
     """
 
     intervals: Intervals
@@ -48,6 +50,7 @@ class _Columns:
     age: IntColumn = field(repr=False)
     idle_us: IntColumn = field(repr=False)
     resident_bytes: IntColumn = field(repr=False)
+    touched_bytes: IntColumn | None = field(default=None, repr=False, kw_only=True)
 
     def __len__(self) -> int:
         return len(self.start)
@@ -67,28 +70,41 @@ class _Columns:
         """Monitored bytes."""
         return int(self.resident_bytes.sum())
 
-    def working_set_bytes(self, at_least: int = 1) -> int:
-        """Return the bytes that were accessed in at least `at_least` checks of the aggregation.
+    def working_set(self, at_least: int = 1) -> FloatColumn:
+        """Return the bytes of each region that were accessed in at least `at_least` checks.
 
-        Counters are whole numbers if single pages are checked. If a backend reads whole mappings
-        they are sums of shares, and the last share counts in part: a region with 0.4 accesses
-        adds 40 % of its bytes to a working set of `at_least` 1.
+        With 1, these are the `touched_bytes` where the backend knows them: exact, whatever the
+        intervals. Otherwise they are an estimate. Where single pages are checked, all of a region
+        counts as soon as one page of it was seen accessed: a region of which a tenth is in use is
+        taken for wholly in use. Where whole mappings are checked, nr_accesses are sums of shares,
+        and the last share counts in part: a region with 0.4 accesses adds 40 % of its bytes.
         """
+        if at_least == 1 and self.touched_bytes is not None:
+            return self.touched_bytes.astype(np.float64)
         part = np.clip(self.nr_accesses - (at_least - 1), 0.0, 1.0)
-        whole = part == 1.0
-        return int(self.resident_bytes[whole].sum()) + round(
-            float((self.resident_bytes * part)[~whole].sum())
-        )
+        working: FloatColumn = self.resident_bytes * part
+        return working
+
+    def working_set_bytes(self, at_least: int = 1) -> int:
+        """Return the bytes that were accessed in at least `at_least` checks, as `working_set`."""
+        working = self.working_set(at_least)
+        whole = working == self.resident_bytes
+        # Whole regions are summed as integers: exact at any size.
+        return int(self.resident_bytes[whole].sum()) + round(float(working[~whole].sum()))
 
     def accessed_bytes(self) -> int:
         """Return the bytes accessed per sampling interval, on average: bytes times frequency."""
         return int((self.resident_bytes * self.frequency).sum())
 
     def idle_bytes(self, at_least_us: int = 0) -> int:
-        """Return the bytes of regions that have been idle for at least `at_least_us`.
+        """Return the bytes that have been idle for at least `at_least_us`.
 
-        0 stands for all regions without an access in this aggregation.
+        0 stands for what wasn't accessed in this aggregation: what of regions wasn't touched,
+        where the backend knows that, and otherwise regions without an access. Longer idle times
+        are known of whole regions only.
         """
+        if at_least_us <= 0 and self.touched_bytes is not None:
+            return int((self.resident_bytes - self.touched_bytes).sum())
         idle = (self.nr_accesses == 0) & (self.idle_us >= at_least_us)
         return int(self.resident_bytes[idle].sum())
 
@@ -163,6 +179,7 @@ class Snapshot(_Columns):
 
 
 _COLUMNS = ("start", "end", "nr_accesses", "age", "idle_us", "resident_bytes")
+_TOUCHED = "touched_bytes"
 
 
 @frozen
@@ -194,8 +211,14 @@ def take_snapshot(
 ) -> Snapshot:
     """Return a snapshot of the regions of `targets`: the result of one aggregation."""
     tables = [target.regions for target in targets] or [Regions()]
+    columns = {
+        name: np.concatenate([getattr(table, name) for table in tables]) for name in _COLUMNS
+    }
+    touched = [table.touched_bytes for table in tables if table.touched_bytes is not None]
+    if len(touched) == len(tables):
+        columns[_TOUCHED] = np.concatenate(touched)
     return assemble_snapshot(
-        {name: np.concatenate([getattr(table, name) for table in tables]) for name in _COLUMNS},
+        columns,
         [
             TargetRows(target.name, len(target.regions), target.areas, tuple(target.owners))
             for target in targets
@@ -224,11 +247,12 @@ def assemble_snapshot(
 
     Args:
         columns: ``start``, ``end``, ``age``, ``idle_us`` and ``resident_bytes`` as 64-bit
-            integers, ``nr_accesses`` as 64-bit floats; one target after the other. They become
-            read-only.
+            integers, ``nr_accesses`` as 64-bit floats, and ``touched_bytes`` as integers if they
+            are known; one target after the other. They become read-only.
         targets: The targets in the order of their rows.
         context: As in `Snapshot`; likewise the others.
     """
+    names = [*_COLUMNS, _TOUCHED] if _TOUCHED in columns else _COLUMNS
     for column in columns.values():
         column.flags.writeable = False
     parts = []
@@ -237,7 +261,7 @@ def assemble_snapshot(
         rows = slice(position, position + target.count)
         position = rows.stop
         # Slices of read-only columns are read-only views: a target costs no second copy.
-        views = {name: columns[name][rows] for name in _COLUMNS}
+        views = {name: columns[name][rows] for name in names}
         parts.append(
             TargetSnapshot(
                 intervals,
@@ -256,5 +280,5 @@ def assemble_snapshot(
         time_us=time_us,
         elapsed_us=elapsed_us,
         targets=tuple(parts),
-        **{name: columns[name] for name in _COLUMNS},
+        **{name: columns[name] for name in names},
     )

@@ -54,7 +54,7 @@ class CpuClock(VirtualClock):
 class EvenRegions(RegionSampling):
     """Whole regions, with intervals that are stretched evenly, as for single pages."""
 
-    needed_us = PageSampling.needed_us
+    needed_factor = PageSampling.needed_factor
     stretched = PageSampling.stretched
 
 
