@@ -1,8 +1,11 @@
 """The backend `referenced`: clear_refs and smaps, which every distribution kernel has.
 
-Before the sleep it clears the accessed bits of the whole process. After it, smaps reports how
-much of each mapping was referenced. The CPU time of both is proportional to the resident memory,
-so the CPU budget may lengthen the sampling interval.
+The accessed bits of a process add up by themselves. At the beginning of an aggregation those of the
+whole process are cleared; smaps then says how much of each mapping was referenced since. One
+sampling interval later that is what is accessed in an interval; at the end of the aggregation it
+is what was accessed at all, to the page. So the bits, whose resetting the process pays for, are
+cleared once an aggregation. Clearing and reading take time in proportion to the resident memory:
+where the CPU budget needs that, aggregations become longer.
 """
 
 import io
@@ -14,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from attrs import define, field
 
-from damon_core import Finding, HookContext, NoOptions, Regions, RegionSampling
+from damon_core import AccumulatingSampling, Finding, HookContext, NoOptions, Regions
 from damon_vaddr.layouts import Mappings
 from damon_vaddr.target import ProcessTarget
 
@@ -123,6 +126,8 @@ class _Files:
 
     Attributes:
         row: The index of each mapping's region, by `headers`; len(regions) if there is none.
+        aggregation: The number of the last aggregation when the bits were cleared; -1 for never.
+        looks: The number of looks since then.
     """
 
     clear_refs: int
@@ -130,6 +135,8 @@ class _Files:
     regions: Regions | None = None
     headers: list[bytes] = field(factory=list)
     row: _Column = field(factory=lambda: np.zeros(0, dtype=np.int64))
+    aggregation: int = -1
+    looks: int = 0
 
     def match(self, regions: Regions, headers: list[bytes]) -> None:
         """Find the region of each mapping: the last one that it overlaps.
@@ -148,19 +155,20 @@ class _Files:
 
 
 class Referenced:
-    """The backend `referenced`: regions are mappings, and a check adds the share referenced.
+    """The backend `referenced`: regions are mappings, and a look finds the share referenced.
 
-    A check adds Referenced / Rss, each summed over the mappings of the region, to nr_accesses:
-    what the check of one random resident page would add on average. Until the next update, a new
-    mapping doesn't count, one that has grown counts with at most its old size, and a region that
-    is no longer mapped has no accesses and no resident bytes.
+    The first look of an aggregation adds Referenced / Rss, each summed over the mappings of the
+    region, to nr_accesses: what the check of one random resident page would add on average. Every
+    look sets touched_bytes to Referenced. Until the next update, a new mapping doesn't count, one
+    that has grown counts with at most its old size, and a region that is no longer mapped has no
+    accesses and no resident bytes.
 
     The files of each process stay open, so that no other process that later has the same pid is
     read by mistake.
     """
 
     name = "referenced"
-    sampling = RegionSampling
+    sampling = AccumulatingSampling
     layout = Mappings()
     sees_all_users = False
 
@@ -179,15 +187,22 @@ class Referenced:
             os.close(clear_refs)
             raise
         self._files[target] = _Files(clear_refs, smaps)
+        target.regions.touched_bytes = np.zeros(len(target.regions), dtype=np.int64)
 
     def prepare(
-        self, targets: Sequence[ProcessTarget], _context: HookContext | None = None
+        self, targets: Sequence[ProcessTarget], context: HookContext | None = None
     ) -> Collection[ProcessTarget]:
-        """Clear the accessed bits of each process."""
+        """Clear the accessed bits of each process, once in each aggregation of the context."""
+        snapshot = context.snapshot if context is not None else None
+        number = snapshot.number if snapshot is not None else 0
         gone = []
         for target in targets:
+            files = self._files[target]
+            if context is not None and files.aggregation == number:
+                continue
+            files.aggregation, files.looks = number, 0
             try:
-                os.write(self._files[target].clear_refs, b"1")
+                os.write(files.clear_refs, b"1")
             except ProcessLookupError:
                 gone.append(target)
         return gone
@@ -195,7 +210,7 @@ class Referenced:
     def check(
         self, targets: Sequence[ProcessTarget], _context: HookContext | None = None
     ) -> Collection[ProcessTarget]:
-        """Read what was referenced since `prepare`."""
+        """Read what was referenced since the bits were cleared."""
         return [target for target in targets if not self._check(target, self._files[target])]
 
     def _check(self, target: ProcessTarget, files: _Files) -> bool:
@@ -212,9 +227,12 @@ class Referenced:
             files.match(regions, headers)
         resident = np.bincount(files.row, rss, len(regions) + 1)[:-1]
         seen = np.bincount(files.row, referenced, len(regions) + 1)[:-1]
-        regions.nr_accesses += np.minimum(seen / np.maximum(resident, 1), 1.0)
-        # A mapping that has grown may have more resident bytes than its region has bytes.
+        if not files.looks:
+            regions.nr_accesses += np.minimum(seen / np.maximum(resident, 1), 1.0)
+        files.looks += 1
+        # A mapping that has grown since has more than fits into its region.
         regions.resident_bytes = np.minimum(resident * _KIB, regions.size_bytes).astype(np.int64)
+        regions.touched_bytes = np.minimum(seen * _KIB, regions.resident_bytes).astype(np.int64)
         return True
 
     def _read(self, file: io.FileIO) -> int:
