@@ -9,6 +9,12 @@ from damon_core.validators import not_below, not_shorter_than, positive, share
 
 #: The share of one processor that a context may use by default.
 DEFAULT_CPU_BUDGET = 0.02
+#: The share of its time that a target may lose by default.
+DEFAULT_MAX_SLOWDOWN = 0.01
+#: How long a target's memory map may be locked at once by default. A walk of 1 GiB takes about
+#: 15 ms, and 20 ms are what a page fault that waits for a disk takes: programs bear that now and
+#: then.
+DEFAULT_MAX_STALL_US = 20_000
 
 #: A plain number in code, and a duration like ``5ms`` where people write it.
 _Duration = Annotated[int, Microseconds]

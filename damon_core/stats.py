@@ -31,6 +31,9 @@ class Stats:
         updates: Updates of the targets made.
         cpu_us: CPU time of the worker, kernel time included, and of others that sample for it,
             such as the kernel, up to the last iteration.
+        target_cpu_us: CPU time that the targets have lost through monitoring, as far as that is
+            known.
+        longest_stall_us: The longest time for which a target's memory map was locked.
         callbacks: The callbacks by name.
     """
 
@@ -39,6 +42,8 @@ class Stats:
     aggregations: int = 0
     updates: int = 0
     cpu_us: int = 0
+    target_cpu_us: int = 0
+    longest_stall_us: int = 0
     callbacks: dict[str, CallbackStats] = field(factory=dict)
 
     @property

@@ -9,6 +9,8 @@ from typing import Any, Self, cast
 
 from damon_core.attributes import (
     DEFAULT_CPU_BUDGET,
+    DEFAULT_MAX_SLOWDOWN,
+    DEFAULT_MAX_STALL_US,
     Attributes,
     Intervals,
     IntervalsGoal,
@@ -22,14 +24,14 @@ from damon_core.contract.sampling import SamplingFactory
 from damon_core.errors import NotRunningError, PluginError
 from damon_core.loop.isolation import ContextHooks
 from damon_core.loop.kdamond import Kdamond
-from damon_core.loop.pacing import BudgetKeeper, Pace, SharedBudget
+from damon_core.loop.pacing import BudgetKeeper, Pace, SharedBudget, TollKeeper
 from damon_core.loop.sampling import RegionSampling
 from damon_core.loop.worker import Worker
 from damon_core.memory.snapshot import Snapshot
 from damon_core.memory.target import Target
 from damon_core.policies.evidence import EvidencePolicy
 from damon_core.stats import Stats
-from damon_core.validators import at_least, check, share
+from damon_core.validators import at_least, check, positive, share
 
 
 class Context:
@@ -54,6 +56,10 @@ class Context:
         goal: Tune the intervals to this share of access events; None leaves them as they are.
         cpu_budget: The share of one processor that the worker may use, kernel time included:
             intervals are stretched to keep within it. None spends what it takes.
+        max_slowdown: The share of its time that a target may lose, by the primitive's account:
+            intervals are stretched likewise. None lets it lose what it takes.
+        max_stall_us: How long a target's memory map may be locked at once, in microseconds. Where
+            that takes longer, intervals are stretched until it is rare. None for no limit.
 
     Attributes:
         name: What results and messages call it.
@@ -80,10 +86,16 @@ class Context:
         policy: RegionPolicy | None = None,
         goal: IntervalsGoal | None = None,
         cpu_budget: float | None = DEFAULT_CPU_BUDGET,
+        max_slowdown: float | None = DEFAULT_MAX_SLOWDOWN,
+        max_stall_us: int | None = DEFAULT_MAX_STALL_US,
     ) -> None:
         check(at_least(1), "failure_limit", failure_limit)
         if cpu_budget is not None:
             check(share, "cpu_budget", cpu_budget)
+        if max_slowdown is not None:
+            check(share, "max_slowdown", max_slowdown)
+        if max_stall_us is not None:
+            check(positive, "max_stall_us", max_stall_us)
         self.name = name
         self.targets: list[Target] = []
         # One object, so that the worker sees a change of both as one.
@@ -95,6 +107,8 @@ class Context:
         self._policy: RegionPolicy = policy or EvidencePolicy()
         self._goal = goal
         self._cpu_budget = cpu_budget
+        self._max_slowdown = max_slowdown or math.inf
+        self._max_stall_us = max_stall_us or math.inf
         self.primitive_name = part_name(primitive)
         self.backend_name = str(getattr(primitive, "backend_name", ""))
         self._primitive = primitive
@@ -245,7 +259,8 @@ class Context:
         self.targets.clear()
         sampling = self._make_sampling(self._policy)
         budget = BudgetKeeper(self._cpu_budget or math.inf, shared_budget, sampling)
-        pace = Pace(self._attributes.intervals, self._goal, budget, sampling)
+        tolls = TollKeeper(self._max_slowdown, self._max_stall_us)
+        pace = Pace(self._attributes.intervals, self._goal, budget, tolls, sampling)
         return Kdamond(
             self,
             self._hooks,

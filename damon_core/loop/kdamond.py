@@ -11,6 +11,7 @@ from damon_core.contract.sampling import Sampling
 from damon_core.loop.isolation import ContextHooks
 from damon_core.loop.pacing import Pace
 from damon_core.memory.snapshot import Snapshot, take_snapshot
+from damon_core.memory.target import Target, Toll
 from damon_core.stats import Stats
 
 logger = logging.getLogger(__name__)
@@ -62,6 +63,9 @@ class Kdamond:
         self._samples = self._aggregations = self._updates = 0
         self._cpu_start_us = self._cpu_us = 0
         self._checks = 0  # of the running aggregation
+        self._tolls: dict[Target, Toll] = {}  # at the last aggregation
+        self._target_cpu_us = 0
+        self._longest_stall_us = 0
 
     def stop(self) -> None:
         """Ask the run to end, and end its sleep."""
@@ -76,6 +80,8 @@ class Kdamond:
             aggregations=self._aggregations,
             updates=self._updates,
             cpu_us=self._cpu_us,
+            target_cpu_us=self._target_cpu_us,
+            longest_stall_us=self._longest_stall_us,
             callbacks=self._hooks.callback_stats(),
         )
 
@@ -169,7 +175,18 @@ class Kdamond:
         self._checks = 0
         total_bytes = self.snapshot.total_bytes
         seen = self.snapshot.accessed_bytes() / total_bytes if total_bytes else None
-        self._pace.aggregated(seen, self._spent_us(), elapsed_us)
+        self._pace.aggregated(seen, self._spent_us(), elapsed_us, self._take_toll())
+
+    def _take_toll(self) -> Toll:
+        """Return what the aggregation has cost the target that it cost most."""
+        before, self._tolls = self._tolls, {each: each.toll for each in self._context.targets}
+        most = Toll()
+        for target, toll in self._tolls.items():
+            added = toll.since(before.get(target, Toll()))
+            self._target_cpu_us += added.cpu_us
+            most = most.at_least(added)
+        self._longest_stall_us = max(self._longest_stall_us, most.longest_us)
+        return most
 
     def _apply_changes(self) -> None:
         """Put changed intervals and limits in force: one step, between two iterations."""
@@ -184,12 +201,8 @@ class Kdamond:
         wanted = self._pace.wanted
         if wanted == self.intervals:
             return
-        logger.info(
-            "context '%s': sampling interval %d us, aggregation interval %d us",
-            self._context.name,
-            wanted.sampling_us,
-            wanted.aggregation_us,
-        )
+        if notice := self._pace.notice():
+            logger.warning("context '%s': %s", self._context.name, notice)
         for target in self._context.targets:
             target.regions.rescale_age(self.intervals.aggregation_us, wanted.aggregation_us)
         self.intervals = wanted

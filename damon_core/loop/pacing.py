@@ -11,6 +11,8 @@ from attrs import evolve
 
 from damon_core.attributes import Intervals, IntervalsGoal
 from damon_core.contract.sampling import Sampling
+from damon_core.memory.target import Toll
+from damon_core.units import format_duration
 
 #: Intervals are stretched 15 % further than necessary, and shrink only when 70 % would do: costs
 #: vary, and each change of an interval costs ages their precision.
@@ -25,6 +27,12 @@ _MOST_FOR_UPDATES = 0.5
 _MOST_FOR_DEBT = 0.5
 #: Overspending is paid back within this time, or within an aggregation if that is longer.
 _PAID_BACK_IN_US = 1_000_000
+#: How much CPU time the first aggregation may take, whatever the budget: so that it comes soon.
+_CREDIT_US = 50_000
+#: The share of the time for which the map of a target is locked, where that takes too long at once.
+_RARE = 0.001
+#: A change of intervals is worth a notice if they are longer, or shorter, by half.
+_NOTABLE = 1.5
 #: Goal tuning changes intervals by at most this factor at once, and leaves smaller changes out.
 _MOST_TUNING = 2.0
 _LEAST_TUNING = 1.1
@@ -155,19 +163,19 @@ class BudgetKeeper:
         self._time_us += self._sampling.step_us(in_force)
         if self._recent_us is not None:
             self._recent_us = _smoothed(self._recent_us, cpu_us, _WEIGHT_AT_ONCE)
-        elif self._checks_us > self._left * (self._time_us + self._lead_us(in_force)):
+        elif self._checks_us > self._allowed_us(in_force):
             self._recent_us = self._checks_us / self._checks
         if self._recent_us is None:
             return False
         self.fit(base, self._recent_us)
         return True
 
-    def _lead_us(self, in_force: Intervals) -> int:
-        """Return for how long an aggregation's checks may run ahead of the budget."""
+    def _allowed_us(self, in_force: Intervals) -> float:
+        """Return the CPU time that the checks of the running aggregation may have taken by now."""
         if self._aggregate_us is None:
             # The first checks of a run are expensive, because nothing is in the caches yet.
-            return _PAID_BACK_IN_US
-        return min(in_force.aggregation_us, _PAID_BACK_IN_US)
+            return max(_CREDIT_US, self._left * (self._time_us + _PAID_BACK_IN_US))
+        return self._left * (self._time_us + min(in_force.aggregation_us, _PAID_BACK_IN_US))
 
     def updated(self, cpu_us: int, base: Intervals) -> None:
         """Add the CPU time of an update, and recompute: the next may come soon."""
@@ -222,6 +230,40 @@ class BudgetKeeper:
         self._shared.leave(id(self))
 
 
+class TollKeeper:
+    """Finds how far intervals have to be stretched for targets to lose no more than they may.
+
+    Args:
+        max_slowdown: The share of its time that a target may lose; `math.inf` for no limit.
+        max_stall_us: How long its memory map may be locked at once. Where that takes longer, as a
+            walk of much memory does, it is to be rare: the map is locked for a thousandth of the
+            time at most.
+
+    Attributes:
+        factor: How far intervals are to be stretched, at least; up to 1 for not at all.
+        stalls: Whether the reason is that the map is locked for too long.
+    """
+
+    def __init__(self, max_slowdown: float, max_stall_us: float) -> None:
+        self.factor = 0.0
+        self.stalls = False
+        self._max_slowdown = max_slowdown
+        self._max_stall_us = max_stall_us
+        self._lost: float | None = None  # shares of the time, if nothing were stretched
+        self._held: float | None = None
+
+    def aggregated(self, toll: Toll, elapsed_us: int, in_force: float) -> None:
+        """Add what an aggregation, stretched by the factor `in_force`, has cost a target."""
+        self._lost = _smoothed(self._lost, in_force * toll.cpu_us / elapsed_us)
+        self._held = _smoothed(self._held, in_force * toll.held_us / elapsed_us)
+        needed = self._lost / self._max_slowdown
+        rare = self._held / _RARE if toll.longest_us > self._max_stall_us else 0.0
+        self.stalls = rare > needed
+        needed = max(needed, rare)
+        if needed > max(self.factor, 1.0) or needed < max(_ROOM * self.factor, 1 / _HEADROOM):
+            self.factor = needed * _HEADROOM
+
+
 def _smoothed(known_us: float | None, cost_us: float, weight: float = _WEIGHT) -> float:
     return cost_us if known_us is None else known_us + weight * (cost_us - known_us)
 
@@ -233,11 +275,12 @@ class Pace:
         intervals: Those configured.
         goal: Tune them to this share of access events; None leaves them.
         budget: Keeps the worker within its CPU budgets.
+        tolls: Keeps what targets lose within its limits.
         sampling: The way of sampling: it knows how intervals are stretched.
 
     Attributes:
         wanted: The intervals to put in force: those configured or tuned to the goal, stretched
-            where the budget needs longer ones.
+            where the budget or the targets need longer ones.
     """
 
     def __init__(
@@ -245,8 +288,11 @@ class Pace:
         intervals: Intervals,
         goal: IntervalsGoal | None,
         budget: BudgetKeeper,
+        tolls: TollKeeper,
         sampling: Sampling,
     ) -> None:
+        self._tolls = tolls
+        self._noticed_us = 0
         self._tuner = GoalTuner(goal) if goal else None
         self._budget = budget
         self._sampling = sampling
@@ -272,14 +318,18 @@ class Pace:
         if self._budget.checked(cpu_us, self._base, in_force):
             self._decide()
 
-    def aggregated(self, access_share: float | None, cpu_us: int, elapsed_us: int) -> None:
+    def aggregated(
+        self, access_share: float | None, cpu_us: int, elapsed_us: int, toll: Toll
+    ) -> None:
         """Take an aggregation into account.
 
         Args:
             access_share: Access events by possible ones; None if there was nothing to access.
             cpu_us: The CPU time of its end, microseconds.
             elapsed_us: How long it took.
+            toll: What it has cost the target that it cost most.
         """
+        self._tolls.aggregated(toll, elapsed_us, self._factor)
         if self._tuner is not None and access_share is not None:
             self._tuned_us = self._tuner.tuned(self._tuned_us, access_share)
             self._rebase()
@@ -299,8 +349,33 @@ class Pace:
         """Compute the intervals as they would be without a budget."""
         self._base = self._configured.with_sampling(self._tuned_us)
 
+    @property
+    def _factor(self) -> float:
+        """How far intervals are stretched."""
+        return max(self._budget.factor, self._tolls.factor, 1.0)
+
+    def notice(self) -> str:
+        """Return what users should know of a change of intervals; empty if it isn't notable."""
+        aggregation_us, configured_us = self.wanted.aggregation_us, self._base.aggregation_us
+        known_us = max(self._noticed_us, configured_us)
+        if known_us / _NOTABLE < aggregation_us < known_us * _NOTABLE:
+            return ""
+        self._noticed_us = aggregation_us
+        if aggregation_us <= configured_us:
+            return f"aggregations take {format_duration(aggregation_us)} again"
+        if self._budget.factor >= self._tolls.factor:
+            reason = "the CPU budget, cpu_budget,"
+        elif self._tolls.stalls:
+            reason = "max_stall, as its memory map is locked for long at once,"
+        else:
+            reason = "what the target may lose, max_slowdown,"
+        return (
+            f"aggregations take {format_duration(aggregation_us, 2)} instead of "
+            f"{format_duration(configured_us, 2)}: {reason} allows no more"
+        )
+
     def _decide(self) -> None:
         base = self._base
-        stretched = self._sampling.stretched(base, max(self._budget.factor, 1.0))
+        stretched = self._sampling.stretched(base, self._factor)
         update_us = max(stretched.update_us, self._budget.update_us)
         self.wanted = evolve(stretched, update_us=update_us)

@@ -9,7 +9,7 @@ from attrs import field, frozen
 
 from damon_core.attributes import Intervals
 from damon_core.memory.regions import FloatColumn, IntColumn, Regions
-from damon_core.memory.target import Area, Owner, Target
+from damon_core.memory.target import Area, Owner, Target, Toll
 
 
 class RegionView(NamedTuple):
@@ -130,11 +130,13 @@ class TargetSnapshot(_Columns):
         areas: Named parts of its address space, ascending and disjoint, if the primitive reports
             them; the same object as long as they don't change.
         owners: Owners of its memory, if the primitive reports them.
+        toll: What monitoring has cost it so far, as far as that is known.
     """
 
     name: str = ""
     areas: tuple[Area, ...] = field(default=(), repr=False)
     owners: tuple[Owner, ...] = ()
+    toll: Toll = field(factory=Toll)
 
     def hottest(self, count: int = 10) -> list[RegionView]:
         """Return up to `count` regions by falling nr_accesses, equal ones by falling age."""
@@ -191,12 +193,14 @@ class TargetRows:
         count: Its number of regions.
         areas: Named parts of its address space.
         owners: Owners of its memory.
+        toll: What monitoring has cost it so far.
     """
 
     name: str
     count: int
     areas: tuple[Area, ...] = ()
     owners: tuple[Owner, ...] = ()
+    toll: Toll = field(factory=Toll)
 
 
 def take_snapshot(
@@ -220,7 +224,13 @@ def take_snapshot(
     return assemble_snapshot(
         columns,
         [
-            TargetRows(target.name, len(target.regions), target.areas, tuple(target.owners))
+            TargetRows(
+                target.name,
+                len(target.regions),
+                target.areas,
+                tuple(target.owners),
+                target.toll,
+            )
             for target in targets
         ],
         context=context,
@@ -269,6 +279,7 @@ def assemble_snapshot(
                 name=target.name,
                 areas=target.areas,
                 owners=target.owners,
+                toll=target.toll,
                 **views,
             )
         )

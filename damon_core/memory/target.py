@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 
 from damon_core.memory.regions import Regions
 from damon_core.memory.samples import Samples
@@ -42,6 +42,46 @@ class Owner:
     accessed_bytes: int
 
 
+@frozen
+class Toll:
+    """What monitoring has cost a target since it was added, as far as that is known.
+
+    Attributes:
+        cpu_us: CPU time that the target lost, in microseconds: accessed bits that its processors
+            had to set again, interrupts that flush a TLB.
+        held_us: How long the target's memory map was locked, in microseconds; meanwhile its own
+            mmap, munmap and page faults may wait.
+        longest_us: The longest of these times.
+    """
+
+    cpu_us: int = 0
+    held_us: int = 0
+    longest_us: int = 0
+
+    def since(self, before: "Toll") -> "Toll":
+        """Return what was added since; the longest time is that of now, if any was added."""
+        held_us = self.held_us - before.held_us
+        longest_us = self.longest_us if held_us else 0
+        return Toll(self.cpu_us - before.cpu_us, held_us, longest_us)
+
+    def at_least(self, other: "Toll") -> "Toll":
+        """Return the greater of each figure."""
+        return Toll(
+            max(self.cpu_us, other.cpu_us),
+            max(self.held_us, other.held_us),
+            max(self.longest_us, other.longest_us),
+        )
+
+    def with_cpu(self, us: float) -> "Toll":
+        """Return the toll after the target has lost CPU time."""
+        return evolve(self, cpu_us=self.cpu_us + round(us))
+
+    def with_held(self, us: int) -> "Toll":
+        """Return the toll after the memory map was locked once more."""
+        longest_us = max(self.longest_us, us)
+        return evolve(self, held_us=self.held_us + us, longest_us=longest_us)
+
+
 @define(eq=False)
 class Target:
     """Something with an address space: a process, a machine, a simulated space.
@@ -56,6 +96,7 @@ class Target:
             the primitive doesn't report them.
         owners: Owners of the memory; empty if the primitive doesn't report them.
         samples: The pages of the current check, where a policy chooses pages.
+        toll: What monitoring has cost it; nothing where the primitive doesn't know.
     """
 
     name: str
@@ -63,3 +104,4 @@ class Target:
     areas: tuple[Area, ...] = field(default=(), init=False, repr=False)
     owners: Sequence[Owner] = field(default=(), init=False)
     samples: Samples | None = field(default=None, init=False)
+    toll: Toll = field(factory=Toll, init=False)

@@ -30,7 +30,8 @@ from damon_core import (
     start,
     stop,
 )
-from damon_core.loop.pacing import BudgetKeeper, GoalTuner, Pace, SharedBudget
+from damon_core.loop.pacing import BudgetKeeper, GoalTuner, Pace, SharedBudget, TollKeeper
+from damon_core.memory.target import Toll
 from damon_core.policies.kernel import KernelPolicy
 
 SECOND = 1_000_000
@@ -591,7 +592,14 @@ def together(
     shared = SharedBudget(0.02)
     sampling = PageSampling(KernelPolicy())
     paces = [
-        Pace(Intervals(), None, BudgetKeeper(0.02, shared, sampling), sampling) for _ in costs_us
+        Pace(
+            Intervals(),
+            None,
+            BudgetKeeper(0.02, shared, sampling),
+            TollKeeper(math.inf, math.inf),
+            sampling,
+        )
+        for _ in costs_us
     ]
     in_force = [pace.wanted for pace in paces]
     aggregated_us, spent_us = [0] * len(paces), [0] * len(paces)
@@ -602,7 +610,7 @@ def together(
         spent_us[worker] += cost_us
         pace.checked(cost_us, in_force[worker])
         if now_us - aggregated_us[worker] >= in_force[worker].aggregation_us:
-            pace.aggregated(None, 0, now_us - aggregated_us[worker])
+            pace.aggregated(None, 0, now_us - aggregated_us[worker], Toll())
             aggregated_us[worker] = now_us
         in_force[worker] = pace.wanted
         next_us = now_us + pace.wanted.sampling_us
