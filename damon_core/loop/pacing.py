@@ -362,16 +362,14 @@ class Pace:
             return ""
         self._noticed_us = aggregation_us
         if aggregation_us <= configured_us:
-            return f"aggregations take {format_duration(aggregation_us)} again"
+            return f"an aggregation takes {format_duration(aggregation_us, 3)} again"
         if self._budget.factor >= self._tolls.factor:
-            reason = "the CPU budget, cpu_budget,"
-        elif self._tolls.stalls:
-            reason = "max_stall, as its memory map is locked for long at once,"
+            reason = "cpu_budget"
         else:
-            reason = "what the target may lose, max_slowdown,"
+            reason = "max_stall" if self._tolls.stalls else "max_slowdown"
         return (
-            f"aggregations take {format_duration(aggregation_us, 2)} instead of "
-            f"{format_duration(configured_us, 2)}: {reason} allows no more"
+            f"an aggregation takes {format_duration(aggregation_us, 3)} instead of "
+            f"{format_duration(configured_us, 3)}, to keep within {reason}"
         )
 
     def _decide(self) -> None:

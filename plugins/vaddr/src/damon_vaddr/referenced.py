@@ -11,13 +11,22 @@ where the CPU budget needs that, aggregations become longer.
 import io
 import os
 import re
+import time
 from collections.abc import Collection, Sequence
 
 import numpy as np
 import numpy.typing as npt
 from attrs import define, field
 
-from damon_core import AccumulatingSampling, Finding, HookContext, NoOptions, Regions
+from damon_core import (
+    PAGE_SIZE_BYTES,
+    AccumulatingSampling,
+    Finding,
+    HookContext,
+    NoOptions,
+    Regions,
+)
+from damon_vaddr.calibration import reset_us
 from damon_vaddr.layouts import Mappings
 from damon_vaddr.target import ProcessTarget
 
@@ -128,6 +137,7 @@ class _Files:
         row: The index of each mapping's region, by `headers`; len(regions) if there is none.
         aggregation: The number of the last aggregation when the bits were cleared; -1 for never.
         looks: The number of looks since then.
+        paid_bytes: What the process had touched since then at the last look.
     """
 
     clear_refs: int
@@ -137,6 +147,7 @@ class _Files:
     row: _Column = field(factory=lambda: np.zeros(0, dtype=np.int64))
     aggregation: int = -1
     looks: int = 0
+    paid_bytes: int = 0
 
     def match(self, regions: Regions, headers: list[bytes]) -> None:
         """Find the region of each mapping: the last one that it overlaps.
@@ -177,6 +188,7 @@ class Referenced:
             self._parser = SmapsParser(file.read())
         self._files: dict[ProcessTarget, _Files] = {}
         self._buffer = bytearray(1 << 18)
+        self._reset_us = reset_us()
 
     def add(self, target: ProcessTarget) -> None:
         """Open the files of a process; raises what `ProcessBackend.add` may raise."""
@@ -200,11 +212,14 @@ class Referenced:
             files = self._files[target]
             if context is not None and files.aggregation == number:
                 continue
-            files.aggregation, files.looks = number, 0
+            files.aggregation, files.looks, files.paid_bytes = number, 0, 0
+            begun_ns = time.thread_time_ns()
             try:
                 os.write(files.clear_refs, b"1")
             except ProcessLookupError:
                 gone.append(target)
+            else:
+                target.toll = target.toll.with_held((time.thread_time_ns() - begun_ns) // 1_000)
         return gone
 
     def check(
@@ -215,7 +230,7 @@ class Referenced:
 
     def _check(self, target: ProcessTarget, files: _Files) -> bool:
         try:
-            size = self._read(files.smaps)
+            size, longest_us = self._read(files.smaps)
         except ProcessLookupError:
             return False
         if not size:  # The memory of these files is gone: the process ended or called exec.
@@ -233,19 +248,32 @@ class Referenced:
         # A mapping that has grown since has more than fits into its region.
         regions.resident_bytes = np.minimum(resident * _KIB, regions.size_bytes).astype(np.int64)
         regions.touched_bytes = np.minimum(seen * _KIB, regions.resident_bytes).astype(np.int64)
+        # The process has set again the bits of what it touched since they were cleared.
+        touched_bytes = int(regions.touched_bytes.sum())
+        new_pages = max(touched_bytes - files.paid_bytes, 0) // PAGE_SIZE_BYTES
+        files.paid_bytes = touched_bytes
+        target.toll = target.toll.with_held(longest_us).with_cpu(new_pages * self._reset_us)
         return True
 
-    def _read(self, file: io.FileIO) -> int:
-        """Read a file of /proc from its beginning into the buffer; return its size in bytes."""
+    def _read(self, file: io.FileIO) -> tuple[int, int]:
+        """Read a file of /proc from its start into the buffer.
+
+        Returns:
+            Its size in bytes, and the CPU time of the longest call, in microseconds: the kernel
+            locks the memory map for as long, longer where it is preempted.
+        """
         file.seek(0)
-        size = 0
+        size = longest_ns = 0
+        begun_ns = time.thread_time_ns()
         while True:
             with memoryview(self._buffer) as view:
-                # The kernel returns about a page at a time, however much is requested.
+                # The kernel returns about a page at a time, however much is asked for.
                 while got := file.readinto(view[size:]):
                     size += got
+                    now_ns = time.thread_time_ns()
+                    longest_ns, begun_ns = max(longest_ns, now_ns - begun_ns), now_ns
             if size < len(self._buffer):
-                return size
+                return size, longest_ns // 1_000
             self._buffer += bytes(len(self._buffer))
 
     def forget(self, target: ProcessTarget) -> None:
