@@ -5,7 +5,6 @@ import numpy.typing as npt
 
 from damon_core import (
     PAGE_SIZE_BYTES,
-    AttributeValueError,
     Context,
     DamonError,
     InputError,
@@ -16,7 +15,7 @@ from damon_core import (
     hookimpl,
     validators,
 )
-from damon_sim.patterns import MAX_BYTES, Area, Pattern, PiecewisePattern
+from damon_sim.patterns import Area, Pattern, PiecewisePattern, whole_pages
 
 
 class SimulatedMemory:
@@ -48,12 +47,7 @@ class SimulatedMemory:
         seed: int = 0,
         ends_after_us: int | None = None,
     ) -> None:
-        if size_bytes < 1 or size_bytes % PAGE_SIZE_BYTES or size_bytes > MAX_BYTES:
-            raise AttributeValueError(
-                "size_bytes",
-                size_bytes,
-                f"must be a multiple of {PAGE_SIZE_BYTES} bytes, up to 4 EiB",
-            )
+        validators.check(whole_pages, "size_bytes", size_bytes)
         if ends_after_us is not None:
             validators.check(validators.positive, "ends_after_us", ends_after_us)
         if isinstance(pattern, PiecewisePattern) and pattern.extent_bytes > size_bytes:

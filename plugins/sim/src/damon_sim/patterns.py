@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from attrs import Attribute, field, frozen
 
-from damon_core import PAGE_SIZE_BYTES, Bytes, Microseconds, validators
+from damon_core import PAGE_SIZE_BYTES, AttributeValueError, Bytes, Microseconds, validators
 
 #: The end of the largest address space; half the range of int64, so that sums don't overflow.
 MAX_BYTES = 1 << 62
@@ -42,14 +42,16 @@ class Area(NamedTuple):
 _SHARE = validators.between(0, 1)
 
 
-def whole_pages(_instance: object, _attribute: "Attribute[Any]", value: int) -> None:
+def whole_pages(_instance: object, attribute: "Attribute[Any]", value: int) -> None:
     """Check that a size is a positive multiple of the page size (an attrs validator).
 
     Raises:
-        ValueError: The size isn't.
+        AttributeValueError: The size isn't.
     """
     if value < 1 or value % PAGE_SIZE_BYTES or value > MAX_BYTES:
-        raise ValueError(f"must be a multiple of {PAGE_SIZE_BYTES} bytes, up to 4EiB")
+        raise AttributeValueError(
+            attribute.name, value, f"must be a multiple of {PAGE_SIZE_BYTES} bytes, up to 4 EiB"
+        )
 
 
 class PiecewisePattern(ABC):
