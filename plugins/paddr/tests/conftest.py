@@ -1,4 +1,4 @@
-"""Machines as their files in /proc and /sys tell of them, for the tests of this package."""
+"""Machines made of files as in /proc and /sys, for the tests of this package."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -9,13 +9,13 @@ from damon_paddr import MachineMemory
 
 from damon_core import Range
 
-#: Of the machines made here, as Linux chooses for small ones.
+#: The block size of these machines: that of small ones under Linux.
 BLOCK_BYTES = 128 << 20
 
 
 @define
 class Machine:
-    """A machine's files, and how they change as memory comes and goes."""
+    """The files of a machine, with methods that change its memory."""
 
     directory: Path
 
@@ -37,17 +37,17 @@ class Machine:
         (self.proc / "meminfo").write_text(f"MemTotal:       {kib} kB\nMemFree:  1 kB\n")
 
     def blocks(self, nodes: dict[int, Sequence[int]]) -> None:
-        """Make hot-plug's directories for the blocks of each node."""
+        """Make the hot-plug directories for the blocks of each node."""
         for node, blocks in nodes.items():
             directory = self.devices / "node" / f"node{node}"
             directory.mkdir(parents=True)
             (directory / "memory_failure").mkdir()
             (directory / "meminfo").touch()
             for block in blocks:
-                place = self.devices / "memory" / f"memory{block}"
-                place.mkdir(parents=True, exist_ok=True)
-                (place / "state").write_text("online\n")
-                (directory / f"memory{block}").symlink_to(place)
+                memory = self.devices / "memory" / f"memory{block}"
+                memory.mkdir(parents=True, exist_ok=True)
+                (memory / "state").write_text("online\n")
+                (directory / f"memory{block}").symlink_to(memory)
         (self.devices / "memory" / "block_size_bytes").write_text(f"{BLOCK_BYTES:x}\n")
 
     def set_state(self, block: int, state: str) -> None:
@@ -56,7 +56,7 @@ class Machine:
 
 @pytest.fixture
 def make_machine(tmp_path: Path) -> Callable[..., Machine]:
-    """Return a function that makes a machine of an iomem, and perhaps a zoneinfo."""
+    """Return a function that makes a machine with an iomem and a zoneinfo."""
 
     def make(iomem: str, zoneinfo: str = "") -> Machine:
         machine = Machine(tmp_path / "machine")

@@ -1,4 +1,4 @@
-"""A backend that delegates sampling, over machines made of files."""
+"""Backends with delegated sampling, on machines made of files."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -17,24 +17,28 @@ from damon_core import (
 )
 from damon_core.testing import Recorder, run_virtual
 
-#: What makes the machines of conftest.py.
+#: The fixture `make_machine` of conftest.py.
 MakeMachine = Callable[..., Any]
 TWO_GIB = "00001000-3fffffff : System RAM\n100000000-13fffffff : System RAM\n"
 INTERVALS = Intervals(5_000, 100_000, 100_000)
 
 
 class Elsewhere:
-    """A backend: all is accessed in half of the checks, and only the lower half is in use."""
+    """A backend: all memory is accessed in half of the checks, that above 4 GiB isn't in use.
+
+    Attributes:
+        prepared: The sizes of targets, intervals and limits of each `prepare`.
+    """
 
     sampling = DelegatedSampling
 
     def __init__(self) -> None:
-        self.asked: list[tuple[list[int], Intervals, RegionLimits]] = []
+        self.prepared: list[tuple[list[int], Intervals, RegionLimits]] = []
         self.closed = 0
 
     def prepare(self, targets: Sequence[Target], context: HookContext) -> None:
         sizes = [int(target.regions.size_bytes.sum()) for target in targets]
-        self.asked.append((sizes, context.intervals, context.limits))
+        self.prepared.append((sizes, context.intervals, context.limits))
 
     def check(self, targets: Sequence[Target], _context: HookContext) -> None:
         rng = np.random.default_rng(1)
@@ -50,7 +54,7 @@ class Elsewhere:
 
 
 def test_regions_are_those_of_the_backend(make_machine: MakeMachine) -> None:
-    """What of them can be watched is estimated from its samples."""
+    """Their resident bytes are estimated from its samples."""
     machine = make_machine(TWO_GIB)
     machine.blocks({0: range(8), 1: range(32, 40)})
     backend = Elsewhere()
@@ -64,6 +68,6 @@ def test_regions_are_those_of_the_backend(make_machine: MakeMachine) -> None:
     assert node0.total_bytes > 0.9 * int(node0.size_bytes.sum())
     assert node1.total_bytes < 0.1 * int(node1.size_bytes.sum())
     sizes = [0x40000000 - 0x1000, 0x40000000]
-    assert backend.asked[0] == (sizes, INTERVALS, RegionLimits())
-    assert backend.asked[1] == (sizes, INTERVALS, RegionLimits(20, 30))
+    assert backend.prepared[0] == (sizes, INTERVALS, RegionLimits())
+    assert backend.prepared[1] == (sizes, INTERVALS, RegionLimits(20, 30))
     assert backend.closed == 1

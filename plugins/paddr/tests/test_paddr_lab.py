@@ -1,4 +1,4 @@
-"""The memory of a whole, real machine."""
+"""The physical memory of a real machine."""
 
 import contextlib
 import csv
@@ -19,7 +19,7 @@ CGROUPS = Path("/sys/fs/cgroup")
 BLOCKS = Path("/sys/devices/system/memory")
 INTERVALS = Intervals(sampling_us=200_000, aggregation_us=2_000_000, update_us=1_000_000)
 
-#: Waits to be put into a cgroup, fills memory, and uses it again and again if it is told to.
+#: Waits until it is in a cgroup, fills memory, and with the argument "busy" keeps reading it.
 _PROGRAM = """
 import mmap, sys, time
 sys.stdin.readline()
@@ -39,17 +39,17 @@ Run = Callable[..., None]
 
 @pytest.fixture
 def run_in_cgroup() -> Iterator[Run]:
-    """Return a function that runs a program of some MiB in a cgroup of its own, on a node."""
+    """Return a function that runs a program with some MiB of a node's memory in a new cgroup."""
     with contextlib.ExitStack() as stack:
 
-        def run(name: str, mib: int, manner: str, node: int) -> None:
+        def run(name: str, mib: int, mode: str, node: int) -> None:
             directory = CGROUPS / name
             directory.mkdir()
             stack.callback(directory.rmdir)
             (directory / "cpuset.mems").write_text(str(node))
             program = stack.enter_context(
                 subprocess.Popen(
-                    [sys.executable, "-c", _PROGRAM, str(mib), manner],
+                    [sys.executable, "-c", _PROGRAM, str(mib), mode],
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     text=True,
@@ -68,7 +68,7 @@ def run_in_cgroup() -> Iterator[Run]:
 
 @pytest.fixture
 def machine() -> Iterator[Context]:
-    """Return a context that monitors the whole machine, running, page by page."""
+    """Return a running context that monitors the whole machine with the backend `idle`."""
     options = PaddrOptions(backend="idle")
     primitive = make_paddr(options, Plugins.discover().backends("paddr"))
     with Context(primitive, intervals=INTERVALS, cpu_budget=None) as context:
@@ -78,7 +78,7 @@ def machine() -> Iterator[Context]:
 
 
 def after(context: Context, aggregations: int) -> dict[str, TargetSnapshot]:
-    """Return the targets by name when some more aggregations are complete."""
+    """Wait for a number of aggregations; return the targets by name."""
     wanted = context.stats.aggregations + aggregations
     deadline = time.monotonic() + 300
     while context.stats.aggregations < wanted:
@@ -96,7 +96,7 @@ def owners(target: TargetSnapshot) -> dict[str, Owner]:
 
 @pytest.mark.needs("root", "idle-page-tracking", "memory-cgroup", "numa-nodes")
 def test_the_busy_cgroup_is_found(run_in_cgroup: Run, machine: Context) -> None:
-    """A busy program's node and cgroup have the largest working set, an idle one's memory none."""
+    """The node and cgroup of a busy program have the largest working set, an idle one has none."""
     run_in_cgroup("damon-still", 128, "still", 0)
     run_in_cgroup("damon-busy", 96, "busy", 1)
     targets = after(machine, 20)
@@ -114,7 +114,7 @@ def test_the_busy_cgroup_is_found(run_in_cgroup: Run, machine: Context) -> None:
 
 @pytest.mark.needs("root", "idle-page-tracking")
 def test_free_memory_is_not_counted(machine: Context) -> None:
-    """The bytes monitored are those on the kernel's lists of pages in use, not all there are."""
+    """The bytes monitored are those on the kernel's LRU lists, not all memory."""
     targets = after(machine, 20)
     counters = dict(line.split() for line in Path("/proc/vmstat").read_text().splitlines())
     kinds = ("anon", "file")
@@ -122,14 +122,14 @@ def test_free_memory_is_not_counted(machine: Context) -> None:
         int(counters[f"nr_{state}active_{kind}"]) for state in ("", "in") for kind in kinds
     )
     found = sum(target.total_bytes for target in targets.values())
-    everything = sum(map(size_bytes, MachineMemory().nodes().values()))
-    assert abs(found - on_lists) < 0.08 * everything
+    all_bytes = sum(map(size_bytes, MachineMemory().nodes().values()))
+    assert abs(found - on_lists) < 0.08 * all_bytes
 
 
-# "kernel-damon" is met in the lab only: nobody else's memory is taken away.
+# "kernel-damon" holds only in the lab, so other machines keep their memory.
 @pytest.mark.needs("root", "idle-page-tracking", "kernel-damon")
 def test_memory_taken_offline_and_back(machine: Context) -> None:
-    """Blocks that are taken offline leave the regions, and come back, without an error."""
+    """Regions follow a block that is taken offline and back online, without an error."""
 
     def covered() -> int:
         return sum(int(target.size_bytes.sum()) for target in after(machine, 2).values())
@@ -144,7 +144,7 @@ def test_memory_taken_offline_and_back(machine: Context) -> None:
 
 
 def take_any_offline() -> Path:
-    """Take one block of memory offline; most can't be, as the kernel uses them itself."""
+    """Take one block of memory offline; return it. Most can't be, as the kernel uses them."""
     blocks = sorted(BLOCKS.glob("memory[0-9]*"), key=lambda path: -int(path.name[6:]))
     for block in blocks:
         with contextlib.suppress(OSError):
@@ -155,11 +155,11 @@ def take_any_offline() -> Path:
 
 @pytest.mark.needs("root", "idle-page-tracking")
 def test_record(tmp_path: Path) -> None:
-    """`damon record --paddr` writes rows of every node."""
+    """`damon record --paddr` writes rows for all nodes."""
     output = tmp_path / "machine.csv"
     damon = Path(sys.executable).with_name("damon")
     subprocess.run(
-        # Each check is an aggregation: the first ones are dear in the lab, and make others rare.
+        # Each check is an aggregation: in the lab the first ones cost much, so others are rare.
         [
             damon,
             "record",

@@ -1,4 +1,4 @@
-"""Where memory is, told by the files of the kernel."""
+"""The ranges of memory by NUMA node, read from the kernel's files."""
 
 import os
 import subprocess
@@ -13,11 +13,11 @@ from damon_paddr.ranges import TOP, size_bytes
 
 from damon_core import Range, TargetError
 
-#: What makes the machines of conftest.py.
+#: The fixture `make_machine` of conftest.py.
 MakeMachine = Callable[..., Any]
 BLOCK = 128 << 20
 
-#: A PC with memory behind a device of virtio-mem and one of CXL.
+#: A PC that also has memory of a virtio-mem device and of a CXL device.
 IOMEM = """\
 00000000-00000fff : Reserved
 00001000-0009fbff : System RAM
@@ -42,7 +42,7 @@ SYSTEM_RAM = [
     Range(0x180000000, 0x188000000),
 ]
 
-#: Two nodes, as `numa=fake=2` makes them, shortened. Empty zones have no start.
+#: Two nodes as with `numa=fake=2`, shortened. Empty zones have no start.
 ZONEINFO = """\
 Node 0, zone      DMA
   per-node stats
@@ -81,19 +81,19 @@ Node 1, zone   Normal
 
 
 def test_system_ram() -> None:
-    """System RAM is found wherever it stands, in whole pages; nothing else is."""
+    """Only System RAM is found, at any indentation, in whole pages."""
     assert parse_iomem(IOMEM) == SYSTEM_RAM
 
 
 def test_hidden_addresses() -> None:
-    """Where addresses are all zero it is said what to do."""
+    """If all addresses are zero the error says what to do."""
     hidden = "00000000-00000000 : Reserved\n00000000-00000000 : System RAM\n" * 2
     with pytest.raises(TargetError, match="run as root"):
         parse_iomem(hidden)
 
 
 def test_zones() -> None:
-    """Each node has what its zones span; empty ones take nothing from those behind them."""
+    """Each node has the ranges that its zones span; empty zones don't take the next one's start."""
     assert parse_zones(ZONEINFO) == {
         0: [Range(0x1000, 131072 * 4096)],
         1: [Range(131072 * 4096, 262144 * 4096), Range(1048576 * 4096, (1048576 + 131072) * 4096)],
@@ -101,7 +101,7 @@ def test_zones() -> None:
 
 
 def test_nodes_by_blocks(make_machine: MakeMachine) -> None:
-    """Blocks tell the node exactly, even where nodes take turns."""
+    """Blocks determine the node, even if nodes alternate."""
     machine = make_machine("00000000-3fffffff : System RAM\n")
     machine.blocks({0: [0, 1, 4, 5], 1: [2, 3, 6, 7]})
     assert machine.memory().nodes() == {
@@ -111,7 +111,7 @@ def test_nodes_by_blocks(make_machine: MakeMachine) -> None:
 
 
 def test_block_of_two_nodes(make_machine: MakeMachine) -> None:
-    """A block that nodes share is cut where their zones are."""
+    """A block that nodes share is divided at the border of their zones."""
     zoneinfo = ZONEINFO.replace("126976", "118784").replace("131072\n", "122880\n", 3)
     machine = make_machine("00001000-3fffffff : System RAM\n", zoneinfo)
     machine.blocks({0: [0, 1, 2, 3], 1: [3, 4, 5, 6, 7]})
@@ -121,28 +121,28 @@ def test_block_of_two_nodes(make_machine: MakeMachine) -> None:
 
 
 def test_nodes_by_zones(make_machine: MakeMachine) -> None:
-    """Without memory hot-plug the zones tell the node."""
+    """Without memory hot-plug the zones determine the node."""
     nodes = make_machine(IOMEM, ZONEINFO).memory().nodes()
     assert nodes[1][:2] == [Range(0x20100000, 0x40000000), Range(0x100000000, 0x120000000)]
     assert nodes[0][:2] == SYSTEM_RAM[:2]
 
 
-def test_nothing_tells_nodes(make_machine: MakeMachine) -> None:
-    """All memory is node 0's where the kernel doesn't tell."""
+def test_without_blocks_and_zones(make_machine: MakeMachine) -> None:
+    """All memory belongs to node 0."""
     assert make_machine(IOMEM).memory().nodes() == {0: SYSTEM_RAM}
 
 
 @pytest.mark.parametrize("zoneinfo", ["", ZONEINFO])
 def test_every_byte_has_one_node(make_machine: MakeMachine, zoneinfo: str) -> None:
-    """Whatever tells the nodes, they share all System RAM among them."""
+    """Nodes share all System RAM, with and without zones."""
     machine = make_machine(IOMEM, zoneinfo)
     machine.blocks({0: [0, 1], 1: [1, 2], 3: [32]})
     ranges = [part for found in machine.memory().nodes().values() for part in found]
     assert size_bytes(ranges) == size_bytes(SYSTEM_RAM)
 
 
-def test_offline_blocks_are_no_memory(make_machine: MakeMachine) -> None:
-    """A block that was taken offline is left out, though /proc/iomem still has it."""
+def test_offline_blocks_are_left_out(make_machine: MakeMachine) -> None:
+    """Even though /proc/iomem still contains them."""
     machine = make_machine("00000000-1fffffff : System RAM\n")
     machine.blocks({0: [0, 1, 2, 3]})
     memory = machine.memory()
@@ -154,7 +154,7 @@ def test_offline_blocks_are_no_memory(make_machine: MakeMachine) -> None:
 
 
 def test_changed(make_machine: MakeMachine) -> None:
-    """Nothing has changed until /proc/iomem has."""
+    """It is true once /proc/iomem has changed."""
     machine = make_machine("00000000-1fffffff : System RAM\n")
     memory = machine.memory()
     memory.nodes()
@@ -166,7 +166,7 @@ def test_changed(make_machine: MakeMachine) -> None:
 
 
 def test_only_some_ranges(make_machine: MakeMachine) -> None:
-    """Only what is wanted is taken, of each node its part."""
+    """Each node has its part of the wanted ranges."""
     wanted = [Range(0x1F000000, 0x20000000), Range(0x20100000, 0x21000000)]
     memory = make_machine(IOMEM, ZONEINFO).memory(wanted)
     memory.check()
@@ -174,21 +174,21 @@ def test_only_some_ranges(make_machine: MakeMachine) -> None:
 
 
 def test_only_one_node(make_machine: MakeMachine) -> None:
-    """The others are left out."""
+    """Other nodes are left out."""
     memory = make_machine(IOMEM, ZONEINFO).memory(node=1)
     memory.check()
     assert list(memory.nodes()) == [1]
 
 
 def test_range_outside_of_memory(make_machine: MakeMachine) -> None:
-    """A range with something else inside is refused, and named."""
+    """A range that isn't all System RAM is an error that names it."""
     memory = make_machine(IOMEM).memory([Range(0x1F000000, 0x21000000)])
     with pytest.raises(TargetError, match="range 1f000000-21000000: isn't all System RAM"):
         memory.check()
 
 
 def test_node_without_memory(make_machine: MakeMachine) -> None:
-    """A node that has none is refused with those that have."""
+    """It is an error that lists the nodes with memory."""
     memory = make_machine(IOMEM, ZONEINFO).memory(node=7)
     with pytest.raises(TargetError, match=r"NUMA node 7: has no memory; .*: 0, 1"):
         memory.check()
@@ -196,7 +196,7 @@ def test_node_without_memory(make_machine: MakeMachine) -> None:
 
 @pytest.mark.needs("root")
 def test_this_machine() -> None:
-    """The memory of this machine is a little more than MemTotal: the kernel takes some first."""
+    """The memory found is a little more than MemTotal, which excludes some of the kernel's."""
     memory = MachineMemory()
     memory.check()
     nodes = memory.nodes()
@@ -209,13 +209,13 @@ def test_this_machine() -> None:
 
 @pytest.mark.needs("root")
 def test_without_root() -> None:
-    """Who isn't root is told so, by the check and by the probe."""
+    """Both the check and the probe say to run as root."""
     code = """if True:
         import os
         from damon_core import TargetError
         from damon_paddr import MachineMemory
         from damon_paddr.plugin import probe
-        probe()  # so that Python needn't be readable for the one who goes on
+        probe()  # imports modules, which the other user may not read
         os.setuid(65534)
         try:
             MachineMemory().check()
@@ -227,7 +227,7 @@ def test_without_root() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
     )
     first, *findings = done.stdout.splitlines()
-    assert first.endswith("hides the addresses of memory from you: run as root")
+    assert first.endswith("hides addresses from this user: run as root")
     assert [line.partition(":")[0] for line in findings] == [
         "addresses in /proc/iomem",
         "/proc/kpagecgroup",

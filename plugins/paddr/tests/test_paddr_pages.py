@@ -1,4 +1,4 @@
-"""What single pages tell: how much of a region can be watched, and whose it is."""
+"""Estimates of resident bytes and owners from checked pages."""
 
 import os
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ import numpy.typing as npt
 import psutil
 import pytest
 from damon_paddr.cgroups import UNKNOWN, CgroupNames, find_memory_cgroup, memory_hierarchy
-from damon_paddr.pages import MOST_AT_ONCE, WINDOW, Charges, PageWindow, _stands_for
+from damon_paddr.pages import MAX_PER_CHECK, WINDOW, Charges, PageWindow, _represented_bytes
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -22,13 +22,13 @@ TAIL = 1 << 16
 
 
 class Frames:
-    """16 MiB of memory as the files of /proc tell of it.
+    """16 MiB of memory, with files as in /proc.
 
     Attributes:
         inode: The memory cgroup of each page frame.
         flags: The flags of each page frame.
-        known: Which pages can be told of.
-        accessed: Which pages are accessed in every check.
+        known: Whether the result of each page is known.
+        accessed: Whether each page is accessed in every check.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -44,9 +44,9 @@ class Frames:
         self.flags.tofile(self.directory / "kpageflags")
         return Charges(str(self.directory / "kpagecgroup"), str(self.directory / "kpageflags"))
 
-    def check(self, target: Target, pages_a_region: int) -> None:
-        """Look at random pages of each region."""
-        drawn = [target.regions.random_pages(self._rng) for _ in range(pages_a_region)]
+    def check(self, target: Target, pages_per_region: int) -> None:
+        """Check random pages of each region."""
+        drawn = [target.regions.random_pages(self._rng) for _ in range(pages_per_region)]
         samples = Samples(np.sort(np.concatenate(drawn)))
         frame = samples.addresses // PAGE_SIZE_BYTES
         samples.known[:] = self.known[frame]
@@ -54,7 +54,7 @@ class Frames:
         target.samples = samples
 
     def described(self, target: Target, window: PageWindow, names: CgroupNames) -> Target:
-        """Fill the window and describe the target."""
+        """Fill the window, describe the target, and return it."""
         for number in range(1, 41):
             self.check(target, 200)
             window.remember([target], number * 1_000_000)
@@ -64,13 +64,13 @@ class Frames:
 
 @pytest.fixture
 def frames(tmp_path: Path) -> Frames:
-    """Return memory that is all nobody's and idle."""
+    """Return idle memory without owners."""
     return Frames(tmp_path)
 
 
 @pytest.fixture
 def hierarchy(tmp_path: Path) -> Path:
-    """Return what looks like a mounted cgroup hierarchy, with two services."""
+    """Return a directory that looks like a mounted cgroup hierarchy with two services."""
     for name in ("a.service", "b.service"):
         (tmp_path / "cgroup" / name).mkdir(parents=True)
     return tmp_path / "cgroup"
@@ -90,7 +90,7 @@ def inodes(hierarchy: Path) -> tuple[int, int]:
 
 @pytest.fixture
 def charges(frames: Frames, inodes: tuple[int, int]) -> Iterator[Charges]:
-    """Return charges: the first 4 MiB are a's, the next 4 MiB b's, the rest nobody's."""
+    """Return charges: the first 4 MiB belong to a, the next 4 MiB to b; the rest has no owner."""
     frames.inode[:1024], frames.inode[1024:2048] = inodes
     made = frames.charges()
     yield made
@@ -111,13 +111,13 @@ def by_name(target: Target) -> dict[str, Owner]:
 
 class TestCharges:
     def test_of_each_page(self, charges: Charges, inodes: tuple[int, int]) -> None:
-        """The number of a page's frame is read; behind the last frame there is none."""
+        """They are read by page frame; after the last frame there are none."""
         pages = np.array([0, 1023, 1024, 2047, 2048, 9 * PAGES])
         a, b = inodes
         assert charges.of(pages * PAGE_SIZE_BYTES).tolist() == [a, a, b, b, 0, 0]
 
     def test_huge_page(self, frames: Frames) -> None:
-        """Of a huge page whose head alone has an owner, all pages have it."""
+        """If only the head of a huge page has an owner, all its pages have it."""
         frames.inode[1024] = 7
         frames.flags[1025:1536] = TAIL
         charges = frames.charges()
@@ -126,7 +126,7 @@ class TestCharges:
         charges.close()
 
     def test_missing_file(self, tmp_path: Path) -> None:
-        """A kernel without the file is told."""
+        """A kernel without the file is an error."""
         with pytest.raises(FileNotFoundError):
             Charges(str(tmp_path / "none"))
 
@@ -142,14 +142,14 @@ class TestCharges:
     st.lists(st.integers(0, 40), min_size=1, max_size=30),
     st.lists(st.integers(1, 40), max_size=6, unique=True),
 )
-def test_pages_stand_for_all_of_their_regions(pages: list[int], cuts: list[int]) -> None:
-    """However pages lie, twice or at borders, they share the bytes of their regions."""
+def test_pages_represent_all_bytes_of_their_regions(pages: list[int], cuts: list[int]) -> None:
+    """Even if pages are repeated, or lie at borders."""
     borders = np.array(sorted({0, *cuts, 41})) * PAGE_SIZE_BYTES
-    borders[1:-1] -= 1  # no policy has to cut at pages
+    borders[1:-1] -= 1  # policies may cut inside pages
     regions = Regions(borders[:-1], borders[1:])
     address = np.sort(np.array(pages)) * PAGE_SIZE_BYTES
     index = regions.holding(address)
-    bytes_of_each = _stands_for(regions, index, address)
+    bytes_of_each = _represented_bytes(regions, index, address)
     assert (bytes_of_each >= 0).all()
     for region in np.unique(index):
         assert bytes_of_each[index == region].sum() == regions.size_bytes[region]
@@ -157,7 +157,7 @@ def test_pages_stand_for_all_of_their_regions(pages: list[int], cuts: list[int])
 
 class TestResidentBytes:
     def test_share_of_known_pages(self, frames: Frames, names: CgroupNames) -> None:
-        """What can't be watched doesn't count, in each region as far as its pages show."""
+        """Unknown memory doesn't count; each region is estimated from its pages."""
         frames.known[:1024] = False
         target = frames.described(halves((0, 0)), PageWindow(), names)
         low, high = (target.regions.resident_bytes / MIB).tolist()
@@ -165,7 +165,7 @@ class TestResidentBytes:
         assert high == pytest.approx(8, rel=0.01)
 
     def test_region_without_pages(self, frames: Frames, names: CgroupNames) -> None:
-        """A region that no page of is remembered is taken for like the others."""
+        """A region without remembered pages has the mean share of the others."""
         frames.known[::2] = False
         window = PageWindow()
         target = frames.described(Target("node0", Regions([0], [8 * MIB])), window, names)
@@ -173,8 +173,8 @@ class TestResidentBytes:
         window.describe([target], 10, 50_000_000, names)
         assert target.regions.resident_bytes[1] / MIB == pytest.approx(4, rel=0.1)
 
-    def test_nothing_seen_yet(self, frames: Frames, names: CgroupNames) -> None:
-        """Before the first page, a region's size is all that is known."""
+    def test_before_the_first_check(self, frames: Frames, names: CgroupNames) -> None:
+        """The resident bytes of a region are its size."""
         target = halves((0, 0))
         PageWindow().describe([target], 10, 50_000_000, names)
         assert target.regions.resident_bytes.tolist() == [8 * MIB, 8 * MIB]
@@ -183,7 +183,7 @@ class TestResidentBytes:
 
 class TestOwners:
     def test_total_bytes(self, frames: Frames, charges: Charges, names: CgroupNames) -> None:
-        """Each owner has what its pages show; nobody's memory is left out."""
+        """They are estimated from each owner's pages; memory without an owner is left out."""
         target = frames.described(halves((0, 0)), PageWindow(charges), names)
         owners = by_name(target)
         assert set(owners) == {"/a.service", "/b.service"}
@@ -193,12 +193,12 @@ class TestOwners:
             assert owner.working_set_bytes == owner.accessed_bytes == 0
 
     def test_uneven_samples(self, frames: Frames, charges: Charges, names: CgroupNames) -> None:
-        """A region that is looked at more often than others weighs no more."""
+        """A region that is checked more often than others has no greater weight."""
         target = Target("node0", Regions([0, 4 * MIB], [4 * MIB, 16 * MIB]))
         frames.known[2048:] = False
         window = PageWindow(charges)
         for number in range(1, 41):
-            frames.check(target, 100)  # as many of a third of the size
+            frames.check(target, 100)  # of each region, though one has a third of the other's size
             window.remember([target], number * 1_000_000)
         window.describe([target], 10, 50_000_000, names)
         shares = {name: owner.total_bytes / MIB for name, owner in by_name(target).items()}
@@ -207,7 +207,7 @@ class TestOwners:
     def test_region_of_one_owner(
         self, frames: Frames, charges: Charges, names: CgroupNames
     ) -> None:
-        """The owner has all accesses of a region of its own, seen or not."""
+        """A region's only owner has all its accesses, whatever its remembered pages show."""
         target = Target("node0", Regions([0, 4 * MIB], [4 * MIB, 16 * MIB]))
         target.regions.nr_accesses[:] = (5, 0)
         owner = by_name(frames.described(target, PageWindow(charges), names))["/a.service"]
@@ -217,7 +217,7 @@ class TestOwners:
     def test_region_of_several_owners(
         self, frames: Frames, charges: Charges, names: CgroupNames
     ) -> None:
-        """Accesses in a mixed region go to the owner whose pages were seen accessed."""
+        """Accesses of a shared region belong to the owner whose pages were accessed."""
         frames.accessed[:1024] = True
         target = frames.described(halves((5, 0)), PageWindow(charges), names)
         a, b = target.owners
@@ -226,10 +226,10 @@ class TestOwners:
         assert a.accessed_bytes / MIB == pytest.approx(4, rel=0.1)
         assert (b.working_set_bytes, b.accessed_bytes) == (0, 0)
 
-    def test_working_set_holds_what_was_accessed(
+    def test_working_set_of_a_fraction_of_an_access(
         self, frames: Frames, charges: Charges, names: CgroupNames
     ) -> None:
-        """Half an access of a region is half of its bytes, all of the owner's who was seen."""
+        """Half an access counts as half of the region, for the owner whose pages were accessed."""
         frames.accessed[:1024] = True
         window = PageWindow(charges)
         target = frames.described(halves((0.5, 0)), window, names)
@@ -242,13 +242,13 @@ class TestOwners:
     def test_unknown_pages_have_no_owner(
         self, frames: Frames, charges: Charges, names: CgroupNames
     ) -> None:
-        """Pages that can't be told of count for nobody."""
+        """Pages without a known result count for no owner."""
         frames.known[:1024] = False
         target = frames.described(halves((0, 0)), PageWindow(charges), names)
         assert set(by_name(target)) == {"/b.service"}
 
-    def test_owners_that_nobody_knows_are_one(self, frames: Frames, names: CgroupNames) -> None:
-        """Cgroups that can't be seen from here are added up under one name."""
+    def test_unknown_owners_are_one(self, frames: Frames, names: CgroupNames) -> None:
+        """Cgroups that can't be seen from here are summed up under one name."""
         frames.inode[:1024], frames.inode[1024:2048] = 1 << 50, 1 << 51
         charges = frames.charges()
         (owner,) = frames.described(halves((0, 0)), PageWindow(charges), names).owners
@@ -256,8 +256,10 @@ class TestOwners:
         assert owner.name == UNKNOWN
         assert owner.total_bytes / MIB == pytest.approx(8, rel=0.1)
 
-    def test_told_once_a_second(self, frames: Frames, charges: Charges, names: CgroupNames) -> None:
-        """In between the last ones stay, as they cost more than all else."""
+    def test_owners_are_estimated_once_a_second(
+        self, frames: Frames, charges: Charges, names: CgroupNames
+    ) -> None:
+        """In between, the last ones stay."""
         window = PageWindow(charges)
         target = frames.described(halves((0, 0)), window, names)
         before = target.owners
@@ -269,7 +271,7 @@ class TestOwners:
 
 class TestWindow:
     def test_old_pages_are_forgotten(self, frames: Frames, names: CgroupNames) -> None:
-        """What changes is seen as soon as the window is full again."""
+        """A change shows in full once the window has only newer pages."""
         window = PageWindow()
         target = frames.described(halves((0, 0)), window, names)
         frames.known[:] = False
@@ -279,13 +281,13 @@ class TestWindow:
         window.describe([target], 10, 50_000_000, names)
         assert target.regions.resident_bytes.tolist() == [0, 0]
 
-    def test_a_page_a_millisecond(self, frames: Frames, charges: Charges) -> None:
-        """However often and much is checked, the cost is bounded."""
-        looked_at = []
+    def test_one_page_per_millisecond(self, frames: Frames, charges: Charges) -> None:
+        """The number of remembered pages is bounded, however many are checked."""
+        remembered = []
 
         class Counting(Charges):
             def of(self, addresses: IntColumn) -> IntColumn:
-                looked_at.append(len(addresses))
+                remembered.append(len(addresses))
                 return super().of(addresses)
 
         frames.charges()
@@ -297,10 +299,10 @@ class TestWindow:
         for now_us in range(5_000, 1_000_001, 5_000):
             frames.check(target, 300)
             window.remember([target], now_us)
-        assert 900 <= sum(looked_at) <= 1_000
+        assert 900 <= sum(remembered) <= 1_000
         frames.check(target, 300)
         window.remember([target], 60_000_000)
-        assert looked_at[-1] == MOST_AT_ONCE
+        assert remembered[-1] == MAX_PER_CHECK
         window.charges.close()
 
 
@@ -308,12 +310,12 @@ class TestNames:
     def test_paths_below_the_mount(
         self, hierarchy: Path, names: CgroupNames, inodes: tuple[int, int]
     ) -> None:
-        """A cgroup's name is its path, and the root's a slash."""
+        """The name of a cgroup is its path, that of the root a slash."""
         assert names[inodes[0]] == "/a.service"
         assert names[os.stat(hierarchy).st_ino] == "/"
 
     def test_new_cgroup(self, hierarchy: Path, names: CgroupNames) -> None:
-        """One that came later is found after a refresh, when nothing was walked for long."""
+        """A new cgroup is found after a refresh, if the last walk was long enough ago."""
         assert names[1 << 60] == UNKNOWN
         (hierarchy / "new").mkdir()
         inode = os.stat(hierarchy / "new").st_ino
@@ -322,14 +324,14 @@ class TestNames:
         names.refresh()
         assert names[inode] == "/new"
 
-    def test_name_that_is_no_text(self, hierarchy: Path, names: CgroupNames) -> None:
-        """Bytes that aren't UTF-8 become a sign for that, so that anybody can write the name."""
+    def test_name_that_is_not_utf_8(self, hierarchy: Path, names: CgroupNames) -> None:
+        """Other bytes become replacement characters, so that the name can be written as text."""
         path = os.fsencode(hierarchy) + b"/\xff"
         os.mkdir(path)
         assert names[os.stat(path).st_ino] == "/\ufffd"
 
     def test_nothing_mounted(self) -> None:
-        """Without a hierarchy no name is known."""
+        """Without a hierarchy all names are unknown."""
         assert CgroupNames(None)[1] == UNKNOWN
 
 
@@ -350,7 +352,7 @@ class TestNames:
 def test_memory_hierarchy(
     mounted: str, found: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The hierarchy that has the memory controller is found: version 1 if it has it."""
+    """The hierarchy with the memory controller is found, that of version 1 first."""
     (tmp_path / "self").mkdir()
     (tmp_path / "self/mounts").write_text(mounted + "\n")
     monkeypatch.setattr(psutil, "PROCFS_PATH", str(tmp_path))
@@ -360,16 +362,16 @@ def test_memory_hierarchy(
 @pytest.mark.parametrize("written", ["a.slice/b", "/a.slice/b", "{mount}/a.slice/b"])
 def test_a_memory_cgroup_is_found(written: str, tmp_path: Path) -> None:
     """By its directory or its path in the hierarchy."""
-    place = tmp_path / "a.slice/b"
-    place.mkdir(parents=True)
-    (place / "cgroup.procs").touch()
+    directory = tmp_path / "a.slice/b"
+    directory.mkdir(parents=True)
+    (directory / "cgroup.procs").touch()
     found = find_memory_cgroup(written.format(mount=tmp_path), tmp_path)
-    assert found == ("/a.slice/b", place)
+    assert found == ("/a.slice/b", directory)
 
 
 @pytest.mark.parametrize("written", ["c", "a.slice", "a.slice/../a.slice/b"])
-def test_what_is_no_memory_cgroup(written: str, tmp_path: Path) -> None:
-    """A directory that isn't one is none; dots aren't followed."""
+def test_what_is_not_a_memory_cgroup(written: str, tmp_path: Path) -> None:
+    """Missing and ordinary directories, and paths with dots, are errors."""
     (tmp_path / "a.slice/b").mkdir(parents=True)
     (tmp_path / "a.slice/b/cgroup.procs").touch()
     with pytest.raises(TargetError, match=f"memory cgroup '{written}': there is no such cgroup"):

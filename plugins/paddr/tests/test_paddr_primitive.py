@@ -1,4 +1,4 @@
-"""The primitive, over machines made of files and a backend that knows the truth."""
+"""The primitive, on machines made of files, with a backend that knows all accesses."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -30,7 +30,7 @@ from damon_core import (
 )
 from damon_core.testing import Recorder, StopAfter, run, run_virtual
 
-#: What makes the machines of conftest.py.
+#: The fixture `make_machine` of conftest.py.
 MakeMachine = Callable[..., Any]
 MIB = 1 << 20
 TWO_GIB = "00001000-3fffffff : System RAM\n100000000-13fffffff : System RAM\n"
@@ -38,14 +38,22 @@ HOT = Range(0x110000000, 0x114000000)
 
 
 class Truth:
-    """A backend: some ranges are there, and one of them is hot."""
+    """A backend that knows some ranges, one of which is hot.
+
+    Attributes:
+        known: The known ranges.
+        hot: The hot range.
+        unknown_checks: Number of checked pages outside of the known ranges.
+        prepared: Names of the targets of the last `prepare`.
+        closed: Number of calls of `close`.
+    """
 
     sampling = PageSampling
 
-    def __init__(self, there: Sequence[Range], hot: Range = HOT) -> None:
-        self.there = list(there)
+    def __init__(self, known: Sequence[Range], hot: Range = HOT) -> None:
+        self.known = list(known)
         self.hot = hot
-        self.asked_outside = 0
+        self.unknown_checks = 0
         self.prepared: list[str] = []
         self.closed = 0
 
@@ -57,25 +65,30 @@ class Truth:
         for target in targets:
             assert target.samples is not None
             for row, address in enumerate(target.samples.addresses.tolist()):
-                there = any(start <= address < end for start, end in self.there)
-                self.asked_outside += not there
-                target.samples.known[row] = there
+                known = any(start <= address < end for start, end in self.known)
+                self.unknown_checks += not known
+                target.samples.known[row] = known
                 target.samples.accessed[row] = self.hot.start <= address < self.hot.end
 
     def close(self) -> None:
         self.closed += 1
 
 
-def watch(
+def monitor(
     machine: Any,
     backend: Truth,
     aggregations: int = 30,
     at: Mapping[int, Callable[[], object]] | None = None,
     **options: object,
 ) -> list[Snapshot]:
-    """Monitor a machine on virtual time and return its snapshots.
+    """Monitor a machine in virtual time; return the snapshots.
 
-    At the aggregations of these numbers functions are called.
+    Args:
+        machine: The machine.
+        backend: The backend.
+        aggregations: The number of aggregations.
+        at: Functions to call after aggregations, by the number of the aggregation.
+        options: Arguments of `Machine.memory`, and the context's `limits`.
     """
 
     def act(context: Context) -> None:
@@ -96,95 +109,95 @@ def watch(
 
 
 def ranges(snapshot: Snapshot, target: int = 0) -> list[Range]:
-    """Return what the regions of a target cover."""
+    """Return the ranges that the regions of a target cover."""
     table = snapshot.targets[target]
     return merged(map(Range, table.start.tolist(), table.end.tolist()))
 
 
 def truth_of(machine: Any) -> Truth:
-    """Return a backend to which all memory of a machine is there."""
+    """Return a backend that knows all memory of a machine."""
     nodes = machine.memory().nodes()
     return Truth(sorted(part for found in nodes.values() for part in found))
 
 
 class TestTargets:
-    def test_one_a_node(self, make_machine: MakeMachine) -> None:
-        """Each node with memory is a target, which covers exactly its memory."""
+    def test_one_per_node(self, make_machine: MakeMachine) -> None:
+        """Each node with memory is a target that covers exactly its memory."""
         machine = make_machine(TWO_GIB)
         machine.blocks({0: range(8), 2: range(32, 40)})
         backend = truth_of(machine)
-        last = watch(machine, backend)[-1]
+        last = monitor(machine, backend)[-1]
         assert [target.name for target in last.targets] == ["node0", "node2"]
         assert ranges(last) == [Range(0x1000, 0x40000000)]
         assert ranges(last, 1) == [Range(0x100000000, 0x140000000)]
-        assert backend.asked_outside == 0
+        assert backend.unknown_checks == 0
 
     def test_hot_memory_is_found(self, make_machine: MakeMachine) -> None:
-        """The hot 64 MiB of 2 GiB are the working set, of the node that has them."""
+        """The hot 64 MiB of 2 GiB are the working set of their node."""
         machine = make_machine(TWO_GIB)
         machine.blocks({0: range(8), 1: range(32, 40)})
-        node0, node1 = watch(machine, truth_of(machine), 60)[-1].targets
+        node0, node1 = monitor(machine, truth_of(machine), 60)[-1].targets
         assert node0.working_set_bytes() == 0
         assert node1.working_set_bytes() / MIB == pytest.approx(64, rel=0.2)
         hottest = node1.hottest(1)[0]
         assert HOT.start - MIB <= hottest.start < hottest.end <= HOT.end + MIB
 
     def test_only_known_memory_counts(self, make_machine: MakeMachine) -> None:
-        """Memory that can't be watched isn't part of the bytes monitored."""
+        """Unknown memory isn't part of the bytes monitored."""
         machine = make_machine(TWO_GIB)
         backend = Truth([Range(0x100000000, 0x140000000)])
-        last = watch(machine, backend, 60)[-1]
-        assert backend.asked_outside > 0
+        last = monitor(machine, backend, 60)[-1]
+        assert backend.unknown_checks > 0
         assert last.total_bytes / MIB == pytest.approx(1024, rel=0.1)
         assert last.working_set_bytes() / MIB == pytest.approx(64, rel=0.2)
 
     def test_limits_are_shared(self, make_machine: MakeMachine) -> None:
-        """All nodes together have no more regions than the limit."""
+        """All nodes together have at most `max_regions` regions."""
         machine = make_machine(TWO_GIB)
         machine.blocks({0: range(4), 1: range(4, 8), 2: range(32, 36), 3: range(36, 40)})
         limits = RegionLimits(min_regions=10, max_regions=20)
-        snapshots = watch(machine, truth_of(machine), limits=limits)
+        snapshots = monitor(machine, truth_of(machine), limits=limits)
         assert all(10 <= len(snapshot) <= 20 for snapshot in snapshots)
 
     def test_more_ranges_than_regions(self, make_machine: MakeMachine) -> None:
-        """Ranges are joined over the smallest holes; what is in holes counts nowhere."""
+        """Ranges with the smallest holes are joined; holes aren't counted."""
         pieces = [(number * 0x1000000, number * 0x1000000 + 0xEFFFFF) for number in range(40)]
         machine = make_machine(
             "".join(f"{start:08x}-{end:08x} : System RAM\n" for start, end in pieces)
         )
-        there = [Range(start, end + 1) for start, end in pieces]
-        snapshots = watch(
-            machine, Truth(there, Range(0, 0x4000000)), 60, limits=RegionLimits(5, 10)
+        known = [Range(start, end + 1) for start, end in pieces]
+        snapshots = monitor(
+            machine, Truth(known, Range(0, 0x4000000)), 60, limits=RegionLimits(5, 10)
         )
         assert all(len(snapshot) <= 10 for snapshot in snapshots)
-        assert difference(there, ranges(snapshots[-1])) == []
+        assert difference(known, ranges(snapshots[-1])) == []
         assert snapshots[-1].total_bytes / MIB == pytest.approx(600, rel=0.05)
 
 
 class TestHotPlug:
     def test_memory_comes(self, make_machine: MakeMachine) -> None:
-        """Memory that was added is a part of the regions after the next update."""
+        """Regions cover added memory after the next update."""
         machine = make_machine("00000000-3fffffff : System RAM\n")
         backend = Truth([Range(0, 0x140000000)])
 
         def add() -> None:
             machine.iomem("00000000-3fffffff : System RAM\n100000000-13fffffff : System RAM\n")
 
-        snapshots = watch(machine, backend, 60, {10: add})
+        snapshots = monitor(machine, backend, 60, {10: add})
         assert ranges(snapshots[9]) == [Range(0, 0x40000000)]
         assert ranges(snapshots[-1]) == [Range(0, 0x40000000), Range(0x100000000, 0x140000000)]
         assert snapshots[-1].working_set_bytes() / MIB == pytest.approx(64, rel=0.2)
 
     def test_memory_goes(self, make_machine: MakeMachine) -> None:
-        """Memory that went is dropped, and what is known of the rest stays."""
+        """Regions of removed memory are dropped, the others keep their counters."""
         machine = make_machine(TWO_GIB)
         backend = truth_of(machine)
 
         def remove() -> None:
-            backend.there = [Range(0x100000000, 0x140000000)]
+            backend.known = [Range(0x100000000, 0x140000000)]
             machine.iomem("100000000-13fffffff : System RAM\n")
 
-        snapshots = watch(machine, backend, 40, {38: remove})
+        snapshots = monitor(machine, backend, 40, {38: remove})
         assert ranges(snapshots[-1]) == [Range(0x100000000, 0x140000000)]
         before, after = (
             {(view.start, view.end) for view in snapshots[number].hottest(1)} for number in (37, -1)
@@ -192,11 +205,11 @@ class TestHotPlug:
         assert before == after
 
     def test_node_comes_and_goes(self, make_machine: MakeMachine) -> None:
-        """A node is a target for as long as it has memory."""
+        """A node is a target while it has memory."""
         machine = make_machine(TWO_GIB)
         machine.blocks({0: range(8), 1: range(32, 40)})
         both, only = TWO_GIB, TWO_GIB.splitlines(keepends=True)[0]
-        snapshots = watch(
+        snapshots = monitor(
             machine,
             truth_of(machine),
             40,
@@ -206,15 +219,15 @@ class TestHotPlug:
         assert (names[9], names[18], names[-1]) == (["node0", "node1"], ["node0"], names[9])
 
     def test_everything_goes(self, make_machine: MakeMachine) -> None:
-        """When nothing is left the monitoring ends, without an error."""
+        """When no memory is left the monitoring ends without an error."""
         machine = make_machine(TWO_GIB)
         backend = truth_of(machine)
-        snapshots = watch(machine, backend, 30, {5: lambda: machine.iomem("")})
+        snapshots = monitor(machine, backend, 30, {5: lambda: machine.iomem("")})
         assert len(snapshots) == 5
         assert backend.closed == 1
 
     def test_unreadable_for_a_moment(self, make_machine: MakeMachine) -> None:
-        """Memory whose state file just went is no error."""
+        """A state file that has just been removed is not an error."""
         machine = make_machine(TWO_GIB)
         machine.blocks({0: range(8)})
 
@@ -222,12 +235,12 @@ class TestHotPlug:
             (machine.devices / "memory" / "memory3" / "state").unlink()
             machine.total(5)
 
-        assert len(watch(machine, truth_of(machine), 10, {5: remove_state})) == 10
+        assert len(monitor(machine, truth_of(machine), 10, {5: remove_state})) == 10
 
 
 class TestLife:
     def test_restart(self, make_machine: MakeMachine) -> None:
-        """A context that runs again begins anew."""
+        """A context can run again."""
         machine = make_machine(TWO_GIB)
         backend = truth_of(machine)
         context = Context(
@@ -239,7 +252,7 @@ class TestLife:
         assert backend.closed == 2
 
     def test_cleanup_without_init(self, make_machine: MakeMachine) -> None:
-        """A context that never ran is closed, more than once."""
+        """A context that never ran can be closed, more than once."""
         backend = Truth([])
         context = Context(PhysicalMemory(make_machine(TWO_GIB).memory(), backend))
         context.close()
@@ -247,7 +260,7 @@ class TestLife:
         assert backend.closed == 4  # in cleanup and release, both times
 
     def test_no_memory_at_the_start(self, make_machine: MakeMachine) -> None:
-        """Memory that went between making and starting is told."""
+        """If the memory is removed before the start, the context has an error."""
         machine = make_machine(TWO_GIB)
         memory = machine.memory([HOT])
         machine.iomem("00001000-3fffffff : System RAM\n")
@@ -257,7 +270,7 @@ class TestLife:
 
 
 def checked(options: dict[str, object]) -> PaddrOptions:
-    """Return options as a configuration's are checked."""
+    """Return options after the check of a configuration."""
     context = {"primitive": {"use": "paddr", **options}, "callback": []}
     config = check_config({"context": [context]}, Plugins.discover())
     found = config.contexts[0].primitive.options
@@ -279,7 +292,7 @@ class TestOptions:
         ],
     )
     def test_ranges(self, written: list[object], wanted: list[tuple[int, int]]) -> None:
-        """A range is written as /proc/iomem does, or with the first address behind, or a table."""
+        """They are written as in /proc/iomem, with the first address after, or as a table."""
         options = checked({"ranges": written})
         assert list(options.wanted) == wanted
 
@@ -288,7 +301,7 @@ class TestOptions:
         [
             ({"ranges": ["1000"]}, "must be written 'START-END' in hexadecimal"),
             ({"ranges": ["1000-2001"]}, "must be of whole pages"),
-            ({"ranges": ["2000-1000"]}, "must end behind its start"),
+            ({"ranges": ["2000-1000"]}, "must end after its start"),
             ({"ranges": [{"start": 1, "end": 4096}]}, "must be of whole pages"),
             ({"ranges": [{"start": 4096}]}, "ranges[0].end: is missing"),
             ({"ranges": ["1000-3000", "2000-4000"]}, "2000-4000 overlaps another range"),
@@ -297,13 +310,13 @@ class TestOptions:
         ],
     )
     def test_mistakes(self, options: dict[str, object], message: str) -> None:
-        """What can't be is told with what is allowed."""
+        """The error says what is allowed."""
         with pytest.raises(ConfigError) as caught:
             checked(options)
         assert message in str(caught.value)
 
     def test_no_backend_works(self) -> None:
-        """Without a backend that works it is said what is missing."""
+        """The error says what is missing."""
         broken = Backend(
             "none",
             lambda _options: None,
@@ -315,49 +328,43 @@ class TestOptions:
 
     @pytest.mark.needs("root")
     def test_made(self) -> None:
-        """With all memory, or one node, of this machine."""
+        """The primitive is made with all memory or one node of this machine."""
         assert make_paddr(PaddrOptions(), WORKING).name == "paddr"
         assert make_paddr(PaddrOptions(node=0), WORKING).name == "paddr"
 
     @pytest.mark.needs("root")
-    def test_one_cgroup_takes_a_backend_that_can_tell_it(self) -> None:
-        """Others are refused before anything runs; one that can is told which."""
+    def test_one_cgroup_needs_a_backend_that_can_monitor_it(self) -> None:
+        """Other backends are an error before anything runs."""
 
-        class Telling(Truth):
-            """A sampler, as far as types tell."""
+        class OneCgroup(Truth):
+            """A backend that can monitor a single cgroup."""
 
-            def steer(self, *_: object) -> None:
-                pass
+            def watch_cgroup(self, path: str, directory: Path) -> None:
+                self.watched = (path, directory)
 
-            def collect(self, *_: object) -> None:
-                pass
-
-            def watch_cgroup(self, path: str, place: Path) -> None:
-                self.told = (path, place)
-
-        telling = Telling([])
-        backends = {"telling": Backend("telling", lambda _: telling, serves=("paddr",))}
+        backend = OneCgroup([])
+        backends = {"one-cgroup": Backend("one-cgroup", lambda _: backend, serves=("paddr",))}
         mount = memory_hierarchy()
         assert mount is not None
         make_paddr(PaddrOptions(cgroup="/"), backends)
-        assert telling.told == ("/", mount)
-        with pytest.raises(PluginError, match="takes a backend that can tell its memory"):
+        assert backend.watched == ("/", mount)
+        with pytest.raises(PluginError, match="needs a backend that can monitor one cgroup"):
             make_paddr(PaddrOptions(cgroup="/"), WORKING)
         with pytest.raises(TargetError, match="there is no such cgroup below"):
             make_paddr(PaddrOptions(cgroup="no/such.slice"), backends)
 
     @pytest.mark.needs("root")
-    def test_memory_that_is_not_there(self) -> None:
-        """Ranges outside of System RAM are refused before anything runs."""
-        behind = (1 << 51) // PAGE_SIZE_BYTES * PAGE_SIZE_BYTES
-        options = PaddrOptions(ranges=(f"{behind:x}-{behind + PAGE_SIZE_BYTES:x}",))
+    def test_ranges_outside_of_memory(self) -> None:
+        """They are an error before anything runs."""
+        outside = (1 << 51) // PAGE_SIZE_BYTES * PAGE_SIZE_BYTES
+        options = PaddrOptions(ranges=(f"{outside:x}-{outside + PAGE_SIZE_BYTES:x}",))
         with pytest.raises(TargetError, match="isn't all System RAM"):
             make_paddr(options, WORKING)
 
 
 @pytest.mark.needs("root")
 def test_owners_on_this_machine() -> None:
-    """With everything known, some of the memory of this machine has an owner with a name."""
+    """If all pages are known, some of this machine's memory has an owner with a name."""
 
     class Everything(Truth):
         def check(self, targets: Sequence[Target], _context: HookContext) -> None:

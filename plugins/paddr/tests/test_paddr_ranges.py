@@ -1,4 +1,4 @@
-"""Arithmetic of ranges, held to sets of pages."""
+"""Arithmetic of ranges, compared with sets of numbers."""
 
 import itertools
 
@@ -29,7 +29,7 @@ def members(ranges: list[Range]) -> set[int]:
 
 
 def is_sorted(ranges: list[Range]) -> bool:
-    """Tell whether ranges are ascending and disjoint."""
+    """Return whether ranges are ascending and disjoint."""
     return all(start < end for start, end in ranges) and all(
         left.end <= right.start for left, right in itertools.pairwise(ranges)
     )
@@ -45,7 +45,7 @@ def test_merged(pairs: list[tuple[int, int]]) -> None:
 
 @given(PAIRS, PAIRS)
 def test_intersection(left: list[tuple[int, int]], right: list[tuple[int, int]]) -> None:
-    """What is in both."""
+    """The members of both, in ascending order."""
     one, other = merged(any_order(left)), merged(any_order(right))
     result = intersection(one, other)
     assert members(result) == members(one) & members(other)
@@ -54,7 +54,7 @@ def test_intersection(left: list[tuple[int, int]], right: list[tuple[int, int]])
 
 @given(PAIRS, PAIRS)
 def test_difference(left: list[tuple[int, int]], right: list[tuple[int, int]]) -> None:
-    """What is in the first alone."""
+    """The members of only the first, in ascending order."""
     one, other = merged(any_order(left)), merged(any_order(right))
     result = difference(one, other)
     assert members(result) == members(one) - members(other)
@@ -63,7 +63,7 @@ def test_difference(left: list[tuple[int, int]], right: list[tuple[int, int]]) -
 
 @given(PAIRS, st.integers(0, 9))
 def test_join_nearest(pairs: list[tuple[int, int]], limit: int) -> None:
-    """Few enough ranges are left, no member is lost, and no larger hole is closed than stays."""
+    """At most `limit` ranges are left, with all members; the smallest holes are closed."""
     ranges = merged(any_order(pairs))
     result = join_nearest(ranges, limit)
     assert len(result) == min(len(ranges), max(limit, 1))

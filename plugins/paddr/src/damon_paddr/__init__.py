@@ -1,4 +1,4 @@
-"""The physical memory of a machine as a primitive of damon-core."""
+"""The primitive `paddr` of damon-core: the physical memory of a machine."""
 
 from damon_paddr.backend import CgroupBackend, PhysicalBackend
 from damon_paddr.machine import MachineMemory, parse_iomem, parse_zones

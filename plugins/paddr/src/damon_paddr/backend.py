@@ -1,6 +1,6 @@
-"""How accesses to physical memory are seen: what a backend of the primitive `paddr` has to do.
+"""The contract of backends for the primitive `paddr`.
 
-A package adds one by registering it for the primitive by name::
+A package registers its backend, with the name of the primitive::
 
     @hookimpl
     def register_backends(register):
@@ -17,53 +17,53 @@ from damon_core import HookContext, SamplingFactory, Target
 
 
 class PhysicalBackend(Protocol):
-    """A way to see which physical memory was accessed. Only the worker calls it.
+    """Detects which physical memory was accessed. Only the worker calls it.
 
     Addresses are physical; the frame of a page is its address divided by 4096. They may lie in
-    holes, in memory of devices, or in memory that was just taken away: that is not an error, such
-    a page is unknown.
+    holes, in memory of devices, or in memory that has just been removed: such a page is unknown,
+    which is not an error.
 
-    An attribute `cpu_us`, if it has one, is the CPU time in microseconds that others, such as the
-    kernel, have spent on sampling for it: it counts as the context's.
+    The optional attribute `cpu_us` is the CPU time in microseconds that others, such as the kernel,
+    have spent on sampling for the backend. It counts as the context's.
     """
 
     @property
     def sampling(self) -> SamplingFactory:
-        """The way of sampling (see `damon_core.contract.sampling`); it says how it is asked.
+        """The way of sampling (see `damon_core.contract.sampling`). It decides what is called.
 
-        `PageSampling`: `prepare` and `check` look at the pages at `samples.addresses` of each
-        target. `check` sets `samples.accessed`, and `samples.known` to False for pages that it
-        can't answer for: what is free, the kernel's own, reserved or not there.
+        `PageSampling`: `prepare` and `check` handle the pages at `samples.addresses` of each
+        target. `check` sets `samples.accessed`, and `samples.known` to False for pages without an
+        answer: free pages, the kernel's, reserved ones, and those that don't exist.
 
-        `DelegatedSampling`: what is to be monitored is what the `regions` of the targets cover.
-        `prepare` passes that on, with the intervals and limits of the context, once an
-        aggregation; mostly nothing has changed. `check` gives each target the `regions` of the
-        aggregation that is complete, and may wait for them a little. `samples` of some pages show
-        how much of the regions can be watched and whose it is; without any, the `resident_bytes`
-        of the regions stay.
+        `DelegatedSampling`: the memory to monitor is covered by the `regions` of the targets.
+        `prepare` is called once an aggregation and passes this on, with the intervals and limits
+        of the context, which have rarely changed. `check` sets the `regions` of each target to
+        those of the completed aggregation, and may wait a little for them. It may set `samples`,
+        results for some pages, from which resident bytes and owners are estimated; without any,
+        the `resident_bytes` of the regions stay.
         """
 
     def prepare(self, targets: Sequence[Target], context: HookContext, /) -> None:
-        """Make the next check possible."""
+        """Prepare the next check."""
 
     def check(self, targets: Sequence[Target], context: HookContext, /) -> None:
-        """Find what was accessed since `prepare`, of the same targets."""
+        """Detect what was accessed since `prepare`, for the same targets."""
 
     def close(self) -> None:
-        """Release everything; more checks may follow."""
+        """Release everything; `prepare` may be called again later."""
 
 
 @runtime_checkable
 class CgroupBackend(PhysicalBackend, Protocol):
-    """One that can report the memory of one cgroup alone."""
+    """A backend that can monitor the memory of a single cgroup."""
 
-    def watch_cgroup(self, path: str, place: Path) -> None:
-        """Report the memory of one cgroup alone, from the next `prepare` on.
+    def watch_cgroup(self, path: str, directory: Path) -> None:
+        """Monitor only the memory of one cgroup, from the next `prepare` on.
 
-        The `resident_bytes` of regions are what that very cgroup has of them, those below it not
-        included, and there are no `samples`.
+        The `resident_bytes` of regions are the bytes charged to this cgroup, without the cgroups
+        below it, and there are no `samples`.
 
         Args:
-            path: The path of the cgroup below the root of its hierarchy.
-            place: Its directory.
+            path: The path of the cgroup in its hierarchy, with a leading slash.
+            directory: Its directory.
         """

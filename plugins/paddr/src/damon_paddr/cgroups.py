@@ -1,4 +1,4 @@
-"""Which memory cgroup an inode number is: what `/proc/kpagecgroup` says of a page."""
+"""Memory cgroups: their hierarchy, and their paths by the inode numbers of `/proc/kpagecgroup`."""
 
 import os
 import time
@@ -8,16 +8,16 @@ import psutil
 
 from damon_core import TargetError
 
-#: What stands for cgroups that can't be seen from here, as from inside a container.
+#: The name for cgroups that can't be seen from here, as from inside a container.
 UNKNOWN = "(unknown)"
-#: A walk comes no sooner than this many times what the last one took.
-_REST = 100
+#: The time between two walks is at least this many times the duration of the first.
+_PAUSE = 100
 
 
 def memory_hierarchy() -> Path | None:
-    """Return where the hierarchy with the memory controller is mounted, None if nowhere.
+    """Return the mount of the hierarchy with the memory controller; None if there is none.
 
-    If one of version 1 has the controller, it is that one; otherwise it is version 2.
+    This is the hierarchy of version 1 with that controller, if there is one, or that of version 2.
     """
     mounts = psutil.disk_partitions(all=True)
     version_1 = (
@@ -31,35 +31,34 @@ def memory_hierarchy() -> Path | None:
 
 
 def find_memory_cgroup(path: str, mount: Path | None = None) -> tuple[str, Path]:
-    """Return a memory cgroup's path below the root of its hierarchy, and its directory.
+    """Return the path of a memory cgroup in its hierarchy, and its directory.
 
     Args:
-        path: Its directory, or that path, with or without a slash in front.
-        mount: Where the hierarchy is; by default where it is mounted.
+        path: The directory, or the path in the hierarchy with or without a leading slash.
+        mount: The directory of the hierarchy; `memory_hierarchy` by default.
 
     Raises:
-        TargetError: There is no such cgroup.
+        TargetError: The cgroup doesn't exist.
     """
     label = f"memory cgroup '{path}'"
     mount = mount or memory_hierarchy()
     if mount is None:
         raise TargetError(label, "no cgroup hierarchy is mounted: mount one at /sys/fs/cgroup")
     given = Path(path)
-    place = given if given.is_relative_to(mount) else mount / path.lstrip("/")
-    if ".." in place.parts or not (place / "cgroup.procs").is_file():
+    directory = given if given.is_relative_to(mount) else mount / path.lstrip("/")
+    if ".." in directory.parts or not (directory / "cgroup.procs").is_file():
         raise TargetError(label, f"there is no such cgroup below {mount}")
-    return str(Path("/") / place.relative_to(mount)), place
+    return str(Path("/") / directory.relative_to(mount)), directory
 
 
 class CgroupNames:
-    """Paths of cgroups below the mount of their hierarchy, by inode number.
+    """Paths of cgroups in their hierarchy, by inode number.
 
-    The hierarchy is walked when an unknown number turns up, but only once between two calls of
-    `refresh`, and for at most a hundredth of the time. Numbers aren't used again, so names that
-    are known stay right.
+    An unknown number makes it walk the hierarchy, but only once between two calls of `refresh`,
+    and for at most a hundredth of the time. Numbers are never reused, so names stay valid.
 
     Args:
-        mount: Where the hierarchy is mounted; None if nowhere.
+        mount: The mount of the hierarchy; None if it isn't mounted.
     """
 
     def __init__(self, mount: Path | None) -> None:
@@ -69,7 +68,7 @@ class CgroupNames:
         self._not_before = 0.0
 
     def refresh(self) -> None:
-        """Allow another walk."""
+        """Allow another walk, unless the last one was too recent."""
         self._may_walk = time.monotonic() >= self._not_before
 
     def __getitem__(self, inode: int) -> str:
@@ -77,18 +76,18 @@ class CgroupNames:
             self._may_walk = False
             begun = time.monotonic()
             self._names = _walk(self._mount)
-            self._not_before = begun + _REST * (time.monotonic() - begun)
+            self._not_before = begun + _PAUSE * (time.monotonic() - begun)
         return self._names.get(inode, UNKNOWN)
 
 
 def _walk(mount: Path) -> dict[int, str]:
     names = {}
-    for place, _, _ in os.walk(mount):
-        path = place[len(str(mount)) :] or "/"
+    for directory, _, _ in os.walk(mount):
+        path = directory[len(str(mount)) :] or "/"
         try:
-            inode = os.stat(place).st_ino
-        except OSError:  # removed meanwhile
+            inode = os.stat(directory).st_ino
+        except OSError:  # removed in the meantime
             continue
-        # Names are any bytes; those that aren't text would stop whoever writes them.
+        # Names may have any bytes; those that aren't UTF-8 couldn't be written as text.
         names[inode] = path.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
     return names

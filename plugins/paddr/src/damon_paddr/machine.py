@@ -1,4 +1,4 @@
-"""Where memory is: the machine's System RAM, and which NUMA node it belongs to."""
+"""The address ranges of the machine's memory, by NUMA node."""
 
 import re
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from damon_paddr.ranges import TOP, difference, intersection, merged, whole_page
 _PROC = Path("/proc")
 _DEVICES = Path("/sys/devices/system")
 
-# Also "System RAM (kmem)" and "System RAM (virtio_mem)", which stand below their device.
+# Also "System RAM (kmem)" and "System RAM (virtio_mem)", which are indented below their device.
 _SYSTEM_RAM = re.compile(r"^ *([0-9a-f]+)-([0-9a-f]+) : System RAM\b", re.MULTILINE)
 _BLOCK = re.compile(r"memory([0-9]+)")
 _ZONE = re.compile(r"^Node (\d+), zone", re.MULTILINE)
@@ -19,10 +19,10 @@ _START_PFN = re.compile(r"^ *start_pfn: +(\d+)$", re.MULTILINE)
 
 
 def parse_iomem(text: str) -> list[Range]:
-    """Return the System RAM of a `/proc/iomem`, whole pages only.
+    """Return the whole pages of System RAM in a `/proc/iomem`.
 
     Raises:
-        TargetError: Addresses are hidden from this user.
+        TargetError: The addresses are hidden from this user.
     """
     found = [
         (int(start, 16), int(end, 16) + 1)  # the last address is inside
@@ -30,13 +30,13 @@ def parse_iomem(text: str) -> list[Range]:
     ]
     if found and not any(end > 1 for _, end in found):
         raise TargetError(
-            "physical memory", "/proc/iomem hides the addresses of memory from you: run as root"
+            "physical memory", "/proc/iomem hides addresses from this user: run as root"
         )
     return merged(whole_pages(Range(*pair) for pair in found))
 
 
 def parse_zones(text: str) -> dict[int, list[Range]]:
-    """Return what the zones of each node span, of a `/proc/zoneinfo`."""
+    """Return the ranges that the zones of each node span, from a `/proc/zoneinfo`."""
     nodes: dict[int, list[Range]] = {}
     parts = _ZONE.split(text)
     for node, zone in zip(parts[1::2], parts[2::2], strict=True):
@@ -49,17 +49,16 @@ def parse_zones(text: str) -> dict[int, list[Range]]:
 
 
 class MachineMemory:
-    """The machine's memory, or a part of it, as it comes and goes.
+    """The machine's memory, or a part of it, which may change by hot-plug.
 
-    What belongs to a node is told by the blocks of memory hot-plug, which are true to the
-    byte but for blocks that several nodes share. Those, and all memory where the kernel has no
-    hot-plug, go by the zones of the nodes; what is in none is the lowest node's. Blocks that are
-    offline are no memory.
+    The node of memory is that of its hot-plug block. Blocks that several nodes share, and all
+    memory if the kernel has no hot-plug, belong to the node whose zone spans them; memory in no
+    zone belongs to the lowest node. Blocks that are offline are left out.
 
     Args:
         wanted: Only these ranges, ascending and disjoint; all memory by default.
         node: Only this NUMA node.
-        proc: Where procfs is mounted.
+        proc: The mount of procfs.
         devices: The directory that has ``memory`` and ``node``.
     """
 
@@ -74,20 +73,20 @@ class MachineMemory:
         self._node = node
         self._proc = proc
         self._devices = devices
-        self._seen: tuple[str, str] | None = None
+        self._last: tuple[str, str] | None = None
 
     def changed(self) -> bool:
-        """Tell, cheaply, whether memory may have come or gone since `nodes` was called."""
-        return self._fingerprint() != self._seen
+        """Return whether memory may have changed since `nodes` was called; a cheap check."""
+        return self._fingerprint() != self._last
 
     def nodes(self) -> dict[int, list[Range]]:
         """Return the ranges of each NUMA node that has any, by the node's number.
 
         Raises:
-            TargetError: Addresses are hidden from this user, or can't be read.
+            TargetError: The addresses are hidden from this user.
         """
-        # First: a change while the rest is read is found the next time.
-        self._seen = self._fingerprint()
+        # Read first, so that a change while the rest is read is found the next time.
+        self._last = self._fingerprint()
         blocks, offline = self._blocks()
         free = difference(self._system_ram(), offline)
         zones = parse_zones(_text(self._proc / "zoneinfo"))
@@ -105,30 +104,30 @@ class MachineMemory:
         }
 
     def check(self) -> None:
-        """Find out whether what is wanted is there.
+        """Check that the wanted memory exists.
 
         Raises:
-            TargetError: It isn't, or addresses are hidden from this user.
+            TargetError: It doesn't, or the addresses are hidden from this user.
         """
         ram = self._system_ram()
         for part in self._wanted if self._wanted[-1].end < TOP else ():
             if difference([part], ram):
                 raise TargetError(
                     f"range {part.start:x}-{part.end:x}",
-                    "isn't all System RAM: /proc/iomem tells, as root, where that is",
+                    "isn't all System RAM: see /proc/iomem, as root, for its ranges",
                 )
         if self.nodes():
             return
         if self._node is None:
-            raise TargetError("physical memory", "/proc/iomem tells of no System RAM")
-        there = MachineMemory(proc=self._proc, devices=self._devices).nodes()
+            raise TargetError("physical memory", "/proc/iomem has no System RAM")
+        others = MachineMemory(proc=self._proc, devices=self._devices).nodes()
         raise TargetError(
             f"NUMA node {self._node}",
-            f"has no memory; nodes with memory: {', '.join(map(str, there))}",
+            f"has no memory; nodes with memory: {', '.join(map(str, others))}",
         )
 
     def _fingerprint(self) -> tuple[str, str]:
-        # /proc/iomem stays the same when a block is taken offline; MemTotal doesn't.
+        # When a block is taken offline /proc/iomem doesn't change, but MemTotal does.
         total = _text(self._proc / "meminfo").partition("\n")[0]
         return _text(self._proc / "iomem"), total
 
@@ -136,13 +135,13 @@ class MachineMemory:
         return parse_iomem(_text(self._proc / "iomem"))
 
     def _blocks(self) -> tuple[dict[int, list[Range]], list[Range]]:
-        """Return the blocks of one node only, by node, and the blocks that are offline."""
+        """Return the blocks that belong to a single node, by node, and the offline blocks."""
         size_text = _text(self._devices / "memory" / "block_size_bytes")
         if not size_text:
             return {}, []
         size = int(size_text, 16)
 
-        def place(block: int) -> Range:
+        def range_of(block: int) -> Range:
             return Range(block * size, (block + 1) * size)
 
         nodes_of: dict[int, list[int]] = {}
@@ -153,9 +152,9 @@ class MachineMemory:
         owned: dict[int, list[Range]] = {}
         for block, nodes in nodes_of.items():
             if len(nodes) == 1:
-                owned.setdefault(nodes[0], []).append(place(block))
+                owned.setdefault(nodes[0], []).append(range_of(block))
         offline = [
-            place(int(match[1]))
+            range_of(int(match[1]))
             for directory in self._devices.glob("memory/memory[0-9]*")
             if (match := _BLOCK.fullmatch(directory.name))
             and _text(directory / "state").strip() == "offline"
@@ -164,7 +163,7 @@ class MachineMemory:
 
 
 def _text(path: Path) -> str:
-    """Return what is in a file of the kernel; empty if it isn't there, or just went."""
+    """Return the text of a kernel file; empty if it doesn't exist, or no longer."""
     try:
         return path.read_text(encoding="ascii", errors="replace")
     except OSError:

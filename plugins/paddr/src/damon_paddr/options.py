@@ -1,4 +1,4 @@
-"""The options of `paddr`: which memory, and how its accesses are seen."""
+"""The options of `paddr`."""
 
 import itertools
 import re
@@ -14,16 +14,19 @@ _RANGE = re.compile(r"(?:0x)?([0-9a-fA-F]{1,15})-(?:0x)?([0-9a-fA-F]{1,15})")
 
 
 def _pages(start: int, end: int) -> Range:
-    """Return the range; `end` is its last address or the first one behind it.
+    """Return the range; `end` is its last address or the first one after it.
 
-    Which of both is plain, as there are only whole pages.
+    As ranges consist of whole pages, it is clear which one is meant.
+
+    Raises:
+        ValueError: The range isn't of whole pages, or is empty.
     """
-    behind = end + 1 if end % PAGE_SIZE_BYTES == PAGE_SIZE_BYTES - 1 else end
-    if start % PAGE_SIZE_BYTES or behind % PAGE_SIZE_BYTES:
+    after = end + 1 if end % PAGE_SIZE_BYTES == PAGE_SIZE_BYTES - 1 else end
+    if start % PAGE_SIZE_BYTES or after % PAGE_SIZE_BYTES:
         raise ValueError(f"must be of whole pages of {PAGE_SIZE_BYTES} bytes")
-    if not 0 <= start < behind:
-        raise ValueError("must end behind its start")
-    return Range(start, behind)
+    if not 0 <= start < after:
+        raise ValueError("must end after its start")
+    return Range(start, after)
 
 
 @frozen
@@ -32,18 +35,18 @@ class RangeOption:
 
     Attributes:
         start: Its first address.
-        end: Its last address, or the first one behind it.
+        end: Its last address, or the first one after it.
     """
 
     start: int = field(metadata={"help": "the first address"})
-    end: int = field(metadata={"help": "the last address, or the first one behind it"})
+    end: int = field(metadata={"help": "the last address, or the first one after it"})
 
     def __attrs_post_init__(self) -> None:
         _pages(self.start, self.end)
 
 
 def _ranges(wanted: Sequence[str | RangeOption]) -> tuple[Range, ...]:
-    """Return ranges as ascending ones.
+    """Return ranges in ascending order.
 
     Raises:
         ValueError: One isn't a range of whole pages, or two overlap.
@@ -60,9 +63,9 @@ def _ranges(wanted: Sequence[str | RangeOption]) -> tuple[Range, ...]:
         else:
             raise ValueError(f"'{one}' must be written {_HINT}")
     found.sort()
-    for before, behind in itertools.pairwise(found):
-        if before.end > behind.start:
-            raise ValueError(f"{behind.start:x}-{behind.end:x} overlaps another range")
+    for before, after in itertools.pairwise(found):
+        if before.end > after.start:
+            raise ValueError(f"{after.start:x}-{after.end:x} overlaps another range")
     return tuple(found)
 
 
@@ -76,7 +79,7 @@ def _check_ranges(
 
 @frozen
 class PaddrOptions:
-    """The options of `paddr`: `ranges`, `node`, or neither for all memory; one `cgroup` or all."""
+    """The options of `paddr`; at most one of `ranges` and `node`."""
 
     ranges: tuple[str | RangeOption, ...] = field(
         default=(),
@@ -90,10 +93,13 @@ class PaddrOptions:
     )
     cgroup: str | None = field(
         default=None,
-        metadata={"help": "only what this memory cgroup has: 'system.slice/redis.service'"},
+        metadata={
+            "help": "only the memory of this memory cgroup, such as 'system.slice/redis.service'"
+        },
     )
     backend: BackendOption = field(
-        default=AUTO, metadata={"help": "how accesses are seen; 'auto' takes the best that works"}
+        default=AUTO,
+        metadata={"help": "how accesses are detected; 'auto' is the best backend that works"},
     )
 
     def __attrs_post_init__(self) -> None:

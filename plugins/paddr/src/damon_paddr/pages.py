@@ -1,9 +1,9 @@
-"""What single pages tell beyond accesses: how much of a region can be watched, and whose it is.
+"""Estimates from checked pages: the bytes of a region that can be monitored, and their owners.
 
-A part of the pages that checks look at is remembered, with what was seen and with the memory
-cgroup that each is charged to: one page a millisecond, at most `MOST_AT_ONCE` of a check. All
-estimates are made from the last `WINDOW` of them. So they lag behind by the time in which as many
-are collected, four seconds and more, and a share of all memory is right to one or two hundredths.
+Some of the checked pages are remembered, with their results and the memory cgroups that they are
+charged to: one page per millisecond, at most `MAX_PER_CHECK` of a check. Estimates are made from
+the last `WINDOW` pages. So they lag behind by the time it takes to collect these, at least four
+seconds, and a share of all memory has an error of one or two hundredths.
 """
 
 import os
@@ -18,18 +18,17 @@ from damon_core import PAGE_SIZE_BYTES, Owner, Regions, Target
 from damon_paddr.cgroups import CgroupNames
 
 WINDOW = 4096
-MOST_AT_ONCE = 512
-#: Checks that come sooner after another than this many pages are worth are passed over.
-_LEAST_AT_ONCE = 32
-_US_A_PAGE = 1_000
-#: Owners are told anew no sooner than this after the last time: it takes milliseconds.
-_OWNERS_EVERY_US = 1_000_000
+MAX_PER_CHECK = 512
+#: A check is skipped if fewer pages than this are due.
+_MIN_PER_CHECK = 32
+_PAGE_INTERVAL_US = 1_000
+#: Owners are estimated at most this often, because it takes milliseconds.
+_OWNERS_INTERVAL_US = 1_000_000
 _ENTRY_BYTES = 8
-#: In /proc/kpageflags: the page is part of a compound page, and not the head of it.
+#: In /proc/kpageflags: the page is part of a compound page, but not its head.
 _TAIL = np.uint64(1 << 16)
 _HUGE_FRAMES = 512
-#: What a region without pages in the window is taken for: like the whole node, with the weight
-#: of one page.
+#: The weight of the mean of the whole node in the estimate for a region, in pages.
 _PRIOR_PAGES = 1.0
 
 _IntColumn = npt.NDArray[np.int64]
@@ -38,14 +37,14 @@ _BoolColumn = npt.NDArray[np.bool_]
 
 
 class Charges:
-    """Reads which memory cgroup pages are charged to.
+    """Reads the memory cgroups that pages are charged to.
 
     Args:
-        cgroups: A file with an inode number of 64 bits for each page frame, 0 for none.
-        flags: A file with the flags of each page frame, as many bits.
+        cgroups: A file with the 64-bit inode number of each page frame's cgroup, 0 for none.
+        flags: A file with the 64-bit flags of each page frame.
 
     Raises:
-        OSError: They aren't there or may not be read.
+        OSError: A file doesn't exist or may not be read.
     """
 
     def __init__(self, cgroups: str = "/proc/kpagecgroup", flags: str = "/proc/kpageflags") -> None:
@@ -57,17 +56,17 @@ class Charges:
             raise
 
     def of(self, addresses: _IntColumn) -> _IntColumn:
-        """Return the inode number of each page's cgroup, 0 where there is none."""
+        """Return the inode number of each page's cgroup, 0 if there is none."""
         frames = (addresses // PAGE_SIZE_BYTES).tolist()
         return np.array([self._inode(frame) or self._of_head(frame) for frame in frames], np.int64)
 
     def _inode(self, frame: int) -> int:
-        # Behind the last frame of the machine there is nothing to be read.
+        # Empty after the last frame of the machine.
         raw = os.pread(self._cgroups, _ENTRY_BYTES, frame * _ENTRY_BYTES)
         return int.from_bytes(raw, sys.byteorder)
 
     def _of_head(self, frame: int) -> int:
-        """Return the same of the head of a huge page: before Linux 6.5 only the head has it."""
+        """Return the number of the head of a huge page: before Linux 6.5 only the head has it."""
         if not self._tails(frame, 1).any():
             return 0
         first = frame - frame % _HUGE_FRAMES
@@ -75,7 +74,7 @@ class Charges:
         return self._inode(first + int(heads[-1])) if len(heads) else 0
 
     def _tails(self, first: int, count: int) -> _BoolColumn:
-        """Return which of some frames are no heads of their compound page."""
+        """Return whether each frame is a tail of a compound page."""
         raw = os.pread(self._flags, count * _ENTRY_BYTES, first * _ENTRY_BYTES)
         return (np.frombuffer(raw, dtype=np.uint64) & _TAIL) > 0
 
@@ -87,16 +86,16 @@ class Charges:
 
 @define(eq=False)
 class PageWindow:
-    """The last pages that were looked at, of all nodes together.
+    """The pages that were checked last, of all nodes together.
 
     Args:
-        charges: Where to read whose they are; None where that isn't known.
-        started_us: When the checks began.
+        charges: Reads the owners of pages; None if they can't be read.
+        started_us: The time when checks began.
     """
 
     charges: Charges | None = None
     _taken_us: int = field(default=0, alias="started_us")
-    _owners_us: int = field(default=-_OWNERS_EVERY_US, init=False)
+    _owners_us: int = field(default=-_OWNERS_INTERVAL_US, init=False)
     _address: _IntColumn = field(factory=lambda: np.zeros(WINDOW, dtype=np.int64), init=False)
     _known: _BoolColumn = field(factory=lambda: np.zeros(WINDOW, dtype=np.bool_), init=False)
     _accessed: _BoolColumn = field(factory=lambda: np.zeros(WINDOW, dtype=np.bool_), init=False)
@@ -105,29 +104,29 @@ class PageWindow:
     _rng: np.random.Generator = field(factory=np.random.default_rng, init=False)
 
     def remember(self, targets: Sequence[Target], now_us: int) -> None:
-        """Take in a part of the pages of a check that was made now.
+        """Remember some of the pages of a check that has just been made.
 
-        Which part doesn't depend on what was seen there: pages at even distances in the list of
-        all, beginning anywhere.
+        The choice doesn't depend on their results: pages at even distances in the list of all, from
+        a random first one on.
         """
-        worth = (now_us - self._taken_us) // _US_A_PAGE
-        if worth < _LEAST_AT_ONCE:
+        due = (now_us - self._taken_us) // _PAGE_INTERVAL_US
+        if due < _MIN_PER_CHECK:
             return
         self._taken_us = now_us
         samples = [target.samples for target in targets if target.samples is not None]
         available = sum(len(one.addresses) for one in samples)
-        quota = min(worth, MOST_AT_ONCE, available)
+        quota = min(due, MAX_PER_CHECK, available)
         if not quota:
             return
         rows = ((np.arange(quota) + self._rng.random()) * available / quota).astype(np.int64)
         address = np.concatenate([one.addresses for one in samples])[rows]
         known = np.concatenate([one.known for one in samples])[rows]
         accessed = np.concatenate([one.accessed for one in samples])[rows] & known
-        place = (self._count + np.arange(quota)) % WINDOW
-        self._address[place], self._known[place] = address, known
-        self._accessed[place], self._inode[place] = accessed, 0
+        slot = (self._count + np.arange(quota)) % WINDOW
+        self._address[slot], self._known[slot] = address, known
+        self._accessed[slot], self._inode[slot] = accessed, 0
         if self.charges is not None:
-            self._inode[place[known]] = self.charges.of(address[known])
+            self._inode[slot[known]] = self.charges.of(address[known])
         self._count += quota
 
     def describe(
@@ -135,14 +134,14 @@ class PageWindow:
     ) -> None:
         """Set `resident_bytes`, and once a second `owners`, after an aggregation of `checks`.
 
-        Each page of the window stands for what lies around it, half way to its neighbours in the
-        same region: so it doesn't matter how evenly a policy spreads its checks. The resident
-        bytes of a region are what known pages stand for, and an owner has those of its pages.
-        That is in the working set if the region is, and some page of the owner was seen accessed
-        there; if no page of the window was, all is. The region's accessed bytes are split as its
-        accessed pages are, or else as the known ones.
+        Each page of the window represents the bytes around it, half way to its neighbours in the
+        same region, so the estimate doesn't depend on how evenly a policy spreads its checks. The
+        resident bytes of a region are those that its known pages represent, and each owner has
+        those of its pages. An owner's bytes are in the working set if the region is and one of its
+        pages there was accessed, or if no page of the region was. The region's accessed bytes are
+        split in proportion to its accessed pages, or to its known ones if none was accessed.
         """
-        owners = self.charges is not None and now_us - self._owners_us >= _OWNERS_EVERY_US
+        owners = self.charges is not None and now_us - self._owners_us >= _OWNERS_INTERVAL_US
         if owners:
             self._owners_us = now_us
         filled = min(self._count, WINDOW)
@@ -157,26 +156,26 @@ class PageWindow:
             if not inside.any():
                 continue
             index = index[inside]
-            stands_for = _stands_for(regions, index, address[inside])
-            told = known[inside]
-            regions.resident_bytes = _resident_bytes(regions, index, stands_for * told)
+            page_bytes = _represented_bytes(regions, index, address[inside])
+            has_answer = known[inside]
+            regions.resident_bytes = _resident_bytes(regions, index, page_bytes * has_answer)
             if owners:
                 pages = _KnownPages(
-                    index[told],
-                    stands_for[told],
-                    accessed[inside][told],
-                    inode[inside][told],
+                    index[has_answer],
+                    page_bytes[has_answer],
+                    accessed[inside][has_answer],
+                    inode[inside][has_answer],
                 )
                 target.owners = _owners(regions, pages, checks, names)
 
 
-def _stands_for(regions: Regions, index: _IntColumn, address: _IntColumn) -> _IntColumn:
-    """Return the bytes that each page stands for: of each region all bytes together.
+def _represented_bytes(regions: Regions, index: _IntColumn, address: _IntColumn) -> _IntColumn:
+    """Return the bytes that each page represents; their sum in a region is the region's size.
 
     Args:
         regions: The regions.
         index: The region of each page.
-        address: Where the pages are, ascending.
+        address: The addresses of the pages, ascending.
     """
     start, end = regions.start[index], regions.end[index]
     neighbours = index[1:] == index[:-1]
@@ -199,14 +198,14 @@ class _KnownPages:
     """The known pages of the window in one target.
 
     Attributes:
-        index: The region of each.
-        stands_for: The bytes that each stands for.
-        accessed: Whether it was seen accessed.
-        inode: Its owner.
+        index: The region of each page.
+        represented_bytes: The bytes that each page represents.
+        accessed: Whether an access to each page was found.
+        inode: The inode number of each page's owner.
     """
 
     index: _IntColumn
-    stands_for: _IntColumn
+    represented_bytes: _IntColumn
     accessed: _BoolColumn
     inode: _IntColumn
 
@@ -214,21 +213,21 @@ class _KnownPages:
 def _owners(regions: Regions, pages: _KnownPages, checks: int, names: CgroupNames) -> list[Owner]:
     """Return the owners, the largest working set first; `checks` is the greatest nr_accesses."""
     inodes, owner = np.unique(pages.inode, return_inverse=True)
-    # A cell is what one owner has of one region.
+    # A cell is the part of one region that belongs to one owner.
     cells, cell = np.unique(pages.index * len(inodes) + owner, return_inverse=True)
     region, owner = cells // len(inodes), cells % len(inodes)
-    hit_bytes = pages.stands_for * pages.accessed
+    hit_bytes = pages.represented_bytes * pages.accessed
     hits = np.bincount(cell, hit_bytes, len(cells))
     region_hits = np.bincount(pages.index, hit_bytes, len(regions))[region]
-    told = np.bincount(pages.index, pages.stands_for, len(regions))[region]
-    share = np.bincount(cell, pages.stands_for, len(cells)) / np.maximum(told, 1)
+    known = np.bincount(pages.index, pages.represented_bytes, len(regions))[region]
+    share = np.bincount(cell, pages.represented_bytes, len(cells)) / np.maximum(known, 1)
     resident = regions.resident_bytes[region]
     total = resident * share
 
     hot_share = np.where(region_hits > 0, hits / np.maximum(region_hits, 1), share)
     frequency = regions.nr_accesses[region] / max(checks, 1)
     accessed_bytes = np.minimum(resident * frequency * hot_share, total)
-    # A fraction of an access is that part of the region, as in a snapshot's working set.
+    # A fraction of an access counts as that part of the region, as in a snapshot's working set.
     part = np.minimum(regions.nr_accesses[region], 1.0)
     working_set = np.maximum(
         total * part * (hot_share > 0), np.minimum(resident * part * hot_share, total)

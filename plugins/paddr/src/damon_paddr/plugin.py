@@ -1,4 +1,4 @@
-"""What damon-paddr offers: the primitive `paddr`."""
+"""The hook of damon-paddr: it registers the primitive `paddr`."""
 
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -27,9 +27,10 @@ def make_paddr(options: PaddrOptions, backends: Mapping[str, Backend]) -> Physic
     """Make the primitive.
 
     Raises:
-        TargetError: The memory isn't there, or this user may not see where it is; or there is no
-            such cgroup.
-        PluginError: The backend doesn't exist, doesn't work here, or can't do what is wanted.
+        TargetError: The memory or the cgroup doesn't exist, or the kernel hides addresses from
+            this user.
+        PluginError: The backend doesn't exist, doesn't work on this machine, or can't monitor a
+            single cgroup.
         ConfigError: An option of the backend is wrong.
     """
     if (finding := _page_size()) and not finding.works:
@@ -48,7 +49,7 @@ def make_paddr(options: PaddrOptions, backends: Mapping[str, Backend]) -> Physic
 
 def _watch_cgroup(backend: PhysicalBackend, name: str) -> None:
     if not isinstance(backend, CgroupBackend):
-        reason = "option cgroup takes a backend that can tell its memory: 'kernel'"
+        reason = "option cgroup needs a backend that can monitor one cgroup, such as 'kernel'"
         raise PluginError("paddr", reason)
     backend.watch_cgroup(*find_memory_cgroup(name))
 
@@ -56,7 +57,7 @@ def _watch_cgroup(backend: PhysicalBackend, name: str) -> None:
 def _page_size() -> Finding:
     size = os.sysconf("SC_PAGE_SIZE")
     works = size == PAGE_SIZE_BYTES
-    detail = "" if works else f"this kernel has pages of {format_size(size)}: only 4 KiB works"
+    detail = "" if works else f"this kernel has pages of {format_size(size)}; only 4 KiB works"
     return Finding("pages of 4 KiB", works, detail)
 
 
@@ -77,25 +78,27 @@ def _charges() -> Finding:
     try:
         os.close(os.open(name, os.O_RDONLY | os.O_CLOEXEC))
     except FileNotFoundError:
-        detail = "no owners are told: the kernel needs CONFIG_MEMCG and CONFIG_PROC_PAGE_MONITOR"
+        detail = (
+            "owners are not reported: the kernel needs CONFIG_MEMCG and CONFIG_PROC_PAGE_MONITOR"
+        )
     except OSError as error:
-        detail = f"no owners are told: {error.strerror}: run as root"
+        detail = f"owners are not reported: {error.strerror}: run as root"
     else:
         mount = memory_hierarchy()
         if mount is not None:
-            return Finding(name, True, f"memory is told by cgroup, names from {mount}")
+            return Finding(name, True, f"owners are reported, with names from {mount}")
         detail = "owners have no names: mount the cgroup hierarchy"
     return Finding(name, False, detail, required=False)
 
 
 def probe() -> Sequence[Finding]:
-    """Tell what memory there is, and whether it can be told whose it is."""
+    """Report the memory of the machine, and whether its owners can be read."""
     return (_page_size(), *_addresses(), _charges())
 
 
 @hookimpl
 def register_primitives(register: Callable[[Primitive], None]) -> None:
-    """Offer `paddr`."""
+    """Register `paddr`."""
     register(
         Primitive(
             "paddr",

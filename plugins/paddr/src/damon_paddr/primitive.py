@@ -1,4 +1,4 @@
-"""The primitive: the machine's physical memory, node by node, through whichever backend works."""
+"""The primitive: the machine's physical memory, by NUMA node, checked by a backend."""
 
 import logging
 
@@ -23,15 +23,15 @@ logger = logging.getLogger(__name__)
 
 
 class PhysicalMemory:
-    """One target a NUMA node, named ``node0``, ``node1`` and so on.
+    """Monitors memory: one target for each NUMA node, named ``node0``, ``node1`` and so on.
 
     Args:
-        memory: Where memory is.
-        backend: How accesses to it are seen.
+        memory: The memory to monitor.
+        backend: Detects accesses to it.
 
     Attributes:
         sampling: The backend's way of sampling.
-        backend_name: What the backend is called.
+        backend_name: The backend's name.
     """
 
     name = "paddr"
@@ -44,11 +44,11 @@ class PhysicalMemory:
         self._ranges: dict[str, list[Range]] = {}
         self._window = PageWindow()
         self._names = CgroupNames(None)
-        self._samples = 0  # of the context, up to the last aggregation
+        self._checks = 0  # of the context, up to the last aggregation
 
     @property
     def spent_elsewhere_us(self) -> int:
-        """CPU time that others have spent on sampling, where the backend knows it."""
+        """CPU time that others, such as the kernel, have spent on sampling; 0 if unknown."""
         return int(getattr(self._backend, "cpu_us", 0))
 
     @hookimpl
@@ -59,12 +59,12 @@ class PhysicalMemory:
         self._ranges.clear()
         self._window = PageWindow(_open_charges(context), context.clock.now_us())
         self._names = CgroupNames(memory_hierarchy())
-        self._samples = 0
+        self._checks = 0
         self._follow(context)
 
     @hookimpl
     def target_valid(self, context: HookContext) -> bool:
-        """Valid while there is memory."""
+        """Return whether there is still memory."""
         return bool(context.targets)
 
     @hookimpl
@@ -74,20 +74,20 @@ class PhysicalMemory:
 
     @hookimpl
     def check_accesses(self, context: HookContext) -> None:
-        """Let the backend look, and remember some of the pages."""
+        """Let the backend check, and remember some of the pages."""
         self._backend.check(context.targets, context)
         self._window.remember(context.targets, context.clock.now_us())
 
     @hookimpl
     def describe_regions(self, context: HookContext) -> None:
-        """Say how much of each region can be watched, and whose the memory is."""
-        before, self._samples = self._samples, context.stats.samples
-        checks = self._samples - before
+        """Set the resident bytes of regions, and the owners of targets."""
+        before, self._checks = self._checks, context.stats.samples
+        checks = self._checks - before
         self._window.describe(context.targets, checks, context.clock.now_us(), self._names)
 
     @hookimpl
     def update(self, context: HookContext) -> None:
-        """Follow memory as it comes and goes."""
+        """Update targets and regions to the current memory."""
         self._names.refresh()
         if self._memory.changed():
             self._follow(context)
@@ -111,17 +111,17 @@ class PhysicalMemory:
             charges.close()
 
     def _follow(self, context: HookContext) -> None:
-        """Make the targets those of the nodes of now, and their regions those of now."""
+        """Update targets to the current nodes, and regions to their current memory."""
         nodes = {f"node{node}": ranges for node, ranges in self._memory.nodes().items()}
-        whole = sum(map(size_bytes, nodes.values()))
+        total = sum(map(size_bytes, nodes.values()))
         known = {target.name: target for target in context.targets}
         for name in known.keys() - nodes.keys():
             logger.info("context '%s': the memory of %s is gone", context.name, name)
             del self._ranges[name]
         targets = []
         for name, found in nodes.items():
-            limits = _share_of(context.limits, size_bytes(found) / whole)
-            # Half of the regions are left to be cut where accesses say so.
+            limits = _share_of(context.limits, size_bytes(found) / total)
+            # Half of the regions are left for the policy to cut.
             ranges = join_nearest(found, limits.max_regions // 2)
             target = known.get(name) or Target(name)
             if ranges != self._ranges.get(name):
@@ -141,7 +141,7 @@ class PhysicalMemory:
 
 
 def _share_of(limits: RegionLimits, share: float) -> RegionLimits:
-    """Return the limits of one node, which has this share of the memory."""
+    """Return the limits for a node that has this share of the memory."""
     least = max(1, round(limits.min_regions * share))
     return RegionLimits(least, max(least, int(limits.max_regions * share)))
 
@@ -150,5 +150,5 @@ def _open_charges(context: HookContext) -> Charges | None:
     try:
         return Charges()
     except OSError as error:
-        logger.info("context '%s': no owners of memory are told: %s", context.name, error)
+        logger.info("context '%s': owners are not reported: %s", context.name, error)
         return None

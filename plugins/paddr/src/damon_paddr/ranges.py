@@ -1,4 +1,4 @@
-"""Arithmetic of address ranges: lists that are ascending and disjoint, and stay so."""
+"""Arithmetic of address ranges, in lists that are ascending and disjoint."""
 
 from collections.abc import Iterable, Sequence
 
@@ -6,12 +6,12 @@ import numpy as np
 
 from damon_core import PAGE_SIZE_BYTES, Range
 
-#: Above every physical address.
+#: Greater than all physical addresses.
 TOP = 1 << 62
 
 
 def merged(ranges: Iterable[Range]) -> list[Range]:
-    """Return ranges in any order as ascending ones, those that touch or overlap as one."""
+    """Return ranges in ascending order; join those that touch or overlap."""
     result: list[Range] = []
     for start, end in sorted(ranges):
         if result and start <= result[-1].end:
@@ -22,7 +22,7 @@ def merged(ranges: Iterable[Range]) -> list[Range]:
 
 
 def intersection(left: Sequence[Range], right: Sequence[Range]) -> list[Range]:
-    """Return what is in both."""
+    """Return the parts that are in both."""
     result = []
     i = j = 0
     while i < len(left) and j < len(right):
@@ -38,7 +38,7 @@ def intersection(left: Sequence[Range], right: Sequence[Range]) -> list[Range]:
 
 
 def difference(left: Sequence[Range], right: Sequence[Range]) -> list[Range]:
-    """Return what is in `left` and not in `right`."""
+    """Return the parts of `left` that are not in `right`."""
     starts = [0, *(part.end for part in right)]
     ends = [*(part.start for part in right), TOP]
     outside = [Range(*pair) for pair in zip(starts, ends, strict=True) if pair[0] < pair[1]]
@@ -46,7 +46,7 @@ def difference(left: Sequence[Range], right: Sequence[Range]) -> list[Range]:
 
 
 def whole_pages(ranges: Iterable[Range]) -> list[Range]:
-    """Return the whole pages of ranges."""
+    """Return the whole pages inside each range."""
     inner = (
         Range(
             -(-start // PAGE_SIZE_BYTES) * PAGE_SIZE_BYTES, end // PAGE_SIZE_BYTES * PAGE_SIZE_BYTES
@@ -57,7 +57,7 @@ def whole_pages(ranges: Iterable[Range]) -> list[Range]:
 
 
 def join_nearest(ranges: Sequence[Range], limit: int) -> list[Range]:
-    """Join neighbours over the holes between them, the smallest first, until `limit` are left."""
+    """Return at most `limit` ranges: neighbours are joined, those with the smallest holes first."""
     surplus = len(ranges) - max(limit, 1)
     if surplus <= 0:
         return list(ranges)
@@ -71,5 +71,5 @@ def join_nearest(ranges: Sequence[Range], limit: int) -> list[Range]:
 
 
 def size_bytes(ranges: Iterable[Range]) -> int:
-    """Return the bytes of all ranges together."""
+    """Return the total size of ranges in bytes."""
     return sum(end - start for start, end in ranges)

@@ -65,7 +65,7 @@ class KernelMemory:
         self._interval_us = self._checks = 0
         self._flags: int | None = None
         self._rng = np.random.default_rng()
-        self._place: Path | None = None
+        self._directory: Path | None = None
         self._cgroup: Cgroup | None = None
 
     @property
@@ -73,7 +73,7 @@ class KernelMemory:
         """As `Sampler.cpu_us`."""
         return self.sampler.cpu_us
 
-    def watch_cgroup(self, path: str, place: Path) -> None:
+    def watch_cgroup(self, path: str, directory: Path) -> None:
         """Report the memory of one cgroup alone, from the next `prepare` on.
 
         The `resident_bytes` of regions are what that very cgroup has of them, those below it not
@@ -81,15 +81,15 @@ class KernelMemory:
 
         Args:
             path: The path of the cgroup below the root of its hierarchy.
-            place: Its directory.
+            directory: Its directory.
         """
-        self._place, self._cgroup = place, Cgroup(path, 0)
+        self._directory, self._cgroup = directory, Cgroup(path, 0)
 
     def _find_cgroup(self) -> Cgroup | None:
         """Return the cgroup of now: one that was removed may have been made anew."""
-        if self._place is not None and self._cgroup is not None:
+        if self._directory is not None and self._cgroup is not None:
             with contextlib.suppress(OSError):
-                self._cgroup = Cgroup(self._cgroup.path, self._place.stat().st_ino)
+                self._cgroup = Cgroup(self._cgroup.path, self._directory.stat().st_ino)
         return self._cgroup
 
     def prepare(self, targets: Sequence[Target], context: HookContext) -> None:
