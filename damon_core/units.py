@@ -81,9 +81,9 @@ def format_size(size_bytes: float) -> str:
     """Return bytes as people write them, in the largest binary unit that gives at least 1."""
     value = float(size_bytes)
     digits = 0
-    for unit in ("B", "KiB", "MiB", "GiB", "TiB", "PiB"):
-        if round(value, digits) < 1024 or unit == "PiB":
-            break
+    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
+        if round(value, digits) < 1024:
+            return f"{value:.{digits}f} {unit}"
         value /= 1024
         digits = 1
-    return f"{value:.{digits}f} {unit}"
+    return f"{value:.1f} PiB"

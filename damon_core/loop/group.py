@@ -42,7 +42,8 @@ class _RunningContexts:
             self.contexts.remove(context)
             context.worker.ended()
 
-    def stop_all(self) -> None:
+    # Called at exit: its test is a program.
+    def stop_all(self) -> None:  # pragma: no cover
         with self.lock:
             contexts = list(self.contexts)
         for context in contexts:

@@ -82,8 +82,8 @@ class Recorder:
     @hookimpl
     def after_aggregation(self, context: HookContext) -> object:
         """Note the call, and keep the snapshot."""
-        if context.snapshot is not None:
-            self.snapshots.append(context.snapshot)
+        assert context.snapshot is not None
+        self.snapshots.append(context.snapshot)
         return self._note("after_aggregation", context)
 
     @hookimpl

@@ -87,6 +87,33 @@ def test_a_wrapper_without_a_yield_is_refused() -> None:
             Context(*parts)
 
 
+def test_a_wrapper_of_release_is_refused() -> None:
+    """Parts are released one by one, so there is nothing to wrap."""
+
+    class Wraps:
+        name = "mine"
+
+        @hookimpl(wrapper=True)
+        def release(self) -> Generator[None, Any, Any]:
+            return (yield)
+
+    with pytest.raises(PluginError, match="'release' is a wrapper; 'release' has none"):
+        Context(object(), [Wraps()])
+
+
+def test_a_way_of_sampling_that_is_none_is_refused() -> None:
+    """The attribute `sampling` is looked at before anything runs."""
+
+    class Wrong:
+        name = "mine"
+        sampling = "pages"
+
+    with pytest.raises(
+        PluginError, match=r"plugin 'mine': its attribute 'sampling' must be .*'pages'"
+    ):
+        Context(Wrong())
+
+
 def test_a_method_that_is_not_marked_is_no_implementation(stage: Stage) -> None:
     """Only `hookimpl` makes a method an implementation, so a part's own `update` is its own."""
 

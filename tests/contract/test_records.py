@@ -15,6 +15,7 @@ from damon_core import (
     RecordFormat,
     RecordInfo,
     RegionLimits,
+    SelfClosing,
     format_of,
 )
 
@@ -76,3 +77,24 @@ def test_a_policy_that_takes_no_part_is_not_named() -> None:
         sampling = DelegatedSampling
 
     assert ContextInfo.of(Context(Elsewhere())).policy == ""
+
+
+def test_what_a_format_does_not_keep_is_added_to_what_is_filled_in() -> None:
+    """Each column once, in the order of all columns."""
+    info = RecordInfo(filled_in=("resident_bytes",)).without(["resident_bytes", "age"])
+    assert info.filled_in == ("age", "resident_bytes")
+
+
+def test_what_is_open_is_closed_at_the_end_of_with() -> None:
+    """Whatever ends it."""
+
+    class File(SelfClosing):
+        closed = 0
+
+        def close(self) -> None:
+            self.closed += 1
+
+    file = File()
+    with pytest.raises(KeyError), file:
+        raise KeyError
+    assert file.closed == 1

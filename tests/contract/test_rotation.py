@@ -54,6 +54,18 @@ def test_the_oldest_are_removed(path: Path) -> None:
     assert path.exists()
 
 
+def test_a_file_that_cannot_be_removed_is_logged(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The others are removed all the same."""
+    oldest = path.with_name("db.20231114T221320.000000Z.parquet")
+    oldest.mkdir()
+    other = set_aside(path, TIME_US)
+    Rotation(keep=0).remove_oldest(path)
+    assert not other.exists()
+    assert caplog.messages == [f"'{oldest}' can't be removed: Is a directory"]
+
+
 @pytest.mark.parametrize("keep", [3, None])
 def test_fewer_than_are_kept_all_stay(path: Path, keep: int | None) -> None:
     """There may be none yet."""

@@ -56,6 +56,8 @@ class Log:
             raise InputError("the file is taken")
         if options.path.name == "bug":
             raise IndexError("out of range")
+        if options.path.name == "other":
+            raise DamonError("needs another version")
         self.options = options
 
 
@@ -644,6 +646,13 @@ class TestBuilding:
             "context[0]: plugin 'Misspelt': implements 'before_strat', which is not a hook; "
             "did you mean 'before_start'?"
         ]
+
+    def test_an_error_of_the_package_keeps_its_words(self, path: Path, plugins: Plugins) -> None:
+        """A DamonError that isn't the user's to mend is raised as it is."""
+        path.write_text(in_context("") + "[[context.callback]]\nuse = 'log'\npath = 'other'")
+        config = load_config(path, plugins)
+        with pytest.raises(DamonError, match=r"^needs another version$"):
+            build_contexts(config, plugins)
 
     def test_a_factory_with_a_bug_is_named(self, path: Path, plugins: Plugins) -> None:
         """A failure that is no user's mistake says whose it is, in one line."""

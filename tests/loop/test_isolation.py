@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from damon_core import Context, hookimpl, start
+from damon_core import Context, TargetError, hookimpl, start
 
 if TYPE_CHECKING:
     from tests.conftest import Stage
@@ -467,6 +467,26 @@ def test_a_broken_wrapper_of_the_primitive_ends_its_context(
     stage.run(context)
     assert isinstance(context.error, OnPurposeError | RuntimeError | TypeError)
     assert stage.events[-2:] == ["x:before_terminate", "x:cleanup"]
+
+
+def test_a_primitive_may_translate_its_own_exceptions(stage: Stage) -> None:
+    """The context ends with what its wrapper makes of an exception of its operation."""
+
+    class Translating:
+        @hookimpl
+        def update(self) -> None:
+            raise OnPurposeError
+
+        @hookimpl(specname="update", wrapper=True)
+        def around_update(self) -> Generator[None, Any, Any]:
+            try:
+                return (yield)
+            except OnPurposeError as error:
+                raise TargetError("db[7]", "it is gone") from error
+
+    context = stage.context(Translating())
+    stage.run(context)
+    assert isinstance(context.error, TargetError)
 
 
 def test_a_wrapper_of_the_primitive_works(stage: Stage) -> None:

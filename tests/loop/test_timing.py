@@ -321,6 +321,18 @@ def test_system_clock_does_not_wait_needlessly(ahead_us: int) -> None:
     assert clock.now_us() - before_us < 30 * SECOND
 
 
+def test_a_wake_up_ends_a_short_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A wait too short to be interrupted doesn't begin when the wake-up was before it."""
+
+    def sleep(_: float) -> None:
+        raise AssertionError("it sleeps")
+
+    monkeypatch.setattr(time, "sleep", sleep)
+    clock, wake = SystemClock(), threading.Event()
+    wake.set()
+    clock.wait_until(clock.now_us() + 20_000, wake)
+
+
 def test_real_time_runs_the_same_loop() -> None:
     """On the machine's clock checks are made, and aggregations hold some of them."""
     monitored = Monitored(20, Intervals(1_000, 5_000, 10_000), clock=SystemClock())

@@ -17,6 +17,7 @@ from damon_core.policies.evidence.rounds import Results, Round
 from damon_core.policies.evidence.statistics import (
     best_of_each,
     bounds,
+    first_of_each,
     gain_of_two,
     largest,
     log_likelihood,
@@ -119,6 +120,13 @@ def test_the_best_of_each_group_is_its_first_largest() -> None:
     """One position for each group."""
     value = np.array([1.0, 3.0, 3.0, -5.0, -7.0])
     assert best_of_each(value, np.array([0, 3])).tolist() == [1, 3]
+
+
+def test_no_groups_have_no_first_and_no_best() -> None:
+    """Where there are no values there are no positions."""
+    none = np.zeros(0, dtype=np.int64)
+    assert first_of_each(none).tolist() == []
+    assert best_of_each(np.zeros(0), none).tolist() == []
 
 
 def test_a_rising_run_goes_from_its_low_to_its_peak() -> None:
@@ -267,6 +275,14 @@ def test_a_round_separates_results_from_unknown_pages() -> None:
     assert hits.tolist() == [True, False]
     assert spread.tolist() == (pages // PAGE_SIZE_BYTES % 2 == 0).tolist()
     assert unknown.tolist() == samples.addresses[:1].tolist()
+
+
+def test_a_round_takes_results_of_its_own_slices_only() -> None:
+    """Samples of an earlier round, which a restart leaves behind, are not counted."""
+    each, other = a_round(6, 2), a_round(6, 2)
+    each.next_samples()
+    each.observe(other.next_samples())
+    assert each.results().addresses.tolist() == []
 
 
 # Plan

@@ -87,6 +87,7 @@ def mistakes(options: type, raw: object, path: str = "") -> list[str]:
         ("many", [], ()),
         ("table", {"a": "1s"}, {"a": 1_000_000}),
         ("inner", {"number": 1}, Inner(1, "text")),
+        ("inner", None, None),
         ("inners", [{"number": 1}, {"number": 2, "text": ""}], (Inner(1), Inner(2, ""))),
         ("either", 1, 1),
         ("either", "one", "one"),

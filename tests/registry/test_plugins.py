@@ -116,6 +116,15 @@ class TestDiscovery:
         assert Plugins.discover().callback("t2").name == "t2"
         assert site.imported() == [used]
 
+    def test_a_name_that_is_entered_twice_is_one(self, site: Site) -> None:
+        """As when a package is installed in an environment and in another that it sees."""
+        source = offering("callback", "Callback('t40', dict)")
+        module = site.install("t-twice", source, "t40", "t40")
+        plugins = Plugins.discover()
+        assert plugins.callback("t40").name == "t40"
+        assert info_of(plugins, "t-twice").name == "t40"
+        assert site.imported() == [module]
+
     def test_a_policy_is_imported_when_its_name_is_used(self, site: Site) -> None:
         """Policies of other packages are found like callbacks."""
         used = site.install("t-policy", offering("policy", "Policy('t30', dict)"), "t30")
@@ -414,6 +423,15 @@ class TestMaking:
         )
         made = Plugins({"mine": plugin}).make_primitive("p", {})
         assert made == (NoOptions(), {"b": backend})
+
+    def test_a_callback_gets_options(self) -> None:
+        """The factory of a callback is called with checked options."""
+        plugin = given(register_callbacks=lambda register: register(Callback("c", lambda o: [o])))
+        assert Plugins({"mine": plugin}).make_callback("c", {}) == [NoOptions()]
+
+    def test_a_part_without_a_probe_needs_nothing(self) -> None:
+        """Its findings are none, so that it works everywhere."""
+        assert list(Callback("c", dict).probe()) == []
 
     def test_wrong_options_name_the_part(self) -> None:
         """The source of a mistake is the part whose option it is."""
