@@ -233,6 +233,7 @@ class TestRecordsWithoutAllColumns:
         assert path.read_bytes() == OLD_HEADER
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
     """One aggregation at a time is in memory."""
     path = tmp_path / "out.csv"

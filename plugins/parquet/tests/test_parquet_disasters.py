@@ -92,6 +92,7 @@ def test_a_file_cut_anywhere_has_all_row_groups_before_the_cut(tmp_path: Path) -
     """A power cut leaves a beginning of what was written last."""
     path, copy = tmp_path / "out.parquet", tmp_path / "copy.parquet"
     states = list(as_it_goes(path, [a_minute(n) for n in range(1, 5)]))
+    assert len(states) == 5
     for count, (before, after) in enumerate(pairwise(states[:-1]), 1):
         same = first_difference(before, after)
         for cut in {same, *range(same + 20, len(after), 1997), len(after) - 1}:
