@@ -78,12 +78,17 @@ def _in_two_units(us: float, unit: str, lesser: str) -> str:
 
 
 def format_size(size_bytes: float) -> str:
-    """Return bytes as people write them, in the largest binary unit that gives at least 1."""
+    """Return bytes as people write them: ``512 B``, ``39.0 MiB``, ``512 MiB``.
+
+    The unit is the largest binary one that gives at least 1; from 100 on there are no decimals.
+    """
     value = float(size_bytes)
-    digits = 0
     for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
-        if round(value, digits) < 1024:
-            return f"{value:.{digits}f} {unit}"
+        if round(value) < 1024:
+            return _in_unit(value, unit)
         value /= 1024
-        digits = 1
-    return f"{value:.1f} PiB"
+    return _in_unit(value, "PiB")
+
+
+def _in_unit(value: float, unit: str) -> str:
+    return f"{value:.1f} {unit}" if unit != "B" and value < 99.95 else f"{value:.0f} {unit}"

@@ -105,7 +105,9 @@ def test_a_duration_is_written_as_people_do(us: int, text: str) -> None:
         (1_024, "1.0 KiB"),
         (1_048_575, "1.0 MiB"),
         (3 << 29, "1.5 GiB"),
-        (1 << 60, "1024.0 PiB"),
+        (102_399, "100 KiB"),
+        (511 << 20, "511 MiB"),
+        (1 << 60, "1024 PiB"),
     ],
 )
 def test_a_size_is_written_in_its_largest_unit(size_bytes: float, text: str) -> None:
@@ -121,5 +123,5 @@ def test_a_written_duration_can_be_read_back(us: int) -> None:
 
 @given(st.integers(0, 1 << 56))
 def test_a_written_size_can_be_read_back(size_bytes: int) -> None:
-    """It is precise to a tenth of its unit."""
+    """It is precise to a tenth of its unit, from 100 on to a whole one."""
     assert parse_size(format_size(size_bytes)) == pytest.approx(size_bytes, rel=0.051)

@@ -250,7 +250,7 @@ class TestPointer:
 
     def test_wheel(self, shown: Shown) -> None:
         """The wheel zooms in at the pointer, and out again."""
-        assert shown.view() == "all: 10.0 s, 128.0 MiB"
+        assert shown.view() == "all: 10.0 s, 128 MiB"
         shown.point(0.2505, 0.9)
         before = shown.details("hover")
         shown.page.mouse.wheel(0, -200)
@@ -281,11 +281,11 @@ class TestPointer:
         shown.drag((0.2, 0.001), (0.6993, 0.999))
         found = shown.details("selection")
         assert found["time"] == "2.00 s to 7.00 s (5.00 s)"
-        assert found["addresses"] == "500000000000-7f0004000000, 128.0 MiB of them mapped"
+        assert found["addresses"] == "500000000000-7f0004000000, 128 MiB of them mapped"
         assert found["mappings"] == "lib<script>.so, [heap]"
         # For three of five seconds 32 MiB are accessed.
         assert found["working set"] == "19.2 MiB on average, 32.0 MiB at most"
-        assert found["idle all the time"] == "96.0 MiB of 128.0 MiB in memory"
+        assert found["idle all the time"] == "96.0 MiB of 128 MiB in memory"
         assert found["accessed"] == "in 15.0 % of the checks, on average"
 
     def test_a_part_is_selected(self, shown: Shown) -> None:

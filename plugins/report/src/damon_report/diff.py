@@ -138,7 +138,7 @@ def _show(console: Console, shown: Sequence[Change], by: By) -> None:
     ) -> Callable[[Change], str]:
         # Arrows stand one below the other.
         width = max((len(text(value(each.old))) for each in shown), default=0)
-        return lambda each: f"{text(value(each.old)):>{width}} {arrow} {text(value(each.new))}"
+        return lambda each: f"{text(value(each.old)):>{width}}{arrow}{text(value(each.new))}"
 
     cells: dict[Column, Callable[[Change], str]] = {}
     if len({each.context for each in shown}) > 1 or not console.is_terminal:
@@ -148,8 +148,8 @@ def _show(console: Console, shown: Sequence[Change], by: By) -> None:
         Column("change", right=True): lambda each: _signed(each.difference_bytes),
         Column("ratio", right=True): lambda each: _ratio_text(each.old, each.new),
         Column("working set"): both(format_size, lambda use: use.working_set_bytes),
-        Column("frequency"): both(percent, lambda use: use.frequency),
-        Column("idle"): both(format_size, lambda use: use.idle_bytes),
+        Column("frequency", rank=2): both(percent, lambda use: use.frequency),
+        Column("idle", rank=3): both(format_size, lambda use: use.idle_bytes),
     }
     show_table(console, list(cells), [[cell(each) for cell in cells.values()] for each in shown])
 

@@ -247,16 +247,16 @@ def _cells(console: Console, rows: Sequence[Row]) -> dict[Column, Callable[[Row]
         ascii_only = not console.encoding.startswith("utf")
         cells[Column("", rank=DECORATION)] = lambda row: bar(row.frequency, ascii_only=ascii_only)
     cells |= {
-        Column("age", right=True, rank=2): lambda row: short_duration(row.age_us),
+        Column("age", right=True, rank=4): lambda row: short_duration(row.age_us),
         Column("idle", right=True, rank=3): lambda row: short_duration(row.idle_us),
-        Column("resident", right=True, rank=4): lambda row: format_size(row.resident_bytes),
+        Column("resident", right=True, rank=2): lambda row: format_size(row.resident_bytes),
     }
     if not console.is_terminal or len({row.context for row in rows}) > 1:
         cells[Column("context", least=7, rank=1)] = lambda row: printable(row.context)
     if not console.is_terminal or len({row.target for row in rows}) > 1:
         cells[Column("target", least=14, rank=1)] = lambda row: printable(row.target)
     if not console.is_terminal or any(row.mappings for row in rows):
-        cells[Column("mapping", least=16)] = _mapping_cell
+        cells[Column("mapping", least=14)] = _mapping_cell
     return cells
 
 

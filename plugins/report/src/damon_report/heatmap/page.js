@@ -82,8 +82,8 @@
   function size(bytes) {
     const units = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
     let unit = 0;
-    while (bytes >= 1024 && unit < 5) { bytes /= 1024; unit++; }
-    return unit ? `${bytes.toFixed(1)} ${units[unit]}` : `${Math.round(bytes)} B`;
+    while (Math.round(bytes) >= 1024 && unit < 5) { bytes /= 1024; unit++; }
+    return `${bytes.toFixed(unit && bytes < 99.95 ? 1 : 0)} ${units[unit]}`;
   }
   const percent = (share) => share === 0 ? "0 %" : share < 0.001 ? "< 0.1 %" : `${(share * 100).toFixed(1)} %`;
   function duration(us) {
