@@ -1,4 +1,4 @@
-"""The kernel's DAMON on kernels of the lab's own, where it may be touched."""
+"""The kernel's DAMON, on the lab's kernels only."""
 
 import contextlib
 import multiprocessing
@@ -41,14 +41,15 @@ from tests.lab.needs import why_unmet
 
 pytestmark = pytest.mark.needs("root", "kernel-damon")
 
-#: How often a monitor is killed. To be surer than in CI: python -m tests.lab -- env
+#: How many monitors are killed. For more than in CI: python -m tests.lab -- env
 #: DAMON_TEST_KILLS=100 .venv/bin/pytest plugins/sysfs -k killed
 KILLS = int(os.environ.get("DAMON_TEST_KILLS", "3"))
 INTERVALS = Intervals(20_000, 400_000, 1_000_000)
 LIMITS = RegionLimits()
 
-#: Maps a hot and a cold area apart from each other, tells where they are, and uses the hot one.
-#: The short sleep lets translations leave the TLB, behind which accessed bits would stay clear.
+#: Maps a hot and a cold area with a gap in between, prints their addresses, and reads the hot one.
+#: During the short sleep translations leave the TLB; accesses through the TLB wouldn't set accessed
+#: bits.
 _PROGRAM = """
 import ctypes, mmap, sys, time
 SIZE = 8 << 20
@@ -94,9 +95,9 @@ Left = Callable[[], list[str]]
 
 @pytest.fixture
 def program() -> Iterator[Start]:
-    """Return a function that starts such a process; all are ended after the test.
+    """Return a function that starts such a process; all are killed after the test.
 
-    It may be told in which cgroup, so that all its memory is charged there.
+    With a cgroup as argument, all its memory is charged to that.
     """
     started: list[subprocess.Popen[str]] = []
 
@@ -117,7 +118,10 @@ def program() -> Iterator[Start]:
 
 @pytest.fixture
 def nothing_left() -> Iterator[Callable[[], list[str]]]:
-    """Return a function that lists what of ours the kernel has; after the test that is nothing."""
+    """Return a function that lists directories of kdamonds and trace instances.
+
+    After the test there must be none.
+    """
 
     def left() -> list[str]:
         names = [entry.name for entry in KDAMONDS.iterdir() if entry.name != "nr_kdamonds"]
@@ -125,7 +129,7 @@ def nothing_left() -> Iterator[Callable[[], list[str]]]:
 
     yield left
     found = left()
-    # The next test begins on its own.
+    # Remove them, so that the next test can run.
     for slot in Tree().running():
         Tree().write(f"kdamonds/{slot}/state", "off")
     Tree().write("kdamonds/nr_kdamonds", 0)
@@ -133,13 +137,13 @@ def nothing_left() -> Iterator[Callable[[], list[str]]]:
 
 
 def monitor(pid: int, backend: KernelProcesses | None = None) -> Context:
-    """Return a context for a process, not running."""
+    """Return a context for a process, not started."""
     primitive = ProcessMemory(PidSource([pid]), backend or KernelProcesses())
     return Context(primitive, intervals=INTERVALS, cpu_budget=None)
 
 
 def after(context: Context, aggregations: int) -> TargetSnapshot:
-    """Return the first target when some more aggregations are complete."""
+    """Wait for a number of aggregations; return the first target."""
     before = context.snapshot
     wanted = aggregations + (before.number if before is not None else 0)
     deadline = time.monotonic() + 300
@@ -151,26 +155,26 @@ def after(context: Context, aggregations: int) -> TargetSnapshot:
 
 
 def found(context: Context, holds: Callable[[TargetSnapshot], object]) -> bool:
-    """Tell whether something holds in time: the kernel looks and cuts where chance has it."""
+    """Return whether a condition becomes true: the kernel samples and cuts at random."""
     return any(holds(after(context, 6)) for _ in range(32))
 
 
 def plan(pid: int, limits: RegionLimits = LIMITS, intervals: Intervals = INTERVALS) -> Plan:
-    """Return what a kdamond is to do with one process."""
+    """Return the settings of a kdamond for one process."""
     return Plan("vaddr", intervals, limits, (KernelTarget(pid),))
 
 
 def overlap(target: TargetSnapshot, low: int, high: int) -> float:
-    """Return the mean nr_accesses of a range, byte by byte."""
+    """Return the mean nr_accesses of the bytes of a range."""
     size = (target.end.clip(low, high) - target.start.clip(low, high)).clip(0)
     return float((size * target.nr_accesses).sum() / (high - low))
 
 
 def test_the_hot_area_is_found(program: Start, nothing_left: Left) -> None:
-    """It is accessed in far more checks than the cold one, which has been idle for long."""
+    """It is accessed in far more checks than the cold one, which is idle for an aggregation."""
     process = program()
 
-    def told(target: TargetSnapshot) -> bool:
+    def is_reported(target: TargetSnapshot) -> bool:
         hot = overlap(target, process.hot, process.hot + process.size)
         cold = overlap(target, process.cold, process.cold + process.size)
         inside = (target.start < process.cold + process.size) & (target.end > process.cold)
@@ -179,7 +183,7 @@ def test_the_hot_area_is_found(program: Start, nothing_left: Left) -> None:
 
     with monitor(process.pid) as context:
         start(context)
-        assert found(context, told)
+        assert found(context, is_reported)
         target = after(context, 1)
         assert context.stats.missed_samples < context.stats.samples
     assert 2 * process.size < target.total_bytes < 64 << 20
@@ -187,12 +191,12 @@ def test_the_hot_area_is_found(program: Start, nothing_left: Left) -> None:
     assert nothing_left() == []
 
 
-def test_the_numbers_are_the_kernels(program: Start, nothing_left: Left) -> None:
-    """Regions of the trace are those of a snapshot of tried regions, field by field."""
+def test_traced_regions_are_those_of_tried_regions(program: Start, nothing_left: Left) -> None:
+    """All fields are the same."""
     sampler = Sampler()
     wanted = plan(program().pid)
-    sampler.steer(wanted, {})
-    claim = sampler._claim  # noqa: SLF001  # what nobody else may touch
+    sampler.apply(wanted, {})
+    claim = sampler._claim  # noqa: SLF001  # private, but needed here
     assert claim is not None
     tree = Tree()
     tree.write_all(STAT_SCHEME, claim.folder)
@@ -213,8 +217,8 @@ def test_the_numbers_are_the_kernels(program: Start, nothing_left: Left) -> None
     assert same == 5
 
 
-def test_without_tracing_tried_regions_do(program: Start, nothing_left: Left) -> None:
-    """One process can be monitored all the same."""
+def test_one_process_can_be_monitored_without_tracing(program: Start, nothing_left: Left) -> None:
+    """The results are those of tried_regions."""
     process = program()
     backend = KernelProcesses(sampler=Sampler(tracing=()))
     with monitor(process.pid, backend) as context:
@@ -224,7 +228,7 @@ def test_without_tracing_tried_regions_do(program: Start, nothing_left: Left) ->
 
 
 def test_without_tracing_two_processes_are_refused(program: Start, nothing_left: Left) -> None:
-    """Tried regions don't say whose they are."""
+    """tried_regions doesn't report the target of a region."""
     primitive = ProcessMemory(
         PidSource([program().pid, program().pid]), KernelProcesses(sampler=Sampler(tracing=()))
     )
@@ -236,7 +240,7 @@ def test_without_tracing_two_processes_are_refused(program: Start, nothing_left:
 
 
 def test_changes_are_committed(program: Start, nothing_left: Left) -> None:
-    """The same kdamond goes on, with new intervals and limits; ages go on as well."""
+    """The same kdamond continues with new intervals and limits, and ages are kept."""
     backend = KernelProcesses()
     with monitor(program().pid, backend) as context:
         start(context)
@@ -255,19 +259,19 @@ def test_changes_are_committed(program: Start, nothing_left: Left) -> None:
     assert context.error is None
 
 
-def test_long_aggregations_are_not_waited_for(program: Start, nothing_left: Left) -> None:
-    """A kdamond that would take changes in only after minutes is switched off and on."""
+def test_a_kdamond_with_long_aggregations_is_restarted(program: Start, nothing_left: Left) -> None:
+    """It would apply a change only after minutes."""
     sampler = Sampler()
     process = program()
     slow = Intervals(1_000_000, 600_000_000, 600_000_000)
-    sampler.steer(plan(process.pid, intervals=slow), {})
-    sampler.steer(plan(process.pid), {})
+    sampler.apply(plan(process.pid, intervals=slow), {})
+    sampler.apply(plan(process.pid), {})
     assert sampler.collect()
     sampler.close()
 
 
 def test_a_context_is_restarted(program: Start, nothing_left: Left) -> None:
-    """Stopped and started again it works as before, and leaves nothing in between."""
+    """It works as before, and leaves nothing behind when it is stopped."""
     context = monitor(program().pid)
     for _ in range(3):
         start(context)
@@ -279,7 +283,7 @@ def test_a_context_is_restarted(program: Start, nothing_left: Left) -> None:
 
 
 def test_several_contexts_share(program: Start, nothing_left: Left) -> None:
-    """Each has a kdamond of its own, comes and goes by itself, and sees its own process."""
+    """Each has its kdamond, is started and stopped independently, and monitors its process."""
     processes = [program() for _ in range(3)]
     contexts = [monitor(process.pid) for process in processes]
     start(*contexts, exclusive=False)
@@ -300,7 +304,7 @@ def test_several_contexts_share(program: Start, nothing_left: Left) -> None:
 
 
 def test_programs_share(program: Start, nothing_left: Left) -> None:
-    """A second program of ours gets a kdamond as well, and nobody is disturbed."""
+    """Another program that uses this package gets a kdamond as well."""
     process = program()
     with monitor(process.pid) as context, _monitoring_program(process.pid) as other:
         start(context)
@@ -315,8 +319,8 @@ def test_programs_share(program: Start, nothing_left: Left) -> None:
     assert context.error is None
 
 
-def test_a_target_that_ends_ends_the_monitoring(program: Start, nothing_left: Left) -> None:
-    """Without an error."""
+def test_the_end_of_a_target_ends_the_monitoring(program: Start, nothing_left: Left) -> None:
+    """There is no error."""
     process = program()
     with monitor(process.pid) as context:
         start(context)
@@ -327,7 +331,7 @@ def test_a_target_that_ends_ends_the_monitoring(program: Start, nothing_left: Le
 
 
 def test_processes_come_and_go(program: Start, nothing_left: Left) -> None:
-    """Those that stay are seen on with the regions that they had."""
+    """Monitoring of the others continues with their regions."""
     processes = [program() for _ in range(3)]
     backend = KernelProcesses()
     primitive = ProcessMemory(PidSource([process.pid for process in processes]), backend)
@@ -338,7 +342,7 @@ def test_processes_come_and_go(program: Start, nothing_left: Left) -> None:
         processes[0].process.wait()
         after(context, 2)
 
-        def told(_: TargetSnapshot) -> bool:
+        def others_are_hot(_: TargetSnapshot) -> bool:
             assert context.snapshot is not None
             targets = context.snapshot.targets
             return len(targets) == 2 and all(
@@ -347,12 +351,12 @@ def test_processes_come_and_go(program: Start, nothing_left: Left) -> None:
                 for process, target in zip(processes[1:], targets, strict=True)
             )
 
-        assert found(context, told)
+        assert found(context, others_are_hot)
     assert context.error is None
 
 
-def test_another_program_is_another_memory(nothing_left: Left) -> None:
-    """A process that executes one goes on as a new target."""
+def test_a_process_that_executes_another_program_is_a_new_target(nothing_left: Left) -> None:
+    """Monitoring continues with the new name."""
     code = "import os, sys, time; sys.stdin.readline(); os.execlp('sleep', 'sleep', '600')"
     with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE) as process:
         with monitor(process.pid) as context:
@@ -369,8 +373,8 @@ def test_another_program_is_another_memory(nothing_left: Left) -> None:
 
 
 @pytest.mark.needs("memory-cgroup")
-def test_a_cgroup_is_waited_for(program: Start, nothing_left: Left) -> None:
-    """Without processes there is no kdamond; with the first there is."""
+def test_an_empty_cgroup_has_no_kdamond(program: Start, nothing_left: Left) -> None:
+    """It is started with the first process."""
     cgroup = Path("/sys/fs/cgroup/lab-sysfs")
     cgroup.mkdir()
     process = program()
@@ -389,12 +393,12 @@ def test_a_cgroup_is_waited_for(program: Start, nothing_left: Left) -> None:
 
 
 def test_lost_events_are_counted(program: Start, nothing_left: Left) -> None:
-    """Whoever reads too late is told how much it was, and goes on with what is there."""
+    """If results are read too late, the later ones are still returned."""
     sampler = Sampler()
-    sampler.steer(plan(program().pid, RegionLimits(800, 1000), Intervals(10_000, 50_000)), {})
-    results = sampler._results  # noqa: SLF001  # what nobody else may touch
+    sampler.apply(plan(program().pid, RegionLimits(800, 1000), Intervals(10_000, 50_000)), {})
+    results = sampler._results  # noqa: SLF001  # private, but needed here
     assert isinstance(results, Trace)
-    size = results._folder / "buffer_size_kb"  # noqa: SLF001  # what nobody else may touch
+    size = results._folder / "buffer_size_kb"  # noqa: SLF001  # private, but needed here
     size.write_text("64")
     time.sleep(8)
     assert sampler.collect()
@@ -404,7 +408,7 @@ def test_lost_events_are_counted(program: Start, nothing_left: Left) -> None:
 
 
 def _switch_on(slot: int, pid: int) -> int:
-    """Start a kdamond as another program does; return its thread id."""
+    """Start a kdamond as another program would; return its thread id."""
     tree = Tree()
     files = plan(pid).files()
     tree.write_all(files, f"kdamonds/{slot}/")
@@ -414,7 +418,7 @@ def _switch_on(slot: int, pid: int) -> int:
 
 @contextlib.contextmanager
 def _foreign_kdamond(pid: int) -> Iterator[int]:
-    """Have a kdamond that another program has started, which outlives all that is done to it."""
+    """Run a kdamond as another program would; check that it and its settings haven't changed."""
     tree = Tree()
     tree.write("kdamonds/nr_kdamonds", 2)
     kdamond = _switch_on(1, pid)
@@ -426,8 +430,8 @@ def _foreign_kdamond(pid: int) -> Iterator[int]:
     tree.write("kdamonds/nr_kdamonds", 0)
 
 
-def test_somebody_elses_kdamond_is_left_alone(program: Start, nothing_left: Left) -> None:
-    """It is named, goes on as it was, and the probe tells it as well."""
+def test_a_kdamond_of_another_program_is_not_touched(program: Start, nothing_left: Left) -> None:
+    """The error names it, and the probe reports it."""
     process = program()
     with _foreign_kdamond(process.pid) as kdamond:
         with monitor(process.pid) as context:
@@ -439,8 +443,8 @@ def test_somebody_elses_kdamond_is_left_alone(program: Start, nothing_left: Left
     assert not finding.works
 
 
-def test_what_was_there_before_is_brought_back(program: Start, nothing_left: Left) -> None:
-    """Directories that are off, with all their settings."""
+def test_earlier_settings_are_restored(program: Start, nothing_left: Left) -> None:
+    """The directories of kdamonds that are off, with all their files."""
     tree = Tree()
     process = program()
     tree.write("kdamonds/nr_kdamonds", 2)
@@ -456,7 +460,7 @@ def test_what_was_there_before_is_brought_back(program: Start, nothing_left: Lef
     tree.write("kdamonds/nr_kdamonds", 0)
 
 
-def test_a_kdamond_that_is_switched_off_by_somebody(program: Start, nothing_left: Left) -> None:
+def test_a_kdamond_that_another_program_switches_off(program: Start, nothing_left: Left) -> None:
     """The context ends with an error that says so."""
     with monitor(program().pid) as context:
         start(context)
@@ -464,7 +468,7 @@ def test_a_kdamond_that_is_switched_off_by_somebody(program: Start, nothing_left
         Tree().write("kdamonds/0/state", "off")
         assert context.wait(60)
     assert isinstance(context.error, PluginError)
-    assert "somebody else has switched our kdamond off" in str(context.error)
+    assert "another program has switched the kdamond off" in str(context.error)
 
 
 _MONITOR = """
@@ -473,21 +477,21 @@ from damon_core import Context, Intervals, hookimpl, start
 from damon_sysfs import KernelProcesses
 from damon_vaddr import PidSource, ProcessMemory
 
-class Tell:
+class Report:
     @hookimpl
     def after_aggregation(self):
         print("an aggregation", flush=True)
 
 print("begins", flush=True)
 primitive = ProcessMemory(PidSource([int(sys.argv[1])]), KernelProcesses())
-with Context(primitive, [Tell()], intervals=Intervals(5_000, 50_000)) as context:
+with Context(primitive, [Report()], intervals=Intervals(5_000, 50_000)) as context:
     start(context)
     sys.stdin.readline()
 """
 
 
 def _monitoring_program(pid: int) -> "subprocess.Popen[str]":
-    """Start a program that monitors a process; it has begun when this returns."""
+    """Start a program that monitors a process; return it once it has begun."""
     program = subprocess.Popen(
         [sys.executable, "-c", _MONITOR, str(pid)],
         stdin=subprocess.PIPE,
@@ -505,13 +509,13 @@ def _monitor_until_killed(pid: int) -> None:
         context.wait()
 
 
-def test_nothing_stays_behind_monitors_that_are_killed(program: Start, nothing_left: Left) -> None:
-    """While they start, or later: the next one cleans up, and works."""
+def test_monitors_that_are_killed_leave_nothing_behind(program: Start, nothing_left: Left) -> None:
+    """Whether they are killed while they start or later, the next one cleans up and works."""
     process = program()
     rng = random.Random(1)
     survivors = 0
     for number in range(KILLS):
-        # Not a new program: the moment is to be one of the monitor's work, not of its imports.
+        # Forked, so that it is killed in the monitor's work and not in its imports.
         victim = multiprocessing.get_context("fork").Process(
             target=_monitor_until_killed, args=(process.pid,)
         )
@@ -525,7 +529,7 @@ def test_nothing_stays_behind_monitors_that_are_killed(program: Start, nothing_l
         victim.join()
         survivors += bool(Tree().running())
         with contextlib.closing(Sampler()) as sampler:
-            sampler.steer(plan(process.pid), {})
+            sampler.apply(plan(process.pid), {})
             assert list(Tree().running().values()) == [sampler.kdamond]
         assert nothing_left() == []
         assert Registry().read().claims == []
@@ -533,7 +537,7 @@ def test_nothing_stays_behind_monitors_that_are_killed(program: Start, nothing_l
 
 
 def test_physical_memory(program: Start, nothing_left: Left) -> None:
-    """Both nodes are seen, and what is free or the kernel's own isn't counted."""
+    """All nodes are monitored; free memory and the kernel's own isn't counted."""
     program()
     primitive = PhysicalMemory(MachineMemory(), KernelMemory())
     with Context(primitive, intervals=INTERVALS, cpu_budget=None) as context:
@@ -552,7 +556,7 @@ def test_physical_memory(program: Start, nothing_left: Left) -> None:
 
 @pytest.mark.needs("memory-cgroup", "damon-filter")
 def test_the_memory_of_one_cgroup(program: Start, nothing_left: Left) -> None:
-    """What the cgroup is charged for is told, and that of another by the same name after it."""
+    """The bytes charged to the cgroup are monitored, and later those of a new one of that name."""
     cgroup = Path("/sys/fs/cgroup/lab-sysfs-filter")
     cgroup.mkdir()
     process = program(cgroup)
@@ -560,52 +564,52 @@ def test_the_memory_of_one_cgroup(program: Start, nothing_left: Left) -> None:
     options = PaddrOptions(cgroup=cgroup.name, backend="kernel")
     primitive = make_paddr(options, Plugins.discover().backends("paddr"))
 
-    def told_mib(context: Context) -> float:
+    def total_mib(context: Context) -> float:
         after(context, 2)
         assert context.snapshot is not None
         return context.snapshot.total_bytes / 2**20
 
-    def told_in_part(_: TargetSnapshot) -> bool:
+    def partly_accessed(_: TargetSnapshot) -> bool:
         assert context.snapshot is not None
         return 0 < context.snapshot.accessed_bytes() < context.snapshot.total_bytes
 
     limits = RegionLimits(10, 40)
     with Context(primitive, intervals=INTERVALS, limits=limits, cpu_budget=None) as context:
         start(context)
-        assert told_mib(context) == pytest.approx(_charged_mib(cgroup), rel=0.1)
-        assert found(context, told_in_part)
+        assert total_mib(context) == pytest.approx(_charged_mib(cgroup), rel=0.1)
+        assert found(context, partly_accessed)
         process.process.kill()
         process.process.wait()
-        # What it had read or shared may stay, but isn't this one's any more.
+        # Pages that it had read or shared may remain, but don't belong to the new cgroup.
         cgroup.rmdir()
         cgroup.mkdir()
-        assert told_mib(context) < 2
+        assert total_mib(context) < 2
         program(cgroup)
-        assert told_mib(context) == pytest.approx(_charged_mib(cgroup), rel=0.1)
+        assert total_mib(context) == pytest.approx(_charged_mib(cgroup), rel=0.1)
     assert context.error is None
 
 
-@pytest.mark.skipif(why_unmet("damon-filter") is None, reason="this kernel's filters tell")
-def test_a_filter_that_tells_nothing_is_refused(nothing_left: Left) -> None:
-    """A kernel before 6.14 would count others' memory as well: one line says what it takes."""
+@pytest.mark.skipif(why_unmet("damon-filter") is None, reason="this kernel has such filters")
+def test_one_cgroup_needs_linux_6_14(nothing_left: Left) -> None:
+    """An earlier kernel would also count memory of others: the error says what is needed."""
     options = PaddrOptions(cgroup="/", backend="kernel")
     primitive = make_paddr(options, Plugins.discover().backends("paddr"))
     with Context(primitive, intervals=INTERVALS) as context:
         start(context)
         context.wait(60)
     assert isinstance(context.error, PluginError)
-    assert "that takes Linux 6.14" in str(context.error)
+    assert "Linux 6.14 is needed" in str(context.error)
 
 
 def _charged_mib(cgroup: Path) -> float:
-    """Return what a cgroup has of pages of users."""
+    """Return the user memory charged to a cgroup."""
     lines = (cgroup / "memory.stat").read_text().splitlines()
     stat = {name: int(value) for name, value in map(str.split, lines)}
     return (stat["anon"] + stat["file"]) / 2**20
 
 
-def test_what_the_kernel_spends_counts(program: Start, nothing_left: Left) -> None:
-    """The processor time of its kdamond, which looks at many regions, is in the context's."""
+def test_the_cpu_time_of_the_kdamond_counts(program: Start, nothing_left: Left) -> None:
+    """It is part of the context's."""
     backend = KernelProcesses()
     primitive = ProcessMemory(PidSource([program().pid]), backend)
     limits = RegionLimits(300, 1_000)
@@ -613,14 +617,14 @@ def test_what_the_kernel_spends_counts(program: Start, nothing_left: Left) -> No
         start(context)
         after(context, 2)
         assert backend.sampler.kdamond is not None
-        spent = Spending().up_to_now_us(backend.sampler.kdamond)
+        spent = Spending().total_us(backend.sampler.kdamond)
         after(context, 1)
         assert 0 < spent <= context.stats.cpu_us
     assert context.error is None
 
 
 def test_intervals_are_tuned_to_a_goal(program: Start, nothing_left: Left) -> None:
-    """The context's own tuning changes the intervals of the kdamond that runs."""
+    """The context's tuning changes the intervals of the running kdamond."""
     backend = KernelProcesses()
     primitive = ProcessMemory(PidSource([program().pid]), backend)
     goal = IntervalsGoal(access_share=0.9, max_sampling_us=40_000)
@@ -643,7 +647,7 @@ def test_intervals_are_tuned_to_a_goal(program: Start, nothing_left: Left) -> No
 
 
 def test_processes_and_physical_memory_at_once(program: Start, nothing_left: Left) -> None:
-    """Two contexts of one program share the kdamonds, each with operations of its own."""
+    """Two contexts of one program share the kdamonds, with different operations."""
     machine = PhysicalMemory(MachineMemory(), KernelMemory())
     physical = Context(machine, intervals=INTERVALS, cpu_budget=None, name="machine")
     with monitor(program().pid) as context, physical:
@@ -662,7 +666,7 @@ def test_processes_and_physical_memory_at_once(program: Start, nothing_left: Lef
 def test_a_signal_to_damon_run_leaves_nothing(
     program: Start, nothing_left: Left, tmp_path: Path
 ) -> None:
-    """Ctrl-C ends the kdamond, the trace instance and the claim with it."""
+    """Ctrl-C removes the kdamond, the trace instance and the claim."""
     config = tmp_path / "kernel.toml"
     config.write_text(
         "[[context]]\nname = 'one'\nsampling_interval = '20ms'\naggregation_interval = '400ms'\n"
@@ -681,8 +685,8 @@ def test_a_signal_to_damon_run_leaves_nothing(
     assert Registry().read().claims == []
 
 
-def test_it_is_chosen_by_itself(program: Start, nothing_left: Left) -> None:
-    """With nothing configured, where it is free."""
+def test_it_is_chosen_automatically(program: Start, nothing_left: Left) -> None:
+    """If DAMON is free."""
     primitive = make_vaddr(VaddrOptions(program().pid), Plugins.discover().backends("vaddr"))
     assert primitive.backend_name == "kernel"
     with Context(primitive, intervals=INTERVALS, cpu_budget=None) as context:
@@ -691,8 +695,8 @@ def test_it_is_chosen_by_itself(program: Start, nothing_left: Left) -> None:
     assert context.error is None
 
 
-def test_another_is_chosen_where_it_is_not_free(program: Start, nothing_left: Left) -> None:
-    """Idle page tracking where the kernel has it, else what every kernel has."""
+def test_another_backend_is_chosen_if_it_is_not_free(program: Start, nothing_left: Left) -> None:
+    """`idle` if the kernel has idle page tracking, otherwise `referenced`."""
     with _foreign_kdamond(program().pid):
         primitive = make_vaddr(VaddrOptions(program().pid), Plugins.discover().backends("vaddr"))
     tracking = Path("/sys/kernel/mm/page_idle/bitmap").exists()
@@ -703,7 +707,7 @@ def test_another_is_chosen_where_it_is_not_free(program: Start, nothing_left: Le
 def test_idle_page_tracking_beside_it(
     program: Start, nothing_left: Left, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """That either may see less is told once, and both go on."""
+    """One warning says that each may miss accesses, and both continue."""
     options = VaddrOptions(program().pid, backend="idle")
     with _foreign_kdamond(program().pid):
         primitive = make_vaddr(options, Plugins.discover().backends("vaddr"))

@@ -1,4 +1,4 @@
-"""Whose kdamonds are whose: on files of the kernel's layout, and with real processes."""
+"""The owners of kdamonds: on files with the kernel's layout, and with real processes."""
 
 import os
 import shutil
@@ -41,7 +41,7 @@ def proc(tmp_path: Path) -> Path:
 
 
 def switch_on(tree: Tree, slot: int, pid: int) -> None:
-    """Make a kdamond run, as far as files tell."""
+    """Write the files of a running kdamond."""
     (tree.root / f"kdamonds/{slot}/state").write_text("on\n")
     (tree.root / f"kdamonds/{slot}/pid").write_text(f"{pid}\n")
 
@@ -53,21 +53,21 @@ def claim(slot: int, kdamond: int | None) -> Claim:
     return Claim(slot, pid, start_time(pid), namespace, "damon-x", kdamond, None, {})
 
 
-def test_nothing_runs(tree: Tree, proc: Path) -> None:
-    """Directories alone are nobody's."""
+def test_without_a_kdamond_there_is_no_rival(tree: Tree, proc: Path) -> None:
+    """Directories alone are not rivals."""
     assert find_rivals(tree, Record(), proc) == []
 
 
-def test_a_kdamond_that_is_not_noted_is_somebody_elses(tree: Tree, proc: Path) -> None:
+def test_a_kdamond_without_a_claim_is_a_rival(tree: Tree, proc: Path) -> None:
     """It is named by its directory and pid."""
     switch_on(tree, 1, 4711)
     assert find_rivals(tree, Record({}, [claim(0, 4710)]), proc) == [
-        "kdamonds/1 is on (pid 4711), which another program has started"
+        "kdamonds/1 is on (pid 4711), started by another program"
     ]
 
 
-def test_a_kdamond_of_ours_is_no_rival(tree: Tree, proc: Path) -> None:
-    """Neither by its directory nor as a thread."""
+def test_a_claimed_kdamond_is_not_a_rival(tree: Tree, proc: Path) -> None:
+    """Neither its directory nor its thread is reported."""
     switch_on(tree, 1, 4711)
     (proc / "4711").mkdir()
     (proc / "4711/comm").write_text("kdamond.0\n")
@@ -79,14 +79,12 @@ def test_a_kdamond_of_the_kernel_is_named(tree: Tree, proc: Path, tmp_path: Path
     (proc / "81").mkdir()
     (proc / "81/comm").write_text("kdamond.0\n")
     assert find_rivals(tree, Record(), proc, tmp_path) == [
-        "kdamond.0 (pid 81) runs, which the kernel has started"
+        "kdamond.0 (pid 81) is running, started by the kernel"
     ]
 
 
-def test_users_of_the_kernels_own_are_told_how_to_end(
-    tree: Tree, proc: Path, tmp_path: Path
-) -> None:
-    """Newer kernels run DAMON_STAT from the start."""
+def test_the_message_says_how_to_end_damon_stat(tree: Tree, proc: Path, tmp_path: Path) -> None:
+    """Newer kernels start DAMON_STAT at boot."""
     (proc / "51").mkdir()
     (proc / "51/comm").write_text("kdamond.0\n")
     for name, enabled in {"damon_stat": "Y", "damon_reclaim": "N"}.items():
@@ -94,13 +92,13 @@ def test_users_of_the_kernels_own_are_told_how_to_end(
         (tmp_path / f"modules/{name}/parameters/enabled").write_text(f"{enabled}\n")
     (rival,) = find_rivals(tree, Record(), proc, tmp_path / "modules")
     switch = tmp_path / "modules/damon_stat/parameters/enabled"
-    assert rival.endswith(f"has started; DAMON_STAT is on, {switch} switches it off")
+    assert rival.endswith(f"; DAMON_STAT is on: write N to {switch} to switch it off")
 
 
-def test_a_probe_tells_who_has_it_and_writes_nothing(
+def test_the_probe_reports_rivals_and_writes_nothing(
     tree: Tree, proc: Path, tmp_path: Path
 ) -> None:
-    """What another program has started makes the backend unusable; all files stay."""
+    """A kdamond of another program makes the backend unusable; no file changes."""
     switch_on(tree, 0, 4711)
     files = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     times = {path: path.stat().st_mtime_ns for path in files}
@@ -115,15 +113,15 @@ def test_a_probe_tells_who_has_it_and_writes_nothing(
 
 
 def test_directories_of_others_make_it_unusable(tree: Tree, proc: Path, tmp_path: Path) -> None:
-    """Whoever has made them may switch them on at any time."""
+    """The program that made them may switch them on at any time."""
     findings = probe(registry=Registry(tree, tmp_path / "run"), proc=proc)
     (free,) = [finding for finding in findings if finding.name == "DAMON for this program"]
     assert not free.works
-    assert "kdamonds of another program are off (2)" in free.detail
+    assert "another program has made 2 kdamonds, which are off" in free.detail
 
 
 def test_a_kernel_without_damon(tmp_path: Path) -> None:
-    """One line says what is missing."""
+    """The only finding says what is missing."""
     (finding,) = probe(registry=Registry(Tree(tmp_path / "admin"), tmp_path / "run"))
     assert not finding.works
     assert "CONFIG_DAMON_SYSFS" in finding.detail
@@ -131,9 +129,9 @@ def test_a_kernel_without_damon(tmp_path: Path) -> None:
 
 @pytest.fixture
 def found(tree: Tree, proc: Path, tmp_path: Path) -> Callable[[str, str], dict[str, Finding]]:
-    """Return a function that probes a kernel of some version for a primitive.
+    """Return a function that probes a kernel of a given version for a primitive.
 
-    It has the operations for processes, and no tracing.
+    The kernel has the operations for processes, and tracing isn't mounted.
     """
 
     def find(release: str, primitive: str) -> dict[str, Finding]:
@@ -155,29 +153,29 @@ def found(tree: Tree, proc: Path, tmp_path: Path) -> Callable[[str, str], dict[s
 
 
 def usable(findings: dict[str, Finding]) -> bool:
-    """Tell whether the backend is chosen where this was found."""
+    """Return whether the backend is usable with these findings."""
     return all(finding.works or not finding.required for finding in findings.values())
 
 
-def test_only_what_a_primitive_needs_is_asked_for(
+def test_only_operations_that_a_primitive_needs_are_probed(
     found: Callable[[str, str], dict[str, Finding]],
 ) -> None:
-    """Physical memory needs no operations for processes, and processes none for it."""
+    """The operations for physical memory aren't probed for processes."""
     findings = found("6.12.107+deb13-amd64", "cgroup")
     assert findings["operations 'vaddr', for processes"].works
     assert usable(findings)
     assert not any("paddr" in name for name in findings)
 
 
-def test_an_operation_that_is_missing(found: Callable[[str, str], dict[str, Finding]]) -> None:
-    """A kernel without it is of no use for that primitive."""
+def test_missing_operations(found: Callable[[str, str], dict[str, Finding]]) -> None:
+    """The backend isn't usable for a primitive that needs them."""
     findings = found("6.12.107+deb13-amd64", "paddr")
     assert not findings["operations 'paddr', for physical memory"].works
     assert not usable(findings)
 
 
 @pytest.mark.parametrize(
-    ("release", "lacking"),
+    ("release", "missing"),
     [
         ("5.18.0", {"changes while it runs", "results from tried_regions"}),
         ("6.1.0-50-amd64", {"results from tried_regions"}),
@@ -185,28 +183,28 @@ def test_an_operation_that_is_missing(found: Callable[[str, str], dict[str, Find
         ("7.3.4", set()),
     ],
 )
-def test_features_are_told_one_by_one(
-    found: Callable[[str, str], dict[str, Finding]], release: str, lacking: set[str]
+def test_features_are_reported_one_by_one(
+    found: Callable[[str, str], dict[str, Finding]], release: str, missing: set[str]
 ) -> None:
-    """What a kernel lacks, but can be done without, is no reason not to use it."""
+    """Without optional features the backend is still usable."""
     findings = found(release, "vaddr")
     tracing = "results from the tracepoint damon_aggregated"
-    assert {name for name in findings if not findings[name].works} == lacking | {tracing}
-    # Without tracing results come from tried regions, or not at all.
-    assert usable(findings) is ("results from tried_regions" not in lacking)
+    assert {name for name in findings if not findings[name].works} == missing | {tracing}
+    # Without tracing, results are only in tried_regions.
+    assert usable(findings) is ("results from tried_regions" not in missing)
 
 
 @pytest.mark.parametrize(("release", "works"), [("6.12.107", False), ("6.14.0", True)])
 def test_the_filter_for_one_cgroup(
     found: Callable[[str, str], dict[str, Finding]], release: str, works: bool
 ) -> None:
-    """It is a feature of newer kernels, and for physical memory alone."""
+    """Linux 6.14 and later have it."""
     findings = found(release, "paddr")
     assert findings["option cgroup: one cgroup's memory"].works is works
 
 
 def test_settings_are_saved_and_restored(tree: Tree) -> None:
-    """Those that somebody has made in directories that are off."""
+    """Even in directories of kdamonds that are off."""
     name = "kdamonds/0/contexts/nr_contexts"
     tree.write(name, 1)
     saved = tree.save()
@@ -215,32 +213,32 @@ def test_settings_are_saved_and_restored(tree: Tree) -> None:
     assert tree.read(name) == "1"
 
 
-def test_nothing_is_made_that_the_kernel_lacks(tree: Tree) -> None:
-    """A file that isn't there stays so."""
+def test_a_missing_file_is_not_made(tree: Tree) -> None:
+    """Writing to it is an error."""
     with pytest.raises(FileNotFoundError):
         tree.write("kdamonds/0/no_such_file", 1)
     assert not tree.has("kdamonds/0/no_such_file")
 
 
-def test_a_filter_is_refused_where_it_tells_nothing(tree: Tree) -> None:
-    """Kernels before 6.14 take a filter, and then count what it keeps out as well."""
-    with pytest.raises(PluginError, match=r"can't tell one cgroup's memory: .* Linux 6\.14"):
+def test_a_filter_needs_linux_6_14(tree: Tree) -> None:
+    """Earlier kernels accept a filter, but also count pages that it rejects."""
+    with pytest.raises(PluginError, match=r"can't monitor the memory of one cgroup: Linux 6\.14"):
         write_filter(tree, "kdamonds/0/", "/some.slice")
 
 
-def test_processor_time_is_told_in_ticks_where_nothing_finer_is(tmp_path: Path) -> None:
-    """A kernel without schedstat; of a thread that isn't there nothing is known."""
+def test_cpu_time_is_read_in_ticks_without_schedstat(tmp_path: Path) -> None:
+    """That of a thread that doesn't exist is 0."""
     folder = tmp_path / "81"
     folder.mkdir()
     (folder / "stat").write_text("81 (kdamond.0 ) R) S 2 0 0 0 -1 0 0 0 0 0 3 4 0 0 20 0 1 0 9\n")
-    assert Spending(tmp_path).up_to_now_us(81) == 7_000_000 // os.sysconf("SC_CLK_TCK")
+    assert Spending(tmp_path).total_us(81) == 7_000_000 // os.sysconf("SC_CLK_TCK")
     (folder / "schedstat").write_text("4212073 7392972 4\n")
-    assert Spending(tmp_path).up_to_now_us(81) == 4212
-    assert Spending(tmp_path).up_to_now_us(82) == 0
+    assert Spending(tmp_path).total_us(81) == 4212
+    assert Spending(tmp_path).total_us(82) == 0
 
 
-def test_what_an_ended_kdamond_has_spent_is_kept(tree: Tree, tmp_path: Path) -> None:
-    """Processor time only grows, whichever kdamond runs; here it is this process and its parent."""
+def test_the_cpu_time_of_an_ended_kdamond_is_kept(tree: Tree, tmp_path: Path) -> None:
+    """CPU time only grows, whichever kdamond runs: here this process and its parent."""
     sampler = Sampler(Registry(tree, tmp_path / "run"))
     assert sampler.cpu_us == 0
     sampler._claim = claim(0, os.getpid())  # noqa: SLF001  # as if the kernel ran it
@@ -248,13 +246,13 @@ def test_what_an_ended_kdamond_has_spent_is_kept(tree: Tree, tmp_path: Path) -> 
     assert own > 0
     sampler._claim = claim(0, None)  # noqa: SLF001  # as if the kernel ran it
     assert sampler.cpu_us == own
-    other = Spending().up_to_now_us(os.getppid())
+    other = Spending().total_us(os.getppid())
     sampler._claim = claim(0, os.getppid())  # noqa: SLF001  # as if the kernel ran it
     assert sampler.cpu_us >= own + other
 
 
 def test_a_zombie_has_ended() -> None:
-    """A program that was killed holds nothing any more, even if nobody has noticed."""
+    """A killed program has no claims, even before its parent has waited for it."""
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
         assert start_time(process.pid) is not None
         process.kill()

@@ -1,4 +1,4 @@
-"""What is made of the kernel's regions, and what it is told."""
+"""Regions made from the kernel's results, and the settings written to its files."""
 
 import attrs
 import numpy as np
@@ -13,13 +13,13 @@ from damon_core import Intervals, Range, RegionLimits, Regions
 
 
 def table(*regions: tuple[int, int, int]) -> Table:
-    """Return regions told as start, end and nr_accesses."""
+    """Return regions given as start, end and nr_accesses."""
     start, end, nr_accesses = np.array(regions, dtype=np.int64).reshape(-1, 3).T
     return Table(start, end, nr_accesses, np.arange(len(regions)))
 
 
 def test_idle_times_follow_memory_through_splits_and_merges() -> None:
-    """A region has been idle as long as the part of it that was accessed last."""
+    """The idle time of a region is the shortest of its parts'."""
     idling = Idling()
     assert idling.after(table((0, 10, 0), (10, 20, 1), (30, 40, 0)), 100).tolist() == [100, 0, 100]
     assert idling.after(table((0, 5, 0), (5, 20, 0), (30, 40, 0)), 100).tolist() == [200, 100, 200]
@@ -28,13 +28,13 @@ def test_idle_times_follow_memory_through_splits_and_merges() -> None:
 
 
 def test_touching_regions_are_one_range() -> None:
-    """What is monitored doesn't depend on how it is cut."""
+    """The monitored ranges don't depend on cuts."""
     assert ranges_of(Regions([0, 10, 30], [10, 20, 40])) == [Range(0, 20), Range(30, 40)]
     assert ranges_of(Regions()) == []
 
 
 def test_regions_of_nodes_are_cut_at_their_borders() -> None:
-    """One that the kernel has merged over a border is in both nodes."""
+    """A region that the kernel has merged over a border is in both nodes."""
     whole = table((0, 10, 1), (10, 30, 2), (50, 60, 3))
     low, high = clip(whole, [Range(0, 20)]), clip(whole, [Range(20, 30), Range(50, 60)])
     assert (low.start.tolist(), low.end.tolist()) == ([0, 10], [10, 20])
@@ -42,8 +42,8 @@ def test_regions_of_nodes_are_cut_at_their_borders() -> None:
     assert (low.nr_accesses.tolist(), high.nr_accesses.tolist()) == ([1, 2], [2, 3])
 
 
-def test_what_passed_a_filter_is_shared_by_size() -> None:
-    """A region in two nodes has in each as much of what passed as it has of itself."""
+def test_bytes_that_passed_a_filter_are_split_by_size() -> None:
+    """A region in two nodes has a part of them in each, in proportion to its size there."""
     whole = table((0, 10, 1), (10, 30, 2))
     whole = attrs.evolve(whole, passed=np.array([10, 8]))
     low, high = clip(whole, [Range(0, 20)]), clip(whole, [Range(20, 30)])
@@ -54,11 +54,13 @@ def test_what_passed_a_filter_is_shared_by_size() -> None:
 
 
 @pytest.mark.parametrize(
-    ("limits", "least", "most"),
+    ("limits", "min_regions", "max_regions"),
     [(RegionLimits(10, 1000), "10", "1000"), (RegionLimits(1, 2), "3", "3")],
 )
-def test_attributes_are_the_kernels(limits: RegionLimits, least: str, most: str) -> None:
-    """One to one, but for the three regions that the kernel insists on."""
+def test_attributes_are_written_to_files(
+    limits: RegionLimits, min_regions: str, max_regions: str
+) -> None:
+    """Unchanged, except for the minimum of three regions that the kernel demands."""
     plan = Plan("vaddr", Intervals(5, 100, 1000), limits, (KernelTarget(7),))
     folder = "contexts/0/monitoring_attrs/"
     files = plan.files()
@@ -67,12 +69,13 @@ def test_attributes_are_the_kernels(limits: RegionLimits, least: str, most: str)
         "100",
         "1000",
     ]
-    assert (files[folder + "nr_regions/min"], files[folder + "nr_regions/max"]) == (least, most)
+    assert files[folder + "nr_regions/min"] == min_regions
+    assert files[folder + "nr_regions/max"] == max_regions
     assert files["contexts/0/targets/0/pid_target"] == "7"
 
 
-def test_directories_are_made_before_what_is_in_them() -> None:
-    """The number of regions comes before the first of them."""
+def test_directories_are_made_before_their_files() -> None:
+    """The number of regions is written before the first region."""
     assert list(region_files(1, [Range(4096, 8192)])) == [
         "contexts/0/targets/1/regions/nr_regions",
         "contexts/0/targets/1/regions/0/start",

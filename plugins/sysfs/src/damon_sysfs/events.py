@@ -1,8 +1,8 @@
 """The kernel's binary trace: pages of the ring buffer, and the events of `damon_aggregated`.
 
 A page has a header (time of the first event, bytes in use, flags) and events of 4 + n bytes: a
-word with a length and the time since the event before, and the fields as the event's ``format``
-file places them. Those of one kind are all of one length, so numpy reads them in one go.
+word with the length and the time since the previous event, and fields at the offsets in the event's
+``format`` file. Events of one kind have the same length, so numpy reads many at once.
 """
 
 import itertools
@@ -32,11 +32,11 @@ _UNSIGNED = {4: "<u4", 8: "<u8"}
 
 @frozen
 class EventFormat:
-    """How an event of `damon_aggregated` lies in memory.
+    """The binary layout of an event of `damon_aggregated`.
 
     Attributes:
-        length: Its length in words of 4 bytes, as headers tell it.
-        row: The event behind its ``header``, a word.
+        length: Its length in words of 4 bytes, as in headers.
+        row: The layout of ``header``, a word, and the event after it.
     """
 
     length: int
@@ -44,10 +44,10 @@ class EventFormat:
 
     @classmethod
     def parse(cls, text: str) -> "EventFormat":
-        """Read the event's ``format`` file.
+        """Return the layout that the text of the event's ``format`` file describes.
 
         Raises:
-            ValueError: A field is missing or lies elsewhere, so this is another kernel's event.
+            ValueError: A field is missing or has another size, so the event isn't the known one.
         """
         fields = {name: (int(offset), int(size)) for name, offset, size in _FIELD.findall(text)}
         wanted = {name: fields[name] for name in _WANTED if name in fields}
@@ -71,8 +71,8 @@ class Events:
     """Events in the order of time.
 
     Attributes:
-        time_ns: When each happened.
-        rows: What each tells, by the names of its fields.
+        time_ns: The time of each event.
+        rows: The fields of each event.
     """
 
     time_ns: _IntColumn
@@ -85,7 +85,7 @@ class Events:
         return Events(self.time_ns[which], self.rows[which])
 
     def of(self, pid: int) -> "Events":
-        """Return those of one thread."""
+        """Return the events of one thread."""
         own = self.rows["common_pid"] == pid
         return self if own.all() else self[own]
 
@@ -101,7 +101,7 @@ class Events:
 
     @classmethod
     def joined(cls, parts: "Sequence[Events]") -> "Events":
-        """Return events of several pages or processors as one; at least one part."""
+        """Return the events of one or more pages or processors together."""
         if len(parts) == 1:
             return parts[0]
         time_ns = np.concatenate([part.time_ns for part in parts])
@@ -113,7 +113,7 @@ class Events:
 
 
 def parse_page(page: bytes, form: EventFormat) -> tuple[list[Events], int]:
-    """Return the events of one page of the ring buffer, and how many were lost before it."""
+    """Return the events of a page of the ring buffer, and the number of events lost before it."""
     time_ns = int.from_bytes(page[:8], "little")
     commit = int.from_bytes(page[8:16], "little")
     end = _HEADER_BYTES + (commit & _COMMIT)
@@ -142,14 +142,14 @@ def parse_page(page: bytes, form: EventFormat) -> tuple[list[Events], int]:
 
 
 def _skip(page: bytes, position: int, time_ns: int) -> tuple[int, int]:
-    """Return the bytes of what is no event of ours, 0 at the end, and the time behind it."""
+    """Return the size in bytes of another event, 0 at the end, and the time after it."""
     header = int.from_bytes(page[position : position + 4], "little")
     more = int.from_bytes(page[position + 4 : position + 8], "little")
     kind, delta = header & _LENGTH, header >> _LENGTH_BITS
     if kind == _TIME_EXTEND:
         return 8, time_ns + delta + (more << 27)
     if kind == _TIME_STAMP:
-        # The topmost bits don't fit in: they are those of the time so far.
+        # The stamp has no room for the topmost bits: these are those of the time so far.
         return 8, (time_ns >> 59 << 59) | delta + (more << 27)
     if kind == _PADDING:
         return (0, time_ns) if not delta else (4 + more, time_ns + delta)
@@ -161,11 +161,11 @@ class Table:
     """The regions of one target in one aggregation, as columns.
 
     Attributes:
-        start: Where each begins.
-        end: Where it ends.
-        nr_accesses: In how many checks it was accessed.
-        age: For how many aggregations that has been alike.
-        passed: The bytes of it that passed a filter; None without a filter.
+        start: First address of each region.
+        end: First address after each region.
+        nr_accesses: Number of checks that saw an access to the region.
+        age: Number of aggregations for which that has stayed similar.
+        passed: Bytes of the region that passed a filter; None without a filter.
     """
 
     start: _IntColumn
@@ -177,11 +177,11 @@ class Table:
 
 @frozen(eq=False)
 class Aggregation:
-    """What the kernel found in one aggregation.
+    """The kernel's results of one aggregation.
 
     Attributes:
-        time_ns: When it was complete, on the clock of `time.monotonic_ns`.
-        tables: The regions of each target that has any, by its index.
+        time_ns: The time of its end, on the clock of `time.monotonic_ns`.
+        tables: The regions of each target that has any, by the index of the target.
     """
 
     time_ns: int
@@ -190,26 +190,26 @@ class Aggregation:
 
 @define(eq=False)
 class Collector:
-    """Puts events together to aggregations.
+    """Assembles aggregations from events.
 
-    The kernel tells region by region, target by target, all of an aggregation at once. One whose
-    events are not all there is left out.
+    The kernel writes an event for each region of each target, all of an aggregation at once. An
+    aggregation with missing events is left out.
 
     Attributes:
-        missed: How many aggregations were left out.
+        missed: The number of aggregations left out.
     """
 
     missed: int = field(default=0, init=False)
     _left: list[Events] = field(factory=list, init=False)
 
     def take(self, events: Events, targets: int, closed: bool) -> list[Aggregation]:
-        """Take in events and return the aggregations that are complete now.
+        """Add events; return the aggregations that are complete now.
 
         Args:
-            events: Those since the last call.
-            targets: How many targets there are.
-            closed: Whether an aggregation that has only some of the targets can't get more:
-                others have no regions then.
+            events: The events since the last call.
+            targets: The number of targets.
+            closed: Whether no more events will come for an aggregation that still lacks some
+                targets: these have no regions then.
         """
         events = Events.joined([*self._left, events])
         self._left = []
@@ -234,7 +234,7 @@ class Collector:
         return found
 
     def forget(self) -> None:
-        """Begin anew: the kdamond is another one."""
+        """Discard events of an incomplete aggregation, for another kdamond."""
         self._left = []
 
 

@@ -1,4 +1,4 @@
-"""What of the kernel's DAMON there is on this machine, found without writing anything."""
+"""The probe: the features of this machine's kernel DAMON, found without writing anything."""
 
 import os
 import re
@@ -11,7 +11,7 @@ from damon_sysfs.trace import find_tracing
 from damon_sysfs.tree import NUMBER
 
 _NEEDS = "the kernel needs CONFIG_DAMON_SYSFS, Linux 5.18 or later"
-#: The operations for each primitive, and what they are for.
+#: The operations that each primitive needs, and their targets.
 _OPERATIONS = {
     "vaddr": ("vaddr", "processes"),
     "cgroup": ("vaddr", "processes"),
@@ -26,18 +26,18 @@ def probe(
     tracing: tuple[Path, ...] = TRACING,
     proc: Path = Path("/proc"),
 ) -> Sequence[Finding]:
-    """Tell whether kernel DAMON is there, free, and what it can do for a primitive.
+    """Report whether the kernel's DAMON exists and is free, and its features for a primitive.
 
-    Where nothing but the kernel's version tells of a feature without making directories, that
-    does. What is used looks for the feature itself.
+    Features that can't be found without making directories are derived from the kernel's version.
+    The code that uses a feature looks for the feature itself.
     """
     registry = registry or Registry()
     tree = registry.tree
     name = f"{tree.root} (Linux 5.18)"
     if not tree.root.is_dir():
-        return (Finding(name, False, f"it isn't there: {_NEEDS}"),)
+        return (Finding(name, False, f"it doesn't exist: {_NEEDS}"),)
     if not os.access(tree.root / "kdamonds/nr_kdamonds", os.R_OK | os.W_OK):
-        return (Finding(name, False, "it isn't for this user: run as root"),)
+        return (Finding(name, False, "this user may not write to it: run as root"),)
     version = _version(proc)
     return (
         Finding(name, True),
@@ -47,7 +47,7 @@ def probe(
         Finding(
             "changes while it runs (Linux 5.19)",
             version >= (5, 19),
-            "" if version >= (5, 19) else "it is switched off and on for them: ages begin anew",
+            "" if version >= (5, 19) else "a change restarts the kdamond, which resets ages",
             required=False,
         ),
         *_filter(version, primitive),
@@ -66,9 +66,9 @@ def _free(registry: Registry, proc: Path) -> Finding:
     record = registry.read()
     rivals = find_rivals(registry.tree, record, proc)
     if not rivals and record.before is None and (number := registry.tree.number()):
-        # Off, but somebody may be about to switch them on.
-        place = registry.tree.root / NUMBER
-        rivals = [f"kdamonds of another program are off ({number}): 0 in {place} removes them"]
+        # They are off, but their owner may be about to switch them on.
+        path = registry.tree.root / NUMBER
+        rivals = [f"another program has made {number} kdamonds, which are off: write 0 to {path}"]
     detail = "; ".join(rivals)
     if not rivals and record.claims:
         pids = sorted({claim.pid for claim in record.claims})
@@ -77,7 +77,7 @@ def _free(registry: Registry, proc: Path) -> Finding:
 
 
 def _operations(registry: Registry, proc: Path, primitive: str) -> Sequence[Finding]:
-    """Tell what can be monitored; directories of contexts say it, and else the kernel's symbols."""
+    """Report whether the operations exist: by a context's directory, or the kernel's symbols."""
     if primitive not in _OPERATIONS:
         return ()
     name, meaning = _OPERATIONS[primitive]
@@ -95,24 +95,24 @@ def _operations(registry: Registry, proc: Path, primitive: str) -> Sequence[Find
 
 
 def _results(version: tuple[int, ...], tracing: tuple[Path, ...]) -> Sequence[Finding]:
-    place = find_tracing(tracing)
+    mount = find_tracing(tracing)
     tried = version >= (6, 2)
-    traced = f"in {place}"
-    if place is None:
+    traced = f"in {mount}"
+    if mount is None:
         traced = "mount tracefs at /sys/kernel/tracing"
         if tried:
-            traced = f"one process at a time, and dearer, without: {traced}"
+            traced = f"without it only one process, at a higher cost: {traced}"
     return (
         Finding(
             "results from the tracepoint damon_aggregated (Linux 5.17)",
-            place is not None,
+            mount is not None,
             traced,
             required=not tried,
         ),
         Finding(
             "results from tried_regions (Linux 6.2)",
             tried,
-            "" if tried else "without them there must be tracing",
+            "" if tried else "without them tracing is required",
             required=False,
         ),
     )
@@ -122,5 +122,5 @@ def _filter(version: tuple[int, ...], primitive: str) -> Sequence[Finding]:
     if primitive != "paddr":
         return ()
     works = version >= (6, 14)
-    detail = "" if works else "this kernel's filters don't tell which pages pass them"
+    detail = "" if works else "this kernel's filters don't report how much passes them"
     return (Finding("option cgroup: one cgroup's memory (Linux 6.14)", works, detail, False),)

@@ -1,7 +1,7 @@
-"""For how long regions have been idle, which the kernel doesn't tell.
+"""Idle times of regions, which the kernel doesn't report.
 
-Its age of a region says for how many aggregations the frequency has stayed alike, and a few
-accesses more or less are alike.
+The kernel's age of a region counts the aggregations for which its access frequency has stayed
+similar, and frequencies that differ by a few accesses are similar.
 """
 
 import numpy as np
@@ -26,18 +26,22 @@ class Idling:
     _idle_us: _IntColumn = field(factory=_no_addresses, init=False)
 
     def after(self, table: Table, elapsed_us: int) -> _IntColumn:
-        """Return how many microseconds each region has been idle, after one more aggregation.
+        """Return the idle time of each region in microseconds, after one more aggregation.
 
-        A region has been as long as the part of it that was accessed last.
+        The idle time of a region is the shortest of its parts'.
+
+        Args:
+            table: The regions of the aggregation.
+            elapsed_us: The duration of the aggregation.
         """
         first = np.searchsorted(self._end, table.start, side="right")
         last = np.searchsorted(self._start, table.end, side="left")
-        # Each from first to before last, and what lies between two of them, which isn't needed.
+        # `reduceat` also returns the minimum between two slices, which isn't needed.
         bounds = np.array((first, last)).ravel(order="F")
-        # One element more, as the end of the last slice may be the end of the column.
+        # With one more element, as the end of the last slice may be the end of the column.
         least = np.minimum.reduceat(np.append(self._idle_us, 0), bounds)[::2]
         unused = table.nr_accesses == 0
-        # Where nothing was known, an empty slice tells one element nevertheless.
+        # Even for an empty slice, where nothing was known, `reduceat` returns an element.
         idle_us: _IntColumn = unused * (elapsed_us + (first < last) * least)
         self._start, self._end, self._idle_us = table.start, table.end, idle_us
         return idle_us

@@ -1,11 +1,11 @@
-"""Which kdamonds are ours, and whose the others are.
+"""The owners of kdamonds: this package, other programs, or the kernel.
 
-Every program that runs a kdamond through this package notes that in one file, before it does:
-which directory, who it is, and what the kernel's settings were before. Under a lock, any number
-of contexts in any number of programs share the directories: the first makes enough for all, as
-their number can't change while a kdamond runs, and the last brings back what was there before.
-Whatever a program that was killed has left behind is found in the file by the next one, which
-switches it off. What isn't in the file is somebody else's, and isn't touched.
+Before a program runs a kdamond through this package, it writes a claim into a shared file: the
+directory, the program, and the kernel's settings before. Contexts of all programs share the
+directories, under a lock. The first context makes enough for all, as their number can't change
+while a kdamond runs; the last one restores the settings. A program that is killed leaves its claim
+behind; the next program finds it and switches the kdamond off. Kdamonds without a claim belong to
+others and are not touched.
 """
 
 import contextlib
@@ -28,23 +28,23 @@ logger = logging.getLogger(__name__)
 
 FOLDER = Path("/run/damon-sysfs")
 TRACING = (Path("/sys/kernel/tracing"), Path("/sys/kernel/debug/tracing"))
-#: How many contexts, of all programs together, there can be.
-MOST = 64
+#: The greatest number of contexts, of all programs together.
+MAX_KDAMONDS = 64
 _LINGERING_SECONDS = 0.1
 
 
 @define
 class Claim:
-    """A kdamond of ours.
+    """A claim on a kdamond, by a program that uses this package.
 
     Attributes:
         slot: The number of its directory.
-        pid: The process that has it.
-        started: When that process was started, as the kernel counts.
+        pid: The process that has claimed it.
+        started: The start time of that process, in clock ticks since boot.
         namespace: The pid namespace that `pid` belongs to.
         instance: The trace instance for its results.
         kdamond: The thread id; None while it is being started or doesn't run.
-        kdamond_started: When that was started.
+        kdamond_started: The start time of that thread.
         plan: The files that were written before it was switched on; None while it is off.
     """
 
@@ -59,17 +59,17 @@ class Claim:
 
     @property
     def folder(self) -> str:
-        """Its directory, below the root of the tree."""
+        """Its directory, relative to the root of the tree, with a slash at the end."""
         return f"kdamonds/{self.slot}/"
 
 
 @define
 class Record:
-    """What is noted in the file.
+    """The content of the shared file.
 
     Attributes:
-        before: The settings before the first of the claims; None while there is none.
-        claims: All kdamonds of ours.
+        before: The settings before the first claim; None without claims.
+        claims: All claims.
     """
 
     before: dict[str, str] | None = None
@@ -81,8 +81,8 @@ class Registry:
 
     Args:
         tree: The kernel's directories.
-        folder: Where the file is.
-        tracing: Where trace instances may be.
+        folder: The directory of the shared file.
+        tracing: The directories where tracefs may be mounted.
     """
 
     def __init__(
@@ -96,7 +96,7 @@ class Registry:
         self._tracing = tracing
 
     def read(self) -> Record:
-        """Return what is noted, without taking the lock."""
+        """Return the content of the shared file, without the lock."""
         try:
             raw = json.loads((self._folder / "claims.json").read_text(encoding="utf-8"))
         except FileNotFoundError:
@@ -104,18 +104,19 @@ class Registry:
         return Record(raw["before"], [Claim(**claim) for claim in raw["claims"]])
 
     def take(self) -> Claim:
-        """Take a directory of a kdamond that nobody uses, and clean up behind the dead.
+        """Claim the directory of an unused kdamond; clean up after programs that have ended.
 
         Raises:
-            PluginError: DAMON isn't free, or all directories are taken.
-            OSError: The kernel doesn't let us.
+            PluginError: DAMON isn't free, or all directories are in use.
+            OSError: The kernel refuses.
         """
         with self._locked() as record:
             self._clean(record)
-            self._make_room(record)
-            free = set(range(MOST)) - {claim.slot for claim in record.claims}
+            self._make_directories(record)
+            free = set(range(MAX_KDAMONDS)) - {claim.slot for claim in record.claims}
             if not free:
-                raise PluginError("kernel", f"there are {MOST} contexts already, which is the most")
+                reason = f"all {MAX_KDAMONDS} kdamonds are in use: close another context first"
+                raise PluginError("kernel", reason)
             slot, pid = min(free), os.getpid()
             name = f"damon-{pid}-{slot}"
             claim = Claim(slot, pid, start_time(pid), _namespace(), name)
@@ -128,7 +129,7 @@ class Registry:
 
         Args:
             claim: The claim; its `kdamond` is set.
-            plan: What its files have been set to.
+            plan: The files that have been written, with their values.
 
         Raises:
             OSError: The kernel refuses.
@@ -142,21 +143,21 @@ class Registry:
             self._put(record, claim)
 
     def stop(self, claim: Claim) -> None:
-        """Switch it off; one that has ended by itself is no error."""
+        """Switch the kdamond of a claim off; one that has already ended is not an error."""
         with self._locked() as record:
             self._stop(record, claim)
 
     def clear(self, claim: Claim) -> None:
-        """Switch it off, and make its directory ready for other settings.
+        """Switch the kdamond of a claim off, and clear its directory for other settings.
 
         Raises:
-            PluginError: While ours was off, somebody else has switched one on.
-            OSError: The kernel doesn't let us.
+            PluginError: Another program has switched on a kdamond while ours was off.
+            OSError: The kernel refuses.
         """
         with self._locked() as record:
             self._stop(record, claim)
-            self._make_room(record)
-            # Regions of before would be taken for those of whoever has that number now.
+            self._make_directories(record)
+            # The kernel would use old regions for the new target with the same number.
             self.tree.write(claim.folder + "contexts/nr_contexts", 0)
 
     def _stop(self, record: Record, claim: Claim) -> None:
@@ -165,25 +166,29 @@ class Registry:
         claim.plan = claim.kdamond = claim.kdamond_started = None
         self._put(record, claim)
 
-    def _make_room(self, record: Record) -> None:
-        """See to it that the directories are there, and nobody else's."""
+    def _make_directories(self, record: Record) -> None:
+        """Make the directories of kdamonds, unless they exist.
+
+        Raises:
+            PluginError: DAMON isn't free.
+        """
         if rivals := find_rivals(self.tree, record):
             raise PluginError("kernel", f"DAMON isn't free: {'; '.join(rivals)}")
-        # Somebody may have made others while none of ours ran.
-        if record.before is None or self.tree.number() != MOST:
+        # Another program may have changed their number while none of ours ran.
+        if record.before is None or self.tree.number() != MAX_KDAMONDS:
             record.before = self.tree.save()
             self._write(record)
-            self.tree.write(NUMBER, MOST)
+            self.tree.write(NUMBER, MAX_KDAMONDS)
 
     def _put(self, record: Record, claim: Claim) -> None:
         record.claims = [one for one in record.claims if one.slot != claim.slot] + [claim]
         self._write(record)
 
     def release(self, claim: Claim) -> None:
-        """Switch a kdamond of ours off and give its directory back.
+        """Switch the kdamond of a claim off and remove the claim.
 
         Raises:
-            OSError: The kernel doesn't let us.
+            OSError: The kernel refuses.
         """
         with self._locked() as record:
             self._end(claim)
@@ -192,7 +197,7 @@ class Registry:
             self._write(record)
 
     def _clean(self, record: Record) -> None:
-        """Take back what programs that have ended left behind."""
+        """Clean up after programs that have ended without releasing their claims."""
         dead = [claim for claim in record.claims if not _alive(claim)]
         for claim in dead:
             logger.info("kdamond %d was left behind by pid %d", claim.slot, claim.pid)
@@ -202,42 +207,43 @@ class Registry:
         self._write(record)
 
     def _end(self, claim: Claim) -> None:
-        """Switch a kdamond off, if it is the one that was claimed, and remove what it has."""
+        """Switch a kdamond off, if it is the one that was claimed; remove its trace instance."""
         with contextlib.suppress(FileNotFoundError):
             if self.is_running(claim):
                 self.tree.write(claim.folder + "state", "off")
-            if self.tree.number() == MOST and self.tree.read(claim.folder + "state") == "off":
+            is_ours = self.tree.number() == MAX_KDAMONDS
+            if is_ours and self.tree.read(claim.folder + "state") == "off":
                 self.tree.write(claim.folder + "contexts/nr_contexts", 0)
         for tracing in self._tracing:
             with contextlib.suppress(OSError):
                 (tracing / "instances" / claim.instance).rmdir()
 
     def _restore(self, record: Record) -> None:
-        """Bring back the settings of before when nothing of ours is left."""
+        """Restore the settings from before the first claim, if no claim is left."""
         if record.before is None or record.claims:
             return
         try:
-            # If the number isn't ours any more, somebody else has made other directories.
-            if self.tree.number() == MOST:
+            # With another number, another program has made the directories.
+            if self.tree.number() == MAX_KDAMONDS:
                 self.tree.restore(record.before)
         except OSError as error:
-            # Somebody has switched on one of the directories that we made: now it is theirs.
-            logger.warning("the directories of kdamonds stay as they are: %s", error)
+            # Another program has switched on a kdamond in one of our directories.
+            logger.warning("the settings of kdamonds can't be restored: %s", error)
         record.before = None
 
     def is_running(self, claim: Claim) -> bool:
-        """Tell whether the kdamond of a claim runs, and not another one in its place."""
+        """Return whether the very kdamond that was claimed runs, and not another in its place."""
         if claim.plan is None or self.tree.read(claim.folder + "state") != "on":
             return False
         kdamond = int(self.tree.read(claim.folder + "pid"))
-        if claim.kdamond is None:  # killed in the moment of starting it
+        if claim.kdamond is None:  # the program was killed while it started the kdamond
             return self.tree.holds(claim.plan, claim.folder)
         return (claim.kdamond, claim.kdamond_started) == (kdamond, start_time(kdamond))
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[Record]:
         self._folder.mkdir(mode=0o700, exist_ok=True)
-        # The lock goes with the descriptor, however this process ends.
+        # The kernel releases the lock with the descriptor, however this process ends.
         descriptor = os.open(self._folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -246,7 +252,7 @@ class Registry:
             os.close(descriptor)
 
     def _write(self, record: Record) -> None:
-        """Replace the file by a whole new one, whenever this process may be killed."""
+        """Replace the shared file in one step, so that a kill at any moment leaves a valid one."""
         path = self._folder / "claims.json"
         if record == Record():
             path.unlink(missing_ok=True)
@@ -259,28 +265,28 @@ class Registry:
 def find_rivals(
     tree: Tree, record: Record, proc: Path = Path("/proc"), modules: Path = Path("/sys/module")
 ) -> list[str]:
-    """Return which kdamonds run that aren't of this package, in words."""
+    """Return descriptions of the running kdamonds that this package hasn't started."""
     ours = {claim.kdamond for claim in record.claims}
     starting = {claim.slot for claim in record.claims if claim.plan and claim.kdamond is None}
     running = tree.running()
     rivals = [
-        f"kdamonds/{slot} is on (pid {kdamond}), which another program has started"
+        f"kdamonds/{slot} is on (pid {kdamond}), started by another program"
         for slot, kdamond in running.items()
         if kdamond not in ours and slot not in starting
     ]
     known = ours | set(running.values())
     threads = {pid: name for pid, name in _kdamonds(proc).items() if pid not in known}
     if threads:
-        # One that was switched off just now is seen for a moment yet.
+        # A kdamond that has just been switched off stays visible for a moment.
         time.sleep(_LINGERING_SECONDS)
         left = _kdamonds(proc)
         users = "".join(
-            f"; {path.parts[-3].upper()} is on, {path} switches it off"
+            f"; {path.parts[-3].upper()} is on: write N to {path} to switch it off"
             for path in sorted(modules.glob("damon_*/parameters/enabled"))
             if path.read_text(encoding="ascii").strip() == "Y"
         )
         rivals += [
-            f"{name} (pid {pid}) runs, which the kernel has started{users}"
+            f"{name} (pid {pid}) is running, started by the kernel{users}"
             for pid, name in sorted(threads.items())
             if pid in left
         ]
@@ -288,7 +294,7 @@ def find_rivals(
 
 
 def _kdamonds(proc: Path) -> dict[int, str]:
-    """Return the names of the kernel's threads of DAMON, by pid."""
+    """Return the names of the kernel's kdamond threads, by pid."""
     found = {}
     for entry in proc.glob("[0-9]*"):
         with contextlib.suppress(OSError):
@@ -299,12 +305,12 @@ def _kdamonds(proc: Path) -> dict[int, str]:
 
 
 def start_time(pid: int, proc: Path = Path("/proc")) -> int | None:
-    """Return when a process was started, in clock ticks since boot; None if it has ended."""
+    """Return the start time of a process, in clock ticks since boot; None if it has ended."""
     try:
         status = (proc / str(pid) / "stat").read_bytes()
     except OSError:
         return None
-    # The name is in parentheses and may hold anything, parentheses too.
+    # The name is in parentheses and may contain anything, even parentheses.
     fields = status.rpartition(b")")[2].split()
     return None if fields[0] == b"Z" else int(fields[19])
 
@@ -314,5 +320,5 @@ def _namespace() -> int:
 
 
 def _alive(claim: Claim) -> bool:
-    """Tell whether the process of a claim lives; if it can't be seen from here, it does."""
+    """Return whether the process of a claim runs; assume so if it can't be seen from here."""
     return claim.namespace != _namespace() or start_time(claim.pid) == claim.started

@@ -1,4 +1,4 @@
-"""The backend for physical memory: one target of the kernel's for all nodes."""
+"""The backend `kernel` for physical memory: all nodes are one target of the kernel."""
 
 import contextlib
 import os
@@ -28,19 +28,19 @@ from damon_sysfs.sampler import Cgroup, KernelTarget, Plan, Sampler
 _IntColumn = npt.NDArray[np.int64]
 _BoolColumn = npt.NDArray[np.bool_]
 
-#: Of /proc/kpageflags: on an LRU list; a part of a huge page that is; the page of zeros.
+#: Flags in /proc/kpageflags: on an LRU list; part of a huge page that is; the zero page.
 _LRU, _HUGE, _ZERO = np.uint64(1 << 5), np.uint64(1 << 22), np.uint64(1 << 24)
-#: How many pages of a node are looked at in an aggregation, at least one of each region.
+#: The number of pages of a node to sample in an aggregation, but at least one of each region.
 _PAGES = 128
 
 
 @define(eq=False)
 class _Node:
-    """What is known of one target.
+    """The state of one target.
 
     Attributes:
-        made: The regions that were made here; others are new ranges to monitor.
-        ranges: What is monitored.
+        made: The regions that this backend has set; any others are new ranges to monitor.
+        ranges: The monitored ranges.
         idling: Its idle times.
     """
 
@@ -50,10 +50,10 @@ class _Node:
 
 
 class KernelMemory:
-    """Has the kernel's DAMON sample the accesses to physical memory (operations ``paddr``).
+    """Monitors physical memory with the kernel's DAMON (operations ``paddr``).
 
     Args:
-        sampler: The kdamond for it.
+        sampler: The kdamond to use.
     """
 
     name = "kernel"
@@ -70,33 +70,33 @@ class KernelMemory:
 
     @property
     def cpu_us(self) -> int:
-        """As `Sampler.cpu_us`."""
+        """CPU time of the kdamonds so far, in microseconds; see `Sampler.cpu_us`."""
         return self.sampler.cpu_us
 
     def watch_cgroup(self, path: str, directory: Path) -> None:
-        """Report the memory of one cgroup alone, from the next `prepare` on.
+        """Monitor only the memory of one cgroup, from the next `prepare` on.
 
-        The `resident_bytes` of regions are what that very cgroup has of them, those below it not
-        included. How often a region is accessed is counted for all of it, whoever has it.
+        The `resident_bytes` of regions are the bytes charged to this cgroup, without the cgroups
+        below it. Accesses are those to the whole region, whichever cgroup its pages belong to.
 
         Args:
-            path: The path of the cgroup below the root of its hierarchy.
+            path: The path of the cgroup in its hierarchy, with a leading slash.
             directory: Its directory.
         """
         self._directory, self._cgroup = directory, Cgroup(path, 0)
 
     def _find_cgroup(self) -> Cgroup | None:
-        """Return the cgroup of now: one that was removed may have been made anew."""
+        """Return the cgroup, with its current inode: it may have been removed and made again."""
         if self._directory is not None and self._cgroup is not None:
             with contextlib.suppress(OSError):
                 self._cgroup = Cgroup(self._cgroup.path, self._directory.stat().st_ino)
         return self._cgroup
 
     def prepare(self, targets: Sequence[Target], context: HookContext) -> None:
-        """Pass on to the kernel what has changed.
+        """Pass changes of targets, intervals, limits and the cgroup on to the kernel.
 
         Raises:
-            PluginError: DAMON isn't free, or this kernel can't do it.
+            PluginError: DAMON isn't free, or this kernel lacks a feature.
         """
         self._nodes = {target: self._nodes.get(target) or _Node() for target in targets}
         for target, node in self._nodes.items():
@@ -107,30 +107,31 @@ class KernelMemory:
         intervals = context.intervals
         self._interval_us, self._checks = intervals.aggregation_us, intervals.checks
         plan = Plan("paddr", intervals, context.limits, kernel_targets, self._find_cgroup())
-        self.sampler.steer(plan, {})
+        self.sampler.apply(plan, {})
 
     def check(self, targets: Sequence[Target], _context: HookContext | None = None) -> None:
-        """Take the regions that the kernel reports.
+        """Set the regions of targets to those that the kernel reports.
 
-        Some pages of them become `samples`, for those who want to know what memory that is:
-        known are those that the kernel samples, and as many of them as it says are accessed.
+        Also set `samples` to some pages of the regions, so that resident bytes and owners can be
+        estimated: pages that the kernel samples are known, and a share of them as large as the
+        access frequency of the region is marked as accessed.
 
         Raises:
-            PluginError: Somebody else has switched the kdamond off, or it reports nothing.
+            PluginError: Another program has switched the kdamond off, or it reports nothing.
         """
         aggregations = self.sampler.collect() if self._nodes else []
         if self._nodes and not aggregations:
-            raise PluginError("kernel", "somebody else has switched our kdamond off")
+            raise PluginError("kernel", "another program has switched the kdamond off")
         for aggregation in aggregations:
             for target, node in self._nodes.items():
                 part = clip(aggregation.tables[0], node.ranges)
                 target.regions = node.made = to_regions(part, node.idling, self._interval_us)
         if self._cgroup is None:
             for target in self._nodes:
-                target.samples = self._look(target.regions)
+                target.samples = self._sample(target.regions)
 
-    def _look(self, regions: Regions) -> Samples:
-        """Look at random pages of regions."""
+    def _sample(self, regions: Regions) -> Samples:
+        """Return random pages of regions as samples."""
         times = -(-_PAGES // max(len(regions), 1))
         pages = np.unique(np.concatenate([regions.random_pages(self._rng) for _ in range(times)]))
         frequency = (regions.nr_accesses / max(self._checks, 1))[regions.holding(pages)]
@@ -138,17 +139,17 @@ class KernelMemory:
         return Samples(pages, known & (self._rng.random(len(pages)) < frequency), known)
 
     def _in_use(self, pages: _IntColumn) -> _BoolColumn:
-        """Tell which pages are memory of users, which is what the kernel samples."""
+        """Return whether each page is user memory, which is what the kernel samples."""
         if self._flags is None:
             self._flags = os.open("/proc/kpageflags", os.O_RDONLY | os.O_CLOEXEC)
         raw = [os.pread(self._flags, 8, page // PAGE_SIZE_BYTES * 8) for page in pages.tolist()]
-        # Behind the last frame of the machine there is nothing to be read.
+        # Empty after the last frame of the machine.
         flags = np.frombuffer(b"".join(one.ljust(8, b"\0") for one in raw), dtype=np.uint64)
         used: _BoolColumn = ((flags & (_LRU | _HUGE)) != 0) & ((flags & _ZERO) == 0)
         return used
 
     def close(self) -> None:
-        """Switch the kdamond off; it may be steered again later."""
+        """Switch the kdamond off; `prepare` may be called again later."""
         self._nodes.clear()
         if self._flags is not None:
             os.close(self._flags)
@@ -157,7 +158,7 @@ class KernelMemory:
 
 
 def ranges_of(regions: Regions) -> list[Range]:
-    """Return the ranges that regions cover, those that touch as one."""
+    """Return the ranges that regions cover; touching regions are one range."""
     if not len(regions):
         return []
     apart = np.flatnonzero(regions.end[:-1] < regions.start[1:])
@@ -167,7 +168,7 @@ def ranges_of(regions: Regions) -> list[Range]:
 
 
 def clip(table: Table, ranges: Sequence[Range]) -> Table:
-    """Return what of regions lies in ranges; one that spans several is in all of them."""
+    """Return the parts of regions in ranges; a region that spans several has a part in each."""
     starts, ends, rows = [], [], []
     for low, high in ranges:
         first = int(np.searchsorted(table.end, low, side="right"))
@@ -178,6 +179,6 @@ def clip(table: Table, ranges: Sequence[Range]) -> Table:
     row, start, end = np.concatenate(rows), np.concatenate(starts), np.concatenate(ends)
     passed = None
     if table.passed is not None:
-        # Of a region that spans several as much as is in the range.
+        # In proportion to the size of the part.
         passed = table.passed[row] * (end - start) // (table.end - table.start)[row]
     return Table(start, end, table.nr_accesses[row], table.age[row], passed)

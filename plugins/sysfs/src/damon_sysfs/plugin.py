@@ -1,4 +1,4 @@
-"""What damon-sysfs offers: the backend `kernel`."""
+"""The hook of damon-sysfs: it registers the backend `kernel`."""
 
 from collections.abc import Callable
 
@@ -10,13 +10,13 @@ from damon_sysfs.processes import KernelProcesses
 
 @hookimpl
 def register_backends(register: Callable[[Backend], None]) -> None:
-    """Offer `kernel`."""
+    """Register `kernel` for processes and for physical memory."""
     for factory, serves in ((KernelProcesses, ("vaddr", "cgroup")), (KernelMemory, ("paddr",))):
         register(
             Backend(
                 "kernel",
                 factory,
-                summary="the kernel's own DAMON samples; root and CONFIG_DAMON_SYSFS",
+                summary="the kernel's DAMON samples; needs root and CONFIG_DAMON_SYSFS",
                 probe=probe,
                 serves=serves,
                 preference=20,

@@ -1,4 +1,4 @@
-"""The backend for processes: each target is one of the kernel's, told by its pid."""
+"""The backend `kernel` for processes: each is a target of the kernel."""
 
 import os
 from collections.abc import Collection, Sequence
@@ -23,15 +23,21 @@ from damon_sysfs.sampler import KernelTarget, Plan, Sampler
 
 
 @define(eq=False)
-class _Followed:
-    """What is held of one process."""
+class _ProcessState:
+    """The state of one process.
+
+    Attributes:
+        maps: The file descriptor of its `/proc/PID/maps`.
+        idling: Its idle times.
+        has_results: Whether the kernel has reported regions for it.
+    """
 
     maps: int
     idling: Idling = field(factory=Idling)
-    seen: bool = False
+    has_results: bool = False
 
     def memory_is_gone(self) -> bool:
-        """Tell whether the memory that it had at first is gone, by its end or an exec."""
+        """Return whether its memory is gone, because it has ended or called exec."""
         try:
             return not os.pread(self.maps, 1, 0)
         except ProcessLookupError:
@@ -39,10 +45,10 @@ class _Followed:
 
 
 class KernelProcesses:
-    """Has the kernel's DAMON sample the accesses of processes (operations ``vaddr``).
+    """Monitors processes with the kernel's DAMON (operations ``vaddr``).
 
     Args:
-        sampler: The kdamond for it.
+        sampler: The kdamond to use.
     """
 
     name = "kernel"
@@ -52,38 +58,38 @@ class KernelProcesses:
 
     def __init__(self, _options: NoOptions | None = None, sampler: Sampler | None = None) -> None:
         self.sampler = sampler or Sampler()
-        self._followed: dict[ProcessTarget, _Followed] = {}
+        self._states: dict[ProcessTarget, _ProcessState] = {}
         self._order: Sequence[ProcessTarget] = ()
         self._interval_us = 0
 
     @property
     def cpu_us(self) -> int:
-        """As `Sampler.cpu_us`."""
+        """CPU time of the kdamonds so far, in microseconds; see `Sampler.cpu_us`."""
         return self.sampler.cpu_us
 
     def add(self, target: ProcessTarget) -> None:
-        """Take hold of the memory of a process.
+        """Open the maps of a process.
 
         Raises:
             OSError: The process has ended, or may not be read.
         """
-        self._followed[target] = _Followed(target.process.open_file("maps"))
+        self._states[target] = _ProcessState(target.process.open_file("maps"))
 
     def prepare(
         self, targets: Sequence[ProcessTarget], context: HookContext
     ) -> Collection[ProcessTarget]:
-        """Pass on to the kernel what has changed.
+        """Pass changes of targets, intervals and limits on to the kernel.
 
-        A change of the targets switches the kdamond off and on. It begins with the regions that
-        were there; their ages begin anew.
+        A change of the targets restarts the kdamond. It begins with the current regions, but their
+        ages are reset.
 
         Raises:
-            PluginError: DAMON isn't free, or this kernel can't do it.
+            PluginError: DAMON isn't free, or this kernel lacks a feature.
         """
         living = list(targets)
         while True:
             try:
-                self._steer(living, context.intervals, context.limits)
+                self._apply(living, context.intervals, context.limits)
             except ProcessLookupError:
                 ended = [target for target in living if target.process.ended()]
                 if not ended:
@@ -92,59 +98,59 @@ class KernelProcesses:
             else:
                 return [target for target in targets if target not in living]
 
-    def _steer(
+    def _apply(
         self, targets: Sequence[ProcessTarget], intervals: Intervals, limits: RegionLimits
     ) -> None:
-        known = {}
+        initial = {}
         if list(targets) != list(self._order):
             for number, target in enumerate(targets):
-                if self._followed[target].seen:
+                if self._states[target].has_results:
                     start, end = target.regions.start.tolist(), target.regions.end.tolist()
-                    known[number] = [Range(*pair) for pair in zip(start, end, strict=True)]
+                    initial[number] = [Range(*pair) for pair in zip(start, end, strict=True)]
         kernel_targets = tuple(KernelTarget(target.process.pid) for target in targets)
         self._order = tuple(targets)
         self._interval_us = intervals.aggregation_us
-        self.sampler.steer(Plan("vaddr", intervals, limits, kernel_targets), known)
+        self.sampler.apply(Plan("vaddr", intervals, limits, kernel_targets), initial)
 
     def check(
         self, targets: Sequence[ProcessTarget], _context: HookContext | None = None
     ) -> Collection[ProcessTarget]:
-        """Take the regions that the kernel reports.
+        """Set the regions of targets to those that the kernel reports.
 
         Raises:
-            PluginError: Somebody else has switched the kdamond off, or it reports nothing.
+            PluginError: Another program has switched the kdamond off, or it reports nothing.
         """
         aggregations = self.sampler.collect() if self._order else []
-        gone = [target for target in targets if self._followed[target].memory_is_gone()]
+        gone = [target for target in targets if self._states[target].memory_is_gone()]
         if self._order and not aggregations and len(gone) < len(self._order):
-            raise PluginError("kernel", "somebody else has switched our kdamond off")
+            raise PluginError("kernel", "another program has switched the kdamond off")
         for aggregation in aggregations:
             for number, target in enumerate(self._order):
                 if number in aggregation.tables:
-                    self._tell(target, aggregation.tables[number])
+                    self._set_regions(target, aggregation.tables[number])
         return gone
 
-    def _tell(self, target: ProcessTarget, table: Table) -> None:
-        followed = self._followed[target]
-        followed.seen = True
-        target.regions = to_regions(table, followed.idling, self._interval_us)
+    def _set_regions(self, target: ProcessTarget, table: Table) -> None:
+        state = self._states[target]
+        state.has_results = True
+        target.regions = to_regions(table, state.idling, self._interval_us)
 
     def forget(self, target: ProcessTarget) -> None:
-        """Let go of a process; one that wasn't added is no error."""
-        followed = self._followed.pop(target, None)
-        if followed is not None:
-            os.close(followed.maps)
+        """Close the maps of a process; a target that wasn't added is not an error."""
+        state = self._states.pop(target, None)
+        if state is not None:
+            os.close(state.maps)
 
     def close(self) -> None:
-        """Switch the kdamond off and let go of everything; more targets may be added later."""
-        for target in list(self._followed):
+        """Switch the kdamond off and release everything; targets may be added again later."""
+        for target in list(self._states):
             self.forget(target)
         self._order = ()
         self.sampler.close()
 
 
 def to_regions(table: Table, idling: Idling, interval_us: int) -> Regions:
-    """Return what the kernel tells of one target as regions."""
+    """Return the kernel's results for one target as regions."""
     regions = Regions(table.start, table.end)
     regions.nr_accesses = table.nr_accesses.astype(np.float64)
     regions.age = table.age

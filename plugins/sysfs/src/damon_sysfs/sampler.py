@@ -1,4 +1,4 @@
-"""One kdamond of ours: told what to do, and asked for what it found."""
+"""A kdamond of this program: its settings and its results."""
 
 import errno
 import logging
@@ -17,22 +17,22 @@ from damon_sysfs.tried import STAT_SCHEME, TriedRegions, write_filter
 
 logger = logging.getLogger(__name__)
 
-#: The kernel refuses less.
-LEAST_REGIONS = 3
-#: The kernel takes changes in between two aggregations, and lets the writer wait for that. With
-#: longer intervals than this a kdamond is switched off and on instead, or it couldn't be stopped.
-_LONGEST_WAIT_US = 2_000_000
-#: How late results may be, beside two aggregation intervals, before the kdamond is looked for.
+#: The kernel refuses smaller limits.
+MIN_REGIONS = 3
+#: The kernel applies changes between two aggregations, and the writer waits until then. With a
+#: longer aggregation interval the kdamond is restarted, as it couldn't be stopped during the wait.
+_MAX_WAIT_US = 2_000_000
+#: If results are later than this after two aggregation intervals, check whether the kdamond runs.
 _LATE_SECONDS = 0.2
 
 
 @frozen
 class KernelTarget:
-    """A target as the kernel takes it.
+    """A target of the kernel's DAMON.
 
     Attributes:
         pid: The process; None for physical memory.
-        ranges: What is monitored, where the kernel doesn't find that out itself.
+        ranges: The ranges to monitor; empty if the kernel finds them.
     """
 
     pid: int | None = None
@@ -44,8 +44,8 @@ class Cgroup:
     """A memory cgroup.
 
     Attributes:
-        path: Below the root of its hierarchy.
-        inode: Of its directory: another one by the same name is another cgroup.
+        path: Its path in its hierarchy, with a leading slash.
+        inode: The inode number of its directory: a new cgroup with the same path has another one.
     """
 
     path: str
@@ -54,14 +54,14 @@ class Cgroup:
 
 @frozen
 class Plan:
-    """What a kdamond is to do.
+    """The settings of a kdamond.
 
     Attributes:
         operations: ``vaddr`` or ``paddr``.
         intervals: The intervals.
         limits: The region limits.
         targets: The targets.
-        cgroup: Of physical memory, count what this memory cgroup has alone.
+        cgroup: With ``paddr``, the only memory cgroup whose pages are counted; None for all.
     """
 
     operations: str
@@ -72,18 +72,18 @@ class Plan:
 
     def attributes(self) -> dict[str, str]:
         """Return the files of intervals and limits, and their values."""
-        least = max(LEAST_REGIONS, self.limits.min_regions)
+        min_regions = max(MIN_REGIONS, self.limits.min_regions)
         values = {
             "intervals/sample_us": self.intervals.sampling_us,
             "intervals/aggr_us": self.intervals.aggregation_us,
             "intervals/update_us": self.intervals.update_us,
-            "nr_regions/min": least,
-            "nr_regions/max": max(least, self.limits.max_regions),
+            "nr_regions/min": min_regions,
+            "nr_regions/max": max(min_regions, self.limits.max_regions),
         }
         return {f"contexts/0/monitoring_attrs/{name}": str(values[name]) for name in values}
 
     def files(self) -> dict[str, str]:
-        """Return all files but those of regions, in the order to write them."""
+        """Return all files except those of regions, in the order to write them."""
         files = {"contexts/nr_contexts": "1", "contexts/0/operations": self.operations}
         files |= self.attributes()
         files["contexts/0/targets/nr_targets"] = str(len(self.targets))
@@ -105,11 +105,12 @@ def region_files(number: int, ranges: Sequence[Range]) -> dict[str, str]:
 
 @define(eq=False)
 class Sampler:
-    """One kdamond, from the first targets to `close`.
+    """Controls one kdamond, from the first targets to `close`.
 
     Args:
-        registry: Who else has kdamonds.
-        tracing: Where tracefs may be mounted; nowhere takes results from tried regions.
+        registry: The kdamonds of all programs.
+        tracing: The directories where tracefs may be mounted; without any, results are read from
+            `tried_regions`.
     """
 
     registry: Registry = field(factory=Registry)
@@ -119,16 +120,16 @@ class Sampler:
     _results: Trace | TriedRegions | None = field(default=None, init=False)
     _spending: Spending = field(factory=Spending, init=False)
 
-    def steer(self, plan: Plan, known: Mapping[int, Sequence[Range]]) -> None:
-        """Have the kdamond do this from now on; without targets it is switched off.
+    def apply(self, plan: Plan, initial: Mapping[int, Sequence[Range]]) -> None:
+        """Apply settings to the kdamond; without targets it is switched off.
 
         Args:
-            plan: What to do.
-            known: By the number of the target, regions to begin with.
+            plan: The settings.
+            initial: Initial regions of targets after a restart, by the number of the target.
 
         Raises:
             ProcessLookupError: The process of a target has ended.
-            PluginError: DAMON isn't free, or this kernel can't do it.
+            PluginError: DAMON isn't free, or this kernel lacks a feature.
         """
         if plan == self._plan:
             return
@@ -137,27 +138,27 @@ class Sampler:
             if not plan.targets:
                 self._pause()
             elif not (before is not None and before.targets and self._commit(before, plan)):
-                self._restart(plan, known)
+                self._restart(plan, initial)
         except PermissionError as error:
             raise PluginError("kernel", f"{error.strerror}: run as root") from error
         except OSError as error:
-            raise self._refused(plan, error) from error
+            raise self._error_for(plan, error) from error
         self._plan = plan
 
     def collect(self) -> list[Aggregation]:
-        """Return the aggregations since the last call, waiting for one if need be.
+        """Return the aggregations since the last call; wait if there is none yet.
 
         Returns:
-            None of them if the kdamond doesn't run any more.
+            The aggregations; empty if the kdamond no longer runs.
 
         Raises:
-            PluginError: It runs, but nothing comes.
+            PluginError: The kdamond runs, but reports no results.
         """
         plan, results, claim = self._plan, self._results, self._claim
         if plan is None or not plan.targets or results is None or claim is None:
             return []
         interval = plan.intervals.aggregation_us / 1e6
-        # The kernel's sleeps are longer than it was asked for, the more so the shorter they are.
+        # The kernel sleeps longer than requested, by a greater factor the shorter the interval is.
         until = time.monotonic() + 20 * (interval + _LATE_SECONDS)
         while time.monotonic() < until:
             try:
@@ -169,40 +170,40 @@ class Sampler:
                 if not self.registry.is_running(claim):
                     return []
                 raise
-        raise PluginError("kernel", "kdamond runs, but doesn't tell any results")
+        raise PluginError("kernel", "the kdamond runs, but reports no results")
 
     @property
     def kdamond(self) -> int | None:
-        """The thread id of the kdamond; None while there is none."""
+        """The thread id of the kdamond; None if it doesn't run."""
         return self._claim.kdamond if self._claim is not None else None
 
     @property
     def cpu_us(self) -> int:
-        """The processor time of the kdamonds so far, in microseconds; of ended ones nearly all."""
-        return self._spending.up_to_now_us(self.kdamond)
+        """CPU time of all kdamonds so far, in microseconds; nearly all of that of ended ones."""
+        return self._spending.total_us(self.kdamond)
 
     @property
     def lost_events(self) -> int:
-        """How many regions were lost on their way, because nobody read them in time."""
+        """Number of regions lost because the trace buffer wasn't read in time."""
         return self._results.lost if self._results is not None else 0
 
     @property
     def missed_aggregations(self) -> int:
-        """How many aggregations were left out, as regions of them were lost."""
+        """Number of aggregations left out because some of their regions were lost."""
         return self._results.missed if self._results is not None else 0
 
     def close(self) -> None:
-        """Switch the kdamond off and give everything back.
+        """Switch the kdamond off and release everything.
 
         Raises:
-            OSError: The kernel doesn't let us.
+            OSError: The kernel refuses.
         """
         self._spending.close()
         claim, self._claim, self._plan = self._claim, None, None
         results, self._results = self._results, None
         if results is not None and (results.lost or results.missed):
             logger.warning(
-                "%d regions of the kernel's results were lost, and %d aggregations left out",
+                "%d regions of the kernel's results were lost, %d aggregations were left out",
                 results.lost,
                 results.missed,
             )
@@ -219,7 +220,7 @@ class Sampler:
         if self._claim is not None:
             self.registry.stop(self._claim)
 
-    def _restart(self, plan: Plan, known: Mapping[int, Sequence[Range]]) -> None:
+    def _restart(self, plan: Plan, initial: Mapping[int, Sequence[Range]]) -> None:
         tree = self.registry.tree
         if self._claim is None:
             self._claim = self.registry.take()
@@ -231,7 +232,7 @@ class Sampler:
             if len(plan.targets) > 1:
                 raise PluginError(
                     "kernel",
-                    "without tracing only one process at a time can be told from others:"
+                    "without tracing only one process can be monitored:"
                     " mount tracefs at /sys/kernel/tracing",
                 )
             files |= STAT_SCHEME
@@ -239,32 +240,32 @@ class Sampler:
         if plan.cgroup is not None:
             write_filter(tree, claim.folder, plan.cgroup.path)
         for number, target in enumerate(plan.targets):
-            ranges = target.ranges or known.get(number, ())
+            ranges = target.ranges or initial.get(number, ())
             tree.write_all(region_files(number, ranges), claim.folder)
         self.registry.start(claim, files)
         assert claim.kdamond is not None
         results.follow(claim.kdamond, len(plan.targets), plan.limits.max_regions)
         for number, target in enumerate(plan.targets):
             if not target.ranges:
-                # A commit would set them again; without any it leaves what has become of them.
+                # A commit would reset the regions to these files; without any it keeps them.
                 tree.write_all(region_files(number, ()), claim.folder)
 
     def _open(self, claim: Claim, filtered: bool) -> Trace | TriedRegions:
         tracing = find_tracing(self.tracing)
-        # What passes a filter is told by tried regions alone.
+        # Only `tried_regions` reports how much passes a filter.
         if tracing is not None and not filtered:
             try:
                 return Trace(tracing, claim.instance)
             except (OSError, ValueError) as error:
-                logger.warning("the kernel's tracing can't be used: %s", error)
+                logger.warning("tracing can't be used: %s", error)
         return TriedRegions(self.registry.tree, claim.folder, filtered)
 
     def _commit(self, before: Plan, plan: Plan) -> bool:
-        """Change a running kdamond; return whether that worked."""
+        """Change the settings of the running kdamond; return whether that worked."""
         tree, claim, results = self.registry.tree, self._claim, self._results
         same = [target.pid for target in before.targets] == [t.pid for t in plan.targets]
-        waiting = before.intervals.aggregation_us <= _LONGEST_WAIT_US
-        if not (same and waiting and claim is not None and results is not None):
+        is_short = before.intervals.aggregation_us <= _MAX_WAIT_US
+        if not (same and is_short and claim is not None and results is not None):
             return False
         tree.write_all(plan.attributes(), claim.folder)
         for number, target in enumerate(plan.targets):
@@ -276,15 +277,15 @@ class Sampler:
             if error.errno != errno.EINVAL:  # Linux 5.18, or the kdamond has ended
                 raise
             return False
-        # An error that is found while committing ends the kdamond.
+        # An error during the commit ends the kdamond.
         if not self.registry.is_running(claim):
             return False
         assert claim.kdamond is not None
         results.follow(claim.kdamond, len(plan.targets), plan.limits.max_regions)
         return True
 
-    def _refused(self, plan: Plan, error: OSError) -> Exception:
-        """Return what to tell of an error of the kernel."""
+    def _error_for(self, plan: Plan, error: OSError) -> Exception:
+        """Return the error to raise for one of the kernel."""
         for target in plan.targets:
             if target.pid is not None and start_time(target.pid) is None:
                 return ProcessLookupError(target.pid)
@@ -294,7 +295,7 @@ class Sampler:
             if tree.has(path) and plan.operations not in tree.read(path).split():
                 return PluginError("kernel", f"this kernel's DAMON has no '{plan.operations}'")
         if plan.cgroup is not None and error.errno == errno.EINVAL:
-            reason = f"the kernel finds no memory cgroup '{plan.cgroup.path}'"
+            reason = f"the kernel doesn't find the memory cgroup '{plan.cgroup.path}'"
             return PluginError("kernel", reason)
         if error.errno == errno.EBUSY:
             return PluginError("kernel", "DAMON is in use by the kernel or another program")

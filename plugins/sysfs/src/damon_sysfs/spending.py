@@ -1,4 +1,4 @@
-"""The processor time of kdamonds, as the kernel tells it."""
+"""The CPU time of kdamonds, from procfs."""
 
 import contextlib
 import os
@@ -9,26 +9,26 @@ from attrs import define, field
 
 @define(eq=False)
 class Spending:
-    """The processor time of one thread after the other.
+    """The total CPU time of threads that run one after the other.
 
     Args:
-        proc: Where procfs is mounted.
+        proc: The mount of procfs.
     """
 
     _proc: Path = Path("/proc")
     _thread: int | None = field(default=None, init=False)
-    # Held open: it is read in each aggregation, and to open it takes ten times as long.
+    # Kept open: it is read in each aggregation, and opening it takes ten times as long.
     _file: int | None = field(default=None, init=False)
     _in_ticks: bool = field(default=False, init=False)
     _running_us: int = field(default=0, init=False)
     _ended_us: int = field(default=0, init=False)
 
-    def up_to_now_us(self, thread: int | None) -> int:
-        """Return what all threads together have spent so far, in microseconds.
+    def total_us(self, thread: int | None) -> int:
+        """Return the CPU time of all threads so far, in microseconds.
 
         Args:
-            thread: The one that runs now; None while none does. Of one that has ended, what it
-                had spent when it was last asked about counts.
+            thread: The thread id of the one that runs now; None if none does. A thread that has
+                ended counts with its time at the last call.
         """
         if thread != self._thread:
             self.close()
@@ -40,7 +40,7 @@ class Spending:
         return self._ended_us + self._running_us
 
     def close(self) -> None:
-        """Let go of the thread; it may be asked about again."""
+        """Close the thread's file; `total_us` may be called again."""
         if self._file is not None:
             os.close(self._file)
         self._file = None
@@ -55,6 +55,6 @@ class Spending:
         text = os.pread(self._file, 1024, 0)
         if not self._in_ticks:
             return int(text.split()[0]) // 1000
-        # The name is in parentheses and may hold anything, parentheses too.
+        # The name is in parentheses and may contain anything, even parentheses.
         fields = text.rpartition(b")")[2].split()
         return (int(fields[11]) + int(fields[12])) * 1_000_000 // os.sysconf("SC_CLK_TCK")

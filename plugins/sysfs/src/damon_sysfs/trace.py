@@ -1,4 +1,4 @@
-"""Results through the tracepoint `damon:damon_aggregated`, in a trace instance of our own."""
+"""Results from the tracepoint `damon:damon_aggregated`, in a separate trace instance."""
 
 import contextlib
 import os
@@ -9,18 +9,18 @@ from pathlib import Path
 from damon_sysfs.events import Aggregation, Collector, EventFormat, Events, parse_page
 
 _EVENT = "events/damon/damon_aggregated"
-#: All events of an aggregation are written at once: after this pause there are no more.
+#: All events of an aggregation are written at once: if none comes for this long, it is complete.
 _PAUSE_SECONDS = 0.002
-#: The size of each processor's buffer: how many aggregations it has room for, and the least.
+#: The size of each processor's buffer: the aggregations that it has room for, and the minimum.
 _AGGREGATIONS = 4
-_LEAST_BYTES = 256 << 10
+_MIN_BYTES = 256 << 10
 
 
-def find_tracing(places: tuple[Path, ...]) -> Path | None:
-    """Return where tracefs with the event is mounted and can be used."""
-    for place in places:
-        if (place / _EVENT / "format").exists() and os.access(place / "instances", os.W_OK):
-            return place
+def find_tracing(mounts: tuple[Path, ...]) -> Path | None:
+    """Return the first mount of tracefs that has the event and is usable; None if there is none."""
+    for mount in mounts:
+        if (mount / _EVENT / "format").exists() and os.access(mount / "instances", os.W_OK):
+            return mount
     return None
 
 
@@ -28,11 +28,11 @@ class Trace:
     """The events of one kdamond at a time.
 
     Args:
-        tracing: Where tracefs is mounted.
+        tracing: The mount of tracefs.
         name: The name of the instance to make.
 
     Attributes:
-        lost: How many events were lost because nobody read them in time.
+        lost: The number of events lost because they weren't read in time.
 
     Raises:
         OSError: The instance can't be made.
@@ -46,14 +46,14 @@ class Trace:
         self._collector = Collector()
         self._kdamond = -1
         self._targets = self._size_bytes = 0
-        # So that none is left from a process that had the same number.
+        # Remove that of an earlier process with the same pid.
         with contextlib.suppress(FileNotFoundError):
             self._folder.rmdir()
         self._folder.mkdir()
         self._epoll = select.epoll()
         try:
             self._write("trace_clock", "mono")
-            with contextlib.suppress(OSError):  # Linux before 5.0 wakes readers at once anyway.
+            with contextlib.suppress(OSError):  # Linux before 5.0 always wakes readers at once.
                 self._write("buffer_percent", 0)
             self._format = EventFormat.parse((self._folder / _EVENT / "format").read_text())
             self._page_bytes = _page_bytes(self._folder)
@@ -67,13 +67,19 @@ class Trace:
 
     @property
     def missed(self) -> int:
-        """How many aggregations were left out, as some of their events were lost."""
+        """Number of aggregations left out because some of their events were lost."""
         return self._collector.missed
 
     def follow(self, kdamond: int, targets: int, regions: int) -> None:
-        """Take the events of this kdamond from now on, which has at most so many regions."""
+        """Read the events of another kdamond from now on.
+
+        Args:
+            kdamond: The thread id of the kdamond.
+            targets: The number of its targets.
+            regions: The maximum number of its regions.
+        """
         self._kdamond, self._targets = kdamond, targets
-        size_bytes = max(_LEAST_BYTES, _AGGREGATIONS * regions * self._format.row.itemsize)
+        size_bytes = max(_MIN_BYTES, _AGGREGATIONS * regions * self._format.row.itemsize)
         if size_bytes != self._size_bytes:
             self._write("buffer_size_kb", size_bytes >> 10)
             self._size_bytes = size_bytes
@@ -82,10 +88,10 @@ class Trace:
         self._collector.forget()
 
     def take(self, timeout: float) -> list[Aggregation]:
-        """Return the aggregations since the last call; wait for one if there is none.
+        """Return the aggregations since the last call; wait if there is none yet.
 
         Args:
-            timeout: For how many seconds to wait at most.
+            timeout: The maximum time to wait, in seconds.
         """
         until = time.monotonic() + timeout
         wait, closed = timeout, False
@@ -96,14 +102,14 @@ class Trace:
             left = until - time.monotonic()
             if left <= 0:
                 return []
-            # Once some have come, the rest has too, unless more comes within a moment.
+            # Once some events have come, all have, unless more come during the pause.
             closed = len(events) > 0
             wait = 0.0 if closed else left
             if closed:
                 time.sleep(_PAUSE_SECONDS)
 
     def _read(self, timeout: float) -> Events:
-        """Return the events that there are; wait for some for so many seconds at most."""
+        """Return new events; wait at most `timeout` seconds if there are none yet."""
         parts: list[Events] = []
         for file, _ in self._epoll.poll(timeout):
             while True:
@@ -116,7 +122,7 @@ class Trace:
                 events, lost = parse_page(page, self._format)
                 self.lost += lost
                 parts += events
-        # What was under way when the filter was set may be another's.
+        # Events that were written while the filter was set may be those of another thread.
         return Events.joined(parts or [Events.none(self._format)]).of(self._kdamond)
 
     def _write(self, name: str, value: object) -> None:
@@ -133,7 +139,7 @@ class Trace:
 
 
 def _page_bytes(folder: Path) -> int:
-    """Return how much is read at once: a page, unless somebody has made them larger."""
+    """Return the size of a page of the ring buffer, which may have been made larger."""
     with contextlib.suppress(OSError):
         return int((folder / "buffer_subbuf_size_kb").read_text()) << 10
     return os.sysconf("SC_PAGE_SIZE")

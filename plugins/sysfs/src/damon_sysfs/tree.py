@@ -1,8 +1,8 @@
-"""The kernel's directories of DAMON below `/sys/kernel/mm/damon/admin`: reading and writing.
+"""Reading and writing the kernel's files of DAMON below `/sys/kernel/mm/damon/admin`.
 
-``kdamonds/nr_kdamonds`` makes and removes the directories of kdamonds, always all of them, and
-only while none runs. What is in one: state, pid, contexts/0/… as in the kernel's documentation,
-admin-guide/mm/damon/usage.
+Writing to ``kdamonds/nr_kdamonds`` removes all directories of kdamonds and makes new ones; it fails
+while a kdamond runs. The kernel's documentation, admin-guide/mm/damon/usage, describes the files of
+a kdamond (state, pid, contexts/0/…).
 """
 
 import contextlib
@@ -17,82 +17,82 @@ from typing import TypeVar
 ADMIN = Path("/sys/kernel/mm/damon/admin")
 
 NUMBER = "kdamonds/nr_kdamonds"
-#: Files of a kdamond that are no settings.
+#: Files of a kdamond that are not settings.
 _NO_SETTINGS = {"state", "pid"}
-#: One writer at a time: the kernel answers EBUSY to the others instead of letting them wait.
-_PATIENCE_SECONDS = 2.0
+#: While one writer is active, the kernel refuses others with EBUSY: they try again for this long.
+_RETRY_SECONDS = 2.0
 _PAUSE_SECONDS = 0.005
 
 _Result = TypeVar("_Result")
 
 
 class Tree:
-    """The directories.
+    """The directories of the kernel's DAMON.
 
     Args:
-        root: Where they are.
+        root: The topmost one. All paths are relative to it.
     """
 
     def __init__(self, root: Path = ADMIN) -> None:
         self.root = root
 
     def read(self, path: str) -> str:
-        """Return what is in a file, without the newline.
+        """Return the content of a file, without the newline.
 
         Raises:
-            OSError: It isn't there or can't be read.
+            OSError: The file doesn't exist or can't be read.
         """
-        return _patiently(lambda: (self.root / path).read_text(encoding="ascii").strip())
+        return _retrying(lambda: (self.root / path).read_text(encoding="ascii").strip())
 
     def write(self, path: str, value: object) -> None:
-        """Write a value.
+        """Write a value to a file.
 
         Raises:
-            OSError: It isn't there, or the kernel refuses the value.
+            OSError: The file doesn't exist, or the kernel refuses the value.
         """
 
         def write() -> None:
-            # Never O_CREAT: what isn't there is a feature that the kernel lacks.
+            # Without O_CREAT: a missing file is a feature that the kernel lacks.
             descriptor = os.open(self.root / path, os.O_WRONLY | os.O_CLOEXEC)
             try:
                 os.write(descriptor, f"{value}\n".encode("ascii"))
             finally:
                 os.close(descriptor)
 
-        _patiently(write)
+        _retrying(write)
 
     def write_all(self, files: Mapping[str, object], below: str = "") -> None:
-        """Write several values, in their order."""
+        """Write values to files, in the order of the mapping."""
         for path, value in files.items():
             self.write(below + path, value)
 
     def holds(self, files: Mapping[str, object], below: str = "") -> bool:
-        """Tell whether files hold these values."""
+        """Return whether files contain these values."""
         try:
             return all(self.read(below + path) == str(value) for path, value in files.items())
         except OSError:
             return False
 
     def has(self, path: str) -> bool:
-        """Tell whether a file is there."""
+        """Return whether a file exists."""
         return (self.root / path).exists()
 
     def number(self) -> int:
-        """Return how many directories of kdamonds there are."""
+        """Return the number of directories of kdamonds."""
         return int(self.read(NUMBER))
 
     def running(self) -> dict[int, int]:
-        """Return the thread ids of the kdamonds that run, by the number of their directory."""
+        """Return the thread ids of the running kdamonds, by the number of their directory."""
         found = {}
         for path in (self.root / "kdamonds").glob("[0-9]*"):
             kdamond = f"kdamonds/{path.name}"
-            with contextlib.suppress(FileNotFoundError):  # removed meanwhile
+            with contextlib.suppress(FileNotFoundError):  # removed in the meantime
                 if self.read(f"{kdamond}/state") == "on":
                     found[int(path.name)] = int(self.read(f"{kdamond}/pid"))
         return dict(sorted(found.items()))
 
     def save(self) -> dict[str, str]:
-        """Return all settings, parents before children, as `restore` takes them."""
+        """Return all settings for `restore`, parents before children."""
         settings = {NUMBER: self.read(NUMBER)}
         for folder, folders, files in os.walk(self.root / "kdamonds"):
             folders.sort()
@@ -105,22 +105,22 @@ class Tree:
         return settings
 
     def restore(self, settings: Mapping[str, str]) -> None:
-        """Bring back all directories and settings that were saved.
+        """Restore all directories and settings that `save` returned.
 
         Raises:
             OSError: A kdamond runs.
         """
         self.write(NUMBER, settings[NUMBER])
         for path, value in settings.items():
-            # Some files tell what may not be written, such as a list that is empty.
+            # Some files contain values that may not be written, such as an empty list.
             with contextlib.suppress(OSError):
                 if path != NUMBER and value and self.read(path) != value:
                     self.write(path, value)
 
 
-def _patiently(action: Callable[[], _Result]) -> _Result:
-    """Try again as long as the kernel is busy with another writer and patience lasts."""
-    until = time.monotonic() + _PATIENCE_SECONDS
+def _retrying(action: Callable[[], _Result]) -> _Result:
+    """Call `action`, and again for a while if the kernel is busy with another writer."""
+    until = time.monotonic() + _RETRY_SECONDS
     while True:
         try:
             return action()

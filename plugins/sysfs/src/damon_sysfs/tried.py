@@ -1,7 +1,7 @@
-"""Results without tracing: what a scheme that does nothing was tried on.
+"""Results without tracing, from the directories `tried_regions` of a scheme that only counts.
 
-The kernel lists the regions of one aggregation in directories, four files each, and doesn't say
-whose they are: so this is dear, and good for one target.
+The kernel lists the regions of one aggregation in directories, with four files for each region but
+without its target. So this costs more than tracing, and works for one target only.
 """
 
 import contextlib
@@ -35,38 +35,38 @@ STAT_SCHEME = {
 
 
 def write_filter(tree: Tree, kdamond: str, cgroup: str) -> None:
-    """Have `STAT_SCHEME`, which is written, count the pages of one memory cgroup alone.
+    """Add a filter to `STAT_SCHEME`, so that it counts only the pages of one memory cgroup.
 
     Args:
         tree: The kernel's directories.
-        kdamond: The directory of the kdamond, with a slash behind.
-        cgroup: The path of the cgroup below the root of its hierarchy.
+        kdamond: The directory of the kdamond, with a slash at the end; it has the scheme.
+        cgroup: The path of the cgroup in its hierarchy, with a leading slash.
 
     Raises:
-        PluginError: This kernel's filters don't tell what passes them.
+        PluginError: This kernel's filters don't report how much passes them.
     """
     if not tree.has(kdamond + _PASSED_IN_ALL):
-        reason = "this kernel can't tell one cgroup's memory: that takes Linux 6.14"
+        reason = "this kernel can't monitor the memory of one cgroup: Linux 6.14 is needed"
         raise PluginError("kernel", reason)
-    # Linux 6.15 has filters for single pages apart from others.
+    # Linux 6.15 has a separate directory for filters of single pages.
     newer = tree.has(kdamond + _SCHEME + "ops_filters")
     folder = _SCHEME + ("ops_filters/" if newer else "filters/")
     files = {"nr_filters": "1", "0/type": "memcg", "0/memcg_path": cgroup}
-    # What isn't the cgroup's is kept out; what no filter speaks of is let in by every kernel.
+    # The filter rejects pages that aren't the cgroup's; kernels allow pages that no filter matches.
     files |= {"0/matching": "N", "0/allow": "N"}
     tree.write_all(files, kdamond + folder)
 
 
 class TriedRegions:
-    """The regions of the one target of a kdamond whose files hold `STAT_SCHEME`.
+    """The regions of the only target of a kdamond that has `STAT_SCHEME`.
 
     Args:
         tree: The kernel's directories.
-        kdamond: The directory of the kdamond, with a slash behind.
+        kdamond: The directory of the kdamond, with a slash at the end.
         filtered: Whether `write_filter` was called.
     """
 
-    lost = missed = 0  # the kernel waits for us
+    lost = missed = 0  # the kernel waits for the reader
 
     def __init__(self, tree: Tree, kdamond: str, filtered: bool = False) -> None:
         self._tree = tree
@@ -74,15 +74,13 @@ class TriedRegions:
         self._columns = (*_COLUMNS, _PASSED) if filtered else _COLUMNS
 
     def follow(self, kdamond: int, targets: int, regions: int) -> None:
-        """As `Trace.follow`: there is nothing to do."""
+        """Do nothing; see `Trace.follow`."""
 
     def take(self, timeout: float) -> list[Aggregation]:
-        """Return the regions of an aggregation; none yet is an empty list.
-
-        The kernel lets the writer wait until the aggregation is complete.
+        """Wait for the end of the aggregation; return it, or an empty list without any regions yet.
 
         Raises:
-            OSError: The kdamond doesn't run any more.
+            OSError: The kdamond no longer runs.
         """
         self._tree.write(self._kdamond + "state", "update_schemes_tried_regions")
         table = self._table()
@@ -100,11 +98,11 @@ class TriedRegions:
         return Table(*np.array(rows, dtype=np.int64).reshape(-1, len(self._columns)).T)
 
     def close(self) -> None:
-        """As `Trace.close`: there is nothing to do."""
+        """Do nothing; see `Trace.close`."""
 
 
 def _number(path: str) -> int:
-    """Return the number that is in a file; there are thousands to read."""
+    """Return the number in a file; fast, as there are thousands of files."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         return int(os.read(descriptor, 32))
