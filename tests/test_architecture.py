@@ -79,6 +79,7 @@ from damon_core import hookspecs
 from damon_core.testing import ScriptedMemory
 def work():
     from damon_cli.heat import SHADES, PALETTE
+    from damon_cli.commands import installed_commands
     from damon_cli.main import main
 """
     assert private(source, "damon_core") == [
@@ -86,7 +87,10 @@ def work():
         "damon_core.loop.context: Context",
         "damon_core.units: ",
     ]
-    assert private(source, "damon_cli") == ["damon_cli.heat: PALETTE", "damon_cli.main: main"]
+    assert private(source, "damon_cli") == [
+        "damon_cli.heat: PALETTE",
+        "damon_cli.commands: installed_commands",
+    ]
 
 
 @pytest.mark.parametrize("plugin", PLUGINS)

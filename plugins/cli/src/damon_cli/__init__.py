@@ -2,5 +2,6 @@
 
 Public are the modules `damon_cli.params` and `damon_cli.watching`, which declare commands and are
 imported at once, and `damon_cli.building`, `damon_cli.session`, `damon_cli.reading` and
-`damon_cli.heat`, which do their work. Nothing is here itself: `damon --help` imports this.
+`damon_cli.heat`, which do their work; `damon_cli.main` is the command itself. Nothing is here:
+`damon --help` imports this.
 """

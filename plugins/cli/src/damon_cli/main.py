@@ -10,6 +10,8 @@ import click
 
 from damon_cli.commands import InstalledCommand, UnusableCommandError, installed_commands
 
+__all__ = ["main"]
+
 
 class _Failure(click.ClickException):
     """An error as the command line shows it: lines that begin with the program's name."""
