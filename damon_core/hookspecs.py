@@ -1,37 +1,36 @@
 """The contract between damon-core and its plugins: every hook, in order of life.
 
-There are two kinds of plugins, made of the same hooks:
+    a package, found by entry point     register_primitives, _backends, _policies, _callbacks,
+                                        _formats
+    its factories make the parts of a context: one primitive, any number of callbacks
+    start                               init -> before_start
+    until a stop is requested or        target_valid
+    the targets are invalid:            prepare_access_checks -> after_sampling
+                                        (sleep) -> check_accesses
+      each aggregation interval         describe_regions -> after_aggregation -> reset_aggregated
+      each update interval              update
+    the end, whatever happened          before_terminate -> cleanup
+    the context is closed, or           release
+    couldn't be built
 
-- A *package* names a module or object under the entry-point group ``damon``. Its registration
-  hooks say what it has to offer: primitives, backends, policies, callbacks, formats of records.
-- The *parts* of a running context, one primitive and any number of callbacks, are objects whose
-  methods are marked with `hookimpl`. The worker of the context calls their lifecycle hooks::
+Parts are objects whose methods are marked with `hookimpl`. Every hook is optional, and an
+implementation may take fewer arguments than its specification. pluggy's ordering (``tryfirst``,
+``trylast``) and wrappers (``wrapper=True``) work on every hook but `release`.
 
-      init -> before_start
-      until stop was requested or the target is invalid:
-          prepare_access_checks -> after_sampling -> (sleep) -> check_accesses
-          each aggregation interval: describe_regions -> after_aggregation -> reset_aggregated
-          each update interval:      update
-      before_terminate -> cleanup
-      release, when the context is closed or couldn't be built
+A context has one worker thread ("kdamond"), which calls all its hooks but `release`, one at a
+time. So hooks may change `context.targets` freely, and what they do delays the next check. Other
+threads read `context.snapshot` and `context.stats`.
 
-Which memory a check looks at, and who looks, is the primitive's way of sampling: an attribute
-``sampling``, described in `damon_core.contract.sampling`. Without one the primitive counts the
-accesses of whole regions itself. An attribute ``spent_elsewhere_us``, if it has one, is the CPU
-time in microseconds that others, such as the kernel, have spent on sampling for the context: it
-counts as the worker's own, for `Stats` and the CPU budget.
+Two attributes of a primitive count besides its hooks. ``sampling`` is its way of sampling: which
+memory a check looks at, and who looks (`damon_core.contract.sampling`); without it the primitive
+counts the accesses of whole regions itself. ``spent_elsewhere_us`` is the CPU time in microseconds
+that others, such as the kernel, have spent on sampling for the context: it counts as the worker's
+own, for `Stats` and the CPU budget.
 
-All lifecycle hooks but `release` are called from the context's one worker thread ("kdamond"),
-never two at a time; so they may touch `context.targets` freely, and what they do delays the next
-check. Threads of other kinds read `context.snapshot` and `context.stats`. Every hook is optional,
-an implementation may take fewer arguments than its specification, and pluggy's ordering
-(``tryfirst``, ``trylast``) and wrappers (``wrapper=True``) work on each of them but `release`.
-
-What happens when an implementation raises depends on whose it is. The primitive's ends its
-context in order: `before_terminate`, `cleanup`, then `context.error` holds the exception. A
-callback's, in whichever hook or wrapper, is logged with the callback's name and counted; all
-others get their turn, and after `Context(failure_limit=...)` failures in a row in one hook the
-callback is switched off but for its `before_terminate`.
+If the primitive raises, its context ends in order: `before_terminate`, `cleanup`; then
+`context.error` holds the exception. If a callback raises, in a hook or a wrapper, that is logged
+with its name and counted, and all others are called. After `Context(failure_limit=...)` failures
+in a row in one hook the callback is switched off, except for its `before_terminate`.
 """
 
 from __future__ import annotations
@@ -68,10 +67,10 @@ def register_primitives(register: Callable[[Primitive], None]) -> None:
 
 @hookspec
 def register_backends(register: Callable[[Backend], None]) -> None:
-    """Offer ways in which a primitive of any package can see accesses.
+    """Offer backends: ways in which a primitive, of any package, can see accesses.
 
-    A backend is known by its name and the primitive's: those of different primitives may share
-    a name. What a backend's factory returns is an agreement with the primitives that it serves.
+    A backend is known by the primitive's name and its own, so backends of different primitives may
+    have the same name. The primitive defines what the backend's factory returns.
     """
 
 
@@ -79,8 +78,8 @@ def register_backends(register: Callable[[Backend], None]) -> None:
 def register_policies(register: Callable[[Policy], None]) -> None:
     """Offer policies of region adjustment: ``register(Policy("kernel", factory, options=...))``.
 
-    What the factory returns is no part with hooks, but a `damon_core.RegionPolicy`: the worker
-    calls it around the hooks, in the order that `damon_core.contract.policy` states.
+    What the factory returns has no hooks: it is a `damon_core.RegionPolicy`, which the worker calls
+    around the hooks, in the order that `damon_core.contract.policy` states.
     """
 
 
@@ -105,15 +104,15 @@ def register_formats(register: Callable[[RecordFormat], None]) -> None:
 
 @hookspec
 def init(context: HookContext) -> None:
-    """Primitive operation: build `context.targets`, once, first thing in the worker.
+    """Primitive operation: build `context.targets`. Called once, first in the worker.
 
-    If it raises, neither `before_start` nor the loop runs; `before_terminate` and `cleanup` do.
+    If it raises, `before_start` and the loop are skipped; `before_terminate` and `cleanup` run.
     """
 
 
 @hookspec
 def before_start(context: HookContext) -> object:
-    """Callback: monitoring is about to begin; install private data, open outputs.
+    """Callback: set up private data and open outputs; monitoring is about to begin.
 
     A true result asks to stop: the loop is skipped, `before_terminate` and `cleanup` still run.
     """
@@ -128,8 +127,8 @@ def before_start(context: HookContext) -> object:
 def target_valid(context: HookContext) -> object:
     """Primitive operation, at the head of every iteration: is there still something to monitor?
 
-    A false result (but None, which says nothing) ends the monitoring. Without an implementation
-    the target is valid. Called once for all targets of the context.
+    A false result ends the monitoring; None, or no implementation, means that there is. Called
+    once for all targets of the context, and again now and then during a long sleep.
     """
 
 
@@ -137,7 +136,7 @@ def target_valid(context: HookContext) -> object:
 def prepare_access_checks(context: HookContext) -> None:
     """Primitive operation, before the sleep: make the next check possible.
 
-    For example clear accessed bits. Accesses are observed from here to `check_accesses`.
+    For example, clear accessed bits. Accesses from here to `check_accesses` are observed.
     """
 
 
@@ -145,7 +144,7 @@ def prepare_access_checks(context: HookContext) -> None:
 def after_sampling(context: HookContext) -> object:
     """Callback, after `prepare_access_checks` and before the sleep, in every iteration.
 
-    A true result asks to stop; the iteration under way still completes.
+    A true result asks to stop, after the current iteration.
     """
 
 
@@ -153,8 +152,8 @@ def after_sampling(context: HookContext) -> object:
 def check_accesses(context: HookContext) -> None:
     """Primitive operation, after the sleep: add what was accessed to the regions' nr_accesses.
 
-    A check adds at most 1 to each region: 1 where the page that stands for it was accessed, or
-    the share of its pages that was.
+    A check adds at most 1 to each region: 1 if the page that was checked for it was accessed, or
+    the share of its pages that were. What exactly is expected depends on the way of sampling.
     """
 
 
@@ -165,27 +164,27 @@ def check_accesses(context: HookContext) -> None:
 
 @hookspec
 def describe_regions(context: HookContext) -> None:
-    """Primitive operation: an aggregation is complete and regions are adjusted to it.
+    """Primitive operation: complete the regions of an aggregation before its snapshot is taken.
 
-    Tell what only the primitive knows of them before the snapshot is taken: the
-    `resident_bytes` of regions where that isn't their size, the `owners` of targets. (Their
-    `areas` are best told where the address space is looked at: in `init` and `update`.)
+    Set what only the primitive knows: the `resident_bytes` of regions where that isn't their size,
+    and the `owners` of targets. (Set their `areas` where the address space is read: in `init` and
+    `update`.)
     """
 
 
 @hookspec
 def after_aggregation(context: HookContext) -> object:
-    """Callback: an aggregation is complete and `context.snapshot` holds it.
+    """Callback: use the results of an aggregation, in `context.snapshot`.
 
-    A true result asks to stop; the iteration under way still completes.
+    A true result asks to stop, after the current iteration.
     """
 
 
 @hookspec
 def reset_aggregated(context: HookContext) -> None:
-    """Primitive operation, after `after_aggregation`: clear counters of the primitive's own.
+    """Primitive operation, after `after_aggregation`: reset the primitive's counters.
 
-    The regions' counters are cleared by the core right afterwards.
+    The core resets those of the regions right afterwards.
     """
 
 
@@ -206,19 +205,19 @@ def update(context: HookContext) -> None:
 
 @hookspec
 def before_terminate(context: HookContext) -> object:
-    """Callback: monitoring has ended; flush, close, clear private data.
+    """Callback: flush and close outputs, clear private data; monitoring has ended.
 
-    Called also when the primitive failed, even before `before_start`, and for callbacks that
-    were switched off. The result means nothing any more.
+    Also called if the primitive failed, even before `before_start`, and for callbacks that were
+    switched off. The result has no effect.
     """
 
 
 @hookspec
 def cleanup(context: HookContext) -> None:
-    """Primitive operation: release everything; the last thing the worker does.
+    """Primitive operation: release everything. Called last in the worker, whatever happened.
 
-    Called whatever happened before, and by `Context.close` of a context that isn't running; so
-    it may be called without `init`, and more than once. If it raises, `context.error` tells.
+    `Context.close` calls it too, of a context that isn't running. So it may be called without
+    `init`, and more than once. If it raises, `context.error` holds the exception.
     """
 
 
@@ -226,11 +225,10 @@ def cleanup(context: HookContext) -> None:
 def release() -> None:
     """Any part: give back what its factory took, such as a port, a file or a process.
 
-    Called for every part that was made, the last first, when another part or the context can't be
-    made, and by `Context.close` after `cleanup`; then never from the worker, which is gone. So it
-    may be called without any other hook before it, and more than once. A part that serves several
-    contexts keeps what the others still need. If it raises, that is logged, and the other parts
-    are released all the same.
+    Called for every part that was made, in reverse order: if a later part or the context can't be
+    made, and by `Context.close` after `cleanup`. It is never called in the worker. It may be called
+    without any other hook before it, and more than once. A part that serves several contexts keeps
+    what the others still need. If it raises, that is logged, and the others are released too.
 
-    A factory that raises gives back by itself what it has taken until then.
+    A factory that raises has to give back what it took until then.
     """
