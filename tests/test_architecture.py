@@ -46,18 +46,21 @@ def imported(source: str) -> Iterator[tuple[str, str]]:
 
 def private(source: str, package: str) -> list[str]:
     """Return what a module imports of `damon_core` or `damon_cli` that isn't public."""
+    modules = public_modules(package)
     found = []
     for module, used in imported(source):
-        if module.split(".")[0] != package:
+        if module.split(".")[0] != package or f"{module}.{used}" in modules:
             continue
-        if module == package and f"{package}.{used}" in public_modules(package):
-            continue
-        if module not in {package, *public_modules(package)} or (
-            used not in importlib.import_module(module).__dict__.get("__all__", ())
-            and not (module == "damon_core.hookspecs" and used == "hookimpl")
-        ):
+        if module not in {package, *modules} or used not in public_names(module):
             found.append(f"{module}: {used}")
     return found
+
+
+def public_names(module: str) -> Collection[str]:
+    """Return the names that a module lists; of one without a list all but private ones."""
+    names = vars(importlib.import_module(module))
+    listed: Collection[str] | None = names.get("__all__")
+    return listed if listed is not None else {each for each in names if each[:1] != "_"}
 
 
 def public_modules(package: str) -> Collection[str]:

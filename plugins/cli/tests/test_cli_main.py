@@ -143,6 +143,20 @@ class TestExitCodes:
         result = damon("act")
         assert (result.exit_code, result.stdout, result.stderr) == (code, "", line)
 
+    def test_a_core_that_cannot_be_imported(self) -> None:
+        """It is one line like any other failure."""
+        code = (
+            "import sys; from damon_cli.main import main\n"
+            "sys.modules['numpy'] = None; main(['doctor'])"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
+        )
+        assert done.returncode == 1
+        assert done.stderr == (
+            "damon: damon-core can't be imported: import of numpy halted; None in sys.modules\n"
+        )
+
     def test_keyboard(self, install: Install) -> None:
         """An interrupt is no traceback."""
         install("t-act", "act", command=raising(KeyboardInterrupt()))

@@ -85,11 +85,11 @@ class InstalledCommand:
         try:
             command = entry.load()
         except (Exception, SystemExit) as error:
-            from damon_core import one_line
+            import traceback
 
-            raise UnusableCommandError(
-                f"{self.package} can't be imported: {one_line(error)}"
-            ) from error
+            # Not the core's own way to put it, as it may be the core that can't be imported.
+            text = " ".join(traceback.format_exception_only(error)[-1].split())
+            raise UnusableCommandError(f"{self.package} can't be imported: {text}") from error
         if not isinstance(command, click.Command):
             raise UnusableCommandError(
                 f"{self.package} offers {command!r} ({entry.value}), which is not a click command"

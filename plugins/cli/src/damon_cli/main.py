@@ -86,8 +86,10 @@ def _failure(error: Exception) -> click.ClickException:
     """Return an error of a command as what the user sees of it."""
     import logging
 
-    from damon_core import DamonError, InputError, one_line
-
+    try:
+        from damon_core import DamonError, InputError, one_line
+    except ImportError as core_error:
+        return _Failure(f"damon-core can't be imported: {core_error}")
     if isinstance(error, InputError):
         return _Mistake(error.message)
     if isinstance(error, DamonError):
