@@ -57,7 +57,7 @@ class SystemClock:
 
 
 class VirtualClock:
-    """A clock that moves only when `advance` is called, or when somebody waits on it.
+    """A clock that moves only when `advance` is called, or when a thread waits on it.
 
     Waiting takes no real time: hours of monitoring pass in milliseconds, and exactly.
 

@@ -1,7 +1,7 @@
 """Validators of attrs fields, for attributes and options: one clear message each.
 
-They raise `AttributeValueError`, whose `allowed` follows "found …, " where a person is told of
-the mistake. Those that look at another field read it from the instance, so they run beside the
+They raise `AttributeValueError`, whose `allowed` follows "found …, " where a mistake is
+reported. Those that look at another field read it from the instance, so they run beside the
 others and every mistake is reported at once. For a field that may be None they go into
 `attrs.validators.optional`.
 """

@@ -18,7 +18,7 @@ def test_limits_default_to_the_usual_ones() -> None:
     assert RegionLimits() == RegionLimits(min_regions=10, max_regions=1_000)
 
 
-#: What is told of values that are refused.
+#: What is reported for refused values.
 ALLOWED = dict.fromkeys((float, str, bool, type(None)), "must be a whole number above 0")
 ALLOWED[int] = "must be above 0"
 

@@ -1,4 +1,4 @@
-"""The main job on real input: a redis under load, by pid and by cgroup, told to real receivers."""
+"""The main job on real input: a redis under load, by pid and by cgroup, with real receivers."""
 
 import json
 import signal

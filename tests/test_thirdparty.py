@@ -49,7 +49,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_listed(site: Path) -> None:
-    """`damon plugins` tells what it offers."""
+    """`damon plugins` lists what it offers."""
     infos = json.loads(call(DAMON, "plugins", "--json", site=site))
     plugin, command = (info for info in infos if info["package"] == "damon-example 0.1.0")
     assert plugin == {
@@ -67,7 +67,7 @@ def test_listed(site: Path) -> None:
 
 
 def test_diagnosed(site: Path) -> None:
-    """`damon doctor` tells of its primitive, with its backend."""
+    """`damon doctor` lists its primitive, with its backend."""
     found = json.loads(call(DAMON, "doctor", "--json", site=site))
     (tick,) = (each for each in found if each["name"] == "tick")
     assert tick["works"] is True
@@ -91,7 +91,7 @@ def test_its_command(site: Path) -> None:
 
 
 def test_its_mistakes_are_told_like_any(site: Path, tmp_path: Path) -> None:
-    """Its options are checked, and what its factories object to is told, before it runs."""
+    """Its options are checked, and what its factories object to is reported, before it runs."""
     path = tmp_path / "wrong.toml"
     path.write_text(
         "[[context]]\n[context.primitive]\nuse = 'tick'\nbackend = 'none'\n"

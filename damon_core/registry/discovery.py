@@ -1,7 +1,7 @@
 """What is installed. There is no global manager: make one, pass it on.
 
 Packages are found through the entry-point group ``damon`` and imported only when used or
-listed. The names of entry points tell what for, without importing:
+listed. The names of entry points say what for, without importing:
 
 - ``NAME`` is imported when a primitive, policy or callback of that name is used;
 - ``format.NAME`` when the formats of records are looked for;
@@ -170,7 +170,7 @@ class Plugins:
         skipped = [package.name for package in self._packages if package.skipped]
         if not skipped:
             return hint
-        return f"{hint} ('damon plugins' tells why {', '.join(skipped)} can't be used)"
+        return f"{hint} ('damon plugins' says why {', '.join(skipped)} can't be used)"
 
     def _load_named(self, first: str) -> None:
         """Load the packages that have an entry point whose name begins so, up to a dot."""

@@ -16,7 +16,7 @@ class NotingClock(VirtualClock):
         hold_at: The number of the sleep to hold, from 1; 0 for none.
 
     Attributes:
-        held: Set when the sleep to hold has begun. Until somebody stops the context, its worker
+        held: Set when the sleep to hold has begun. Until the context is stopped, its worker
             stays there: what the test does meanwhile happens between two checks.
     """
 

@@ -27,7 +27,7 @@ class Ending:
 
 
 def test_a_hook_that_does_not_exist_is_refused() -> None:
-    """A misspelt name is told, with the nearest that exists."""
+    """A misspelt name is reported, with the nearest that exists."""
 
     class Misspelt:
         name = "mine"

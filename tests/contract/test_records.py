@@ -1,4 +1,4 @@
-"""Records: which format a file has, and what is told of how it was made."""
+"""Records: which format a file has, and what is known of how it was made."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""Configuration files: what they become, and every mistake of one told at once."""
+"""Configuration files: what they become, and every mistake of one reported at once."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -124,7 +124,7 @@ def built(path: Path, plugins: Plugins, text: str) -> list[Context]:
 
 
 def mistakes(path: Path, plugins: Plugins, text: str) -> list[str]:
-    """Return the mistakes told of a configuration file."""
+    """Return the mistakes reported for a configuration file."""
     with pytest.raises(ConfigError) as caught:
         built(path, plugins, text)
     assert caught.value.source == str(path)
@@ -318,7 +318,7 @@ class Looking(Package):
 
 class TestUnreadable:
     def test_missing(self, path: Path, plugins: Plugins) -> None:
-        """A file that isn't there is told in one line."""
+        """A file that isn't there is reported in one line."""
         with pytest.raises(ConfigError, match=r"damon\.toml: can't be read: No such file or dir"):
             load_config(path, plugins)
 
@@ -332,7 +332,7 @@ class TestUnreadable:
         "content", [b"context: []", b"\xff\xfe", b"a = 1\na = 2", b"a = [", b"a = " + b"[" * 5_000]
     )
     def test_not_toml(self, path: Path, plugins: Plugins, content: bytes) -> None:
-        """What isn't TOML is told in one line with the place."""
+        """What isn't TOML is reported in one line with the place."""
         path.write_bytes(content)
         with pytest.raises(ConfigError, match=r"^[^\n]*damon\.toml: is not valid TOML: [^\n]+$"):
             load_config(path, plugins)
@@ -521,12 +521,12 @@ class TestUnreadable:
     ],
 )
 def test_mistakes(path: Path, plugins: Plugins, text: str, expected: list[str]) -> None:
-    """Each mistake is told with its path, what was found and what is allowed."""
+    """Each mistake is reported with its path, what was found and what is allowed."""
     assert mistakes(path, plugins, text) == expected
 
 
 def test_same_names_are_told_beside_other_mistakes(path: Path, plugins: Plugins) -> None:
-    """Names of contexts are unique, and this is told even where they have other mistakes."""
+    """Names of contexts are unique, and this is reported even where they have other mistakes."""
     text = in_context("name = 'a'\nmin_regions = 0") + in_context("name = 'a'")
     assert mistakes(path, plugins, text) == [
         "context[0].min_regions: found 0, must be above 0",
@@ -535,7 +535,7 @@ def test_same_names_are_told_beside_other_mistakes(path: Path, plugins: Plugins)
 
 
 def test_all_mistakes_at_once(path: Path, plugins: Plugins) -> None:
-    """Mistakes in any part of a file are all told, in lines that begin with the file."""
+    """Mistakes in any part of a file are all reported, in lines that begin with the file."""
     text = (
         "other = 1\n"
         + in_context("sampling_interval = 'x'\nmin_regions = 5000")
@@ -560,7 +560,7 @@ def test_all_mistakes_at_once(path: Path, plugins: Plugins) -> None:
 
 class TestBuilding:
     def test_all_parts_that_fail_are_told(self, path: Path, plugins: Plugins) -> None:
-        """Every factory is asked, and what each objects to is told with its place."""
+        """Every factory is asked, and what each objects to is reported with its place."""
         text = (
             in_context("name = 'a'")
             + "busy = true\n[[context.callback]]\nuse = 'log'\npath = 'taken'\n"
@@ -631,7 +631,7 @@ class TestBuilding:
         assert [context.callbacks for context in contexts] == [(further,), (further,)]
 
     def test_a_policy_that_cannot_be_used(self, path: Path, plugins: Plugins) -> None:
-        """What the factory of a policy objects to is told with its place."""
+        """What the factory of a policy objects to is reported with its place."""
         text = in_context("policy = {use = 'wide', parts = 10}") + "busy = true\n"
         assert mistakes(path, plugins, text) == [
             "context[0].primitive: memory is busy",
@@ -639,7 +639,7 @@ class TestBuilding:
         ]
 
     def test_a_part_with_a_hook_that_is_none(self, path: Path, plugins: Plugins) -> None:
-        """What is wrong with a part itself is told with the context it is for."""
+        """What is wrong with a part itself is reported with the context it is for."""
         assert mistakes(
             path, plugins, in_context("") + "[[context.callback]]\nuse = 'misspelt'"
         ) == [

@@ -94,7 +94,7 @@ def test_a_callback_fails_alone_in_any_hook(
 
 
 def test_failures_of_all_callbacks_are_summed_up(stage: Stage) -> None:
-    """One number tells whether anything is wrong."""
+    """One number shows whether anything is wrong."""
     callbacks = [stage.part(name, before_start=fail) for name in "xyz"]
     context = stage.context(ending(stage), *callbacks)
     stage.run(context)
@@ -190,8 +190,8 @@ def test_the_same_failure_in_a_row_is_told_once(
 ) -> None:
     """A full disk doesn't fill the log as well."""
     stage.run(stage.context(ending(stage, updates=2), stage.part("x", after_sampling=fail)))
-    told = [record for record in caplog.records if record.levelno == logging.ERROR]
-    assert len(told) == 1
+    reported = [record for record in caplog.records if record.levelno == logging.ERROR]
+    assert len(reported) == 1
 
 
 def test_a_success_begins_the_row_anew(stage: Stage) -> None:

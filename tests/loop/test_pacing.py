@@ -60,7 +60,7 @@ class EvenRegions(RegionSampling):
 
 
 class Work:
-    """A primitive whose operations cost what they are told, with regions accessed as told.
+    """A primitive whose operations have given costs, with regions accessed as given.
 
     Args:
         check_us: What a check costs; a function of its number, or always the same.

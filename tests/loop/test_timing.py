@@ -52,7 +52,7 @@ def noting_time(times_us: list[int]) -> Callable[[Context], None]:
 
 
 class SampledElsewhere:
-    """A primitive of one region whose accesses somebody else has counted and aged."""
+    """A primitive of one region whose accesses something else has counted and aged."""
 
     sampling = DelegatedSampling
 
@@ -363,7 +363,7 @@ def test_results_from_elsewhere_are_told_as_they_are() -> None:
 
 
 def test_late_results_from_elsewhere_move_the_grid() -> None:
-    """It follows whoever samples; an aggregation is as long as it took."""
+    """It follows what samples; an aggregation is as long as it took."""
     primitive, snapshots, _ = sampled_elsewhere(late_us=5_000)
     assert np.diff(primitive.checked_us).tolist() == [105_000] * (len(snapshots) - 1)
     assert [each.elapsed_us for each in snapshots] == [105_000] * len(snapshots)

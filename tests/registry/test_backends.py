@@ -44,7 +44,7 @@ def test_a_backend_is_made_as_wanted(wanted: BackendOption, made: object) -> Non
 
 
 @pytest.mark.parametrize(
-    ("wanted", "told"),
+    ("wanted", "reported"),
     [
         ("best", r"doesn't work here: .*CONFIG_SOMETHING.*; what works here: good"),
         ("goood", "there is no backend 'goood'; did you mean 'good'"),
@@ -52,9 +52,9 @@ def test_a_backend_is_made_as_wanted(wanted: BackendOption, made: object) -> Non
         ({"use": "auto", "depth": 3}, "'auto' takes no options of a backend: name the backend"),
     ],
 )
-def test_a_wrong_choice_is_explained(wanted: BackendOption, told: str) -> None:
+def test_a_wrong_choice_is_explained(wanted: BackendOption, reported: str) -> None:
     """The primitive is named, and what to write instead."""
-    with pytest.raises(PluginError, match=f"'space': .*{told}"):
+    with pytest.raises(PluginError, match=f"'space': .*{reported}"):
         make_backend("space", wanted, BACKENDS)
 
 

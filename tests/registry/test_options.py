@@ -62,7 +62,7 @@ class Whole:
 
 
 def mistakes(options: type, raw: object, path: str = "") -> list[str]:
-    """Return the mistakes that are told of what a person wrote."""
+    """Return the mistakes that are reported for options."""
     with pytest.raises(ConfigError) as caught:
         structure(options, raw, path)
     return [str(problem) for problem in caught.value.problems]
@@ -142,7 +142,7 @@ def test_values(name: str, raw: object, value: object) -> None:
     ],
 )
 def test_mistakes(name: str, raw: object, message: str) -> None:
-    """Each mistake is told with its path, what was found and what is allowed."""
+    """Each mistake is reported with its path, what was found and what is allowed."""
     assert mistakes(Options, {name: raw}) == [f"{name}: {message}"]
 
 
@@ -153,7 +153,7 @@ def test_a_number_too_great_is_no_crash() -> None:
 
 
 def test_all_at_once_with_paths() -> None:
-    """Mistakes at any depth are all told, each with its whole path."""
+    """Mistakes at any depth are all reported, each with its whole path."""
     raw = {
         "whole": "x",
         "many": [1, "2", 3, None],
@@ -172,14 +172,14 @@ def test_all_at_once_with_paths() -> None:
 
 
 def test_unknown_key_with_the_nearest() -> None:
-    """A key that there isn't is told with the one that may be meant."""
+    """An unknown key is reported with the nearest known one."""
     assert mistakes(Options, {"durations": "1s"}) == [
         "durations: unknown key; did you mean 'duration'?"
     ]
 
 
 def test_unknown_key_with_all_known() -> None:
-    """A key like no other is told with those that there are."""
+    """A key unlike all others is reported with the known ones."""
     assert mistakes(Inner, {"number": 1, "zzz": 1}) == ["zzz: unknown key; known: number, text"]
 
 
@@ -194,7 +194,7 @@ def test_defaults() -> None:
 
 
 def test_missing_is_told_with_its_help() -> None:
-    """A field that must be there is told with its one line of help."""
+    """A field that must be there is reported with its one line of help."""
 
     @frozen
     class Needs:
@@ -289,7 +289,7 @@ class TestValidators:
         assert line == "high: found 1, must not be below low (2)"
 
     def test_that_fails_is_told_with_its_exception(self) -> None:
-        """A validator with a bug of its own is told where it is, and what it raised."""
+        """A validator that fails is reported with its place and what it raised."""
 
         def check(_instance: object, _attribute: object, value: int) -> None:
             raise KeyError(value)
@@ -298,7 +298,7 @@ class TestValidators:
         assert mistakes(cls, {"x": 3}) == ["x: found 3, KeyError: 3"]
 
     def test_across_fields(self) -> None:
-        """A check of the whole class is told with the table's path."""
+        """A check of the whole class is reported with the table's path."""
 
         @frozen
         class OneOf:
@@ -312,7 +312,7 @@ class TestValidators:
         assert mistakes(OneOf, {}, "here") == ["here: must have exactly one of a and b"]
 
     def test_attribute_value_errors_name_their_attribute(self) -> None:
-        """A class that says which attribute is wrong has it told at that one's path."""
+        """An error that names an attribute is reported at that attribute's path."""
 
         @frozen
         class Range:

@@ -254,7 +254,7 @@ class TestSkipped:
 
     @pytest.mark.parametrize(("source", "reason"), BROKEN.values(), ids=BROKEN)
     def test_an_error_when_asked_for(self, site: Site, source: str, reason: str) -> None:
-        """Whoever asks for it by name is told the same reason."""
+        """Asking for it by name gives the same reason."""
         site.install("t-broken", source, "t-broken")
         with pytest.raises(PluginError) as caught:
             Plugins.discover().primitive("t-broken")
@@ -289,7 +289,7 @@ class TestSkipped:
         assert info_of(plugins, "t-owner").callbacks == ("t22",)
 
     def test_two_packages_with_the_same_entry_point(self, site: Site) -> None:
-        """The first by name is used, the second told to clash."""
+        """The first by name is used; the second is reported to clash."""
         for name in ("t-first", "t-second"):
             site.install(name, offering("callback", "Callback('t23', dict)"), "t23")
         plugins = Plugins.discover()
@@ -352,13 +352,13 @@ class TestSkipped:
 
 class TestNotFound:
     def test_the_nearest_name_is_hinted_at(self) -> None:
-        """A misspelt name is told with the one that is meant."""
+        """A misspelt name is reported with the nearest one."""
         plugin = given(register_primitives=lambda register: register(Primitive("vaddr", dict)))
         with pytest.raises(PluginError, match=r"no primitive of this name .*mean 'vaddr'\?"):
             Plugins({"mine": plugin}).primitive("vadr")
 
     def test_a_part_of_another_kind_is_hinted_at(self) -> None:
-        """A callback asked for as a primitive is told to be a callback."""
+        """A callback asked for as a primitive is reported to be a callback."""
         plugin = given(register_callbacks=lambda register: register(Callback("csv", dict)))
         with pytest.raises(PluginError, match="there is a callback of this name"):
             Plugins({"csv": plugin}).primitive("csv")
@@ -373,7 +373,7 @@ class TestNotFound:
     def test_skipped_packages_are_hinted_at(self) -> None:
         """What is missing may be in a package that can't be used."""
         plugins = Plugins({"broken": given(no_hook=lambda: None)})
-        with pytest.raises(PluginError, match=r"\('damon plugins' tells why broken can't be used"):
+        with pytest.raises(PluginError, match=r"\('damon plugins' says why broken can't be used"):
             plugins.primitive("elsewhere")
 
 

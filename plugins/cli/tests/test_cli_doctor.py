@@ -63,7 +63,7 @@ def doctor(plugins: Plugins, *args: str) -> Result:
 
 
 def diagnosed(*parts: Primitive | Backend | Policy | Callback) -> list[dict[str, object]]:
-    """Return what the command tells programs."""
+    """Return the JSON that the command prints."""
     found: list[dict[str, object]] = json.loads(doctor(package(*parts), "--json").stdout)
     return found
 
@@ -88,7 +88,7 @@ def test_nothing_to_find_works() -> None:
 
 
 def test_what_is_missing_is_told() -> None:
-    """One finding that is missing is enough not to work, and all are told."""
+    """One finding that is missing is enough not to work, and all are reported."""
     (found,) = diagnosed(Callback("c", dict, probe=lambda: (GOOD, BAD)))
     assert found["works"] is False
     assert found["findings"] == [
@@ -176,7 +176,7 @@ def test_a_probe_that_fails(probe: Callable[[], list[Finding]], reason: str) -> 
 
 
 def test_packages_that_cannot_be_used() -> None:
-    """A package that is skipped is told of, with the reason."""
+    """A package that is skipped is reported, with the reason."""
     plugins = Plugins({"odd": type("Odd", (), {"initt": hookimpl(lambda self: None)})()})
     (found,) = json.loads(doctor(plugins, "--json").stdout)
     assert (found["kind"], found["name"], found["works"]) == ("plugin", "odd", False)

@@ -168,7 +168,7 @@ class TestExitCodes:
         [("--for", "5", "write a duration like '5ms'"), ("--size", "x", "write a size like")],
     )
     def test_wrong_values(self, install: Install, option: str, value: str, hint: str) -> None:
-        """A duration or size that is none is told with one that is."""
+        """A duration or size that is not valid is reported with an example."""
         install("t-act", "act", command=acting())
         result = damon("act", option, value)
         assert result.exit_code == 2
@@ -188,7 +188,7 @@ class TestExitCodes:
 
 class TestUnknownCommands:
     def test_the_nearest_is_hinted_at(self) -> None:
-        """A misspelt command is told with the one that is meant."""
+        """A misspelt command is reported with the nearest name."""
         result = damon("rnu")
         assert (result.exit_code, result.stderr) == (
             2,
@@ -267,7 +267,7 @@ class TestCommandsOfPackages:
         assert "act (can't be used: both t-one 1.0 and t-other 1.0 offer it)" in shown
 
     def test_the_names_of_its_own_cannot_be_taken(self, install: Install) -> None:
-        """`damon plugins` is damon-cli's, whoever else offers one."""
+        """`damon plugins` is damon-cli's, whatever other packages offer."""
         install("t-thief", "plugins", command=raising(ValueError("stolen")))
         assert damon("plugins").exit_code == 0
 
@@ -450,7 +450,7 @@ class TestPlugins:
         assert f"skipped: fails to register: ValueError: {'x' * 200} [bold]" in result.stdout
 
     def test_nothing_is_installed(self) -> None:
-        """Who has no plugin is told where to begin."""
+        """Without any plugin it says where to begin."""
         result = damon("plugins", plugins=Plugins())
         assert result.stdout.startswith(
             "nothing that can be monitored is installed; begin with: pip install damon-vaddr\n"

@@ -215,7 +215,7 @@ def test_the_time_is_over(notes: Path, config: Callable[..., Path]) -> None:
 
 
 def test_all_targets_end(notes: Path, config: Callable[..., Path]) -> None:
-    """When the last target has ended, so does the command, without being told to."""
+    """When the last target has ended, so does the command, by itself."""
     result = run("run", config(a="checks = 20", b="checks = 40"))
     assert (result.returncode, result.stderr) == (0, "")
     assert of(notes, "a") == of(notes, "b") == WHOLE
@@ -241,7 +241,7 @@ def test_exit_codes_of_a_primitive_that_fails(
 
 
 def test_others_go_on(notes: Path, config: Callable[..., Path]) -> None:
-    """A context that fails is told of at once, and the others run to their end."""
+    """A context that fails is reported at once, and the others run to their end."""
     result = run("run", config(a="raises = 'input'", b="checks = 500"))
     assert result.returncode == 2
     assert "context 'a' failed: no memory; others go on" in result.stderr
@@ -249,7 +249,7 @@ def test_others_go_on(notes: Path, config: Callable[..., Path]) -> None:
 
 
 def test_no_failure_is_hidden_by_another(notes: Path, config: Callable[..., Path]) -> None:
-    """The second that fails is told of as well, even at the very end."""
+    """The second that fails is reported as well, even at the very end."""
     contexts = config(a="raises = 'input'", b="raises = 'other'\nhook = 'cleanup'\nchecks = 500")
     result = run("run", contexts)
     assert result.returncode == 2
@@ -271,7 +271,7 @@ def test_verbose_tells_where(config: Callable[..., Path]) -> None:
 
 
 def test_wrong_configuration(tmp_path: Path, notes: Path) -> None:
-    """Nothing begins, all mistakes are told, each in a line that begins with the program."""
+    """Nothing begins, all mistakes are reported, each in a line that begins with the program."""
     path = tmp_path / "wrong.toml"
     path.write_text("[[context]]\nnam = 'x'\n[context.primitive]\nuse = 't-memory'\n")
     result = run("run", path)

@@ -18,7 +18,7 @@ HEADER = b"time_us,value\n"
 
 
 def rows_of(number: int) -> bytes:
-    """Return an aggregation of 100 rows that can be told from others."""
+    """Return an aggregation of 100 rows that differs from others."""
     return b"".join(b"%d,%d\n" % (number, line) for line in range(100))
 
 

@@ -61,7 +61,7 @@ def test_any_name_of_one_line_is_read_back(name: str) -> None:
 @settings(deadline=None)
 @given(st.text(), st.text())
 def test_a_row_is_one_line_of_utf8_whatever_the_names(context: str, target: str) -> None:
-    """So a torn row can be told by its missing newline alone."""
+    """So a torn row is recognised by its missing newline alone."""
     data = format_rows(a_snapshot([1, 2], context=context, target=target))
     data.decode()
     assert data.count(b"\n") == 2

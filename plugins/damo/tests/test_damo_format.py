@@ -1,4 +1,4 @@
-"""The format damo: what is written comes back; what is damaged or foreign is told."""
+"""The format damo: what is written comes back; what is damaged or foreign is reported."""
 
 import json
 import os
@@ -103,13 +103,13 @@ _ROWS = st.lists(
 def test_what_is_written_comes_back(
     tmp_path_factory: pytest.TempPathFactory,
     make: Make,
-    told: list[tuple[Intervals, dict[str, list[tuple[int, float, int]]]]],
+    reported: list[tuple[Intervals, dict[str, list[tuple[int, float, int]]]]],
     suffix: str,
 ) -> None:
     """Whatever intervals, names and missed checks, snapshots are the same afterwards."""
     path = tmp_path_factory.mktemp("damo") / f"out{suffix}"
     written: list[tuple[Snapshot, dict[str, list[Any]]]] = []
-    for number, (intervals, targets) in enumerate(told, 1):
+    for number, (intervals, targets) in enumerate(reported, 1):
         checks = intervals.checks if number % 2 else max(1, intervals.checks // 2)
         rows = {
             name: [
@@ -172,7 +172,7 @@ def test_an_empty_record_is_one(tmp_path: Path) -> None:
 
 
 def test_contexts_are_read_in_the_order_of_time(tmp_path: Path, make: Make) -> None:
-    """Contexts of one file are told in turns, as they came, each with numbers of its own."""
+    """Contexts of one file come in turns, as written, each with its own numbers."""
     rows = {"t": [(0, MIB, 1, 0)]}
     times_us = [("a", 100_000), ("b", 130_000), ("a", 200_000), ("a", 300_000), ("b", 330_000)]
     write(
@@ -194,7 +194,7 @@ def test_a_part_of_the_time_is_read(tmp_path: Path, make: Make) -> None:
 
 
 def test_times_of_targets_may_differ_a_little(tmp_path: Path) -> None:
-    """Targets that the kernel told one after the other are of one aggregation."""
+    """Targets that the kernel reported one after the other are of one aggregation."""
     damos(
         tmp_path / "a.json",
         {"target_id": 0, "snapshots": [damos_snapshot(end_ms) for end_ms in (100, 200, 300)]},
@@ -222,14 +222,14 @@ def test_old_records_without_intervals_are_read(tmp_path: Path) -> None:
 
 
 def test_percents_are_read(tmp_path: Path) -> None:
-    """Frequencies and durations that stand for counts are told as counts."""
-    told = damos_snapshot(100)
-    told["regions"][0] |= {
+    """Frequencies and durations in place of counts are read as counts."""
+    reported = damos_snapshot(100)
+    reported["regions"][0] |= {
         "nr_accesses": {"percent": 25},
         "age": {"usec": "1 s 200 ms", "aggr_intervals": None},
     }
     intervals = {"sample_us": "5 ms", "aggr_us": "100ms", "ops_update_us": "1 s"}
-    damos(tmp_path / "a.json", {"target_id": 0, "intervals": intervals, "snapshots": [told]})
+    damos(tmp_path / "a.json", {"target_id": 0, "intervals": intervals, "snapshots": [reported]})
     (found,) = read(tmp_path / "a.json")
     assert found.intervals == Intervals(5_000, 100_000, 1_000_000)
     assert (found.nr_accesses.tolist(), found.age.tolist()) == ([5], [12])
@@ -239,7 +239,7 @@ def test_percents_are_read(tmp_path: Path) -> None:
 def test_a_file_that_ends_early_is_read_up_to_there(
     tmp_path: Path, make: Make, suffix: str
 ) -> None:
-    """What came before the damage is told, and then the damage."""
+    """What came before the damage is reported, and then the damage."""
     snapshots = [make({"t": [(0, n * MIB, n % 20, n)]}, n) for n in range(1, 400)]
     path = tmp_path / f"a{suffix}"
     write(path, *snapshots)
@@ -276,7 +276,7 @@ def test_a_target_that_is_missing_wholly_is_told(tmp_path: Path, make: Make) -> 
     ],
 )
 def test_other_files_are_refused(tmp_path: Path, content: bytes, message: str) -> None:
-    """One line tells what the file isn't, and what may help."""
+    """One line says what the file isn't, and what may help."""
     path = tmp_path / "a.data"
     path.write_bytes(content)
     with pytest.raises(InputError, match=message):
@@ -297,7 +297,7 @@ def test_other_files_are_refused(tmp_path: Path, content: bytes, message: str) -
     ],
 )
 def test_other_json_is_damage(tmp_path: Path, text: str) -> None:
-    """JSON of anything else is told as damage, not as a crash."""
+    """Other JSON is reported as damage; it doesn't crash."""
     path = tmp_path / "a.json"
     path.write_text(text)
     with DamoReader(path) as reader, pytest.raises(DamonError, match="is damaged"):

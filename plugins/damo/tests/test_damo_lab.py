@@ -48,7 +48,7 @@ def program() -> Iterator[int]:
         process.kill()
 
 
-def regions_of(told: list[dict[str, Any]]) -> list[list[tuple[int, int, float]]]:
+def regions_of(reported: list[dict[str, Any]]) -> list[list[tuple[int, int, float]]]:
     """Return the regions of a record's only target as damo understands them."""
     return [
         [
@@ -59,7 +59,7 @@ def regions_of(told: list[dict[str, Any]]) -> list[list[tuple[int, int, float]]]
             )
             for each in snapshot["regions"]
         ]
-        for (record,) in [told]
+        for (record,) in [reported]
         for snapshot in record["snapshots"]
     ]
 
@@ -79,11 +79,11 @@ def test_what_damo_records_is_read(tmp_path: Path, program: int, damo: Damo) -> 
         *("record", "--sample", "50ms", "--aggr", "1s", "--updr", "2s", "--timeout", 12),
         *("--do_record", "access", "-o", path, program),
     )
-    told = json.loads(damo("report", "access", "--input_file", path, "--json", "--raw_number"))
+    reported = json.loads(damo("report", "access", "--input_file", path, "--json", "--raw_number"))
     with DamoReader(path) as reader:
         snapshots = list(reader.snapshots())
     assert {each.intervals for each in snapshots} == {INTERVALS}
-    assert regions_in(snapshots) == regions_of(told)
+    assert regions_in(snapshots) == regions_of(reported)
     assert snapshots
 
 
@@ -109,6 +109,6 @@ def test_damo_reports_what_the_backend_kernel_records(
             cpu_budget=None,
         )
         run(context, timeout_s=300)
-    told = json.loads(damo("report", "access", "--input_file", path, "--json", "--raw_number"))
-    assert regions_of(told) == regions_in(recorder.snapshots)
+    reported = json.loads(damo("report", "access", "--input_file", path, "--json", "--raw_number"))
+    assert regions_of(reported) == regions_in(recorder.snapshots)
     assert len(recorder.snapshots) == 12

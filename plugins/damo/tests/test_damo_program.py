@@ -38,12 +38,12 @@ def read(path: Path) -> list[Snapshot]:
         return list(reader.snapshots())
 
 
-def told_by(damo: Damo, path: Path) -> list[dict[str, Any]]:
+def reported_by(damo: Damo, path: Path) -> list[dict[str, Any]]:
     """Return the records as damo understands them."""
-    told: list[dict[str, Any]] = json.loads(
+    reported: list[dict[str, Any]] = json.loads(
         damo("report", "access", "--input_file", path, "--json", "--raw_number")
     )
-    return told
+    return reported
 
 
 def of(text: str) -> int:
@@ -51,19 +51,25 @@ def of(text: str) -> int:
     return int(text.replace(",", ""))
 
 
-def region(told: dict[str, Any]) -> tuple[int, int, float, float, int]:
+def region(reported: dict[str, Any]) -> tuple[int, int, float, float, int]:
     """Return start, end, accesses, percent and age of a region as damo understands it."""
-    accesses, age = told["nr_accesses"], told["age"]["aggr_intervals"]
-    return of(told["start"]), of(told["end"]), accesses["samples"], accesses["percent"], of(age)
+    accesses, age = reported["nr_accesses"], reported["age"]["aggr_intervals"]
+    return (
+        of(reported["start"]),
+        of(reported["end"]),
+        accesses["samples"],
+        accesses["percent"],
+        of(age),
+    )
 
 
 def test_damo_sees_every_region(tmp_path: Path, make: Make, damo: Damo) -> None:
     """Addresses, counts, frequencies, ages and times are the same there."""
     rows = [(0, 8 * MIB, 20.0, 3), (8 * MIB, 9 * MIB, 5.0, 0), (1 << 46, 1 << 47, 0.0, 70_000)]
     write(tmp_path / "a.data", make({"one": rows, "two": rows[:1]}, 1), make({"one": rows[1:]}, 2))
-    one, two = told_by(damo, tmp_path / "a.data")
+    one, two = reported_by(damo, tmp_path / "a.data")
     assert [one["target_id"], two["target_id"]] == [0, 1]
-    regions = [[region(told) for told in each["regions"]] for each in one["snapshots"]]
+    regions = [[region(reported) for reported in each["regions"]] for each in one["snapshots"]]
     expected = [(start, end, count, count * 5, age) for start, end, count, age in rows]
     assert regions == [expected, expected[1:]]
     assert [each["end_time"] for each in one["snapshots"]] == [
@@ -76,15 +82,15 @@ def test_damo_sees_every_region(tmp_path: Path, make: Make, damo: Damo) -> None:
 def test_frequencies_are_right_where_checks_were_missed(
     tmp_path: Path, make: Make, damo: Damo
 ) -> None:
-    """damo knows one pair of intervals for all: counts and ages are told in these."""
+    """damo knows one pair of intervals for all: counts and ages are reported in these."""
     write(
         tmp_path / "a.data",
         make({"t": [(0, MIB, 20, 3)]}, 1),
         make({"t": [(0, MIB, 5, 4)]}, 2, max_nr_accesses=10),
         make({"t": [(0, MIB, 3, 5)]}, 4, intervals=Intervals(50_000, 200_000, 1_000_000)),
     )
-    (told,) = told_by(damo, tmp_path / "a.data")
-    regions = [region(each["regions"][0]) for each in told["snapshots"]]
+    (reported,) = reported_by(damo, tmp_path / "a.data")
+    regions = [region(each["regions"][0]) for each in reported["snapshots"]]
     assert [(percent, age) for _, _, _, percent, age in regions] == [(100, 3), (50, 4), (75, 10)]
 
 
@@ -156,20 +162,20 @@ def test_what_damo_shows_for_people_is_read(tmp_path: Path, make: Make, damo: Da
 
 
 def test_a_record_of_damo_is_read_as_damo_reads_it(damo: Damo) -> None:
-    """A file of the real `damo record` tells what `damo report access` tells of it."""
-    records = told_by(damo, RECORDED)
+    """A file of the real `damo record` holds what `damo report access` reports."""
+    records = reported_by(damo, RECORDED)
     snapshots = read(RECORDED)
     assert {each.intervals for each in snapshots} == {Intervals(50_000, 1_000_000, 2_000_000)}
-    for told in records:
+    for reported in records:
         found = [
             (snapshot.time_us, target)
             for snapshot in snapshots
             for target in snapshot.targets
-            if target.name == f"target {told['target_id']}"
+            if target.name == f"target {reported['target_id']}"
         ]
         assert [time_us for time_us, _ in found] == sorted(time_us for time_us, _ in found)
-        assert len(found) == len(told["snapshots"])
-        for (_, target), expected in zip(found, told["snapshots"], strict=True):
+        assert len(found) == len(reported["snapshots"])
+        for (_, target), expected in zip(found, reported["snapshots"], strict=True):
             columns = target.start, target.end, target.nr_accesses, target.age
             regions = [region(each) for each in expected["regions"]]
             assert list(zip(*(column.tolist() for column in columns), strict=True)) == [

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 
 def footer_of(table: pa.Table) -> bytes:
-    """Return the footer that pyarrow writes, with all that it can tell."""
+    """Return the footer that pyarrow writes, with everything in it."""
     sink = io.BytesIO()
     pq.write_table(table, sink, row_group_size=3, write_page_index=True)
     file = sink.getvalue()
@@ -27,7 +27,7 @@ def footer_of(table: pa.Table) -> bytes:
 def test_footers_come_back_byte_for_byte(
     values: list[int], metadata: dict[str, str], columns: int
 ) -> None:
-    """Whatever pyarrow tells, of any number of columns and row groups."""
+    """What pyarrow reads, for any number of columns and row groups."""
     names = [f"column {number}" for number in range(columns)]
     table = pa.table(dict.fromkeys(names, pa.array(values, pa.int64())))
     footer = footer_of(table.replace_schema_metadata(metadata))
@@ -43,6 +43,6 @@ def test_a_struct_that_ends_too_early_is_told(cut: int) -> None:
 
 
 def test_what_is_no_parquet_has_no_footer() -> None:
-    """The last bytes tell."""
+    """The last bytes show it."""
     with pytest.raises(ValueError, match="doesn't end as Parquet files do"):
         split(b"PAR1 or not")

@@ -247,7 +247,7 @@ class TestWhatWasThere:
         ]
 
     def test_what_is_being_written_is_left_alone(self, tmp_path: Path) -> None:
-        """A second writer is told so before anything runs."""
+        """A second writer is refused before anything runs."""
         path = tmp_path / "out.parquet"
         with ParquetWriter(path, RecordInfo("here")) as writer:
             with pytest.raises(InputError, match=r"out\.parquet' is being written by another"):

@@ -1,4 +1,4 @@
-"""Records in Parquet: what is written comes back, whoever reads it."""
+"""Records in Parquet: what is written comes back, with every reader."""
 
 import json
 import os
@@ -147,7 +147,7 @@ def test_what_is_written_comes_back(
 def test_times_select(
     tmp_path_factory: pytest.TempPathFactory, wanted: list[Snapshot], first: int, last: int
 ) -> None:
-    """Areas that were told before the beginning are known behind it."""
+    """Areas from before the beginning are known after it."""
     path = tmp_path_factory.mktemp("record") / "out.parquet"
     write(path, wanted)
     times_us = [snapshot.time_us for snapshot in wanted]
@@ -167,7 +167,7 @@ def test_areas_that_stay_are_one_object(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("begin_us", [None, T0 + 50_000_000])
 def test_areas_that_go_are_gone(tmp_path: Path, begin_us: int | None) -> None:
-    """That a target has none any more is told, too, and known behind the beginning."""
+    """That a target has none any more is recorded too, and known after the beginning."""
     path = tmp_path / "out.parquet"
     areas = [(Area(0, 9, "a"),) if number < 100 else () for number in range(1, 1000)]
     write(path, [a_snapshot(n, {"t": 1}, areas={"t": each}) for n, each in enumerate(areas, 1)])
@@ -312,27 +312,27 @@ print(len(list(reader.snapshots())), reader.span_us() is None, "pandas" in sys.m
 
 class TestWrongFiles:
     def test_missing(self, tmp_path: Path) -> None:
-        """One line tells which, and why."""
+        """One line says which, and why."""
         with pytest.raises(InputError, match=r"none\.parquet' can't be read: No such file"):
             ParquetReader(tmp_path / "none.parquet")
 
     @pytest.mark.parametrize("content", [b"", b"PAR1", b"time_us,context\n", b"PAR1" + bytes(99)])
     def test_not_parquet(self, tmp_path: Path, content: bytes) -> None:
-        """One line tells that it is none."""
+        """One line says that it isn't Parquet."""
         path = tmp_path / "out.parquet"
         path.write_bytes(content)
         with pytest.raises(InputError, match=r"out\.parquet' is no record of Parquet"):
             ParquetReader(path)
 
     def test_parquet_of_another_kind(self, tmp_path: Path) -> None:
-        """A table that is no record is told so."""
+        """A table that isn't a record is refused."""
         path = tmp_path / "out.parquet"
         pq.write_table(pa.table({"a": [1]}), path)
         with pytest.raises(InputError, match="is Parquet, but no record of memory accesses"):
             ParquetReader(path)
 
     def test_damage_within(self, tmp_path: Path) -> None:
-        """What comes before is read; the error tells which row group."""
+        """What comes before is read; the error says which row group."""
         path = tmp_path / "out.parquet"
         write(path, [a_snapshot(number, {"t": 100}) for number in range(1, 3000)])
         size = path.stat().st_size

@@ -83,7 +83,7 @@ class TestRecording:
         assert shown.stdout
 
     def test_parquet_is_what_is_written(self, busy: int, tmp_path: Path) -> None:
-        """Without -o it goes to damon.parquet, never over another; that tells how it was made."""
+        """Without -o it goes to damon.parquet, never over another; the file says how it was made."""
         for _ in range(2):
             done = subprocess.run(
                 [*RECORD, "--cpu-budget", "5%", "--pid", str(busy), "--for", "1s"],
@@ -161,7 +161,7 @@ class TestRecording:
     def test_display_on_a_terminal(
         self, busy: int, tmp_path: Path, in_terminal: Callable[..., str]
     ) -> None:
-        """On a terminal the display tells the working set and the interval in force."""
+        """On a terminal the display shows the working set and the interval in force."""
         options = ["--pid", busy, "--for", "1s", "-o", tmp_path / "out.csv"]
         shown = in_terminal([*RECORD, *options], stdout=subprocess.DEVNULL)
         for heading in ("working set", "idle", "sampling", "missed", "CPU", "of 1 s"):
@@ -192,21 +192,21 @@ class TestMistakes:
         assert "plugin 'paddr': there is no backend 'nonsense'" in done.stderr
 
     def test_unknown_ending(self, tmp_path: Path) -> None:
-        """A file whose ending tells no format is refused with what is possible."""
+        """A file whose ending is of no format is refused with the possible ones."""
         done = damon("-o", str(tmp_path / "out.txt"), "true")
         assert done.returncode == 2
         assert ".csv" in done.stderr.partition("possible: ")[2]
         assert ".parquet" in done.stderr.partition("possible: ")[2]
 
     def test_no_such_process(self, tmp_path: Path) -> None:
-        """A pid that nobody has is told in one line."""
+        """A pid without a process is reported in one line."""
         done = damon("--pid", "4194304", "-o", str(tmp_path / "out.csv"))
         assert done.returncode == 2
         assert "4194304" in done.stderr
         assert len(done.stderr.splitlines()) == 1
 
     def test_a_command_that_is_not_there(self, tmp_path: Path) -> None:
-        """A misspelt command is told in one line."""
+        """A misspelt command is reported in one line."""
         done = damon("-o", str(tmp_path / "out.csv"), "--", "no-such-program")
         assert done.returncode == 2
         assert "no-such-program" in done.stderr
@@ -237,7 +237,7 @@ class TestMistakes:
         ],
     )
     def test_bad_attributes(self, options: list[str], message: str, tmp_path: Path) -> None:
-        """Intervals, limits and backends that can't be are told."""
+        """Impossible intervals, limits and backends are reported."""
         done = damon("-o", str(tmp_path / "out.csv"), *options, "--", "true")
         assert done.returncode == 2
         assert message in done.stderr

@@ -71,7 +71,7 @@ class Terminal:
         self.shown = ""
 
     def read(self) -> bool:
-        """Read what there is, and tell whether there may be more."""
+        """Read what there is; return whether there may be more."""
         if self._controller < 0 or not select.select([self._controller], [], [], 0.1)[0]:
             return self._controller >= 0
         try:
@@ -229,8 +229,8 @@ class TestTerminal:
         terminal.wait_for("failed: the pattern rates failed: RuntimeError: no more")
         terminal.press("q")
         assert terminal.end() == 1
-        told = terminal.shown.splitlines()[-1]
-        assert told.endswith("damon: the pattern rates failed: RuntimeError: no more")
+        reported = terminal.shown.splitlines()[-1]
+        assert reported.endswith("damon: the pattern rates failed: RuntimeError: no more")
 
 
 CONFIG = """
@@ -296,7 +296,7 @@ class TestMistakes:
     def test_told_before_the_screen(
         self, arguments: list[str], line: str, terminals: list[Terminal]
     ) -> None:
-        """What can't be watched is told in the terminal as it is, with exit code 2."""
+        """What can't be watched is reported in the terminal as it is, with exit code 2."""
         terminals.append(terminal := Terminal(*arguments))
         assert terminal.end() == 2
         assert line in terminal.shown

@@ -205,7 +205,7 @@ class TestLines:
         assert name_of(0, 0x1000) == ""
 
     def test_age_is_a_time(self, ended: Make) -> None:
-        """How long a frequency has stayed is told in time."""
+        """How long a frequency has stayed is reported in time."""
         (row,) = region_rows(only_target(ended({"a": [(0, MIB, 1.0)]}, 20)))
         assert region_line(row, 80, colour=False).plain.split()[-1] == "19s"
 

@@ -111,7 +111,7 @@ class TestScreen:
         assert "█" in shown
 
     def test_names_on_wide_screens(self, ended: Make, show: Show) -> None:
-        """Where there is room, the map tells what lies at its addresses."""
+        """Where there is room, the map shows what lies at its addresses."""
         shown = after(show(ended({"a": process()})), size=(160, 40))
         assert re.search(r"^7ffc[0-9a-f]{8} \[stack\] +[.:=+*#%@-]", shown, re.MULTILINE)
 
@@ -137,7 +137,7 @@ class TestScreen:
         assert "a: 0 B in 1.0 MiB" in shown
 
     def test_before_the_first_aggregation(self, show: Show, history: History) -> None:
-        """A context that has told nothing yet is shown with its headings."""
+        """A context that has reported nothing yet is shown with its headings."""
         shown = after(show(Context(object(), [history], name="waiting")))
         assert "waiting (object)" in shown
         assert "TARGET (0)" in shown
@@ -154,7 +154,7 @@ class TestKeys:
         assert "7ffc00000000      1.0 MiB" in re.sub(" +", lambda m: m[0][-6:], shown)
 
     def test_sort(self, ended: Make, show: Show) -> None:
-        """Each press puts the targets in the next order, and the last line tells which."""
+        """Each press puts the targets in the next order, and the last line says which."""
         app = show(ended({"big": [(0, 9 * MIB, 0.0), (STACK, MIB, 1.0)], "a": [(0, 5 * MIB, 1.0)]}))
         seen = []
 
@@ -303,7 +303,7 @@ class Firing:
 
 
 class Watches:
-    """A callback of somebody's that tells what fires."""
+    """A third party's callback that reports what fires."""
 
     def __init__(self, *alerts: Firing) -> None:
         self.alerts = alerts
@@ -314,14 +314,14 @@ class Watches:
 
 class TestAttention:
     def test_alerts_of_any_callback(self, ended: Make, show: Show) -> None:
-        """What callbacks tell in `firing` is shown with name, severity and summary."""
+        """What callbacks report in `firing` is shown with name, severity and summary."""
         app = show(ended({"a": process()}, callbacks=[Watches(Firing("mostly-cold"))]))
         assert "ALERT mostly-cold (warning): idle memory of redis: 80.0 %, above 50.0 %" in after(
             app
         )
 
     def test_more_alerts_than_lines(self, ended: Make, show: Show) -> None:
-        """The last line tells how many others there are; a key shows them all."""
+        """The last line says how many others there are; a key shows them all."""
         alerts = Watches(*(Firing(f"alert-{n}") for n in range(9)))
         context = ended({"a": process()}, callbacks=[alerts])
         shown = after(show(context))

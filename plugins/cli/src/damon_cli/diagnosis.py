@@ -67,7 +67,7 @@ def _diagnose_primitive(plugins: Plugins, name: str) -> Diagnosis:
     found = _probe("primitive", part)
     works = found.works and any(backend.works for backend in backends)
     if not backends:
-        # Simulated memory, for one, needs none: whoever does has an option for the choice.
+        # Simulated memory, for one, needs none: a primitive that does has an option for it.
         needed = "backend" in attrs.fields_dict(part.options)
         lacking = (
             (Finding("a backend", False, "none that serves it is installed"),) if needed else ()

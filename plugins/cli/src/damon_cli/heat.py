@@ -18,8 +18,8 @@ SHADES = " .:-=+*#%@"
 NOT_SEEN = "?"
 NOT_SEEN_COLOUR = "#808080"
 
-#: From never to always accessed. Lightness rises all the way, so that the order is seen by
-#: everybody and in print.
+#: From never to always accessed. Lightness rises all the way, so that the order is seen
+#: without colour vision and in print.
 PALETTE = (
     (16, 14, 34),
     (48, 16, 82),
@@ -70,7 +70,7 @@ def heat_colour(heat: float) -> str:
 
 
 def heat_key(colour: bool) -> Text:
-    """Return the line that tells what the colours or shades mean."""
+    """Return the line that says what the colours or shades mean."""
     scale = Text()
     for level in range(10):
         if colour:

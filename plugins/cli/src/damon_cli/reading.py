@@ -26,7 +26,7 @@ def reading_progress(
         span_us: When the time that is read begins and ends, Unix microseconds; None: unknown.
 
     Yields:
-        What to tell the time of each aggregation.
+        A function to call with the time of each aggregation.
     """
     console = Console(stderr=True)
     if span_us is None or not console.is_interactive:

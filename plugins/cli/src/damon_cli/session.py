@@ -64,13 +64,13 @@ def run_contexts(
     """
     stop_event = threading.Event()
     deadline = None if for_us is None else time.monotonic() + for_us / 1e6
-    with running_contexts(contexts, stop_event.set, cpu_budget) as told:
+    with running_contexts(contexts, stop_event.set, cpu_budget) as reported:
         while any(context.running for context in contexts) and not stop_event.is_set():
             left = _TICK_S if deadline is None else deadline - time.monotonic()
             if left <= 0:
                 break
             stop_event.wait(min(left, _TICK_S))
-            _tell_failures(contexts, told)
+            _report_failures(contexts, reported)
             if tick is not None:
                 tick()
 
@@ -88,18 +88,18 @@ def running_contexts(
         cpu_budget: The share of one processor for all together, as `damon_core.start` has it.
 
     Yields:
-        The contexts whose failure the user has been told of; who tells, adds to it.
+        The contexts whose failure was reported already; add those that you report.
 
     Raises:
         DamonError: The first context that failed, failed; raised after all have ended. It is what
-            the context failed with, or says so in one line. Other failures that weren't told
+            the context failed with, or says so in one line. Other failures that weren't reported
             yet are logged.
     """
-    told: set[Context] = set()
+    reported: set[Context] = set()
     with _on_stop_signals(stop):
         start(*contexts, cpu_budget=cpu_budget)
         try:
-            yield told
+            yield reported
         finally:
             for context in contexts:
                 with suppress(NotRunningError):
@@ -107,7 +107,7 @@ def running_contexts(
                 context.wait()
     failed = [context for context in contexts if context.error is not None]
     for context in failed[1:]:
-        if context not in told:
+        if context not in reported:
             logger.error("%s", _failure(context))
     if failed:
         if isinstance(failed[0].error, DamonError):
@@ -117,13 +117,13 @@ def running_contexts(
         ].error
 
 
-def _tell_failures(contexts: Sequence[Context], told: set[Context]) -> None:
+def _report_failures(contexts: Sequence[Context], reported: set[Context]) -> None:
     """Log a failure at once if others go on; without others it is raised to the caller."""
     for context in contexts:
-        if context.error is None or context.running or context in told:
+        if context.error is None or context.running or context in reported:
             continue
         if any(other.running for other in contexts):
-            told.add(context)
+            reported.add(context)
             logger.error("%s; others go on", _failure(context))
 
 

@@ -59,7 +59,7 @@ class RowGroupFile:
         info: How the record is made.
 
     Raises:
-        InputError: It can't be written, or somebody is writing it.
+        InputError: It can't be written, or is being written.
     """
 
     def __init__(self, path: Path, info: RecordInfo) -> None:

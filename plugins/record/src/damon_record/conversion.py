@@ -64,7 +64,7 @@ def convert_record(source: Path, output: Path, plugins: Plugins) -> None:
 
 
 def _span_us(reader: RecordReader) -> tuple[int, int] | None:
-    """Return the time of a record; None if its end is damaged: reading it tells how."""
+    """Return the time of a record; None if its end is damaged: reading shows how."""
     try:
         return reader.span_us()
     except DamonError:

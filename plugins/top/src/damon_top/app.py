@@ -38,7 +38,7 @@ from damon_top.widgets import HeatMap, Table
 _POWERS_US = (100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000)
 #: Lines of the messages at the lower end of the screen.
 _MOST_NOTES = 4
-#: For how long the last line tells what a key did.
+#: For how long the last line shows what a key did.
 _NOTE_S = 5.0
 
 RowT = TypeVar("RowT", TargetRow, RegionRow)
@@ -351,8 +351,8 @@ class TopApp(App[None]):
 
     def action_messages(self) -> None:
         """Show all alerts and messages."""
-        told = [failures(self._pictures), notes(self._pictures, self._messages.records, None)]
-        text = Text("\n").join(filter(None, told))
+        reported = [failures(self._pictures), notes(self._pictures, self._messages.records, None)]
+        text = Text("\n").join(filter(None, reported))
         self.push_screen(TextScreen(text or Text("no alerts, no messages")))
 
     def action_help(self) -> None:

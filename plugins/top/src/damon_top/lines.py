@@ -85,7 +85,7 @@ def notes(
     ]
     messages = [Text(_message(record)) for record in list(records)]
     if most is not None:
-        # Alerts first, as they tell what is; messages tell what was.
+        # Alerts first: they are current, messages are past.
         hidden = len(alerts) - most
         if hidden > 0:
             alerts[most - 1 :] = [Text(f"and {hidden + 1} more alerts: press a", "bold")]

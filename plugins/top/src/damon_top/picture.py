@@ -14,7 +14,7 @@ _CPU_WITHIN_US = 5_000_000
 
 
 class Alert(Protocol):
-    """Something that asks for attention, as callbacks with a method `firing` tell it."""
+    """Something that asks for attention, from a callback with a method `firing`."""
 
     @property
     def name(self) -> str: ...  # noqa: D102
@@ -77,7 +77,7 @@ class Watcher:
     def look(self) -> Picture:
         """Return the context as it is now."""
         context = self._context
-        # In this order: what has ended has told its error and its last aggregation before.
+        # In this order: a context that has ended has set its error and last snapshot before.
         running = context.running
         stats, now_us = context.stats, context.clock.now_us()
         self._spent.append((now_us, stats.cpu_us))

@@ -99,7 +99,7 @@ def region_rows(target: TargetSnapshot) -> list[RegionRow]:
 
 
 def area_names(areas: Sequence[Area]) -> Callable[[int, int], str]:
-    """Return what names the first area between two addresses, and tells how many others follow."""
+    """Return the name of the first area between two addresses, with the number of the others."""
     starts = [area.start for area in areas]
 
     def name_of(start: int, end: int) -> str:
@@ -183,7 +183,7 @@ def _percent(share: float) -> str:
 
 
 def cut(text: str, room: int) -> str:
-    """Return a text that fits; of a longer one its end, which tells the most of a path."""
+    """Return a text that fits; of a longer one the end, the most telling part of a path."""
     shown = "".join(char if char.isprintable() else "?" for char in text)
     if cell_len(shown) <= room:
         return shown

@@ -207,7 +207,7 @@ class HeatMap(Widget):
         ]
 
     def _ruler(self, columns: int) -> str:
-        """Return the line that tells how long ago each column was."""
+        """Return the line that says how long ago each column was."""
         line = "now".rjust(columns)
         step = 10 if columns < 100 else 20
         for ago in range(step, columns - 4, step):
