@@ -1,4 +1,4 @@
-"""Run a command in the laboratory: `python -m tests.lab -- COMMAND`."""
+"""Run a command in the lab: `python -m tests.lab -- COMMAND`."""
 
 import os
 import sys
@@ -17,20 +17,25 @@ from tests.lab.machine import Machine
 @click.option(
     "--kernel",
     type=click.Path(path_type=Path),
-    help="Kernel image to boot.  [default: the first of DAMON_LAB_KERNELS, or else the lab's own, "
-    "built if need be]",
+    help="Kernel image to boot.  [default: the first of DAMON_LAB_KERNELS, or the lab's own, which "
+    "is built first if necessary]",
 )
-@click.option("--processors", default=1, show_default=True, help="More than 1 hide accesses.")
-@click.option("--memory", default="2G", show_default=True, help="Size of the machine's memory.")
+@click.option(
+    "--processors",
+    default=1,
+    show_default=True,
+    help="Number of processors; with more than 1 accesses are missed.",
+)
+@click.option("--memory", default="2G", show_default=True, help="Size of the memory.")
 @click.option("--append", default="", help="Kernel parameters.")
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 def main(
     kernel: Path | None, processors: int, memory: str, append: str, command: tuple[str, ...]
 ) -> None:
-    """Run COMMAND as root in a small virtual machine that sees this one's files read-only.
+    """Run COMMAND as root in a small virtual machine with this machine's files, read-only.
 
-    Its output comes as it is written, its exit status is this program's. About ten times slower
-    than this machine: compare within one run.
+    Prints the command's output as it is written, and ends with its exit status. The virtual machine
+    is about ten times slower than this one, so compare times only within one run.
     """
     try:
         sys.exit(_run(kernel, processors, memory, append, command))

@@ -1,7 +1,7 @@
-"""Packages of a Debian release, fetched and verified by apt beside the machine's own set-up.
+"""Packages of a Debian release, fetched and verified by apt apart from the machine's setup.
 
-apt gets lists, cache and sources of its own; what is configured in /etc/apt/apt.conf.d, such as a
-proxy, holds. Nothing is installed and nothing of the machine's own apt changes.
+apt uses separate lists, cache and sources; the settings in /etc/apt/apt.conf.d, such as a proxy,
+apply. Nothing is installed, and the state of the machine's apt doesn't change.
 """
 
 import os
@@ -35,11 +35,11 @@ class Archive:
     """The main section of a Debian release.
 
     Args:
-        folder: Where apt may keep its lists; it must exist.
-        release: For example "trixie".
+        folder: The existing folder for apt's lists.
+        release: The name of the release, such as "trixie".
 
     Raises:
-        LabError: There is no apt here, or the archive can't be reached or verified.
+        LabError: This machine has no apt, or the archive can't be reached or verified.
     """
 
     def __init__(self, folder: Path, release: str) -> None:
@@ -56,19 +56,19 @@ class Archive:
         self._run("apt-get", "update", "--quiet", "--error-on=any")
 
     def depends(self, package: str, pattern: str) -> str:
-        """Return the dependency of a package whose name matches a pattern.
+        """Return the name of the dependency of a package that matches a pattern.
 
         Raises:
-            LabError: There is none.
+            LabError: No dependency matches.
         """
         text = self._run("apt-cache", "depends", package)
         found = re.search(rf"Depends: ({pattern})$", text, re.MULTILINE)
         if found is None:
-            raise LabError(f"Debian's {package} depends on nothing like {pattern}")
+            raise LabError(f"Debian's {package} has no dependency that matches {pattern}")
         return found[1]
 
     def download(self, package: str, folder: Path) -> Path:
-        """Fetch a package into an empty folder and return its file."""
+        """Fetch a package into an empty folder; return its file."""
         self._run("apt-get", "download", "--quiet", package, cwd=folder)
         (file,) = folder.glob("*.deb")
         return file
@@ -78,10 +78,10 @@ class Archive:
 
 
 def run(*command: str, cwd: Path | None = None, environment: dict[str, str] | None = None) -> str:
-    """Return what a program prints.
+    """Run a program; return its output.
 
     Raises:
-        LabError: It isn't there or fails; the last lines that it printed are told.
+        LabError: The program is missing or fails; the error has the last lines of its output.
     """
     try:
         done = subprocess.run(
@@ -104,6 +104,6 @@ def run(*command: str, cwd: Path | None = None, environment: dict[str, str] | No
 
 
 def _mirror() -> str:
-    """Return the mirror of Debian that this machine's apt uses."""
+    """Return the URL of the Debian mirror that this machine's apt uses."""
     uris = run("apt-get", "indextargets", "--format", "$(REPO_URI)", "Label: Debian").split()
     return uris[0] if uris else "http://deb.debian.org/debian"

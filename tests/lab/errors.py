@@ -1,5 +1,5 @@
-"""What the laboratory can't do, in one line."""
+"""The errors of the lab."""
 
 
 class LabError(Exception):
-    """The laboratory can't be set up, or its machine ended before its work did."""
+    """The lab can't be set up, or its machine ended before its work was done."""

@@ -1,7 +1,7 @@
-"""The guest's side: run the tests that its kernel can run, and tell the host of each step.
+"""The guest's side: runs the tests that its kernel can run, and reports each step to the host.
 
-`request.json` of the share names the tests and what they need. `steps.jsonl` there gets a line
-for each step: first what this kernel meets, then what pytest logs.
+`request.json` in the shared folder has the tests and their needs. The guest writes a line for each
+step to `steps.jsonl`: first the needs that this kernel meets, then what pytest logs.
 """
 
 import json
@@ -15,33 +15,33 @@ from tests.lab.needs import KERNEL_NEEDS, why_unmet
 
 
 class Steps:
-    """A pytest plugin that writes down what is logged."""
+    """A pytest plugin that writes each step to a file."""
 
     def __init__(self, file: TextIO) -> None:
         self._file = file
         self._config: pytest.Config | None = None
 
     def write(self, kind: str, value: object) -> None:
-        """Write one step."""
+        """Write a step."""
         self._file.write(json.dumps([kind, value], default=repr) + "\n")
         self._file.flush()
 
     def pytest_configure(self, config: pytest.Config) -> None:
-        """Keep what writing reports takes."""
+        """Keep the configuration, which serializing reports needs."""
         self._config = config
 
     def pytest_runtest_logstart(self, nodeid: str, location: object) -> None:
-        """A test begins."""
+        """Write the start of a test."""
         self.write("start", [nodeid, location])
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """A phase of a test is over."""
+        """Write the report of a phase of a test."""
         assert self._config is not None
         hook = self._config.hook
         self.write("report", hook.pytest_report_to_serializable(config=self._config, report=report))
 
     def pytest_runtest_logfinish(self, nodeid: str, location: object) -> None:
-        """A test is over."""
+        """Write the end of a test."""
         self.write("finish", [nodeid, location])
 
 

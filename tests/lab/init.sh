@@ -1,6 +1,6 @@
 #!/bin/busybox sh
-# First program of the lab's machine: the host's files over 9p, read-only, as the root; file
-# systems of the guest's own over them; then /run/lab/command, which the host wrote.
+# First program of the lab's machine: mounts the host's files over 9p, read-only, as the root, and
+# the guest's file systems over them; then runs /run/lab/command, which the host wrote.
 /bin/busybox mount -t proc proc /proc
 /bin/busybox mount -t devtmpfs dev /dev
 
@@ -14,10 +14,10 @@ for module in /modules/*; do
 done
 
 options=trans=virtio,version=9p2000.L,msize=1048576
-# The host's files don't change under a test: what was read once may be kept.
-mount -t 9p -o "ro,cache=loose,$options" host /root || end "no 9p: the kernel can't see the host's files"
+# The host's files don't change during a test, so they may be cached.
+mount -t 9p -o "ro,cache=loose,$options" host /root || end "no 9p: the host's files can't be mounted"
 
-# What the run needs of the host's /tmp and /run has to outlive the guest's own ones.
+# Folders in the host's /tmp and /run that the run needs are kept below the guest's.
 number=0
 while read -r kept; do
     number=$((number + 1))

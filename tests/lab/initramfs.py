@@ -1,4 +1,4 @@
-"""The archive from which the guest starts: busybox, `init.sh` and a kernel's modules."""
+"""The initramfs of the guest: busybox, `init.sh` and modules of the kernel."""
 
 import gzip
 import shutil
@@ -10,23 +10,23 @@ from tests.lab.errors import LabError
 from tests.lab.kernel import Kernel
 
 _INIT = Path(__file__).with_name("init.sh")
-#: To reach the host's files; and compressed swap, for tests of it.
+#: For the host's files, and for tests with compressed swap.
 _MODULES = ("virtio_pci", "9pnet_virtio", "9p", "zram")
 
 
 def build(kernel: Kernel, kept: Iterable[Path], work: Path) -> Path:
-    """Write the archive into an empty folder.
+    """Write the archive into an empty folder; return its path.
 
     Args:
-        kernel: Whose modules to take.
-        kept: Folders below the host's /tmp or /run that the guest shall see.
-        work: Where to write.
+        kernel: The kernel whose modules to include.
+        kept: Folders below the host's /tmp or /run to show in the guest.
+        work: The empty folder.
 
     Raises:
-        LabError: There is no static busybox.
+        LabError: A static busybox is missing.
     """
     busybox = shutil.which("busybox")
-    # A dynamic program names its loader in its first page.
+    # A dynamic program has the name of its loader in its first page.
     if busybox is None or b"ld-linux" in Path(busybox).read_bytes()[:4096]:
         raise LabError("the lab needs a static busybox: apt-get install busybox-static")
     tree = work / "tree"

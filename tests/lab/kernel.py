@@ -1,4 +1,4 @@
-"""A kernel image, and the modules beside it."""
+"""A kernel image and its modules."""
 
 import gzip
 import lzma
@@ -24,7 +24,7 @@ class Kernel:
 
     Attributes:
         image: Its bzImage.
-        version: What `uname -r` tells in it.
+        version: Its version, as `uname -r` prints it.
     """
 
     image: Path
@@ -32,10 +32,10 @@ class Kernel:
 
     @classmethod
     def open(cls, path: Path) -> "Kernel":
-        """Read what kernel a file holds.
+        """Return the kernel in a file.
 
         Raises:
-            LabError: It can't be read, or is no kernel image.
+            LabError: The file can't be read or isn't a kernel image.
         """
         try:
             with path.open("rb") as file:
@@ -44,15 +44,15 @@ class Kernel:
             raise LabError(f"kernel image {path}: {error.strerror}") from None
         # The boot protocol's magic, and its pointer to the version.
         if head[0x202:0x206] != b"HdrS":
-            raise LabError(f"{path} is no kernel image")
+            raise LabError(f"{path} is not a kernel image")
         start = struct.unpack_from("<H", head, 0x20E)[0] + 0x200
         return cls(path.resolve(), head[start:].split(None, 1)[0].decode())
 
     def modules(self, names: Iterable[str]) -> dict[str, bytes]:
-        """Return modules and all that they depend on, in the order in which to load them.
+        """Return modules with their dependencies, in the order to load them.
 
-        They are looked for where a package puts them: for boot/vmlinuz-VERSION, in
-        lib/modules/VERSION or usr/lib/modules/VERSION. Names that aren't found are taken as
+        They are searched where packages have them: for boot/vmlinuz-VERSION in
+        lib/modules/VERSION and usr/lib/modules/VERSION. Modules that aren't found are assumed to be
         built in.
         """
         base = self.image.parent.parent
@@ -80,5 +80,5 @@ class Kernel:
 def _read(path: Path) -> bytes:
     reader = _READERS.get(path.suffix)
     if reader is None:
-        raise LabError(f"kernel module {path} is compressed in a way that isn't known here")
+        raise LabError(f"kernel module {path} has an unsupported compression")
     return reader(path.read_bytes())

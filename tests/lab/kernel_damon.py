@@ -1,7 +1,7 @@
-"""The kernel's own DAMON, watching the memory of one process: for the lab's machines only.
+"""The kernel's DAMON, monitoring one process: for the lab's machines only.
 
-It is driven through `/sys/kernel/mm/damon/admin`. Results come from the tracepoint
-`damon:damon_aggregated`, in a tracefs instance of its own, and are read after the run, so that
+It is controlled through `/sys/kernel/mm/damon/admin`. Results come from the tracepoint
+`damon:damon_aggregated`, in a separate tracefs instance. They are read after the run, so that
 reading doesn't disturb it.
 """
 
@@ -23,12 +23,12 @@ from tests.lab.needs import GUEST
 
 _KDAMONDS = Path("/sys/kernel/mm/damon/admin/kdamonds")
 _TRACING = Path("/sys/kernel/tracing/instances/kernel-damon")
-#: A region of an aggregation takes some 60 bytes: room for a million of them.
+#: A region of an aggregation takes about 60 bytes: there is room for a million.
 _BUFFER_KB = 65_536
 _LINE = re.compile(
     r"\s(\d+)\.(\d{6}): damon_aggregated: target_id=\d+ nr_regions=(\d+) (\d+)-(\d+): (\d+) \d+"
 )
-#: CPUCLOCK_SCHED: with the complement of a pid, the clock of the time that a process ran.
+#: CPUCLOCK_SCHED: with the complement of a pid, the clock of the process's CPU time.
 _CPUCLOCK_SCHED = 2
 
 
@@ -37,10 +37,10 @@ class KernelAggregation:
     """The regions of one aggregation.
 
     Attributes:
-        boottime_us: When it ended, on CLOCK_BOOTTIME.
+        boottime_us: The time of its end, on CLOCK_BOOTTIME.
         start: First address of each region.
-        end: First address behind each region.
-        nr_accesses: In how many checks each region was accessed.
+        end: First address after each region.
+        nr_accesses: Number of checks that saw an access to each region.
     """
 
     boottime_us: int
@@ -50,25 +50,25 @@ class KernelAggregation:
 
 
 class KernelDamon:
-    """A kdamond that watches a process from construction to the end of the ``with`` block.
+    """A kdamond that monitors a process from construction to the end of the ``with`` block.
 
     Args:
         pid: The process.
-        intervals: As for a context; the kernel never stretches them.
+        intervals: As for a context; the kernel never lengthens them.
         limits: As for a context.
 
     Attributes:
         pid: The kernel thread.
 
     Raises:
-        LabError: This is no machine of the lab, or a kdamond is there already.
+        LabError: This machine isn't one of the lab, or already has a kdamond.
     """
 
     def __init__(self, pid: int, intervals: Intervals, limits: RegionLimits) -> None:
         if GUEST not in os.environ:
-            raise LabError("the kernel's DAMON may only be driven in the lab's machines")
+            raise LabError("the kernel's DAMON may only be used in the lab's machines")
         if _read(_KDAMONDS / "nr_kdamonds") != "0":
-            raise LabError("somebody else drives the kernel's DAMON")
+            raise LabError("another program uses the kernel's DAMON")
         self._trace()
         _write(_KDAMONDS / "nr_kdamonds", 1)
         self._kdamond = _KDAMONDS / "0"
@@ -79,7 +79,7 @@ class KernelDamon:
         _write(attributes / "intervals/sample_us", intervals.sampling_us)
         _write(attributes / "intervals/aggr_us", intervals.aggregation_us)
         _write(attributes / "intervals/update_us", intervals.update_us)
-        # A minimum above the maximum is refused, also in between.
+        # The maximum first: the kernel refuses a minimum above it.
         _write(attributes / "nr_regions/max", limits.max_regions)
         _write(attributes / "nr_regions/min", limits.min_regions)
         _write(context / "targets/nr_targets", 1)
@@ -95,11 +95,11 @@ class KernelDamon:
         _write(_TRACING / "events/damon/damon_aggregated/enable", 1)
 
     def cpu_us(self) -> int:
-        """Return how much processor time the thread has used."""
+        """Return the CPU time of the thread in microseconds."""
         return time.clock_gettime_ns(~self.pid << 3 | _CPUCLOCK_SCHED) // 1_000
 
     def stop(self) -> list[KernelAggregation]:
-        """End the monitoring and return its aggregations.
+        """End the monitoring; return its aggregations.
 
         Raises:
             LabError: The trace buffer was too small for them.
@@ -127,7 +127,7 @@ class KernelDamon:
 
 
 def parse_aggregations(lines: Iterable[str]) -> list[KernelAggregation]:
-    """Return the aggregations of one target that lines of a trace tell, whole ones only."""
+    """Return the complete aggregations of one target in the lines of a trace."""
     aggregations = []
     regions: list[tuple[int, int, int]] = []
     for line in lines:
@@ -136,7 +136,7 @@ def parse_aggregations(lines: Iterable[str]) -> list[KernelAggregation]:
             continue
         seconds, micros, count, *region = (int(number) for number in found.groups())
         regions.append((region[0], region[1], region[2]))
-        # One line a region, each telling how many there are.
+        # There is one line for each region, with the number of all.
         if len(regions) == count:
             start, end, nr_accesses = np.array(regions, dtype=np.int64).T
             boottime_us = seconds * 1_000_000 + micros

@@ -1,14 +1,13 @@
-"""Get the laboratory's kernels: `python -m tests.lab.kernels [NAME]...` prints where they are.
+"""Get the lab's kernels: `python -m tests.lab.kernels [NAME]...` prints the paths of their images.
 
-- `own`, the lab's own: Debian 13's Linux 6.12 source, built with `kernel.config`. It has all that
-  tests may need.
-- `debian`, Debian 13's own, as distributed: kernel DAMON, but no idle page tracking.
-- `newest`, the newest that Debian offers for its release 13 (backports): for what only newer
-  kernels have.
+- `own`, the lab's own: Debian 13's Linux 6.12 source, built with `kernel.config`. It has all
+  features that tests may need.
+- `debian`, Debian 13's, as distributed: kernel DAMON, but no idle page tracking.
+- `newest`, the newest of Debian 13 (backports): for features of newer kernels.
 
-Without names these are the first two.
+Without names the first two are printed.
 
-They are kept in ~/.cache/damon-lab (or below XDG_CACHE_HOME); remove that to get newer ones.
+Kernels are kept in ~/.cache/damon-lab (or in XDG_CACHE_HOME); remove that folder to get newer ones.
 """
 
 import hashlib
@@ -31,17 +30,18 @@ _FRAGMENT = Path(__file__).with_name("kernel.config")
 _PROGRAMS = ("gcc", "make", "flex", "bison", "bc", "xz")
 _PACKAGES = "gcc make flex bison bc xz-utils libelf-dev libssl-dev"
 
-Tell = Callable[[str], None]
+#: Shows a line of progress.
+Report = Callable[[str], None]
 
 
 def cache_folder() -> Path:
-    """Return where kernels are kept."""
+    """Return the folder where kernels are kept."""
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(base) / "damon-lab"
 
 
-def own_kernel(cache: Path, tell: Tell) -> Path:
-    """Return the image of the lab's own kernel; build it if this fragment wasn't built yet.
+def own_kernel(cache: Path, report: Report) -> Path:
+    """Return the image of the lab's own kernel; build it if `kernel.config` has changed.
 
     Raises:
         LabError: A program is missing, the source can't be fetched, or the build fails.
@@ -55,11 +55,11 @@ def own_kernel(cache: Path, tell: Tell) -> Path:
     if missing:
         raise LabError(f"building a kernel needs {', '.join(missing)}: apt-get install {_PACKAGES}")
     with _new_folder(kept) as folder, tempfile.TemporaryDirectory(dir=cache) as work:
-        tell(f"fetching {_SOURCE} (150 MB)")
+        report(f"fetching {_SOURCE} (150 MB)")
         source = _unpacked_source(cache, Path(work))
-        tell("building it, which takes 5 minutes on two processors")
+        report("building it, which takes 5 minutes on two processors")
         make = ["nice", "make", "--silent", f"--jobs={os.cpu_count()}", "LOCALVERSION=-lab"]
-        # `make lab` hands its own variables down otherwise.
+        # Without the variables that `make lab` passes down.
         make[:0] = ["env", "-u", "MAKEFLAGS", "-u", "MAKELEVEL"]
         run(*make, "tinyconfig", cwd=source)
         with (source / ".config").open("a") as configuration:
@@ -70,15 +70,15 @@ def own_kernel(cache: Path, tell: Tell) -> Path:
     return image
 
 
-def debian_kernel(cache: Path, tell: Tell) -> Path:
-    """Return the image of Debian's kernel, beside which are its modules; fetch it if need be.
+def debian_kernel(cache: Path, report: Report) -> Path:
+    """Return the image of Debian's kernel, with its modules beside it; fetch it if necessary.
 
     Raises:
-        LabError: It can't be fetched.
+        LabError: The kernel can't be fetched.
     """
     kept = cache / "debian-13"
     if not kept.exists():
-        tell("fetching Debian 13's kernel (110 MB)")
+        report("fetching Debian 13's kernel (110 MB)")
         with _new_folder(kept) as folder, tempfile.TemporaryDirectory(dir=cache) as work:
             archive = Archive(_apt_folder(cache), _RELEASE)
             package = archive.depends("linux-image-amd64", r"linux-image-6\S*")
@@ -87,23 +87,23 @@ def debian_kernel(cache: Path, tell: Tell) -> Path:
     return image
 
 
-def newest_kernel(cache: Path, tell: Tell) -> Path:
-    """Return the image of the newest kernel, beside which are its modules; fetch it if need be.
+def newest_kernel(cache: Path, report: Report) -> Path:
+    """Return the image of the newest kernel, with its modules beside it; fetch it if necessary.
 
     Raises:
-        LabError: It can't be fetched.
+        LabError: The kernel can't be fetched.
     """
     kept = cache / "newest"
     if not kept.exists():
-        tell("fetching Debian's newest kernel (120 MB)")
+        report("fetching Debian's newest kernel (120 MB)")
         with _new_folder(kept) as folder, tempfile.TemporaryDirectory(dir=cache) as work:
             archive = Archive(_apt_folder(cache, "newest-apt"), f"{_RELEASE}-backports")
             image_package = archive.depends("linux-image-amd64", r"linux-image-\d\S*")
             version = image_package.removeprefix("linux-image-")
             for part in ("binary", "modules"):
-                place = Path(work) / part
-                place.mkdir()
-                package = archive.download(f"linux-{part}-{version}", place)
+                download = Path(work) / part
+                download.mkdir()
+                package = archive.download(f"linux-{part}-{version}", download)
                 run("dpkg-deb", "--extract", str(package), str(folder))
             image = folder / f"usr/lib/modules/{version}/vmlinuz"
             (folder / "boot").mkdir(exist_ok=True)
@@ -127,7 +127,7 @@ def _apt_folder(cache: Path, name: str = "apt") -> Path:
 
 @contextmanager
 def _new_folder(path: Path) -> Iterator[Path]:
-    """Make a folder that is there whole or not at all."""
+    """Yield a new folder, which gets its path only if the block succeeds."""
     with tempfile.TemporaryDirectory(dir=path.parent) as temporary:
         folder = Path(temporary) / "new"
         folder.mkdir()
@@ -136,7 +136,7 @@ def _new_folder(path: Path) -> Iterator[Path]:
         folder.rename(path)
 
 
-_KERNELS: dict[str, Callable[[Path, Tell], Path]] = {
+_KERNELS: dict[str, Callable[[Path, Report], Path]] = {
     "own": own_kernel,
     "debian": debian_kernel,
     "newest": newest_kernel,
@@ -144,7 +144,7 @@ _KERNELS: dict[str, Callable[[Path, Tell], Path]] = {
 
 
 def main() -> None:
-    """Print the images' paths as DAMON_LAB_KERNELS wants them."""
+    """Print the paths of the images in the format of DAMON_LAB_KERNELS."""
     names = sys.argv[1:] or ["own", "debian"]
     for name in names:
         if name not in _KERNELS:
@@ -152,11 +152,11 @@ def main() -> None:
     cache = cache_folder()
     cache.mkdir(parents=True, exist_ok=True)
 
-    def tell(what: str) -> None:
-        click.echo(f"lab: {what}", err=True)
+    def report(line: str) -> None:
+        click.echo(f"lab: {line}", err=True)
 
     try:
-        images = [_KERNELS[name](cache, tell) for name in names]
+        images = [_KERNELS[name](cache, report) for name in names]
     except LabError as error:
         sys.exit(f"lab: {error}")
     click.echo(os.pathsep.join(map(str, images)))

@@ -1,4 +1,4 @@
-"""A small virtual machine, by software emulation, that sees this machine's files read-only."""
+"""A small virtual machine, by software emulation, with this machine's files read-only."""
 
 import os
 import re
@@ -17,38 +17,38 @@ from tests.lab import initramfs
 from tests.lab.errors import LabError
 from tests.lab.kernel import Kernel
 
-#: Where the guest sees `Machine.share`.
+#: The path of `Machine.share` in the guest.
 GUEST_SHARE = "/run/lab"
 
 _CHECKOUT = Path(__file__).parents[2]
-#: What the guest's programs get of the host's environment.
+#: Environment variables that the guest's programs inherit from the host.
 _INHERITED = ("CI", "DAMON_TEST_SKIPS", "LANG", "LC_ALL", "PATH", "VIRTUAL_ENV")
 _ENVIRONMENT = {
     "DAMON_LAB_GUEST": "1",
     "HOME": "/tmp",
     "HYPOTHESIS_STORAGE_DIRECTORY": "/tmp/hypothesis",
-    # numpy's sorting with AVX2 goes wrong on the emulated processor.
+    # numpy's sorting with AVX2 gives wrong results on the emulated processor.
     "NPY_DISABLE_CPU_FEATURES": "X86_V3",
     "PYTHONDONTWRITEBYTECODE": "1",
     "PYTHONUNBUFFERED": "1",
 }
-#: What the guest has its own of, so that the host's is hidden.
+#: Folders of the host that the guest's file systems hide.
 _HIDDEN = (Path("/tmp"), Path("/run"))
 
 
 @define(eq=False)
 class Machine:
-    """A machine that runs one command and powers off. A context manager: leaving it ends it.
+    """A machine that runs one command and powers off; a context manager that ends it.
 
-    With more than one processor accessed bits can't be trusted: the emulated TLB is only emptied
-    by a context switch, which the monitor's own wake-ups bring about if there is but one.
+    With more than one processor accesses are missed: only a context switch empties the emulated
+    TLB. With a single processor, each wake-up of the monitor causes one.
 
     Attributes:
-        kernel: What it boots.
-        processors: How many it has.
-        memory: Its size, as qemu takes it.
-        append: More kernel parameters.
-        share: A folder of the host that the guest may write to, as `GUEST_SHARE`.
+        kernel: The kernel to boot.
+        processors: The number of processors.
+        memory: The size of its memory, in qemu's format.
+        append: Additional kernel parameters.
+        share: A folder of the host that the guest may write to; there it is `GUEST_SHARE`.
     """
 
     kernel: Kernel
@@ -78,13 +78,13 @@ class Machine:
 
     @property
     def output(self) -> tuple[Path, Path]:
-        """The files that standard output and standard error of the command go to."""
+        """The files with the standard output and standard error of the command."""
         return self.share / "stdout", self.share / "stderr"
 
     def start(
         self, command: Sequence[str], folder: Path, environment: Mapping[str, str] | None = None
     ) -> None:
-        """Boot and run a command in a folder that guest and host have in common.
+        """Boot, and run a command in a folder of the host.
 
         Raises:
             LabError: A program is missing, or a kernel module can't be read.
@@ -109,7 +109,7 @@ class Machine:
         with (work / "qemu").open("wb") as errors:
             self._qemu = subprocess.Popen(
                 [
-                    # However this process ends, the machine doesn't outlive it.
+                    # The machine ends with this process, however that ends.
                     *("setpriv", "--pdeathsig", "KILL", emulator),
                     *(
                         "-accel",
@@ -131,7 +131,7 @@ class Machine:
                     ),
                     *("-kernel", str(self.kernel.image), "-initrd", str(archive)),
                     "-append",
-                    # Newer kernels use DAMON themselves, and then nobody else can.
+                    # Without DAMON_STAT, which newer kernels start and which keeps DAMON in use.
                     "console=ttyS0 loglevel=5 panic=-1 oops=panic numa=fake=2 "
                     f"damon_stat.enabled=N {self.append}",
                     "-fsdev",
@@ -147,14 +147,14 @@ class Machine:
             )
 
     def running(self) -> bool:
-        """Tell whether the machine is still on."""
+        """Return whether the machine is still on."""
         return self._qemu is not None and self._qemu.poll() is None
 
     def status(self) -> int:
         """Return the exit status of the command.
 
         Raises:
-            LabError: The machine ended before the command did; tells what was on its console.
+            LabError: The machine ended before the command did; the error has its last output.
         """
         try:
             return int((self.share / "status").read_text())
@@ -162,7 +162,7 @@ class Machine:
             raise LabError(f"the machine ended before the command\n{self.tail()}") from None
 
     def tail(self, lines: int = 40) -> str:
-        """Return the last lines of all that the machine and the command told."""
+        """Return the last lines of qemu, the console, and the command's output."""
         work = Path(self._folder.name)
         parts = []
         for path in (work / "qemu", work / "console", *self.output):
@@ -174,10 +174,10 @@ class Machine:
 
 
 def _visible(folders: Sequence[Path]) -> list[Path]:
-    """Return those of some folders that the guest's own file systems would hide, once each."""
+    """Return the topmost of the folders that the guest's file systems would hide."""
     hidden = {
         folder.resolve()
         for folder in folders
-        if any(folder.resolve().is_relative_to(place) for place in _HIDDEN)
+        if any(folder.resolve().is_relative_to(parent) for parent in _HIDDEN)
     }
     return sorted(folder for folder in hidden if not hidden.intersection(folder.parents))

@@ -1,4 +1,4 @@
-"""Kernel needs of tests: which there are, and whether the machine at hand meets them."""
+"""Kernel needs of tests, and whether this machine meets them."""
 
 import os
 import re
@@ -8,18 +8,18 @@ from pathlib import Path
 import pytest
 from attrs import frozen
 
-#: Set in the lab's machines and nowhere else.
+#: This variable is set in the lab's machines only.
 GUEST = "DAMON_LAB_GUEST"
 
 
 @frozen
 class KernelNeed:
-    """Something that a test needs of the kernel.
+    """A feature of the kernel that a test needs.
 
     Attributes:
-        met: Tells whether this machine has it.
-        lab_only: Whether tests change state of the whole kernel with it: then only the lab's
-            machines may serve, whatever others have.
+        met: Returns whether this machine has it.
+        lab_only: Whether only the lab's machines may be used, because tests change the state of
+            the whole kernel with it.
     """
 
     met: Callable[[], bool]
@@ -39,7 +39,7 @@ def _has_two_nodes() -> bool:
     return len(list(Path("/sys/devices/system/node").glob("node[0-9]*"))) >= 2
 
 
-def _damon_filters_tell() -> bool:
+def _has_damon_filters() -> bool:
     version = tuple(map(int, re.findall(r"\d+", os.uname().release)[:2]))
     return version >= (6, 14) and os.access("/sys/kernel/mm/damon/admin/kdamonds", os.W_OK)
 
@@ -47,7 +47,7 @@ def _damon_filters_tell() -> bool:
 KERNEL_NEEDS = {
     "idle-page-tracking": KernelNeed(_writable("/sys/kernel/mm/page_idle/bitmap")),
     "kernel-damon": KernelNeed(_writable("/sys/kernel/mm/damon/admin/kdamonds"), lab_only=True),
-    "damon-filter": KernelNeed(_damon_filters_tell, lab_only=True),
+    "damon-filter": KernelNeed(_has_damon_filters, lab_only=True),
     "memory-cgroup": KernelNeed(_has_memory_controller),
     "numa-nodes": KernelNeed(_has_two_nodes),
     "zram-swap": KernelNeed(_writable("/dev/zram0"), lab_only=True),
@@ -57,16 +57,16 @@ KERNEL_NEEDS = {
 
 
 def kernel_needs(item: pytest.Item) -> list[str]:
-    """Return what a test needs of the kernel."""
+    """Return the kernel needs of a test."""
     needs = [need for marker in item.iter_markers("needs") for need in marker.args]
     return [need for need in needs if need in KERNEL_NEEDS]
 
 
 def why_unmet(name: str) -> str | None:
-    """Return why a kernel need isn't met by this machine, or None if it is."""
+    """Return why this machine doesn't meet a kernel need; None if it does."""
     need = KERNEL_NEEDS[name]
     if need.lab_only and GUEST not in os.environ:
-        return f"needs {name}, which tests may only touch in the lab: run make lab"
+        return f"needs {name}, which tests may only use in the lab: run make lab"
     if not need.met():
-        return f"needs {name}, which this kernel doesn't offer: run make lab"
+        return f"needs {name}, which this kernel doesn't have: run make lab"
     return None

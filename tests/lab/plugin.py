@@ -1,7 +1,7 @@
-"""Runs tests with kernel needs in the lab, and brings their reports back as the host's own.
+"""A pytest plugin that runs tests with kernel needs in the lab and reports their results here.
 
-With DAMON_LAB_KERNELS (paths of kernel images, separated by colons) each such test runs on every
-kernel that meets its needs. Without it they run here, or `conftest.py` skips them.
+With DAMON_LAB_KERNELS (paths of kernel images, separated by colons) each such test runs on all
+kernels that meet its needs. Without it they run here, or `conftest.py` skips them.
 """
 
 import os
@@ -22,7 +22,7 @@ _kernels = pytest.StashKey[list[Kernel]]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Declare the marker, and look at the kernels."""
+    """Declare the marker, and open the kernels."""
     config.addinivalue_line("markers", "lab: set on tests with kernel needs, to select them")
     paths = list(filter(None, os.environ.get(KERNELS, "").split(os.pathsep)))
     if paths and config.getoption("numprocesses", None):
@@ -34,14 +34,14 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
-    """Make tests with kernel needs, and those of the lab itself, selectable by `-m lab`."""
+    """Mark tests with kernel needs, and those of the lab itself, so that `-m lab` selects them."""
     if kernel_needs(item) or any("lab" in marker.args for marker in item.iter_markers("needs")):
         item.add_marker("lab")
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtestloop(session: pytest.Session) -> Generator[None, object, object]:
-    """Run what has no kernel needs here, then the rest in the lab."""
+    """Run tests without kernel needs here, then the others in the lab."""
     kernels = session.config.stash[_kernels]
     if not kernels or session.config.option.collectonly:
         return (yield)
@@ -54,7 +54,7 @@ def pytest_runtestloop(session: pytest.Session) -> Generator[None, object, objec
 
 @pytest.fixture
 def zram_swap() -> Iterator[Path]:
-    """Swap to 256 MiB of compressed memory during a test, which has to need "zram-swap"."""
+    """Swap to 256 MiB of compressed memory during a test; the test needs "zram-swap"."""
     device = Path("/dev/zram0")
     settings = Path("/sys/block/zram0")
     (settings / "disksize").write_text("256M")

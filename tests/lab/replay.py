@@ -1,4 +1,4 @@
-"""The host's side: boot machines for tests, and log what they report as if it happened here."""
+"""The host's side: boots machines for tests, and logs their reports as those of this run."""
 
 import json
 import os
@@ -15,7 +15,7 @@ from tests.lab.kernel import Kernel
 from tests.lab.machine import GUEST_SHARE, Machine
 from tests.lab.needs import kernel_needs
 
-#: A machine that tells nothing for so long hangs.
+#: A machine that reports no step for this long hangs.
 _SILENCE_S = 600.0
 
 
@@ -25,14 +25,14 @@ def run_in_lab(
     """Run tests on each kernel that meets their needs.
 
     One machine boots for each kernel and number of processors: two for tests that need
-    two-processors, else one. A test that no kernel can run is skipped, or fails with
+    two-processors, otherwise one. A test that no kernel can run is skipped, or fails with
     DAMON_TEST_SKIPS=fail.
     """
     groups = [
         (1, [test for test in tests if "two-processors" not in kernel_needs(test)]),
         (2, [test for test in tests if "two-processors" in kernel_needs(test)]),
     ]
-    # The terminal tells percentages of this.
+    # The terminal shows percentages of this number.
     session.testscollected += len(tests) * (len(kernels) - 1)
     unmet = {test.nodeid: test for test in tests}
     for kernel in kernels:
@@ -45,7 +45,7 @@ def run_in_lab(
                     unmet.pop(nodeid, None)
     session.testscollected += len(unmet)
     for test in unmet.values():
-        _tell_unmet(session, test)
+        _report_unmet(session, test)
 
 
 @frozen
@@ -53,10 +53,10 @@ class _Boot:
     """One machine's run.
 
     Attributes:
-        session: Where to log.
-        kernel: What boots.
-        processors: How many the machine has.
-        named: Whether the tests' ids shall tell the kernel.
+        session: The session that logs reports.
+        kernel: The kernel to boot.
+        processors: The number of processors.
+        named: Whether the ids of tests include the version of the kernel.
     """
 
     session: pytest.Session
@@ -65,7 +65,7 @@ class _Boot:
     named: bool
 
     def run(self, tests: Sequence[pytest.Item]) -> set[str]:
-        """Return the ids of those tests that ran, or should have."""
+        """Run the tests that this kernel can run; return their ids."""
         left = {test.nodeid: test for test in tests}
         ran = set(left)
         with Machine(self.kernel, self.processors) as machine:
@@ -141,16 +141,16 @@ class _Boot:
 
 
 def _steps(machine: Machine) -> Iterator[tuple[str, Any]]:
-    """Yield what the guest tells, as it does, until its machine is off.
+    """Yield the steps of the guest as it writes them, until its machine is off.
 
     Raises:
-        LabError: It tells nothing for too long.
+        LabError: The guest writes nothing for too long.
     """
     path = machine.share / "steps.jsonl"
     position = 0
-    heard = time.monotonic()
+    last_step = time.monotonic()
     while True:
-        # In this order: what it told last is still read.
+        # In this order, so that the last steps are read.
         running = machine.running()
         text = b""
         if path.exists():
@@ -162,17 +162,17 @@ def _steps(machine: Machine) -> Iterator[tuple[str, Any]]:
         for line in whole.splitlines():
             kind, value = json.loads(line)
             yield kind, value
-            heard = time.monotonic()
+            last_step = time.monotonic()
         if not running:
             return
-        if time.monotonic() - heard > _SILENCE_S:
-            raise LabError(f"the machine told nothing for {_SILENCE_S:.0f} s")
+        if time.monotonic() - last_step > _SILENCE_S:
+            raise LabError(f"the machine reported nothing for {_SILENCE_S:.0f} s")
         time.sleep(0.1)
 
 
-def _tell_unmet(session: pytest.Session, test: pytest.Item) -> None:
-    """Skip a test, or fail it in CI, that no kernel can run."""
-    reason = f"needs {', '.join(kernel_needs(test))}: no kernel of the lab offers that"
+def _report_unmet(session: pytest.Session, test: pytest.Item) -> None:
+    """Report a test that no kernel can run as skipped, or in CI as failed."""
+    reason = f"needs {', '.join(kernel_needs(test))}: no kernel of the lab meets this"
     path, line, _ = test.location
     hook = session.config.hook
     hook.pytest_runtest_logstart(nodeid=test.nodeid, location=test.location)

@@ -1,4 +1,4 @@
-"""The kernel's own DAMON, as benchmarks compare with it."""
+"""The kernel's DAMON for benchmarks."""
 
 import pytest
 
@@ -21,7 +21,7 @@ TRACE = """\
 
 
 def test_a_trace_is_read_aggregation_by_aggregation() -> None:
-    """All regions of one together, at the time of the last; a part of one is left out."""
+    """An aggregation has the time of its last region; an incomplete one is left out."""
     (aggregation,) = parse_aggregations(TRACE.splitlines())
     assert aggregation.boottime_us == 12_000_351
     assert aggregation.start.tolist() == [4096, 8192]
@@ -29,8 +29,8 @@ def test_a_trace_is_read_aggregation_by_aggregation() -> None:
     assert aggregation.nr_accesses.tolist() == [20, 0]
 
 
-def test_it_is_never_driven_outside_the_lab(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Elsewhere it may belong to somebody."""
+def test_it_is_never_used_outside_the_lab(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On other machines it may be in use."""
     monkeypatch.delenv(GUEST, raising=False)
-    with pytest.raises(LabError, match="only be driven in the lab"):
+    with pytest.raises(LabError, match="only be used in the lab"):
         KernelDamon(1, INTERVALS, RegionLimits())

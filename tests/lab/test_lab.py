@@ -1,4 +1,4 @@
-"""The laboratory itself: its machines offer what tests may need, and what happens comes back."""
+"""The lab itself: its machines meet the needs of tests, and results are reported to the host."""
 
 import ctypes
 import mmap
@@ -22,7 +22,7 @@ PROJECT = {
         KERNEL_NEEDS["a-miracle"] = KernelNeed(lambda: False)
 
         def pytest_configure(config):
-            config.addinivalue_line("markers", "needs(*names): as in the whole")
+            config.addinivalue_line("markers", "needs(*names): as in the project's conftest.py")
         """,
     "test_inside.py": """
         import os
@@ -32,7 +32,7 @@ PROJECT = {
         @pytest.mark.needs("kernel-damon")
         @pytest.mark.parametrize("name", ["damon-lab", "elsewhere"])
         def test_host(name):
-            print("said inside")
+            print("printed inside")
             assert os.uname().nodename == name
 
         @pytest.mark.needs("a-miracle")
@@ -52,34 +52,34 @@ PROJECT = {
 
 @pytest.mark.needs("idle-page-tracking", "root")
 def test_an_idle_page_is_idle_until_it_is_accessed() -> None:
-    """The bitmap takes a mark, keeps it, and loses it by an access."""
-    # Enough pages that the first isn't in a batch on its way to the LRU lists.
+    """The mark stays in the bitmap until the page is accessed."""
+    # With enough pages, the first one is no longer in a batch of pages to be added to LRU lists.
     area = mmap.mmap(-1, 256 * mmap.PAGESIZE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     area[:: mmap.PAGESIZE] = b"x" * 256
     page = ctypes.addressof(ctypes.c_char.from_buffer(area)) // mmap.PAGESIZE
     with open("/proc/self/pagemap", "rb", buffering=0) as pagemap:
         (entry,) = struct.unpack("Q", os.pread(pagemap.fileno(), 8, page * 8))
     frame = entry & ((1 << 55) - 1)
-    place, bit = frame // 64 * 8, 1 << frame % 64
+    offset, bit = frame // 64 * 8, 1 << frame % 64
     with open("/sys/kernel/mm/page_idle/bitmap", "r+b", buffering=0) as bitmap:
 
         def idle() -> bool:
-            (word,) = struct.unpack("Q", os.pread(bitmap.fileno(), 8, place))
+            (word,) = struct.unpack("Q", os.pread(bitmap.fileno(), 8, offset))
             return bool(word & bit)
 
-        os.pwrite(bitmap.fileno(), struct.pack("Q", bit), place)
+        os.pwrite(bitmap.fileno(), struct.pack("Q", bit), offset)
         assert idle()
         deadline = time.monotonic() + 30
         while idle():
-            assert time.monotonic() < deadline, "30 s of accesses weren't seen"
-            # Another process between, or the translation stays in the emulated TLB.
+            assert time.monotonic() < deadline, "accesses weren't detected within 30 s"
+            # Another process has to run in between, to empty the emulated TLB.
             subprocess.run(["true"], check=True)
             assert area[0] == ord("x")
 
 
 @pytest.mark.needs("kernel-damon")
-def test_kernel_damon_can_watch_processes() -> None:
-    """Its sysfs tree makes kdamonds, and offers virtual address spaces."""
+def test_kernel_damon_can_monitor_processes() -> None:
+    """Its sysfs files make kdamonds with the operations `vaddr`."""
     kdamonds = Path("/sys/kernel/mm/damon/admin/kdamonds")
     (kdamonds / "nr_kdamonds").write_text("1")
     try:
@@ -91,14 +91,14 @@ def test_kernel_damon_can_watch_processes() -> None:
 
 
 @pytest.mark.needs("kernel-damon")
-def test_there_is_one_processor_unless_two_are_asked_for() -> None:
-    """With more, the emulated TLB hides accesses."""
+def test_there_is_one_processor_unless_a_test_needs_two() -> None:
+    """With more, accesses are missed because of the emulated TLB."""
     assert os.cpu_count() == 1
 
 
 @pytest.mark.needs("two-processors", "memory-cgroup", "numa-nodes")
 def test_a_program_can_run_on_either_of_two_processors() -> None:
-    """Two processors are two."""
+    """Both processors run it."""
     allowed = os.sched_getaffinity(0)
     ran_on = set()
     try:
@@ -111,13 +111,13 @@ def test_a_program_can_run_on_either_of_two_processors() -> None:
 
 
 @pytest.mark.needs("zram-swap")
-def test_there_is_swap_while_a_test_wants_it(zram_swap: Path) -> None:
+def test_there_is_swap_during_a_test_that_needs_it(zram_swap: Path) -> None:
     """The fixture's device is in use."""
     assert str(zram_swap) in Path("/proc/swaps").read_text()
 
 
 @pytest.mark.needs("lab")
-def test_what_happens_in_the_lab_comes_back(tmp_path: Path) -> None:
+def test_results_of_the_lab_are_reported_here(tmp_path: Path) -> None:
     """A pass, a failure with traceback and output, an unmet need, and the end of the machine."""
     for name, text in PROJECT.items():
         (tmp_path / name).write_text("\n".join(line[8:] for line in text.splitlines()))
@@ -134,7 +134,7 @@ def test_what_happens_in_the_lab_comes_back(tmp_path: Path) -> None:
     )
     assert "3 failed, 1 passed, 1 skipped" in done.stdout, done.stdout + done.stderr
     assert "AssertionError: assert 'damon-lab' == 'elsewhere'" in done.stdout
-    assert "said inside" in done.stdout
+    assert "printed inside" in done.stdout
     assert "FAILED test_inside.py::test_power_fails - " in done.stdout
     assert "the machine ended before this test did" in done.stdout
-    assert "no kernel of the lab offers that" in done.stdout
+    assert "no kernel of the lab meets this" in done.stdout

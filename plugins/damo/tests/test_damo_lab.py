@@ -1,4 +1,4 @@
-"""damo and the kernel's DAMON in the laboratory: each reads what the other recorded."""
+"""damo and the kernel's DAMON in the lab: each reads what the other recorded."""
 
 import json
 import subprocess

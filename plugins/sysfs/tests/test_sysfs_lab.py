@@ -590,7 +590,7 @@ def test_the_memory_of_one_cgroup(program: Start, nothing_left: Left) -> None:
 
 
 @pytest.mark.skipif(why_unmet("damon-filter") is None, reason="this kernel has such filters")
-def test_one_cgroup_needs_linux_6_14(nothing_left: Left) -> None:
+def test_a_filter_needs_linux_6_14(nothing_left: Left) -> None:
     """An earlier kernel would also count memory of others: the error says what is needed."""
     options = PaddrOptions(cgroup="/", backend="kernel")
     primitive = make_paddr(options, Plugins.discover().backends("paddr"))
