@@ -83,7 +83,7 @@ class TestRecording:
         assert shown.stdout
 
     def test_parquet_is_what_is_written(self, busy: int, tmp_path: Path) -> None:
-        """Without -o it goes to damon.parquet, never over another; the file says how it was made."""
+        """Without -o it goes to damon.parquet, never over another; it says how it was made."""
         for _ in range(2):
             done = subprocess.run(
                 [*RECORD, "--cpu-budget", "5%", "--pid", str(busy), "--for", "1s"],
