@@ -16,9 +16,10 @@ MIB = 1 << 20
 
 _COUNTS = st.integers(0, 20).map(float) | st.floats(1e-6, 20)
 _REGIONS = st.lists(
-    # Pages, of them resident, accesses, age, idle time.
+    # Pages, shares that are resident and of these touched, accesses, age, idle time.
     st.tuples(
         st.integers(1, 1 << 20),
+        st.floats(0, 1),
         st.floats(0, 1),
         _COUNTS,
         st.integers(0, 1000),
@@ -34,6 +35,7 @@ def snapshots(draw: st.DrawFn) -> list[Snapshot]:
     """Draw aggregations of one context."""
     found = []
     for number in range(1, draw(st.integers(1, 4)) + 1):
+        knows_touched = draw(st.booleans())
         targets = {}
         for name in draw(st.lists(st.sampled_from("abc"), unique=True, min_size=1)):
             rows = draw(_REGIONS)
@@ -45,9 +47,12 @@ def snapshots(draw: st.DrawFn) -> list[Snapshot]:
                     count,
                     age,
                     0 if count else idle_us,
-                    int((end - begin) * share) * 4096,
+                    int((end - begin) * resident) * 4096,
+                    int((end - begin) * resident * touched) * 4096 if knows_touched else None,
                 )
-                for (begin, end), (_, share, count, age, idle_us) in zip(borders, rows, strict=True)
+                for (begin, end), (_, resident, touched, count, age, idle_us) in zip(
+                    borders, rows, strict=True
+                )
             ]
         found.append(make_snapshot(targets, number=number))
     return found

@@ -29,6 +29,7 @@ class Column:
         label: What it is called in messages, in the plural.
         attribute: Which attribute holds it, of a `Snapshot` for an aggregation and of a
             `TargetSnapshot` for targets and regions. By default it has the column's name.
+        optional: Whether the attribute may be None, where nobody knows the values.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Column:
     meaning: str
     label: str
     attribute: str = field()
+    optional: bool = False
 
     @attribute.default
     def _attribute_of_the_name(self) -> str:
@@ -141,6 +143,15 @@ COLUMNS: Final[Mapping[str, Column]] = MappingProxyType(
                 "resident bytes",
             ),
             Column(
+                "touched_bytes",
+                "int64",
+                "region",
+                "bytes of the region that were accessed in the aggregation; unknown where single "
+                "pages are checked",
+                "touched bytes",
+                optional=True,
+            ),
+            Column(
                 "areas",
                 "areas",
                 "target",
@@ -158,8 +169,10 @@ COLUMNS: Final[Mapping[str, Column]] = MappingProxyType(
     }
 )
 
-#: The columns that `assemble_snapshot` takes.
-REGION_COLUMNS: Final = tuple(name for name, column in COLUMNS.items() if column.of == "region")
+#: The columns that `assemble_snapshot` needs; it may be given optional ones as well.
+REGION_COLUMNS: Final = tuple(
+    name for name, column in COLUMNS.items() if column.of == "region" and not column.optional
+)
 
 
 def fill_in(columns: Mapping[str, npt.NDArray[Any]], aggregation_us: int) -> dict[str, Any]:

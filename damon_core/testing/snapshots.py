@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from damon_core.attributes import Intervals
-from damon_core.memory.snapshot import Snapshot, TargetRows, assemble_snapshot
+from damon_core.memory.snapshot import Snapshot, TargetRows, TargetSnapshot, assemble_snapshot
 from damon_core.memory.target import Area, Owner
 
 #: 2023-11-14 22:13:20 UTC, where `damon_core.VirtualClock` begins as well.
@@ -24,6 +24,8 @@ class RegionRow(NamedTuple):
         idle_us: For how long no access was seen. By default 0 if it was accessed, otherwise as
             long as its age says.
         resident_bytes: How much of it is in memory; by default all.
+        touched_bytes: How much of it was accessed in the aggregation; None if that isn't known. It
+            has to be known of all regions, or of none.
     """
 
     start: int
@@ -32,6 +34,7 @@ class RegionRow(NamedTuple):
     age: int = 0
     idle_us: int | None = None
     resident_bytes: int | None = None
+    touched_bytes: int | None = None
 
 
 def make_snapshot(
@@ -72,6 +75,8 @@ def make_snapshot(
     resident_bytes = [
         row.end - row.start if row.resident_bytes is None else row.resident_bytes for row in rows
     ]
+    touched_bytes = [row.touched_bytes for row in rows if row.touched_bytes is not None]
+    touched = {"touched_bytes": np.array(touched_bytes, dtype=np.int64)} if touched_bytes else {}
     return assemble_snapshot(
         {
             "start": np.array([row.start for row in rows], dtype=np.int64),
@@ -80,6 +85,7 @@ def make_snapshot(
             "age": np.array([row.age for row in rows], dtype=np.int64),
             "idle_us": np.array(idle_us, dtype=np.int64),
             "resident_bytes": np.array(resident_bytes, dtype=np.int64),
+            **touched,
         },
         [
             TargetRows(
@@ -121,13 +127,19 @@ def assert_same_snapshot(found: Snapshot, expected: Snapshot, *, rtol: float = 0
         )
     pairs = zip([found, *found.targets], [expected, *expected.targets], strict=True)
     for one, other in pairs:
-        for name in ("start", "end", "age", "idle_us", "resident_bytes"):
+        _assert_equal("known touched_bytes", _knows_touched(one), _knows_touched(other))
+        for name in ("start", "end", "age", "idle_us", "resident_bytes", "touched_bytes"):
             np.testing.assert_array_equal(getattr(one, name), getattr(other, name), name)
         np.testing.assert_allclose(one.nr_accesses, other.nr_accesses, rtol, err_msg="nr_accesses")
         whole = other.nr_accesses == other.nr_accesses.round()
         np.testing.assert_array_equal(
             one.nr_accesses[whole], other.nr_accesses[whole], "whole nr_accesses"
         )
+
+
+def _knows_touched(snapshot: Snapshot | TargetSnapshot) -> bool:
+    # Of no region there is nothing to know.
+    return len(snapshot) > 0 and snapshot.touched_bytes is not None
 
 
 def _assert_equal(name: str, found: object, expected: object) -> None:

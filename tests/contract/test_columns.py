@@ -25,7 +25,7 @@ from damon_core import (
 def a_snapshot() -> Snapshot:
     """Return a snapshot with something in every column."""
     numbers = {name: np.array([7]) for name in REGION_COLUMNS}
-    numbers["nr_accesses"] = np.array([7.0])
+    numbers |= {"nr_accesses": np.array([7.0]), "touched_bytes": np.array([5])}
     target = TargetRows("redis[7]", 1, (Area(0, 9, "[heap]"),), (Owner("cgroup", "/a", 1, 2, 3),))
     return assemble_snapshot(
         numbers,
@@ -55,7 +55,8 @@ def test_every_attribute_of_a_snapshot_is_in_a_column() -> None:
     """What isn't would be lost by all formats."""
     named = {column.attribute.partition(".")[0] for column in COLUMNS.values()}
     attributes = {field.name for kind in (Snapshot, TargetSnapshot) for field in fields(kind)}
-    assert attributes - named == {"targets"}
+    # The toll is for those who watch, as are the stats of a context.
+    assert attributes - named == {"targets", "toll"}
 
 
 def test_what_a_record_lacks_is_filled_in() -> None:

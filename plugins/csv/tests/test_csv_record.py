@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from damon_csv import CsvReader, CsvWriter, header
+from damon_csv.rows import ROW
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -24,9 +25,9 @@ def snapshot_of(
     number: int = 1,
     nr_accesses: float = 0,
 ) -> Snapshot:
-    """Return a snapshot with this number of pages in each target, partly resident."""
+    """Return a snapshot with this number of pages in each target, partly resident and touched."""
     rows = (
-        RegionRow(4096 * each, 4096 * (each + 1), nr_accesses, each, None, 100 * each)
+        RegionRow(4096 * each, 4096 * (each + 1), nr_accesses, each, None, 100 * each, 9 * each)
         for each in range(sum(targets.values()))
     )
     return make_snapshot(
@@ -148,11 +149,12 @@ def test_an_empty_record(tmp_path: Path) -> None:
     [
         b"rubbish\n",
         b"\n",
-        b"1,a,t,0,4096,1,20,0,0\n",
-        b"1,a,t,0,4096,1,20,0,0,4096,9\n",
-        b"x,a,t,0,4096,1,20,0,0,4096\n",
-        b"1,a,t,0,4096,1,20,old,0,4096\n",
-        b"1,a,t,0,4096,1,20,0,0,4096\n1,a,t,0,4096,,20,0,0,4096\n",
+        b"1,a,t,0,4096,1,20,0,0,4096\n",
+        b"1,a,t,0,4096,1,20,0,0,4096,9,9\n",
+        b"x,a,t,0,4096,1,20,0,0,4096,9\n",
+        b"1,a,t,0,4096,1,20,old,0,4096,9\n",
+        b"1,a,t,0,4096,1,20,0,0,,9\n",
+        b"1,a,t,0,4096,1,20,0,0,4096,9\n1,a,t,0,4096,,20,0,0,4096,9\n",
     ],
 )
 def test_damage_is_an_error_with_its_line(tmp_path: Path, wrong: bytes) -> None:
@@ -194,6 +196,15 @@ def test_a_missing_file_is_an_error(tmp_path: Path) -> None:
 
 
 class TestRecordsWithoutAllColumns:
+    def test_touched_bytes_that_nobody_knows_stay_unknown(self, tmp_path: Path) -> None:
+        """Their field is empty: an estimate takes their place, not 0."""
+        path = tmp_path / "out.csv"
+        snapshot = make_snapshot({"t": [RegionRow(0, 4096, 20)]})
+        write(path, snapshot)
+        (found,) = read(path)
+        assert path.read_bytes().endswith(b",4096,\n")
+        assert_same_snapshot(found, snapshot)
+
     def test_files_of_older_versions_are_read(self, tmp_path: Path) -> None:
         """Idle for the age and this aggregation, resident as a whole."""
         path = tmp_path / "out.csv"
@@ -204,7 +215,8 @@ class TestRecordsWithoutAllColumns:
         assert found.resident_bytes.tolist() == [4096, 4096]
 
     @pytest.mark.parametrize(
-        ("begin", "lacks"), [(OLD_HEADER, {"idle_us", "resident_bytes"}), (header(), set())]
+        ("begin", "lacks"),
+        [(OLD_HEADER, {"idle_us", "resident_bytes", "touched_bytes"}), (header(), set())],
     )
     def test_a_reader_says_what_is_filled_in(
         self, tmp_path: Path, begin: bytes, lacks: set[str]
@@ -213,7 +225,7 @@ class TestRecordsWithoutAllColumns:
         path = tmp_path / "out.csv"
         path.write_bytes(begin)
         found = set(CsvReader(path).info.filled_in)
-        assert found & {"idle_us", "resident_bytes", "nr_accesses", "age"} == lacks
+        assert found & {column.name for column in ROW} == lacks
 
     def test_what_was_filled_in_is_not_written(self, tmp_path: Path) -> None:
         """A record that was converted knows no more than the one it was made of."""
@@ -221,7 +233,7 @@ class TestRecordsWithoutAllColumns:
         with CsvWriter(path, RecordInfo(filled_in=("resident_bytes", "areas"))) as writer:
             writer.write(snapshot_of(T0, {"t": 1}))
         line = header().replace(b",resident_bytes", b"")
-        assert path.read_bytes() == line + b"1700000000000000,db,t,0,4096,0,20,0,100000\n"
+        assert path.read_bytes() == line + b"1700000000000000,db,t,0,4096,0,20,0,100000,0\n"
         assert "resident_bytes" in CsvReader(path).info.filled_in
 
     def test_an_old_file_is_not_appended_to(self, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 from damon_csv import format_rows, header
+from damon_csv.rows import ROW
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -16,9 +17,9 @@ from damon_core.testing import RegionRow, make_snapshot
 def a_snapshot(
     nr_accesses: Sequence[float] = (0,), *, context: str = "db", target: str = "redis[7]"
 ) -> Snapshot:
-    """Return a snapshot of one target with a page a region, a quarter of it resident."""
+    """Return a snapshot of one target with a page a region, part of it resident and touched."""
     regions = [
-        RegionRow(4096 * index, 4096 * (index + 1), count, 3, 250, 1024)
+        RegionRow(4096 * index, 4096 * (index + 1), count, 3, 250, 1024, 512)
         for index, count in enumerate(nr_accesses)
     ]
     return make_snapshot({target: regions}, context=context, time_us=1_700_000_000_000_000)
@@ -27,9 +28,12 @@ def a_snapshot(
 def test_a_row_has_the_columns_of_the_header() -> None:
     """Time, context, target, borders, accesses, their maximum, age, idle time, memory."""
     assert header() == (
-        b"time_us,context,target,start,end,nr_accesses,max_nr_accesses,age,idle_us,resident_bytes\n"
+        b"time_us,context,target,start,end,nr_accesses,max_nr_accesses,age,"
+        b"idle_us,resident_bytes,touched_bytes\n"
     )
-    assert format_rows(a_snapshot([5])) == b"1700000000000000,db,redis[7],0,4096,5,20,3,250,1024\n"
+    assert (
+        format_rows(a_snapshot([5])) == b"1700000000000000,db,redis[7],0,4096,5,20,3,250,1024,512\n"
+    )
 
 
 def test_counts_are_whole_where_they_can_be() -> None:
@@ -83,9 +87,8 @@ def test_pandas_reads_numbers_and_names() -> None:
     snapshot = a_snapshot([1, 2.5], target='a,"b')
     table = pd.read_csv(io.BytesIO(header() + format_rows(snapshot)))
     kinds = {name: dtype.kind for name, dtype in table.dtypes.items() if dtype.kind in "if"}
-    assert kinds == dict.fromkeys(
-        ("time_us", "start", "end", "max_nr_accesses", "age", "idle_us", "resident_bytes"), "i"
-    ) | {"nr_accesses": "f"}
+    whole = {column.name for column in ROW if column.dtype == "int64"}
+    assert kinds == dict.fromkeys(whole, "i") | {"nr_accesses": "f"}
     assert table["target"].tolist() == ['a,"b'] * 2
     assert table["nr_accesses"].tolist() == [1, 2.5]
 

@@ -105,6 +105,7 @@ def snapshots(draw: st.DrawFn) -> list[Snapshot]:
         some = st.floats(1e-6, 1 << 24) | st.integers(0, 20).map(float)
         counts = st.lists(some, min_size=count, max_size=count)
         sampling_us = draw(st.integers(1, 10_000))
+        touched = {"touched_bytes": np.array(draw(column), dtype=np.int64)}
         drawn.append(
             assemble_snapshot(
                 {
@@ -114,6 +115,7 @@ def snapshots(draw: st.DrawFn) -> list[Snapshot]:
                     "age": np.array(draw(column), dtype=np.int64),
                     "idle_us": np.array(draw(column), dtype=np.int64),
                     "resident_bytes": np.array(draw(column), dtype=np.int64),
+                    **(touched if draw(st.booleans()) else {}),
                 },
                 targets,
                 context=draw(st.sampled_from(["x", "y"])),
@@ -180,6 +182,17 @@ def test_how_it_was_made_comes_back(tmp_path: Path) -> None:
     path = tmp_path / "out.parquet"
     write(path, [a_snapshot(1, {"t": 1})])
     assert ParquetReader(path).info == INFO
+
+
+def test_files_of_older_versions_are_read(tmp_path: Path) -> None:
+    """They don't have every column, and say so; what isn't there is unknown."""
+    path = tmp_path / "out.parquet"
+    region = RegionRow(0, 4096, 20, touched_bytes=1024)
+    write(path, [make_snapshot({"t": [region]})])
+    pq.write_table(pq.read_table(path).drop(["touched_bytes"]), path)
+    (found,) = read(path)
+    assert found.touched_bytes is None
+    assert ParquetReader(path).info.filled_in == ("touched_bytes",)
 
 
 def test_what_was_filled_in_comes_back(tmp_path: Path) -> None:

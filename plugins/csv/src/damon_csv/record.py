@@ -29,6 +29,8 @@ from damon_csv.rows import OPTIONAL, columns_of, columns_without, format_rows, h
 _PROBE_BYTES = 1 << 24
 _TAIL_BYTES = 1 << 20
 _HEADER_BYTES = len(header())
+#: Stands for touched bytes that aren't known.
+_UNKNOWN = -1
 #: Fields in front of the numbers: time, context and target.
 _NAMES = 3
 #: A time between two aggregations that is longer than the last by this factor is a break.
@@ -139,6 +141,7 @@ class CsvReader(SelfClosing):
             raise InputError(f"'{path}' is no record of CSV: it doesn't begin with '{least}'")
         self._columns = columns
         self._numbers = [(column.name, column.dtype) for column in columns[_NAMES:]]
+        self._has_touched = columns[-1].name == "touched_bytes"
         self._intervals_us = self._probe()
 
     @property
@@ -248,6 +251,8 @@ class CsvReader(SelfClosing):
         )
         names = [name for name, _ in self._numbers if name in REGION_COLUMNS]
         columns = {name: numbers[name].copy() for name in names}
+        if self._has_touched and (numbers["touched_bytes"] != _UNKNOWN).all():
+            columns["touched_bytes"] = numbers["touched_bytes"].copy()
         return assemble_snapshot(
             fill_in(columns, rhythm.interval_us),
             [TargetRows(rows.target, len(rows.rows)) for rows in parts],
@@ -274,6 +279,11 @@ class CsvReader(SelfClosing):
         return 0
 
     def _numbers_of(self, lines: list[bytes]) -> npt.NDArray[np.void]:
+        if self._has_touched:
+            # It is the last field, and empty where nobody knows.
+            lines = [
+                line[:-1] + b"%d\n" % _UNKNOWN if line.endswith(b",\n") else line for line in lines
+            ]
         return np.loadtxt(lines, np.dtype(self._numbers), delimiter=",", ndmin=1, comments=None)
 
     def _damaged(self, line: int) -> DamonError:

@@ -22,9 +22,10 @@ ROW = tuple(
         "age",
         "idle_us",
         "resident_bytes",
+        "touched_bytes",
     )
 )
-OPTIONAL = ("idle_us", "resident_bytes")
+OPTIONAL = ("idle_us", "resident_bytes", "touched_bytes")
 
 
 def columns_of(names: Sequence[str]) -> tuple[Column, ...] | None:
@@ -53,20 +54,26 @@ def format_rows(snapshot: Snapshot, columns: Sequence[Column] = ROW) -> bytes:
     for target in snapshot.targets:
         # What is the same in all rows is formatted once.
         row = ",".join(_format(snapshot, target, column) for column in columns) + "\n"
-        values = [_values(target, column) for column in columns if column.of == "region"]
-        lines += [row % numbers for numbers in zip(*values, strict=True)]
+        numbers = [
+            _numbers(target, column)
+            for column in columns
+            if column.of == "region" and column.get(target) is not None
+        ]
+        lines += [row % of_region for of_region in zip(*numbers, strict=True)]
     return "".join(lines).encode(errors="backslashreplace")
 
 
 def _format(snapshot: Snapshot, target: TargetSnapshot, column: Column) -> str:
     """Return a field of all rows of a target: its text, or where the numbers of regions go."""
+    value = column.get(snapshot if column.of == "aggregation" else target)
+    if value is None:
+        return ""
     if column.of == "region":
         return "%s"
-    value = column.get(snapshot if column.of == "aggregation" else target)
     return _quoted(value).replace("%", "%%") if column.dtype == "text" else str(value)
 
 
-def _values(target: TargetSnapshot, column: Column) -> list[Any]:
+def _numbers(target: TargetSnapshot, column: Column) -> list[Any]:
     """Return the numbers of regions; counts as whole numbers where they are."""
     if column.name != "nr_accesses":
         values: list[Any] = column.get(target).tolist()

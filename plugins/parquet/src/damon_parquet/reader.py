@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from damon_core import DamonError, InputError, RecordInfo, SelfClosing, Snapshot
 from damon_parquet.file import read_contents
 from damon_parquet.rows import KnownAreas
-from damon_parquet.schema import FIELDS, info_from
+from damon_parquet.schema import FIELDS, NEW, SPARSE, info_from
 from damon_parquet.snapshots import note_areas, snapshots_of
 
 logger = logging.getLogger(__name__)
@@ -43,10 +43,10 @@ class ParquetReader(SelfClosing):
                 os.close(fd)
             self._metadata = contents.metadata
             info = info_from(self._metadata.metadata or {})
-            missing = set(FIELDS) - set(self._metadata.schema.to_arrow_schema().names)
-            if info is None or missing:
+            missing = FIELDS.keys() - set(self._metadata.schema.to_arrow_schema().names)
+            if info is None or missing - set(NEW):
                 raise InputError(f"'{path}' is Parquet, but no record of memory accesses")
-            self._info = info
+            self._info = info.without(missing)
             if not contents.finished:
                 logger.warning(
                     "'%s' was not completed: it is read up to its last whole row group", path
@@ -95,7 +95,7 @@ class ParquetReader(SelfClosing):
             if begin_us is not None and last_us <= begin_us:
                 note_areas(read, known)
                 continue
-            for snapshot in snapshots_of(read, known, self._has_owners(index)):
+            for snapshot in snapshots_of(read, known, self._present(index)):
                 if (begin_us is None or snapshot.time_us > begin_us) and (
                     end_us is None or snapshot.time_us <= end_us
                 ):
@@ -116,8 +116,16 @@ class ParquetReader(SelfClosing):
         found = pc.min_max(self._read(index, ["time"])["time"].cast(pa.int64())).as_py()
         return found["min"], found["max"]
 
-    def _has_owners(self, index: int) -> bool:
-        column = self._column(index, "owners.list.element.kind")
+    def _present(self, index: int) -> set[str]:
+        """Return which of the columns that are often null have values in a row group."""
+        return {
+            name
+            for name, path in SPARSE.items()
+            if path in self._places and self._has_values(index, path)
+        }
+
+    def _has_values(self, index: int, path: str) -> bool:
+        column = self._column(index, path)
         statistics = column.statistics
         return statistics is None or statistics.null_count != column.num_values
 

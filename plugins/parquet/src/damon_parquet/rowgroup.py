@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 from attrs import frozen
 
 from damon_parquet.compact import I64, LIST, STRUCT, List, Struct, decode_struct, encode_struct
-from damon_parquet.schema import AGGREGATION
+from damon_parquet.schema import AGGREGATION, SPARSE
 
 #: What Parquet files begin and end with.
 MAGIC = b"PAR1"
@@ -60,7 +60,7 @@ def encode_table(table: pa.Table) -> bytes:
         compression_level=_LEVEL,
         use_dictionary=_FEW_VALUES,
         column_encoding=dict.fromkeys(_BY_BYTE, "BYTE_STREAM_SPLIT"),
-        write_statistics=["time", "owners.list.element.kind"],
+        write_statistics=["time", *SPARSE.values()],
         data_page_size=_PAGE_BYTES,
     ) as writer:
         if table.num_rows:

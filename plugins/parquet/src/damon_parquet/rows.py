@@ -22,6 +22,9 @@ from damon_parquet.schema import SCHEMA
 #: The areas of targets as rows before have them, context by context.
 KnownAreas = dict[str, dict[str, tuple[Area, ...]]]
 
+#: Stands for values that aren't known, until they are null.
+_UNKNOWN = -1
+
 _Column = npt.NDArray[Any]
 
 
@@ -52,11 +55,12 @@ def to_table(snapshots: Sequence[Snapshot], known: KnownAreas) -> pa.Table:
     names = [None if target is None else target.name for target in targets]
     columns["target"] = _names(names, counts)
     whole = all(target is not None and len(target) for target in targets)
-    regions: dict[str, _Column] = {}
-    for name in REGION_COLUMNS:
-        # Where no row of zeros is needed, the snapshots' own columns: fewer and longer.
-        parts: Sequence[Snapshot | TargetSnapshot | None] = snapshots if whole else targets
-        regions[name] = np.concatenate([_values(part, COLUMNS[name]) for part in parts])
+    # Where no row of zeros is needed, the snapshots' own columns: fewer and longer.
+    parts: Sequence[Snapshot | TargetSnapshot | None] = snapshots if whole else targets
+    regions = {
+        name: np.concatenate([_values(part, COLUMNS[name]) for part in parts])
+        for name in REGION_COLUMNS
+    }
     for name in ("start", "end", "resident_bytes"):
         columns[name] = pa.array(regions[name])
     columns["nr_accesses"] = pa.array(rounded_counts(regions["nr_accesses"]))
@@ -67,6 +71,8 @@ def to_table(snapshots: Sequence[Snapshot], known: KnownAreas) -> pa.Table:
     for snapshot in snapshots:
         areas += _changes(snapshot, known)
     owners = [(target.owners or None) if target is not None else None for target in targets]
+    touched_bytes = np.concatenate([_values(part, COLUMNS["touched_bytes"]) for part in parts])
+    columns["touched_bytes"] = pa.array(touched_bytes, mask=touched_bytes == _UNKNOWN)
     columns["areas"] = _lists(areas, begins, "areas")
     columns["owners"] = _lists(
         [each and [attrs.astuple(owner) for owner in each] for each in owners], begins, "owners"
@@ -97,7 +103,10 @@ def _same(before: tuple[Area, ...] | None, now: tuple[Area, ...]) -> bool:
 
 def _values(part: Snapshot | TargetSnapshot | None, column: Column) -> _Column:
     """Return a column of regions; where there is none, a zero."""
-    values: _Column = np.empty(0) if part is None else column.get(part)
+    values: _Column | None = None if part is None else column.get(part)
+    if values is None:
+        count = 0 if part is None else len(part)
+        return np.full(max(count, 1), _UNKNOWN if column.optional else 0, column.dtype)
     return values if len(values) else np.zeros(1, column.dtype)
 
 

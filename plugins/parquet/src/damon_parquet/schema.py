@@ -82,7 +82,14 @@ AGGREGATION = tuple(
 )
 
 #: Columns that may be null.
-NULLABLE = ("target", "idle_since", "areas", "owners")
+NULLABLE = ("target", "idle_since", "touched_bytes", "areas", "owners")
+
+#: Columns that are null wherever the primitive or backend can't know them, and the path to their
+#: values: the statistics of a row group say whether there are any.
+SPARSE = {"owners": "owners.list.element.kind", "touched_bytes": "touched_bytes"}
+
+#: Columns that files of older versions don't have.
+NEW = ("touched_bytes",)
 
 SCHEMA = pa.schema(
     [pa.field(name, kind, nullable=name in NULLABLE) for name, (kind, _) in FIELDS.items()]

@@ -1,6 +1,6 @@
 """Rows back to snapshots."""
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Collection, Generator, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -31,13 +31,14 @@ def note_areas(read: Read, known: KnownAreas) -> None:
         known.setdefault(name["context"], {})[name["target"]] = _areas(items)
 
 
-def snapshots_of(read: Read, known: KnownAreas, has_owners: bool) -> Generator[Snapshot]:
+def snapshots_of(read: Read, known: KnownAreas, present: Collection[str]) -> Generator[Snapshot]:
     """Yield the snapshots of a row group.
 
     Args:
         read: Reads columns of it. They are read a few at a time: all together take much memory.
         known: The areas that earlier rows have; those of these rows are noted.
-        has_owners: Whether any row has owners: to read none takes long.
+        present: Which of the columns ``owners`` and ``touched_bytes`` have any values: to read none
+            takes long.
     """
     outline = _Outline.of(read(["context", "target", *AGGREGATION]))
     heads, rows, targets = outline.heads, outline.rows, outline.targets
@@ -47,7 +48,8 @@ def snapshots_of(read: Read, known: KnownAreas, has_owners: bool) -> Generator[S
     sizes = counts.tolist()
     begins = targets.tolist()
     areas = _lists_by_row(read(["areas"]).column(0), _areas)
-    owners = _lists_by_row(read(["owners"]).column(0), _owners) if has_owners else {}
+    owners = _lists_by_row(read(["owners"]).column(0), _owners) if "owners" in present else {}
+    touched_bytes, has_touched = _touched(read, outline, present)
     intervals: dict[tuple[int, int, int], Intervals] = {}
     for index, (begin, end) in enumerate(pairwise(rows)):
         first, last = outline.places[index], outline.places[index + 1]
@@ -68,8 +70,11 @@ def snapshots_of(read: Read, known: KnownAreas, has_owners: bool) -> Generator[S
         kept: Any = slice(begin, end)
         if sum(sizes[first:last]) != end - begin:
             kept = begin + np.flatnonzero(columns["end"][begin:end] != 0)
+        of_regions = {name: column[kept] for name, column in columns.items()}
+        if has_touched[index]:
+            of_regions["touched_bytes"] = touched_bytes[kept]
         yield assemble_snapshot(
-            {name: column[kept] for name, column in columns.items()},
+            of_regions,
             parts,
             context=context,
             number=heads["number"][index],
@@ -136,6 +141,17 @@ def _regions(read: Read, outline: _Outline) -> dict[str, _Column]:
     for name in ("start", "end", "resident_bytes"):
         columns[name] = _numpy(table, name)
     return columns
+
+
+def _touched(
+    read: Read, outline: _Outline, present: Collection[str]
+) -> tuple[_Column, npt.NDArray[np.bool_]]:
+    """Return the touched bytes of each row, and for each aggregation whether they are known."""
+    if "touched_bytes" not in present:
+        return np.empty(0), np.zeros(len(outline.rows) - 1, bool)
+    column = read(["touched_bytes"]).column(0).combine_chunks()
+    unknown = np.add.reduceat(_flags(column.is_null()), outline.rows[:-1])
+    return _numbers(column), unknown == 0
 
 
 def _numpy(table: pa.Table, name: str) -> _Column:

@@ -49,7 +49,8 @@ def _values(snapshot: Snapshot, column: Column) -> Any:
     """Return the values of a column; those of targets only where these have regions."""
     if column.of == "target":
         return [column.get(target) for target in snapshot.targets if len(target)]
-    return column.get(snapshot) if column.of == "aggregation" else column.get(snapshot).tolist()
+    values = column.get(snapshot)
+    return values.tolist() if column.of == "region" and values is not None else values
 
 
 def _counts(pairs: Iterable[tuple[Snapshot, Snapshot]]) -> list[str]:
