@@ -6,7 +6,8 @@ from typing import NamedTuple
 import numpy as np
 
 from damon_core.attributes import Intervals
-from damon_core.memory.snapshot import Snapshot, TargetRows, TargetSnapshot, assemble_snapshot
+from damon_core.memory.regions import IntColumn
+from damon_core.memory.snapshot import Snapshot, TargetRows, assemble_snapshot
 from damon_core.memory.target import Area, Owner
 
 #: 2023-11-14 22:13:20 UTC, where `damon_core.VirtualClock` begins as well.
@@ -127,7 +128,8 @@ def assert_same_snapshot(found: Snapshot, expected: Snapshot, *, rtol: float = 0
         )
     pairs = zip([found, *found.targets], [expected, *expected.targets], strict=True)
     for one, other in pairs:
-        _assert_equal("known touched_bytes", _knows_touched(one), _knows_touched(other))
+        known = (_knows_touched(each.touched_bytes) for each in (one, other))
+        _assert_equal("whether touched_bytes are known", *known)
         for name in ("start", "end", "age", "idle_us", "resident_bytes", "touched_bytes"):
             np.testing.assert_array_equal(getattr(one, name), getattr(other, name), name)
         np.testing.assert_allclose(one.nr_accesses, other.nr_accesses, rtol, err_msg="nr_accesses")
@@ -137,9 +139,9 @@ def assert_same_snapshot(found: Snapshot, expected: Snapshot, *, rtol: float = 0
         )
 
 
-def _knows_touched(snapshot: Snapshot | TargetSnapshot) -> bool:
+def _knows_touched(touched_bytes: IntColumn | None) -> bool:
     # Of no region there is nothing to know.
-    return len(snapshot) > 0 and snapshot.touched_bytes is not None
+    return touched_bytes is not None and len(touched_bytes) > 0
 
 
 def _assert_equal(name: str, found: object, expected: object) -> None:
