@@ -25,7 +25,8 @@ class ProcessBackend(Protocol):
     """Detects which memory of processes was accessed. Only the worker calls it.
 
     The optional attribute `cpu_us` is the CPU time in microseconds that others, such as the kernel,
-    have spent on sampling for the backend. It counts as the context's.
+    have spent on sampling for the backend. It counts as the context's. What sampling costs the
+    processes themselves may be added to the `toll` of targets.
     """
 
     @property
@@ -34,6 +35,10 @@ class ProcessBackend(Protocol):
 
         `RegionSampling`: `check` adds to the `nr_accesses` of whole regions, at most 1 to each, and
         may set `resident_bytes`.
+
+        `AccumulatingSampling`: as with `RegionSampling`, but `prepare` clears what shows accesses
+        only once an aggregation, and for new targets. Only the first `check` after that adds to
+        `nr_accesses`; each sets `touched_bytes` to what was accessed since.
 
         `PageSampling`: `prepare` and `check` handle the pages at `samples.addresses`. `check` sets
         `samples.accessed`, and `samples.known` to False for pages without an answer. A page that

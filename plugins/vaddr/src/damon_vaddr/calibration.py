@@ -1,7 +1,7 @@
-"""What resetting the accessed bit of a page costs the process that accesses the page again.
+"""The cost of clearing the accessed bit of a page, for the process that accesses it next.
 
-The processor sets the bit again. That takes a locked update of the page table, and on a virtual
-machine much more. So it is measured on memory of this process, once.
+Its processor sets the bit again, by a locked update of the page table, which takes much longer in
+a virtual machine. So the cost is measured once, on memory of this process.
 """
 
 import functools
@@ -22,15 +22,15 @@ _LARGE = 2.0
 
 @functools.cache
 def reset_us() -> float:
-    """Return what a reset accessed bit costs at most, in microseconds a page of 4 KiB.
+    """Return the greatest cost of a cleared accessed bit, in microseconds per page of 4 KiB.
 
-    Measuring takes some 50 ms, once. Where this process may not reset its bits, it is 0.
+    It is 0 if this process may not clear its bits. The first call takes about 50 ms.
     """
     area = mmap.mmap(-1, _PAGES * _PAGE_BYTES)
     area.madvise(mmap.MADV_NOHUGEPAGE)
     memory = np.frombuffer(area, dtype=np.uint8)
-    places = np.random.default_rng(1).permutation(_PAGES) * _PAGE_BYTES
-    memory[places] += 1
+    offsets = np.random.default_rng(1).permutation(_PAGES) * _PAGE_BYTES
+    memory[offsets] += 1
     extra_us = []
     for _ in range(_ROUNDS):
         try:
@@ -38,12 +38,12 @@ def reset_us() -> float:
                 clear_refs.write(b"1")
         except OSError:
             return 0.0
-        after_reset_us = _sweep_us(memory, places)
-        extra_us.append(after_reset_us - _sweep_us(memory, places))
+        after_reset_us = _sweep_us(memory, offsets)
+        extra_us.append(after_reset_us - _sweep_us(memory, offsets))
     return _LARGE * max(statistics.median(extra_us), 0.0) / _PAGES
 
 
-def _sweep_us(memory: npt.NDArray[np.uint8], places: npt.NDArray[np.int64]) -> float:
+def _sweep_us(memory: npt.NDArray[np.uint8], offsets: npt.NDArray[np.int64]) -> float:
     begun_ns = time.perf_counter_ns()
-    memory[places] += 1
+    memory[offsets] += 1
     return (time.perf_counter_ns() - begun_ns) / 1_000

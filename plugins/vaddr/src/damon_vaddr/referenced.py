@@ -1,11 +1,11 @@
 """The backend `referenced`: clear_refs and smaps, which every distribution kernel has.
 
-The accessed bits of a process add up by themselves. At the beginning of an aggregation those of the
-whole process are cleared; smaps then says how much of each mapping was referenced since. One
-sampling interval later that is what is accessed in an interval; at the end of the aggregation it
-is what was accessed at all, to the page. So the bits, whose resetting the process pays for, are
-cleared once an aggregation. Clearing and reading take time in proportion to the resident memory:
-where the CPU budget needs that, aggregations become longer.
+Accessed bits accumulate until they are cleared. At the start of an aggregation those of the whole
+process are cleared. Then smaps reports how much of each mapping was referenced since: one sampling
+interval later this is the memory accessed in an interval, and at the end of the aggregation all
+memory that was accessed, page by page. The process loses time when its processors set cleared bits
+again, so they are cleared only once an aggregation. The CPU time of clearing and reading is
+proportional to the resident memory, so the CPU budget may lengthen the aggregation interval.
 """
 
 import io
@@ -136,8 +136,8 @@ class _Files:
     Attributes:
         row: The index of each mapping's region, by `headers`; len(regions) if there is none.
         aggregation: The number of the last aggregation when the bits were cleared; -1 for never.
-        looks: The number of looks since then.
-        paid_bytes: What the process had touched since then at the last look.
+        checks: The number of checks since then.
+        touched_bytes: The bytes that the process had accessed since then, at the last check.
     """
 
     clear_refs: int
@@ -146,8 +146,8 @@ class _Files:
     headers: list[bytes] = field(factory=list)
     row: _Column = field(factory=lambda: np.zeros(0, dtype=np.int64))
     aggregation: int = -1
-    looks: int = 0
-    paid_bytes: int = 0
+    checks: int = 0
+    touched_bytes: int = 0
 
     def match(self, regions: Regions, headers: list[bytes]) -> None:
         """Find the region of each mapping: the last one that it overlaps.
@@ -166,11 +166,11 @@ class _Files:
 
 
 class Referenced:
-    """The backend `referenced`: regions are mappings, and a look finds the share referenced.
+    """The backend `referenced`: regions are mappings, and a check reads the share referenced.
 
-    The first look of an aggregation adds Referenced / Rss, each summed over the mappings of the
-    region, to nr_accesses: what the check of one random resident page would add on average. Every
-    look sets touched_bytes to Referenced. Until the next update, a new mapping doesn't count, one
+    The first check of an aggregation adds Referenced / Rss, each summed over the mappings of the
+    region, to nr_accesses: what the check of one random resident page would add on average. Each
+    check sets touched_bytes to Referenced. Until the next update, a new mapping doesn't count, one
     that has grown counts with at most its old size, and a region that is no longer mapped has no
     accesses and no resident bytes.
 
@@ -212,7 +212,7 @@ class Referenced:
             files = self._files[target]
             if context is not None and files.aggregation == number:
                 continue
-            files.aggregation, files.looks, files.paid_bytes = number, 0, 0
+            files.aggregation, files.checks, files.touched_bytes = number, 0, 0
             begun_ns = time.thread_time_ns()
             try:
                 os.write(files.clear_refs, b"1")
@@ -242,16 +242,16 @@ class Referenced:
             files.match(regions, headers)
         resident = np.bincount(files.row, rss, len(regions) + 1)[:-1]
         seen = np.bincount(files.row, referenced, len(regions) + 1)[:-1]
-        if not files.looks:
+        if not files.checks:
             regions.nr_accesses += np.minimum(seen / np.maximum(resident, 1), 1.0)
-        files.looks += 1
-        # A mapping that has grown since has more than fits into its region.
+        files.checks += 1
+        # A mapping that has grown may have more resident bytes than its region has bytes.
         regions.resident_bytes = np.minimum(resident * _KIB, regions.size_bytes).astype(np.int64)
         regions.touched_bytes = np.minimum(seen * _KIB, regions.resident_bytes).astype(np.int64)
-        # The process has set again the bits of what it touched since they were cleared.
+        # The process has set the bits of these pages again since the last check.
         touched_bytes = int(regions.touched_bytes.sum())
-        new_pages = max(touched_bytes - files.paid_bytes, 0) // PAGE_SIZE_BYTES
-        files.paid_bytes = touched_bytes
+        new_pages = max(touched_bytes - files.touched_bytes, 0) // PAGE_SIZE_BYTES
+        files.touched_bytes = touched_bytes
         target.toll = target.toll.with_held(longest_us).with_cpu(new_pages * self._reset_us)
         return True
 
@@ -259,15 +259,15 @@ class Referenced:
         """Read a file of /proc from its start into the buffer.
 
         Returns:
-            Its size in bytes, and the CPU time of the longest call, in microseconds: the kernel
-            locks the memory map for as long, longer where it is preempted.
+            Its size in bytes, and the CPU time of the longest call in microseconds. The kernel
+            locks the memory map for that time, or longer if it is preempted.
         """
         file.seek(0)
         size = longest_ns = 0
         begun_ns = time.thread_time_ns()
         while True:
             with memoryview(self._buffer) as view:
-                # The kernel returns about a page at a time, however much is asked for.
+                # The kernel returns about a page at a time, however much is requested.
                 while got := file.readinto(view[size:]):
                     size += got
                     now_ns = time.thread_time_ns()

@@ -20,7 +20,7 @@ from damon_vaddr.processes import (
 class ProcessSource(Protocol):
     """Finds the processes to monitor. Only the worker calls it.
 
-    Each run of the context calls `start` at its begin and `close` at its end.
+    Each run of the context calls `start` at its beginning and `close` at its end.
     """
 
     def start(self) -> None:
