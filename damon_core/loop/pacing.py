@@ -296,7 +296,7 @@ class Pace:
         self._tuner = GoalTuner(goal) if goal else None
         self._budget = budget
         self._sampling = sampling
-        self.wanted = self._base = intervals
+        self.wanted = self._base = self._in_force = intervals
         self.change(intervals)
 
     def change(self, intervals: Intervals) -> None:
@@ -315,6 +315,7 @@ class Pace:
 
     def checked(self, cpu_us: int, in_force: Intervals) -> None:
         """Add the CPU time of a check that was made with the intervals in force."""
+        self._in_force = in_force
         if self._budget.checked(cpu_us, self._base, in_force):
             self._decide()
 
@@ -329,7 +330,7 @@ class Pace:
             elapsed_us: How long it took.
             toll: What it has cost the target that it cost most.
         """
-        self._tolls.aggregated(toll, elapsed_us, self._factor)
+        self._tolls.aggregated(toll, elapsed_us, self._stretched_by())
         if self._tuner is not None and access_share is not None:
             self._tuned_us = self._tuner.tuned(self._tuned_us, access_share)
             self._rebase()
@@ -349,10 +350,28 @@ class Pace:
         """Compute the intervals as they would be without a budget."""
         self._base = self._configured.with_sampling(self._tuned_us)
 
+    def _stretched_by(self) -> float:
+        """Return how far the intervals of the last check were stretched."""
+        in_force, base = self._in_force, self._base
+        return max(
+            in_force.sampling_us / base.sampling_us,
+            in_force.aggregation_us / base.aggregation_us,
+            1.0,
+        )
+
     @property
     def _factor(self) -> float:
         """How far intervals are stretched."""
         return max(self._budget.factor, self._tolls.factor, 1.0)
+
+    @property
+    def limit(self) -> str:
+        """What stretches the intervals: an argument of `Context`; empty if nothing does."""
+        if self._factor <= 1.0:
+            return ""
+        if self._budget.factor >= self._tolls.factor:
+            return "cpu_budget"
+        return "max_stall" if self._tolls.stalls else "max_slowdown"
 
     def notice(self) -> str:
         """Return what users should know of a change of intervals; empty if it isn't notable."""
@@ -363,13 +382,9 @@ class Pace:
         self._noticed_us = aggregation_us
         if aggregation_us <= configured_us:
             return f"an aggregation takes {format_duration(aggregation_us, 3)} again"
-        if self._budget.factor >= self._tolls.factor:
-            reason = "cpu_budget"
-        else:
-            reason = "max_stall" if self._tolls.stalls else "max_slowdown"
         return (
             f"an aggregation takes {format_duration(aggregation_us, 3)} instead of "
-            f"{format_duration(configured_us, 3)}, to keep within {reason}"
+            f"{format_duration(configured_us, 3)}, to keep within {self.limit}"
         )
 
     def _decide(self) -> None:

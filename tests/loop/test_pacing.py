@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from damon_core import (
+    AccumulatingSampling,
     AttributeValueError,
     Context,
     DelegatedSampling,
@@ -619,6 +620,42 @@ def together(
         else:
             pace.end()
     return spent_us, in_force
+
+
+# -- what targets lose -----------------------------------------------------------------
+
+
+class Taking(Work):
+    """What adds up is looked at twice; each aggregation costs the target the same."""
+
+    sampling = AccumulatingSampling
+
+    def __init__(self, check_us: int, toll: Toll, checks: int) -> None:
+        super().__init__(check_us, checks=checks)
+        self._toll = toll
+
+    @hookimpl
+    def describe_regions(self, context: Context) -> None:
+        target = context.targets[0]
+        target.toll = Toll(
+            target.toll.cpu_us + self._toll.cpu_us,
+            target.toll.held_us + self._toll.held_us,
+            self._toll.longest_us,
+        )
+
+
+class TestTolls:
+    @pytest.mark.parametrize(
+        ("toll", "least_us"),
+        [(Toll(500_000), 50 * SECOND), (Toll(0, 60_000, 25_000), 60 * SECOND)],
+    )
+    def test_a_surprise_of_the_budget_is_no_cost_of_the_target(
+        self, toll: Toll, least_us: int
+    ) -> None:
+        """The first aggregation was short, whatever the budget wants of the next one."""
+        work = Taking(40_000, toll, checks=12)  # the second look is more than was allowed
+        run(work)
+        assert least_us <= work.snapshots[-1].intervals.aggregation_us <= 1.5 * least_us
 
 
 # -- a request of the primitive --------------------------------------------------------
