@@ -121,9 +121,9 @@ class TestScreen:
         lines = after(app).splitlines()
         assert "TARGET (300)" in lines[2]
         assert [line[:36].split()[-2:] for line in lines[3:6]] == [
-            ["worker[300]", "300.0"],
-            ["worker[299]", "299.0"],
-            ["worker[298]", "298.0"],
+            ["worker[300]", "300"],
+            ["worker[299]", "299"],
+            ["worker[298]", "298"],
         ]
 
     def test_a_page(self, ended: Make, show: Show) -> None:
@@ -132,7 +132,7 @@ class TestScreen:
         assert len([line for line in shown if line.startswith("5555")]) == 1
 
     def test_nothing_resident(self, ended: Make, show: Show) -> None:
-        """Memory that nobody ever touched leaves the map empty."""
+        """Memory that was never touched leaves the map empty."""
         shown = after(show(ended({"a": [(HEAP, MIB, 0.0, 0)]})))
         assert "a: 0 B in 1.0 MiB" in shown
 
