@@ -42,10 +42,12 @@ def make_snapshot(
     time_us: int | None = None,
     intervals: Intervals | None = None,
     resident: float = 1.0,
+    touched: float | None = None,
 ) -> Snapshot:
     """Return an aggregation of a second by hand: regions are (start, end, accesses, idle_s, age).
 
-    Start and end are in MiB; accesses are of 10 checks.
+    Start and end are in MiB; accesses are of 10 checks. Shares of each region are resident and
+    touched.
     """
 
     def row(
@@ -59,6 +61,7 @@ def make_snapshot(
             age,
             idle_us=int(idle_s * SECOND_US),
             resident_bytes=int((last - first) * resident),
+            touched_bytes=None if touched is None else int((last - first) * touched),
         )
 
     return testing.make_snapshot(

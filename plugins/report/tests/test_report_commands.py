@@ -74,6 +74,7 @@ class TestRegions:
             "age_us": 3 * SECOND_US,
             "idle_us": 0,
             "resident_bytes": 4 * MIB,
+            "touched_bytes": None,
             "mappings": ["/usr/lib/libc.so.6"],
         }
         assert [(row["target"], row["start"]) for row in document["regions"]] == [
@@ -414,6 +415,37 @@ class TestDamage:
         assert result.stdout
         (line,) = result.stderr.splitlines()
         assert "damaged after 2s; the report covers the part before" in line
+
+
+class TestTouchedBytes:
+    @pytest.fixture
+    def touched(self, snapshot: Callable[..., Snapshot], reports: Any) -> str:
+        """Return a record of a target of which a quarter is in memory, and a half of that used."""
+        areas = {"a": (Area(0, 8 * MIB, "[heap]"), Area(8 * MIB, 16 * MIB, "[anon]"))}
+        one = snapshot(1, {"a": [(0, 16, 10)]}, areas=areas, resident=0.25, touched=0.125)
+        name: str = reports.add("touched", [one])
+        return name
+
+    def test_the_working_set_is_what_was_touched(self, reports: Any, touched: str) -> None:
+        """However often the region was accessed; divided among its mappings."""
+        document = parsed(reports.run("wss", touched, "--json", "--by", "mapping"))
+        sizes = {each["name"]: each["mean_bytes"] for each in document["working_sets"]}
+        assert sizes == {"": 2 * MIB, "[heap]": MIB, "[anon]": MIB}
+
+    @pytest.mark.parametrize("options", [(), ("--mapping", "[[]heap]"), ("--address", "0-400000")])
+    def test_what_was_not_touched_is_idle(
+        self, reports: Any, touched: str, options: tuple[str, ...]
+    ) -> None:
+        """Half of what is in memory, of the whole and of a selected part."""
+        (whole,) = parsed(reports.run("idle", touched, "--json", *options))["idle"]
+        assert whole["idle_bytes"] == whole["total_bytes"] / 2
+        assert whole["total_bytes"] in (4 * MIB, 2 * MIB, MIB)
+
+    def test_regions_say_what_was_touched(self, reports: Any, touched: str) -> None:
+        """The rest is idle in their sum."""
+        document = parsed(reports.run("regions", touched, "--json"))
+        assert [row["touched_bytes"] for row in document["regions"]] == [2 * MIB]
+        assert document["total"]["idle_bytes"] == 2 * MIB
 
 
 class TestRecordsWithoutAllColumns:

@@ -115,6 +115,7 @@ class Pieces:
         area: Index of the area that contains each piece, -1 without one.
         resident_bytes: Resident bytes of each piece. Those of a region are divided among its
             pieces in areas, by size: the holes between areas get none. The sum is unchanged.
+        touched_bytes: Likewise the touched bytes; None if they aren't known.
     """
 
     start: IntColumn
@@ -122,6 +123,7 @@ class Pieces:
     region: IntColumn
     area: IntColumn
     resident_bytes: IntColumn = field(repr=False)
+    touched_bytes: IntColumn | None = field(repr=False)
 
 
 def cut(target: TargetSnapshot, areas: AreaColumns, at: npt.ArrayLike = ()) -> Pieces:
@@ -141,8 +143,19 @@ def cut(target: TargetSnapshot, areas: AreaColumns, at: npt.ArrayLike = ()) -> P
     inside = start < np.append(target.end, 0)[region]
     start, end, region = start[inside], end[inside], region[inside]
     area = areas.at(start)
-    resident_bytes = _share_out(target.resident_bytes, region, end - start, area >= 0)
-    return Pieces(start, end, region, area, resident_bytes)
+
+    def shared_out(of_regions: IntColumn) -> IntColumn:
+        return _share_out(of_regions, region, end - start, area >= 0)
+
+    touched_bytes = target.touched_bytes
+    return Pieces(
+        start,
+        end,
+        region,
+        area,
+        shared_out(target.resident_bytes),
+        None if touched_bytes is None else shared_out(touched_bytes),
+    )
 
 
 def _share_out(

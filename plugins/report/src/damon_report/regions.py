@@ -33,6 +33,7 @@ class Row:
         age_us: How long the frequency has been about the same.
         idle_us: How long the region hasn't been accessed.
         resident_bytes: Resident bytes.
+        touched_bytes: Bytes accessed in the aggregation; None if unknown.
         mappings: Names of the region's mappings, the largest first; empty if unknown.
     """
 
@@ -46,7 +47,15 @@ class Row:
     age_us: int
     idle_us: int
     resident_bytes: int
+    touched_bytes: int | None
     mappings: tuple[str, ...]
+
+    @property
+    def untouched_bytes(self) -> int:
+        """Resident bytes that weren't accessed in the aggregation."""
+        if self.touched_bytes is not None:
+            return self.resident_bytes - self.touched_bytes
+        return 0 if self.nr_accesses else self.resident_bytes
 
 
 def region_rows(snapshot: Snapshot, areas: AreaCache) -> list[Row]:
@@ -78,6 +87,7 @@ def _rows_of(snapshot: Snapshot, target: TargetSnapshot, areas: AreaCache) -> li
                 int(target.age[region]) * aggregation_us,
                 int(target.idle_us[region]),
                 int(target.resident_bytes[region]),
+                None if target.touched_bytes is None else int(target.touched_bytes[region]),
                 _names(pieces, named, columns.names),
             )
         )
@@ -205,7 +215,7 @@ class Total:
             sum(row.size_bytes for row in rows),
             sum(row.resident_bytes for row in rows),
             round(sum(row.resident_bytes * row.frequency for row in rows)),
-            sum(row.resident_bytes for row in rows if not row.nr_accesses),
+            sum(row.untouched_bytes for row in rows),
         )
 
 

@@ -67,7 +67,7 @@ class Selection:
             targets = [target for target in targets if matches(target.name, self.targets)]
             if not targets:
                 return None
-        if self.cuts:
+        if self.cuts and targets:
             return _assembled(snapshot, [self._clipped(target, areas) for target in targets])
         if len(targets) == len(snapshot.targets):
             return snapshot
@@ -92,7 +92,10 @@ _Part = tuple[TargetRows, dict[str, npt.NDArray[Any]]]
 
 def _whole(target: TargetSnapshot) -> _Part:
     rows = TargetRows(target.name, len(target), target.areas, target.owners)
-    return rows, {name: getattr(target, name) for name in REGION_COLUMNS}
+    columns = {name: getattr(target, name) for name in REGION_COLUMNS}
+    if target.touched_bytes is not None:
+        columns["touched_bytes"] = target.touched_bytes
+    return rows, columns
 
 
 def _joined(target: TargetSnapshot, pieces: Pieces, chosen: IntColumn) -> _Part:
@@ -107,16 +110,21 @@ def _joined(target: TargetSnapshot, pieces: Pieces, chosen: IntColumn) -> _Part:
         name: getattr(target, name)[of_region] for name in ("nr_accesses", "age", "idle_us")
     }
     columns["start"], columns["end"] = start[first], end[last]
-    resident_bytes = pieces.resident_bytes[chosen]
-    columns["resident_bytes"] = (
-        np.add.reduceat(resident_bytes, first) if len(first) else resident_bytes
-    )
+    columns["resident_bytes"] = _summed(pieces.resident_bytes[chosen], first)
+    if pieces.touched_bytes is not None:
+        columns["touched_bytes"] = _summed(pieces.touched_bytes[chosen], first)
     return TargetRows(target.name, len(first), target.areas), columns
+
+
+def _summed(of_pieces: IntColumn, first: IntColumn) -> IntColumn:
+    """Return sums over the pieces from each of `first` to before the next."""
+    sums: IntColumn = np.add.reduceat(of_pieces, first) if len(first) else of_pieces
+    return sums
 
 
 def _assembled(snapshot: Snapshot, parts: Sequence[_Part]) -> Snapshot:
     return assemble_snapshot(
-        {name: np.concatenate([columns[name] for _, columns in parts]) for name in REGION_COLUMNS},
+        {name: np.concatenate([columns[name] for _, columns in parts]) for name in parts[0][1]},
         [rows for rows, _ in parts],
         context=snapshot.context,
         number=snapshot.number,

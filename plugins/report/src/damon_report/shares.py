@@ -70,16 +70,17 @@ def without_surplus(
 
 
 def used_part(snapshot: Snapshot, at_least: int = 1) -> FloatColumn:
-    """Return the share of each region that was accessed in at least `at_least` checks.
-
-    Counters below that count in part, as in `Snapshot.working_set_bytes`.
-    """
-    part: FloatColumn = np.clip(snapshot.nr_accesses - (at_least - 1), 0.0, 1.0)
+    """Return the share of each region's bytes that are in its `Snapshot.working_set`."""
+    resident_bytes = snapshot.resident_bytes
+    part = np.zeros(len(snapshot))
+    np.divide(snapshot.working_set(at_least), resident_bytes, part, where=resident_bytes > 0)
     return part
 
 
 def idle_part(snapshot: Snapshot, at_least_us: int = 0) -> FloatColumn:
-    """Return 1.0 for each region that has been idle for at least `at_least_us`, otherwise 0.0."""
+    """Return the share of each region's bytes that `Snapshot.idle_bytes` counts."""
+    if at_least_us <= 0 and snapshot.touched_bytes is not None:
+        return 1.0 - used_part(snapshot)
     unused = (snapshot.nr_accesses == 0) & (snapshot.idle_us >= at_least_us)
     part: FloatColumn = unused.astype(np.float64)
     return part

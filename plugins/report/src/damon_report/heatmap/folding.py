@@ -75,8 +75,9 @@ def region_sums(
     per_byte = np.empty((SUMS, len(size)))
     per_byte[COVERED] = 1.0
     per_byte[HEAT] = target.frequency
-    np.divide(target.resident_bytes, np.maximum(size, 1), out=per_byte[RESIDENT])
-    np.multiply(per_byte[RESIDENT], np.minimum(target.nr_accesses, 1.0), out=per_byte[TOUCHED])
+    mapped_bytes = np.maximum(size, 1)
+    np.divide(target.resident_bytes, mapped_bytes, out=per_byte[RESIDENT])
+    np.divide(target.working_set(), mapped_bytes, out=per_byte[TOUCHED])
     below = np.zeros((SUMS, len(size) + 1))
     np.cumsum(per_byte * size, axis=1, out=below[:, 1:])
     index = target.start.searchsorted(addresses, side="right") - 1
