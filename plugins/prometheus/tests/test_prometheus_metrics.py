@@ -10,10 +10,11 @@ from pathlib import Path
 import psutil
 import pytest
 from damon_prometheus import Listener, PrometheusCallback, PrometheusOptions
+from damon_prometheus.collector import bounded_targets
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from damon_core import Context, Microseconds, Owner, hookimpl
-from damon_core.testing import run
+from damon_core.testing import RegionRow, make_snapshot, run
 
 MIB = 1 << 20
 Make = Callable[..., Context]
@@ -288,6 +289,13 @@ def test_other_keeps_sums(scraped: Callable[..., dict[str, float]], max_targets:
     assert len(monitored) == min(max_targets + 1, 5)
     assert sum(monitored) == 20 * MIB
     assert sum(idle) == 5 * MIB
+
+
+def test_other_keeps_what_was_touched() -> None:
+    """The working set of targets together is the sum of theirs."""
+    region = RegionRow(0, 4096, nr_accesses=20, touched_bytes=1024)
+    (other,) = bounded_targets(make_snapshot({"a": [region], "b": [region]}).targets, 0)
+    assert other.working_set_bytes() == 2048
 
 
 def test_a_target_named_other(scraped: Callable[..., dict[str, float]]) -> None:

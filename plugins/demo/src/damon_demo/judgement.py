@@ -96,9 +96,9 @@ class Judgement:
 def area_working_set_bytes(snapshot: Snapshot, areas: Sequence[AreaPlace]) -> int:
     """Return the bytes of the areas that were accessed at least once in the aggregation.
 
-    A region whose counter is below 1 counts in part, as in `Snapshot.working_set_bytes`.
+    A region counts for the share of its bytes that is in its `Snapshot.working_set`.
     """
-    accessed = np.clip(snapshot.nr_accesses, 0.0, 1.0)
+    accessed = snapshot.working_set() / np.maximum(snapshot.resident_bytes, 1)
     return round(float((_overlap_bytes(snapshot, _ranges(areas)) * accessed).sum()))
 
 

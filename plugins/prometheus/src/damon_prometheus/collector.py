@@ -19,7 +19,14 @@ from prometheus_client import Metric
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from damon_core import Context, Owner, Snapshot, TargetSnapshot, format_duration
+from damon_core import (
+    REGION_COLUMNS,
+    Context,
+    Owner,
+    Snapshot,
+    TargetSnapshot,
+    format_duration,
+)
 from damon_prometheus.options import PrometheusOptions
 
 logger = logging.getLogger(__name__)
@@ -333,8 +340,11 @@ def _together(name: str, targets: Sequence[TargetSnapshot]) -> TargetSnapshot:
         return targets[0]
     columns: dict[str, Any] = {
         column: np.concatenate([getattr(target, column) for target in targets])
-        for column in ("start", "end", "nr_accesses", "age", "idle_us", "resident_bytes")
+        for column in REGION_COLUMNS
     }
+    touched_bytes = [each.touched_bytes for each in targets if each.touched_bytes is not None]
+    if len(touched_bytes) == len(targets):
+        columns["touched_bytes"] = np.concatenate(touched_bytes)
     return TargetSnapshot(
         targets[0].intervals,
         targets[0].max_nr_accesses,

@@ -136,7 +136,7 @@ def frame_of(snapshot: Snapshot, now_us: int, before: Mapping[str, int]) -> Fram
     resident = snapshot.resident_bytes.astype(np.float32)
     rows = np.cumsum([0, *(len(target) for target in snapshot.targets)])
     # As Snapshot.working_set_bytes, for all targets at once.
-    accessed = np.cumsum(snapshot.resident_bytes * np.clip(snapshot.nr_accesses, 0.0, 1.0))
+    accessed = np.cumsum(snapshot.working_set())
     accessed = np.concatenate([[0.0], accessed])
     return Frame(
         Piece(
