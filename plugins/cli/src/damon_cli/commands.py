@@ -70,8 +70,12 @@ class InstalledCommand:
             return command
         return click.Command(self.name, short_help=first.summary)
 
-    def load(self) -> click.Command:
+    def load(self, *, to_run: bool = True) -> click.Command:
         """Import the command.
+
+        Args:
+            to_run: Whether it may run, so that its package must get along with this damon-core;
+                to complete its options that doesn't matter.
 
         Raises:
             UnusableCommandError: It can't be imported, is no command, its package needs another
@@ -80,7 +84,7 @@ class InstalledCommand:
         if len(self.offers) > 1:
             raise UnusableCommandError(self._clash())
         entry = self.offers[0].entry
-        if unmet := _unmet_requirement(entry):
+        if to_run and (unmet := _unmet_requirement(entry)):
             raise UnusableCommandError(f"{self.package} {unmet}")
         try:
             command = entry.load()
@@ -120,7 +124,8 @@ def _read_metadata(distribution: metadata.Distribution | None) -> tuple[str, str
         return "", "(unknown)", ""
     fields = distribution.metadata
     name = fields["Name"]
-    return name.lower().replace("_", "-"), f"{name} {fields['Version']}", fields["Summary"] or ""
+    summary = fields["Summary"] if "Summary" in fields else ""
+    return name.lower().replace("_", "-"), f"{name} {fields['Version']}", summary
 
 
 def _unmet_requirement(entry: metadata.EntryPoint) -> str:

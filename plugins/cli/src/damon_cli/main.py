@@ -77,7 +77,7 @@ def _load(ctx: click.Context, name: str) -> click.Command:
         hint = f"did you mean '{close[0]}'?" if close else f"known: {', '.join(installed)}"
         raise UnusableCommandError(f"there is no command '{name}'; {hint}")
     try:
-        return installed[name].load()
+        return installed[name].load(to_run=not ctx.resilient_parsing)
     except UnusableCommandError as error:
         raise UnusableCommandError(f"command '{name}' can't be used: {error}") from error
 
