@@ -124,7 +124,7 @@ def _read_metadata(distribution: metadata.Distribution | None) -> tuple[str, str
         return "", "(unknown)", ""
     fields = distribution.metadata
     name = fields["Name"]
-    summary = fields["Summary"] if "Summary" in fields else ""
+    (summary,) = fields.get_all("Summary") or ("",)
     return name.lower().replace("_", "-"), f"{name} {fields['Version']}", summary
 
 
