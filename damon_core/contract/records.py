@@ -20,7 +20,7 @@ from damon_core.memory.snapshot import Snapshot
 
 
 class SelfClosing(Protocol):
-    """What has to be closed, and is at the end of a ``with``; others may inherit that from here."""
+    """Something to be closed, also by leaving a ``with``: a base class of readers and writers."""
 
     def close(self) -> None:
         """Release what it holds."""
