@@ -36,7 +36,7 @@ lab: .venv/installed-dev
 	DAMON_LAB_KERNELS="$$kernels" $(BIN)/pytest -q -m lab $(TESTS)
 
 # The packages, editable: a change of the code needs no second installation.
-.venv/installed: pyproject.toml $(PLUGINS:=/pyproject.toml)
+.venv/installed: VERSION pyproject.toml $(PLUGINS:=/pyproject.toml)
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable . $(addprefix --editable ./,$(PLUGINS))
 	touch $@
