@@ -67,6 +67,7 @@ from damon_core.memory.snapshot import (
     TargetRows,
     TargetSnapshot,
     assemble_snapshot,
+    join_columns,
 )
 from damon_core.memory.target import Area, Owner, Target, Toll
 from damon_core.policies.evidence import EvidencePolicy, EvidencePolicyOptions
@@ -159,6 +160,7 @@ __all__ = [  # noqa: RUF022  # by reader
     "rounded_counts",
     "TargetRows",
     "assemble_snapshot",
+    "join_columns",
     "Rotation",
     "move_aside",
     "moved_aside",

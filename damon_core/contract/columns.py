@@ -152,6 +152,31 @@ COLUMNS: Final[Mapping[str, Column]] = MappingProxyType(
                 optional=True,
             ),
             Column(
+                "lost_us",
+                "int64",
+                "target",
+                "CPU time that monitoring has cost the target so far, as far as that is known, "
+                "microseconds",
+                "costs to targets",
+                "toll.cpu_us",
+            ),
+            Column(
+                "held_us",
+                "int64",
+                "target",
+                "how long monitoring has locked the target's memory map so far, microseconds",
+                "costs to targets",
+                "toll.held_us",
+            ),
+            Column(
+                "longest_stall_us",
+                "int64",
+                "target",
+                "the longest time for which it was locked at once so far, microseconds",
+                "costs to targets",
+                "toll.longest_us",
+            ),
+            Column(
                 "areas",
                 "areas",
                 "target",

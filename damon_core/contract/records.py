@@ -41,7 +41,8 @@ class RecordReader(SelfClosing, Protocol):
     """A record that is open for reading; to be closed by its user.
 
     The columns that a record lacks are filled in: `resident_bytes` with sizes, `idle_us` with what
-    follows from ages, intervals with what follows from times, areas and owners with nothing.
+    follows from ages, intervals with what follows from times, areas, owners and what monitoring
+    has cost with nothing; `touched_bytes` stay unknown.
     `RecordInfo.filled_in` of `info` names them.
     """
 

@@ -70,19 +70,32 @@ class _Columns:
         """Monitored bytes."""
         return int(self.resident_bytes.sum())
 
+    def columns(self) -> dict[str, npt.NDArray[Any]]:
+        """Return the columns of the regions by name, without those that aren't known."""
+        columns = {name: getattr(self, name) for name in _COLUMNS}
+        if self.touched_bytes is not None:
+            columns[_TOUCHED] = self.touched_bytes
+        return columns
+
     def working_set(self, at_least: int = 1) -> FloatColumn:
         """Return the bytes of each region that were accessed in at least `at_least` checks.
 
         With 1, these are the `touched_bytes` where the backend knows them: exact, whatever the
-        intervals. Otherwise they are an estimate. Where single pages are checked, all of a region
-        counts as soon as one page of it was seen accessed: a region of which a tenth is in use is
-        taken for wholly in use. Where whole mappings are checked, nr_accesses are sums of shares,
-        and the last share counts in part: a region with 0.4 accesses adds 40 % of its bytes.
+        intervals. Otherwise they are an estimate: each byte that can be in the working set, which
+        is each one touched or else each resident one, is taken to be accessed as often as all of
+        them are on average. So where single pages are checked, all of a region counts as soon as
+        one page of it was seen accessed: a region of which a tenth is in use is taken for wholly
+        in use. Counters are means and may have fractions, which count in part: a region with 0.4
+        accesses adds 40 % of its bytes.
         """
-        if at_least == 1 and self.touched_bytes is not None:
-            return self.touched_bytes.astype(np.float64)
-        part = np.clip(self.nr_accesses - (at_least - 1), 0.0, 1.0)
-        working: FloatColumn = self.resident_bytes * part
+        possible, counts = self.resident_bytes.astype(np.float64), self.nr_accesses
+        if self.touched_bytes is not None:
+            possible = self.touched_bytes.astype(np.float64)
+            if at_least == 1:
+                return possible
+            # All accesses of the region are those of its touched bytes.
+            counts = counts * (self.resident_bytes / np.maximum(possible, 1.0))
+        working: FloatColumn = possible * np.clip(counts - (at_least - 1), 0.0, 1.0)
         return working
 
     def working_set_bytes(self, at_least: int = 1) -> int:
@@ -96,17 +109,22 @@ class _Columns:
         """Return the bytes accessed per sampling interval, on average: bytes times frequency."""
         return int((self.resident_bytes * self.frequency).sum())
 
-    def idle_bytes(self, at_least_us: int = 0) -> int:
-        """Return the bytes that have been idle for at least `at_least_us`.
+    def idle(self, at_least_us: int = 0) -> IntColumn:
+        """Return the bytes of each region that have been idle for at least `at_least_us`.
 
         0 stands for what wasn't accessed in this aggregation: what of regions wasn't touched,
         where the backend knows that, and otherwise regions without an access. Longer idle times
-        are known of whole regions only.
+        are known of whole regions only, so that at least as much is idle: what is idle in a region
+        of which other bytes are in use isn't counted.
         """
         if at_least_us <= 0 and self.touched_bytes is not None:
-            return int((self.resident_bytes - self.touched_bytes).sum())
-        idle = (self.nr_accesses == 0) & (self.idle_us >= at_least_us)
-        return int(self.resident_bytes[idle].sum())
+            return self.resident_bytes - self.touched_bytes
+        unused = (self.nr_accesses == 0) & (self.idle_us >= at_least_us)
+        return np.where(unused, self.resident_bytes, 0)
+
+    def idle_bytes(self, at_least_us: int = 0) -> int:
+        """Return the bytes that have been idle for at least `at_least_us`, as `idle`."""
+        return int(self.idle(at_least_us).sum())
 
     def bytes_by_frequency(self, buckets: int = 10) -> list[int]:
         """Return the bytes by access frequency.
@@ -215,14 +233,17 @@ def take_snapshot(
 ) -> Snapshot:
     """Return a snapshot of the regions of `targets`: the result of one aggregation."""
     tables = [target.regions for target in targets] or [Regions()]
-    columns = {
-        name: np.concatenate([getattr(table, name) for table in tables]) for name in _COLUMNS
-    }
-    touched = [table.touched_bytes for table in tables if table.touched_bytes is not None]
-    if len(touched) == len(tables):
-        columns[_TOUCHED] = np.concatenate(touched)
     return assemble_snapshot(
-        columns,
+        join_columns(
+            [
+                {
+                    name: column
+                    for name in (*_COLUMNS, _TOUCHED)
+                    if (column := getattr(table, name)) is not None
+                }
+                for table in tables
+            ]
+        ),
         [
             TargetRows(
                 target.name,
@@ -240,6 +261,18 @@ def take_snapshot(
         intervals=intervals,
         max_nr_accesses=max_nr_accesses,
     )
+
+
+def join_columns(tables: Sequence[Mapping[str, npt.NDArray[Any]]]) -> dict[str, npt.NDArray[Any]]:
+    """Return the columns of tables of regions, one table behind the other.
+
+    A column that one of them lacks isn't known of all together, so it is left out.
+
+    Args:
+        tables: Columns by name, as `assemble_snapshot` takes them; at least one table.
+    """
+    names = [name for name in tables[0] if all(name in table for table in tables)]
+    return {name: np.concatenate([table[name] for table in tables]) for name in names}
 
 
 def assemble_snapshot(

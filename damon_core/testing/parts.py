@@ -3,6 +3,8 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
+import numpy as np
+
 from damon_core.contract.context import HookContext
 from damon_core.hookspecs import hookimpl
 from damon_core.memory.regions import Regions
@@ -146,12 +148,15 @@ class ScriptedRegion(NamedTuple):
         heat: What each check adds to its nr_accesses, 0.0 to 1.0: always the same, or by the
             number of the check in its run, from 0.
         resident_bytes: How much of it is in memory; None for all.
+        touched_bytes: How much of it has been accessed at the end of each aggregation; None if
+            that can't be known.
     """
 
     start: int
     end: int
     heat: float | Callable[[int], float] = 1.0
     resident_bytes: int | None = None
+    touched_bytes: int | None = None
 
 
 class ScriptedMemory:
@@ -211,6 +216,11 @@ class ScriptedMemory:
                 each.heat(self.checks_made) if callable(each.heat) else each.heat
                 for each in regions
             ]
+            touched_bytes = [
+                each.touched_bytes for each in regions if each.touched_bytes is not None
+            ]
+            if len(touched_bytes) == len(regions):
+                target.regions.touched_bytes = np.array(touched_bytes, dtype=np.int64)
         self.checks_made += 1
 
     @hookimpl

@@ -8,7 +8,7 @@ import numpy as np
 from damon_core.attributes import Intervals
 from damon_core.memory.regions import IntColumn
 from damon_core.memory.snapshot import Snapshot, TargetRows, assemble_snapshot
-from damon_core.memory.target import Area, Owner
+from damon_core.memory.target import Area, Owner, Toll
 
 #: 2023-11-14 22:13:20 UTC, where `damon_core.VirtualClock` begins as well.
 _BEGIN_US = 1_700_000_000_000_000
@@ -49,6 +49,7 @@ def make_snapshot(
     max_nr_accesses: int | None = None,
     areas: Mapping[str, Sequence[Area]] | None = None,
     owners: Mapping[str, Sequence[Owner]] | None = None,
+    tolls: Mapping[str, Toll] | None = None,
 ) -> Snapshot:
     """Return the snapshot of an aggregation with these regions.
 
@@ -63,6 +64,7 @@ def make_snapshot(
         max_nr_accesses: The number of its checks; by default as many as the intervals make.
         areas: The areas of targets by their names.
         owners: The owners of targets by their names.
+        tolls: What monitoring has cost targets, by their names.
     """
     intervals = intervals or Intervals()
     elapsed_us = intervals.aggregation_us if elapsed_us is None else elapsed_us
@@ -94,6 +96,7 @@ def make_snapshot(
                 len(regions),
                 tuple((areas or {}).get(name, ())),
                 tuple((owners or {}).get(name, ())),
+                (tolls or {}).get(name, Toll()),
             )
             for name, regions in targets.items()
         ],
@@ -120,7 +123,7 @@ def assert_same_snapshot(found: Snapshot, expected: Snapshot, *, rtol: float = 0
     """
     for name in ("context", "number", "time_us", "elapsed_us", "intervals", "max_nr_accesses"):
         _assert_equal(name, getattr(found, name), getattr(expected, name))
-    for name in ("name", "areas", "owners"):
+    for name in ("name", "areas", "owners", "toll"):
         _assert_equal(
             f"the targets' {name}",
             [getattr(target, name) for target in found.targets],

@@ -55,8 +55,7 @@ def test_every_attribute_of_a_snapshot_is_in_a_column() -> None:
     """What isn't would be lost by all formats."""
     named = {column.attribute.partition(".")[0] for column in COLUMNS.values()}
     attributes = {field.name for kind in (Snapshot, TargetSnapshot) for field in fields(kind)}
-    # The toll is for those who watch, as are the stats of a context.
-    assert attributes - named == {"targets", "toll"}
+    assert attributes - named == {"targets"}
 
 
 def test_what_a_record_lacks_is_filled_in() -> None:

@@ -151,7 +151,8 @@ def test_a_reader_says_what_is_filled_in(tmp_path: Path, make: Make, lacks: tupl
         writer.write(make({"t": [(0, MIB, 1, 0)]}))
     with DamoReader(path) as reader:
         assert set(reader.info.filled_in) == {
-            *("number", "idle_us", "resident_bytes", "touched_bytes", "areas", "owners"),
+            *("number", "idle_us", "resident_bytes", "touched_bytes"),
+            *("lost_us", "held_us", "longest_stall_us", "areas", "owners"),
             *lacks,
         }
 

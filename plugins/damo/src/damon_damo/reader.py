@@ -31,7 +31,17 @@ from damon_damo.source import Source
 from damon_damo.values import duration_ns, duration_us, number
 
 #: Columns that the format doesn't have; aggregations are numbered as they come.
-LACKING = ("number", "idle_us", "resident_bytes", "touched_bytes", "areas", "owners")
+LACKING = (
+    "number",
+    "idle_us",
+    "resident_bytes",
+    "touched_bytes",
+    "lost_us",
+    "held_us",
+    "longest_stall_us",
+    "areas",
+    "owners",
+)
 
 #: What comes of values that are missing or of another kind.
 _NOT_DAMOS = (AttributeError, KeyError, TypeError, ValueError, OverflowError)

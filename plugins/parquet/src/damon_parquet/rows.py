@@ -15,9 +15,10 @@ from damon_core import (
     Column,
     Snapshot,
     TargetSnapshot,
+    Toll,
     rounded_counts,
 )
-from damon_parquet.schema import SCHEMA
+from damon_parquet.schema import SCHEMA, TOLL
 
 #: The areas of targets as rows before have them, context by context.
 KnownAreas = dict[str, dict[str, tuple[Area, ...]]]
@@ -73,6 +74,13 @@ def to_table(snapshots: Sequence[Snapshot], known: KnownAreas) -> pa.Table:
     owners = [(target.owners or None) if target is not None else None for target in targets]
     touched_bytes = np.concatenate([_values(part, COLUMNS["touched_bytes"]) for part in parts])
     columns["touched_bytes"] = pa.array(touched_bytes, mask=touched_bytes == _UNKNOWN)
+    begun = begins[:-1]
+    for name in TOLL:
+        figures = np.zeros(begins[-1], dtype=np.int64)
+        figures[begun] = [0 if each is None else COLUMNS[name].get(each) for each in targets]
+        nothing = np.ones(len(figures), dtype=bool)
+        nothing[begun] = [each is None or each.toll == Toll() for each in targets]
+        columns[name] = pa.array(figures, mask=nothing)
     columns["areas"] = _lists(areas, begins, "areas")
     columns["owners"] = _lists(
         [each and [attrs.astuple(owner) for owner in each] for each in owners], begins, "owners"

@@ -51,13 +51,17 @@ _OTHERWISE = {
         "aggregation",
     ),
 }
+#: What monitoring has cost a target.
+TOLL = ("lost_us", "held_us", "longest_stall_us")
+_FIRST_ROW = "only in the first row of a target in each aggregation"
 #: What is to be known of others beside their meaning.
 _REMARKS = {
     "target": "null in the row of an aggregation without targets",
     "start": "there is no region if start = end = 0",
     "areas": "only in the first row of a target in its first aggregation and when they have "
     "changed",
-    "owners": "only in the first row of a target in each aggregation",
+    "owners": _FIRST_ROW,
+    **dict.fromkeys(TOLL, _FIRST_ROW),
 }
 
 
@@ -82,14 +86,18 @@ AGGREGATION = tuple(
 )
 
 #: Columns that may be null.
-NULLABLE = ("target", "idle_since", "touched_bytes", "areas", "owners")
+NULLABLE = ("target", "idle_since", "touched_bytes", *TOLL, "areas", "owners")
 
 #: Columns that are null wherever the primitive or backend can't know them, and the path to their
 #: values: the statistics of a row group say whether there are any.
-SPARSE = {"owners": "owners.list.element.kind", "touched_bytes": "touched_bytes"}
+SPARSE = {
+    "owners": "owners.list.element.kind",
+    "touched_bytes": "touched_bytes",
+    **{name: name for name in TOLL},
+}
 
 #: Columns that files of older versions don't have.
-NEW = ("touched_bytes",)
+NEW = ("touched_bytes", *TOLL)
 
 SCHEMA = pa.schema(
     [pa.field(name, kind, nullable=name in NULLABLE) for name, (kind, _) in FIELDS.items()]

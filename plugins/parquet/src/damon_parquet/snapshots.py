@@ -1,6 +1,6 @@
 """Rows back to snapshots."""
 
-from collections.abc import Callable, Collection, Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -9,9 +9,9 @@ import numpy.typing as npt
 import pyarrow as pa
 from attrs import frozen
 
-from damon_core import Area, Intervals, Owner, Snapshot, TargetRows, assemble_snapshot
+from damon_core import Area, Intervals, Owner, Snapshot, TargetRows, Toll, assemble_snapshot
 from damon_parquet.rows import KnownAreas
-from damon_parquet.schema import AGGREGATION
+from damon_parquet.schema import AGGREGATION, TOLL
 
 #: Reads columns of a row group.
 Read = Callable[[Sequence[str]], pa.Table]
@@ -31,14 +31,13 @@ def note_areas(read: Read, known: KnownAreas) -> None:
         known.setdefault(name["context"], {})[name["target"]] = _areas(items)
 
 
-def snapshots_of(read: Read, known: KnownAreas, present: Collection[str]) -> Generator[Snapshot]:
+def snapshots_of(read: Read, known: KnownAreas, present: set[str]) -> Generator[Snapshot]:
     """Yield the snapshots of a row group.
 
     Args:
         read: Reads columns of it. They are read a few at a time: all together take much memory.
         known: The areas that earlier rows have; those of these rows are noted.
-        present: Which of the columns ``owners`` and ``touched_bytes`` have any values: to read none
-            takes long.
+        present: Which of the columns that are often null have any values: to read none takes long.
     """
     outline = _Outline.of(read(["context", "target", *AGGREGATION]))
     heads, rows, targets = outline.heads, outline.rows, outline.targets
@@ -50,6 +49,7 @@ def snapshots_of(read: Read, known: KnownAreas, present: Collection[str]) -> Gen
     areas = _lists_by_row(read(["areas"]).column(0), _areas)
     owners = _lists_by_row(read(["owners"]).column(0), _owners) if "owners" in present else {}
     touched_bytes, has_touched = _touched(read, outline, present)
+    tolls = _tolls(read, present)
     intervals: dict[tuple[int, int, int], Intervals] = {}
     for index, (begin, end) in enumerate(pairwise(rows)):
         first, last = outline.places[index], outline.places[index + 1]
@@ -62,7 +62,12 @@ def snapshots_of(read: Read, known: KnownAreas, present: Collection[str]) -> Gen
             if name is None:
                 continue
             now[name] = areas.get(begins[part], before.get(name, ()))
-            parts.append(TargetRows(name, sizes[part], now[name], owners.get(begins[part], ())))
+            row = begins[part]
+            parts.append(
+                TargetRows(
+                    name, sizes[part], now[name], owners.get(row, ()), tolls.get(row, Toll())
+                )
+            )
         known[context] = now
         key = heads["sampling_us"][index], heads["aggregation_us"][index], heads["update_us"][index]
         if key not in intervals:
@@ -144,7 +149,7 @@ def _regions(read: Read, outline: _Outline) -> dict[str, _Column]:
 
 
 def _touched(
-    read: Read, outline: _Outline, present: Collection[str]
+    read: Read, outline: _Outline, present: set[str]
 ) -> tuple[_Column, npt.NDArray[np.bool_]]:
     """Return the touched bytes of each row, and for each aggregation whether they are known."""
     if "touched_bytes" not in present:
@@ -152,6 +157,16 @@ def _touched(
     column = read(["touched_bytes"]).column(0).combine_chunks()
     unknown = np.add.reduceat(_flags(column.is_null()), outline.rows[:-1])
     return _numbers(column), unknown == 0
+
+
+def _tolls(read: Read, present: set[str]) -> dict[int, Toll]:
+    """Return what monitoring has cost targets, by their first rows."""
+    if not present & set(TOLL):
+        return {}
+    table = read(TOLL)
+    rows = np.flatnonzero(_flags(table.column(TOLL[0]).combine_chunks().is_valid()))
+    figures = [_numpy(table, name)[rows].tolist() for name in TOLL]
+    return {row: Toll(*each) for row, *each in zip(rows.tolist(), *figures, strict=True)}
 
 
 def _numpy(table: pa.Table, name: str) -> _Column:

@@ -12,21 +12,13 @@ from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from typing import Any
 
-import numpy as np
 import psutil
 from attrs import define, field, frozen
 from prometheus_client import Metric
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from damon_core import (
-    REGION_COLUMNS,
-    Context,
-    Owner,
-    Snapshot,
-    TargetSnapshot,
-    format_duration,
-)
+from damon_core import Context, Owner, Snapshot, TargetSnapshot, format_duration, join_columns
 from damon_prometheus.options import PrometheusOptions
 
 logger = logging.getLogger(__name__)
@@ -338,13 +330,7 @@ def bounded_targets(targets: Sequence[TargetSnapshot], max_targets: int) -> list
 def _together(name: str, targets: Sequence[TargetSnapshot]) -> TargetSnapshot:
     if len(targets) == 1 and targets[0].name == name:
         return targets[0]
-    columns: dict[str, Any] = {
-        column: np.concatenate([getattr(target, column) for target in targets])
-        for column in REGION_COLUMNS
-    }
-    touched_bytes = [each.touched_bytes for each in targets if each.touched_bytes is not None]
-    if len(touched_bytes) == len(targets):
-        columns["touched_bytes"] = np.concatenate(touched_bytes)
+    columns: dict[str, Any] = join_columns([target.columns() for target in targets])
     return TargetSnapshot(
         targets[0].intervals,
         targets[0].max_nr_accesses,

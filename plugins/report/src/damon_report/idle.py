@@ -15,7 +15,7 @@ from damon_report.naming import AreaCache, printable
 from damon_report.options import By
 from damon_report.output import echo_json, heading, note
 from damon_report.record import Record
-from damon_report.shares import bytes_by, idle_part
+from damon_report.shares import bytes_by
 from damon_report.tables import DECORATION, Column, bar, new_console, show_table
 from damon_report.times import local_time
 
@@ -34,14 +34,21 @@ class Idle:
         context: The context's name.
         name: The name of the part, such as a target or mapping; empty for the whole context.
         total_bytes: All resident memory.
-        at_least_bytes: The memory that wasn't accessed in the aggregation and has been idle for
-            at least the lower bound of each bucket.
+        idle_bytes: The memory that wasn't accessed in the aggregation.
+        at_least_bytes: Of that, the memory that has been idle for at least the lower bound of each
+            bucket, as far as this is known: of whole regions.
     """
 
     context: str
     name: str
     total_bytes: int
+    idle_bytes: int
     at_least_bytes: tuple[int, ...]
+
+    @property
+    def unknown_bytes(self) -> int:
+        """The idle memory in regions that are in use otherwise: nobody knows for how long."""
+        return self.idle_bytes - self.at_least_bytes[0]
 
     @property
     def bucket_bytes(self) -> tuple[int, ...]:
@@ -55,7 +62,8 @@ class Idle:
             "context": self.context,
             "name": self.name,
             "total_bytes": self.total_bytes,
-            "idle_bytes": self.at_least_bytes[0],
+            "idle_bytes": self.idle_bytes,
+            "unknown_bytes": self.unknown_bytes,
             "buckets": [
                 {"at_least_us": begin, "below_us": end, "bytes": size, "at_least_bytes": more}
                 for begin, end, size, more in zip(
@@ -67,12 +75,20 @@ class Idle:
 
 def idle_memory(snapshot: Snapshot, by: By, areas: AreaCache) -> list[Idle]:
     """Return the idle memory of a snapshot: the whole first, then the parts with most of it."""
-    parts = [np.ones(len(snapshot)), *(idle_part(snapshot, each) for each in BUCKETS_US)]
-    found = [
-        Idle(snapshot.context, name, round(total), tuple(round(each) for each in at_least))
-        for name, (total, *at_least) in bytes_by(snapshot, by, parts, areas).items()
+    idle = snapshot.idle()
+    # Of a region that was touched in part, nobody knows how long the rest has been idle.
+    of_whole_regions = np.where(idle == snapshot.resident_bytes, idle, 0)
+    columns = [
+        snapshot.resident_bytes,
+        idle,
+        of_whole_regions,
+        *(snapshot.idle(each) for each in BUCKETS_US[1:]),
     ]
-    return sorted(found, key=lambda each: (each.name != "", -each.at_least_bytes[0]))
+    found = [
+        Idle(snapshot.context, name, round(total), round(unused), tuple(map(round, at_least)))
+        for name, (total, unused, *at_least) in bytes_by(snapshot, by, columns, areas).items()
+    ]
+    return sorted(found, key=lambda each: (each.name != "", -each.idle_bytes))
 
 
 def show_idle(
@@ -112,6 +128,12 @@ def show_idle(
             _show_names(console, rows[:limit], by)
             if limit and len(rows) > limit:
                 note(console, f"{len(rows) - limit} more: --limit 0 shows all")
+        if rows[0].unknown_bytes:
+            note(
+                console,
+                "how long is known only of regions that are idle as a whole: at least as much has "
+                "been idle for so long",
+            )
 
 
 def _show_buckets(console: Console, whole: Idle) -> None:
@@ -143,7 +165,9 @@ def _show_buckets(console: Console, whole: Idle) -> None:
         for begin, end in pairwise(BUCKETS_US[1:])
     ]
     names.append(f"{short_duration(BUCKETS_US[-1])} or longer")
-    rows = [row("accessed", whole.total_bytes - whole.at_least_bytes[0], whole.total_bytes)]
+    rows = [row("accessed", whole.total_bytes - whole.idle_bytes, whole.total_bytes)]
+    if whole.unknown_bytes:
+        rows.append(row("for an unknown time", whole.unknown_bytes, whole.idle_bytes))
     rows += map(row, names, whole.bucket_bytes, whole.at_least_bytes)
     show_table(console, columns, rows)
 
@@ -157,7 +181,7 @@ def _show_names(console: Console, rows: Sequence[Idle], by: By) -> None:
         [
             printable(each.name) or "(all)",
             format_size(each.total_bytes),
-            *map(format_size, each.at_least_bytes),
+            *map(format_size, (each.idle_bytes, *each.at_least_bytes[1:])),
         ]
         for each in rows
     ]

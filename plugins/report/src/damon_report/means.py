@@ -6,7 +6,7 @@ from attrs import asdict, frozen
 from damon_core import Snapshot
 from damon_report.naming import AreaCache, FloatColumn
 from damon_report.options import By
-from damon_report.shares import bytes_by, idle_part, used_part, without_surplus
+from damon_report.shares import bytes_by, without_surplus
 
 #: Maximum number of measured aggregations of a context, at equal distances in a long record.
 _MOMENTS = 5_000
@@ -61,13 +61,13 @@ class Means:
             return
         self._due_us[context] = snapshot.time_us - snapshot.elapsed_us + self._step_us
         self._time_us[context] = self._time_us.get(context, 0) + snapshot.elapsed_us
-        parts = (
-            used_part(snapshot),
-            snapshot.frequency,
-            idle_part(snapshot),
-            np.ones(len(snapshot)),
+        columns = (
+            snapshot.working_set(),
+            snapshot.resident_bytes * snapshot.frequency,
+            snapshot.idle(),
+            snapshot.resident_bytes,
         )
-        sums = bytes_by(snapshot, self._by, parts, areas)
+        sums = bytes_by(snapshot, self._by, columns, areas)
         for name, values in without_surplus(sums, context, self._sums).items():
             weighted = np.array(values) * snapshot.elapsed_us
             self._sums[context, name] = self._sums.get((context, name), 0.0) + weighted

@@ -115,7 +115,7 @@ class Pieces:
         area: Index of the area that contains each piece, -1 without one.
         resident_bytes: Resident bytes of each piece. Those of a region are divided among its
             pieces in areas, by size: the holes between areas get none. The sum is unchanged.
-        touched_bytes: Likewise the touched bytes; None if they aren't known.
+        touched_bytes: Touched bytes of each piece, divided likewise; None if they aren't known.
     """
 
     start: IntColumn
@@ -124,6 +124,14 @@ class Pieces:
     area: IntColumn
     resident_bytes: IntColumn = field(repr=False)
     touched_bytes: IntColumn | None = field(repr=False)
+
+    def shared_out(
+        self, of_regions: IntColumn | FloatColumn, target: TargetSnapshot
+    ) -> FloatColumn:
+        """Return the pieces' parts of bytes of regions, divided as their resident bytes are."""
+        per_byte = of_regions / np.maximum(target.resident_bytes, 1)
+        shares: FloatColumn = self.resident_bytes * per_byte[self.region]
+        return shares
 
 
 def cut(target: TargetSnapshot, areas: AreaColumns, at: npt.ArrayLike = ()) -> Pieces:
@@ -143,19 +151,14 @@ def cut(target: TargetSnapshot, areas: AreaColumns, at: npt.ArrayLike = ()) -> P
     inside = start < np.append(target.end, 0)[region]
     start, end, region = start[inside], end[inside], region[inside]
     area = areas.at(start)
-
-    def shared_out(of_regions: IntColumn) -> IntColumn:
-        return _share_out(of_regions, region, end - start, area >= 0)
-
-    touched_bytes = target.touched_bytes
-    return Pieces(
-        start,
-        end,
-        region,
-        area,
-        shared_out(target.resident_bytes),
-        None if touched_bytes is None else shared_out(touched_bytes),
-    )
+    named = area >= 0
+    resident_bytes = _share_out(target.resident_bytes, region, end - start, named)
+    touched_bytes = None
+    if target.touched_bytes is not None:
+        touched_bytes = _share_out(target.touched_bytes, region, end - start, named)
+        # Rounding must not make a piece touched beyond what there is of it.
+        np.minimum(touched_bytes, resident_bytes, out=touched_bytes)
+    return Pieces(start, end, region, area, resident_bytes, touched_bytes)
 
 
 def _share_out(

@@ -33,7 +33,7 @@ class Row:
         age_us: How long the frequency has been about the same.
         idle_us: How long the region hasn't been accessed.
         resident_bytes: Resident bytes.
-        touched_bytes: Bytes accessed in the aggregation; None if unknown.
+        touched_bytes: Bytes accessed at least once in the aggregation; None if unknown.
         mappings: Names of the region's mappings, the largest first; empty if unknown.
     """
 
@@ -52,7 +52,7 @@ class Row:
 
     @property
     def untouched_bytes(self) -> int:
-        """Resident bytes that weren't accessed in the aggregation."""
+        """Bytes that weren't accessed in the aggregation."""
         if self.touched_bytes is not None:
             return self.resident_bytes - self.touched_bytes
         return 0 if self.nr_accesses else self.resident_bytes
@@ -204,16 +204,19 @@ class Total:
     regions: int
     size_bytes: int
     resident_bytes: int
+    touched_bytes: int | None
     accessed_bytes: int
     idle_bytes: int
 
     @classmethod
     def of(cls, rows: Sequence[Row]) -> "Total":
-        """Return the sums of regions."""
+        """Return the sums of regions; what was touched only if that is known of all."""
+        touched_bytes = [row.touched_bytes for row in rows if row.touched_bytes is not None]
         return cls(
             len(rows),
             sum(row.size_bytes for row in rows),
             sum(row.resident_bytes for row in rows),
+            sum(touched_bytes) if len(touched_bytes) == len(rows) else None,
             round(sum(row.resident_bytes * row.frequency for row in rows)),
             sum(row.untouched_bytes for row in rows),
         )
@@ -237,6 +240,7 @@ def _show(console: Console, rows: Sequence[Row], chosen: Sequence[Row], total: T
         "size": format_size(total.size_bytes),
         "freq": percent(total.accessed_bytes / max(total.resident_bytes, 1)),
         "resident": format_size(total.resident_bytes),
+        "touched": _touched_cell(total.touched_bytes),
     }
     show_table(
         console,
@@ -261,6 +265,9 @@ def _cells(console: Console, rows: Sequence[Row]) -> dict[Column, Callable[[Row]
         Column("idle", right=True, rank=3): lambda row: short_duration(row.idle_us),
         Column("resident", right=True, rank=2): lambda row: format_size(row.resident_bytes),
     }
+    if any(row.touched_bytes is not None for row in rows):
+        title = Column("touched", right=True, rank=2)
+        cells[title] = lambda row: _touched_cell(row.touched_bytes)
     if not console.is_terminal or len({row.context for row in rows}) > 1:
         cells[Column("context", least=7, rank=1)] = lambda row: printable(row.context)
     if not console.is_terminal or len({row.target for row in rows}) > 1:
@@ -268,6 +275,10 @@ def _cells(console: Console, rows: Sequence[Row]) -> dict[Column, Callable[[Row]
     if not console.is_terminal or any(row.mappings for row in rows):
         cells[Column("mapping", least=14)] = _mapping_cell
     return cells
+
+
+def _touched_cell(touched_bytes: int | None) -> str:
+    return "-" if touched_bytes is None else format_size(touched_bytes)
 
 
 def _mapping_cell(row: Row) -> str:

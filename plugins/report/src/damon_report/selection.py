@@ -9,11 +9,11 @@ import numpy.typing as npt
 from attrs import frozen
 
 from damon_core import (
-    REGION_COLUMNS,
     Snapshot,
     TargetRows,
     TargetSnapshot,
     assemble_snapshot,
+    join_columns,
 )
 from damon_report.moments import Moment
 from damon_report.naming import AreaCache, IntColumn, Pieces, cut
@@ -57,7 +57,8 @@ class Selection:
     def of_snapshot(self, snapshot: Snapshot, areas: AreaCache) -> Snapshot | None:
         """Return the selected part of a snapshot; None if its context or targets aren't selected.
 
-        Regions are cut at the borders of the selection, and their resident bytes are divided. A
+        Regions are cut at the borders of the selection, and their resident and touched bytes are
+        divided. A
         selected target without any selected region stays, without regions.
         """
         if self.contexts and not matches(snapshot.context, self.contexts):
@@ -67,7 +68,7 @@ class Selection:
             targets = [target for target in targets if matches(target.name, self.targets)]
             if not targets:
                 return None
-        if self.cuts and targets:
+        if self.cuts:
             return _assembled(snapshot, [self._clipped(target, areas) for target in targets])
         if len(targets) == len(snapshot.targets):
             return snapshot
@@ -91,11 +92,8 @@ _Part = tuple[TargetRows, dict[str, npt.NDArray[Any]]]
 
 
 def _whole(target: TargetSnapshot) -> _Part:
-    rows = TargetRows(target.name, len(target), target.areas, target.owners)
-    columns = {name: getattr(target, name) for name in REGION_COLUMNS}
-    if target.touched_bytes is not None:
-        columns["touched_bytes"] = target.touched_bytes
-    return rows, columns
+    rows = TargetRows(target.name, len(target), target.areas, target.owners, target.toll)
+    return rows, target.columns()
 
 
 def _joined(target: TargetSnapshot, pieces: Pieces, chosen: IntColumn) -> _Part:
@@ -110,21 +108,17 @@ def _joined(target: TargetSnapshot, pieces: Pieces, chosen: IntColumn) -> _Part:
         name: getattr(target, name)[of_region] for name in ("nr_accesses", "age", "idle_us")
     }
     columns["start"], columns["end"] = start[first], end[last]
-    columns["resident_bytes"] = _summed(pieces.resident_bytes[chosen], first)
-    if pieces.touched_bytes is not None:
-        columns["touched_bytes"] = _summed(pieces.touched_bytes[chosen], first)
-    return TargetRows(target.name, len(first), target.areas), columns
-
-
-def _summed(of_pieces: IntColumn, first: IntColumn) -> IntColumn:
-    """Return sums over the pieces from each of `first` to before the next."""
-    sums: IntColumn = np.add.reduceat(of_pieces, first) if len(first) else of_pieces
-    return sums
+    for name in ("resident_bytes", "touched_bytes"):
+        size_bytes: IntColumn | None = getattr(pieces, name)
+        if size_bytes is not None:
+            of_chosen = size_bytes[chosen]
+            columns[name] = np.add.reduceat(of_chosen, first) if len(first) else of_chosen
+    return TargetRows(target.name, len(first), target.areas, toll=target.toll), columns
 
 
 def _assembled(snapshot: Snapshot, parts: Sequence[_Part]) -> Snapshot:
     return assemble_snapshot(
-        {name: np.concatenate([columns[name] for _, columns in parts]) for name in parts[0][1]},
+        join_columns([columns for _, columns in parts] or [snapshot.columns()]),
         [rows for rows, _ in parts],
         context=snapshot.context,
         number=snapshot.number,

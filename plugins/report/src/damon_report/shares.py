@@ -5,28 +5,28 @@ from collections.abc import Collection, Iterable, Sequence
 import numpy as np
 
 from damon_core import Snapshot
-from damon_report.naming import AreaCache, FloatColumn, cut, without_pid
+from damon_report.naming import AreaCache, FloatColumn, IntColumn, cut, without_pid
 from damon_report.options import By
 
 #: Maximum number of names in a report; further names of a record are added up as `OTHERS`.
 MOST = 1_000
 OTHERS = "(others)"
 
+Column = IntColumn | FloatColumn
+
 
 def bytes_by(
-    snapshot: Snapshot, by: By, parts: Sequence[FloatColumn], areas: AreaCache
+    snapshot: Snapshot, by: By, columns: Sequence[Column], areas: AreaCache
 ) -> dict[str, list[float]]:
-    """Return sums of resident bytes by name; the first, ``""``, is of the whole context.
+    """Return sums of bytes by name; the first, ``""``, is of the whole context.
 
     Args:
         snapshot: The snapshot.
         by: How to group the bytes.
-        parts: Columns with one element per region: the share of its bytes that counts. Each
+        columns: Columns with one element per region: those of its resident bytes that count. Each
             column gives one sum.
         areas: A cache of columns of areas.
     """
-    resident_bytes = snapshot.resident_bytes.astype(np.float64)
-    columns = [resident_bytes * part for part in parts]
     sums = {"": [float(column.sum()) for column in columns]}
     position = 0
     for target in snapshot.targets if by != "context" else ():
@@ -43,8 +43,8 @@ def bytes_by(
             label[(pieces.area >= 0) | (pieces.resident_bytes > 0)], minlength=count
         )
         per_label = [
-            np.bincount(label, pieces.resident_bytes * part[rows][pieces.region], count).tolist()
-            for part in parts
+            np.bincount(label, pieces.shared_out(column[rows], target), count).tolist()
+            for column in columns
         ]
         for index in np.flatnonzero(there).tolist():
             _add(sums, named.labels[index], [sums_of[index] for sums_of in per_label])
@@ -67,23 +67,6 @@ def without_surplus(
     for name, values in sums.items():
         _add(kept, name if not name or (context, name) in known else OTHERS, values)
     return kept
-
-
-def used_part(snapshot: Snapshot, at_least: int = 1) -> FloatColumn:
-    """Return the share of each region's bytes that are in its `Snapshot.working_set`."""
-    resident_bytes = snapshot.resident_bytes
-    part = np.zeros(len(snapshot))
-    np.divide(snapshot.working_set(at_least), resident_bytes, part, where=resident_bytes > 0)
-    return part
-
-
-def idle_part(snapshot: Snapshot, at_least_us: int = 0) -> FloatColumn:
-    """Return the share of each region's bytes that `Snapshot.idle_bytes` counts."""
-    if at_least_us <= 0 and snapshot.touched_bytes is not None:
-        return 1.0 - used_part(snapshot)
-    unused = (snapshot.nr_accesses == 0) & (snapshot.idle_us >= at_least_us)
-    part: FloatColumn = unused.astype(np.float64)
-    return part
 
 
 def _add(sums: dict[str, list[float]], name: str, values: Iterable[float]) -> None:

@@ -132,10 +132,10 @@ def _idle(record: Record, context: ContextOverview) -> str:
         for least, size in zip(BUCKETS_US, whole.at_least_bytes, strict=True)
         if least and size
     ]
-    by_time = f": {', '.join(longer)} or longer" if longer else ""
+    known = "at least " if whole.unknown_bytes else ""
+    by_time = f": {known}{', '.join(longer)} or longer" if longer else ""
     return (
-        f"{format_size(whole.at_least_bytes[0])} of {format_size(whole.total_bytes)} "
-        f"at the end{by_time}"
+        f"{format_size(whole.idle_bytes)} of {format_size(whole.total_bytes)} at the end{by_time}"
     )
 
 

@@ -1,6 +1,5 @@
 """Working sets and idle memory over time, by context, target, program or mapping."""
 
-import numpy as np
 from attrs import define, field
 
 from damon_core import InputError, Snapshot
@@ -8,7 +7,7 @@ from damon_report.distribution import Distribution
 from damon_report.naming import AreaCache
 from damon_report.options import By
 from damon_report.record import Record
-from damon_report.shares import bytes_by, idle_part, used_part, without_surplus
+from damon_report.shares import bytes_by, without_surplus
 from damon_report.timeline import Timeline
 
 
@@ -69,9 +68,9 @@ class WorkingSets:
         self._ended_us[snapshot.context] = snapshot.time_us
         if 0 < from_us - before_us < snapshot.elapsed_us:
             from_us = before_us  # A short gap between aggregations leaves no hole in the lines.
-        used = used_part(snapshot, self._at_least)
-        parts = (used, idle_part(snapshot), np.ones(len(snapshot)))
-        sums = bytes_by(snapshot, self._by, parts, areas)
+        used = snapshot.working_set(self._at_least)
+        columns = (used, snapshot.idle(), snapshot.resident_bytes)
+        sums = bytes_by(snapshot, self._by, columns, areas)
         for name, uses in without_surplus(sums, snapshot.context, self.found).items():
             series = self._series(snapshot.context, name)
             series.sizes_bytes.add(round(uses[0]), snapshot.elapsed_us)

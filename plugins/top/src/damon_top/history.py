@@ -135,9 +135,7 @@ def frame_of(snapshot: Snapshot, now_us: int, before: Mapping[str, int]) -> Fram
     index = {target.name: number for number, target in enumerate(snapshot.targets)}
     resident = snapshot.resident_bytes.astype(np.float32)
     rows = np.cumsum([0, *(len(target) for target in snapshot.targets)])
-    # As Snapshot.working_set_bytes, for all targets at once.
-    accessed = np.cumsum(snapshot.working_set())
-    accessed = np.concatenate([[0.0], accessed])
+    accessed = np.concatenate([[0.0], np.cumsum(snapshot.working_set())])
     return Frame(
         Piece(
             now_us - snapshot.elapsed_us,

@@ -57,7 +57,8 @@ def region_sums(
     """Return sums over the regions below each of the given addresses.
 
     The difference of two columns is the sum between these addresses; it is exactly 0 if no region
-    lies there. A region's resident bytes are spread evenly over its mapped part.
+    lies there. A region's resident bytes, and those accessed, are spread evenly over its mapped
+    part.
 
     Args:
         target: The regions.
