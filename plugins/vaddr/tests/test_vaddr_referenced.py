@@ -1,8 +1,10 @@
 """The backend `referenced`: reading smaps, and the counters it sets."""
 
 import os
+import signal
 import subprocess
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -14,12 +16,15 @@ from damon_vaddr.referenced import SmapsParser, probe
 from damon_core import Regions
 from damon_core.testing import eventually
 
+StartProgram = Callable[..., "subprocess.Popen[str]"]
+
 _RECORD = """\
 {header} rw-p 00000000 00:00 0 {name}
 Size:           {size:8} kB
 KernelPageSize:        4 kB
 Rss:            {rss:8} kB
-Pss:            {rss:8} kB
+Pss:            {pss:8} kB
+Pss_Dirty:             3 kB
 Referenced:     {referenced:8} kB
 Anonymous:             0 kB
 VmFlags: rd wr mr mw me ac{flags}
@@ -31,10 +36,19 @@ def _ranges(headers: list[bytes]) -> list[bytes]:
     return [header.rpartition(b"\n")[2].split()[0] for header in headers]
 
 
-def _record(rss: int, referenced: int, header: str = "1000-2000", **more: str) -> bytes:
+def _record(
+    rss: int, referenced: int, header: str = "1000-2000", pss: int = 0, **more: str
+) -> bytes:
     names = {"name": "", "flags": " "} | more
-    text = _RECORD.format(header=header, size=rss, rss=rss, referenced=referenced, **names)
+    numbers = {"size": rss, "rss": rss, "pss": pss, "referenced": referenced}
+    text = _RECORD.format(header=header, **numbers, **names)
     return text.encode()
+
+
+def _touched_in(regions: Regions, row: int) -> int:
+    """Return the touched bytes of one region."""
+    assert regions.touched_bytes is not None
+    return int(regions.touched_bytes[row])
 
 
 def _target(process: Process) -> ProcessTarget:
@@ -46,36 +60,40 @@ def test_records_differ_in_their_first_and_last_line() -> None:
     """Names and flags of any length are read."""
     parser = SmapsParser(_record(1, 1))
     text = (
-        _record(12, 4, name="[heap]")
+        _record(12, 4, name="[heap]", pss=9)
         + _record(0, 0, header="7f0000000000-7f0000001000", flags=" sd ")
         + _record(345678, 90, name="/usr/lib/Rss: 5 kB (deleted)")
     )
-    headers, rss, referenced = parser.parse(text)
+    headers, rss, pss, referenced = parser.parse(text)
     assert _ranges(headers) == [b"1000-2000", b"7f0000000000-7f0000001000", b"1000-2000"]
     assert rss.tolist() == [12, 0, 345678]
+    assert pss.tolist() == [9, 0, 0]
     assert referenced.tolist() == [4, 0, 90]
 
 
 def test_a_mapping_of_terabytes_is_read_correctly() -> None:
     """From 95 GiB on numbers don't fit into their column, and the slow parser is used."""
     parser = SmapsParser(_record(1, 1))
-    headers, rss, referenced = parser.parse(_record(8, 4) + _record(5 << 30, 123456789))
+    headers, rss, pss, referenced = parser.parse(
+        _record(8, 4) + _record(5 << 30, 123456789, pss=4 << 30)
+    )
     assert len(headers) == 2
     assert rss.tolist() == [8, 5 << 30]
+    assert pss.tolist() == [0, 4 << 30]
     assert referenced.tolist() == [4, 123456789]
 
 
 def test_an_empty_smaps_has_no_mappings() -> None:
     """The smaps of a process without memory is empty."""
-    headers, rss, referenced = SmapsParser(_record(1, 1)).parse(b"")
-    assert (headers, rss.tolist(), referenced.tolist()) == ([], [], [])
+    headers, *columns = SmapsParser(_record(1, 1)).parse(b"")
+    assert (headers, [column.tolist() for column in columns]) == ([], [[], [], []])
 
 
 def test_an_unknown_layout_is_read_line_by_line() -> None:
     """Without VmFlags there is no fixed layout to learn."""
-    text = b"".join(_record(8, 4).splitlines(keepends=True)[:-1])
-    _, rss, referenced = SmapsParser(text).parse(text)
-    assert (rss.tolist(), referenced.tolist()) == ([8], [4])
+    text = b"".join(_record(8, 4, pss=6).splitlines(keepends=True)[:-1])
+    _, *columns = SmapsParser(text).parse(text)
+    assert [column.tolist() for column in columns] == [[8], [6], [4]]
 
 
 def test_the_fast_parser_agrees_with_the_slow_one() -> None:
@@ -138,6 +156,82 @@ def test_unmapped_regions_are_not_accessed(sleeper: "subprocess.Popen[str]") -> 
     assert target.regions.nr_accesses.tolist() == [0.0]
     assert target.regions.resident_bytes.tolist() == [0]
     backend.close()
+
+
+#: Fills memory, forks workers that share it, and says which; one of them reads a quarter of it.
+_PREFORK = """
+import mmap, os, sys, time
+size, workers = int(sys.argv[1]), int(sys.argv[2])
+area = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+area.madvise(mmap.MADV_NOHUGEPAGE)
+area[::4096] = bytes(size // 4096)
+pids = [os.getpid()]
+for number in range(workers - 1):
+    pid = os.fork()
+    if not pid:
+        break
+    pids.append(pid)
+else:
+    print(*pids, flush=True)
+while True:
+    area[: size // 4 : 4096]
+    time.sleep(0.02)
+"""
+_SHARED = 100 << 20
+
+
+@pytest.fixture
+def prefork(start_program: StartProgram) -> Iterator[list[int]]:
+    """Return the pids of five processes that share 100 MiB and read a quarter of it."""
+    program = start_program(_PREFORK, str(_SHARED), "5")
+    assert program.stdout is not None
+    pids = [int(pid) for pid in program.stdout.readline().split()]
+    yield pids
+    for pid in pids[1:]:
+        os.kill(pid, signal.SIGKILL)
+
+
+def _after_a_check(pids: list[int]) -> list[Regions]:
+    """Return the regions of processes after 0.3 s, monitored together."""
+    targets = [_target(Process.open(pid)) for pid in pids]
+    backend = Referenced()
+    for target in targets:
+        backend.add(target)
+    assert not backend.prepare(targets)
+    time.sleep(0.3)
+    assert not backend.check(targets)
+    backend.close()
+    for target in targets:
+        target.process.close()
+    return [target.regions for target in targets]
+
+
+def test_memory_that_processes_share_counts_once(prefork: list[int]) -> None:
+    """The sum over five is what they have together: 100 MiB and what is their own."""
+    found = _after_a_check(prefork)
+    assert _SHARED < sum(regions.resident_bytes.sum() for regions in found) < 1.5 * _SHARED
+    assert all(regions.resident_bytes.sum() < _SHARED / 2 for regions in found)
+
+
+def test_touched_memory_that_processes_share_counts_once(prefork: list[int]) -> None:
+    """A quarter of it that all of them read counts as a quarter in the sum."""
+    found = _after_a_check(prefork)
+    touched = [_touched_in(each, int(each.resident_bytes.argmax())) for each in found]
+    assert sum(touched) == pytest.approx(_SHARED / 4, rel=0.1)
+
+
+def test_frequencies_are_those_of_pages_however_many_processes_share_them(
+    prefork: list[int],
+) -> None:
+    """A quarter of the pages was accessed in each process."""
+    (first, *_) = _after_a_check(prefork)
+    assert first.nr_accesses[first.resident_bytes.argmax()] == pytest.approx(0.25, rel=0.1)
+
+
+def test_a_single_process_counts_wholly(prefork: list[int]) -> None:
+    """All that it has in memory counts, whoever else has it."""
+    (alone,) = _after_a_check(prefork[:1])
+    assert alone.resident_bytes.max() >= _SHARED
 
 
 def test_a_process_that_ends_is_gone(sleeper: "subprocess.Popen[str]") -> None:

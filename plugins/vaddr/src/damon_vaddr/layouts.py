@@ -1,5 +1,6 @@
 """How the regions of a process are made: from whole mappings, or from ranges that span them."""
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from damon_core import RegionLimits
@@ -20,8 +21,8 @@ class Layout(Protocol):
     def lay_out(self, target: ProcessTarget, given: LayoutInput, limits: RegionLimits) -> None:
         """Update the regions to the current mappings; regions that stay keep their counters."""
 
-    def describe(self, target: ProcessTarget) -> None:
-        """Set the `resident_bytes` of the regions, unless the backend does."""
+    def describe(self, targets: Sequence[ProcessTarget], now_us: int) -> None:
+        """Set the `resident_bytes` of the regions of all targets, unless the backend does."""
 
 
 class Mappings:
@@ -34,7 +35,7 @@ class Mappings:
         """Make one region for each mapping."""
         target.regions = mapping_regions(target.regions, parse_maps(given.maps), given.max_regions)
 
-    def describe(self, target: ProcessTarget) -> None:
+    def describe(self, targets: Sequence[ProcessTarget], now_us: int) -> None:
         """Do nothing: the backend sets `resident_bytes`."""
 
 
@@ -48,12 +49,22 @@ class Ranges:
         """Make the regions cover the current ranges."""
         mappings = without(parse_maps(given.maps), given.claimed)
         target.regions = range_regions(target.regions, mappings, limits)
-        target.mapped = Mapped.of(without(parse_accessible(given.maps), given.claimed))
+        self._follow(target, given)
 
-    def describe(self, target: ProcessTarget) -> None:
-        """Set `resident_bytes` to the mapped bytes of each region."""
-        regions = target.regions
-        regions.resident_bytes = target.mapped.bytes_in(regions.start, regions.end)
+    def describe(self, targets: Sequence[ProcessTarget], now_us: int) -> None:
+        """Set `resident_bytes`, estimated as `damon_vaddr.resident` describes."""
+        for target in targets:
+            regions, resident = target.regions, target.resident
+            resident.refresh(target.process, regions, now_us, len(targets))
+            regions.resident_bytes = resident.bytes_in(regions.start, regions.end)
+
+    @staticmethod
+    def _follow(target: ProcessTarget, given: LayoutInput) -> None:
+        """Update what is mapped."""
+        accessible = parse_accessible(given.maps)
+        counted = without(accessible, given.claimed)
+        target.mapped = Mapped.of(counted)
+        target.resident.follow(target.mapped, without(accessible, counted))
 
 
 class FirstRanges(Ranges):
@@ -62,6 +73,6 @@ class FirstRanges(Ranges):
     def lay_out(self, target: ProcessTarget, given: LayoutInput, limits: RegionLimits) -> None:
         """Make regions only if there are none; always update what is mapped."""
         if len(target.regions):
-            target.mapped = Mapped.of(without(parse_accessible(given.maps), given.claimed))
+            self._follow(target, given)
         else:
             super().lay_out(target, given, limits)

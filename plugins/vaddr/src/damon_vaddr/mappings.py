@@ -181,6 +181,14 @@ class Mapped:
         # After an odd number of borders the address is in a range.
         return (self._borders.searchsorted(addresses, side="right") & 1).astype(np.bool_)
 
+    def at(self, offsets: _IntColumn) -> _IntColumn:
+        """Return the address of each byte, given by the number of mapped bytes below it."""
+        sizes = self.end - self.start
+        through = sizes.cumsum()
+        index = np.minimum(through.searchsorted(offsets, side="right"), len(sizes) - 1)
+        addresses: _IntColumn = self.start[index] + offsets - (through - sizes)[index]
+        return addresses
+
     def bytes_in(self, start: _IntColumn, end: _IntColumn) -> _IntColumn:
         """Return the number of mapped bytes of each given range."""
         return self._bytes_below(end) - self._bytes_below(start)

@@ -79,8 +79,7 @@ class ProcessMemory:
     @hookimpl
     def describe_regions(self, context: HookContext) -> None:
         """Set the resident bytes of regions, unless the backend does."""
-        for target in _targets(context):
-            self._backend.layout.describe(target)
+        self._backend.layout.describe(_targets(context), context.clock.now_us())
 
     @hookimpl
     def update(self, context: HookContext) -> None:

@@ -31,13 +31,17 @@ from damon_vaddr.layouts import Mappings
 from damon_vaddr.target import ProcessTarget
 
 _Column = npt.NDArray[np.int64]
+_FloatColumn = npt.NDArray[np.float64]
 
 #: Any record of smaps. Slow, as it matches each line.
 _ANY_RECORD = re.compile(
     rb"(?m)^([0-9a-f]+-[0-9a-f]+) .*\n"
-    rb"(?:[A-Z].*\n)*?Rss: +(\d+) kB\n(?:[A-Z].*\n)*?Referenced: +(\d+) kB\n"
+    rb"(?:[A-Z].*\n)*?Rss: +(\d+) kB\n(?:[A-Z].*\n)*?Pss: +(\d+) kB\n"
+    rb"(?:[A-Z].*\n)*?Referenced: +(\d+) kB\n"
 )
 _KIB = 1024
+#: What is read of each record of smaps, in the order in which it stands there.
+_FIELDS = (b"Rss", b"Pss", b"Referenced")
 _POWERS: _Column = 10 ** np.arange(18, -1, -1, dtype=np.int64)
 
 
@@ -53,25 +57,17 @@ def _fixed_record(sample: bytes) -> re.Pattern[bytes]:
     # It starts at the end of the header, a text that is quick to find.
     body = sample[sample.index(b"\n") : sample.index(b"VmFlags:")]
     first = body[: body.index(b":") + 1]
-    rss = body.index(b"\nRss:") + len(b"\nRss:")
-    rss_end = body.index(b" kB", rss)
-    referenced = body.index(b"\nReferenced:") + len(b"\nReferenced:")
-    referenced_end = body.index(b" kB", referenced)
-    # Both numbers are padded with spaces, so they can be read with the same width.
-    width = min(rss_end - rss, referenced_end - referenced)
-    return re.compile(
-        rb"(?s)%b.{%d}\nRss:.{%d}(.{%d}) kB.{%d}\nReferenced:.{%d}(.{%d}) kB.{%d}VmFlags:"
-        % (
-            re.escape(first),
-            rss - len(b"\nRss:") - len(first),
-            rss_end - rss - width,
-            width,
-            referenced - len(b"\nReferenced:") - rss_end - len(b" kB"),
-            referenced_end - referenced - width,
-            width,
-            len(body) - referenced_end - len(b" kB"),
-        )
-    )
+    # All numbers are padded with spaces, so they can be read with the same width.
+    ends = [body.index(b" kB", body.index(b"\n%b:" % name)) for name in _FIELDS]
+    names_end = [body.index(b"\n%b:" % name) + len(name) + 2 for name in _FIELDS]
+    width = min(end - begin for begin, end in zip(names_end, ends, strict=True))
+    pattern, position = re.escape(first), len(first)
+    for name, begin, end in zip(_FIELDS, names_end, ends, strict=True):
+        label = b"\n%b:" % name
+        skipped = begin - len(label) - position
+        pattern += rb".{%d}%b.{%d}(.{%d}) kB" % (skipped, label, end - begin - width, width)
+        position = end + len(b" kB")
+    return re.compile(rb"(?s)%b.{%d}VmFlags:" % (pattern, len(body) - position))
 
 
 def _numbers(texts: Sequence[bytes]) -> _Column:
@@ -98,8 +94,8 @@ class SmapsParser:
         except ValueError:
             self._fixed = None
 
-    def parse(self, text: bytes | memoryview) -> tuple[list[bytes], _Column, _Column]:
-        """Return header, Rss and Referenced of each mapping, both in KiB.
+    def parse(self, text: bytes | memoryview) -> tuple[list[bytes], _Column, _Column, _Column]:
+        """Return header, Rss, Pss and Referenced of each mapping, the numbers in KiB.
 
         A header is text whose last line begins with the mapping's ``start-end``.
         """
@@ -107,17 +103,18 @@ class SmapsParser:
             # Between the groups are the flags of a record and the header of the next, with one
             # line break; there are more line breaks if a record has another layout.
             parts: list[bytes] = self._fixed.split(text)
-            between = parts[::3]
+            between = parts[::4]
             headers = between[:-1]
-            if b"".join(between).count(b"\n") == len(headers):
-                numbers = _numbers(parts[1::3] + parts[2::3])
-                return headers, numbers[: len(headers)], numbers[len(headers) :]
+            count = len(headers)
+            if b"".join(between).count(b"\n") == count:
+                numbers = _numbers(parts[1::4] + parts[2::4] + parts[3::4])
+                return headers, numbers[:count], numbers[count : 2 * count], numbers[2 * count :]
         found = _ANY_RECORD.findall(text)
-        return (
-            [record[0] for record in found],
-            np.array([int(record[1]) for record in found], dtype=np.int64),
-            np.array([int(record[2]) for record in found], dtype=np.int64),
+        rss, pss, referenced = (
+            np.array([int(record[column]) for record in found], dtype=np.int64)
+            for column in (1, 2, 3)
         )
+        return [record[0] for record in found], rss, pss, referenced
 
 
 def _addresses(headers: Sequence[bytes]) -> tuple[_Column, _Column]:
@@ -127,6 +124,11 @@ def _addresses(headers: Sequence[bytes]) -> tuple[_Column, _Column]:
     start = np.array([min(int(pair[0], 16), top) for pair in pairs], dtype=np.int64)
     end = np.array([min(int(pair[1], 16), top) for pair in pairs], dtype=np.int64)
     return start, end
+
+
+def _sums(row: _Column, values: _Column | _FloatColumn, regions: Regions) -> _FloatColumn:
+    """Return the sum over the mappings of each region; `row` is the region of each."""
+    return np.bincount(row, values, len(regions) + 1)[:-1].astype(np.float64, copy=False)
 
 
 @define(eq=False)
@@ -173,6 +175,11 @@ class Referenced:
     check sets touched_bytes to Referenced. Until the next update, a new mapping doesn't count, one
     that has grown counts with at most its old size, and a region that is no longer mapped has no
     accesses and no resident bytes.
+
+    Of a single process all that is in memory counts. Of several, each has its share of what they
+    have in common, so that sums count memory once: `resident_bytes` and `touched_bytes` are those
+    above times Pss / Rss of the mapping. A page that is mapped n times counts 1 / n in each
+    process, whether the others are monitored or not.
 
     The files of each process stay open, so that no other process that later has the same pid is
     read by mistake.
@@ -226,9 +233,10 @@ class Referenced:
         self, targets: Sequence[ProcessTarget], _context: HookContext | None = None
     ) -> Collection[ProcessTarget]:
         """Read what was referenced since the bits were cleared."""
-        return [target for target in targets if not self._check(target, self._files[target])]
+        several = len(targets) > 1
+        return [each for each in targets if not self._check(each, self._files[each], several)]
 
-    def _check(self, target: ProcessTarget, files: _Files) -> bool:
+    def _check(self, target: ProcessTarget, files: _Files, several: bool) -> bool:
         try:
             size, longest_us = self._read(files.smaps)
         except ProcessLookupError:
@@ -236,20 +244,23 @@ class Referenced:
         if not size:  # The memory of these files is gone: the process ended or called exec.
             return False
         with memoryview(self._buffer)[:size] as text:
-            headers, rss, referenced = self._parser.parse(text)
+            headers, rss, pss, referenced = self._parser.parse(text)
         regions = target.regions
         if regions is not files.regions or headers != files.headers:
             files.match(regions, headers)
-        resident = np.bincount(files.row, rss, len(regions) + 1)[:-1]
-        seen = np.bincount(files.row, referenced, len(regions) + 1)[:-1]
+        resident = _sums(files.row, rss, regions)
+        seen = _sums(files.row, referenced, regions)
         if not files.checks:
             regions.nr_accesses += np.minimum(seen / np.maximum(resident, 1), 1.0)
         files.checks += 1
+        if several:
+            resident = _sums(files.row, pss, regions)
+            seen = _sums(files.row, referenced * (pss / np.maximum(rss, 1)), regions)
         # A mapping that has grown may have more resident bytes than its region has bytes.
         regions.resident_bytes = np.minimum(resident * _KIB, regions.size_bytes).astype(np.int64)
         regions.touched_bytes = np.minimum(seen * _KIB, regions.resident_bytes).astype(np.int64)
         # The process has set the bits of these pages again since the last check.
-        touched_bytes = int(regions.touched_bytes.sum())
+        touched_bytes = int(referenced.sum()) * _KIB
         new_pages = max(touched_bytes - files.touched_bytes, 0) // PAGE_SIZE_BYTES
         files.touched_bytes = touched_bytes
         target.toll = target.toll.with_held(longest_us).with_cpu(new_pages * self._reset_us)

@@ -5,6 +5,7 @@ from attrs import define, field, frozen
 from damon_core import Range, Target
 from damon_vaddr.mappings import Mapped
 from damon_vaddr.processes import Process
+from damon_vaddr.resident import ResidentEstimate
 
 
 @frozen
@@ -30,8 +31,10 @@ class ProcessTarget(Target):
         process: The process.
         layout_input: What its regions were last made from.
         mapped: With layout `Ranges`: the accessible mappings that don't count in another target.
+        resident: With layout `Ranges`: how much of these is in memory.
     """
 
     process: Process = field(kw_only=True)
     layout_input: LayoutInput = field(factory=LayoutInput, kw_only=True, repr=False)
     mapped: Mapped = field(factory=Mapped, kw_only=True, repr=False)
+    resident: ResidentEstimate = field(factory=ResidentEstimate, init=False, repr=False)
