@@ -1,4 +1,4 @@
-"""The contract of ways of sampling: who decides which memory is looked at, when, and who looks.
+"""The contract of ways of sampling: which memory is checked, when, and by what.
 
 A primitive names its way by an attribute ``sampling``: a class, or another callable, that is given
 the context's policy and returns the `Sampling` of one run. Four come with the core:
@@ -34,7 +34,7 @@ from damon_core.memory.target import Target
 
 
 class Sampling(Protocol):
-    """How one run samples. The worker calls it, in the order of the methods here.
+    """How one run samples. The worker calls the methods in the order in which they stand here.
 
     An iteration is `choose`, `prepare_access_checks`, `after_sampling`, `rest`, `check_accesses`,
     `observe`; `aggregate` and `adapt` stand around the callbacks of an aggregation.
@@ -52,10 +52,10 @@ class Sampling(Protocol):
         """Begin the run."""
 
     def set_limits(self, limits: RegionLimits) -> None:
-        """Keep within other limits from now on."""
+        """Use other limits from now on."""
 
     def choose(self, targets: Sequence[Target]) -> None:
-        """Choose what the next check looks at."""
+        """Choose the memory of the next check."""
 
     def step_us(self, intervals: Intervals) -> int:
         """Return the time from one check to the next, on average."""
@@ -67,7 +67,7 @@ class Sampling(Protocol):
         """
 
     def observe(self, targets: Sequence[Target], grid: Grid, intervals: Intervals) -> int:
-        """Take in what the primitive found; return how many checks that was."""
+        """Use what the primitive found; return the number of checks that it stands for."""
 
     def aggregate(
         self, targets: Sequence[Target], checks: int, elapsed_us: int, intervals: Intervals

@@ -61,7 +61,7 @@ class RegionSampling(_Checking):
         """Do nothing: the primitive reads the limits."""
 
     def choose(self, targets: Sequence[Target]) -> None:
-        """Do nothing: all of a region is looked at."""
+        """Do nothing: whole regions are checked."""
 
     def observe(self, targets: Sequence[Target], grid: Grid, intervals: Intervals) -> int:
         """Return 1: the primitive has counted."""
@@ -178,7 +178,7 @@ class PageSampling(_Checking, _Evenly):
         self._policy.choose(targets)
 
     def observe(self, targets: Sequence[Target], grid: Grid, intervals: Intervals) -> int:
-        """Let the policy take in what was found; return 1."""
+        """Let the policy use what was found; return 1."""
         self._policy.observe(targets)
         return 1
 
