@@ -117,8 +117,8 @@ class Regions:
     def random_pages(self, rng: np.random.Generator) -> IntColumn:
         """Return the address of one uniformly random page of each region.
 
-        Any page of a region of any size can be drawn. The kernel's random number is 32 bits wide
-        and misses most of a region of 4 GiB and more.
+        Any page of a region of any size can be drawn. The random number of Linux up to 7.1 is
+        32 bits wide and misses most of a region of 4 GiB and more.
         """
         pages = self.size_bytes // PAGE_SIZE_BYTES
         # Below 2**53 pages the product never rounds up to the number of pages.

@@ -1,13 +1,13 @@
-"""The policy `kernel`: region adjustment as in Linux 6.12's DAMON, without its two bugs.
+"""The policy `kernel`: region adjustment as in Linux 6.12's DAMON, without two bugs.
 
 One uniformly random page of each region is checked. Neighbours with similar nr_accesses are
 merged, and regions are split at random places to find differences inside them.
 
 Differences from Linux:
 
-- The random page is drawn from the whole region. Linux draws a 32-bit offset, so most of a
-  region of 4 GiB and more is never checked.
-- Regions age once per aggregation. Linux ages them again in each repeated merge pass.
+- The random page is drawn from the whole region. Linux up to 7.1 draws a 32-bit offset, so most
+  of a region of 4 GiB and more is never checked.
+- Regions age once per aggregation. Linux up to 7.1 ages them again in each repeated merge pass.
 - Linux keeps the size limit even if more than max_regions regions remain. Here a last pass joins
   the most similar neighbours, however large, so that max_regions always holds; except for ranges
   with gaps between them, which can't be joined.

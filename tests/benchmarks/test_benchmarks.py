@@ -43,6 +43,24 @@ def test_benchmark_prints_ratios(benchmark: str) -> None:
 
 
 @pytest.mark.slow
+def test_resident_reports_what_is_in_memory() -> None:
+    """In each row the sum reported is that of the truth."""
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.resident", "--quick"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    rows = [line.strip("| ").split("|") for line in done.stdout.splitlines() if line[:2] == "| "]
+    assert len(rows) == 4
+    for row in rows[2:]:
+        assert float(row[3]) == pytest.approx(float(row[2]), rel=0.01)
+
+
+@pytest.mark.slow
 @pytest.mark.needs("gcc")
 def test_referenced_prints_ratios_to_c() -> None:
     """Each row ends with a ratio to the C program of the same run."""

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 from attrs import frozen
 from damon_cgroup import CgroupSource
@@ -188,6 +189,30 @@ def test_the_hot_area_is_found(program: Start, nothing_left: Left) -> None:
         assert context.stats.missed_samples < context.stats.samples
     assert 2 * process.size < target.total_bytes < 64 << 20
     assert target.max_nr_accesses == INTERVALS.checks
+    assert nothing_left() == []
+
+
+def test_memory_that_is_only_reserved_does_not_count(nothing_left: Left) -> None:
+    """Of 8 GiB, 64 MiB are touched: the bytes of all regions are what is in memory."""
+    code = (
+        "import mmap, sys\n"
+        "flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | 0x4000\n"
+        "area = mmap.mmap(-1, 8 << 30, flags=flags)\n"
+        "area.madvise(mmap.MADV_NOHUGEPAGE)\n"
+        "area[1 << 30 : (1 << 30) + (64 << 20) : 4096] = bytes(16_384)\n"
+        "print('ready', flush=True)\n"
+        "sys.stdin.read()"
+    )
+    arguments = [sys.executable, "-c", code]
+    with subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        with monitor(process.pid) as context:
+            start(context)
+            target = after(context, 3)
+        rss = psutil.Process(process.pid).memory_info().rss
+    assert target.total_bytes == pytest.approx(rss, rel=0.1)
+    assert target.size_bytes.sum() > 8 << 30
     assert nothing_left() == []
 
 
