@@ -764,7 +764,7 @@ class TestCommit:
         """Another thread that commits pairs all the time is never seen half-way."""
         contexts: list[Context] = []
         policy = Noting(contexts)
-        work = Pages(checks=5_000)
+        work = Pages(checks=1_000)
         context = Context(work, clock=CpuClock(), policy=policy)
         contexts.append(context)
         start(context)
