@@ -13,8 +13,8 @@ from damon_core.stats import Stats
 class HookContext(Protocol):
     """What every hook is given: the monitoring context that it is called for.
 
-    `damon_core.Context` is one; `damon_core.testing` has others. Hooks run in the worker of the
-    context, so they may change `targets` and read everything else freely.
+    `damon_core.Context` is one. Hooks run in the worker of the context, so they may change
+    `targets` and read everything else freely.
     """
 
     @property

@@ -501,7 +501,7 @@ class TestBudget:
         """In the long run no more than 1.1 times the budget, but for what couldn't be foreseen.
 
         That is the first check, the first end of an aggregation and the first update; and within
-        an aggregation it may be ahead by a second's spending.
+        an aggregation it may be ahead by a second's spending, in the first one by 50 ms.
         """
         first_us = check_us + aggregate_us + update_us
         work = Work(
@@ -515,8 +515,9 @@ class TestBudget:
         aggregation_us = sampling_us * checks_an_aggregation
         intervals = Intervals(sampling_us, aggregation_us, max(SECOND, sampling_us))
         context = run(work, intervals=intervals, cpu_budget=budget)
+        checks = work.snapshots[0].max_nr_accesses if work.snapshots else context.stats.samples
         allowed_us = 1.1 * budget * (context.clock.now_us() + SECOND) + first_us
-        assert context.stats.cpu_us <= allowed_us
+        assert context.stats.cpu_us <= allowed_us + min(50_000, check_us * checks)
 
     @settings(max_examples=30)
     @given(

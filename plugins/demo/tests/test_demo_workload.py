@@ -258,7 +258,7 @@ class TestProcess:
 
             eventually(lambda: len(copied_pages()) >= 38)
             copied = copied_pages()
-            hot = workload.truth().hot_ranges(time.time_ns() // 1_000)
+            hot = eventually(lambda: workload.truth().hot_ranges(time.time_ns() // 1_000))
         assert copied == [page for run in hot for page in range(*run, mmap.PAGESIZE)]
         assert len(copied) == 38
 
