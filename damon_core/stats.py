@@ -33,6 +33,8 @@ class Stats:
             such as the kernel, up to the last iteration.
         target_cpu_us: CPU time that the targets have lost through monitoring, as far as that is
             known.
+        slowdown: The share of its time that a target has lost: of the one that lost the largest,
+            since it was added, up to the last aggregation.
         longest_stall_us: The longest time for which a target's memory map was locked.
         callbacks: The callbacks by name.
     """
@@ -43,6 +45,7 @@ class Stats:
     updates: int = 0
     cpu_us: int = 0
     target_cpu_us: int = 0
+    slowdown: float = 0.0
     longest_stall_us: int = 0
     callbacks: dict[str, CallbackStats] = field(factory=dict)
 

@@ -38,6 +38,14 @@ class HookContext(Protocol):
         """The share of one processor that the worker may use; None for no limit."""
 
     @property
+    def max_slowdown(self) -> float | None:
+        """The share of its time that a target may lose; None for no limit."""
+
+    @property
+    def max_stall_us(self) -> int | None:
+        """How long a target's memory map may be locked at once; None for no limit."""
+
+    @property
     def clock(self) -> Clock:
         """The time that the context runs on."""
 

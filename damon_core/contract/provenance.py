@@ -26,6 +26,8 @@ class ContextInfo:
         intervals: The intervals at the start; each snapshot has those in force.
         limits: The region limits at the start.
         cpu_budget: The share of one processor that the worker could use; None for no limit.
+        max_slowdown: The share of its time that a target could lose; None for no limit.
+        max_stall_us: How long a target's memory map could be locked at once; None for no limit.
     """
 
     name: str
@@ -35,6 +37,8 @@ class ContextInfo:
     intervals: Intervals | None = None
     limits: RegionLimits | None = None
     cpu_budget: float | None = None
+    max_slowdown: float | None = None
+    max_stall_us: int | None = None
 
     @classmethod
     def of(cls, context: HookContext) -> Self:
@@ -47,6 +51,8 @@ class ContextInfo:
             context.intervals,
             context.limits,
             context.cpu_budget,
+            context.max_slowdown,
+            context.max_stall_us,
         )
 
 

@@ -87,6 +87,8 @@ class _Building:
                 policy=cast(RegionPolicy | None, policy),
                 goal=config.goal,
                 cpu_budget=config.cpu_budget,
+                max_slowdown=config.max_slowdown,
+                max_stall_us=config.max_stall_us,
                 intervals=config.intervals,
                 limits=config.limits,
                 name=config.name,

@@ -9,9 +9,17 @@ from typing import Generic, TypeVar
 from attrs import field, frozen
 from attrs.validators import optional
 
-from damon_core.attributes import DEFAULT_CPU_BUDGET, Intervals, IntervalsGoal, RegionLimits
+from damon_core.attributes import (
+    DEFAULT_CPU_BUDGET,
+    DEFAULT_MAX_SLOWDOWN,
+    DEFAULT_MAX_STALL_US,
+    Intervals,
+    IntervalsGoal,
+    RegionLimits,
+)
 from damon_core.contract.registration import Callback, Policy, Primitive
-from damon_core.validators import above, at_least, not_empty, printable, share
+from damon_core.units import Microseconds
+from damon_core.validators import above, at_least, not_empty, positive, printable, share
 
 PartT = TypeVar("PartT", Primitive, Policy, Callback)
 
@@ -42,6 +50,8 @@ class ContextConfig:
         limits: Least and greatest number of regions.
         goal: What intervals are tuned to; None leaves them as they are.
         cpu_budget: The share of one processor that the worker may use.
+        max_slowdown: The share of its time that a target may lose.
+        max_stall_us: How long a target's memory map may be locked at once, in microseconds.
         failure_limit: Failures in a row in one hook that switch a callback off.
 
     Raises:
@@ -56,6 +66,12 @@ class ContextConfig:
     limits: RegionLimits = field(default=RegionLimits(), metadata={"flat": True})
     goal: IntervalsGoal | None = field(default=None, metadata={"key": "intervals_goal"})
     cpu_budget: float = field(default=DEFAULT_CPU_BUDGET, validator=share)
+    max_slowdown: float = field(default=DEFAULT_MAX_SLOWDOWN, validator=share)
+    max_stall_us: Microseconds = field(
+        default=Microseconds(DEFAULT_MAX_STALL_US),
+        validator=positive,
+        metadata={"key": "max_stall"},
+    )
     failure_limit: int = field(default=10, validator=at_least(1))
 
 

@@ -107,8 +107,8 @@ class Context:
         self._policy: RegionPolicy = policy or EvidencePolicy()
         self._goal = goal
         self._cpu_budget = cpu_budget
-        self._max_slowdown = max_slowdown or math.inf
-        self._max_stall_us = max_stall_us or math.inf
+        self._max_slowdown = max_slowdown
+        self._max_stall_us = max_stall_us
         self.primitive_name = part_name(primitive)
         self.backend_name = str(getattr(primitive, "backend_name", ""))
         self._primitive = primitive
@@ -140,6 +140,16 @@ class Context:
     def cpu_budget(self) -> float | None:
         """The share of one processor that the worker may use; None for what it takes."""
         return self._cpu_budget
+
+    @property
+    def max_slowdown(self) -> float | None:
+        """The share of its time that a target may lose; None for what it takes."""
+        return self._max_slowdown
+
+    @property
+    def max_stall_us(self) -> int | None:
+        """How long a target's memory map may be locked at once; None for no limit."""
+        return self._max_stall_us
 
     @property
     def policy_name(self) -> str:
@@ -259,7 +269,7 @@ class Context:
         self.targets.clear()
         sampling = self._make_sampling(self._policy)
         budget = BudgetKeeper(self._cpu_budget or math.inf, shared_budget, sampling)
-        tolls = TollKeeper(self._max_slowdown, self._max_stall_us)
+        tolls = TollKeeper(self._max_slowdown or math.inf, self._max_stall_us or math.inf)
         pace = Pace(self._attributes.intervals, self._goal, budget, tolls, sampling)
         return Kdamond(
             self,

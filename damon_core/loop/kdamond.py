@@ -64,7 +64,9 @@ class Kdamond:
         self._cpu_start_us = self._cpu_us = 0
         self._checks = 0  # of the running aggregation
         self._tolls: dict[Target, Toll] = {}  # at the last aggregation
+        self._watched_us: dict[Target, int] = {}
         self._target_cpu_us = 0
+        self._slowdown = 0.0
         self._longest_stall_us = 0
 
     def stop(self) -> None:
@@ -81,6 +83,7 @@ class Kdamond:
             updates=self._updates,
             cpu_us=self._cpu_us,
             target_cpu_us=self._target_cpu_us,
+            slowdown=self._slowdown,
             longest_stall_us=self._longest_stall_us,
             callbacks=self._hooks.callback_stats(),
         )
@@ -175,11 +178,15 @@ class Kdamond:
         self._checks = 0
         total_bytes = self.snapshot.total_bytes
         seen = self.snapshot.accessed_bytes() / total_bytes if total_bytes else None
-        self._pace.aggregated(seen, self._spent_us(), elapsed_us, self._take_toll())
+        self._pace.aggregated(seen, self._spent_us(), elapsed_us, self._take_toll(elapsed_us))
 
-    def _take_toll(self) -> Toll:
+    def _take_toll(self, elapsed_us: int) -> Toll:
         """Return what the aggregation has cost the target that it cost most."""
-        before, self._tolls = self._tolls, {each: each.toll for each in self._context.targets}
+        targets = self._context.targets
+        before, self._tolls = self._tolls, {each: each.toll for each in targets}
+        self._watched_us = {each: self._watched_us.get(each, 0) + elapsed_us for each in targets}
+        if targets:
+            self._slowdown = max(each.toll.cpu_us / self._watched_us[each] for each in targets)
         most = Toll()
         for target, toll in self._tolls.items():
             added = toll.since(before.get(target, Toll()))

@@ -204,6 +204,7 @@ class TestRight:
         config = load_config(path, plugins)
         (context,) = config.contexts
         assert (context.policy, context.goal, context.cpu_budget) == (None, None, 0.02)
+        assert (context.max_slowdown, context.max_stall_us) == (0.01, 20_000)
         assert config.cpu_budget is None
 
     def test_a_goal_may_be_empty(self, path: Path, plugins: Plugins) -> None:
@@ -211,6 +212,11 @@ class TestRight:
         path.write_text(in_context("intervals_goal = {}"))
         (context,) = load_config(path, plugins).contexts
         assert context.goal == IntervalsGoal(0.04, 3, 5_000, 10_000_000)
+
+    def test_what_targets_may_lose_reaches_the_context(self, path: Path, plugins: Plugins) -> None:
+        """A share of their time, and a duration."""
+        (context,) = built(path, plugins, in_context("max_slowdown = 0.002\nmax_stall = '5ms'"))
+        assert (context.max_slowdown, context.max_stall_us) == (0.002, 5_000)
 
     def test_pacing_reaches_the_context(self, path: Path, plugins: Plugins) -> None:
         """The context that is built has the budget and begins within the bounds of the goal."""

@@ -171,6 +171,12 @@ def test_how_it_is_watched(called: Called) -> None:
     assert (context.limits, context.cpu_budget) == (RegionLimits(5, 50), 0.5)
 
 
+def test_what_targets_may_lose(called: Called) -> None:
+    """Both limits reach the context, a stall in microseconds."""
+    context = called("--pid", "5", "--max-slowdown", "0.5%", "--max-stall", "3ms")
+    assert (context.max_slowdown, context.max_stall_us) == (0.005, 3_000)
+
+
 def test_policy(called: Called) -> None:
     """A policy by name, with options whose values are those of TOML, or plain words."""
     options = ["--policy-option", "seed=3", "--policy-option", "word=steady"]
@@ -310,6 +316,8 @@ def test_shown_defaults_are_those_in_force() -> None:
         "min_regions": limits.min_regions,
         "max_regions": limits.max_regions,
         "cpu_budget": f"{model.cpu_budget.default:.0%}",
+        "max_slowdown": f"{model.max_slowdown.default:.0%}",
+        "max_stall": format_duration(model.max_stall_us.default),
         "failure_limit": model.failure_limit.default,
     }
 

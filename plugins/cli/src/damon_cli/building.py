@@ -31,6 +31,8 @@ _OPTIONS = {
     "min_regions": "--min-regions",
     "max_regions": "--max-regions",
     "cpu_budget": "--cpu-budget",
+    "max_slowdown": "--max-slowdown",
+    "max_stall": "--max-stall",
     "failure_limit": "--failure-limit",
     "intervals_goal.access_share": "--goal",
     "policy": "--policy",

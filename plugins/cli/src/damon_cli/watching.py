@@ -30,6 +30,8 @@ _KEYS = (
     "min_regions",
     "max_regions",
     "cpu_budget",
+    "max_slowdown",
+    "max_stall",
     "failure_limit",
 )
 
@@ -104,7 +106,7 @@ class WatchOptions:
         return {"use": "vaddr", "command": list(self.command), **options}
 
 
-def _interval(flag: str, key: str, default: str, help: str) -> Any:
+def _duration(flag: str, key: str, default: str, help: str) -> Any:
     # Checked with the rest of the table, so that all mistakes are reported at once.
     return click.option(
         flag, key, metavar="DURATION", default=default, show_default=True, help=help
@@ -124,14 +126,14 @@ _PARAMETERS = (
     ),
     click.option("--backend", metavar="NAME", help="Backend [default: best available]."),
     click.option("--descendants", is_flag=True, help="Watch child processes or child cgroups too."),
-    _interval("--sampling", "sampling_interval", "5ms", "Time between two checks."),
-    _interval(
+    _duration("--sampling", "sampling_interval", "5ms", "Time between two checks."),
+    _duration(
         "--aggregation",
         "aggregation_interval",
         "100ms",
         "Time over which checks are added up.",
     ),
-    _interval(
+    _duration(
         "--update",
         "update_interval",
         "1s",
@@ -146,6 +148,20 @@ _PARAMETERS = (
         default="2%",
         show_default=True,
         help="Share of one processor to spend: intervals grow to keep it.",
+    ),
+    click.option(
+        "--max-slowdown",
+        type=SHARE,
+        metavar="SHARE",
+        default="1%",
+        show_default=True,
+        help="Share of its time that what is watched may lose: intervals grow to keep it.",
+    ),
+    _duration(
+        "--max-stall",
+        "max_stall",
+        "20ms",
+        "Longest time for which it may be held up at once: beyond that, intervals grow.",
     ),
     click.option(
         "--goal",

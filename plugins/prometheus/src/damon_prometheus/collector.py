@@ -18,7 +18,7 @@ from prometheus_client import Metric
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from damon_core import Context, Owner, Snapshot, TargetSnapshot, format_duration, join_columns
+from damon_core import Context, Owner, Snapshot, TargetSnapshot, Toll, format_duration, join_columns
 from damon_prometheus.options import PrometheusOptions
 
 logger = logging.getLogger(__name__)
@@ -65,7 +65,8 @@ _FREQUENCY = _Family(
 )
 _IDLE = _Family(
     "damon_idle_bytes",
-    "Bytes without an access for at least as long as the label says.",
+    "Bytes without an access for at least as long as the label says, in regions that were idle as "
+    "a whole: more may be idle in others.",
     (*_TARGET, "at_least"),
 )
 _REGIONS = _Family("damon_regions", "Number of regions.", _TARGET)
@@ -104,6 +105,22 @@ _CPU = _Family(
     _CONTEXT,
     counter=True,
 )
+_LOST = _Family(
+    "damon_target_lost_seconds_total",
+    "CPU time that monitoring has cost a target, where that is known.",
+    _TARGET,
+    counter=True,
+)
+_SLOWDOWN = _Family(
+    "damon_slowdown_ratio",
+    "Share of its time that the target which lost the largest has lost since it was added.",
+    _CONTEXT,
+)
+_STALL = _Family(
+    "damon_longest_stall_seconds",
+    "Longest time for which monitoring has locked the memory map of a target.",
+    _CONTEXT,
+)
 _SAMPLING = _Family("damon_sampling_interval_seconds", "Sampling interval in force.", _CONTEXT)
 _AGGREGATION = _Family(
     "damon_aggregation_interval_seconds", "Aggregation interval in force.", _CONTEXT
@@ -139,6 +156,9 @@ _FAMILIES = (
     _FAILURES,
     _SWITCHED_OFF,
     _CPU,
+    _LOST,
+    _SLOWDOWN,
+    _STALL,
     _SAMPLING,
     _AGGREGATION,
     _RUNNING,
@@ -244,6 +264,8 @@ def _add_counts(scrape: _Scrape, served: _Served, context: Context) -> None:
     scrape.add(_MISSED, labels, stats.missed_samples)
     scrape.add(_AGGREGATIONS, labels, stats.aggregations)
     scrape.add(_CPU, labels, stats.cpu_us / 1e6)
+    scrape.add(_SLOWDOWN, labels, stats.slowdown)
+    scrape.add(_STALL, labels, stats.longest_stall_us / 1e6)
     scrape.add(_SAMPLING, labels, intervals.sampling_us / 1e6)
     scrape.add(_AGGREGATION, labels, intervals.aggregation_us / 1e6)
     for name, callback in stats.callbacks.items():
@@ -259,6 +281,9 @@ def _add_snapshot(scrape: _Scrape, served: _Served, snapshot: Snapshot) -> None:
         scrape.add(_ACCESSED, labels, target.accessed_bytes())
         scrape.add(_MONITORED, labels, target.total_bytes)
         scrape.add(_REGIONS, labels, len(target))
+        # The others are not always the same, so that their sum may shrink, which no counter does.
+        if target.toll != Toll() and target.name != OTHER:
+            scrape.add(_LOST, labels, target.toll.cpu_us / 1e6)
         by_frequency = target.bytes_by_frequency(FREQUENCY_BUCKETS)
         for bound, size_bytes in zip(_FREQUENCY_LABELS, by_frequency, strict=True):
             scrape.add(_FREQUENCY, (*labels, bound), size_bytes)

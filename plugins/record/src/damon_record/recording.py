@@ -62,6 +62,7 @@ def _summarise(tally: Tally, context: Context, output: Path, next_command: str) 
     lines = (
         f"{len(sizes)} aggregations in {tally.elapsed_us / 1e6:.1f} s, targets: "
         f"{len(tally.targets)}, {stats.samples} checks, {stats.missed_samples} missed",
+        *_toll(stats, len(tally.targets)),
         f"working set: min {format_size(min(sizes))}, median "
         f"{format_size(statistics.median(sizes))}, max {format_size(max(sizes))}",
         f"not accessed in the last aggregation: {idle}",
@@ -69,6 +70,17 @@ def _summarise(tally: Tally, context: Context, output: Path, next_command: str) 
         f"look at them with: {next_command}",
     )
     click.echo("\n".join(lines))
+
+
+def _toll(stats: Stats, targets: int) -> tuple[str, ...]:
+    """Return what monitoring has cost targets; nothing where that isn't known."""
+    if not stats.longest_stall_us:
+        return ()
+    return (
+        f"slowed {'its target' if targets == 1 else 'each target'} down by "
+        f"{'' if targets == 1 else 'up to '}{100 * stats.slowdown:.2g} % by our account, longest "
+        f"stall {format_duration(stats.longest_stall_us, 3)}",
+    )
 
 
 def _next_command(output: Path) -> str:

@@ -193,6 +193,8 @@ def _context_json(record: Record, context: ContextOverview, info: ContextInfo) -
         "backend": info.backend,
         "policy": info.policy,
         "cpu_budget": info.cpu_budget,
+        "max_slowdown": info.max_slowdown,
+        "max_stall_us": info.max_stall_us,
         "aggregations": context.aggregations,
         "checks": context.checks,
         "missed_checks": context.missed_checks,

@@ -41,19 +41,33 @@ def head_lines(
     sampling = format_duration(intervals.sampling_us)
     if intervals.sampling_us != wanted.sampling_us:
         sampling += f" (wanted {format_duration(wanted.sampling_us)})"
-    cpu = f"{100 * picture.cpu:.1f}"
-    if picture.budget is not None:
-        cpu += f" of {100 * picture.budget:.3g}"
     second = _GAP.join(
         [
             f"intervals {sampling} {format_duration(intervals.aggregation_us)}"
             f" {format_duration(intervals.update_us)}",
-            f"CPU {cpu} %",
+            f"CPU {_percent(picture.cpu, picture.budget)}",
+            *_toll(picture),
             f"view {100 * view_cpu:.1f} %",
             f"missed {stats.missed_samples}",
         ]
     )
     return first.append("\n" + second)
+
+
+def _percent(share: float, most: float | None) -> str:
+    bound = "" if most is None else f" of {100 * most:.3g}"
+    return f"{100 * share:.1f}{bound} %"
+
+
+def _toll(picture: Picture) -> list[str]:
+    """Return what monitoring costs targets; nothing where that isn't known."""
+    stats = picture.stats
+    if not stats.longest_stall_us:
+        return []
+    return [
+        f"slowdown {_percent(stats.slowdown, picture.max_slowdown)}",
+        f"longest stall {format_duration(stats.longest_stall_us, 3)}",
+    ]
 
 
 def failures(pictures: Iterable[Picture]) -> Text:

@@ -38,6 +38,7 @@ class Picture:
         intervals: The intervals in force.
         budget: The share of a processor that it may use; None for any.
         cpu: The share of a processor that its worker uses.
+        max_slowdown: The share of its time that a target may lose; None for any.
         now_us: The time, on the context's clock.
         frames: What is remembered.
         alerts: What asks for attention.
@@ -52,6 +53,7 @@ class Picture:
     intervals: Intervals
     budget: float | None
     cpu: float
+    max_slowdown: float | None
     now_us: int
     frames: Sequence[Frame]
     alerts: Sequence[Alert]
@@ -94,6 +96,7 @@ class Watcher:
             intervals=context.intervals,
             budget=context.cpu_budget,
             cpu=(stats.cpu_us - before_us) / max(now_us - begin_us, 1),
+            max_slowdown=context.max_slowdown,
             now_us=now_us if running else self._ended_us(now_us),
             frames=self._history.frames(context),
             alerts=[
