@@ -89,7 +89,7 @@ class _Columns:
         accesses adds 40 % of its bytes.
         """
         possible, counts = self.resident_bytes.astype(np.float64), self.nr_accesses
-        if self.touched_bytes is not None:
+        if self.touched_bytes is not None and at_least >= 1:
             possible = self.touched_bytes.astype(np.float64)
             if at_least == 1:
                 return possible

@@ -9,7 +9,7 @@ from damon_core.contract.context import HookContext
 from damon_core.hookspecs import hookimpl
 from damon_core.memory.regions import Regions
 from damon_core.memory.snapshot import Snapshot
-from damon_core.memory.target import Area, Owner, Target
+from damon_core.memory.target import Area, Owner, Target, Toll
 
 #: What a test does in a hook; what it returns is the hook's result.
 Act: TypeAlias = Callable[[Any], object]
@@ -167,6 +167,7 @@ class ScriptedMemory:
         checks: The number of checks after which the targets are invalid; None for no end.
         areas: The areas of targets by their names.
         owners: The owners of targets by their names.
+        tolls: What each aggregation costs targets, by their names.
         name: What the primitive is called.
 
     Attributes:
@@ -180,6 +181,7 @@ class ScriptedMemory:
         *,
         areas: Mapping[str, Sequence[Area]] | None = None,
         owners: Mapping[str, Sequence[Owner]] | None = None,
+        tolls: Mapping[str, Toll] | None = None,
         name: str = "scripted",
     ) -> None:
         self.name = name
@@ -188,6 +190,7 @@ class ScriptedMemory:
         self._checks = checks
         self._areas = areas or {}
         self._owners = owners or {}
+        self._tolls = tolls or {}
 
     @hookimpl
     def init(self, context: HookContext) -> None:
@@ -225,6 +228,9 @@ class ScriptedMemory:
 
     @hookimpl
     def describe_regions(self, context: HookContext) -> None:
-        """Say whose the memory is."""
+        """Say whose the memory is, and what the aggregation has cost."""
         for target in context.targets:
             target.owners = self._owners.get(target.name, ())
+            toll = self._tolls.get(target.name)
+            if toll is not None:
+                target.toll = target.toll.with_cpu(toll.cpu_us).with_held(toll.held_us)

@@ -34,6 +34,7 @@ from damon_core import (
 from damon_core.loop.pacing import BudgetKeeper, GoalTuner, Pace, SharedBudget, TollKeeper
 from damon_core.memory.target import Toll
 from damon_core.policies.kernel import KernelPolicy
+from damon_core.testing import ScriptedMemory, ScriptedRegion, run_virtual
 
 SECOND = 1_000_000
 
@@ -657,6 +658,20 @@ class TestTolls:
         work = Taking(40_000, toll, checks=12)  # the second look is more than was allowed
         run(work)
         assert least_us <= work.snapshots[-1].intervals.aggregation_us <= 1.5 * least_us
+
+    def test_the_slowdown_is_that_of_the_target_that_lost_most(self) -> None:
+        """2 ms and 5 ms of each 100 ms; stalls are the longest of any."""
+        context = run_virtual(
+            ScriptedMemory(
+                {name: [ScriptedRegion(0, 4096)] for name in "ab"},
+                checks=60,
+                tolls={"a": Toll(2_000, 30), "b": Toll(5_000, 10)},
+            ),
+            max_slowdown=None,
+        )
+        stats = context.stats
+        assert (stats.slowdown, stats.longest_stall_us) == (0.05, 30)
+        assert stats.target_cpu_us == 7_000 * stats.aggregations
 
 
 # -- a request of the primitive --------------------------------------------------------

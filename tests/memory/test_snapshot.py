@@ -152,6 +152,47 @@ def test_working_set_and_idle_bytes_are_all_bytes(regions: list[Row]) -> None:
     assert snapshot.working_set_bytes() + snapshot.idle_bytes() == snapshot.total_bytes
 
 
+class TestWhatWasTouched:
+    @staticmethod
+    def snapshot(nr_accesses: float, touched_bytes: int, idle_us: int = 0) -> Snapshot:
+        """Return a snapshot of 1,000 bytes of which some were touched, after 20 checks."""
+        live = target("t", [(1_000, 1_000, nr_accesses, 0, idle_us)])
+        live.regions.touched_bytes = np.array([touched_bytes])
+        return snapshot_of(live)
+
+    @pytest.mark.parametrize("nr_accesses", [0.0, 0.1, 2.0, 20.0])
+    def test_the_working_set_is_what_was_touched(self, nr_accesses: float) -> None:
+        """However many checks found how much of it accessed."""
+        assert self.snapshot(nr_accesses, 100).working_set_bytes() == 100
+
+    @pytest.mark.parametrize(
+        ("nr_accesses", "at_least", "working"),
+        # A tenth in all checks; a tenth in half of them; half of the tenth in one.
+        [(2.0, 20, 100), (1.0, 10, 100), (1.0, 11, 0), (0.15, 2, 50)],
+    )
+    def test_only_touched_bytes_were_accessed_several_times(
+        self, nr_accesses: float, at_least: int, working: int
+    ) -> None:
+        """Accesses of a region are those of its touched bytes."""
+        assert self.snapshot(nr_accesses, 100).working_set_bytes(at_least) == working
+
+    def test_all_bytes_were_accessed_in_no_check_or_more(self) -> None:
+        """Touched or not."""
+        assert self.snapshot(2.0, 100).working_set_bytes(at_least=0) == 1_000
+
+    def test_the_rest_is_idle(self) -> None:
+        """In this aggregation; for longer, only regions that are idle as a whole are known."""
+        assert [self.snapshot(2.0, 100).idle_bytes(us) for us in (0, 1)] == [900, 0]
+        assert [self.snapshot(0.0, 0, 50).idle_bytes(us) for us in (0, 50, 51)] == [1_000, 1_000, 0]
+
+    def test_it_is_unknown_unless_every_target_knows(self) -> None:
+        """Then working sets are estimated for all of them in the same way."""
+        knows = target("a", [(1_000, 1_000, 20, 0, 0)])
+        knows.regions.touched_bytes = np.array([100])
+        snapshot = snapshot_of(knows, target("b", [(1_000, 1_000, 20, 0, 0)]))
+        assert [each.touched_bytes for each in (snapshot, *snapshot.targets)] == [None] * 3
+
+
 # -- idle ------------------------------------------------------------------------------------
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from damon_core import Area, Context, Intervals, Owner, VirtualClock
+from damon_core import Area, Context, Intervals, Owner, Toll, VirtualClock
 from damon_core.testing import (
     NotingClock,
     Recorder,
@@ -97,6 +97,19 @@ def test_scripted_memory_describes_itself() -> None:
     assert snapshot is not None
     (target,) = snapshot.targets
     assert (target.total_bytes, target.areas, target.owners) == (100, (area,), (owner,))
+
+
+def test_scripted_memory_knows_what_was_touched_and_what_that_cost() -> None:
+    """Every aggregation the same; what it costs adds up."""
+    memory = ScriptedMemory(
+        {"a": [ScriptedRegion(0, PAGE, touched_bytes=100), ScriptedRegion(PAGE, 9999, 0.0, 5, 0)]},
+        tolls={"a": Toll(4, 3)},
+    )
+    snapshot = run_virtual(memory, aggregations=2).snapshot
+    assert snapshot is not None
+    (target,) = snapshot.targets
+    assert (target.working_set_bytes(), target.idle_bytes()) == (100, PAGE - 100 + 5)
+    assert target.toll == Toll(8, 6, 3)
 
 
 def test_a_held_sleep_that_nobody_ends_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -317,7 +317,7 @@ def test_shown_defaults_are_those_in_force() -> None:
         "max_regions": limits.max_regions,
         "cpu_budget": f"{model.cpu_budget.default:.0%}",
         "max_slowdown": f"{model.max_slowdown.default:.0%}",
-        "max_stall": format_duration(model.max_stall_us.default),
+        "max_stall": format_duration(model.max_stall_us.default or 0),
         "failure_limit": model.failure_limit.default,
     }
 

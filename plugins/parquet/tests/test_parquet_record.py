@@ -32,6 +32,7 @@ from damon_core import (
     RegionLimits,
     Snapshot,
     TargetRows,
+    Toll,
     assemble_snapshot,
 )
 from damon_core.testing import RegionRow, assert_same_snapshot, make_snapshot
@@ -88,6 +89,8 @@ NUMBERS = st.integers(0, (1 << 62) - 1)
 AREAS = st.lists(st.builds(Area, NUMBERS, NUMBERS, NAMES), max_size=3).map(tuple)
 OWNERS = st.lists(st.builds(Owner, NAMES, NAMES, NUMBERS, NUMBERS, NUMBERS), max_size=2).map(tuple)
 
+TOLLS = st.just(Toll()) | st.builds(Toll, NUMBERS, NUMBERS, NUMBERS)
+
 
 @st.composite
 def snapshots(draw: st.DrawFn) -> list[Snapshot]:
@@ -96,7 +99,13 @@ def snapshots(draw: st.DrawFn) -> list[Snapshot]:
     drawn = []
     for number in range(1, draw(st.integers(1, 8)) + 1):
         targets = [
-            TargetRows(name, draw(st.integers(0, 3)), draw(st.sampled_from(known)), draw(OWNERS))
+            TargetRows(
+                name,
+                draw(st.integers(0, 3)),
+                draw(st.sampled_from(known)),
+                draw(OWNERS),
+                draw(TOLLS),
+            )
             for name in draw(st.lists(st.sampled_from("abc"), unique=True))
         ]
         count = sum(target.count for target in targets)
@@ -188,11 +197,12 @@ def test_files_of_older_versions_are_read(tmp_path: Path) -> None:
     """They don't have every column, and say so; what isn't there is unknown."""
     path = tmp_path / "out.parquet"
     region = RegionRow(0, 4096, 20, touched_bytes=1024)
-    write(path, [make_snapshot({"t": [region]})])
-    pq.write_table(pq.read_table(path).drop(["touched_bytes"]), path)
+    write(path, [make_snapshot({"t": [region]}, tolls={"t": Toll(1, 2, 3)})])
+    later = ("touched_bytes", "lost_us", "held_us", "longest_stall_us")
+    pq.write_table(pq.read_table(path).drop(later), path)
     (found,) = read(path)
-    assert found.touched_bytes is None
-    assert ParquetReader(path).info.filled_in == ("touched_bytes",)
+    assert (found.touched_bytes, found.targets[0].toll) == (None, Toll())
+    assert ParquetReader(path).info.filled_in == later
 
 
 def test_what_was_filled_in_comes_back(tmp_path: Path) -> None:

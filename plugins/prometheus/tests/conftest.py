@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from damon_prometheus import Listener, ListenerOptions, TlsOptions
 
-from damon_core import Clock, Context, Intervals, Owner, VirtualClock
+from damon_core import Clock, Context, Intervals, Owner, Toll, VirtualClock
 from damon_core.testing import Recorder, ScriptedMemory, ScriptedRegion
 
 MIB = 1 << 20
@@ -25,6 +25,7 @@ def memory(
     targets: Mapping[str, list[tuple[int, float]]],
     checks: int | None,
     owners: Mapping[str, list[Owner]] | None,
+    tolls: Mapping[str, Toll] | None,
 ) -> ScriptedMemory:
     """Return memory whose targets are given as ``{name: [(size, accessed share), ...]}``."""
 
@@ -36,7 +37,7 @@ def memory(
         ]
 
     scripts = {name: regions(areas) for name, areas in targets.items()}
-    return ScriptedMemory(scripts, checks, owners=owners)
+    return ScriptedMemory(scripts, checks, owners=owners, tolls=tolls)
 
 
 @pytest.fixture
@@ -55,9 +56,10 @@ def make_context() -> Callable[..., Context]:
         at_aggregation: Callable[[Context], object] = lambda _context: False,
         clock: Clock | None = None,
         owners: Mapping[str, list[Owner]] | None = None,
+        tolls: Mapping[str, Toll] | None = None,
     ) -> Context:
         return Context(
-            memory(targets, checks, owners),
+            memory(targets, checks, owners, tolls),
             [*callbacks, Recorder(after_aggregation=at_aggregation)],
             intervals=Intervals(sampling_us=5_000, aggregation_us=50_000, update_us=100_000),
             name=name,

@@ -13,7 +13,7 @@ from damon_prometheus import Listener, PrometheusCallback, PrometheusOptions
 from damon_prometheus.collector import bounded_targets
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
-from damon_core import Context, Microseconds, Owner, hookimpl
+from damon_core import Context, Microseconds, Owner, Toll, hookimpl
 from damon_core.testing import RegionRow, make_snapshot, run
 
 MIB = 1 << 20
@@ -52,6 +52,24 @@ def test_accessed_bytes(scraped: Callable[..., dict[str, float]]) -> None:
     """Accessed bytes are weighted with their frequency."""
     result = scraped(targets={"one": [(4 * MIB, 0.5), (4 * MIB, 1.0)]})
     assert result['damon_accessed_bytes{context="db",target="one"}'] == 6 * MIB
+
+
+def test_what_monitoring_costs(scraped: Callable[..., dict[str, float]]) -> None:
+    """The CPU time that a target lost, as a share too, and the longest stall; twice 50 ms."""
+    result = scraped(tolls={"one": Toll(500, 3_000)})
+    assert result['damon_target_lost_seconds_total{context="db",target="one"}'] == 0.001
+    assert result['damon_slowdown_ratio{context="db"}'] == 0.01
+    assert result['damon_longest_stall_seconds{context="db"}'] == 0.003
+
+
+def test_what_others_lose_is_no_counter(scraped: Callable[..., dict[str, float]]) -> None:
+    """Their sum shrinks with each that ends or is shown by itself."""
+    targets = {"large": [(MIB, 1.0)], "b": [(10, 1.0)], "c": [(10, 1.0)]}
+    tolls = dict.fromkeys(targets, Toll(500, 3_000))
+    result = scraped(PrometheusOptions(max_targets=1), targets=targets, tolls=tolls)
+    assert [name for name in result if name.startswith("damon_target_lost")] == [
+        'damon_target_lost_seconds_total{context="db",target="large"}'
+    ]
 
 
 def test_monitored_bytes_and_regions(scraped: Callable[..., dict[str, float]]) -> None:
@@ -432,6 +450,7 @@ def test_readme_lists_all_metrics(make_context: Make, make_listener: MakeListene
             PrometheusCallback(listener=listener),
             targets=targets,
             owners=OWNERS,
+            tolls={"p1": Toll(1, 1)},
             at_aggregation=scrape,
         )
     )

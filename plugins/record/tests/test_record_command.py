@@ -66,7 +66,8 @@ class TestRecording:
         done = damon("--pid", str(busy), "--for", "1s", "-o", str(output))
         assert "working set: min" in done.stdout
         assert f"{len(read(output))} rows went to {output}" in done.stdout
-        assert len(done.stdout.splitlines()) == 5
+        assert "slowed its target down by " in done.stdout
+        assert len(done.stdout.splitlines()) == 6
 
     def test_the_next_command_works(self, busy: int, tmp_path: Path) -> None:
         """What the summary says to type shows the record."""

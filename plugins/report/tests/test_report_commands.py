@@ -1,6 +1,7 @@
 """``damon report`` on the command line, on records whose numbers are known."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -440,6 +441,17 @@ class TestTouchedBytes:
         (whole,) = parsed(reports.run("idle", touched, "--json", *options))["idle"]
         assert whole["idle_bytes"] == whole["total_bytes"] / 2
         assert whole["total_bytes"] in (4 * MIB, 2 * MIB, MIB)
+
+    def test_the_time_of_what_is_idle_beside_others_is_unknown(
+        self, reports: Any, touched: str
+    ) -> None:
+        """It is in no bucket, and the text says so instead of "below 1s"."""
+        (whole,) = parsed(reports.run("idle", touched, "--json"))["idle"]
+        assert whole["unknown_bytes"] == whole["idle_bytes"]
+        assert sum(bucket["bytes"] for bucket in whole["buckets"]) == 0
+        text = reports.run("idle", touched).stdout
+        assert re.search(r"^for an unknown time +2\.0 MiB +50% ", text, re.MULTILINE)
+        assert "at least as much has been idle for so long" in text
 
     def test_regions_say_what_was_touched(self, reports: Any, touched: str) -> None:
         """The rest is idle in their sum."""
