@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from damon_top.folding import HeatGrid, row_edges, still_fit
 from damon_top.history import History
+from damon_top.lines import head_lines
 from damon_top.picture import Picture, Watcher
 from damon_top.tables import (
     REGION_ORDERS,
@@ -20,13 +21,23 @@ from damon_top.tables import (
 )
 from rich.cells import cell_len
 
-from damon_core import Area, Context, TargetSnapshot
+from damon_core import Area, Context, Intervals, TargetSnapshot, Toll
+from damon_core.testing import ScriptedMemory, ScriptedRegion, run_virtual
 
 MIB = 1 << 20
 PAGE = 4096
 FAR = 0x7F00_0000_0000
 
 Make = Callable[..., Context]
+
+
+def cost_line(context: Context, history: History) -> str:
+    """Return the line of what monitoring costs."""
+    picture = picture_of(context, history)
+    lines = head_lines(
+        picture, Intervals(), host="HOST", place="", paused=False, view_cpu=0.0
+    ).plain.splitlines()
+    return lines[1]
 
 
 def picture_of(context: Context, history: History) -> Picture:
@@ -261,3 +272,22 @@ class TestLines:
         assert padded("数据库", 8) == "数据库  "
         assert padded("数据库[1234]", 9) == ".." + "[1234] "
         assert cell_len(padded("数据库[1234]", 11)) == 11
+
+
+class TestCost:
+    def test_what_targets_lose(self, history: History) -> None:
+        """The share of their time, of the limit, and the longest stall."""
+        memory = ScriptedMemory(
+            {"a": [ScriptedRegion(0, 4096)]}, checks=40, tolls={"a": Toll(500, 3_000)}
+        )
+        line = cost_line(run_virtual(memory, history), history)
+        assert "  slowdown 0.5 of 1 %  stall 3ms  view " in line
+
+    def test_nothing_where_that_is_unknown(self, ended: Make, history: History) -> None:
+        """No 0 %, which would be a claim."""
+        assert "slowdown" not in cost_line(ended({"a": [(0, MIB, 1.0)]}), history)
+
+    def test_intervals_that_were_stretched(self, ended: Make, history: History) -> None:
+        """Each beside the one that is wanted."""
+        line = cost_line(ended({"a": [(0, MIB, 1.0)]}), history)
+        assert line.startswith("intervals 100ms (wanted 5ms) 1s (wanted 100ms) 1s  ")

@@ -38,12 +38,10 @@ def head_lines(
             f"{_GAP}working set {format_size(snapshot.working_set_bytes())} of "
             f"{format_size(snapshot.total_bytes)}{_GAP}regions {len(snapshot)}"
         )
-    sampling = format_duration(intervals.sampling_us)
-    if intervals.sampling_us != wanted.sampling_us:
-        sampling += f" (wanted {format_duration(wanted.sampling_us)})"
     second = _GAP.join(
         [
-            f"intervals {sampling} {format_duration(intervals.aggregation_us)}"
+            f"intervals {_interval(intervals.sampling_us, wanted.sampling_us)}"
+            f" {_interval(intervals.aggregation_us, wanted.aggregation_us)}"
             f" {format_duration(intervals.update_us)}",
             f"CPU {_percent(picture.cpu, picture.budget)}",
             *_toll(picture),
@@ -52,6 +50,11 @@ def head_lines(
         ]
     )
     return first.append("\n" + second)
+
+
+def _interval(interval_us: int, wanted_us: int) -> str:
+    text = format_duration(interval_us, 3)
+    return text if interval_us == wanted_us else f"{text} (wanted {format_duration(wanted_us, 3)})"
 
 
 def _percent(share: float, most: float | None) -> str:
@@ -66,7 +69,7 @@ def _toll(picture: Picture) -> list[str]:
         return []
     return [
         f"slowdown {_percent(stats.slowdown, picture.max_slowdown)}",
-        f"longest stall {format_duration(stats.longest_stall_us, 3)}",
+        f"stall {format_duration(stats.longest_stall_us, 3)}",
     ]
 
 
