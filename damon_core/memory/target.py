@@ -59,10 +59,13 @@ class Toll:
     longest_us: int = 0
 
     def since(self, before: "Toll") -> "Toll":
-        """Return what was added since; the longest time is that of now, if any was added."""
+        """Return what was added since.
+
+        The longest time since then isn't known; it is at most the longest of all, and at most all
+        the time since. So one outlier doesn't count for ever.
+        """
         held_us = self.held_us - before.held_us
-        longest_us = self.longest_us if held_us else 0
-        return Toll(self.cpu_us - before.cpu_us, held_us, longest_us)
+        return Toll(self.cpu_us - before.cpu_us, held_us, min(self.longest_us, held_us))
 
     def at_least(self, other: "Toll") -> "Toll":
         """Return the greater of each figure."""
