@@ -22,7 +22,7 @@ JOBS := 2
 test: SELECT := not slow
 test-slow: SELECT := slow
 test test-slow: .venv/installed-dev
-	$(BIN)/pytest -q --numprocesses $(JOBS) --dist loadgroup -m "$(SELECT)" $(TESTS)
+	$(BIN)/pytest -q --numprocesses $(JOBS) --dist loadfile -m "$(SELECT)" $(TESTS)
 
 lint: .venv/installed-dev
 	$(BIN)/ruff format --check .

@@ -15,8 +15,7 @@ import pytest
 
 from damon_core import Plugins, check_config
 
-#: One wheel is built and installed for all of them.
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("thirdparty")]
+pytestmark = pytest.mark.slow
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "damon-example-plugin"
 DAMON = Path(sys.executable).parent / "damon"

@@ -520,7 +520,7 @@ class TestBudget:
         allowed_us = 1.1 * budget * (context.clock.now_us() + SECOND) + first_us
         assert context.stats.cpu_us <= allowed_us + min(50_000, check_us * checks)
 
-    @settings(max_examples=30)
+    @settings(max_examples=15)
     @given(
         costs=st.lists(st.sampled_from([10, 100, 1_000, 10_000]), min_size=2, max_size=8),
         length=st.sampled_from([1, 3, 20, 45]),

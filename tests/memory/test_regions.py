@@ -296,6 +296,14 @@ def test_joined_regions_have_means_and_minimums() -> None:
     assert joined.nr_checks.tolist() == [10, 5]
     assert joined.idle_us.tolist() == [50, 10]
     assert joined.resident_bytes.tolist() == [300, 300]
+    assert joined.touched_bytes is None
+
+
+def test_joined_regions_have_all_touched_bytes() -> None:
+    """Where they are known, they add up as resident bytes do."""
+    regions = Regions([0, 0x3000, 0x4000], [0x3000, 0x4000, 0x6000])
+    regions.touched_bytes = np.array([100, 200, 300])
+    assert regions.joined(np.array([0, 2])).touched_bytes.tolist() == [300, 300]
 
 
 # -- ages ------------------------------------------------------------------------------------

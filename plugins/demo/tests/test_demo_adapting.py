@@ -9,9 +9,6 @@ from damon_demo.adapting import AGGREGATIONS, Adapted, Score, score, true_snapsh
 
 from damon_core import Plugins
 
-#: The results are made once for all of them.
-pytestmark = pytest.mark.xdist_group("adapting")
-
 POLICIES = ("kernel", "evidence")
 DAMON = Path(sys.executable).with_name("damon")
 

@@ -41,7 +41,6 @@ def shown(directory: Path) -> str:
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("demo")
 class TestDemo:
     def test_shows_all_parts(self, shown: str) -> None:
         """Heat map, working sets, phases, seen versus true and next steps are shown."""
