@@ -303,7 +303,9 @@ def test_joined_regions_have_all_touched_bytes() -> None:
     """Where they are known, they add up as resident bytes do."""
     regions = Regions([0, 0x3000, 0x4000], [0x3000, 0x4000, 0x6000])
     regions.touched_bytes = np.array([100, 200, 300])
-    assert regions.joined(np.array([0, 2])).touched_bytes.tolist() == [300, 300]
+    joined = regions.joined(np.array([0, 2]))
+    assert joined.touched_bytes is not None
+    assert joined.touched_bytes.tolist() == [300, 300]
 
 
 # -- ages ------------------------------------------------------------------------------------
