@@ -15,6 +15,7 @@ from damon_core.contract.columns import (
     rounded_counts,
 )
 from damon_core.contract.context import HookContext
+from damon_core.contract.forecast import Costs, TargetForecast
 from damon_core.contract.policy import RegionPolicy
 from damon_core.contract.provenance import ContextInfo, RecordInfo
 from damon_core.contract.records import (
@@ -52,6 +53,7 @@ from damon_core.errors import (
 )
 from damon_core.hookspecs import hookimpl
 from damon_core.loop.context import Context
+from damon_core.loop.forecast import Expected, Limits
 from damon_core.loop.group import start, stop
 from damon_core.loop.sampling import (
     AccumulatingSampling,
@@ -72,8 +74,9 @@ from damon_core.memory.snapshot import (
 from damon_core.memory.target import Area, Owner, Target, Toll
 from damon_core.policies.evidence import EvidencePolicy, EvidencePolicyOptions
 from damon_core.policies.kernel import KernelPolicy, KernelPolicyOptions
-from damon_core.registry.backends import AUTO, BackendOption, make_backend
+from damon_core.registry.backends import AUTO, BackendOption, make_backend, preferred_backends
 from damon_core.registry.discovery import Plugins
+from damon_core.registry.forecast import BackendForecast, Forecast, make_forecast
 from damon_core.registry.packages import PluginInfo
 from damon_core.stats import CallbackStats, Stats
 from damon_core.units import (
@@ -114,6 +117,11 @@ __all__ = [  # noqa: RUF022  # by reader
     "PartConfig",
     "Plugins",
     "PluginInfo",
+    "make_forecast",
+    "Forecast",
+    "BackendForecast",
+    "Expected",
+    "Limits",
     # Who writes plugins: what hooks are given, and what a package registers (docs/plugins.md).
     "hookimpl",
     "HookContext",
@@ -126,6 +134,9 @@ __all__ = [  # noqa: RUF022  # by reader
     "BackendOption",
     "AUTO",
     "make_backend",
+    "preferred_backends",
+    "TargetForecast",
+    "Costs",
     "validators",
     "part_name",
     # Who writes primitives, backends and policies: monitored memory, and ways of sampling.

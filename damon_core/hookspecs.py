@@ -21,11 +21,13 @@ A context has one worker thread ("kdamond"), which calls all its hooks but `rele
 time. So hooks may change `context.targets` freely, and what they do delays the next check. Other
 threads read `context.snapshot` and `context.stats`.
 
-Two attributes of a primitive count besides its hooks. ``sampling`` is its way of sampling: which
+Three attributes of a primitive count besides its hooks. ``sampling`` is its way of sampling: which
 memory a check looks at, and who looks (`damon_core.contract.sampling`); without it the primitive
 counts the accesses of whole regions itself. ``spent_elsewhere_us`` is the CPU time in microseconds
 that others, such as the kernel, have spent on sampling for the context: it counts as the worker's
-own, for `Stats` and the CPU budget.
+own, for `Stats` and the CPU budget. ``better_backends`` are the names of backends that work here
+and are preferred to the one that was named (`damon_core.preferred_backends`): messages about long
+intervals name them where that would help.
 
 If the primitive raises, its context ends in order: `before_terminate`, `cleanup`; then
 `context.error` holds the exception. If a callback raises, in a hook or a wrapper, that is logged

@@ -7,6 +7,8 @@ from typing import Any
 
 from attrs import Attribute, field, frozen, has, validators
 
+from damon_core.contract.forecast import Costs, TargetForecast
+
 
 @frozen
 class NoOptions:
@@ -84,7 +86,14 @@ class Primitive(_Part):
 
     Its factory is called as ``factory(options, backends)``, with all backends registered for it
     by name, the preferred first (`Mapping[str, Backend]`).
+
+    Attributes:
+        forecast: Foretells what would be monitored with checked options, without touching it, for
+            ``damon doctor``: `TargetForecast` values, or of a subclass with what the backends need
+            for theirs. It raises `InputError` as the factory does. None if it can't.
     """
+
+    forecast: Callable[[Any], Sequence[TargetForecast]] | None = field(default=None, kw_only=True)
 
 
 @frozen
@@ -94,6 +103,9 @@ class Backend(_Part):
     Attributes:
         serves: Names of the primitives that it works for, at least one.
         preference: Of the backends that work, the one with the greatest is chosen.
+        forecast: Foretells what it costs to monitor what a primitive's `forecast` returned, at
+            least one target, without touching it; called where the backend works. None if that
+            isn't known.
 
     Its factory is called as ``factory(options)``; what it returns is agreed with the primitives
     that it serves, which call `make_backend`. Its `probe` may take ``primitive``, the name of the
@@ -102,6 +114,7 @@ class Backend(_Part):
 
     serves: Sequence[str] = field(validator=_names, kw_only=True)
     preference: int = field(default=0, kw_only=True)
+    forecast: Callable[[Sequence[Any]], Costs] | None = field(default=None, kw_only=True)
 
     def findings(self, primitive: str) -> Sequence[Finding]:
         """Return what works on this machine of what it needs to serve a primitive: its `probe`."""

@@ -270,7 +270,9 @@ class Context:
         sampling = self._make_sampling(self._policy)
         budget = BudgetKeeper(self._cpu_budget or math.inf, shared_budget, sampling)
         tolls = TollKeeper(self._max_slowdown or math.inf, self._max_stall_us or math.inf)
-        pace = Pace(self._attributes.intervals, self._goal, budget, tolls, sampling)
+        intervals = self._attributes.intervals
+        better: Sequence[str] = getattr(self._primitive, "better_backends", ())
+        pace = Pace(intervals, self._goal, budget, tolls, sampling, better_backends=better)
         return Kdamond(
             self,
             self._hooks,

@@ -6,6 +6,7 @@ rescales the counters of regions.
 
 import math
 from collections import deque
+from collections.abc import Sequence
 
 from attrs import evolve
 
@@ -277,6 +278,7 @@ class Pace:
         budget: Keeps the worker within its CPU budgets.
         tolls: Keeps what targets lose within its limits.
         sampling: The way of sampling: it knows how intervals are stretched.
+        better_backends: What works here and is preferred to the backend in use.
 
     Attributes:
         wanted: The intervals to put in force: those configured or tuned to the goal, stretched
@@ -290,7 +292,10 @@ class Pace:
         budget: BudgetKeeper,
         tolls: TollKeeper,
         sampling: Sampling,
+        *,
+        better_backends: Sequence[str] = (),
     ) -> None:
+        self._better_backends = better_backends
         self._tolls = tolls
         self._noticed_us = 0
         self._tuner = GoalTuner(goal) if goal else None
@@ -330,7 +335,7 @@ class Pace:
             elapsed_us: How long it took.
             toll: What it has cost the target that it cost most.
         """
-        self._tolls.aggregated(toll, elapsed_us, self._stretched_by())
+        self._tolls.aggregated(toll, elapsed_us, self._stretched_by(elapsed_us))
         if self._tuner is not None and access_share is not None:
             self._tuned_us = self._tuner.tuned(self._tuned_us, access_share)
             self._rebase()
@@ -350,13 +355,11 @@ class Pace:
         """Compute the intervals as they would be without a budget."""
         self._base = self._configured.with_sampling(self._tuned_us)
 
-    def _stretched_by(self) -> float:
-        """Return how far the intervals of the last check were stretched."""
-        in_force, base = self._in_force, self._base
+    def _stretched_by(self, elapsed_us: int) -> float:
+        """Return how far the intervals of an aggregation were stretched, if only by its work."""
+        base = self._base
         return max(
-            in_force.sampling_us / base.sampling_us,
-            in_force.aggregation_us / base.aggregation_us,
-            1.0,
+            self._in_force.sampling_us / base.sampling_us, elapsed_us / base.aggregation_us, 1.0
         )
 
     @property
@@ -382,9 +385,12 @@ class Pace:
         self._noticed_us = aggregation_us
         if aggregation_us <= configured_us:
             return f"an aggregation takes {format_duration(aggregation_us, 3)} again"
+        advice = ""
+        if self._better_backends and self.limit == "max_stall":
+            advice = f"; a better backend works here: {', '.join(self._better_backends)}"
         return (
             f"an aggregation takes {format_duration(aggregation_us, 3)} instead of "
-            f"{format_duration(configured_us, 3)}, to keep within {self.limit}"
+            f"{format_duration(configured_us, 3)}, to keep within {self.limit}{advice}"
         )
 
     def _decide(self) -> None:

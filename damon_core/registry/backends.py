@@ -1,5 +1,6 @@
 """The choice of a backend: the one that a person named, or the preferred one that works here."""
 
+import itertools
 import logging
 from collections.abc import Mapping
 from typing import Any, TypeAlias
@@ -44,17 +45,34 @@ def make_backend(primitive: str, wanted: BackendOption, backends: Mapping[str, B
         else:
             reason = f"there is no backend '{name}'; {nearest(str(name), [AUTO, *backends])}"
         raise PluginError(primitive, reason)
-    if missing := _missing(primitive, backends[name]):
-        others = [other for other in backends if not _missing(primitive, backends[other])]
+    if missing := missing_of(primitive, backends[name]):
+        others = [other for other in backends if not missing_of(primitive, backends[other])]
         hint = f"; what works here: {', '.join(others)}" if others else ""
         raise PluginError(primitive, f"backend '{name}' doesn't work here: {missing}{hint}")
     return _make(backends[name], options)
 
 
+def preferred_backends(
+    primitive: str, wanted: BackendOption, backends: Mapping[str, Backend]
+) -> tuple[str, ...]:
+    """Return the names of the backends that work here and come before the wanted one.
+
+    Args:
+        primitive: The primitive that it is for.
+        wanted: As for `make_backend`; nothing comes before "auto".
+        backends: Those registered for the primitive, the preferred first.
+    """
+    name = wanted if isinstance(wanted, str) else wanted.get("use")
+    if name not in backends:
+        return ()
+    before = itertools.takewhile(lambda other: other != name, backends)
+    return tuple(other for other in before if not missing_of(primitive, backends[other]))
+
+
 def _preferred(primitive: str, backends: Mapping[str, Backend]) -> Backend:
     reasons = []
     for backend in backends.values():
-        missing = _missing(primitive, backend)
+        missing = missing_of(primitive, backend)
         if not missing:
             logger.info("backend '%s' chosen for '%s'", backend.name, primitive)
             return backend
@@ -69,7 +87,7 @@ def _make(backend: Backend, options: Mapping[str, object]) -> object:
     return backend.factory(checked)
 
 
-def _missing(primitive: str, backend: Backend) -> str:
+def missing_of(primitive: str, backend: Backend) -> str:
     """Return what a backend lacks on this machine for a primitive, empty if nothing."""
     try:
         findings = backend.findings(primitive)

@@ -673,6 +673,13 @@ class TestTolls:
         assert (stats.slowdown, stats.longest_stall_us) == (0.05, 30)
         assert stats.target_cpu_us == 7_000 * stats.aggregations
 
+    def test_looks_that_take_longer_than_the_interval(self) -> None:
+        """The first aggregation takes twice its interval, and costs what any other does."""
+        work = Taking(200_000, Toll(0, 60_000, 25_000), checks=4)
+        run(work, cpu_budget=None)
+        assert work.snapshots[0].elapsed_us >= 200_000
+        assert 60 * SECOND <= work.snapshots[1].intervals.aggregation_us <= 90 * SECOND
+
 
 # -- a request of the primitive --------------------------------------------------------
 

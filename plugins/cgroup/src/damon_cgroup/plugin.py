@@ -4,7 +4,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import cast
 
 from attrs import field, frozen
-from damon_vaddr import ProcessBackend, ProcessMemory, probe_processes
+from damon_vaddr import (
+    ProcessBackend,
+    ProcessForecast,
+    ProcessMemory,
+    forecast_processes,
+    probe_processes,
+)
 
 from damon_cgroup.hierarchy import find_cgroup, hierarchies
 from damon_cgroup.source import CgroupSource
@@ -16,6 +22,7 @@ from damon_core import (
     Primitive,
     hookimpl,
     make_backend,
+    preferred_backends,
 )
 
 
@@ -45,7 +52,19 @@ def make_cgroup(options: CgroupOptions, backends: Mapping[str, Backend]) -> Proc
     """
     source = CgroupSource(find_cgroup(options.path), options.descendants)
     backend = make_backend("cgroup", options.backend, backends)
-    return ProcessMemory(source, cast(ProcessBackend, backend), name="cgroup")
+    better = preferred_backends("cgroup", options.backend, backends)
+    return ProcessMemory(
+        source, cast(ProcessBackend, backend), name="cgroup", better_backends=better
+    )
+
+
+def forecast_cgroup(options: CgroupOptions) -> Sequence[ProcessForecast]:
+    """Return what is known of the processes that the cgroup has now.
+
+    Raises:
+        TargetError: The cgroup doesn't exist.
+    """
+    return forecast_processes(CgroupSource(find_cgroup(options.path), options.descendants))
 
 
 def probe() -> Sequence[Finding]:
@@ -62,6 +81,11 @@ def register_primitives(register: Callable[[Primitive], None]) -> None:
     """Register `cgroup`."""
     register(
         Primitive(
-            "cgroup", make_cgroup, CgroupOptions, "The memory of a cgroup's processes", probe=probe
+            "cgroup",
+            make_cgroup,
+            CgroupOptions,
+            "The memory of a cgroup's processes",
+            probe=probe,
+            forecast=forecast_cgroup,
         )
     )

@@ -1,26 +1,83 @@
-"""``damon doctor``: what works on this machine, and what exactly is missing for the rest."""
+"""``damon doctor``: what works on this machine, and what monitoring a process would come to."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from damon_cli.params import pass_plugins
+from damon_cli.params import DURATION, SHARE, pass_plugins
 
 if TYPE_CHECKING:
     from damon_core import Plugins
 
+_EPILOG = """\b
+Examples:
+  damon doctor
+  damon doctor --pid 1234
+  damon doctor --cgroup system.slice/redis.service --max-stall 50ms --json
+"""
+
 
 @click.command(
-    epilog="Example: damon doctor --json",
-    short_help="Show what works on this machine, and what is missing for the rest",
+    epilog=_EPILOG,
+    short_help="Show what works on this machine, and what monitoring a process would cost",
+)
+@click.option(
+    "--pid", type=click.IntRange(min=1), metavar="N", help="Foretell for this process instead."
+)
+@click.option("--cgroup", metavar="PATH", help="Foretell for the processes of this cgroup.")
+@click.option("--descendants", is_flag=True, help="Count child processes or child cgroups, too.")
+@click.option(
+    "--cpu-budget",
+    type=SHARE,
+    metavar="SHARE",
+    help="Share of one processor to spend [default: 2%].",
+)
+@click.option(
+    "--max-slowdown",
+    type=SHARE,
+    metavar="SHARE",
+    help="Share of its time that a process may lose [default: 1%].",
+)
+@click.option(
+    "--max-stall",
+    "max_stall_us",
+    type=DURATION,
+    metavar="DURATION",
+    help="Time for which a memory map may be locked at once [default: 20ms].",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @pass_plugins
-def doctor(plugins: "Plugins", as_json: bool) -> None:
+def doctor(
+    plugins: "Plugins",
+    /,
+    *,
+    pid: int | None,
+    cgroup: str | None,
+    descendants: bool,
+    as_json: bool,
+    **limits: Any,
+) -> None:
     """Show what works on this machine and what is missing for the rest.
+
+    With --pid or --cgroup: show instead what monitoring would come to with each backend that works,
+    and what 'auto' would take. The processes aren't touched; their memory is looked at for some
+    milliseconds. Numbers are for processes that access all of their memory.
 
     Exits with 0 whatever it finds: a machine needn't be able to do everything.
     """
-    from damon_cli.diagnosis import diagnose, diagnose_commands, show
+    given = {key: value for key, value in limits.items() if value is not None}
+    if pid is not None and cgroup is not None:
+        raise click.UsageError("give only one of --pid and --cgroup")
+    if pid is None and cgroup is None:
+        if given or descendants:
+            raise click.UsageError("limits and --descendants need --pid or --cgroup")
+        from damon_cli.diagnosis import diagnose, diagnose_commands, show
 
-    show([*diagnose(plugins), *diagnose_commands()], as_json)
+        show([*diagnose(plugins), *diagnose_commands()], as_json)
+        return
+    from damon_cli.foretelling import show_forecast
+    from damon_core import make_forecast
+
+    use, options = ("vaddr", {"pid": pid}) if cgroup is None else ("cgroup", {"path": cgroup})
+    forecast = make_forecast(plugins, use, {**options, "descendants": descendants}, **given)
+    show_forecast(forecast, as_json)

@@ -1,11 +1,20 @@
 """The hook of damon-sysfs: it registers the backend `kernel`."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-from damon_core import Backend, hookimpl
+from damon_core import Backend, Costs, DelegatedSampling, TargetForecast, hookimpl
 from damon_sysfs.features import probe
 from damon_sysfs.physical import KernelMemory
 from damon_sysfs.processes import KernelProcesses
+
+
+def forecast(_targets: Sequence[TargetForecast]) -> Costs:
+    """Return what is known of the cost, which isn't that of an aggregation."""
+    return Costs(
+        sampling=DelegatedSampling,
+        note="the kernel samples a page a region, whatever the size of the memory; intervals grow "
+        "with the number of regions",
+    )
 
 
 @hookimpl
@@ -18,6 +27,7 @@ def register_backends(register: Callable[[Backend], None]) -> None:
                 factory,
                 summary="the kernel's DAMON samples; needs root and CONFIG_DAMON_SYSFS",
                 probe=probe,
+                forecast=forecast,
                 serves=serves,
                 preference=20,
             )

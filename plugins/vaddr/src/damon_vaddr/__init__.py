@@ -1,6 +1,7 @@
 """The primitive `vaddr`: the memory of processes; and its parts, for backends and primitives."""
 
 from damon_vaddr.backend import ProcessBackend
+from damon_vaddr.forecast import ProcessForecast, forecast_processes
 from damon_vaddr.layouts import FirstRanges, Layout, Mappings, Ranges
 from damon_vaddr.mappings import Mapped, parse_maps, three_ranges
 from damon_vaddr.plugin import VaddrOptions, make_vaddr, probe_processes
@@ -20,6 +21,7 @@ __all__ = [
     "PidSource",
     "Process",
     "ProcessBackend",
+    "ProcessForecast",
     "ProcessMemory",
     "ProcessSource",
     "ProcessTable",
@@ -28,6 +30,7 @@ __all__ = [
     "Referenced",
     "VaddrOptions",
     "descendants_of",
+    "forecast_processes",
     "make_vaddr",
     "parse_maps",
     "probe_processes",

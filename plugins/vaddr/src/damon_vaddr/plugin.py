@@ -13,12 +13,15 @@ from damon_core import (
     BackendOption,
     Finding,
     Primitive,
+    TargetError,
     hookimpl,
     make_backend,
+    preferred_backends,
     validators,
 )
 from damon_vaddr import referenced
 from damon_vaddr.backend import ProcessBackend
+from damon_vaddr.forecast import ProcessForecast, forecast_processes, forecast_referenced
 from damon_vaddr.primitive import ProcessMemory
 from damon_vaddr.sources import CommandSource, PidSource
 
@@ -64,14 +67,30 @@ def make_vaddr(options: VaddrOptions, backends: Mapping[str, Backend]) -> Proces
         PluginError: The backend doesn't exist or doesn't work on this machine.
         ConfigError: An option of the backend is wrong.
     """
-    source: CommandSource | PidSource
-    if options.command:
-        source = CommandSource(options.command, options.descendants)
-    else:
-        pids = options.pids if options.pid is None else (options.pid,)
-        source = PidSource(pids, options.descendants)
+    source = _source(options)
     backend = make_backend("vaddr", options.backend, backends)
-    return ProcessMemory(source, cast(ProcessBackend, backend))
+    better = preferred_backends("vaddr", options.backend, backends)
+    return ProcessMemory(source, cast(ProcessBackend, backend), better_backends=better)
+
+
+def _source(options: VaddrOptions) -> CommandSource | PidSource:
+    if options.command:
+        return CommandSource(options.command, options.descendants)
+    pids = options.pids if options.pid is None else (options.pid,)
+    return PidSource(pids, options.descendants)
+
+
+def forecast_vaddr(options: VaddrOptions) -> Sequence[ProcessForecast]:
+    """Return what is known of the processes.
+
+    Raises:
+        TargetError: A process doesn't exist or may not be read, or a program is to be started.
+    """
+    if options.command:
+        raise TargetError(
+            f"command '{options.command[0]}'", "nothing is foretold of a program before it runs"
+        )
+    return forecast_processes(_source(options))
 
 
 def probe_processes() -> Sequence[Finding]:
@@ -94,7 +113,12 @@ def register_primitives(register: Callable[[Primitive], None]) -> None:
     """Register `vaddr`."""
     register(
         Primitive(
-            "vaddr", make_vaddr, VaddrOptions, "The memory of processes", probe=probe_processes
+            "vaddr",
+            make_vaddr,
+            VaddrOptions,
+            "The memory of processes",
+            probe=probe_processes,
+            forecast=forecast_vaddr,
         )
     )
 
@@ -108,6 +132,7 @@ def register_backends(register: Callable[[Backend], None]) -> None:
             referenced.Referenced,
             summary="clear_refs and smaps: whole mappings, on every kernel, without root",
             probe=referenced.probe,
+            forecast=forecast_referenced,
             serves=("vaddr", "cgroup"),
         )
     )

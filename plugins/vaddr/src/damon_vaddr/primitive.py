@@ -25,6 +25,7 @@ class ProcessMemory:
         source: Finds the processes to monitor.
         backend: Detects their accesses.
         name: The primitive's name in logs.
+        better_backends: What works here and is preferred to the backend.
 
     Attributes:
         sampling: The backend's way of sampling.
@@ -36,7 +37,9 @@ class ProcessMemory:
         source: ProcessSource,
         backend: ProcessBackend,
         name: str = "vaddr",
+        better_backends: Sequence[str] = (),
     ) -> None:
+        self.better_backends = better_backends
         self.name = name
         self.backend_name = part_name(backend)
         self._source = source

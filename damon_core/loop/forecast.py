@@ -1,0 +1,117 @@
+"""What a run is expected to come to: the governor of intervals, asked about costs beforehand."""
+
+import math
+
+from attrs import evolve, frozen
+
+from damon_core.attributes import Intervals
+from damon_core.contract.forecast import Costs
+from damon_core.loop.pacing import BudgetKeeper, Pace, SharedBudget, TollKeeper
+from damon_core.policies.evidence import EvidencePolicy
+
+#: After as many aggregations, or checks, intervals have settled.
+_AGGREGATIONS = 30
+_CHECKS = 10_000
+#: CPU time of the loop itself: of an iteration, and of the end of an aggregation.
+_ITERATION_US = 100
+_END_US = 500
+#: Forecasts of times are wrong by such a factor at most, as a rule.
+_CLOSE = 1.5
+
+
+@frozen(kw_only=True)
+class Limits:
+    """What monitoring may cost, as the arguments of `Context` say it; None for no limit."""
+
+    cpu_budget: float | None
+    max_slowdown: float | None
+    max_stall_us: int | None
+
+
+@frozen(kw_only=True)
+class Expected:
+    """What is expected of a run once its intervals have settled.
+
+    Attributes:
+        intervals: The intervals in force.
+        limit: Which limit stretches them, an argument of `Context`; empty if none does.
+        first_us: When the first aggregation is complete.
+        cpu_share: The share of one processor that the worker uses.
+        slowdown: The share of its time that a target loses.
+        longest_stall_us: The longest time for which a target's memory map is locked.
+    """
+
+    intervals: Intervals
+    limit: str
+    first_us: int
+    cpu_share: float
+    slowdown: float
+    longest_stall_us: int
+
+
+def expect(costs: Costs, intervals: Intervals, limits: Limits) -> Expected:
+    """Return what is expected of a run with such costs.
+
+    Args:
+        costs: The costs, `check_us` among them.
+        intervals: The configured intervals.
+        limits: The limits that stretch them.
+    """
+    sampling = costs.sampling(EvidencePolicy())
+    check_us = round((costs.check_us or 0.0) + _ITERATION_US)
+    pace = Pace(
+        intervals,
+        None,
+        BudgetKeeper(limits.cpu_budget or math.inf, SharedBudget(math.inf), sampling),
+        TollKeeper(limits.max_slowdown or math.inf, limits.max_stall_us or math.inf),
+        sampling,
+    )
+    pace.begun(costs.begin_us)
+    aggregations = first_us = elapsed_us = since_update_us = 0
+    for _ in range(_CHECKS):
+        in_force = pace.wanted
+        step_us = sampling.step_us(in_force)
+        elapsed_us += step_us
+        since_update_us += step_us
+        pace.checked(check_us, in_force)
+        if elapsed_us >= in_force.aggregation_us:
+            pace.aggregated(None, _END_US, elapsed_us, costs.toll)
+            aggregations += 1
+            first_us = first_us or elapsed_us
+            elapsed_us = 0
+        if since_update_us >= in_force.update_us:
+            pace.updated(costs.update_us)
+            since_update_us = 0
+        if aggregations == _AGGREGATIONS:
+            break
+    settled = pace.wanted
+    cpu_share = (
+        check_us / sampling.step_us(settled)
+        + _END_US / settled.aggregation_us
+        + costs.update_us / settled.update_us
+    )
+    return Expected(
+        intervals=settled,
+        limit=pace.limit,
+        first_us=first_us or settled.aggregation_us,
+        cpu_share=cpu_share,
+        slowdown=costs.toll.cpu_us / settled.aggregation_us,
+        longest_stall_us=costs.toll.longest_us,
+    )
+
+
+def expect_otherwise(costs: Costs, intervals: Intervals, limits: Limits) -> Expected | None:
+    """Return what is expected if the forecast of the longest stall is on the wrong side.
+
+    None where it is far from the limit.
+    """
+    longest_us, limit_us = costs.toll.longest_us, limits.max_stall_us
+    if limit_us is None or not limit_us / _CLOSE < longest_us < limit_us * _CLOSE:
+        return None
+    other_us = limit_us if longest_us > limit_us else limit_us + 1
+    return expect(evolve(costs, toll=evolve(costs.toll, longest_us=other_us)), intervals, limits)
+
+
+def expect_idle(costs: Costs, intervals: Intervals, limits: Limits) -> Expected:
+    """Return what is expected of a run whose targets access next to nothing meanwhile."""
+    return expect(evolve(costs, toll=evolve(costs.toll, cpu_us=0)), intervals, limits)

@@ -1,0 +1,135 @@
+"""What monitoring would come to with each backend that works here, before anything is touched."""
+
+import logging
+from collections.abc import Mapping
+
+from attrs import frozen
+
+from damon_core.attributes import (
+    DEFAULT_CPU_BUDGET,
+    DEFAULT_MAX_SLOWDOWN,
+    DEFAULT_MAX_STALL_US,
+    Intervals,
+)
+from damon_core.contract.forecast import Costs, TargetForecast
+from damon_core.contract.registration import Backend
+from damon_core.errors import InputError, PluginError, one_line
+from damon_core.loop.forecast import Expected, Limits, expect, expect_idle, expect_otherwise
+from damon_core.registry.backends import missing_of
+from damon_core.registry.discovery import Plugins
+from damon_core.registry.options import structure
+
+logger = logging.getLogger(__name__)
+
+
+@frozen
+class BackendForecast:
+    """What is foretold of one backend.
+
+    Attributes:
+        name: Its name.
+        missing: What it lacks on this machine; empty if it works.
+        costs: What it foretells; None if it doesn't work or foretells nothing.
+        expected: What comes of it, if targets access all of their memory in an aggregation.
+        expected_idle: The same, if they access next to nothing. Both are None where costs aren't
+            known.
+        expected_otherwise: What comes of it if the longest stall is on the other side of
+            `max_stall_us`; None where it is far from it.
+        stalls: Whether a target's memory map is locked for longer than `max_stall_us` at once.
+    """
+
+    name: str
+    missing: str = ""
+    costs: Costs | None = None
+    expected: Expected | None = None
+    expected_idle: Expected | None = None
+    expected_otherwise: Expected | None = None
+    stalls: bool = False
+
+
+@frozen
+class Forecast:
+    """What monitoring would come to.
+
+    Attributes:
+        targets: What would be monitored.
+        backends: The backends, the preferred first.
+        limits: What it was computed with.
+    """
+
+    targets: tuple[TargetForecast, ...]
+    backends: tuple[BackendForecast, ...]
+    limits: Limits
+
+    @property
+    def working(self) -> tuple[BackendForecast, ...]:
+        """The backends that work here; the first is what "auto" takes."""
+        return tuple(backend for backend in self.backends if not backend.missing)
+
+
+def make_forecast(
+    plugins: Plugins,
+    primitive: str,
+    options: Mapping[str, object],
+    *,
+    intervals: Intervals | None = None,
+    cpu_budget: float | None = DEFAULT_CPU_BUDGET,
+    max_slowdown: float | None = DEFAULT_MAX_SLOWDOWN,
+    max_stall_us: int | None = DEFAULT_MAX_STALL_US,
+) -> Forecast:
+    """Return what monitoring would come to; nothing is monitored or changed.
+
+    Args:
+        plugins: What is installed.
+        primitive: The name of the primitive.
+        options: Its options, as a configuration file has them.
+        intervals: The configured intervals.
+        cpu_budget: As `Context` has it; likewise `max_slowdown` and `max_stall_us`.
+
+    Raises:
+        PluginError: There is no such primitive, or it foretells nothing.
+        ConfigError: An option is wrong.
+        InputError: The options can't be used on this machine now.
+    """
+    part = plugins.primitive(primitive)
+    if part.forecast is None:
+        raise PluginError(primitive, "it has no forecast")
+    checked: object = structure(part.options, options, source=f"options of primitive '{primitive}'")
+    targets = tuple(part.forecast(checked))
+    limits = Limits(cpu_budget=cpu_budget, max_slowdown=max_slowdown, max_stall_us=max_stall_us)
+    backends = tuple(
+        _forecast(primitive, backend, targets, intervals or Intervals(), limits)
+        for backend in plugins.backends(primitive).values()
+    )
+    return Forecast(targets, backends, limits)
+
+
+def _forecast(
+    primitive: str,
+    backend: Backend,
+    targets: tuple[TargetForecast, ...],
+    intervals: Intervals,
+    limits: Limits,
+) -> BackendForecast:
+    if missing := missing_of(primitive, backend):
+        return BackendForecast(backend.name, missing)
+    if backend.forecast is None or not targets:
+        return BackendForecast(backend.name)
+    try:
+        costs = backend.forecast(targets)
+    except InputError:
+        raise
+    except Exception as error:  # Whoever wrote it, the others' forecasts must stay usable.
+        logger.warning("backend '%s': its forecast failed: %s", backend.name, one_line(error))
+        return BackendForecast(backend.name)
+    if costs.check_us is None:
+        return BackendForecast(backend.name, costs=costs)
+    stall_us = limits.max_stall_us
+    return BackendForecast(
+        backend.name,
+        costs=costs,
+        expected=expect(costs, intervals, limits),
+        expected_idle=expect_idle(costs, intervals, limits),
+        expected_otherwise=expect_otherwise(costs, intervals, limits),
+        stalls=stall_us is not None and costs.toll.longest_us > stall_us,
+    )
