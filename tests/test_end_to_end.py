@@ -180,3 +180,40 @@ def test_redis_under_load_reaches_every_receiver(tmp_path: Path) -> None:
     assert set(rows["target"]) == {f"redis-server[{redis.pid}]"}
     assert (rows["nr_accesses"] <= rows["max_nr_accesses"]).all()
     assert rows["nr_accesses"].max() > 0
+
+
+def test_doctor_foretells_a_real_process() -> None:
+    """A small program isn't slowed by more than is allowed, and isn't touched."""
+    with _running("sleep", "600") as process:
+        found = subprocess.run(
+            [DAMON, "doctor", "--pid", str(process.pid), "--json"],
+            check=True,
+            capture_output=True,
+            timeout=PATIENCE_S,
+        )
+    forecast = json.loads(found.stdout)
+    (target,) = forecast["targets"]
+    assert target["name"].endswith(f"[{process.pid}]")
+    assert target["resident_bytes"] > 0
+    (referenced,) = (each for each in forecast["backends"] if each["name"] == "referenced")
+    assert referenced["costs"]["look_us"] > 0
+    assert referenced["expected"]["slowdown"] <= 0.01
+    assert not referenced["stalls"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "reason"),
+    [
+        (["--pid", "2"], "pid 2: it has no user memory: it is a kernel thread or about to end"),
+        (["--pid", "2147483647"], "pid 2147483647: there is no such process"),
+        (["--cgroup", "no/such"], "cgroup 'no/such': there is no such cgroup; "),
+    ],
+)
+def test_doctor_says_what_is_not_there(asked: list[str], reason: str) -> None:
+    """One line, and the exit code of a mistake."""
+    done = subprocess.run(
+        [DAMON, "doctor", *asked], capture_output=True, text=True, timeout=PATIENCE_S, check=False
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"damon: {reason}")
+    assert done.stderr.count("\n") == 1

@@ -4,10 +4,16 @@ import math
 
 from attrs import evolve, frozen
 
-from damon_core.attributes import Intervals
+from damon_core.attributes import (
+    DEFAULT_CPU_BUDGET,
+    DEFAULT_MAX_SLOWDOWN,
+    DEFAULT_MAX_STALL_US,
+    Intervals,
+)
 from damon_core.contract.forecast import Costs
 from damon_core.loop.pacing import BudgetKeeper, Pace, SharedBudget, TollKeeper
 from damon_core.policies.evidence import EvidencePolicy
+from damon_core.validators import check, positive, share
 
 #: After as many aggregations, or checks, intervals have settled.
 _AGGREGATIONS = 30
@@ -21,11 +27,24 @@ _CLOSE = 1.5
 
 @frozen(kw_only=True)
 class Limits:
-    """What monitoring may cost, as the arguments of `Context` say it; None for no limit."""
+    """What monitoring may cost, as the arguments of `Context` say it; None for no limit.
 
-    cpu_budget: float | None
-    max_slowdown: float | None
-    max_stall_us: int | None
+    Raises:
+        AttributeValueError: A value is out of range.
+    """
+
+    cpu_budget: float | None = DEFAULT_CPU_BUDGET
+    max_slowdown: float | None = DEFAULT_MAX_SLOWDOWN
+    max_stall_us: int | None = DEFAULT_MAX_STALL_US
+
+    def __attrs_post_init__(self) -> None:
+        for name, validator in (
+            ("cpu_budget", share),
+            ("max_slowdown", share),
+            ("max_stall_us", positive),
+        ):
+            if (value := getattr(self, name)) is not None:
+                check(validator, name, value)
 
 
 @frozen(kw_only=True)

@@ -5,12 +5,7 @@ from collections.abc import Mapping
 
 from attrs import frozen
 
-from damon_core.attributes import (
-    DEFAULT_CPU_BUDGET,
-    DEFAULT_MAX_SLOWDOWN,
-    DEFAULT_MAX_STALL_US,
-    Intervals,
-)
+from damon_core.attributes import Intervals
 from damon_core.contract.forecast import Costs, TargetForecast
 from damon_core.contract.registration import Backend
 from damon_core.errors import InputError, PluginError, one_line
@@ -73,9 +68,7 @@ def make_forecast(
     options: Mapping[str, object],
     *,
     intervals: Intervals | None = None,
-    cpu_budget: float | None = DEFAULT_CPU_BUDGET,
-    max_slowdown: float | None = DEFAULT_MAX_SLOWDOWN,
-    max_stall_us: int | None = DEFAULT_MAX_STALL_US,
+    limits: Limits | None = None,
 ) -> Forecast:
     """Return what monitoring would come to; nothing is monitored or changed.
 
@@ -84,7 +77,7 @@ def make_forecast(
         primitive: The name of the primitive.
         options: Its options, as a configuration file has them.
         intervals: The configured intervals.
-        cpu_budget: As `Context` has it; likewise `max_slowdown` and `max_stall_us`.
+        limits: What monitoring may cost.
 
     Raises:
         PluginError: There is no such primitive, or it foretells nothing.
@@ -96,7 +89,7 @@ def make_forecast(
         raise PluginError(primitive, "it has no forecast")
     checked: object = structure(part.options, options, source=f"options of primitive '{primitive}'")
     targets = tuple(part.forecast(checked))
-    limits = Limits(cpu_budget=cpu_budget, max_slowdown=max_slowdown, max_stall_us=max_stall_us)
+    limits = limits or Limits()
     backends = tuple(
         _forecast(primitive, backend, targets, intervals or Intervals(), limits)
         for backend in plugins.backends(primitive).values()

@@ -15,9 +15,11 @@ from damon_core import (
     AccumulatingSampling,
     AttributeValueError,
     Context,
+    Costs,
     DelegatedSampling,
     Intervals,
     IntervalsGoal,
+    Limits,
     PageSampling,
     RegionLimits,
     Regions,
@@ -31,6 +33,7 @@ from damon_core import (
     start,
     stop,
 )
+from damon_core.loop.forecast import expect
 from damon_core.loop.pacing import BudgetKeeper, GoalTuner, Pace, SharedBudget, TollKeeper
 from damon_core.memory.target import Toll
 from damon_core.policies.kernel import KernelPolicy
@@ -679,6 +682,33 @@ class TestTolls:
         run(work, cpu_budget=None)
         assert work.snapshots[0].elapsed_us >= 200_000
         assert 60 * SECOND <= work.snapshots[1].intervals.aggregation_us <= 90 * SECOND
+
+    @pytest.mark.parametrize(
+        ("check_us", "toll"),
+        [(300, Toll()), (20_000, Toll()), (2_000, Toll(80_000)), (9_000, Toll(0, 60_000, 25_000))],
+    )
+    def test_it_comes_as_foretold(self, check_us: int, toll: Toll) -> None:
+        """What is expected of costs is what a run with them does."""
+        work = Taking(check_us, toll, checks=60)
+        run(work)
+        costs = Costs(sampling=AccumulatingSampling, check_us=check_us, toll=toll)
+        expected = expect(costs, Intervals(), Limits()).intervals.aggregation_us
+        came = work.snapshots[-1].intervals.aggregation_us
+        assert expected / 1.25 <= came <= expected * 1.25
+
+    @pytest.mark.parametrize(("stall_us", "named"), [(25_000, True), (15_000, False)])
+    def test_better_backends_are_named_where_stalls_are_long(
+        self, stall_us: int, named: bool, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """Where the map is locked for too long, the message says what works here besides."""
+
+        class Named(Taking):
+            better_backends = ("fine", "good")
+
+        run(Named(100, Toll(50_000, 60_000, stall_us), checks=6))
+        (message,) = caplog.messages
+        assert message.endswith("max_stall; a better backend works here: fine, good") is named
+        assert message.endswith("max_slowdown") is not named
 
 
 # -- a request of the primitive --------------------------------------------------------

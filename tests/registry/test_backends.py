@@ -5,7 +5,16 @@ from collections.abc import Mapping, Sequence
 import pytest
 from attrs import frozen
 
-from damon_core import AUTO, Backend, BackendOption, ConfigError, Finding, PluginError, make_backend
+from damon_core import (
+    AUTO,
+    Backend,
+    BackendOption,
+    ConfigError,
+    Finding,
+    PluginError,
+    make_backend,
+    preferred_backends,
+)
 
 
 @frozen
@@ -92,3 +101,15 @@ def test_a_probe_may_ask_for_which_primitive_it_is() -> None:
     assert make_backend("space", AUTO, {"picky": picky}) == "picky"
     with pytest.raises(PluginError, match=r"picky: an operation \(other\)"):
         make_backend("other", AUTO, {"picky": picky})
+
+
+@pytest.mark.parametrize(
+    ("wanted", "before"),
+    [("last", ("good",)), ({"use": "last"}, ("good",)), ("good", ()), (AUTO, ())],
+)
+def test_what_is_preferred_to_the_wanted_one(
+    wanted: BackendOption, before: tuple[str, ...]
+) -> None:
+    """What comes before it and works here; "auto" is what comes first already."""
+    backends = {**BACKENDS, "last": backend("last"), "later": backend("later")}
+    assert preferred_backends("space", wanted, backends) == before

@@ -8,6 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 from damon_cgroup import CgroupSource, Hierarchy, find_cgroup, hierarchies, plugin
+from damon_vaddr import forecast_processes
 from damon_vaddr import plugin as vaddr_plugin
 
 from damon_core import Context, Intervals, Plugins, TargetError, start, stop
@@ -224,3 +225,19 @@ def test_the_probe_reports_the_hierarchies() -> None:
     finding = plugin.probe()[0]
     assert finding.works == bool(hierarchies())
     assert all(str(found.mount) in finding.detail for found in hierarchies())
+
+
+def test_processes_are_foretold(fake: Path, sleepers: Callable[[], int]) -> None:
+    """What `damon doctor --cgroup` knows of each member, and only of those."""
+    pids = sorted(sleepers() for _ in range(2))
+    group = fake / "system.slice" / "db.service"
+    (group / "cgroup.procs").write_text("".join(f"{pid}\n" for pid in pids))
+    found = forecast_processes(CgroupSource(group))
+    assert [target.pid for target in found] == pids
+    assert forecast_processes(CgroupSource(group.parent)) == []
+
+
+def test_nothing_is_foretold_of_a_cgroup_that_is_not_there() -> None:
+    """It is the same mistake as with monitoring."""
+    with pytest.raises(TargetError, match="there is no such cgroup"):
+        plugin.forecast_cgroup(plugin.CgroupOptions("no/such/cgroup"))

@@ -11,13 +11,17 @@ from damon_cli.main import main
 
 from damon_core import (
     AUTO,
+    AccumulatingSampling,
     Backend,
     BackendOption,
     Callback,
+    Costs,
     Finding,
     Plugins,
     Policy,
     Primitive,
+    TargetForecast,
+    Toll,
     hookimpl,
 )
 
@@ -193,3 +197,146 @@ def test_for_people() -> None:
         "        ok      kernel option: CONFIG_GOOD=y",
         f"        missing file: {long.detail}",
     ]
+
+
+# -- what monitoring would come to -----------------------------------------------------
+
+
+@frozen
+class ProcessOptions:
+    """The options of a primitive for processes."""
+
+    pid: int = 1
+    descendants: bool = False
+
+
+def foretold(options: ProcessOptions) -> Sequence[TargetForecast]:
+    """Foretell processes: as many as the pid says."""
+    facts = {"resident_bytes": 1 << 30, "mappings": 25}
+    return [TargetForecast(f"db[{pid}]", facts=facts) for pid in range(options.pid)]
+
+
+def costly(name: str, longest_us: int, preference: int = 0, missing: str = "") -> Backend:
+    """Return a backend whose walks take a time."""
+    return Backend(
+        name,
+        dict,
+        serves=("vaddr",),
+        preference=preference,
+        probe=lambda: (Finding(missing, False),) if missing else (),
+        forecast=lambda _: Costs(
+            sampling=AccumulatingSampling,
+            check_us=15_000,
+            toll=Toll(100_000, 3 * longest_us, longest_us),
+            facts={"look_us": longest_us},
+        ),
+    )
+
+
+def processes(*backends: Backend) -> Plugins:
+    """Return what has a primitive for processes."""
+    return package(Primitive("vaddr", dict, ProcessOptions, forecast=foretold), *backends)
+
+
+def test_a_forecast_for_people() -> None:
+    """What is known of the process, a line a backend, what is chosen and why."""
+    plugins = processes(costly("walker", 90_000), costly("other", 1, 9, missing="root"))
+    lines = doctor(plugins, "--pid", "1").stdout.splitlines()
+    assert [line.split() for line in lines[:3]] == [
+        ["target", "resident", "mappings"],
+        ["db[0]", "1.0", "GiB", "25"],
+        [],
+    ]
+    assert [line.split()[0] for line in lines[3:6]] == ["backend", "other", "walker"]
+    assert lines[4].rstrip().endswith("doesn't work")
+    assert lines[5].split()[3:6:2] == ["max_stall", "90ms"]
+    assert lines[7:] == [
+        "'auto' takes walker, the only one that works here",
+        "other: needs root",
+        "walker: look 90ms",
+        "walker: a walk is longer than max_stall (20ms), so it is made rarely; what would help: "
+        "a higher --max-stall or a backend that doesn't work here yet",
+    ]
+
+
+def test_a_better_backend_is_named_where_walks_are_long() -> None:
+    """Whoever would take the walker by its name learns what works as well."""
+    lines = doctor(
+        processes(costly("walker", 90_000), costly("fine", 1_000, 9)), "--pid", "1"
+    ).stdout.splitlines()
+    assert "'auto' takes fine, which is preferred to walker" in lines
+    assert lines[-1].endswith("what would help: fine works here, too")
+
+
+def test_what_depends_on_the_process_is_said() -> None:
+    """How short intervals are if nothing is accessed; what if a walk is longer than foretold."""
+    lines = doctor(processes(costly("walker", 18_000)), "--pid", "1").stdout.splitlines()
+    assert lines[-2].startswith("walker: an aggregation takes 11.5s if all memory is accessed")
+    assert lines[-1].startswith("walker: a walk takes about max_stall (20ms): if longer than it")
+
+
+def test_limits_are_those_given() -> None:
+    """A stall that is allowed is none."""
+    plugins = processes(costly("walker", 90_000))
+    given = ["--max-stall", "200ms", "--max-slowdown", "50%", "--cpu-budget", "1%", "--json"]
+    found = json.loads(doctor(plugins, "--pid", "1", *given).stdout)
+    assert found["limits"] == {"cpu_budget": 0.01, "max_slowdown": 0.5, "max_stall_us": 200_000}
+    (walker,) = found["backends"]
+    assert (walker["stalls"], walker["expected"]["limit"]) == (False, "cpu_budget")
+
+
+def test_a_forecast_for_programs() -> None:
+    """Numbers with their units in their names; what isn't known is null."""
+    plugins = processes(costly("walker", 90_000), costly("other", 1, 9, missing="root"))
+    found = json.loads(doctor(plugins, "--pid", "2", "--json").stdout)
+    assert found["targets"][1] == {"name": "db[1]", "resident_bytes": 1 << 30, "mappings": 25}
+    assert found["auto"] == "walker"
+    other, walker = found["backends"]
+    assert (other["works"], other["missing"], other["expected"]) == (False, "root", None)
+    assert walker["costs"] == {"look_us": 90_000}
+    assert walker["expected"]["longest_stall_us"] == 90_000
+    assert walker["expected"]["aggregation_us"] > 100_000
+
+
+def test_many_targets_are_added_up() -> None:
+    """Ten are listed, all are counted."""
+    lines = doctor(processes(costly("walker", 1)), "--pid", "12").stdout.splitlines()
+    assert sum(line.startswith("db[") for line in lines) == 10
+    assert lines[11].split() == ["all", "12", "12.0", "GiB", "300"]
+
+
+def test_no_backend_works() -> None:
+    """That is said, and is no error: a machine needn't be able to."""
+    output = doctor(processes(costly("other", 1, missing="root")), "--pid", "1").stdout
+    assert "no backend works here, so nothing can be monitored" in output
+
+
+def test_a_backend_that_only_knows_something() -> None:
+    """Its note is shown in place of figures."""
+    vague = Backend(
+        "vague",
+        dict,
+        serves=("vaddr",),
+        forecast=lambda _: Costs(sampling=AccumulatingSampling, note="whatever the size"),
+    )
+    lines = doctor(processes(vague), "--pid", "1").stdout.splitlines()
+    assert lines[4].split() == ["vague", "unknown"]
+    assert lines[-1] == "vague: whatever the size"
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["--pid", "1", "--cgroup", "x"], "give only one of --pid and --cgroup"),
+        (["--max-stall", "5ms"], "limits and --descendants need --pid or --cgroup"),
+        (["--descendants"], "limits and --descendants need --pid or --cgroup"),
+        (["--pid", "1", "--max-stall", "0ms"], "max_stall_us is 0: must be above 0"),
+        (["--pid", "1", "--max-slowdown", "2"], "'2' is not a share above 0%"),
+        (["--cgroup", "x"], "no primitive of this name is installed"),
+    ],
+)
+def test_wrong_input(args: list[str], message: str) -> None:
+    """It is a mistake of the user, with one line that says which."""
+    result = CliRunner().invoke(main, ["doctor", *args], obj=processes(costly("walker", 1)))
+    assert result.exit_code == 2
+    assert message in result.stderr.splitlines()[-1]

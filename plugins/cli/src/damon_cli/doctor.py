@@ -9,16 +9,9 @@ from damon_cli.params import DURATION, SHARE, pass_plugins
 if TYPE_CHECKING:
     from damon_core import Plugins
 
-_EPILOG = """\b
-Examples:
-  damon doctor
-  damon doctor --pid 1234
-  damon doctor --cgroup system.slice/redis.service --max-stall 50ms --json
-"""
-
 
 @click.command(
-    epilog=_EPILOG,
+    epilog="Example: damon doctor --pid 1234 --max-stall 50ms",
     short_help="Show what works on this machine, and what monitoring a process would cost",
 )
 @click.option(
@@ -76,8 +69,10 @@ def doctor(
         show([*diagnose(plugins), *diagnose_commands()], as_json)
         return
     from damon_cli.foretelling import show_forecast
-    from damon_core import make_forecast
+    from damon_core import Limits, make_forecast
 
-    use, options = ("vaddr", {"pid": pid}) if cgroup is None else ("cgroup", {"path": cgroup})
-    forecast = make_forecast(plugins, use, {**options, "descendants": descendants}, **given)
+    options: dict[str, object] = {"pid": pid} if cgroup is None else {"path": cgroup}
+    use = "vaddr" if cgroup is None else "cgroup"
+    options["descendants"] = descendants
+    forecast = make_forecast(plugins, use, options, limits=Limits(**given))
     show_forecast(forecast, as_json)

@@ -100,7 +100,7 @@ def forecast_referenced(targets: Sequence[ProcessForecast]) -> Costs:
     toll = Toll()
     for target in targets:
         pages = target.resident_bytes / PAGE_SIZE_BYTES
-        walk_us = pages * (_page_us(target.pid) or costs.page_us)
+        walk_us = pages * (page_us(target.pid) or costs.page_us)
         clear_us += walk_us
         look_us += walk_us + target.mappings * costs.mapping_us
         # Each read of smaps locks the map anew, and walks at least one mapping.
@@ -119,7 +119,7 @@ def forecast_referenced(targets: Sequence[ProcessForecast]) -> Costs:
     )
 
 
-def _page_us(pid: int) -> float | None:
+def page_us(pid: int) -> float | None:
     """Return what walking a page in the memory of a process takes; None if too few were found.
 
     Where pages lie in memory, and how large they are, makes a difference. It is a median, because

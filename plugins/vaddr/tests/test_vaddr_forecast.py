@@ -1,0 +1,152 @@
+"""What is foretold of processes, from made-up numbers and of real ones, which aren't touched."""
+
+import subprocess
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+from damon_vaddr import PidSource, ProcessForecast, VaddrOptions, forecast, forecast_processes
+from damon_vaddr.calibration import WalkCosts
+from damon_vaddr.plugin import forecast_vaddr
+
+from damon_core import PAGE_SIZE_BYTES, Costs, TargetError
+
+Start = Callable[..., "subprocess.Popen[str]"]
+
+#: Touches 16 MiB in small pages, then sleeps.
+_TOUCHED = """
+import mmap, time
+area = mmap.mmap(-1, 16 << 20)
+area.madvise(mmap.MADV_NOHUGEPAGE)
+area[::4096] = b"x" * (len(area) // 4096)
+print("ready")
+time.sleep(600)
+"""
+
+
+def process(pages: int, mappings: int = 1, largest_pages: int | None = None) -> ProcessForecast:
+    """Return a process with memory."""
+    largest = pages if largest_pages is None else largest_pages
+    return ProcessForecast(
+        "p[1]", 1, pages * PAGE_SIZE_BYTES, mappings, largest * PAGE_SIZE_BYTES, 50
+    )
+
+
+@pytest.fixture
+def costs(monkeypatch: pytest.MonkeyPatch) -> Callable[[Sequence[ProcessForecast]], Costs]:
+    """Return the forecast where a page takes 0.1 us, a mapping 5, and a cleared bit 0.5."""
+    monkeypatch.setattr(forecast, "walk_costs", lambda: WalkCosts(0.1, 5.0))
+    monkeypatch.setattr(forecast, "reset_us", lambda: 0.5)
+    monkeypatch.setattr(forecast, "page_us", lambda _pid: None)
+    return forecast.forecast_referenced
+
+
+def test_walks_take_time_in_proportion_to_memory(
+    costs: Callable[[Sequence[ProcessForecast]], Costs],
+) -> None:
+    """100 000 pages are 10 ms; an aggregation has a clear and two looks, in two checks."""
+    found = costs([process(100_000)])
+    assert found.facts == {"clear_us": 10_000, "look_us": 10_005}
+    assert found.check_us == 15_005
+    assert (found.toll.cpu_us, found.toll.held_us, found.toll.longest_us) == (
+        50_000,
+        30_000,
+        10_000,
+    )
+
+
+def test_mappings_take_time_to_read(costs: Callable[[Sequence[ProcessForecast]], Costs]) -> None:
+    """60 000 mappings are 300 ms of text, which doesn't lock the map at once."""
+    found = costs([process(1_000, 60_000, largest_pages=10)])
+    assert found.facts == {"clear_us": 100, "look_us": 300_100}
+    assert found.toll.longest_us == 100
+
+
+def test_a_look_locks_the_map_for_a_mapping_at_once(
+    costs: Callable[[Sequence[ProcessForecast]], Costs],
+) -> None:
+    """Half of the memory in one mapping: a look holds it for half of its time."""
+    found = costs([process(100_000, 2, largest_pages=50_000)])
+    assert (found.toll.held_us, found.toll.longest_us) == (20_000, 10_000)
+
+
+def test_the_largest_process_loses_most(
+    costs: Callable[[Sequence[ProcessForecast]], Costs],
+) -> None:
+    """The monitor's time is that for all processes; what is lost, that of the largest."""
+    found = costs([process(100_000), process(20_000), process(10_000)])
+    assert found.facts["clear_us"] == 13_000
+    assert found.toll.cpu_us == 50_000
+    assert (found.begin_us, found.update_us) == (150, 150)
+
+
+def test_the_pages_of_the_process_itself_count(
+    costs: Callable[[Sequence[ProcessForecast]], Costs], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where a sample of them can be read, that is what a page takes."""
+    monkeypatch.setattr(forecast, "page_us", lambda _pid: 0.02)
+    assert costs([process(100_000)]).facts["clear_us"] == 2_000
+
+
+def test_a_real_process(start_program: Start) -> None:
+    """Its memory, mappings and threads are those that /proc shows."""
+    program = start_program(_TOUCHED)
+    assert program.stdout is not None
+    program.stdout.readline()
+    (found,) = forecast_vaddr(VaddrOptions(pid=program.pid))
+    maps = Path(f"/proc/{program.pid}/maps").read_text()
+    assert found.name.endswith(f"[{program.pid}]")
+    assert found.facts["mappings"] == len(maps.splitlines())
+    assert found.facts["threads"] == 1
+    assert 16 << 20 <= found.facts["resident_bytes"] <= 64 << 20
+    costs = forecast.forecast_referenced([found])
+    assert costs.check_us is not None
+    assert costs.check_us > 0
+    assert costs.toll.longest_us > 0
+
+
+def test_nothing_is_touched(start_program: Start) -> None:
+    """A process that sleeps still has all of its accessed bits after the forecast."""
+    program = start_program(_TOUCHED)
+    assert program.stdout is not None
+    program.stdout.readline()
+    assert _referenced_bytes(program.pid) >= 16 << 20
+    forecast.forecast_referenced(forecast_processes(PidSource([program.pid])))
+    assert _referenced_bytes(program.pid) >= 16 << 20
+
+
+def _referenced_bytes(pid: int) -> int:
+    lines = Path(f"/proc/{pid}/smaps").read_text().splitlines()
+    return sum(int(line.split()[1]) << 10 for line in lines if line.startswith("Referenced:"))
+
+
+def test_pages_of_a_real_process_are_timed(start_program: Start) -> None:
+    """16 MiB are enough for a sample; a process that is gone has none."""
+    program = start_program(_TOUCHED)
+    assert program.stdout is not None
+    program.stdout.readline()
+    page_us = forecast.page_us(program.pid)
+    assert page_us is not None
+    assert page_us > 0
+    program.kill()
+    program.wait()
+    assert forecast.page_us(program.pid) is None
+
+
+def test_nothing_is_foretold_of_a_program_that_is_to_be_started() -> None:
+    """It has no memory yet."""
+    with pytest.raises(TargetError, match="nothing is foretold of a program before it runs"):
+        forecast_vaddr(VaddrOptions(command=("sleep", "1")))
+
+
+@pytest.mark.parametrize(
+    ("pid", "reason"),
+    [
+        (2, "it has no user memory: it is a kernel thread"),
+        (99_999_999_999, "there is no such process"),
+    ],
+)
+def test_processes_that_cannot_be_foretold(pid: int, reason: str) -> None:
+    """They are reported as for monitoring."""
+    with pytest.raises(TargetError, match=reason):
+        forecast_vaddr(VaddrOptions(pid=pid))
