@@ -54,7 +54,6 @@ class Expected:
     Attributes:
         intervals: The intervals in force.
         limit: Which limit stretches them, an argument of `Context`; empty if none does.
-        first_us: When the first aggregation is complete.
         cpu_share: The share of one processor that the worker uses.
         slowdown: The share of its time that a target loses.
         longest_stall_us: The longest time for which a target's memory map is locked.
@@ -62,7 +61,6 @@ class Expected:
 
     intervals: Intervals
     limit: str
-    first_us: int
     cpu_share: float
     slowdown: float
     longest_stall_us: int
@@ -86,7 +84,7 @@ def expect(costs: Costs, intervals: Intervals, limits: Limits) -> Expected:
         sampling,
     )
     pace.begun(costs.begin_us)
-    aggregations = first_us = elapsed_us = since_update_us = 0
+    aggregations = elapsed_us = since_update_us = 0
     for _ in range(_CHECKS):
         in_force = pace.wanted
         step_us = sampling.step_us(in_force)
@@ -96,7 +94,6 @@ def expect(costs: Costs, intervals: Intervals, limits: Limits) -> Expected:
         if elapsed_us >= in_force.aggregation_us:
             pace.aggregated(None, _END_US, elapsed_us, costs.toll)
             aggregations += 1
-            first_us = first_us or elapsed_us
             elapsed_us = 0
         if since_update_us >= in_force.update_us:
             pace.updated(costs.update_us)
@@ -112,7 +109,6 @@ def expect(costs: Costs, intervals: Intervals, limits: Limits) -> Expected:
     return Expected(
         intervals=settled,
         limit=pace.limit,
-        first_us=first_us or settled.aggregation_us,
         cpu_share=cpu_share,
         slowdown=costs.toll.cpu_us / settled.aggregation_us,
         longest_stall_us=costs.toll.longest_us,

@@ -249,7 +249,7 @@ def test_a_forecast_for_people() -> None:
     ]
     assert [line.split()[0] for line in lines[3:6]] == ["backend", "other", "walker"]
     assert lines[4].rstrip().endswith("doesn't work")
-    assert lines[5].split()[3:6:2] == ["max_stall", "90ms"]
+    assert lines[5].split()[2:5:2] == ["max_stall", "90ms"]
     assert lines[7:] == [
         "'auto' takes walker, the only one that works here",
         "other: needs root",

@@ -66,7 +66,7 @@ def _targets_table(targets: Sequence[TargetForecast]) -> Table:
 
 
 def _backends_table(forecast: Forecast) -> Table:
-    table = _table("backend", "aggregation", "first", "limit", "slow-down", "stall", "CPU")
+    table = _table("backend", "aggregation", "limit", "slow-down", "stall", "CPU")
     for backend in forecast.backends:
         expected = backend.expected
         if backend.missing:
@@ -77,7 +77,6 @@ def _backends_table(forecast: Forecast) -> Table:
             table.add_row(
                 backend.name,
                 format_duration(expected.intervals.aggregation_us, 3),
-                format_duration(expected.first_us, 3),
                 expected.limit or "none",
                 _percent(expected.slowdown),
                 Text(
