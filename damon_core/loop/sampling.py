@@ -1,6 +1,7 @@
 """The ways of sampling that come with the core; `damon_core.contract.sampling` describes them."""
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 from attrs import evolve
@@ -92,8 +93,12 @@ class RegionSampling(_Checking):
         return intervals.stretched(math.ceil(intervals.sampling_us * factor))
 
 
-class _Evenly:
+class _Evenly(ABC):
     """Sampling and aggregation interval are stretched together: results keep their quality."""
+
+    @abstractmethod
+    def step_us(self, intervals: Intervals) -> int:
+        """Return the time from one check to the next, on average."""
 
     def needed_factor(
         self, intervals: Intervals, check_us: float, aggregation_us: float, share: float
@@ -105,9 +110,6 @@ class _Evenly:
     def stretched(self, intervals: Intervals, factor: float) -> Intervals:
         """Return intervals with as many checks an aggregation."""
         return intervals.with_sampling(math.ceil(intervals.sampling_us * factor))
-
-    def step_us(self, intervals: Intervals) -> int:
-        raise NotImplementedError
 
 
 class AccumulatingSampling(_Evenly, RegionSampling):
