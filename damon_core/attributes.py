@@ -11,10 +11,10 @@ from damon_core.validators import not_below, not_shorter_than, positive, share
 DEFAULT_CPU_BUDGET = 0.02
 #: The share of its time that a target may lose by default.
 DEFAULT_MAX_SLOWDOWN = 0.01
-#: How long a target's memory map may be locked at once by default. A walk of 1 GiB takes about
-#: 15 ms, and 20 ms are what a page fault that waits for a disk takes: programs bear that now and
-#: then.
-DEFAULT_MAX_STALL_US = 20_000
+#: How long a target's memory map may be locked at once by default. A walk of 1 GiB takes 15 to
+#: 25 ms; 50 ms are a delay that people don't notice, and services with a time limit survive. With
+#: a lower limit, programs of 1 GiB would have an aggregation a minute.
+DEFAULT_MAX_STALL_US = 50_000
 
 #: A plain number in code, and a duration like ``5ms`` where people write it.
 _Duration = Annotated[int, Microseconds]

@@ -204,7 +204,7 @@ class TestRight:
         config = load_config(path, plugins)
         (context,) = config.contexts
         assert (context.policy, context.goal, context.cpu_budget) == (None, None, 0.02)
-        assert (context.max_slowdown, context.max_stall_us) == (0.01, 20_000)
+        assert (context.max_slowdown, context.max_stall_us) == (0.01, 50_000)
         assert config.cpu_budget is None
 
     def test_a_goal_may_be_empty(self, path: Path, plugins: Plugins) -> None:

@@ -45,8 +45,8 @@ def test_what_fits_is_not_stretched() -> None:
         # 50 ms lost are 1 % of 5 seconds.
         (accumulating(100, Toll(50_000)), Limits(), "max_slowdown", 5 * SECOND),
         (accumulating(100, Toll(50_000)), Limits(max_slowdown=0.1), "max_slowdown", SECOND // 2),
-        # 60 ms locked, more than 20 at once, are a thousandth of a minute.
-        (accumulating(100, Toll(0, 60_000, 20_001)), Limits(), "max_stall", 60 * SECOND),
+        # 60 ms locked, more than 50 at once, are a thousandth of a minute.
+        (accumulating(100, Toll(0, 60_000, 50_001)), Limits(), "max_stall", 60 * SECOND),
     ],
 )
 def test_the_tightest_limit_decides(
@@ -59,9 +59,9 @@ def test_the_tightest_limit_decides(
 
 
 def test_stalls_within_the_limit_need_not_be_rare() -> None:
-    """A walk of just 20 ms is what a map may be locked for."""
-    found = expect(accumulating(100, Toll(0, 60_000, 20_000)), Intervals(), Limits())
-    assert (found.intervals, found.longest_stall_us) == (Intervals(), 20_000)
+    """A walk of just 50 ms is what a map may be locked for."""
+    found = expect(accumulating(100, Toll(0, 60_000, 50_000)), Intervals(), Limits())
+    assert (found.intervals, found.longest_stall_us) == (Intervals(), 50_000)
 
 
 def test_none_is_no_limit() -> None:

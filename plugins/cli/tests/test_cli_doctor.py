@@ -254,7 +254,7 @@ def test_a_forecast_for_people() -> None:
         "'auto' takes walker, the only one that works here",
         "other: needs root",
         "walker: look 90ms",
-        "walker: a walk is longer than max_stall (20ms), so it is made rarely; what would help: "
+        "walker: a walk is longer than max_stall (50ms), so it is made rarely; what would help: "
         "a higher --max-stall or a backend that doesn't work here yet",
     ]
 
@@ -270,9 +270,9 @@ def test_a_better_backend_is_named_where_walks_are_long() -> None:
 
 def test_what_depends_on_the_process_is_said() -> None:
     """How short intervals are if nothing is accessed; what if a walk is longer than foretold."""
-    lines = doctor(processes(costly("walker", 18_000)), "--pid", "1").stdout.splitlines()
+    lines = doctor(processes(costly("walker", 45_000)), "--pid", "1").stdout.splitlines()
     assert lines[-2].startswith("walker: an aggregation takes 11.5s if all memory is accessed")
-    assert lines[-1].startswith("walker: a walk takes about max_stall (20ms): if longer than it")
+    assert lines[-1].startswith("walker: a walk takes about max_stall (50ms): if longer than it")
 
 
 def test_limits_are_those_given() -> None:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 @click.command(
-    epilog="Example: damon doctor --pid 1234 --max-stall 50ms",
+    epilog="Example: damon doctor --pid 1234 --max-stall 100ms",
     short_help="Show what works on this machine, and what monitoring a process would cost",
 )
 @click.option(
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     "max_stall_us",
     type=DURATION,
     metavar="DURATION",
-    help="Time for which a memory map may be locked at once [default: 20ms].",
+    help="Time for which a memory map may be locked at once [default: 50ms].",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @pass_plugins
@@ -68,7 +68,7 @@ def doctor(
 
         show([*diagnose(plugins), *diagnose_commands()], as_json)
         return
-    from damon_cli.foretelling import show_forecast
+    from damon_cli.forecasting import show_forecast
     from damon_core import Limits, make_forecast
 
     options: dict[str, object] = {"pid": pid} if cgroup is None else {"path": cgroup}

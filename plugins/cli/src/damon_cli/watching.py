@@ -160,7 +160,7 @@ _PARAMETERS = (
     _duration(
         "--max-stall",
         "max_stall",
-        "20ms",
+        "50ms",
         "Longest time for which it may be held up at once: beyond that, intervals grow.",
     ),
     click.option(
