@@ -162,7 +162,7 @@ def test_redis_under_load_reaches_every_receiver(tmp_path: Path) -> None:
         )
         damon = enter(_running(DAMON, "run", config))
 
-        query = urllib.parse.quote("sum by (context) (damon_working_set_bytes) > 0")
+        query = urllib.parse.quote("sum by (context) (damon_accessed_bytes) > 0")
         url = f"http://127.0.0.1:{prometheus_port}/api/v1/query?query={query}"
         series = _until(lambda: len(_get(url)["data"]["result"]) == 2 and _get(url))
         alerts = _until(lambda: _get(f"http://127.0.0.1:{alertmanager_port}/api/v2/alerts"))

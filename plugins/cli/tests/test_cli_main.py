@@ -459,11 +459,13 @@ class TestPlugins:
 
 class TestLogging:
     def test_nothing_stays_configured(self, install: Install) -> None:
-        """A program that calls the command line keeps its own handlers, and only these."""
+        """A program that calls the command line keeps its own handlers and levels."""
         install("t-act", "act", command=acting())
-        before = list(logging.getLogger().handlers)
+        root, loop = logging.getLogger(), logging.getLogger("damon_core.loop.kdamond")
+        before = (list(root.handlers), root.level, loop.level)
+        assert damon("--verbose", "act").exit_code == 0
         assert damon("act").exit_code == 0
-        assert logging.getLogger().handlers == before
+        assert (root.handlers, root.level, loop.level) == before
 
     @pytest.mark.parametrize(("args", "lines"), [((), 1), (("--verbose",), 2)])
     def test_tracebacks_are_for_those_who_ask(
@@ -478,7 +480,6 @@ class TestLogging:
         result = CliRunner().invoke(main, [*args, "act"], obj=Plugins())
         assert result.stderr.splitlines()[0] == "damon: ERROR: it failed"
         assert len(result.stderr.splitlines()) == lines
-        logging.getLogger().setLevel(logging.WARNING)
 
 
 def test_parameters_take_what_is_converted_already() -> None:

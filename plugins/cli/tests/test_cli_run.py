@@ -257,6 +257,21 @@ def test_no_failure_is_hidden_by_another(notes: Path, config: Callable[..., Path
     assert result.stderr.endswith("damon: no memory\n")
 
 
+def test_what_stretches_intervals_is_said(tmp_path: Path) -> None:
+    """A budget that allows far fewer checks than configured is worth a line."""
+    path = tmp_path / "damon.toml"
+    path.write_text(
+        '[[context]]\nname = "a"\ncpu_budget = 0.0001\n'
+        'sampling_interval = "1ms"\naggregation_interval = "5ms"\n'
+        f'[context.primitive]\nuse = "t-memory"\npath = "{tmp_path / "notes"}"\n'
+    )
+    result = run("run", path, "--for", "2s")
+    assert result.returncode == 0
+    (line, *_) = result.stderr.splitlines()
+    assert line.startswith("damon: WARNING: context 'a': an aggregation takes ")
+    assert line.endswith(" instead of 5ms, to keep within cpu_budget")
+
+
 def test_verbose_tells_where(config: Callable[..., Path]) -> None:
     """Who asks for it gets the traceback of a failure."""
     result = subprocess.run(

@@ -1,6 +1,5 @@
 """Logging of the command ``damon``: lines on standard error."""
 
-import functools
 import logging
 from collections.abc import Callable
 
@@ -13,13 +12,23 @@ def log_to_stderr(verbose: bool) -> Callable[[], None]:
     """
     handler = logging.StreamHandler()
     handler.setFormatter(_Format(verbose))
+    if not verbose:
+        handler.addFilter(_is_not_reported_otherwise)
     root = logging.getLogger()
+    level = root.level
     root.addHandler(handler)
     root.setLevel(logging.DEBUG if verbose else logging.WARNING)
-    if not verbose:
-        # Failures of contexts are reported by the command that runs them, once.
-        logging.getLogger("damon_core.loop.kdamond").setLevel(logging.CRITICAL)
-    return functools.partial(root.removeHandler, handler)
+
+    def end() -> None:
+        root.removeHandler(handler)
+        root.setLevel(level)
+
+    return end
+
+
+def _is_not_reported_otherwise(record: logging.LogRecord) -> bool:
+    """Return False for failures of contexts: the command that runs them reports these, once."""
+    return record.name != "damon_core.loop.kdamond" or record.levelno != logging.ERROR
 
 
 class _Format(logging.Formatter):
