@@ -69,6 +69,9 @@ class Sampling(Protocol):
     def observe(self, targets: Sequence[Target], grid: Grid, intervals: Intervals) -> int:
         """Use what the primitive found; return the number of checks that it stands for."""
 
+    def is_complete(self, began_us: int, grid: Grid, intervals: Intervals) -> bool:
+        """Return whether the aggregation is complete that began when the last one ended."""
+
     def aggregate(
         self, targets: Sequence[Target], checks: int, elapsed_us: int, intervals: Intervals
     ) -> None:

@@ -147,7 +147,7 @@ class Kdamond:
             self._checks += checks
             self._pace.checked(self._spent_us(), self.intervals)
 
-            if grid.due_us - aggregated_us >= self.intervals.aggregation_us:
+            if sampling.is_complete(aggregated_us, grid, self.intervals):
                 self._aggregate(grid.due_us - aggregated_us)
                 aggregated_us = grid.due_us
             if grid.due_us - updated_us >= self.intervals.update_us:

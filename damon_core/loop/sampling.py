@@ -16,7 +16,15 @@ from damon_core.memory.target import Target
 _LONGEST_SLEEP_US = 100_000
 
 
-class _Checking:
+class _Timed:
+    """An aggregation is complete when its interval has passed since the last one."""
+
+    def is_complete(self, began_us: int, grid: Grid, intervals: Intervals) -> bool:
+        """Return whether the aggregation interval has passed."""
+        return grid.due_us - began_us >= intervals.aggregation_us
+
+
+class _Checking(_Timed):
     """For ways with one check in each sampling interval, made by the loop."""
 
     def __init__(self) -> None:
@@ -130,6 +138,8 @@ class AccumulatingSampling(_Evenly, RegionSampling):
     def rest(self, grid: Grid, intervals: Intervals) -> bool:
         """Sleep for a sampling interval, then until the end of the aggregation, in steps."""
         if self._began_us is None:
+            # From the clearing on, which may be late: a look too soon after it would see nothing.
+            grid.follow()
             self._began_us = grid.due_us
         interval_us = intervals.aggregation_us if self._looked else intervals.sampling_us
         due_us = self._began_us + interval_us
@@ -143,6 +153,12 @@ class AccumulatingSampling(_Evenly, RegionSampling):
             return intervals.checks - 1
         self._looked = True
         return 1
+
+    def is_complete(self, began_us: int, grid: Grid, intervals: Intervals) -> bool:
+        """Return whether the interval has passed since the accessed bits were cleared."""
+        if self._began_us is not None:
+            began_us = self._began_us
+        return super().is_complete(began_us, grid, intervals)
 
     def aggregate(
         self, targets: Sequence[Target], checks: int, elapsed_us: int, intervals: Intervals
@@ -196,7 +212,7 @@ class PageSampling(_Checking, _Evenly):
         self._policy.adapt(targets)
 
 
-class DelegatedSampling(_Evenly):
+class DelegatedSampling(_Timed, _Evenly):
     """Something else samples, with its own clock; the primitive collects the regions."""
 
     policy_name = ""

@@ -122,3 +122,16 @@ def test_budgets_make_aggregations_longer_and_leave_the_sampling_interval() -> N
     """A look keeps its meaning; there are fewer aggregations."""
     sampling = AccumulatingSampling(KernelPolicy())
     assert sampling.stretched(Intervals(), 3.5) == Intervals(5_000, 350_000, 1_000_000)
+
+
+def test_an_aggregation_that_begins_late_is_looked_at_as_long() -> None:
+    """Slow callbacks put off the clearing: both looks keep their distance from it."""
+    memory = AddsUp()
+
+    def slow(context: HookContext) -> None:
+        assert isinstance(context.clock, VirtualClock)
+        context.clock.advance(250_000)
+
+    run_virtual(memory, Recorder(after_aggregation=slow), aggregations=2)
+    assert memory.prepared_us == [0, 5_000, 350_000, 355_000]
+    assert memory.looked_us == [5_000, 100_000, 355_000, 450_000]

@@ -51,7 +51,7 @@ def test_the_working_set_depends_on_neither_checks_nor_budget(
     output = tmp_path / "out.parquet"
     damon(
         *("record", "--backend", "referenced", "--pid", str(half_hot), "-o", str(output)),
-        *("--sampling", f"{200 // checks}ms", "--aggregation", "200ms", "--for", "1s"),
+        *("--sampling", f"{200 // checks}ms", "--aggregation", "200ms", "--for", "3s"),
         *("--cpu-budget", budget),
     )
     report = json.loads(damon("report", "wss", str(output), "--mapping", "/dev/zero*", "--json"))
