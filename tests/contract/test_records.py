@@ -64,9 +64,17 @@ def test_information_tells_how_contexts_are_monitored() -> None:
         sampling = PageSampling
 
     intervals, limits = Intervals(1_000, 10_000, 10_000), RegionLimits(5, 50)
-    context = Context(Memory(), name="db", intervals=intervals, limits=limits, cpu_budget=0.5)
+    context = Context(
+        Memory(),
+        name="db",
+        intervals=intervals,
+        limits=limits,
+        cpu_budget=0.5,
+        max_slowdown=0.1,
+        max_stall_us=7,
+    )
     assert RecordInfo.here([context]).contexts == (
-        ContextInfo("db", "memory", "bits", "evidence", intervals, limits, 0.5, 0.01, 20_000),
+        ContextInfo("db", "memory", "bits", "evidence", intervals, limits, 0.5, 0.1, 7),
     )
 
 

@@ -18,8 +18,9 @@ DAMON = Path(sys.executable).with_name("damon")
 #: A program with a MiB that it reads all the time.
 BUSY = "import time\ndata = bytearray(1 << 20)\nwhile True:\n    data[::4096]\n    time.sleep(0.01)"
 #: With the backend named: the automatic choice may take the kernel's DAMON, which changes state of
-#: the whole machine.
-RECORD = [str(DAMON), "record", "--backend", "referenced"]
+#: the whole machine. Without limits: a busy machine would have messages of these.
+RECORD = [str(DAMON), "record", "--backend", "referenced", "--cpu-budget", "100%"]
+RECORD += ["--max-slowdown", "100%", "--max-stall", "1h"]
 
 
 def damon(*arguments: str) -> "subprocess.CompletedProcess[str]":

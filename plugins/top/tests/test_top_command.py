@@ -128,10 +128,11 @@ def pid_file(tmp_path: Path) -> Path:
 def busy(pid_file: Path, seconds: float = 600) -> list[str]:
     """Return the command of a program that uses memory and prints."""
     # With the backend named: the automatic choice may take the kernel's DAMON, which changes
-    # state of the whole machine.
+    # state of the whole machine. Without limits: a busy machine would have messages of these.
     return [
         "--backend",
         "referenced",
+        *("--cpu-budget", "100%", "--max-slowdown", "100%", "--max-stall", "1h"),
         "--",
         sys.executable,
         "-c",
