@@ -144,6 +144,8 @@ def test_redis_under_load_reaches_every_receiver(tmp_path: Path) -> None:
                 f"--web.listen-address=127.0.0.1:{alertmanager_port}",
             )
         )
+        # The benchmark ends at once if it can't connect.
+        enter(_until(lambda: socket.create_connection(("127.0.0.1", redis_port))))
         enter(
             _running(
                 *("redis-benchmark", "-h", "127.0.0.1", "-p", str(redis_port), "-t", "set,get"),
