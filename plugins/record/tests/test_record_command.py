@@ -2,11 +2,13 @@
 
 import csv
 import json
+import os
 import shlex
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -39,6 +41,19 @@ def read(path: Path) -> list[dict[str, str]]:
 def wait_for_rows(path: Path) -> None:
     """Wait until a recording has written something."""
     eventually(lambda: path.exists() and len(path.read_bytes().splitlines()) > 1)
+
+
+@contextmanager
+def recording(pid: int, output: Path) -> Iterator["subprocess.Popen[str]"]:
+    """Start ``damon record`` of a process; it doesn't outlive the test."""
+    recorder = subprocess.Popen(
+        [*RECORD, "--pid", str(pid), "-o", str(output)], stdout=subprocess.PIPE, text=True
+    )
+    try:
+        yield recorder
+    finally:
+        recorder.kill()
+        recorder.communicate()
 
 
 @pytest.fixture
@@ -127,15 +142,13 @@ class TestRecording:
         done = damon("-o", str(output), "--", "sleep", "--help")
         assert "Usage: sleep" in done.stdout
 
-    def test_until_the_target_ends(self, tmp_path: Path) -> None:
+    def test_until_the_target_ends(self, busy: int, tmp_path: Path) -> None:
         """Without a time it goes on until the process has ended."""
         output = tmp_path / "out.csv"
-        process = subprocess.Popen([sys.executable, "-c", BUSY])
-        recorder = subprocess.Popen([*RECORD, "--pid", str(process.pid), "-o", str(output)])
-        wait_for_rows(output)
-        process.kill()
-        process.wait()
-        assert recorder.wait(60) == 0
+        with recording(busy, output) as recorder:
+            wait_for_rows(output)
+            os.kill(busy, signal.SIGKILL)
+            assert recorder.wait(60) == 0
 
     @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
     def test_a_signal_ends_it_in_order(
@@ -143,14 +156,10 @@ class TestRecording:
     ) -> None:
         """SIGINT and SIGTERM end the recording; the summary comes and the file is whole."""
         output = tmp_path / "out.csv"
-        recorder = subprocess.Popen(
-            [*RECORD, "--pid", str(busy), "-o", str(output)],
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        wait_for_rows(output)
-        recorder.send_signal(number)
-        shown, _ = recorder.communicate(timeout=60)
+        with recording(busy, output) as recorder:
+            wait_for_rows(output)
+            recorder.send_signal(number)
+            shown, _ = recorder.communicate(timeout=60)
         assert recorder.returncode == 0
         assert f"{len(read(output))} rows" in shown
 
