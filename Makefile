@@ -1,5 +1,5 @@
 # make demo   watch a program whose memory accesses are known, and see how much was told right
-# make test   run the tests that this machine can run, but for the slow ones, in two processes
+# make test   run the tests that this machine can run, but for the slow ones, in three processes
 #             (JOBS=1, TESTS="tests/loop -k order")
 # make test-slow
 #             run the slow ones: whole benchmarks, builds of packages, long waits
@@ -18,7 +18,8 @@ PLUGINS := $(patsubst %/,%,$(dir $(wildcard plugins/*/pyproject.toml)))
 demo: .venv/installed
 	$(BIN)/damon demo
 
-JOBS := 2
+# One more than there are processors: tests of real programs wait for them.
+JOBS := 3
 test: SELECT := not slow
 test-slow: SELECT := slow
 test test-slow: .venv/installed-dev

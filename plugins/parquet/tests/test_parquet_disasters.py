@@ -205,6 +205,7 @@ def test_an_error_of_the_thread_is_raised(tmp_path: Path) -> None:
     assert numbers(path) == [1, 3]
 
 
+@pytest.mark.slow
 def test_footers_cost_no_more_than_data(tmp_path: Path) -> None:
     """However many row groups there are: all that is written is in proportion to the data."""
     path = tmp_path / "out.parquet"

@@ -153,6 +153,7 @@ def test_what_is_written_comes_back(
         assert_same_snapshot(one, other, rtol=1 / 128)
 
 
+@pytest.mark.slow
 @settings(max_examples=40)
 @given(snapshots(), st.integers(0, 8), st.integers(0, 8))
 def test_times_select(
@@ -323,6 +324,7 @@ print(len(list(reader.snapshots())), reader.span_us() is None, "pandas" in sys.m
             ("b", 6000, 2, 6 * 4096, T0 + 100_000),
         ]
 
+    @pytest.mark.slow
     def test_what_others_wrote_is_read(self, path: Path, tmp_path: Path) -> None:
         """A record that pyarrow has written anew, in its own way, is a record."""
         again = tmp_path / "again.parquet"

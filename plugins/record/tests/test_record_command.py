@@ -99,6 +99,7 @@ class TestRecording:
         assert shown.returncode == 0, shown.stderr
         assert shown.stdout
 
+    @pytest.mark.slow
     def test_parquet_is_what_is_written(self, busy: int, tmp_path: Path) -> None:
         """Without -o it goes to damon.parquet, never over another; it says how it was made."""
         for _ in range(2):

@@ -174,6 +174,7 @@ class TestTerminal:
         assert gone(pid_file)
         assert "\x1b[?1049l" in terminal.shown
 
+    @pytest.mark.slow
     def test_a_terminal_that_is_closed(self, terminals: list[Terminal], pid_file: Path) -> None:
         """When ssh breaks off, neither the view nor the command goes on."""
         terminals.append(terminal := Terminal(*busy(pid_file)))
