@@ -36,7 +36,8 @@ def shown(directory: Path) -> str:
     """The output of a demo of ten seconds without a terminal."""
     done = run_demo(directory, "--for", "10s")
     assert done.returncode == 0, done.stderr
-    assert done.stderr == ""
+    # A busy machine makes the monitor take longer, which it says.
+    assert all("an aggregation takes" in line for line in done.stderr.splitlines()), done.stderr
     return done.stdout
 
 
