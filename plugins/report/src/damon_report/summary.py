@@ -96,14 +96,19 @@ def _intervals(record: Record, context: ContextOverview) -> str:
     )
     if not context.interval_changes:
         return text
-    least = min(each.sampling_us for _, each in context.intervals)
-    greatest = max(each.sampling_us for _, each in context.intervals)
+    # Some ways of sampling stretch both intervals, others only one.
+    ranges = [
+        f"{name} {short_duration(min(values))} to {short_duration(max(values))}"
+        for name, values in (
+            ("sampling", [each.sampling_us for _, each in context.intervals]),
+            ("aggregation", [each.aggregation_us for _, each in context.intervals]),
+        )
+        if min(values) < max(values)
+    ]
     times = "once" if context.interval_changes == 1 else f"{context.interval_changes} times"
     changed_us = context.intervals[-1][0] - record.start_us
-    return (
-        f"{text}, since {short_duration(changed_us)} after the start; changed {times}, sampling "
-        f"{short_duration(least)} to {short_duration(greatest)}"
-    )
+    changed = ", ".join([f"changed {times}", *ranges])
+    return f"{text}, since {short_duration(changed_us)} after the start; {changed}"
 
 
 def _aggregations(context: ContextOverview) -> str:
