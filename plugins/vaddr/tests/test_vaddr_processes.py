@@ -1,11 +1,12 @@
 """Processes are identified, and error messages say why one can't be monitored."""
 
 import os
+import signal
 import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
@@ -146,6 +147,55 @@ def test_a_table_returns_ended_processes_once(start_program: StartProgram) -> No
     assert [process.pid for process in ended] == [one.pid]
     assert [process.pid for process in table] == [other.pid]
     assert table.take_ended() == []
+    table.close()
+
+
+@pytest.fixture
+def forked() -> Iterator[Callable[[], None]]:
+    """Return a function that forks this process; the child has its descriptors until the end."""
+    children: list[int] = []
+
+    def fork() -> None:
+        child = os.fork()
+        if not child:
+            signal.pause()
+            os._exit(0)
+        children.append(child)
+
+    yield fork
+    for child in children:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+
+
+def test_a_process_that_ended_before_a_fork_is_not_reported_again(
+    forked: Callable[[], None], start_program: StartProgram
+) -> None:
+    """Its pidfd lives on in the child, as that of multiprocessing or of an alert's program."""
+    program = start_program(_SLEEP)
+    table = ProcessTable()
+    table.add(program.pid)
+    forked()
+    program.kill()
+    eventually(table.take_ended)
+    assert table.take_ended() == []
+    table.close()
+
+
+def test_a_process_whose_pidfd_has_the_number_of_an_ended_one_lives(
+    forked: Callable[[], None], start_program: StartProgram
+) -> None:
+    """Even while a forked child has the one that ended."""
+    one, other = start_program(_SLEEP), start_program(_SLEEP)
+    table = ProcessTable()
+    table.add(one.pid)
+    (number,) = (process.pidfd for process in table)
+    forked()
+    one.kill()
+    eventually(table.take_ended)
+    table.add(other.pid)
+    (process,) = table
+    assert (process.pidfd, table.take_ended()) == (number, [])
     table.close()
 
 

@@ -159,7 +159,11 @@ class ProcessTable:
         del self._by_pid[process.pid]
         if process.pidfd is not None:
             del self._by_pidfd[process.pidfd]
-        process.close()  # which takes it out of the epoll as well
+            # Closing isn't enough: a child that was forked meanwhile has the same pidfd, and keeps
+            # it in the epoll.
+            if self._epoll is not None:
+                self._epoll.unregister(process.pidfd)
+        process.close()
 
     def take_ended(self) -> list[Process]:
         """Remove and return the processes that have ended since the last call.
@@ -168,7 +172,7 @@ class ProcessTable:
         interval. Without them each process is checked.
         """
         ready = self._epoll.poll(0) if self._epoll is not None else []
-        ended = [self._by_pidfd[pidfd] for pidfd, _ in ready]
+        ended = [self._by_pidfd[pidfd] for pidfd, _ in ready if pidfd in self._by_pidfd]
         if len(self._by_pidfd) < len(self._by_pid):
             ended += [process for process in self if process.pidfd is None and process.ended()]
         for process in ended:
