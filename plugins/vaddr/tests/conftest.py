@@ -6,6 +6,9 @@ import sys
 from collections.abc import Callable, Iterator
 
 import pytest
+from damon_vaddr import read_stat
+
+from damon_core.testing import eventually
 
 #: Maps a hot and a cold area, prints their addresses, and keeps reading the hot one. During the
 #: short sleep translations leave the TLB; accesses through the TLB wouldn't set accessed bits.
@@ -28,6 +31,19 @@ print(address(hot), address(cold), SIZE, flush=True)
 while True:
     hot[::4096]
     time.sleep(0.001)
+"""
+
+#: Its first thread exits; the other maps and touches 8 MiB for each line that it reads.
+_WITHOUT_FIRST_THREAD = """
+import ctypes, mmap, sys, threading
+def work():
+    areas = []
+    for line in sys.stdin:
+        areas.append(mmap.mmap(-1, 8 << 20))
+        areas[-1][::4096] = b"x" * 2048
+        print("mapped", flush=True)
+threading.Thread(target=work).start()
+ctypes.CDLL(None).pthread_exit(None)
 """
 
 StartProgram = Callable[..., "subprocess.Popen[str]"]
@@ -61,6 +77,14 @@ def sleeper(start_program: StartProgram) -> "subprocess.Popen[str]":
     program = start_program("print('ready'); import time; time.sleep(600)")
     assert program.stdout is not None
     program.stdout.readline()
+    return program
+
+
+@pytest.fixture
+def without_first_thread(start_program: StartProgram) -> "subprocess.Popen[str]":
+    """Return a process whose first thread has exited; it maps 8 MiB more for each line."""
+    program = start_program(_WITHOUT_FIRST_THREAD)
+    eventually(lambda: read_stat(program.pid).has_exited)
     return program
 
 

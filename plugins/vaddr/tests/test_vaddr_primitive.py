@@ -53,6 +53,32 @@ StartProgram = Callable[..., "subprocess.Popen[str]"]
 _SHORT = Intervals(sampling_us=20_000, aggregation_us=200_000, update_us=50_000)
 
 
+def test_memory_is_followed_after_the_first_thread_has_exited(
+    without_first_thread: "subprocess.Popen[str]",
+) -> None:
+    """What other threads map and touch later is seen."""
+    program = without_first_thread
+    context = Context(
+        ProcessMemory(PidSource([program.pid]), Referenced()), intervals=_SHORT, cpu_budget=None
+    )
+    start(context)
+    try:
+        eventually(lambda: context.snapshot is not None)
+        assert context.snapshot is not None
+        before = context.snapshot.total_bytes
+        assert program.stdin is not None
+        program.stdin.write("more\n")
+        program.stdin.flush()
+        eventually(
+            lambda: (
+                context.snapshot is not None and context.snapshot.total_bytes >= before + (8 << 20)
+            )
+        )
+        assert len(context.snapshot.targets) == 1
+    finally:
+        stop(context)
+
+
 class Counting:
     """A backend that reports all memory as accessed, by pages or by regions; it can lose targets.
 

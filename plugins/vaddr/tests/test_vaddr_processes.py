@@ -13,6 +13,7 @@ import psutil
 import pytest
 from damon_vaddr import CommandSource, PidSource, Process, ProcessTable, descendants_of
 from damon_vaddr.processes import open_named, reopen_named
+from damon_vaddr.procfs import read_stat
 
 from damon_core import TargetError
 from damon_core.testing import eventually
@@ -30,6 +31,10 @@ _SLEEP = "import time; time.sleep(600)"
 def _line(program: "subprocess.Popen[str]") -> str:
     assert program.stdout is not None
     return program.stdout.readline()
+
+
+def _no_pidfd(pid: int) -> int:
+    raise OSError(38, os.strerror(38))
 
 
 def _unused_pid() -> int:
@@ -106,8 +111,7 @@ def test_another_process_with_the_same_pid_is_not_the_same(start_program: StartP
     if not last_pid.exists():
         pytest.skip("needs a kernel with CONFIG_CHECKPOINT_RESTORE")
     first = start_program(_SLEEP)
-    identity = psutil.Process(first.pid)
-    identity.create_time()
+    started = read_stat(first.pid).started
     first.kill()
     first.wait()
     time.sleep(0.05)  # start times count in hundredths of a second
@@ -119,12 +123,12 @@ def test_another_process_with_the_same_pid_is_not_the_same(start_program: StartP
     else:
         pytest.skip("other programs took the pid: run on a quieter machine")
     with pytest.raises(TargetError, match="another one"):
-        reopen_named(identity)
+        reopen_named(first.pid, started)
 
 
 def test_the_same_process_can_be_opened_again(sleeper: "subprocess.Popen[str]") -> None:
     """As a restart of a context does."""
-    process = reopen_named(psutil.Process(sleeper.pid))
+    process = reopen_named(sleeper.pid, read_stat(sleeper.pid).started)
     assert process.pid == sleeper.pid
     process.close()
 
@@ -203,11 +207,7 @@ def test_without_pidfds_the_end_of_a_process_is_found(
     sleeper: "subprocess.Popen[str]", monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The start time is used instead."""
-
-    def no_pidfd(pid: int) -> int:
-        raise OSError(38, os.strerror(38))
-
-    monkeypatch.setattr(os, "pidfd_open", no_pidfd)
+    monkeypatch.setattr(os, "pidfd_open", _no_pidfd)
     table = ProcessTable()
     table.add(sleeper.pid)
     assert table.take_ended() == []
@@ -215,6 +215,39 @@ def test_without_pidfds_the_end_of_a_process_is_found(
     sleeper.wait()
     assert [process.pid for process in table.take_ended()] == [sleeper.pid]
     table.close()
+
+
+def test_a_process_whose_first_thread_has_exited_has_its_memory(
+    without_first_thread: "subprocess.Popen[str]",
+) -> None:
+    """The files in its /proc/PID are empty; those of another thread are read."""
+    process = open_named(without_first_thread.pid)
+    assert not Path(f"/proc/{process.pid}/maps").read_bytes()
+    assert process.mappings()
+    process.close()
+
+
+def test_a_process_whose_first_thread_has_exited_ends_with_the_others(
+    without_first_thread: "subprocess.Popen[str]", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It isn't a zombie before, even where there are no pidfds to ask."""
+    monkeypatch.setattr(os, "pidfd_open", _no_pidfd)
+    table = ProcessTable()
+    table.add(without_first_thread.pid)
+    assert (len(table), table.take_ended()) == (1, [])
+    without_first_thread.kill()
+    eventually(table.take_ended)
+    table.close()
+
+
+def test_the_thread_that_shows_the_memory_may_exit(
+    without_first_thread: "subprocess.Popen[str]",
+) -> None:
+    """The first thread shows it while it lives; then the oldest of the others."""
+    process = Process.open(without_first_thread.pid)
+    (other,) = set(map(int, os.listdir(f"/proc/{process.pid}/task"))) - {process.pid}
+    assert process.thread() == other
+    process.close()
 
 
 def test_a_label_is_printable(start_program: StartProgram) -> None:

@@ -38,7 +38,7 @@ class Pagemap:
     """
 
     def __init__(self, process: Process) -> None:
-        self._descriptor = process.open_file("pagemap", os.O_RDONLY)
+        self._descriptor = process.open_kept("pagemap", os.O_RDONLY)
 
     def read(self, addresses: IntColumn) -> WordColumn | None:
         """Return the entries of ascending addresses.

@@ -1,5 +1,6 @@
 """The backend `kernel` for processes: each is a target of the kernel."""
 
+import contextlib
 import os
 from collections.abc import Collection, Sequence
 
@@ -73,7 +74,7 @@ class KernelProcesses:
         Raises:
             OSError: The process has ended, or may not be read.
         """
-        self._states[target] = _ProcessState(target.process.open_file("maps"))
+        self._states[target] = _ProcessState(target.process.open_kept("maps"))
 
     def prepare(
         self, targets: Sequence[ProcessTarget], context: HookContext
@@ -86,29 +87,29 @@ class KernelProcesses:
         Raises:
             PluginError: DAMON isn't free, or this kernel lacks a feature.
         """
-        living = list(targets)
+        threads: dict[ProcessTarget, int] = {}
         while True:
+            before, threads = threads, _threads(targets)
             try:
-                self._apply(living, context.intervals, context.limits)
+                self._apply(threads, context.intervals, context.limits)
             except ProcessLookupError:
-                ended = [target for target in living if target.process.ended()]
-                if not ended:
+                if threads == before:
                     raise
-                living = [target for target in living if target not in ended]
             else:
-                return [target for target in targets if target not in living]
+                return [target for target in targets if target not in threads]
 
     def _apply(
-        self, targets: Sequence[ProcessTarget], intervals: Intervals, limits: RegionLimits
+        self, threads: dict[ProcessTarget, int], intervals: Intervals, limits: RegionLimits
     ) -> None:
+        targets = tuple(threads)
         initial = {}
-        if list(targets) != list(self._order):
+        if targets != self._order:
             for number, target in enumerate(targets):
                 if self._states[target].has_results:
                     start, end = target.regions.start.tolist(), target.regions.end.tolist()
                     initial[number] = [Range(*pair) for pair in zip(start, end, strict=True)]
-        kernel_targets = tuple(KernelTarget(target.process.pid) for target in targets)
-        self._order = tuple(targets)
+        kernel_targets = tuple(KernelTarget(thread) for thread in threads.values())
+        self._order = targets
         self._interval_us = intervals.aggregation_us
         self.sampler.apply(Plan("vaddr", intervals, limits, kernel_targets), initial)
 
@@ -147,6 +148,18 @@ class KernelProcesses:
             self.forget(target)
         self._order = ()
         self.sampler.close()
+
+
+def _threads(targets: Sequence[ProcessTarget]) -> dict[ProcessTarget, int]:
+    """Return the thread of each process that shows its memory; without those that have ended.
+
+    The kernel finds no memory by the pid of a process whose first thread has exited.
+    """
+    threads = {}
+    for target in targets:
+        with contextlib.suppress(ProcessLookupError):
+            threads[target] = target.process.thread()
+    return threads
 
 
 def to_regions(table: Table, idling: Idling, interval_us: int) -> Regions:

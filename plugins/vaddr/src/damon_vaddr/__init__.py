@@ -7,6 +7,13 @@ from damon_vaddr.mappings import Mapped, parse_maps, three_ranges
 from damon_vaddr.plugin import VaddrOptions, make_vaddr, probe_processes
 from damon_vaddr.primitive import ProcessMemory
 from damon_vaddr.processes import Process, ProcessTable, descendants_of
+from damon_vaddr.procfs import (
+    kernel_threads,
+    living_thread,
+    proc_problem,
+    read_stat,
+    thread_group,
+)
 from damon_vaddr.referenced import Referenced
 from damon_vaddr.sources import CommandSource, PidSource, ProcessSource
 from damon_vaddr.target import LayoutInput, ProcessTarget
@@ -31,8 +38,13 @@ __all__ = [
     "VaddrOptions",
     "descendants_of",
     "forecast_processes",
+    "kernel_threads",
+    "living_thread",
     "make_vaddr",
     "parse_maps",
     "probe_processes",
+    "proc_problem",
+    "read_stat",
+    "thread_group",
     "three_ranges",
 ]

@@ -4,6 +4,7 @@ Nothing is written, and the memory map of a process is never locked for long: it
 sampled by short reads of pagemap.
 """
 
+import contextlib
 import logging
 import os
 import random
@@ -18,6 +19,7 @@ from damon_core import PAGE_SIZE_BYTES, AccumulatingSampling, Costs, TargetForec
 from damon_vaddr.calibration import reset_us, walk_costs
 from damon_vaddr.mappings import parse_accessible
 from damon_vaddr.processes import Process, why_unreadable
+from damon_vaddr.procfs import read_stat
 from damon_vaddr.sources import ProcessSource
 
 logger = logging.getLogger(__name__)
@@ -81,7 +83,7 @@ def _of_process(process: Process) -> ProcessForecast:
         resident_bytes = int(file.read().split()[1]) * PAGE_SIZE_BYTES
     sizes = [each.end - each.start for each in parse_accessible(maps)]
     mappings = maps.count(b"\n")
-    threads = process.identity.num_threads()
+    threads = read_stat(process.pid).threads
     return ProcessForecast(
         process.label(),
         process.pid,
@@ -127,9 +129,10 @@ def page_us(pid: int) -> float | None:
     """
     times_us = []
     try:
-        with open(f"/proc/{pid}/maps", "rb") as maps:
-            mappings = parse_accessible(maps.read())
-        with open(f"/proc/{pid}/pagemap", "rb", buffering=0) as pagemap:
+        with contextlib.closing(Process.open(pid)) as process:
+            mappings = parse_accessible(process.maps())
+            file = process.open_file("pagemap")
+        with open(file, "rb", buffering=0) as pagemap:
             for address in _places(mappings):
                 begun_ns = time.thread_time_ns()
                 entries = os.pread(

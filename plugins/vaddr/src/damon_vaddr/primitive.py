@@ -1,6 +1,5 @@
 """The primitive: the memory of processes, checked by a backend."""
 
-import errno
 import logging
 from collections.abc import Collection, Iterable, Sequence
 from typing import cast
@@ -8,7 +7,7 @@ from typing import cast
 from damon_core import HookContext, Range, SamplingFactory, hookimpl, part_name
 from damon_vaddr.backend import ProcessBackend
 from damon_vaddr.mappings import Claims, parse_areas, parse_shared
-from damon_vaddr.processes import Process, why_unreadable
+from damon_vaddr.processes import Process, why_left_out
 from damon_vaddr.sources import ProcessSource
 from damon_vaddr.target import LayoutInput, ProcessTarget
 
@@ -187,13 +186,7 @@ class ProcessMemory:
         if process.pid in self._warned:
             return
         self._warned.add(process.pid)
-        if isinstance(error, PermissionError):
-            reason = why_unreadable(process.pid)
-        elif error.errno in (errno.EMFILE, errno.ENFILE):
-            reason = "too many open files: each process needs three; raise 'ulimit -n'"
-        else:
-            reason = str(error)
-        logger.warning("pid %d is not monitored: %s", process.pid, reason)
+        logger.warning("pid %d is not monitored: %s", process.pid, why_left_out(process.pid, error))
 
 
 def _targets(context: HookContext) -> Sequence[ProcessTarget]:

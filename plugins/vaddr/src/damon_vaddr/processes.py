@@ -1,32 +1,52 @@
 """Processes, identified by more than their pid, which the kernel may give to a later process."""
 
 import contextlib
+import errno
+import logging
 import os
 import select
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import psutil
 from attrs import define, field
 
 from damon_core import Range, TargetError
+from damon_vaddr import descriptors
 from damon_vaddr.mappings import parse_maps
+from damon_vaddr.procfs import (
+    living_thread,
+    pids,
+    proc_problem,
+    read_stat,
+    thread_group,
+)
+
+logger = logging.getLogger(__name__)
 
 #: The kernel's pid_t is an int; system calls don't accept greater numbers.
 _GREATEST_PID = (1 << 31) - 1
+#: The kernel keeps this many bytes of a name, and programs may have longer ones.
+_COMM_BYTES = 15
+#: How often a file is opened again because its thread has just exited, though others go on.
+_ATTEMPTS = 10
+_HIDDEN = "/proc doesn't show it to this user (mount option hidepid): run as root"
 
 
 @define(eq=False)
 class Process:
     """A process: its pid, and what proves that the pid still belongs to it.
 
+    It has two descriptors: its pidfd, and one in reserve for the file that `open_kept` opens.
+
     Attributes:
         pid: Its pid.
-        identity: psutil's object, which compares the pid and the start time.
+        started: Its start time, in clock ticks since boot.
     """
 
     pid: int
-    identity: psutil.Process
+    started: int
     _pidfd: int | None = field(default=None, alias="pidfd")
+    _spare: int | None = field(default=None, alias="spare")
 
     @classmethod
     def open(cls, pid: int) -> "Process":
@@ -34,23 +54,24 @@ class Process:
 
         Raises:
             ProcessLookupError: There is no such process, or it is a zombie.
+            PermissionError: /proc hides it from this user.
+            OSError: Too many files are open.
         """
-        pidfd: int | None = None
+        pidfd, spare = _open_pidfd(pid)
+        process = cls(pid, 0, pidfd, spare)
         try:
-            pidfd = os.pidfd_open(pid)
-        except ProcessLookupError:
-            raise
-        except OSError:  # Linux before 5.3, or a sandbox: use only the start time.
-            pass
-        try:
-            process = cls(pid, psutil.Process(pid), pidfd)
-        except psutil.Error as error:
-            if pidfd is not None:
-                os.close(pidfd)
-            raise ProcessLookupError(pid) from error
-        if process.ended():
+            process.started = read_stat(pid).started
+            if process.ended():
+                raise ProcessLookupError(pid)
+        except ProcessLookupError as error:
+            hidden = pidfd is not None and not process.ended()
             process.close()
-            raise ProcessLookupError(pid)
+            if hidden:
+                raise PermissionError(errno.EACCES, _HIDDEN) from error
+            raise
+        except OSError:
+            process.close()
+            raise
         return process
 
     @property
@@ -63,13 +84,16 @@ class Process:
 
         Raises:
             ProcessLookupError: The process has ended.
+            OSError: Its name can't be read.
         """
-        try:
-            name = self.identity.name()
-        except psutil.Error as error:
-            raise ProcessLookupError(self.pid) from error
+        name = read_stat(self.pid).name
+        if len(name) == _COMM_BYTES:
+            with open(self.open_file("cmdline"), "rb") as file:
+                longer = os.path.basename(file.read().partition(b"\0")[0])
+            name = longer if longer.startswith(name) else name
         # Programs may put any bytes into their name, and not every output accepts them.
-        return "".join(char if char.isprintable() else "?" for char in name) + f"[{self.pid}]"
+        text = "".join(char if char.isprintable() else "?" for char in os.fsdecode(name))
+        return f"{text}[{self.pid}]"
 
     def ended(self) -> bool:
         """Return whether the process has ended or is a zombie."""
@@ -78,28 +102,56 @@ class Process:
             poll.register(self._pidfd, select.POLLIN)
             return bool(poll.poll(0))
         try:
-            return not self.identity.is_running() or (
-                self.identity.status() == psutil.STATUS_ZOMBIE
-            )
-        except psutil.Error:
+            return read_stat(self.pid).started != self.started or living_thread(self.pid) is None
+        except ProcessLookupError:
             return True
+
+    def thread(self) -> int:
+        """Return the id of a thread that shows the memory: the first one, unless it has exited.
+
+        Raises:
+            ProcessLookupError: The process has ended.
+            PermissionError: /proc hides it from this user.
+        """
+        found = living_thread(self.pid)
+        if found is not None:
+            return found
+        if self._pidfd is not None and not self.ended():
+            raise PermissionError(errno.EACCES, _HIDDEN)
+        raise ProcessLookupError(self.pid)
 
     def open_file(self, name: str, flags: int = os.O_RDONLY) -> int:
         """Open a file in the `/proc/PID` of this very process; return the file descriptor.
 
+        It is that of a thread which hasn't exited.
+
         Raises:
             ProcessLookupError: The process has ended.
             PermissionError: The file may not be opened by this user.
+            OSError: Another failure, such as too many open files.
         """
-        try:
-            descriptor = os.open(f"/proc/{self.pid}/{name}", flags | os.O_CLOEXEC)
-        except FileNotFoundError as error:
-            raise ProcessLookupError(self.pid) from error
-        # A process that hasn't ended by now still had its pid when the file was opened.
-        if self.ended():
-            os.close(descriptor)
-            raise ProcessLookupError(self.pid)
-        return descriptor
+        for _ in range(_ATTEMPTS):
+            thread = self.thread()
+            folder = (
+                f"/proc/{self.pid}" if thread == self.pid else f"/proc/{self.pid}/task/{thread}"
+            )
+            try:
+                descriptor = os.open(f"{folder}/{name}", flags | os.O_CLOEXEC)
+            except (FileNotFoundError, ProcessLookupError):
+                continue  # the thread has just exited
+            # A process that hasn't ended by now still had its pid when the file was opened.
+            if self.ended():
+                os.close(descriptor)
+                break
+            return descriptor
+        raise ProcessLookupError(self.pid)
+
+    def open_kept(self, name: str, flags: int = os.O_RDONLY) -> int:
+        """Open a file as `open_file` does, to keep it open while the process is monitored."""
+        if self._spare is not None:
+            os.close(self._spare)
+            self._spare = None
+        return self.open_file(name, flags)
 
     def maps(self) -> bytes:
         """Return `/proc/PID/maps`; empty while the process has no memory.
@@ -108,27 +160,61 @@ class Process:
             ProcessLookupError: The process has ended.
             PermissionError: The process may not be read by this user.
         """
-        with open(self.open_file("maps"), "rb", buffering=0) as file:
-            return file.readall()
+        while True:
+            thread = self.thread()
+            with open(self.open_file("maps"), "rb", buffering=0) as file:
+                text = file.readall()
+            # It is empty, too, if the thread has just exited, though others go on.
+            if text or self.thread() == thread:
+                return text
 
     def mappings(self) -> list[Range]:
         """Return the mappings as `parse_maps` does; raises what `maps` raises."""
         return parse_maps(self.maps())
 
     def close(self) -> None:
-        """Close the pidfd."""
-        if self._pidfd is not None:
-            os.close(self._pidfd)
-            self._pidfd = None
+        """Close the descriptors."""
+        for descriptor in (self._pidfd, self._spare):
+            if descriptor is not None:
+                os.close(descriptor)
+        self._pidfd = self._spare = None
+
+
+def _open_pidfd(pid: int) -> tuple[int | None, int | None]:
+    """Open a pidfd, and one more descriptor in reserve; both None where Linux has no pidfds.
+
+    Raises:
+        ProcessLookupError: There is no such process.
+        OSError: Too many files are open.
+    """
+    opened: list[int] = []
+    try:
+        opened.append(os.pidfd_open(pid))
+        opened.append(os.dup(opened[0]))
+        descriptors.check_reserve(max(opened))
+    except OSError as error:
+        for descriptor in opened:
+            os.close(descriptor)
+        if isinstance(error, ProcessLookupError) or descriptors.is_shortage(error):
+            raise
+        return None, None  # Linux before 5.3, or a sandbox: use only the start time.
+    return opened[0], opened[1]
 
 
 class ProcessTable:
-    """The processes that a source follows, by pid."""
+    """The processes that a source follows, by pid.
+
+    Raises:
+        TargetError: /proc belongs to another pid namespace.
+    """
 
     def __init__(self) -> None:
+        if problem := proc_problem():
+            raise TargetError("/proc", problem)
         self._by_pid: dict[int, Process] = {}
         self._by_pidfd: dict[int, Process] = {}
         self._epoll: select.epoll | None = None
+        self._reported: dict[str, int] = {}
 
     def __len__(self) -> int:
         return len(self._by_pid)
@@ -140,10 +226,31 @@ class ProcessTable:
         return pid in self._by_pid
 
     def add(self, pid: int) -> None:
-        """Add the process that has this pid now; do nothing if there is none."""
+        """Add the process that has this pid now; do nothing if there is none.
+
+        Raises:
+            PermissionError: /proc hides the process from this user.
+            OSError: Too many files are open.
+        """
         if pid not in self._by_pid:
             with contextlib.suppress(ProcessLookupError):
                 self.adopt(Process.open(pid))
+
+    def add_all(self, wanted: Iterable[int]) -> None:
+        """Add the processes that have these pids now, as far as they can be opened.
+
+        How many are left out is logged with the reason, and again when they are twice as many.
+        """
+        left_out: dict[str, list[int]] = {}
+        for pid in sorted(wanted):
+            try:
+                self.add(pid)
+            except OSError as error:
+                left_out.setdefault(why_left_out(pid, error), []).append(pid)
+        for reason, left in left_out.items():
+            if len(left) >= 2 * self._reported.get(reason, 0):
+                self._reported[reason] = len(left)
+                logger.warning("%s not monitored: %s", _count(left), reason)
 
     def adopt(self, process: Process) -> None:
         """Add an open process; the table will close it."""
@@ -188,19 +295,27 @@ class ProcessTable:
             self._epoll = None
 
 
-def descendants_of(pids: set[int]) -> set[int]:
-    """Return the pids of all children, grandchildren and so on of the given processes."""
+def _count(left: list[int]) -> str:
+    if len(left) == 1:
+        return f"pid {left[0]} is"
+    return f"{len(left)} processes (pid {left[0]} and others) are"
+
+
+def descendants_of(parents: set[int]) -> set[int]:
+    """Return the pids of all children, grandchildren and so on of the given processes.
+
+    Raises:
+        OSError: /proc can't be read, as with too many open files.
+    """
     children: dict[int, list[int]] = {}
-    for pid in psutil.pids():
+    for pid in pids():
         try:
-            with open(f"/proc/{pid}/stat", "rb") as file:
-                # The name is in parentheses and may contain anything, even parentheses.
-                parent = int(file.read().rpartition(b")")[2].split()[1])
-        except (OSError, IndexError):  # it has ended in the meantime
+            parent = read_stat(pid).parent
+        except (ProcessLookupError, PermissionError):  # it has ended in the meantime, or is hidden
             continue
         children.setdefault(parent, []).append(pid)
     found: set[int] = set()
-    left = list(pids)
+    left = list(parents)
     while left:
         new = set(children.get(left.pop(), ())) - found
         found |= new
@@ -208,8 +323,22 @@ def descendants_of(pids: set[int]) -> set[int]:
     return found
 
 
+def why_left_out(pid: int, error: OSError) -> str:
+    """Return why a process can't be monitored, and what to do."""
+    if descriptors.is_shortage(error):
+        return (
+            f"this program may open {descriptors.limit()} files, of which each process needs two "
+            "and some are kept for other things: raise 'ulimit -n'"
+        )
+    if isinstance(error, PermissionError):
+        return why_unreadable(pid)
+    return error.strerror or str(error)
+
+
 def why_unreadable(pid: int) -> str:
     """Return why a process's memory may not be read, and what to do."""
+    if not os.path.exists(f"/proc/{pid}"):
+        return _HIDDEN
     needed = "as root or with CAP_SYS_PTRACE"
     try:
         process = psutil.Process(pid)
@@ -228,51 +357,62 @@ def open_named(pid: int) -> Process:
         TargetError: The process doesn't exist, has ended, has no memory, or may not be read.
     """
     label = f"pid {pid}"
-    if pid > _GREATEST_PID or not psutil.pid_exists(pid):
+    if pid > _GREATEST_PID or not _exists(pid):
         raise TargetError(label, "there is no such process")
+    group = thread_group(pid)
+    if group is not None and group != pid:
+        raise TargetError(label, f"it is a thread of process {group}: give that pid")
     try:
         process = Process.open(pid)
-    except ProcessLookupError as error:
-        raise TargetError(label, _fate(pid)) from error
+    except OSError as error:
+        raise TargetError(label, _fate(pid, error)) from error
     try:
         has_memory = bool(process.mappings())
-    except PermissionError as error:
-        process.close()
-        raise TargetError(label, why_unreadable(pid)) from error
     except OSError as error:
         process.close()
-        raise TargetError(label, _fate(pid)) from error
+        raise TargetError(label, _fate(pid, error)) from error
     if not has_memory:
         process.close()
         raise TargetError(label, "it has no user memory: it is a kernel thread or about to end")
     return process
 
 
-def reopen_named(identity: psutil.Process) -> Process:
-    """Open again a process that `open_named` returned before.
+def reopen_named(pid: int, started: int) -> Process:
+    """Open again a process that `open_named` returned before, by its pid and start time.
 
     Raises:
         TargetError: As for `open_named`, or the pid now belongs to another process.
     """
-    if not psutil.pid_exists(identity.pid):
-        raise TargetError(f"pid {identity.pid}", "the process has ended")
-    process = open_named(identity.pid)
-    if process.identity != identity:
+    if not _exists(pid):
+        raise TargetError(f"pid {pid}", "the process has ended")
+    process = open_named(pid)
+    if process.started != started:
         process.close()
         raise TargetError(
-            f"pid {identity.pid}",
-            "the process has ended, and the pid now belongs to another one",
+            f"pid {pid}", "the process has ended, and the pid now belongs to another one"
         )
     return process
 
 
-def _fate(pid: int) -> str:
-    """Return why an existing pid can't be opened: the process has just ended, or is hidden."""
+def _exists(pid: int) -> bool:
+    """Return whether there is a process or thread with an id, even if /proc hides it."""
     try:
-        if psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
-            return "the process has ended, but its parent hasn't waited for it yet (a zombie)"
-    except psutil.Error:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
         pass
-    if psutil.pid_exists(pid):
-        return "/proc doesn't show it to this user (mount option hidepid): run as root"
+    return True
+
+
+def _fate(pid: int, error: OSError) -> str:
+    """Return why an existing pid can't be opened or read: it may have ended just now."""
+    if not isinstance(error, ProcessLookupError):
+        return why_left_out(pid, error)
+    with contextlib.suppress(OSError):
+        stat = read_stat(pid)
+        if stat.is_of_kernel:
+            return "it has no user memory: it is a kernel thread"
+        if stat.has_exited:
+            return "the process has ended, but its parent hasn't waited for it yet (a zombie)"
     return "the process has ended"

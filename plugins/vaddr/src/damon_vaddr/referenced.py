@@ -27,7 +27,9 @@ from damon_core import (
     Regions,
 )
 from damon_vaddr.calibration import reset_us
+from damon_vaddr.descriptors import is_shortage
 from damon_vaddr.layouts import Mappings
+from damon_vaddr.processes import Process
 from damon_vaddr.target import ProcessTarget
 
 _Column = npt.NDArray[np.int64]
@@ -142,7 +144,6 @@ class _Files:
         touched_bytes: The bytes that the process had accessed since then, at the last check.
     """
 
-    clear_refs: int
     smaps: io.FileIO
     regions: Regions | None = None
     headers: list[bytes] = field(factory=list)
@@ -163,7 +164,6 @@ class _Files:
         self.regions, self.headers, self.row = regions, headers, row
 
     def close(self) -> None:
-        os.close(self.clear_refs)
         self.smaps.close()
 
 
@@ -181,7 +181,7 @@ class Referenced:
     above times Pss / Rss of the mapping. A page that is mapped n times counts 1 / n in each
     process, whether the others are monitored or not.
 
-    The files of each process stay open, so that no other process that later has the same pid is
+    The smaps of each process stays open, so that no other process that later has the same pid is
     read by mistake.
     """
 
@@ -199,13 +199,8 @@ class Referenced:
 
     def add(self, target: ProcessTarget) -> None:
         """Open the files of a process; raises what `ProcessBackend.add` may raise."""
-        clear_refs = target.process.open_file("clear_refs", os.O_WRONLY)
-        try:
-            smaps = io.FileIO(target.process.open_file("smaps"))
-        except OSError:
-            os.close(clear_refs)
-            raise
-        self._files[target] = _Files(clear_refs, smaps)
+        os.close(target.process.open_file("clear_refs", os.O_WRONLY))
+        self._files[target] = _Files(io.FileIO(target.process.open_kept("smaps")))
         target.regions.touched_bytes = np.zeros(len(target.regions), dtype=np.int64)
 
     def prepare(
@@ -219,14 +214,17 @@ class Referenced:
             files = self._files[target]
             if context is not None and files.aggregation == number:
                 continue
-            files.aggregation, files.checks, files.touched_bytes = number, 0, 0
-            begun_ns = time.thread_time_ns()
             try:
-                os.write(files.clear_refs, b"1")
-            except ProcessLookupError:
+                held_us = _clear(target.process)
+            except (ProcessLookupError, PermissionError):  # it may no longer be read
                 gone.append(target)
-            else:
-                target.toll = target.toll.with_held((time.thread_time_ns() - begun_ns) // 1_000)
+                continue
+            except OSError as error:
+                if not is_shortage(error):
+                    raise
+                continue  # Accesses add up until a file can be opened again.
+            files.aggregation, files.checks, files.touched_bytes = number, 0, 0
+            target.toll = target.toll.with_held(held_us)
         return gone
 
     def check(
@@ -297,6 +295,25 @@ class Referenced:
         """Close all files."""
         for target in list(self._files):
             self.forget(target)
+
+
+def _clear(process: Process) -> int:
+    """Clear the accessed bits of a process; return the CPU time of that, in microseconds.
+
+    Raises:
+        ProcessLookupError: The process has ended.
+        PermissionError: The process may not be written to by this user.
+        OSError: Another failure, such as too many open files.
+    """
+    # Opened each time: a descriptor for each process would be dear, and the thread that it belongs
+    # to may exit.
+    clear_refs = process.open_file("clear_refs", os.O_WRONLY)
+    try:
+        begun_ns = time.thread_time_ns()
+        os.write(clear_refs, b"1")
+        return (time.thread_time_ns() - begun_ns) // 1_000
+    finally:
+        os.close(clear_refs)
 
 
 def probe() -> Sequence[Finding]:

@@ -5,8 +5,6 @@ import subprocess
 from collections.abc import Collection, Sequence
 from typing import Protocol
 
-import psutil
-
 from damon_core import DamonError, TargetError
 from damon_vaddr.processes import (
     Process,
@@ -31,7 +29,11 @@ class ProcessSource(Protocol):
         """
 
     def processes(self) -> Collection[Process]:
-        """Return the current processes; called each update interval."""
+        """Return the current processes; called each update interval.
+
+        Raises:
+            OSError: They can't be found just now, as too many files are open.
+        """
 
     def take_ended(self) -> Collection[Process]:
         """Return the processes that ended since the last call; called each sampling interval."""
@@ -58,8 +60,7 @@ class _Followed:
     def processes(self) -> Collection[Process]:
         """Return the current processes."""
         if self._descendants:
-            for pid in sorted(descendants_of({process.pid for process in self._table})):
-                self._table.add(pid)
+            self._table.add_all(descendants_of({process.pid for process in self._table}))
         return list(self._table)
 
     def take_ended(self) -> Collection[Process]:
@@ -84,10 +85,10 @@ class PidSource(_Followed):
 
     def __init__(self, pids: Sequence[int], descendants: bool = False) -> None:
         super().__init__(descendants)
-        self._named: list[psutil.Process] = []
+        self._started: dict[int, int] = {}
         for pid in dict.fromkeys(pids):
             process = open_named(pid)
-            self._named.append(process.identity)
+            self._started[pid] = process.started
             process.close()
 
     def start(self) -> None:
@@ -96,8 +97,8 @@ class PidSource(_Followed):
         Raises:
             TargetError: One has ended since it was named, or may no longer be read.
         """
-        for identity in self._named:
-            self._table.adopt(reopen_named(identity))
+        for pid, started in self._started.items():
+            self._table.adopt(reopen_named(pid, started))
 
     def close(self) -> None:
         """Close the processes."""
