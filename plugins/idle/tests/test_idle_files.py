@@ -224,10 +224,18 @@ def test_physical_check_without_targets(files: tuple[Path, Path]) -> None:
 def root(tmp_path: Path) -> Path:
     """Return a directory with a `proc` without rivals."""
     (tmp_path / "proc/77").mkdir(parents=True)
-    (tmp_path / "proc/77/comm").write_text("bash\n")
+    _name(tmp_path, "bash", of_kernel=False)
     (tmp_path / "proc/locks").write_text("")
     (tmp_path / "bitmap").write_bytes(b"")
     return tmp_path
+
+
+def _name(root: Path, name: str, *, of_kernel: bool) -> None:
+    """Make pid 77 a thread of the kernel or of a user."""
+    flags = 0x208040 if of_kernel else 0x400000
+    (root / "proc/77/stat").write_text(
+        f"77 ({name}) S 2 0 0 0 -1 {flags} {' 0' * 10} 1 0 7200 {' 0' * 30}\n"
+    )
 
 
 def test_an_ordinary_machine_has_no_rivals(root: Path) -> None:
@@ -237,9 +245,15 @@ def test_an_ordinary_machine_has_no_rivals(root: Path) -> None:
 
 def test_a_thread_of_the_kernels_damon_is_a_rival(root: Path) -> None:
     """Even if DAMON's directories in sysfs don't show it."""
-    (root / "proc/77/comm").write_text("kdamond.0\n")
+    _name(root, "kdamond.0", of_kernel=True)
     (rival,) = find_rivals(True, root / "bitmap", root)
     assert "kdamond.0, pid 77" in rival
+
+
+def test_a_process_of_a_user_is_no_rival(root: Path) -> None:
+    """Whatever it calls itself."""
+    _name(root, "kdamond.7", of_kernel=False)
+    assert find_rivals(True, root / "bitmap", root) == []
 
 
 def test_a_kdamond_that_is_on_is_a_rival(root: Path) -> None:

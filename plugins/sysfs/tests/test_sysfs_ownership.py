@@ -35,9 +35,19 @@ def tree(tmp_path: Path) -> Tree:
 @pytest.fixture
 def proc(tmp_path: Path) -> Path:
     """Return a /proc without any kdamond."""
-    (tmp_path / "proc/1").mkdir(parents=True)
-    (tmp_path / "proc/1/comm").write_text("init\n")
+    thread(tmp_path / "proc", 1, "init", of_kernel=False)
     return tmp_path / "proc"
+
+
+def thread(
+    proc: Path, pid: int | str, name: str, *, of_kernel: bool = True, state: str = "S"
+) -> None:
+    """Add a thread to a /proc."""
+    flags = 0x208040 if of_kernel else 0x400000
+    (proc / str(pid)).mkdir(parents=True)
+    (proc / f"{pid}/stat").write_text(
+        f"5 ({name}) {state} 2 0 0 0 -1 {flags} {' 0' * 10} 1 0 7200 {' 0' * 30}\n"
+    )
 
 
 def switch_on(tree: Tree, slot: int, pid: int) -> None:
@@ -69,24 +79,27 @@ def test_a_kdamond_without_a_claim_is_a_rival(tree: Tree, proc: Path) -> None:
 def test_a_claimed_kdamond_is_not_a_rival(tree: Tree, proc: Path) -> None:
     """Neither its directory nor its thread is reported."""
     switch_on(tree, 1, 4711)
-    (proc / "4711").mkdir()
-    (proc / "4711/comm").write_text("kdamond.0\n")
+    thread(proc, 4711, "kdamond.0")
     assert find_rivals(tree, Record({}, [claim(1, 4711)]), proc) == []
 
 
 def test_a_kdamond_of_the_kernel_is_named(tree: Tree, proc: Path, tmp_path: Path) -> None:
     """DAMON_RECLAIM and others have no directory."""
-    (proc / "81").mkdir()
-    (proc / "81/comm").write_text("kdamond.0\n")
+    thread(proc, 81, "kdamond.0")
     assert find_rivals(tree, Record(), proc, tmp_path) == [
         "kdamond.0 (pid 81) is running, started by the kernel"
     ]
 
 
+def test_a_process_of_a_user_is_no_rival(tree: Tree, proc: Path, tmp_path: Path) -> None:
+    """Whatever it calls itself: any user could take the backend away."""
+    thread(proc, 81, "kdamond.7", of_kernel=False)
+    assert find_rivals(tree, Record(), proc, tmp_path) == []
+
+
 def test_the_message_says_how_to_end_damon_stat(tree: Tree, proc: Path, tmp_path: Path) -> None:
     """Newer kernels start DAMON_STAT at boot."""
-    (proc / "51").mkdir()
-    (proc / "51/comm").write_text("kdamond.0\n")
+    thread(proc, 51, "kdamond.0")
     for name, enabled in {"damon_stat": "Y", "damon_reclaim": "N"}.items():
         (tmp_path / f"modules/{name}/parameters").mkdir(parents=True)
         (tmp_path / f"modules/{name}/parameters/enabled").write_text(f"{enabled}\n")
@@ -249,6 +262,15 @@ def test_the_cpu_time_of_an_ended_kdamond_is_kept(tree: Tree, tmp_path: Path) ->
     other = Spending().total_us(os.getppid())
     sampler._claim = claim(0, os.getppid())  # noqa: SLF001  # as if the kernel ran it
     assert sampler.cpu_us >= own + other
+
+
+def test_a_program_whose_first_thread_has_exited_has_not_ended(proc: Path) -> None:
+    """Other threads go on; its claim is still held."""
+    thread(proc, 4711, "monitor", of_kernel=False, state="Z")
+    thread(proc, "4711/task/4711", "monitor", of_kernel=False, state="Z")
+    assert start_time(4711, proc) is None
+    thread(proc, "4711/task/4712", "monitor", of_kernel=False)
+    assert start_time(4711, proc) == 7200
 
 
 def test_a_zombie_has_ended() -> None:

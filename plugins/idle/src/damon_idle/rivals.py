@@ -6,6 +6,8 @@ import os
 import re
 from pathlib import Path
 
+from damon_vaddr import kernel_threads
+
 from damon_idle.bitmap import BITMAP
 
 
@@ -46,25 +48,27 @@ def _lockers(bitmap: Path, root: Path) -> list[str]:
     device = status.st_dev
     # A line: "1: FLOCK  ADVISORY  WRITE PID MAJOR:MINOR:INODE 0 EOF", the device in hexadecimal.
     place = f"{os.major(device):02x}:{os.minor(device):02x}:{status.st_ino}"
+    own = _own_pid(root)
     pids = re.findall(rf"(?m)^\d+: FLOCK .* (\d+) {re.escape(place)} ", locks)
     return [
-        f"another monitor (pid {pid}) uses the marks"
-        for pid in dict.fromkeys(pids)
-        if int(pid) != os.getpid()
+        f"another monitor (pid {pid}) uses the marks" for pid in dict.fromkeys(pids) if pid != own
     ]
+
+
+def _own_pid(root: Path) -> str:
+    """Return the pid of this program in the pid namespace that /proc belongs to."""
+    try:
+        return os.readlink(root / "proc/self")
+    except OSError:
+        return str(os.getpid())
 
 
 def _kdamonds(root: Path) -> list[str]:
     """Return the running kdamond threads of the kernel, or the directories that are on."""
+    threads = kernel_threads(r"kdamond\..*", root / "proc")
+    if threads:
+        return [f"{name}, pid {pid}" for pid, name in threads.items()]
     found = []
-    for entry in os.scandir(root / "proc"):
-        if entry.name.isdigit():
-            with contextlib.suppress(OSError):
-                name = Path(entry.path, "comm").read_text(encoding="utf-8", errors="replace")
-                if name.startswith("kdamond."):
-                    found.append(f"{name.strip()}, pid {entry.name}")
-    if found:
-        return found
     for state in sorted(root.glob("sys/kernel/mm/damon/admin/kdamonds/*/state")):
         with contextlib.suppress(OSError):
             if state.read_text(encoding="ascii", errors="replace").strip() == "on":

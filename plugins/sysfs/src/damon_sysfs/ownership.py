@@ -13,13 +13,13 @@ import fcntl
 import json
 import logging
 import os
-import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import attrs
 from attrs import define, field
+from damon_vaddr import kernel_threads, living_thread, proc_problem, read_stat
 
 from damon_core import PluginError
 from damon_sysfs.tree import NUMBER, Tree
@@ -31,6 +31,7 @@ TRACING = (Path("/sys/kernel/tracing"), Path("/sys/kernel/debug/tracing"))
 #: The greatest number of contexts, of all programs together.
 MAX_KDAMONDS = 64
 _LINGERING_SECONDS = 0.1
+_KDAMOND = r"kdamond\.\d+"
 
 
 @define
@@ -107,9 +108,12 @@ class Registry:
         """Claim the directory of an unused kdamond; clean up after programs that have ended.
 
         Raises:
-            PluginError: DAMON isn't free, or all directories are in use.
+            PluginError: DAMON isn't free, all directories are in use, or /proc belongs to another
+                pid namespace.
             OSError: The kernel refuses.
         """
+        if problem := proc_problem():
+            raise PluginError("kernel", f"/proc: {problem}")
         with self._locked() as record:
             self._clean(record)
             self._make_directories(record)
@@ -275,11 +279,12 @@ def find_rivals(
         if kdamond not in ours and slot not in starting
     ]
     known = ours | set(running.values())
-    threads = {pid: name for pid, name in _kdamonds(proc).items() if pid not in known}
+    kdamonds = kernel_threads(_KDAMOND, proc)
+    threads = {pid: name for pid, name in kdamonds.items() if pid not in known}
     if threads:
         # A kdamond that has just been switched off stays visible for a moment.
         time.sleep(_LINGERING_SECONDS)
-        left = _kdamonds(proc)
+        left = kernel_threads(_KDAMOND, proc)
         users = "".join(
             f"; {path.parts[-3].upper()} is on: write N to {path} to switch it off"
             for path in sorted(modules.glob("damon_*/parameters/enabled"))
@@ -293,26 +298,12 @@ def find_rivals(
     return rivals
 
 
-def _kdamonds(proc: Path) -> dict[int, str]:
-    """Return the names of the kernel's kdamond threads, by pid."""
-    found = {}
-    for entry in proc.glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            name = (entry / "comm").read_text(encoding="utf-8", errors="replace").strip()
-            if re.fullmatch(r"kdamond\.\d+", name):
-                found[int(entry.name)] = name
-    return found
-
-
 def start_time(pid: int, proc: Path = Path("/proc")) -> int | None:
     """Return the start time of a process, in clock ticks since boot; None if it has ended."""
     try:
-        status = (proc / str(pid) / "stat").read_bytes()
+        return read_stat(pid, proc).started if living_thread(pid, proc) is not None else None
     except OSError:
         return None
-    # The name is in parentheses and may contain anything, even parentheses.
-    fields = status.rpartition(b")")[2].split()
-    return None if fields[0] == b"Z" else int(fields[19])
 
 
 def _namespace() -> int:
