@@ -16,6 +16,7 @@ from damon_core.contract.columns import (
 )
 from damon_core.contract.context import HookContext
 from damon_core.contract.forecast import Costs, TargetForecast
+from damon_core.contract.outputs import PRIVATE_MODE, WriterLock, let_read, output_path
 from damon_core.contract.policy import RegionPolicy
 from damon_core.contract.provenance import ContextInfo, RecordInfo
 from damon_core.contract.records import (
@@ -175,6 +176,10 @@ __all__ = [  # noqa: RUF022  # by reader
     "Rotation",
     "move_aside",
     "moved_aside",
+    "output_path",
+    "let_read",
+    "PRIVATE_MODE",
+    "WriterLock",
     # Everybody: errors, and values as people write them.
     "DamonError",
     "InputError",

@@ -6,6 +6,7 @@ others and every mistake is reported at once. For a field that may be None they 
 `attrs.validators.optional`.
 """
 
+import grp
 from collections.abc import Callable
 from typing import Any, cast, get_args
 
@@ -55,6 +56,20 @@ def share(_instance: object, attribute: "Attribute[Any]", value: float) -> None:
     """
     if not 0.0 < value <= 1.0:
         raise AttributeValueError(attribute.name, value, "must be above 0 and at most 1")
+
+
+def group(_instance: object, attribute: "Attribute[Any]", value: str) -> None:
+    """Allow names of groups of this machine.
+
+    Raises:
+        AttributeValueError: There is none of this name.
+    """
+    try:
+        grp.getgrnam(value)
+    except (KeyError, ValueError) as error:
+        raise AttributeValueError(
+            attribute.name, repr(value), "must be the name of a group of this machine"
+        ) from error
 
 
 def above(bound: float) -> Validator:

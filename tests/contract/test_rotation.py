@@ -101,3 +101,30 @@ def test_without_a_limit_none_is_ever_due() -> None:
     rotation = Rotation(keep=1)
     assert not rotation.enabled
     assert not rotation.is_due(0, 10 * HOUR, 1 << 40)
+
+
+def test_a_file_stamped_by_a_clock_that_was_ahead_goes_first(path: Path) -> None:
+    """Else it would stay for ever, and each new one be removed at once."""
+    ahead, newest = set_aside(path, TIME_US + 1000 * HOUR), set_aside(path, TIME_US)
+    Rotation(keep=1).remove_oldest(path, TIME_US)
+    assert moved_aside(path) == [newest]
+    assert not ahead.exists()
+
+
+def test_files_of_others_do_not_count(path: Path) -> None:
+    """Whoever writes records says which are his."""
+    theirs, ours, newest = [set_aside(path, TIME_US + each) for each in range(3)]
+    Rotation(keep=1).remove_oldest(path, is_ours=lambda each: each != theirs)
+    assert moved_aside(path) == [theirs, newest]
+    assert not ours.exists()
+
+
+@pytest.mark.parametrize(("begun_us", "due"), [(HOUR, True), (HOUR - 1, False)])
+def test_a_clock_that_was_ahead_by_a_period_begins_a_file(begun_us: int, due: bool) -> None:
+    """By less it is an aggregation that ended a little late."""
+    assert Rotation(every_us=HOUR).is_due(begun_us, 0) is due
+
+
+def test_a_time_without_a_name_is_the_last_that_has_one(path: Path) -> None:
+    """A file can be dated to any year."""
+    assert set_aside(path, 10**20).name == "db.99991231T235959.999999Z.parquet"

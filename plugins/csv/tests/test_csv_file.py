@@ -1,6 +1,8 @@
 """The file: header, torn rows, rotation, several writers."""
 
 import errno
+import fcntl
+import grp
 import os
 import stat
 import tempfile
@@ -11,7 +13,7 @@ from pathlib import Path
 import pytest
 from damon_csv import CsvFile
 
-from damon_core import DamonError, InputError, Rotation, moved_aside
+from damon_core import DamonError, InputError, Rotation, WriterLock, moved_aside
 
 HEADER = b"time_us,value\n"
 SECOND = 1_000_000
@@ -307,19 +309,61 @@ def test_writers_of_one_path_lose_nothing_while_it_rotates(path: Path) -> None:
     assert len(moved_aside(path)) > 3
 
 
-def test_a_lock_held_by_others_is_not_waited_for_without_end(path: Path) -> None:
-    """Sampling goes on; the rows of this aggregation are counted as a failure."""
-    import fcntl
-
+def test_a_lock_of_a_reader_disturbs_nobody(path: Path) -> None:
+    """Who may only read the file can't keep its writer waiting."""
     file = CsvFile(path, HEADER)
     file.append(row(1), 1)
+    path.chmod(0o644)
     with path.open() as other:
         fcntl.flock(other, fcntl.LOCK_EX)
-        with pytest.raises(DamonError, match="locked by another program"):
-            file.append(row(2), 2)
-    file.append(row(3), 3)
+        file.append(row(2), 2)
+        assert path.read_bytes() == HEADER + row(1) + row(2)
     file.close()
-    assert path.read_bytes() == HEADER + row(1) + row(3)
+
+
+def test_rows_wait_while_another_writer_has_its_turn(path: Path) -> None:
+    """Sampling goes on; they are written with the next ones."""
+    file, other = CsvFile(path, HEADER), WriterLock(path)
+    file.append(row(1), 1)
+    assert other.acquire()
+    file.append(row(2), 2)
+    assert path.read_bytes() == HEADER + row(1)
+    other.release()
+    file.append(row(3), 3)
+    assert path.read_bytes() == HEADER + row(1) + row(2) + row(3)
+    file.close()
+
+
+def test_rows_that_wait_are_written_at_the_end(path: Path) -> None:
+    """Not only with others that follow."""
+    file, other = CsvFile(path, HEADER), WriterLock(path)
+    assert other.acquire()
+    file.append(row(1), 1)
+    other.release()
+    file.close()
+    assert path.read_bytes() == HEADER + row(1)
+
+
+def test_rows_that_can_wait_no_longer_are_an_error(path: Path) -> None:
+    """It says how many aggregations are lost."""
+    file, other = CsvFile(path, HEADER), WriterLock(path)
+    assert other.acquire()
+    file.append(row(1), 1)
+    with pytest.raises(DamonError, match="locked by another program: 1 aggregations are lost"):
+        file.close()
+    other.release()
+
+
+def test_memory_for_rows_that_wait_is_bounded(path: Path) -> None:
+    """More of them are an error at once."""
+    file, other = CsvFile(path, HEADER), WriterLock(path)
+    assert other.acquire()
+    file.append(row(1, "v" * (15 << 20)), 1)
+    with pytest.raises(DamonError, match="locked by another program"):
+        file.append(row(2, "v" * (2 << 20)), 2)
+    other.release()
+    file.close()
+    assert path.read_bytes().startswith(HEADER + b"1,")
 
 
 # -- what goes wrong while running -------------------------------------------------------
@@ -341,9 +385,47 @@ def test_a_directory_that_vanished_is_an_error(tmp_path: Path) -> None:
     assert (directory / "out.csv").read_bytes() == HEADER + row(3)
 
 
-def test_the_file_is_readable_by_others_as_the_umask_says(path: Path) -> None:
-    """Results are no secrets by themselves."""
+def test_the_file_is_for_its_owner_alone(path: Path) -> None:
+    """It has addresses, which /proc protects."""
     file = CsvFile(path, HEADER)
     file.open()
     file.close()
-    assert not stat.S_IMODE(path.stat().st_mode) & 0o133
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_a_group_may_read_the_file(path: Path) -> None:
+    """If it is named."""
+    file = CsvFile(path, HEADER, group=grp.getgrgid(os.getegid()).gr_name)
+    file.open()
+    file.close()
+    assert (stat.S_IMODE(path.stat().st_mode), path.stat().st_gid) == (0o640, os.getegid())
+
+
+@pytest.mark.needs("root")
+def test_root_follows_no_link_of_another_user(path: Path) -> None:
+    """Else that user would choose what root appends to."""
+    path.symlink_to("elsewhere.csv")
+    os.lchown(path, NOBODY, NOBODY)
+    with pytest.raises(InputError, match=r"out\.csv' is a link that user 65534 made"):
+        CsvFile(path, HEADER)
+
+
+def test_a_link_that_took_the_place_is_not_followed(path: Path) -> None:
+    """Links count when the writer is made, not later."""
+    file = CsvFile(path, HEADER)
+    file.append(row(1), 1)
+    path.unlink()
+    path.symlink_to("elsewhere.csv")
+    with pytest.raises(DamonError, match=r"symbolic links|not a regular file"):
+        file.append(row(2), 2)
+    assert not path.with_name("elsewhere.csv").exists()
+    file.close()
+
+
+def test_a_clock_that_was_ahead_does_not_stop_rotation(path: Path) -> None:
+    """Set right, it begins a new file, also after a restart."""
+    for time_us in (100 * HOUR, HOUR, 2 * HOUR, 3 * HOUR):
+        file = CsvFile(path, HEADER, Rotation(every_us=HOUR, keep=1))
+        file.append(row(time_us), time_us)
+        file.close()
+    assert everything(path) == [row(2 * HOUR), row(3 * HOUR)]

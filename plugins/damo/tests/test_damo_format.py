@@ -2,6 +2,7 @@
 
 import json
 import os
+import stat
 import subprocess
 import sys
 import zlib
@@ -392,3 +393,9 @@ def test_the_format_is_found_by_file_ending() -> None:
     formats = Plugins.discover().formats()
     assert format_of(Path("damon.data"), formats).name == "damo"
     assert format_of(Path("x.json"), formats).name == "damo"
+
+
+def test_a_file_is_for_its_owner_alone(tmp_path: Path) -> None:
+    """It has addresses, which /proc protects."""
+    write(tmp_path / "a.json")
+    assert stat.S_IMODE((tmp_path / "a.json").stat().st_mode) == 0o600

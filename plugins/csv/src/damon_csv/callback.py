@@ -19,6 +19,7 @@ class CsvOptions:
         rotate_size: Begin a new file before this one would get longer. None: never.
         rotate_every: Begin a new file at each whole multiple of this, in UTC. None: never.
         keep: How many files that were moved aside stay, beside the one being written. None: all.
+        group: A group that may read files that are created. None: only their owner may.
     """
 
     path: Path = field(metadata={"help": "the file to append to"})
@@ -36,6 +37,11 @@ class CsvOptions:
         default=None,
         validator=optional(validators.positive),
         metadata={"help": "how many files that were moved aside to keep"},
+    )
+    group: str | None = field(
+        default=None,
+        validator=optional(validators.group),
+        metadata={"help": "a group that may read the file; by default only its owner may"},
     )
 
     def __attrs_post_init__(self) -> None:
@@ -62,7 +68,7 @@ class CsvCallback:
     def _new_file(self) -> CsvFile:
         options = self._options
         rotation = Rotation(options.rotate_size, options.rotate_every, options.keep)
-        return CsvFile(options.path, header(), rotation)
+        return CsvFile(options.path, header(), rotation, options.group)
 
     @hookimpl
     def before_start(self, context: Context) -> None:

@@ -1,26 +1,36 @@
 """A file of whole rows, whatever happens: several writers, rotation, a kill, a full disk.
 
-Writers, in this process or others, take turns by a lock on the file (flock), and each turn is
-one write. So a writer that finds a torn row under the lock knows that its author is gone. Nobody
-keeps count of writers: a file that was rotated by another is noticed by its inode.
+Writers, in this process or others, take turns by a lock that readers can't hold (`WriterLock`), and
+each turn is one write. So a writer that finds a torn row under the lock knows that its author is
+gone. Nobody keeps count of writers: a file that was rotated by another is noticed by its inode.
 """
 
 import contextlib
-import fcntl
 import logging
 import os
 import stat
 import tempfile
-import time
-from collections.abc import Generator
+from collections import deque
 from pathlib import Path
 
-from damon_core import DamonError, InputError, Rotation, move_aside
+from damon_core import (
+    PRIVATE_MODE,
+    DamonError,
+    InputError,
+    Rotation,
+    WriterLock,
+    let_read,
+    move_aside,
+    output_path,
+)
 
 logger = logging.getLogger(__name__)
 
-_LOCK_WAIT_S = 2.0
-_LOCK_POLL_S = 0.001
+#: How long a turn of another writer is waited for: while sampling, and at the end.
+_WAIT_S = 0.005
+_WAIT_AT_END_S = 2.0
+#: Rows that wait for another writer take no more memory.
+_MOST_WAITING_BYTES = 1 << 24
 _BLOCK_BYTES = 65_536
 
 
@@ -31,12 +41,26 @@ class CsvFile:
         path: Where it is. Symbolic links are followed once, here.
         header: Its first line, with the newline.
         rotation: When to begin a new one.
+        group: A group that may read files; None: they are for their owner alone.
 
     Not thread-safe: each thread has an object of its own, also for the same path.
+
+    Raises:
+        InputError: Another user's link is on the way there, and the process is root's.
     """
 
-    def __init__(self, path: Path, header: bytes, rotation: Rotation | None = None) -> None:
-        self.path = Path(os.path.realpath(path))
+    def __init__(
+        self,
+        path: Path,
+        header: bytes,
+        rotation: Rotation | None = None,
+        group: str | None = None,
+    ) -> None:
+        self.path = output_path(path)
+        self._group = group
+        self._lock = WriterLock(self.path)
+        self._waiting: deque[tuple[bytes, int]] = deque()
+        self._waiting_bytes = 0
         self._header = header
         self._rotation = rotation or Rotation()
         self._fd: int | None = None
@@ -55,7 +79,7 @@ class CsvFile:
             creates = self._rotation.enabled
             try:
                 self._check_regular()
-                fd = os.open(self.path, os.O_RDWR | os.O_APPEND)
+                fd = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW)
             except FileNotFoundError:
                 creates = True
             else:
@@ -84,7 +108,8 @@ class CsvFile:
     def append(self, rows: bytes, time_us: int) -> None:
         """Append whole rows of one aggregation, all or none; rotate first if that is due.
 
-        Opens the file if it isn't open.
+        Opens the file if it isn't open. While another writer has its turn the rows wait in memory,
+        for the next call or for `close`.
 
         Args:
             rows: Lines, each with its newline, the first field of each being its time.
@@ -92,60 +117,92 @@ class CsvFile:
 
         Raises:
             InputError: A file with another header has taken the place.
-            DamonError: They can't be written; the file is as it was before.
+            DamonError: They can't be written; the file is as it was before. Or another writer
+                has had its turn for so long that no more rows can wait.
         """
+        if self._waiting_bytes + len(rows) > _MOST_WAITING_BYTES:
+            raise DamonError(f"'{self.path}' is locked by another program")
+        these = rows, time_us
+        self._waiting.append(these)
+        self._waiting_bytes += len(rows)
         try:
-            self._append(rows, time_us)
-        except OSError as error:
-            raise DamonError(f"'{self.path}' can't be written: {error.strerror}") from error
+            self._write_waiting(_WAIT_S)
+        except BaseException:
+            if self._waiting and self._waiting[-1] is these:
+                self._waiting.pop()
+                self._waiting_bytes -= len(rows)
+            raise
 
     def close(self) -> None:
-        """Close the file; does nothing if it isn't open."""
+        """Close the file; does nothing if it isn't open.
+
+        Raises:
+            DamonError: Rows that waited can't be written.
+        """
+        try:
+            if self._waiting and not self._write_waiting(_WAIT_AT_END_S):
+                lost = sum(1 for rows, _ in self._waiting if rows)
+                raise DamonError(
+                    f"'{self.path}' is locked by another program: {lost} aggregations are lost"
+                )
+        finally:
+            self._waiting.clear()
+            self._waiting_bytes = 0
+            self._close_file()
+            self._lock.release()
+
+    def _close_file(self) -> None:
         if self._fd is not None:
             os.close(self._fd)
             self._fd = None
 
-    def _append(self, rows: bytes, time_us: int) -> None:
-        with self._turn() as (fd, size_bytes):
-            if not self._is_rotation_due(fd, size_bytes, len(rows), time_us):
-                self._write(fd, size_bytes, rows)
-                return
-            # Under the lock of the file that goes: other writers then find another in its place.
-            move_aside(self.path, time_us)
-            self._rotation.remove_oldest(self.path)
-        with self._turn() as (fd, size_bytes):
-            self._write(fd, size_bytes, rows)
-
-    @contextlib.contextmanager
-    def _turn(self) -> Generator[tuple[int, int]]:
-        """Lock the file that is at the path now and yield it with its length, in whole rows."""
-        fd = self._lock()
+    def _write_waiting(self, wait_s: float) -> bool:
+        """Write what waits; return whether that was possible."""
         try:
-            yield fd, self._cut_torn_row(fd)
-        finally:
-            fcntl.flock(fd, fcntl.LOCK_UN)
-
-    def _lock(self) -> int:
-        while True:
-            fd = self._fd
-            if fd is None:
-                fd = self._open()
-            _lock(fd, self.path)
+            if not self._lock.acquire(wait_s):
+                return False
             try:
-                at_path = os.stat(self.path)
-            except FileNotFoundError:
-                at_path = None
-            if at_path is not None and os.path.samestat(os.fstat(fd), at_path):
-                return fd
-            self.close()  # and so unlock
+                while self._waiting:
+                    rows, time_us = self._waiting.popleft()
+                    self._waiting_bytes -= len(rows)
+                    self._append(rows, time_us)
+            finally:
+                self._lock.release()
+        except OSError as error:
+            raise DamonError(f"'{self.path}' can't be written: {error.strerror}") from error
+        return True
+
+    def _append(self, rows: bytes, time_us: int) -> None:
+        fd, size_bytes = self._whole_rows()
+        if self._is_rotation_due(fd, size_bytes, len(rows), time_us):
+            move_aside(self.path, time_us)
+            fd, size_bytes = self._whole_rows()
+            self._rotation.remove_oldest(self.path, time_us)
+        self._write(fd, size_bytes, rows)
+
+    def _whole_rows(self) -> tuple[int, int]:
+        """Return the file that is at the path now, with its length in whole rows."""
+        if self._fd is not None and not self._is_at_path(self._fd):
+            self._close_file()
+        fd = self._open() if self._fd is None else self._fd
+        return fd, self._cut_torn_row(fd)
+
+    def _is_at_path(self, fd: int) -> bool:
+        try:
+            return os.path.samestat(os.fstat(fd), os.lstat(self.path))
+        except FileNotFoundError:
+            return False
 
     def _open(self) -> int:
-        # Not "if it exists": another writer may rotate it away at any moment.
+        flags = os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         with contextlib.suppress(FileNotFoundError):
             self._check_regular()
-        fd = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
         try:
-            _lock(fd, self.path)  # a header that is being written is no wrong header
+            fd = os.open(self.path, flags)
+        except FileNotFoundError:
+            fd = os.open(self.path, flags | os.O_CREAT | os.O_EXCL, PRIVATE_MODE)
+            let_read(fd, self._group)
+        try:
             self._check_header(fd)
         except BaseException:
             os.close(fd)
@@ -211,21 +268,3 @@ class CsvFile:
         except BaseException:
             os.ftruncate(fd, size_bytes)
             raise
-
-
-def _lock(fd: int, path: Path) -> None:
-    """Lock a file against other writers.
-
-    Raises:
-        DamonError: Somebody else holds the lock for long: sampling can't wait for it.
-    """
-    deadline = time.monotonic() + _LOCK_WAIT_S
-    while True:
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            if time.monotonic() > deadline:
-                raise DamonError(f"'{path}' is locked by another program") from error
-            time.sleep(_LOCK_POLL_S)
-        else:
-            return

@@ -13,6 +13,7 @@ from typing import BinaryIO
 from attrs import define, field
 
 from damon_core import (
+    PRIVATE_MODE,
     DamonError,
     InputError,
     Intervals,
@@ -21,6 +22,7 @@ from damon_core import (
     Snapshot,
     TargetSnapshot,
     move_aside,
+    output_path,
 )
 from damon_damo.notes import KEY, RecordNotes, SnapshotNotes, unstructure
 
@@ -65,7 +67,7 @@ class DamoWriter(SelfClosing):
     """
 
     def __init__(self, path: Path, info: RecordInfo) -> None:
-        self._path = Path(os.path.realpath(path))
+        self._path = output_path(path)
         self._info = info
         self._records: dict[tuple[str, str], _Record] = {}
         self._contexts: dict[str, int] = {}
@@ -106,7 +108,7 @@ class DamoWriter(SelfClosing):
         # Not a name that damo or we would take for a record.
         unfinished = self._path.with_name(f".{self._path.name}.{os.getpid()}.unfinished")
         try:
-            with self._aside, unfinished.open("xb") as file:
+            with self._aside, open(unfinished, "xb", opener=_private) as file:
                 self._write_all(file)
                 file.flush()
                 os.fsync(file.fileno())
@@ -176,6 +178,11 @@ class DamoWriter(SelfClosing):
                 yield separator + ",\n".join(record.gathered).encode()
             yield b"]}"
         yield b"]\n"
+
+
+def _private(path: str, flags: int) -> int:
+    """Create a file for its owner alone, as `open` wants it."""
+    return os.open(path, flags, PRIVATE_MODE)
 
 
 def _snapshot_text(snapshot: Snapshot, target: TargetSnapshot, intervals: Intervals) -> str:

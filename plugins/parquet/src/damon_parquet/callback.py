@@ -3,7 +3,7 @@
 import os
 import tempfile
 import threading
-from pathlib import Path
+import time
 
 from attrs import evolve
 
@@ -14,8 +14,9 @@ from damon_core import (
     RecordInfo,
     Rotation,
     hookimpl,
-    move_aside,
+    output_path,
 )
+from damon_parquet.file import is_record
 from damon_parquet.options import ParquetOptions
 from damon_parquet.writer import ParquetWriter
 
@@ -35,7 +36,8 @@ class ParquetCallback:
 
     def __init__(self, options: ParquetOptions) -> None:
         self._rotation = Rotation(every_us=options.rotate_every, keep=options.keep)
-        self._path = Path(os.path.realpath(options.path))
+        self._group = options.group
+        self._path = output_path(options.path)
         directory = self._path.parent
         if not directory.is_dir():
             raise InputError(f"'{options.path}': there is no directory '{directory}': create it")
@@ -49,6 +51,7 @@ class ParquetCallback:
         # Contexts have a worker each.
         self._lock = threading.Lock()
         self._writer: ParquetWriter | None = None
+        self._written: os.stat_result | None = None  # the file that was begun last
         self._begun_us: int | None = None  # the time of the first aggregation in the file
         self._info = RecordInfo()
         self._contexts: set[Context] = set()
@@ -59,7 +62,8 @@ class ParquetCallback:
         with self._lock:
             if not self._contexts:
                 self._info = RecordInfo.here()
-            writer = self._writer or self._open()
+                self._written = None
+            writer = self._writer or self._open(time.time_ns() // 1000)
             self._contexts.add(context)
             contexts = (*self._info.contexts, ContextInfo.of(context))
             self._info = evolve(self._info, contexts=contexts)
@@ -79,7 +83,7 @@ class ParquetCallback:
                     self._rotate(self._writer, snapshot.time_us)
             finally:
                 # A row group that was lost with the old file mustn't cost more than itself.
-                writer = self._writer or self._open()
+                writer = self._writer or self._open(snapshot.time_us)
                 if self._begun_us is None:
                     self._begun_us = snapshot.time_us
                 writer.write(snapshot)
@@ -93,10 +97,13 @@ class ParquetCallback:
                 writer, self._writer = self._writer, None
                 writer.close()
 
-    def _open(self) -> ParquetWriter:
-        writer = self._writer = ParquetWriter(self._path, self._info)
+    def _open(self, now_us: int) -> ParquetWriter:
+        writer = self._writer = ParquetWriter(
+            self._path, self._info, group=self._group, replaces=self._written
+        )
+        self._written = writer.status()
         self._begun_us = None
-        self._rotation.remove_oldest(self._path)
+        self._rotation.remove_oldest(self._path, now_us, is_record)
         return writer
 
     def _is_rotation_due(self, time_us: int) -> bool:
@@ -105,7 +112,5 @@ class ParquetCallback:
     def _rotate(self, writer: ParquetWriter, time_us: int) -> None:
         """Complete the file and move it aside, named by what comes next."""
         self._writer = None
-        try:
-            writer.close()
-        finally:
-            move_aside(self._path, time_us)
+        self._written = writer.status()
+        writer.close(aside_us=time_us)

@@ -13,9 +13,11 @@ long the file gets, and all that other programs don't see in the meantime is wha
 """
 
 import contextlib
-import fcntl
+import errno
+import io
 import logging
 import os
+import stat
 import struct
 import zlib
 from collections.abc import Iterator
@@ -25,7 +27,14 @@ from typing import Any
 import pyarrow as pa
 from attrs import frozen
 
-from damon_core import DamonError, InputError, RecordInfo, move_aside
+from damon_core import (
+    PRIVATE_MODE,
+    DamonError,
+    InputError,
+    RecordInfo,
+    let_read,
+    move_aside,
+)
 from damon_parquet.compact import Struct, decode_struct, encode_struct
 from damon_parquet.rowgroup import (
     MAGIC,
@@ -40,7 +49,7 @@ from damon_parquet.rowgroup import (
     with_groups,
     without_groups,
 )
-from damon_parquet.schema import SCHEMA, metadata_of
+from damon_parquet.schema import MEANINGS_KEY, SCHEMA, metadata_of
 
 logger = logging.getLogger(__name__)
 
@@ -49,40 +58,49 @@ logger = logging.getLogger(__name__)
 _HEADER = struct.Struct("<8sQII")
 _BLOCK = b"DAMON\r\n\x01"
 _CRC_CHUNK_BYTES = 1 << 22
+#: The footer of a record without rows isn't longer.
+_FOOTER_BYTES = 1 << 20
 
 
 class RowGroupFile:
-    """A new file for writing; one that is there already is moved aside.
+    """A new file for writing: it is there as soon as it has a footer, and not before.
+
+    Its user has the right to write at this path (`WriterLock`).
 
     Args:
-        path: Where it is to be.
+        path: Where it is to be, as `output_path` returns it.
         info: How the record is made.
+        group: A group that may read it; None: it is for its owner alone.
 
     Raises:
-        InputError: It can't be written, or is being written.
+        InputError: It can't be written, or there is something.
     """
 
-    def __init__(self, path: Path, info: RecordInfo) -> None:
-        self.path = Path(os.path.realpath(path))
+    def __init__(self, path: Path, info: RecordInfo, group: str | None = None) -> None:
+        self.path = path
         self.explain(info)
         self._groups: list[RowGroup] = []
         self._end = len(MAGIC)
         self._footer_at = self._end
+        unfinished = path.with_name(f".{path.name}.unfinished")
         try:
-            if os.path.lexists(self.path):
-                _make_room(self.path)
-            self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o644)
+            self._fd = _create(unfinished)
         except OSError as error:
             raise InputError(
                 f"'{path}' can't be written: {error.strerror}: choose another path"
             ) from error
         try:
-            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            let_read(self._fd, group)
             self._write(MAGIC + self._footer(), 0)
-            _sync_directory(self.path.parent)
+            _name(unfinished, path)
+            _sync_directory(path.parent)
         except OSError as error:
             os.close(self._fd)
-            self.path.unlink(missing_ok=True)
+            unfinished.unlink(missing_ok=True)
+            if isinstance(error, FileExistsError):
+                raise InputError(
+                    f"'{path}' is a file of somebody else now and is left alone: move it away"
+                ) from error
             raise InputError(f"'{path}' can't be written: {error.strerror}") from error
 
     def explain(self, info: RecordInfo) -> None:
@@ -90,6 +108,18 @@ class RowGroupFile:
         _, footer = split(encode_table(SCHEMA.with_metadata(metadata_of(info)).empty_table()))
         self._file = without_groups(footer)
         self._is_file_described = False
+
+    def status(self) -> os.stat_result:
+        """Return what the file is, wherever it is now."""
+        return os.fstat(self._fd)
+
+    def is_whole(self) -> bool:
+        """Return whether nobody has cut it since it was last written."""
+        return self.status().st_size >= self._end
+
+    def is_at_its_path(self) -> bool:
+        """Return whether it is still where it was made: not removed, moved or replaced."""
+        return is_at(self.path, self.status())
 
     def append(self, table: pa.Table) -> None:
         """Append rows as a row group, all or none, and see them safe on the disk.
@@ -120,14 +150,23 @@ class RowGroupFile:
             raise DamonError(f"'{self.path}' can't be written: {error.strerror}") from error
         self._end, self._footer_at = end, footer_at
 
-    def close(self) -> None:
+    def close(self, aside_us: int | None = None) -> None:
         """Complete the file: the footer comes right behind the data.
+
+        One that was cut by another is left as it is: what is before the cut can be read.
+
+        Args:
+            aside_us: Move it aside, too, with the stamp of this time.
 
         Raises:
             DamonError: That can't be written.
+            OSError: It can't be moved.
         """
         try:
-            self._complete()
+            if self.is_whole():
+                self._complete()
+            if aside_us is not None and self.is_at_its_path():
+                move_aside(self.path, aside_us)
         except OSError as error:
             raise DamonError(f"'{self.path}' can't be completed: {error.strerror}") from error
         finally:
@@ -163,6 +202,74 @@ class RowGroupFile:
         self._footer_at = self._end
 
 
+def is_at(path: Path, status: os.stat_result) -> bool:
+    """Return whether a file is at a path; a link to it isn't it."""
+    try:
+        return os.path.samestat(status, os.lstat(path))
+    except OSError:
+        return False
+
+
+def make_room(path: Path) -> None:
+    """Move what is at a path aside, named by when it was last written.
+
+    Raises:
+        InputError: It isn't a regular file, or it can't be renamed.
+    """
+    try:
+        found = os.lstat(path)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise InputError(f"'{path}' can't be written: {error.strerror}") from error
+    if not stat.S_ISREG(found.st_mode):
+        raise InputError(f"'{path}' is not a regular file: choose another path")
+    try:
+        aside = move_aside(path, found.st_mtime_ns // 1000)
+    except OSError as error:
+        raise InputError(f"'{path}' can't be renamed: {error.strerror}") from error
+    logger.warning("'%s' was there already: it is '%s' now", path, aside.name)
+
+
+def is_record(path: Path) -> bool:
+    """Return whether a file was made by a `RowGroupFile`."""
+    try:
+        with path.open("rb") as file:
+            begin = file.read(len(MAGIC + _BLOCK))
+            file.seek(-min(_FOOTER_BYTES, os.fstat(file.fileno()).st_size), io.SEEK_END)
+            return begin == MAGIC + _BLOCK or (
+                begin.startswith(MAGIC) and MEANINGS_KEY in file.read()
+            )
+    except OSError:
+        return False
+
+
+def _create(path: Path) -> int:
+    """Create a file for its owner alone; one that a killed writer left is replaced."""
+    with contextlib.suppress(FileNotFoundError):
+        path.unlink()
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, PRIVATE_MODE)
+
+
+def _name(unfinished: Path, path: Path) -> None:
+    """Give a file its name, never over another.
+
+    Raises:
+        FileExistsError: There is another.
+    """
+    try:
+        os.link(unfinished, path)
+    except FileExistsError:
+        raise
+    except OSError:
+        # A file system without links.
+        if os.path.lexists(path):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST)) from None
+        unfinished.rename(path)
+    else:
+        unfinished.unlink()
+
+
 def _sync_directory(path: Path) -> None:
     """See the name of a new file safe on the disk."""
     fd = os.open(path, os.O_RDONLY)
@@ -170,26 +277,6 @@ def _sync_directory(path: Path) -> None:
         os.fsync(fd)
     finally:
         os.close(fd)
-
-
-def _make_room(path: Path) -> None:
-    """Move a file aside, named by when it was last written.
-
-    Raises:
-        InputError: Somebody is writing it, or it isn't a regular file.
-        OSError: It can't be renamed.
-    """
-    if not path.is_file():
-        raise InputError(f"'{path}' is not a regular file: choose another path")
-    fd = os.open(path, os.O_RDONLY)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        aside = move_aside(path, os.fstat(fd).st_mtime_ns // 1000)
-    except BlockingIOError as error:
-        raise InputError(f"'{path}' is being written by another: choose another path") from error
-    finally:
-        os.close(fd)
-    logger.warning("'%s' was there already: it is '%s' now", path, aside.name)
 
 
 # -- reading -----------------------------------------------------------------------------

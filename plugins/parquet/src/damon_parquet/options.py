@@ -16,6 +16,7 @@ class ParquetOptions:
         path: The file. One that is there already is moved aside.
         rotate_every: Begin a new file at each whole multiple of this, in UTC. None: never.
         keep: How many files that were moved aside stay, beside the one being written. None: all.
+        group: A group that may read the file. None: only its owner may.
     """
 
     path: Path = field(metadata={"help": "the file; one that is there is moved aside"})
@@ -28,4 +29,9 @@ class ParquetOptions:
         default=None,
         validator=optional(validators.positive),
         metadata={"help": "how many files that were moved aside to keep"},
+    )
+    group: str | None = field(
+        default=None,
+        validator=optional(validators.group),
+        metadata={"help": "a group that may read the file; by default only its owner may"},
     )

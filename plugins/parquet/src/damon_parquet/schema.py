@@ -105,7 +105,7 @@ SCHEMA = pa.schema(
 
 #: The keys of the file's metadata.
 _INFO_KEY = b"damon"
-_MEANINGS_KEY = b"damon.columns"
+MEANINGS_KEY = b"damon.columns"
 _VERSION = 1
 
 
@@ -115,7 +115,7 @@ def metadata_of(info: RecordInfo) -> dict[bytes, bytes]:
     meanings = {name: meaning for name, (_, meaning) in FIELDS.items()}
     return {
         _INFO_KEY: json.dumps(made).encode(),
-        _MEANINGS_KEY: json.dumps(meanings).encode(),
+        MEANINGS_KEY: json.dumps(meanings).encode(),
     }
 
 
