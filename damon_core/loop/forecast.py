@@ -21,8 +21,6 @@ _CHECKS = 10_000
 #: CPU time of the loop itself: of an iteration, and of the end of an aggregation.
 _ITERATION_US = 100
 _END_US = 500
-#: Forecasts of times are wrong by such a factor at most, as a rule.
-_CLOSE = 1.5
 
 
 @frozen(kw_only=True)
@@ -113,18 +111,6 @@ def expect(costs: Costs, intervals: Intervals, limits: Limits) -> Expected:
         slowdown=costs.toll.cpu_us / settled.aggregation_us,
         longest_stall_us=costs.toll.longest_us,
     )
-
-
-def expect_otherwise(costs: Costs, intervals: Intervals, limits: Limits) -> Expected | None:
-    """Return what is expected if the forecast of the longest stall is on the wrong side.
-
-    None where it is far from the limit.
-    """
-    longest_us, limit_us = costs.toll.longest_us, limits.max_stall_us
-    if limit_us is None or not limit_us / _CLOSE < longest_us < limit_us * _CLOSE:
-        return None
-    other_us = limit_us if longest_us > limit_us else limit_us + 1
-    return expect(evolve(costs, toll=evolve(costs.toll, longest_us=other_us)), intervals, limits)
 
 
 def expect_idle(costs: Costs, intervals: Intervals, limits: Limits) -> Expected:

@@ -184,6 +184,8 @@ class Kdamond:
         """Return what the aggregation has cost the target that it cost most."""
         targets = self._context.targets
         before, self._tolls = self._tolls, {each: each.toll for each in targets}
+        for target in targets:
+            target.toll = target.toll.settled()
         self._watched_us = {each: self._watched_us.get(each, 0) + elapsed_us for each in targets}
         if targets:
             self._slowdown = max(each.toll.cpu_us / self._watched_us[each] for each in targets)
@@ -208,7 +210,8 @@ class Kdamond:
         wanted = self._pace.wanted
         if wanted == self.intervals:
             return
-        if notice := self._pace.notice():
+        memory_bytes = self.snapshot.total_bytes if self.snapshot is not None else 0
+        if notice := self._pace.notice(memory_bytes):
             logger.warning("context '%s': %s", self._context.name, notice)
         for target in self._context.targets:
             target.regions.rescale_age(self.intervals.aggregation_us, wanted.aggregation_us)

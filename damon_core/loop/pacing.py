@@ -13,7 +13,7 @@ from attrs import evolve
 from damon_core.attributes import Intervals, IntervalsGoal
 from damon_core.contract.sampling import Sampling
 from damon_core.memory.target import Toll
-from damon_core.units import format_duration
+from damon_core.units import format_duration, format_size
 
 #: Intervals are stretched 15 % further than necessary, and shrink only when 70 % would do: costs
 #: vary, and each change of an interval costs ages their precision.
@@ -25,12 +25,13 @@ _WEIGHT = 0.25
 _WEIGHT_AT_ONCE = 0.5
 #: The greatest parts of the budget for updates, and for paying back what was overspent.
 _MOST_FOR_UPDATES = 0.5
-_MOST_FOR_DEBT = 0.5
+_MOST_FOR_DEBT = 0.3
 #: Overspending is paid back within this time, or within an aggregation if that is longer.
 _PAID_BACK_IN_US = 1_000_000
-#: How much CPU time the first aggregation may take, whatever the budget: so that it comes soon.
+#: How much CPU time the first aggregation may take, whatever the budget, if it has many checks.
 _CREDIT_US = 50_000
-#: The share of the time for which the map of a target is locked, where that takes too long at once.
+#: The share of the time for which the map of a target is locked, where that takes twice as long at
+#: once as it should, or longer.
 _RARE = 0.001
 #: A change of intervals is worth a notice if they are longer, or shorter, by half.
 _NOTABLE = 1.5
@@ -117,7 +118,8 @@ class BudgetKeeper:
     accordingly. Costs are means over several aggregations. But as soon as an aggregation has spent
     more than a whole one, or a second, may spend, the cost of its own checks counts at once: so an
     expensive first check, or a sudden rise of the cost, has an effect immediately. What was
-    overspent until then is a debt that is paid back.
+    overspent until then is a debt that is paid back. The first aggregation of a run has a credit,
+    unlimited where it has but two checks, so that the first result comes soon.
 
     Args:
         budget: Share of one processor for this context; `math.inf` for no limit.
@@ -128,11 +130,13 @@ class BudgetKeeper:
         factor: How far intervals are to be stretched, at least; up to 1 for not at all.
         update_us: The least update interval: updates never take more than half of the budget, and
             the more they take the fewer checks are made.
+        allowed: The share of one processor that this worker may use, of both budgets.
     """
 
     def __init__(self, budget: float, shared: SharedBudget, sampling: Sampling) -> None:
         self.factor = 0.0
         self.update_us = 0
+        self.allowed = budget
         self._budget = budget
         self._shared = shared
         self._sampling = sampling
@@ -174,6 +178,9 @@ class BudgetKeeper:
     def _allowed_us(self, in_force: Intervals) -> float:
         """Return the CPU time that the checks of the running aggregation may have taken by now."""
         if self._aggregate_us is None:
+            # Half of an aggregation of two checks is paid for when the first is made.
+            if 2 * self._sampling.step_us(in_force) >= in_force.aggregation_us:
+                return math.inf
             # The first checks of a run are expensive, because nothing is in the caches yet.
             return max(_CREDIT_US, self._left * (self._time_us + _PAID_BACK_IN_US))
         return self._left * (self._time_us + min(in_force.aggregation_us, _PAID_BACK_IN_US))
@@ -214,10 +221,12 @@ class BudgetKeeper:
         demand = cost_us / self._sampling.step_us(base) + end_us / base.aggregation_us
         update_cost_us = self._update_cost_us or 0.0
         whole = min(self._budget, demand + update_cost_us / base.update_us)
-        allowed = min(self._budget, self._shared.allowance(id(self), whole))
-        self.update_us = math.ceil(update_cost_us / (allowed * _MOST_FOR_UPDATES))
+        self.allowed = min(self._budget, self._shared.allowance(id(self), whole))
+        self.update_us = math.ceil(update_cost_us / (self.allowed * _MOST_FOR_UPDATES))
         in_force = self._sampling.stretched(base, max(self.factor, 1.0))
-        left = self._left = allowed - update_cost_us / max(base.update_us, self.update_us)
+        # An iteration has one update at most.
+        every_us = max(base.update_us, self.update_us, self._sampling.step_us(in_force))
+        left = self._left = self.allowed - update_cost_us / every_us
         if check_us is None:
             # Within an aggregation only costs count; overspending is known at its end.
             payable_us = left * max(_PAID_BACK_IN_US, in_force.aggregation_us)
@@ -234,39 +243,64 @@ class BudgetKeeper:
 class TollKeeper:
     """Finds how far intervals have to be stretched for targets to lose no more than they may.
 
-    Args:
-        max_slowdown: The share of its time that a target may lose; `math.inf` for no limit.
-        max_stall_us: How long its memory map may be locked at once. Where that takes longer, as a
-            walk of much memory does, it is to be rare: the map is locked for a thousandth of the
-            time at most.
-
     Attributes:
+        max_slowdown: The share of its time that a target may lose; `math.inf` for no limit.
+        max_stall_us: How long its memory map may be locked at once, but for rare exceptions;
+            `math.inf` for no limit. `allowed_share` says how rare.
         factor: How far intervals are to be stretched, at least; up to 1 for not at all.
         stalls: Whether the reason is that the map is locked for too long.
+        stall_us: The longest time for which it is locked in an aggregation, on average.
     """
 
     def __init__(self, max_slowdown: float, max_stall_us: float) -> None:
         self.factor = 0.0
         self.stalls = False
-        self._max_slowdown = max_slowdown
-        self._max_stall_us = max_stall_us
+        self.stall_us = 0.0
+        self.max_slowdown = max_slowdown
+        self.max_stall_us = max_stall_us
         self._lost: float | None = None  # shares of the time, if nothing were stretched
         self._held: float | None = None
 
     def aggregated(self, toll: Toll, elapsed_us: int, in_force: float) -> None:
         """Add what an aggregation, stretched by the factor `in_force`, has cost a target."""
-        self._lost = _smoothed(self._lost, in_force * toll.cpu_us / elapsed_us)
-        self._held = _smoothed(self._held, in_force * toll.held_us / elapsed_us)
-        needed = self._lost / self._max_slowdown
-        rare = self._held / _RARE if toll.longest_us > self._max_stall_us else 0.0
+        self.stall_us = _smoothed(
+            self.stall_us if self._held is not None else None, toll.longest_us
+        )
+        self._lost = _raised(self._lost, in_force * toll.cpu_us / elapsed_us)
+        self._held = _raised(self._held, in_force * toll.held_us / elapsed_us)
+        needed = self._lost / self.max_slowdown
+        rare = self._held / allowed_share(self.stall_us, self.max_stall_us)
         self.stalls = rare > needed
         needed = max(needed, rare)
         if needed > max(self.factor, 1.0) or needed < max(_ROOM * self.factor, 1 / _HEADROOM):
             self.factor = needed * _HEADROOM
 
 
-def _smoothed(known_us: float | None, cost_us: float, weight: float = _WEIGHT) -> float:
-    return cost_us if known_us is None else known_us + weight * (cost_us - known_us)
+def allowed_share(stall_us: float, max_stall_us: float) -> float:
+    """Return the share of the time for which a target's memory map may be locked.
+
+    It falls with the square of the length of a stall, so that the mean square of what operations
+    of the target wait stays the same: 1.6 % of the time for half of `max_stall_us` at once, 0.4 %
+    for all of it, 0.1 % for twice as much. For longer stalls it stays at that: then no more than
+    one of a thousand operations meets one.
+
+    Args:
+        stall_us: How long it is locked at once.
+        max_stall_us: How long it may be.
+
+    Returns:
+        The share; 1 or more is no limit.
+    """
+    return _RARE * max(2 * max_stall_us / stall_us, 1.0) ** 2 if stall_us > 0 else math.inf
+
+
+def _smoothed(known: float | None, cost: float, weight: float = _WEIGHT) -> float:
+    return cost if known is None else known + weight * (cost - known)
+
+
+def _raised(known: float | None, cost: float) -> float:
+    """Return a mean that follows a rise at once, and a fall slowly."""
+    return max(cost, _smoothed(known, cost))
 
 
 class Pace:
@@ -376,22 +410,41 @@ class Pace:
             return "cpu_budget"
         return "max_stall" if self._tolls.stalls else "max_slowdown"
 
-    def notice(self) -> str:
-        """Return what users should know of a change of intervals; empty if it isn't notable."""
+    def notice(self, memory_bytes: int) -> str:
+        """Return what users should know of a change of intervals; empty if it isn't notable.
+
+        Args:
+            memory_bytes: How much memory is monitored; 0 if that isn't known.
+        """
         aggregation_us, configured_us = self.wanted.aggregation_us, self._base.aggregation_us
         known_us = max(self._noticed_us, configured_us)
         if known_us / _NOTABLE < aggregation_us < known_us * _NOTABLE:
             return ""
         self._noticed_us = aggregation_us
         if aggregation_us <= configured_us:
-            return f"an aggregation takes {format_duration(aggregation_us, 3)} again"
-        advice = ""
-        if self._better_backends and self.limit == "max_stall":
-            advice = f"; a better backend works here: {', '.join(self._better_backends)}"
+            return f"one aggregation every {format_duration(aggregation_us, 3)} again"
+        limit = self.limit
+        advice = f"a higher {limit} makes it shorter"
+        if limit == "max_stall" and self._better_backends:
+            advice += f", or a better backend, which works here: {', '.join(self._better_backends)}"
         return (
-            f"an aggregation takes {format_duration(aggregation_us, 3)} instead of "
-            f"{format_duration(configured_us, 3)}, to keep within {self.limit}{advice}"
+            f"one aggregation every {format_duration(aggregation_us, 3)} instead of "
+            f"{format_duration(configured_us, 3)}: "
+            f"{format_size(memory_bytes) if memory_bytes else 'its memory'} {self._reason(limit)}; "
+            f"{advice}"
         )
+
+    def _reason(self, limit: str) -> str:
+        """Return what a limit means for the memory that is monitored."""
+        tolls = self._tolls
+        if limit == "max_slowdown":
+            return f"at {100 * tolls.max_slowdown:.3g} % of the target's time"
+        if limit == "max_stall":
+            return (
+                f"whose map is locked for {format_duration(tolls.stall_us, 3)} at once "
+                f"(max_stall: {format_duration(tolls.max_stall_us, 3)})"
+            )
+        return f"at {100 * self._budget.allowed:.3g} % of a processor"
 
     def _decide(self) -> None:
         base = self._base

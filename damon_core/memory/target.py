@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from attrs import define, evolve, field, frozen
+from attrs import Factory, define, evolve, field, frozen
 
 from damon_core.memory.regions import Regions
 from damon_core.memory.samples import Samples
@@ -52,20 +52,21 @@ class Toll:
         held_us: How long the target's memory map was locked, in microseconds; meanwhile its own
             mmap, munmap and page faults may wait.
         longest_us: The longest of these times.
+        lately_us: The longest of them in the aggregation under way.
     """
 
     cpu_us: int = 0
     held_us: int = 0
     longest_us: int = 0
+    lately_us: int = field(default=Factory(lambda toll: toll.longest_us, takes_self=True), eq=False)
 
     def since(self, before: "Toll") -> "Toll":
-        """Return what was added since.
+        """Return what was added since the end of the last aggregation, given as it was then."""
+        return Toll(self.cpu_us - before.cpu_us, self.held_us - before.held_us, self.lately_us)
 
-        The longest time since then isn't known; it is at most the longest of all, and at most all
-        the time since. So one outlier doesn't count for ever.
-        """
-        held_us = self.held_us - before.held_us
-        return Toll(self.cpu_us - before.cpu_us, held_us, min(self.longest_us, held_us))
+    def settled(self) -> "Toll":
+        """Return the toll when an aggregation has ended."""
+        return evolve(self, lately_us=0)
 
     def at_least(self, other: "Toll") -> "Toll":
         """Return the greater of each figure."""
@@ -81,8 +82,12 @@ class Toll:
 
     def with_held(self, us: int) -> "Toll":
         """Return the toll after the memory map was locked once more."""
-        longest_us = max(self.longest_us, us)
-        return evolve(self, held_us=self.held_us + us, longest_us=longest_us)
+        return evolve(
+            self,
+            held_us=self.held_us + us,
+            longest_us=max(self.longest_us, us),
+            lately_us=max(self.lately_us, us),
+        )
 
 
 @define(eq=False)

@@ -9,7 +9,7 @@ from damon_core.attributes import Intervals
 from damon_core.contract.forecast import Costs, TargetForecast
 from damon_core.contract.registration import Backend
 from damon_core.errors import InputError, PluginError, one_line
-from damon_core.loop.forecast import Expected, Limits, expect, expect_idle, expect_otherwise
+from damon_core.loop.forecast import Expected, Limits, expect, expect_idle
 from damon_core.registry.backends import missing_of
 from damon_core.registry.discovery import Plugins
 from damon_core.registry.options import structure
@@ -28,8 +28,6 @@ class BackendForecast:
         expected: What comes of it, if targets access all of their memory in an aggregation.
         expected_idle: The same, if they access next to nothing. Both are None where costs aren't
             known.
-        expected_otherwise: What comes of it if the longest stall is on the other side of
-            `max_stall_us`; None where it is far from it.
         stalls: Whether a target's memory map is locked for longer than `max_stall_us` at once.
     """
 
@@ -38,7 +36,6 @@ class BackendForecast:
     costs: Costs | None = None
     expected: Expected | None = None
     expected_idle: Expected | None = None
-    expected_otherwise: Expected | None = None
     stalls: bool = False
 
 
@@ -123,6 +120,5 @@ def _forecast(
         costs=costs,
         expected=expect(costs, intervals, limits),
         expected_idle=expect_idle(costs, intervals, limits),
-        expected_otherwise=expect_otherwise(costs, intervals, limits),
         stalls=stall_us is not None and costs.toll.longest_us > stall_us,
     )

@@ -269,10 +269,9 @@ def test_a_better_backend_is_named_where_walks_are_long() -> None:
 
 
 def test_what_depends_on_the_process_is_said() -> None:
-    """How short intervals are if nothing is accessed; what if a walk is longer than foretold."""
-    lines = doctor(processes(costly("walker", 45_000)), "--pid", "1").stdout.splitlines()
-    assert lines[-2].startswith("walker: an aggregation takes 11.5s if all memory is accessed")
-    assert lines[-1].startswith("walker: a walk takes about max_stall (50ms): if longer than it")
+    """How short intervals are if nothing is accessed."""
+    lines = doctor(processes(costly("walker", 15_000)), "--pid", "1").stdout.splitlines()
+    assert lines[-1].startswith("walker: an aggregation takes 11.5s if all memory is accessed")
 
 
 def test_limits_are_those_given() -> None:

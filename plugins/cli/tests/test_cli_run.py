@@ -268,8 +268,8 @@ def test_what_stretches_intervals_is_said(tmp_path: Path) -> None:
     result = run("run", path, "--for", "2s")
     assert result.returncode == 0
     (line, *_) = result.stderr.splitlines()
-    assert line.startswith("damon: WARNING: context 'a': an aggregation takes ")
-    assert line.endswith(" instead of 5ms, to keep within cpu_budget")
+    assert line.startswith("damon: WARNING: context 'a': one aggregation every ")
+    assert line.endswith(" at 0.01 % of a processor; a higher cpu_budget makes it shorter")
 
 
 def test_verbose_tells_where(config: Callable[..., Path]) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+from damon_record.recording import _why_nothing
 
 from damon_core.testing import eventually
 
@@ -176,7 +177,10 @@ class TestRecording:
         """On a terminal the display shows the working set and the interval in force."""
         options = ["--pid", busy, "--for", "1s", "-o", tmp_path / "out.csv"]
         shown = in_terminal([*RECORD, *options], stdout=subprocess.DEVNULL)
-        for heading in ("working set", "idle", "sampling", "missed", "CPU", "of 1 s"):
+        for heading in (
+            *("working set", "idle", "interval", "missed", "CPU", "slowdown"),
+            "of 1 s",
+        ):
             assert heading in shown
 
 
@@ -259,7 +263,15 @@ class TestMistakes:
         """A command that ends before the first aggregation leaves exit code 1 and the reason."""
         done = damon("-o", str(tmp_path / "out.csv"), "--aggregation", "1m", "--", "sleep", "0.1")
         assert done.returncode == 1
-        assert "nothing was recorded" in done.stderr
+        assert done.stderr.endswith(
+            "before the first aggregation was complete: one takes 1m; a shorter --aggregation "
+            "helps\n"
+        )
+
+    def test_nothing_recorded_because_of_the_budget(self) -> None:
+        """The interval in force is named, and what would change it."""
+        said = _why_nothing(86_000_000, 100_000)
+        assert "one takes 1m26s instead of 100ms, to keep within --cpu-budget; " in said
 
     def test_a_full_disk_ends_the_recording(self, busy: int, tmp_path: Path) -> None:
         """When rows can't be written any more it ends by itself, with exit code 1."""

@@ -31,11 +31,11 @@ FAR = 0x7F00_0000_0000
 Make = Callable[..., Context]
 
 
-def cost_line(context: Context, history: History) -> str:
+def cost_line(context: Context, history: History, wanted: Intervals | None = None) -> str:
     """Return the line of what monitoring costs."""
     picture = picture_of(context, history)
     lines = head_lines(
-        picture, Intervals(), host="HOST", place="", paused=False, view_cpu=0.0
+        picture, wanted or Intervals(), host="HOST", place="", paused=False, view_cpu=0.0
     ).plain.splitlines()
     return lines[1]
 
@@ -290,4 +290,13 @@ class TestCost:
     def test_intervals_that_were_stretched(self, ended: Make, history: History) -> None:
         """Each beside the one that is wanted."""
         line = cost_line(ended({"a": [(0, MIB, 1.0)]}), history)
-        assert line.startswith("intervals 100ms (wanted 5ms) 1s (wanted 100ms) 1s  ")
+        assert line.startswith("intervals 100ms (5ms) 1s (100ms) 1s  ")
+
+    def test_what_matters_fits_into_80_columns(self, history: History) -> None:
+        """Where an aggregation was stretched, and all that it costs is known."""
+        memory = ScriptedMemory(
+            {"a": [ScriptedRegion(0, 4096)]}, checks=40, tolls={"a": Toll(900, 83_500)}
+        )
+        context = run_virtual(memory, history, intervals=Intervals(5_000, 22_300_000, 30_000_000))
+        line = cost_line(context, history, wanted=Intervals(5_000, 100_000, 30_000_000))
+        assert line.index("  view ") <= 80

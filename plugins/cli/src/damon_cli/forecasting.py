@@ -126,24 +126,15 @@ def _remarks_on(backend: BackendForecast, forecast: Forecast) -> list[str]:
 
 def _on_stalls(backend: BackendForecast, forecast: Forecast) -> list[str]:
     """Return what is to be said of a memory map that is locked for too long."""
-    limit_us, other = forecast.limits.max_stall_us, backend.expected_otherwise
-    if limit_us is None:
+    limit_us = forecast.limits.max_stall_us
+    if limit_us is None or not backend.stalls:
         return []
+    better = [each.name for each in forecast.working if each is not backend and not each.stalls]
+    advice = f"{' or '.join(better)} works here, too" if better else "a higher --max-stall"
+    if not better and any(each.missing for each in forecast.backends):
+        advice += " or a backend that doesn't work here yet"
     limit = f"max_stall ({format_duration(limit_us, 3)})"
-    lines = []
-    if other is not None:
-        side = "within" if backend.stalls else "longer than"
-        every = format_duration(other.intervals.aggregation_us, 3)
-        lines.append(f"a walk takes about {limit}: if {side} it, an aggregation takes {every}")
-    if backend.stalls:
-        better = [each.name for each in forecast.working if each is not backend and not each.stalls]
-        advice = f"{' or '.join(better)} works here, too" if better else "a higher --max-stall"
-        if not better and any(each.missing for each in forecast.backends):
-            advice += " or a backend that doesn't work here yet"
-        lines.append(
-            f"a walk is longer than {limit}, so it is made rarely; what would help: {advice}"
-        )
-    return lines
+    return [f"a walk is longer than {limit}, so it is made rarely; what would help: {advice}"]
 
 
 def _label(name: str) -> str:
@@ -187,7 +178,6 @@ def _backend_for_programs(backend: BackendForecast) -> Mapping[str, object]:
         "costs": dict(costs.facts) if costs else {},
         "expected": _expected_for_programs(backend.expected),
         "expected_idle": _expected_for_programs(backend.expected_idle),
-        "expected_otherwise": _expected_for_programs(backend.expected_otherwise),
         "stalls": backend.stalls,
     }
 

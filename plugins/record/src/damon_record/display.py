@@ -42,9 +42,10 @@ def progress_table(context: Context, elapsed_us: int, for_us: int | None) -> Tab
         "targets": "-" if snapshot is None else str(len(snapshot.targets)),
         "working set": "-" if snapshot is None else format_size(snapshot.working_set_bytes()),
         "idle": "-" if snapshot is None else format_size(snapshot.idle_bytes()),
-        "sampling": format_duration(context.intervals.sampling_us),
+        "interval": format_duration(context.intervals.aggregation_us, 3),
         "missed": str(stats.missed_samples),
         "CPU": f"{100 * stats.cpu_us / max(elapsed_us, 1):.1f} %",
+        "slowdown": f"{100 * stats.slowdown:.2g} %" if stats.longest_stall_us else "-",
     }
     table = Table(box=None, pad_edge=False, header_style="dim")
     for name in values:

@@ -52,10 +52,7 @@ def _summarise(tally: Tally, context: Context, output: Path, next_command: str) 
             raise DamonError(f"{output} is not complete: {callback.last_error}")
     sizes = tally.working_sets_bytes
     if not sizes:
-        raise DamonError(
-            "nothing was recorded: the target ended, or the time was over, before the first "
-            f"aggregation ({format_duration(context.intervals.aggregation_us)}) was complete"
-        )
+        raise DamonError(_why_nothing(tally.aggregation_us, context.intervals.aggregation_us))
     idle = "nothing was there"
     if tally.last is not None:
         idle = f"{format_size(tally.last.idle_bytes())} of {format_size(tally.last.total_bytes)}"
@@ -70,6 +67,26 @@ def _summarise(tally: Tally, context: Context, output: Path, next_command: str) 
         f"look at them with: {next_command}",
     )
     click.echo("\n".join(lines))
+
+
+def _why_nothing(in_force_us: int, configured_us: int) -> str:
+    """Return why a record is empty, and what would help.
+
+    Args:
+        in_force_us: The aggregation interval that was last in force; 0 if there was no check.
+        configured_us: The one that was asked for.
+    """
+    said = "nothing was recorded: the target ended, or the time was over, before "
+    if not in_force_us:
+        return f"{said}it could be looked at"
+    said += "the first aggregation was complete"
+    if in_force_us <= configured_us:
+        return f"{said}: one takes {format_duration(in_force_us, 3)}; a shorter --aggregation helps"
+    return (
+        f"{said}: one takes {format_duration(in_force_us, 3)} instead of "
+        f"{format_duration(configured_us, 3)}, to keep within --cpu-budget; a higher one helps, or "
+        "a longer --for"
+    )
 
 
 def _toll(stats: Stats, targets: int) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ class Tally:
         rows: Regions of all aggregations.
         targets: Names of all targets that there were.
         last: The last aggregation that had any memory.
+        aggregation_us: The aggregation interval that was last in force.
     """
 
     name = "tally"
@@ -24,6 +25,12 @@ class Tally:
     rows: int = 0
     targets: set[str] = field(factory=set)
     last: Snapshot | None = None
+    aggregation_us: int = 0
+
+    @hookimpl
+    def after_sampling(self, context: Context) -> None:
+        """Note the interval in force, which a context that has ended doesn't know any more."""
+        self.aggregation_us = context.intervals.aggregation_us
 
     @hookimpl
     def after_aggregation(self, context: Context) -> bool:

@@ -60,7 +60,10 @@ memory; what is not mapped or was never touched is left out. The colour or
 character is the share of checks that found an access; grey, or ~, where there
 was no memory then.
 Regions: how often each was accessed, and for how long that has been so.
-CPU: what monitoring costs, of what it may cost; and what this view adds.
+Intervals: sampling, aggregation, update; in brackets those that were asked for.
+CPU, slowdown: what monitoring costs, of what it may cost: itself, and the
+target. Stall: how long the target's memory map was locked at most. View: what
+this view costs.
 """
 
 

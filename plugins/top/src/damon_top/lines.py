@@ -45,6 +45,7 @@ def head_lines(
             f" {format_duration(intervals.update_us)}",
             f"CPU {_percent(picture.cpu, picture.budget)}",
             *_toll(picture),
+            # A line of 80 columns may end here.
             f"view {100 * view_cpu:.1f} %",
             f"missed {stats.missed_samples}",
         ]
@@ -54,7 +55,7 @@ def head_lines(
 
 def _interval(interval_us: int, wanted_us: int) -> str:
     text = format_duration(interval_us, 3)
-    return text if interval_us == wanted_us else f"{text} (wanted {format_duration(wanted_us, 3)})"
+    return text if interval_us == wanted_us else f"{text} ({format_duration(wanted_us, 3)})"
 
 
 def _percent(share: float, most: float | None) -> str:

@@ -12,18 +12,63 @@ from damon_core import Area, Range, RegionLimits, Regions
 
 _IntColumn = npt.NDArray[np.int64]
 
-# Without the kernel's pages in each process: its clock data and the legacy system call page.
-_MAPPING = re.compile(
-    rb"(?m)^([0-9a-f]+)-([0-9a-f]+) (?!.*\[(?:vvar|vvar_vclock|vsyscall|uprobes)\]$)"
-)
+# The kernel's pages in each process: its clock data and the legacy system call page.
+_KERNELS = re.compile(rb"(?m) \[(?:vvar|vvar_vclock|vsyscall|uprobes)\]$")
 
-# Address, permissions, offset, device, inode, name.
-_NAMED_MAPPING = re.compile(_MAPPING.pattern + rb"(?:\S+ ){3}\d+ *(.*)$")
+_ANONYMOUS = b"[anon]"
 
-_INACCESSIBLE = re.compile(rb"(?m)^\S+ ---. .*\n?")
+# Two addresses of up to 16 digits, with a dash between them and a space behind them; permissions.
+_ADDRESSES_LENGTH = 34
+_PERMISSIONS_LENGTH = 4
+_DIGITS = np.zeros(256, dtype=np.uint64)
+_DIGITS[np.frombuffer(b"0123456789abcdef", dtype=np.uint8)] = np.arange(16)
+_POWERS = np.uint64(16) ** np.arange(15, -1, -1, dtype=np.uint64)
+_TOP = np.uint64(np.iinfo(np.int64).max)
+
 _SHARABLE = re.compile(
     rb"(?m)^([0-9a-f]+)-([0-9a-f]+) (?:...s|.-.p) ([0-9a-f]+) ([0-9a-f:]+) ([1-9]\d*)"
 )
+
+
+def parse_addresses(text: bytes) -> tuple[_IntColumn, _IntColumn, npt.NDArray[np.bool_]]:
+    """Return the addresses of lines that begin with ``start-end``, as those of maps and smaps do.
+
+    Some processes have 60,000 mappings, so all lines are read at once.
+
+    Returns:
+        Starts and ends, at most 2**63 - 1, which the legacy system call page exceeds; and whether
+        a mapping has any access permission.
+    """
+    width = _ADDRESSES_LENGTH + _PERMISSIONS_LENGTH
+    characters = np.frombuffer(text + bytes(width), dtype=np.uint8)
+    line = np.append(0, np.flatnonzero(characters == ord("\n")) + 1)
+    line = line[line < len(text)]
+    window = np.lib.stride_tricks.sliding_window_view(characters, width)[line]
+    dash, space = (window == ord("-")).argmax(axis=1), (window == ord(" ")).argmax(axis=1)
+    start, end = np.zeros((2, len(line)), dtype=np.int64)
+    accessible = np.zeros(len(line), dtype=np.bool_)
+    lengths = dash * width + space  # few, so that most lines are read together
+    for length in np.unique(lengths).tolist():
+        dash_at, space_at = divmod(length, width)
+        rows = np.flatnonzero(lengths == length)
+        start[rows] = _hexadecimal(window[rows, :dash_at])
+        end[rows] = _hexadecimal(window[rows, dash_at + 1 : space_at])
+        accessible[rows] = (window[rows, space_at + 1 : space_at + 4] != ord("-")).any(axis=1)
+    return start, end, accessible
+
+
+def _hexadecimal(digits: npt.NDArray[np.uint8]) -> _IntColumn:
+    numbers = _DIGITS[digits] @ _POWERS[-digits.shape[1] :]
+    return np.minimum(numbers, _TOP).astype(np.int64)
+
+
+def _without_kernels(text: bytes) -> bytes:
+    """Return a `/proc/PID/maps` without the kernel's mappings."""
+    kept, position = [], 0
+    for found in _KERNELS.finditer(text):
+        kept.append(text[position : text.rfind(b"\n", 0, found.start()) + 1])
+        position = found.end() + 1
+    return b"".join((*kept, text[position:]))
 
 
 def parse_maps(text: bytes) -> list[Range]:
@@ -31,7 +76,8 @@ def parse_maps(text: bytes) -> list[Range]:
 
     The kernel's are left out: ``[vvar]``, ``[vvar_vclock]``, ``[vsyscall]`` and ``[uprobes]``.
     """
-    return [Range(int(start, 16), int(end, 16)) for start, end in _MAPPING.findall(text)]
+    start, end, _ = parse_addresses(_without_kernels(text))
+    return list(map(Range, start.tolist(), end.tolist()))
 
 
 def parse_accessible(text: bytes) -> list[Range]:
@@ -39,7 +85,8 @@ def parse_accessible(text: bytes) -> list[Range]:
 
     Programs use these to reserve addresses, often more than the machine has memory.
     """
-    return parse_maps(_INACCESSIBLE.sub(b"", text))
+    start, end, accessible = parse_addresses(_without_kernels(text))
+    return list(map(Range, start[accessible].tolist(), end[accessible].tolist()))
 
 
 def parse_areas(text: bytes) -> tuple[Area, ...]:
@@ -47,15 +94,25 @@ def parse_areas(text: bytes) -> tuple[Area, ...]:
 
     A name is a path or such as ``[heap]``; mappings without one are named ``[anon]``.
     """
-    areas: list[Area] = []
-    for start, end, name in _NAMED_MAPPING.findall(_INACCESSIBLE.sub(b"", text)):
-        area = Area(int(start, 16), int(end, 16), name.decode(errors="backslashreplace"))
-        if not area.name:
-            area = area._replace(name="[anon]")
-        if areas and areas[-1].end == area.start and areas[-1].name == area.name:
-            area = area._replace(start=areas.pop().start)
-        areas.append(area)
-    return tuple(areas)
+    text = _without_kernels(text)
+    start, end, accessible = parse_addresses(text)
+    start, end = start[accessible], end[accessible]
+    if not len(start):
+        return ()
+    # Addresses, permissions, offset, device, inode; and a name or nothing.
+    names = [
+        _ANONYMOUS if line.rstrip().count(b" ") == 4 else line.split(None, 5)[5]
+        for line in itertools.compress(text.split(b"\n"), accessible)
+    ]
+    other_name = [a != b for a, b in itertools.pairwise(names)]
+    first = np.append(0, np.flatnonzero(other_name | (start[1:] != end[:-1])) + 1)
+    last = np.append(first[1:], len(start)) - 1
+    return tuple(
+        Area(begin, finish, names[row].decode(errors="backslashreplace"))
+        for begin, finish, row in zip(
+            start[first].tolist(), end[last].tolist(), first.tolist(), strict=True
+        )
+    )
 
 
 @frozen

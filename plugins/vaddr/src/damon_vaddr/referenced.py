@@ -29,6 +29,7 @@ from damon_core import (
 from damon_vaddr.calibration import reset_us
 from damon_vaddr.descriptors import is_shortage
 from damon_vaddr.layouts import Mappings
+from damon_vaddr.mappings import parse_addresses
 from damon_vaddr.processes import Process
 from damon_vaddr.target import ProcessTarget
 
@@ -120,11 +121,9 @@ class SmapsParser:
 
 
 def _addresses(headers: Sequence[bytes]) -> tuple[_Column, _Column]:
-    """Return starts and ends, at most 2**63 - 1, which the legacy system call page exceeds."""
-    top = np.iinfo(np.int64).max
-    pairs = [header.rpartition(b"\n")[2].partition(b" ")[0].split(b"-") for header in headers]
-    start = np.array([min(int(pair[0], 16), top) for pair in pairs], dtype=np.int64)
-    end = np.array([min(int(pair[1], 16), top) for pair in pairs], dtype=np.int64)
+    """Return starts and ends."""
+    lines = b" \n".join(header.rpartition(b"\n")[2] for header in headers)
+    start, end, _ = parse_addresses(lines + b" ")
     return start, end
 
 
