@@ -277,9 +277,9 @@ def test_what_depends_on_the_process_is_said() -> None:
 def test_limits_are_those_given() -> None:
     """A stall that is allowed is none."""
     plugins = processes(costly("walker", 90_000))
-    given = ["--max-stall", "200ms", "--max-slowdown", "50%", "--cpu-budget", "1%", "--json"]
+    given = ["--max-stall", "1s", "--max-slowdown", "50%", "--cpu-budget", "1%", "--json"]
     found = json.loads(doctor(plugins, "--pid", "1", *given).stdout)
-    assert found["limits"] == {"cpu_budget": 0.01, "max_slowdown": 0.5, "max_stall_us": 200_000}
+    assert found["limits"] == {"cpu_budget": 0.01, "max_slowdown": 0.5, "max_stall_us": 1_000_000}
     (walker,) = found["backends"]
     assert (walker["stalls"], walker["expected"]["limit"]) == (False, "cpu_budget")
 
