@@ -49,6 +49,7 @@ from damon_core.errors import (
     NotRunningError,
     PluginError,
     Problem,
+    StopTimeoutError,
     TargetError,
     one_line,
 )
@@ -189,6 +190,7 @@ __all__ = [  # noqa: RUF022  # by reader
     "NotRunningError",
     "PluginError",
     "Problem",
+    "StopTimeoutError",
     "TargetError",
     "one_line",
     "Bytes",

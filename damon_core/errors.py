@@ -73,6 +73,20 @@ class NotRunningError(_ErrnoError):
         super().__init__(errno.EPERM, message, contexts)
 
 
+class StopTimeoutError(DamonError):
+    """A context was asked to stop, and its worker doesn't come back.
+
+    Attributes:
+        context: The name of the context.
+        place: Where the worker is.
+    """
+
+    def __init__(self, context: str, place: str) -> None:
+        super().__init__(f"context '{context}' doesn't stop: {place}")
+        self.context = context
+        self.place = place
+
+
 class AttributeValueError(InputError, ValueError):
     """A value of intervals, limits or another attribute is out of range.
 

@@ -21,6 +21,13 @@ A context has one worker thread ("kdamond"), which calls all its hooks but `rele
 time. So hooks may change `context.targets` freely, and what they do delays the next check. Other
 threads read `context.snapshot` and `context.stats`.
 
+A hook may take as long as it likes, but it delays the next check: one that takes longer than the
+interval in which it is called, and a tenth of a second, is logged once a run, with its part and
+what it cost. Once the context was asked to stop, nobody waits for a hook for longer than
+`Context(stop_timeout_us=...)`: part and hook are named, and `context.error` says so. A part that
+needs longer, to deliver what is queued or to end a program, has an attribute ``stop_timeout_us``:
+how long each of its hooks may take then, in microseconds.
+
 Three attributes of a primitive count besides its hooks. ``sampling`` is its way of sampling: which
 memory a check looks at, and who looks (`damon_core.contract.sampling`); without it the primitive
 counts the accesses of whole regions itself. ``spent_elsewhere_us`` is the CPU time in microseconds

@@ -15,6 +15,7 @@ from damon_core import (
     NotRunningError,
     PluginError,
     Problem,
+    StopTimeoutError,
     TargetError,
     errors,
 )
@@ -25,6 +26,7 @@ EXAMPLES = [
     BusyError("busy", ["a"]),
     NotRunningError("not running", ["a"]),
     AttributeValueError("sampling_us", 0, "must be at least 1"),
+    StopTimeoutError("a", "callback 'csv' has been in after_aggregation for 12s"),
     TargetError("pid 1", "no such process"),
     PluginError("csv", "not installed"),
     ConfigError("a.toml", [Problem("context[0]", "wrong")]),

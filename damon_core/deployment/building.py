@@ -89,6 +89,7 @@ class _Building:
                 cpu_budget=config.cpu_budget,
                 max_slowdown=config.max_slowdown,
                 max_stall_us=config.max_stall_us,
+                stop_timeout_us=config.stop_timeout_us,
                 intervals=config.intervals,
                 limits=config.limits,
                 name=config.name,

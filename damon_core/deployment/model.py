@@ -13,6 +13,7 @@ from damon_core.attributes import (
     DEFAULT_CPU_BUDGET,
     DEFAULT_MAX_SLOWDOWN,
     DEFAULT_MAX_STALL_US,
+    DEFAULT_STOP_TIMEOUT_US,
     Intervals,
     IntervalsGoal,
     RegionLimits,
@@ -52,6 +53,8 @@ class ContextConfig:
         cpu_budget: The share of one processor that the worker may use.
         max_slowdown: The share of its time that a target may lose.
         max_stall_us: How long a target's memory map may be locked at once, in microseconds.
+        stop_timeout_us: How long a single hook may take once the context was asked to stop, in
+            microseconds.
         failure_limit: Failures in a row in one hook that switch a callback off.
 
     Raises:
@@ -71,6 +74,11 @@ class ContextConfig:
         default=Microseconds(DEFAULT_MAX_STALL_US),
         validator=positive,
         metadata={"key": "max_stall"},
+    )
+    stop_timeout_us: Microseconds = field(
+        default=Microseconds(DEFAULT_STOP_TIMEOUT_US),
+        validator=positive,
+        metadata={"key": "stop_timeout"},
     )
     failure_limit: int = field(default=10, validator=at_least(1))
 

@@ -11,6 +11,7 @@ from damon_core.attributes import (
     DEFAULT_CPU_BUDGET,
     DEFAULT_MAX_SLOWDOWN,
     DEFAULT_MAX_STALL_US,
+    DEFAULT_STOP_TIMEOUT_US,
     Attributes,
     Intervals,
     IntervalsGoal,
@@ -19,7 +20,6 @@ from damon_core.attributes import (
 from damon_core.clock import Clock, SystemClock
 from damon_core.contract.policy import RegionPolicy
 from damon_core.contract.registration import part_name
-from damon_core.contract.release import release_parts
 from damon_core.contract.sampling import SamplingFactory
 from damon_core.errors import NotRunningError, PluginError
 from damon_core.loop.isolation import ContextHooks
@@ -60,6 +60,8 @@ class Context:
             intervals are stretched likewise. None lets it lose what it takes.
         max_stall_us: How long a target's memory map may be locked at once, in microseconds. Where
             that takes longer, intervals are stretched until it is rare. None for no limit.
+        stop_timeout_us: How long a single hook may take once the context was asked to stop, in
+            microseconds; then nobody waits for it any longer. None waits for ever.
 
     Attributes:
         name: What results and messages call it.
@@ -88,6 +90,7 @@ class Context:
         cpu_budget: float | None = DEFAULT_CPU_BUDGET,
         max_slowdown: float | None = DEFAULT_MAX_SLOWDOWN,
         max_stall_us: int | None = DEFAULT_MAX_STALL_US,
+        stop_timeout_us: int | None = DEFAULT_STOP_TIMEOUT_US,
     ) -> None:
         check(at_least(1), "failure_limit", failure_limit)
         if cpu_budget is not None:
@@ -96,6 +99,8 @@ class Context:
             check(share, "max_slowdown", max_slowdown)
         if max_stall_us is not None:
             check(positive, "max_stall_us", max_stall_us)
+        if stop_timeout_us is not None:
+            check(positive, "stop_timeout_us", stop_timeout_us)
         self.name = name
         self.targets: list[Target] = []
         # One object, so that the worker sees a change of both as one.
@@ -114,8 +119,10 @@ class Context:
         self._primitive = primitive
         self._make_sampling = _sampling_factory(primitive)
         self._policy_name = self._make_sampling(self._policy).policy_name
-        self._hooks = ContextHooks(primitive, self._callbacks, failure_limit=failure_limit)
-        self.worker = Worker(name, self._new_run)
+        self._hooks = ContextHooks(
+            primitive, self._callbacks, failure_limit=failure_limit, clock=self._clock
+        )
+        self.worker = Worker(name, self._new_run, stop_timeout_us)
 
     def __repr__(self) -> str:
         return f"<Context {self.name!r} {'running' if self.running else 'not running'}>"
@@ -222,6 +229,9 @@ class Context:
 
         Returns:
             Whether the context has ended.
+
+        Raises:
+            DamonError: Called from a hook of the context, which can't wait for itself.
         """
         return self.worker.wait(timeout)
 
@@ -232,6 +242,14 @@ class Context:
             NotRunningError: The context isn't running.
         """
         self.worker.request_stop()
+
+    @property
+    def place(self) -> str:
+        """The hook that is going on, for messages; empty between hooks.
+
+        For example "callback 'csv' has been in after_aggregation for 12s". From any thread.
+        """
+        return self._hooks.watch.place
 
     def close(self) -> None:
         """Give back what the parts hold: the primitive's `cleanup`, then every part's `release`.
@@ -246,7 +264,7 @@ class Context:
         try:
             self._hooks.call("cleanup", self)
         finally:
-            release_parts([self._primitive, *self._callbacks, self._policy])
+            self._hooks.release(self._policy)
 
     def __enter__(self) -> Self:
         return self
@@ -259,7 +277,8 @@ class Context:
     ) -> None:
         with contextlib.suppress(NotRunningError):
             self.request_stop()
-        self.wait()
+        if (hanging := self.worker.wait_for_stop()) is not None:
+            raise hanging
         self.close()
 
     # -- runs ------------------------------------------------------------------------

@@ -1,15 +1,18 @@
 """Starting and stopping contexts in groups; the only process-wide state is here."""
 
 import atexit
-import contextlib
 import functools
+import logging
 import math
 import threading
+from collections.abc import Sequence
 
-from damon_core.errors import BusyError, DamonError, NotRunningError
+from damon_core.errors import BusyError, NotRunningError, StopTimeoutError
 from damon_core.loop.context import Context
 from damon_core.loop.pacing import SharedBudget
 from damon_core.validators import above, check
+
+logger = logging.getLogger(__name__)
 
 
 class _RunningContexts:
@@ -46,11 +49,10 @@ class _RunningContexts:
     def stop_all(self) -> None:  # pragma: no cover
         with self.lock:
             contexts = list(self.contexts)
-        for context in contexts:
-            with contextlib.suppress(NotRunningError):  # It may end by itself meanwhile.
-                context.request_stop()
-        for context in contexts:
-            context.wait()
+        known = [context.error for context in contexts]
+        for error in _stopped(contexts)[1]:
+            if error not in known:
+                logger.error("%s", error)
 
 
 _running_contexts = _RunningContexts()
@@ -84,18 +86,44 @@ def start(*contexts: Context, exclusive: bool = True, cpu_budget: float | None =
     _running_contexts.start(contexts, exclusive, SharedBudget(cpu_budget))
 
 
-def stop(*contexts: Context) -> None:
-    """Stop contexts in order, each until its worker is gone.
+def stop(*contexts: Context, give_up: threading.Event | None = None) -> None:
+    """Stop contexts: all are asked to stop, then each is waited for until its worker is gone.
+
+    Args:
+        contexts: The contexts.
+        give_up: Set it, from any thread, to wait no longer: a hook that is going on has a second.
 
     Raises:
-        NotRunningError: A context isn't running; the contexts behind it were not stopped.
+        StopTimeoutError: A hook takes longer than the `stop_timeout_us` of its context; raised
+            once all others have stopped. Of several, the first; each is its context's `error`.
+            The context still runs, in a thread that ends with the process at the latest.
+        NotRunningError: Contexts weren't running; raised once all others have stopped.
         DamonError: Called from the worker of one of the contexts, which can't wait for itself.
     """
     for context in contexts:
-        if context.worker.is_current_thread():
-            raise DamonError(
-                f"context '{context.name}' can't wait for itself: return a true value from the "
-                "callback, or call context.request_stop()"
-            )
-        context.request_stop()
-        context.wait()
+        context.worker.refuse_in_run()
+    idle, hanging = _stopped(contexts, give_up)
+    if hanging:
+        raise hanging[0]
+    if idle:
+        names = ", ".join(f"'{name}'" for name in idle)
+        raise NotRunningError(
+            f"context {names} is not running"
+            if len(idle) == 1
+            else f"contexts {names} are not running",
+            idle,
+        )
+
+
+def _stopped(
+    contexts: Sequence[Context], give_up: threading.Event | None = None
+) -> tuple[list[str], list[StopTimeoutError]]:
+    """Stop contexts; return the names of those that didn't run, and of which hooks hang."""
+    idle = []
+    for context in contexts:
+        try:
+            context.request_stop()
+        except NotRunningError:  # It may have ended by itself.
+            idle.append(context.name)
+    waited = (context.worker.wait_for_stop(give_up) for context in contexts)
+    return idle, [error for error in waited if error is not None]

@@ -14,24 +14,34 @@ import pluggy
 from attrs import define, evolve
 
 from damon_core import hookspecs
+from damon_core.clock import Clock
 from damon_core.contract.implementations import hook_implementations
 from damon_core.contract.registration import part_name
+from damon_core.contract.release import release_parts
 from damon_core.errors import PluginError, one_line
+from damon_core.loop.watch import Watch, WatchedPart
 from damon_core.stats import CallbackStats
 
 logger = logging.getLogger(__name__)
 
 _LAST_CALL = "before_terminate"
+#: Hooks whose results say whether monitoring goes on.
+_ANSWERED = frozenset({"before_start", "target_valid", "after_sampling", "after_aggregation"})
 
 
 @define(eq=False)
 class _Guard:
     """The failures of one callback, and what follows from them."""
 
-    name: str
+    part: WatchedPart
+    watch: Watch
     failure_limit: int
     in_a_row: dict[str, int]
     stats: CallbackStats
+
+    @property
+    def name(self) -> str:
+        return self.part.name
 
     def may_call(self, hook: str) -> bool:
         return not self.stats.switched_off or hook == _LAST_CALL
@@ -67,6 +77,7 @@ class _Guard:
         def guarded(*args: object, **defaults: object) -> object:
             if not self.may_call(hook):
                 return None
+            before = self.watch.enter(self.part, hook)
             try:
                 result = function(*args, **defaults)
                 # Asked here, because not everything has a truth value (a numpy array hasn't).
@@ -74,7 +85,11 @@ class _Guard:
             except BaseException as error:  # not even SystemExit may end the worker
                 self.failed(hook, error)
                 return None
+            finally:
+                self.watch.leave(before)
             self.succeeded(hook)
+            if hook in _ANSWERED and answer is not None:
+                self.watch.answered[answer] = self.part
             return answer
 
         return guarded
@@ -88,7 +103,8 @@ class _Guard:
                 return (yield)
             generator = function(*args, **defaults)
             try:
-                _begin(generator)
+                with self.watch.calling(self.part, hook):
+                    _begin(generator)
             except BaseException as error:
                 self.failed(hook, error)
                 return (yield)
@@ -99,13 +115,16 @@ class _Guard:
             except BaseException as error:
                 inner = error
             try:
-                results = _finish(generator, outcome, inner)
+                with self.watch.calling(self.part, hook):
+                    results = _finish(generator, outcome, inner)
             except BaseException as error:
                 # To let the primitive's exception pass, or translate it, is not a failure.
                 if inner is None or (error is not inner and error.__cause__ is not inner):
                     self.failed(hook, error)
             else:
                 self.succeeded(hook)
+                if results is not outcome:
+                    self.watch.answered.update(dict.fromkeys(results, self.part))
                 return results
             if inner is not None:
                 raise inner
@@ -124,7 +143,7 @@ def _begin(generator: Generator[None, object, object]) -> None:
 
 def _finish(
     generator: Generator[None, object, object], outcome: object, inner: BaseException | None
-) -> object:
+) -> Any:
     """Run the part of a wrapper behind its yield and return the results that it leaves."""
     try:
         if inner is None:
@@ -156,14 +175,19 @@ class ContextHooks:
         primitive: The object with the primitive operations.
         callbacks: Objects with callbacks, called in this order unless they say otherwise.
         failure_limit: Failures in a row in one hook that switch a callback off.
+        clock: The context's.
+
+    Attributes:
+        watch: Which call is going on.
 
     Raises:
         PluginError: A part implements a hook that doesn't exist, or one wrongly.
     """
 
     def __init__(
-        self, primitive: object, callbacks: Sequence[object], *, failure_limit: int
+        self, primitive: object, callbacks: Sequence[object], *, failure_limit: int, clock: Clock
     ) -> None:
+        self.watch = Watch(clock)
         self._primitive_error: BaseException | None = None
         self._failure_limit = failure_limit
         self._guards: list[_Guard] = []
@@ -177,7 +201,11 @@ class ContextHooks:
         for callback, guard in reversed(list(zip(callbacks, guards, strict=True))):
             self._register(callback, guard.name, functools.partial(self._guarded, guard))
         self._guards = guards
-        self._register(primitive, _unique(part_name(primitive), taken), self._remembering)
+        name = _unique(part_name(primitive), taken)
+        part = WatchedPart.of("primitive", primitive)
+        self._register(primitive, name, functools.partial(self._remembering, part))
+        named = zip((guard.part for guard in guards), callbacks, strict=True)
+        self._parts: list[tuple[WatchedPart, object]] = [(part, primitive), *named]
 
     def reset(self) -> None:
         """Forget all failures, for a new run."""
@@ -207,9 +235,16 @@ class ContextHooks:
                 raise self._primitive_error
         return results
 
+    def release(self, policy: object) -> None:
+        """Call `release` of the policy, the callbacks and the primitive, whatever they raise."""
+        parts = [*self._parts, (WatchedPart.of("policy", policy), policy)]
+        for watched, part in reversed(parts):
+            with self.watch.calling(watched, "release"):
+                release_parts([part])
+
     def _new_guard(self, callback: object, taken: set[str]) -> _Guard:
-        name = _unique(part_name(callback), taken)
-        return _Guard(name, self._failure_limit, {}, CallbackStats())
+        part = WatchedPart.of("callback", callback, _unique(part_name(callback), taken))
+        return _Guard(part, self.watch, self._failure_limit, {}, CallbackStats())
 
     def _register(
         self,
@@ -238,15 +273,23 @@ class ContextHooks:
         return guard.wrap(hook, function) if options["wrapper"] else guard.call(hook, function)
 
     def _remembering(
-        self, hook: str, options: dict[str, Any], function: Callable[..., Any]
+        self, part: WatchedPart, hook: str, options: dict[str, Any], function: Callable[..., Any]
     ) -> Callable[..., Any]:
+        watch = self.watch
+
         @functools.wraps(function)
         def remembering(*args: object, **defaults: object) -> object:
+            before = watch.enter(part, hook)
             try:
-                return function(*args, **defaults)
+                result = function(*args, **defaults)
+                if hook in _ANSWERED and result is not None:
+                    watch.answered[bool(result)] = part
             except BaseException as error:
                 self._primitive_error = error
                 raise
+            finally:
+                watch.leave(before)
+            return result
 
         @functools.wraps(function)
         def remembering_wrapper(
@@ -256,12 +299,14 @@ class ContextHooks:
             outcome: object = []
             try:
                 generator = function(*args, **defaults)
-                _begin(generator)
+                with watch.calling(part, hook):
+                    _begin(generator)
                 try:
                     outcome = yield
                 except BaseException as error:
                     inner = error
-                return _finish(generator, outcome, inner)
+                with watch.calling(part, hook):
+                    return _finish(generator, outcome, inner)
             except BaseException as error:
                 self._primitive_error = error
                 raise

@@ -1,6 +1,7 @@
 """One run of a context, from `init` to `cleanup`, and its timing."""
 
 import logging
+import math
 import threading
 from collections.abc import Callable
 
@@ -10,11 +11,19 @@ from damon_core.contract.context import HookContext
 from damon_core.contract.sampling import Sampling
 from damon_core.loop.isolation import ContextHooks
 from damon_core.loop.pacing import Pace
+from damon_core.loop.watch import Call, WatchedPart
 from damon_core.memory.snapshot import Snapshot, take_snapshot
 from damon_core.memory.target import Target, Toll
 from damon_core.stats import Stats
+from damon_core.units import format_duration
 
 logger = logging.getLogger(__name__)
+
+#: Calls that don't come at each check: hooks, and methods of a policy.
+_ONCE_A_RUN = frozenset({"init", "before_start", "begin", "set_limits"})
+_ONCE_AN_AGGREGATION = frozenset(
+    {"describe_regions", "after_aggregation", "reset_aggregated", "aggregate", "adapt"}
+)
 
 
 class Kdamond:
@@ -30,6 +39,7 @@ class Kdamond:
             context, in microseconds.
 
     Attributes:
+        watch: Which call is going on.
         snapshot: The last complete aggregation, None before the first.
         error: What ended the run, None if nothing failed.
         intervals: The intervals in force.
@@ -46,6 +56,7 @@ class Kdamond:
         configured: Callable[[], Attributes],
         spent_elsewhere_us: Callable[[], int],
     ) -> None:
+        self.watch = hooks.watch
         self.snapshot: Snapshot | None = None
         self.error: BaseException | None = None
         self.intervals: Intervals = pace.wanted
@@ -60,6 +71,8 @@ class Kdamond:
         self._spent_elsewhere_us = spent_elsewhere_us
         self._stop_requested = False
         self._wake = threading.Event()
+        self._named: set[tuple[WatchedPart, str]] = set()  # that took long
+        self._missed = 0  # checks, up to the last that was made
         self._samples = self._aggregations = self._updates = 0
         self._cpu_start_us = self._cpu_us = 0
         self._checks = 0  # of the running aggregation
@@ -97,6 +110,7 @@ class Kdamond:
             self._ask("before_start")
             self._pace.begun(self._spent_us())
             self._monitor()
+            self._name_long_calls()
         except BaseException as error:
             self._fail(error)
         for hook in ("before_terminate", "cleanup"):
@@ -115,10 +129,51 @@ class Kdamond:
     def _ask(self, callback: str) -> None:
         """Call the callbacks of one name; a true result of any asks to stop."""
         if any(self._hooks.call(callback, self._context)):
+            if not self._stop_requested:
+                who, name = self.watch.answered.get(True), self._context.name
+                logger.info("context '%s' stops: %s asks for it in %s", name, who, callback)
             self._stop_requested = True
 
     def _target_valid(self) -> bool:
-        return all(self._hooks.call("target_valid", self._context))
+        valid = all(self._hooks.call("target_valid", self._context))
+        if not valid:
+            who, name = self.watch.answered.get(False), self._context.name
+            # The usual end of a primitive's targets is nothing to report.
+            level = logging.DEBUG if who is None or who.kind == "primitive" else logging.INFO
+            logger.log(level, "context '%s' stops: %s says so in target_valid", name, who)
+        return valid
+
+    def _name_long_calls(self) -> None:
+        """Log calls since the last check that took longer than their interval, each once a run."""
+        missed = self._sampling.missed_checks - self._missed
+        for call, took_us in self.watch.long:
+            interval, interval_us = self._interval_of(call)
+            if took_us <= interval_us or (call.part, call.hook) in self._named:
+                continue
+            self._named.add((call.part, call.hook))
+            lost = min(missed, took_us // self.intervals.sampling_us)
+            cost = f", longer than the {interval} interval ({format_duration(interval_us)})"
+            if lost:
+                cost = f": {lost} check{'' if lost == 1 else 's'} missed"
+            logger.warning(
+                "context '%s': %s took %s in %s%s",
+                self._context.name,
+                call.part,
+                format_duration(took_us, 2),
+                call.hook,
+                cost,
+            )
+        self.watch.long.clear()
+
+    def _interval_of(self, call: Call) -> tuple[str, float]:
+        """Return the name and the length of the interval in which a call comes once."""
+        if call.hook in _ONCE_A_RUN:
+            return "", math.inf
+        if call.hook in _ONCE_AN_AGGREGATION:
+            return "aggregation", self.intervals.aggregation_us
+        if call.hook == "update":
+            return "update", self.intervals.update_us
+        return "sampling", self._sampling.step_us(self.intervals)
 
     def _spent_us(self) -> int:
         """Return the processor time since the last call, kernel time included."""
@@ -141,6 +196,9 @@ class Kdamond:
             while not sampling.rest(grid, self.intervals):
                 if self._stop_requested or not self._target_valid():
                     return
+            if self.watch.long:
+                self._name_long_calls()
+            self._missed = sampling.missed_checks
             self._hooks.call("check_accesses", context)
             checks = sampling.observe(context.targets, grid, self.intervals)
             self._samples += checks

@@ -71,20 +71,33 @@ class Memory:
 @frozen
 class NoteOptions:
     path: Path
+    hangs: str = ""
+    stops: bool = False
 
 class Note:
     name = "note"
 
     def __init__(self, options):
-        self.path = options.path
+        self.path, self.options = options.path, options
+
+    def hang_in(self, hook, name):
+        if self.options.hangs == hook:
+            say(self.path, name, "hangs")
+            time.sleep(1e6)
 
     @hookimpl
     def after_aggregation(self, context):
         say(self.path, context.name, "aggregation", os.getpid())
+        self.hang_in("after_aggregation", context.name)
+        return self.options.stops
 
     @hookimpl
     def before_terminate(self, context):
         say(self.path, context.name, "before_terminate")
+
+    @hookimpl
+    def release(self):
+        self.hang_in("release", "-")
 
 @hookimpl
 def register_primitives(register):
@@ -118,20 +131,23 @@ def notes(tmp_path: Path) -> Path:
 def config(tmp_path: Path, notes: Path) -> Callable[..., Path]:
     """Write a configuration of contexts, each given as TOML lines for its primitive.
 
+    Lines behind "callback:" are for its callback.
+
     With the default CPU budget, 2 %, a check each millisecond would be stretched to one in 20.
     """
 
-    def write(**contexts: str) -> Path:
+    def write(*, stop_timeout: str = "10s", **contexts: str) -> Path:
         path = tmp_path / "damon.toml"
-        path.write_text(
-            "".join(
-                f'[[context]]\nname = "{name}"\n'
+        text = ""
+        for name, lines in contexts.items():
+            own, _, of_callback = lines.partition("callback:")
+            text += (
+                f'[[context]]\nname = "{name}"\nstop_timeout = "{stop_timeout}"\n'
                 'sampling_interval = "1ms"\naggregation_interval = "5ms"\ncpu_budget = 1.0\n'
-                f'[context.primitive]\nuse = "t-memory"\npath = "{notes}"\n{lines}\n'
-                f'[[context.callback]]\nuse = "t-note"\npath = "{notes}"\n'
-                for name, lines in contexts.items()
+                f'[context.primitive]\nuse = "t-memory"\npath = "{notes}"\n{own}\n'
+                f'[[context.callback]]\nuse = "t-note"\npath = "{notes}"\n{of_callback}\n'
             )
-        )
+        path.write_text(text)
         return path
 
     return write
@@ -205,6 +221,72 @@ def test_signals_end_all_contexts_in_order(
     assert (process.returncode, out, err) == (0, "", "")
     assert of(notes, "a") == WHOLE
     assert of(notes, "b") == WHOLE
+
+
+#: A callback that hangs in its first aggregation.
+HANGS = "callback: hangs = 'after_aggregation'"
+HANGS_LINE = "damon: context 'a' doesn't stop: callback 'note' has been in after_aggregation for "
+
+
+def test_a_hook_that_hangs_is_left_alone_in_time(
+    notes: Path, config: Callable[..., Path], start: Callable[..., subprocess.Popen[str]]
+) -> None:
+    """Its part and hook are the last line, and the exit code says that something failed."""
+    process = start("run", config(a=HANGS, stop_timeout="100ms"))
+    wait_for(notes, "a hangs")
+    process.terminate()
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert err.splitlines()[-1].startswith(HANGS_LINE)
+
+
+def test_others_end_in_order_beside_a_hook_that_hangs(
+    notes: Path, config: Callable[..., Path], start: Callable[..., subprocess.Popen[str]]
+) -> None:
+    """Their files are complete, and what they took is given back."""
+    process = start("run", config(a=HANGS, b="", stop_timeout="100ms"))
+    wait_for(notes, "a hangs")
+    wait_for(notes, "b aggregation")
+    process.terminate()
+    process.communicate(timeout=60)
+    assert of(notes, "b") == WHOLE
+
+
+def test_a_second_signal_ends_the_waiting(
+    notes: Path, config: Callable[..., Path], start: Callable[..., subprocess.Popen[str]]
+) -> None:
+    """Who has no patience gets the same line."""
+    process = start("run", config(a=HANGS, b="", stop_timeout="1d"))
+    wait_for(notes, "a hangs")
+    process.terminate()
+    wait_for(notes, "b cleanup")
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert err.splitlines()[-1].startswith(HANGS_LINE)
+
+
+def test_a_release_that_hangs_ends_with_a_signal(
+    notes: Path, config: Callable[..., Path], start: Callable[..., subprocess.Popen[str]]
+) -> None:
+    """Closing is no place to hang in either."""
+    process = start("run", config(a="checks = 20\ncallback: hangs = 'release'"))
+    wait_for(notes, "- hangs")
+    process.terminate()
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert err.startswith(
+        "damon: context 'a' can't be closed: callback 'note' has been in release for "
+    )
+
+
+def test_a_callback_that_asks_to_stop_is_named(config: Callable[..., Path]) -> None:
+    """The end of a service's monitoring doesn't come without a word."""
+    result = run("run", config(a="callback: stops = true"))
+    assert result.returncode == 0
+    assert result.stderr == (
+        "damon: INFO: context 'a' stops: callback 'note' asks for it in after_aggregation\n"
+    )
 
 
 def test_the_time_is_over(notes: Path, config: Callable[..., Path]) -> None:

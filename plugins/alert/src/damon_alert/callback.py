@@ -16,6 +16,9 @@ from damon_alert.options import AlertOptions, Notify
 from damon_alert.rules import Evaluator
 from damon_core import Context, hookimpl
 
+#: A delivery that is cancelled returns within a second; with it on a busy machine.
+_CANCELLED_WITHIN_US = 5_000_000
+
 
 @frozen
 class AlertStats:
@@ -91,6 +94,11 @@ class AlertCallback:
             ]
             + [_receiver(notifier, DeliveryPolicy()) for notifier in notifiers]
         )
+
+    @property
+    def stop_timeout_us(self) -> int:
+        """How long the end of a run may take: deliveries, and what is cancelled then."""
+        return self._options.flush_timeout + _CANCELLED_WITHIN_US
 
     @property
     def stats(self) -> AlertStats:

@@ -7,38 +7,93 @@ import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager, suppress
 
-from damon_core import Context, DamonError, NotRunningError, one_line, start
+from damon_core import (
+    Context,
+    DamonError,
+    NotRunningError,
+    StopTimeoutError,
+    one_line,
+    start,
+)
+from damon_core import stop as stop_contexts
 
 __all__ = ["closing_contexts", "run_contexts", "running_contexts"]
 
 logger = logging.getLogger(__name__)
 
 _TICK_S = 0.1
+#: How long closing a context may take: no more than its parts had to stop.
+_CLOSE_TIMEOUT_S = 10.0
 
 
 @contextmanager
 def closing_contexts(contexts: Sequence[Context]) -> Generator[Sequence[Context], None, None]:
     """Close contexts when it is left, the last first; those that run are stopped before.
 
-    One that can't be closed doesn't keep the others open, and is logged.
+    One that can't be closed doesn't keep the others open, and is logged. One that hangs is left
+    alone after a while, or after a signal that asks to stop.
 
     Yields:
         The contexts.
+
+    Raises:
+        DamonError: A context can't be stopped or closed, because a hook hangs; logged where
+            another error is raised.
     """
     try:
         yield contexts
-    finally:
+    except BaseException:
+        for line in _close_all(contexts):
+            logger.error("%s", line)
+        raise
+    if lines := _close_all(contexts):
+        raise DamonError("\n".join(lines))
+
+
+def _close_all(contexts: Sequence[Context]) -> list[str]:
+    """Stop and close contexts; return what hangs, without what was reported before."""
+    known = [context for context in contexts if isinstance(context.error, StopTimeoutError)]
+    lines = []
+    give_up = threading.Event()
+    with _on_stop_signals(give_up.set, give_up):
+        _stop_all(contexts, give_up)
         for context in reversed(contexts):
-            with suppress(NotRunningError):
-                context.request_stop()
-            context.wait()
-            try:
-                context.close()
-            except (Exception, SystemExit) as error:
-                # The failure of a run was reported, and cleanup often fails again for its reason.
-                level = logging.ERROR if context.error is None else logging.DEBUG
-                text = "context '%s' can't be closed: %s"
-                logger.log(level, text, context.name, one_line(error), exc_info=error)
+            if not context.running:
+                lines.append(_close(context, give_up))
+            elif context not in known:
+                lines.append(str(context.error))
+    return [line for line in lines if line]
+
+
+def _close(context: Context, give_up: threading.Event) -> str:
+    """Close a context, in a thread so that a part that hangs can be left alone; return which."""
+
+    def close() -> None:
+        try:
+            context.close()
+        except BaseException as error:
+            # The failure of a run was reported, and cleanup often fails again for its reason.
+            level = logging.ERROR if context.error is None else logging.DEBUG
+            text = "context '%s' can't be closed: %s"
+            logger.log(level, text, context.name, one_line(error), exc_info=error)
+
+    thread = threading.Thread(target=close, name=f"close {context.name}", daemon=True)
+    try:
+        thread.start()
+    except RuntimeError:  # The machine has no thread left: then without.
+        close()
+        return ""
+    deadline = time.monotonic() + _CLOSE_TIMEOUT_S
+    while thread.is_alive() and time.monotonic() < deadline and not give_up.is_set():
+        thread.join(_TICK_S)
+    place = context.place
+    return f"context '{context.name}' can't be closed: {place}" if thread.is_alive() else ""
+
+
+def _stop_all(contexts: Sequence[Context], give_up: threading.Event) -> None:
+    """Stop those of the contexts that run; one that hangs has that as its `error`."""
+    with suppress(NotRunningError, StopTimeoutError):
+        stop_contexts(*contexts, give_up=give_up)
 
 
 def run_contexts(
@@ -84,7 +139,8 @@ def running_contexts(
     Args:
         contexts: The contexts, not running.
         stop: Called by the handler of SIGINT, SIGTERM and, unless it is ignored, SIGHUP (when
-            entered in the main thread); it has to bring about the end.
+            entered in the main thread); it has to bring about the end. A second signal ends the
+            waiting for hooks that hang.
         cpu_budget: The share of one processor for all together, as `damon_core.start` has it.
 
     Yields:
@@ -93,18 +149,21 @@ def running_contexts(
     Raises:
         DamonError: The first context that failed, failed; raised after all have ended. It is what
             the context failed with, or says so in one line. Other failures that weren't reported
-            yet are logged.
+            yet are logged. A context that doesn't stop has failed.
     """
     reported: set[Context] = set()
-    with _on_stop_signals(stop):
+    give_up = threading.Event()
+    with _on_stop_signals(stop, give_up):
         start(*contexts, cpu_budget=cpu_budget)
         try:
             yield reported
-        finally:
+        except BaseException:
+            _stop_all(contexts, give_up)
             for context in contexts:
-                with suppress(NotRunningError):
-                    context.request_stop()
-                context.wait()
+                if isinstance(context.error, StopTimeoutError):
+                    logger.error("%s", context.error)
+            raise
+        _stop_all(contexts, give_up)
     failed = [context for context in contexts if context.error is not None]
     for context in failed[1:]:
         if context not in reported:
@@ -130,20 +189,33 @@ def _report_failures(contexts: Sequence[Context], reported: set[Context]) -> Non
 def _failure(context: Context) -> str:
     error = context.error
     assert error is not None
+    if isinstance(error, StopTimeoutError):
+        return error.message
     reason = error.message if isinstance(error, DamonError) else one_line(error)
     return f"context '{context.name}' failed: {reason}"
 
 
 @contextmanager
-def _on_stop_signals(stop: Callable[[], None]) -> Generator[None, None, None]:
-    """Turn signals that ask to stop into calls while inside."""
+def _on_stop_signals(
+    stop: Callable[[], None], give_up: threading.Event
+) -> Generator[None, None, None]:
+    """Turn the first signal that asks to stop into a call while inside, others into an event."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     numbers = [signal.SIGINT, signal.SIGTERM]
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as under nohup
         numbers.append(signal.SIGHUP)
-    before = {number: signal.signal(number, lambda *_: stop()) for number in numbers}
+    asked = False
+
+    def handle(*_: object) -> None:
+        nonlocal asked
+        if asked:
+            give_up.set()
+        asked = True
+        stop()
+
+    before = {number: signal.signal(number, handle) for number in numbers}
     try:
         yield
     finally:

@@ -33,7 +33,7 @@ class Tally:
         self.aggregation_us = context.intervals.aggregation_us
 
     @hookimpl
-    def after_aggregation(self, context: Context) -> bool:
+    def after_aggregation(self, context: Context) -> None:
         """Count one aggregation; ask to stop when something couldn't be written."""
         snapshot = context.snapshot
         assert snapshot is not None
@@ -43,4 +43,6 @@ class Tally:
         self.targets.update(target.name for target in snapshot.targets)
         if len(snapshot):
             self.last = snapshot
-        return any(callback.failures for callback in context.stats.callbacks.values())
+        # By request, not by a result: the command itself says why it ends.
+        if any(callback.failures for callback in context.stats.callbacks.values()):
+            context.request_stop()

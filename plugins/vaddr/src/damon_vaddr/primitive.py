@@ -49,6 +49,11 @@ class ProcessMemory:
         self._claimed: dict[Process, tuple[Range, ...]] = {}
 
     @property
+    def stop_timeout_us(self) -> int:
+        """How long the source may take to close; 0 if it doesn't wait for anything."""
+        return int(getattr(self._source, "stop_timeout_us", 0))
+
+    @property
     def spent_elsewhere_us(self) -> int:
         """CPU time that others, such as the kernel, have spent on sampling; 0 if unknown."""
         return int(getattr(self._backend, "cpu_us", 0))

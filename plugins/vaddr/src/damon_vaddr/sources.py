@@ -18,7 +18,9 @@ from damon_vaddr.processes import (
 class ProcessSource(Protocol):
     """Finds the processes to monitor. Only the worker calls it.
 
-    Each run of the context calls `start` at its beginning and `close` at its end.
+    Each run of the context calls `start` at its beginning and `close` at its end. A source whose
+    `close` waits for something has an attribute ``stop_timeout_us``: how long that may take, in
+    microseconds.
     """
 
     def start(self) -> None:
@@ -117,6 +119,7 @@ class CommandSource(_Followed):
         grace: Seconds between the two signals.
 
     Attributes:
+        stop_timeout_us: How long `close` may take: both signals need a grace.
         exit_status: The exit status of the last run's command, negative for a signal; None before.
 
     Raises:
@@ -129,6 +132,7 @@ class CommandSource(_Followed):
         super().__init__(descendants)
         self._command = list(command)
         self._grace = grace
+        self.stop_timeout_us = round(2e6 * grace) + 5_000_000
         self._popen: subprocess.Popen[bytes] | None = None
         self.exit_status: int | None = None
         if not self._command or shutil.which(self._command[0]) is None:
