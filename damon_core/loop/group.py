@@ -25,6 +25,22 @@ class _RunningContexts:
         self._stops_at_exit = False
 
     def start(self, contexts: tuple[Context, ...], exclusive: bool, budget: SharedBudget) -> None:
+        started: list[Context] = []
+        try:
+            self._start(contexts, exclusive, budget, started)
+        except BaseException:
+            # Nobody knows of half a group.
+            for error in _stopped(started)[1]:
+                logger.error("%s", error)
+            raise
+
+    def _start(
+        self,
+        contexts: tuple[Context, ...],
+        exclusive: bool,
+        budget: SharedBudget,
+        started: list[Context],
+    ) -> None:
         with self.lock:
             if self.contexts and (exclusive or self.exclusive):
                 names = [context.name for context in self.contexts]
@@ -38,6 +54,7 @@ class _RunningContexts:
                     f"kdamond.{len(self.contexts)}", budget, functools.partial(self._ended, context)
                 )
                 self.contexts.append(context)
+                started.append(context)
 
     def _ended(self, context: Context) -> None:
         # Both at once: who sees the context gone can start the next group.
@@ -61,8 +78,8 @@ _running_contexts = _RunningContexts()
 def start(*contexts: Context, exclusive: bool = True, cpu_budget: float | None = None) -> None:
     """Start a group of contexts, each in its own worker thread.
 
-    Contexts start in order. The first that fails ends the call with its error; those already
-    started keep running.
+    Contexts start in order. The first that fails ends the call with its error; those that were
+    started are stopped before.
 
     Args:
         contexts: The contexts of the group.

@@ -113,13 +113,17 @@ class Kdamond:
             self._name_long_calls()
         except BaseException as error:
             self._fail(error)
-        for hook in ("before_terminate", "cleanup"):
+        for end in (self._before_terminate, self._cleanup, self._spent_us, self._pace.end):
             try:
-                self._hooks.call(hook, self._context)
+                end()
             except BaseException as error:
                 self._fail(error)
-        self._pace.end()
-        self._spent_us()
+
+    def _before_terminate(self) -> None:
+        self._hooks.call("before_terminate", self._context)
+
+    def _cleanup(self) -> None:
+        self._hooks.call("cleanup", self._context)
 
     def _fail(self, error: BaseException) -> None:
         logger.error("context '%s' failed: %s", self._context.name, error, exc_info=error)
@@ -177,7 +181,9 @@ class Kdamond:
 
     def _spent_us(self) -> int:
         """Return the processor time since the last call, kernel time included."""
-        before_us, self._cpu_us = self._cpu_us, self._all_cpu_us() - self._cpu_start_us
+        # An account of others that goes back costs nothing less.
+        before_us = self._cpu_us
+        self._cpu_us = max(self._all_cpu_us() - self._cpu_start_us, before_us)
         return self._cpu_us - before_us
 
     def _all_cpu_us(self) -> int:
