@@ -79,6 +79,33 @@ def test_memory_is_followed_after_the_first_thread_has_exited(
         stop(context)
 
 
+def test_a_target_has_the_name_that_its_process_gives_itself(start_program: StartProgram) -> None:
+    """Servers name their workers after they have started them."""
+    program = start_program(
+        "import sys; print('ready', flush=True); sys.stdin.readline();"
+        "open('/proc/self/comm', 'w').write('worker'); sys.stdin.readline()"
+    )
+    assert program.stdout is not None
+    assert program.stdin is not None
+    program.stdout.readline()
+    context = Context(
+        ProcessMemory(PidSource([program.pid]), Referenced()), intervals=_SHORT, cpu_budget=None
+    )
+
+    def name() -> str:
+        return context.snapshot.targets[0].name if context.snapshot is not None else ""
+
+    start(context)
+    try:
+        eventually(name)
+        assert name() != f"worker[{program.pid}]"
+        program.stdin.write("\n")
+        program.stdin.flush()
+        eventually(lambda: name() == f"worker[{program.pid}]")
+    finally:
+        stop(context)
+
+
 class Counting:
     """A backend that reports all memory as accessed, by pages or by regions; it can lose targets.
 

@@ -1,5 +1,6 @@
 """The primitive: the memory of processes, checked by a backend."""
 
+import contextlib
 import logging
 from collections.abc import Collection, Iterable, Sequence
 from typing import cast
@@ -124,6 +125,7 @@ class ProcessMemory:
             if process not in known:
                 self._add(context, process, text, limit)
             else:
+                self._rename(context, known[process])
                 self._make_regions(context, known[process], text, limit)
 
     def _claim_shared(self, maps: dict[Process, bytes]) -> None:
@@ -161,6 +163,15 @@ class ProcessMemory:
             return
         logger.info("context '%s': monitoring %s", context.name, target.name)
         context.targets.append(target)
+
+    @staticmethod
+    def _rename(context: HookContext, target: ProcessTarget) -> None:
+        """Give a target the current name of its process, as servers name their workers late."""
+        with contextlib.suppress(OSError):  # it has ended
+            name = target.process.label()
+            if name != target.name:
+                logger.info("context '%s': %s is now %s", context.name, target.name, name)
+                target.name = name
 
     def _drop(self, context: HookContext, targets: Iterable[ProcessTarget]) -> None:
         for target in targets:
