@@ -126,6 +126,66 @@ def test_another_process_with_the_same_pid_is_not_the_same(start_program: StartP
         reopen_named(first.pid, started)
 
 
+def _run(code: str, *unshared: str) -> str:
+    """Return what a Python program prints in namespaces of its own."""
+    program = ["unshare", *unshared, "--fork", sys.executable, "-c", code]
+    done = subprocess.run(program, stdout=subprocess.PIPE, text=True, check=True, timeout=60)
+    return done.stdout
+
+
+@pytest.mark.needs("root", "unshare")
+@pytest.mark.parametrize("source", ["PidSource([os.getpid()])", "CommandSource(['true'])"])
+def test_the_proc_of_another_pid_namespace_is_refused(source: str) -> None:
+    """Pids mean other processes there."""
+    code = textwrap.dedent(f"""
+        import os, sys
+        sys.path[:] = {sys.path!r}
+        from damon_core import TargetError
+        from damon_vaddr import CommandSource, PidSource
+        try:
+            {source}
+        except TargetError as error:
+            print(error)
+    """)
+    assert _run(code, "--pid").startswith("/proc: it belongs to another pid namespace")
+    assert _run(code, "--pid", "--mount-proc") == ""
+
+
+_HIDDEN = textwrap.dedent(f"""
+    import logging, os, subprocess, sys
+    subprocess.run(["mount", "-t", "proc", "-o", "hidepid=2", "proc", "/proc"], check=True)
+    sleeper = subprocess.Popen(["sleep", "600"])
+    sys.path[:] = {sys.path!r}
+    from damon_core import TargetError
+    from damon_vaddr import PidSource, ProcessTable
+    os.setgroups([]); os.setgid(65534); os.setuid(65534)
+    logging.basicConfig(stream=sys.stdout, format="%(message)s")
+    try:
+        PidSource([sleeper.pid])
+    except TargetError as error:
+        print(error)
+    ProcessTable().add_all([sleeper.pid])
+    print(sleeper.pid)
+""")
+
+
+@pytest.mark.needs("root", "unshare")
+def test_a_hidden_process_is_not_said_to_be_missing() -> None:
+    """/proc may be mounted with hidepid; as a named process and as one of several."""
+    named, member, pid = _run(_HIDDEN, "--pid", "--mount-proc").splitlines()
+    reason = "/proc doesn't show it to this user (mount option hidepid): run as root"
+    assert named == f"pid {pid}: {reason}"
+    assert member == f"pid {pid} is not monitored: {reason}"
+
+
+def test_the_id_of_a_thread_is_refused(without_first_thread: "subprocess.Popen[str]") -> None:
+    """The error names its process."""
+    pid = without_first_thread.pid
+    thread = max(map(int, os.listdir(f"/proc/{pid}/task")))
+    with pytest.raises(TargetError, match=f"pid {thread}: it is a thread of process {pid}"):
+        PidSource([thread])
+
+
 def test_the_same_process_can_be_opened_again(sleeper: "subprocess.Popen[str]") -> None:
     """As a restart of a context does."""
     process = reopen_named(sleeper.pid, read_stat(sleeper.pid).started)

@@ -12,13 +12,21 @@ from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from typing import Any
 
-import psutil
 from attrs import define, field, frozen
 from prometheus_client import Metric
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from damon_core import Context, Owner, Snapshot, TargetSnapshot, Toll, format_duration, join_columns
+from damon_core import (
+    PAGE_SIZE_BYTES,
+    Context,
+    Owner,
+    Snapshot,
+    TargetSnapshot,
+    Toll,
+    format_duration,
+    join_columns,
+)
 from damon_prometheus.options import PrometheusOptions
 
 logger = logging.getLogger(__name__)
@@ -205,7 +213,6 @@ class ContextsCollector(Collector):
         self._lock = threading.Lock()
         self._served: dict[tuple[int, int], _Served] = {}
         self._versions = (version("damon-core"), version("damon-prometheus"))
-        self._process = psutil.Process()
 
     def begin(self, callback: object, context: Context, options: PrometheusOptions) -> None:
         """Begin to serve a context for `callback`."""
@@ -251,9 +258,15 @@ class ContextsCollector(Collector):
                 snapshot = context.snapshot
                 if snapshot is not None and not served.ended:
                     _add_snapshot(scrape, served, snapshot)
-        scrape.add(_RESIDENT, (), self._process.memory_info().rss)
+        scrape.add(_RESIDENT, (), _own_resident_bytes())
         scrape.add(_BUILD, self._versions, 1)
         return scrape.result()
+
+
+def _own_resident_bytes() -> int:
+    # By the link, as /proc may belong to another pid namespace.
+    with open("/proc/self/statm", "rb") as file:
+        return int(file.read().split()[1]) * PAGE_SIZE_BYTES
 
 
 def _add_counts(scrape: _Scrape, served: _Served, context: Context) -> None:

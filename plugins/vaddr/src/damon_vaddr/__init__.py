@@ -1,6 +1,7 @@
 """The primitive `vaddr`: the memory of processes; and its parts, for backends and primitives."""
 
 from damon_vaddr.backend import ProcessBackend
+from damon_vaddr.descriptors import is_shortage
 from damon_vaddr.forecast import ProcessForecast, forecast_processes
 from damon_vaddr.layouts import FirstRanges, Layout, Mappings, Ranges
 from damon_vaddr.mappings import Mapped, parse_maps, three_ranges
@@ -38,6 +39,7 @@ __all__ = [
     "VaddrOptions",
     "descendants_of",
     "forecast_processes",
+    "is_shortage",
     "kernel_threads",
     "living_thread",
     "make_vaddr",

@@ -23,6 +23,7 @@ from damon_vaddr import referenced
 from damon_vaddr.backend import ProcessBackend
 from damon_vaddr.forecast import ProcessForecast, forecast_processes, forecast_referenced
 from damon_vaddr.primitive import ProcessMemory
+from damon_vaddr.procfs import proc_problem
 from damon_vaddr.sources import CommandSource, PidSource
 
 _CAP_SYS_PTRACE = 19
@@ -94,12 +95,14 @@ def forecast_vaddr(options: VaddrOptions) -> Sequence[ProcessForecast]:
 
 
 def probe_processes() -> Sequence[Finding]:
-    """Report whether processes of other users can be monitored."""
+    """Report whether processes, and those of other users, can be monitored."""
+    problem = proc_problem()
+    found = Finding("/proc of this pid namespace", problem is None, problem or "")
     name = "processes of other users"
     if os.geteuid() == 0 or _has_capability(_CAP_SYS_PTRACE):
-        return (Finding(name, True),)
+        return (found, Finding(name, True))
     detail = "only your processes can be monitored: run as root to monitor others"
-    return (Finding(name, False, detail, required=False),)
+    return (found, Finding(name, False, detail, required=False))
 
 
 def _has_capability(number: int) -> bool:
