@@ -158,7 +158,7 @@ def test_descendants_are_the_cgroups_below(fake: Path, sleepers: Callable[[], in
 
 def test_a_removed_cgroup_cannot_be_started(fake: Path) -> None:
     """The start raises an error."""
-    source = CgroupSource(fake / "gone")
+    source = CgroupSource(fake / "gone", wait=False)
     assert source.finished()
     with pytest.raises(TargetError, match="removed"):
         source.start()
@@ -175,9 +175,10 @@ def test_a_link_to_a_hierarchy_is_followed(
 
 @pytest.mark.needs("root")
 def test_a_real_cgroup_is_monitored_to_its_end(real: Path, sleepers: Callable[[], int]) -> None:
-    """It may be empty, members come and go, and its removal ends the context."""
+    """It may be empty, members come and go, and its removal ends the context, on request."""
     plugins = Plugins({"cgroup": plugin, "vaddr": vaddr_plugin})
-    context = Context(plugins.make_primitive("cgroup", {"path": str(real)}), intervals=_SHORT)
+    primitive = plugins.make_primitive("cgroup", {"path": str(real), "wait": False})
+    context = Context(primitive, intervals=_SHORT)
 
     def targets() -> int:
         return len(context.snapshot.targets) if context.snapshot is not None else -1
@@ -197,6 +198,101 @@ def test_a_real_cgroup_is_monitored_to_its_end(real: Path, sleepers: Callable[[]
     real.rmdir()
     assert context.wait(30)
     assert context.error is None
+
+
+@pytest.mark.needs("root")
+def test_a_cgroup_that_is_made_again_is_followed(real: Path, sleepers: Callable[[], int]) -> None:
+    """As when its service restarts after a pause."""
+    source = CgroupSource(real)
+    source.start()
+    (real / "cgroup.procs").write_text(str(sleepers()))
+    assert len(source.processes()) == 1
+    (real.parent / "cgroup.procs").write_text(str(*_pids(source)))
+    real.rmdir()
+    assert _pids(source) == set()
+    assert not source.finished()
+    real.mkdir()
+    pid = sleepers()
+    (real / "cgroup.procs").write_text(str(pid))
+    assert _pids(source) == {pid}
+    source.close()
+
+
+@pytest.fixture
+def threaded(real: Path, sleepers: Callable[[], int]) -> Iterator[tuple[Path, int]]:
+    """Return a threaded cgroup, and the pid of the process whose threads are in it."""
+    inner = real / "inner"
+    inner.mkdir()
+    (inner / "cgroup.type").write_text("threaded")
+    pid = sleepers()
+    (real / "cgroup.procs").write_text(str(pid))
+    (inner / "cgroup.threads").write_text(str(pid))
+    yield inner, pid
+    (real.parent / "cgroup.procs").write_text(str(pid))
+    inner.rmdir()
+
+
+@pytest.mark.needs("root")
+@pytest.mark.parametrize("real", [2], indirect=True)
+def test_a_threaded_cgroup_has_the_processes_of_its_threads(threaded: tuple[Path, int]) -> None:
+    """Its cgroup.procs can't be read."""
+    directory, pid = threaded
+    source = CgroupSource(directory)
+    source.start()
+    assert _pids(source) == {pid}
+    source.close()
+
+
+@pytest.mark.needs("root")
+@pytest.mark.parametrize("real", [2], indirect=True)
+def test_the_domain_of_a_threaded_cgroup_is_named(
+    threaded: tuple[Path, int], caplog: pytest.LogCaptureFixture
+) -> None:
+    """The memory is accounted there."""
+    directory, _ = threaded
+    with caplog.at_level("INFO"):
+        CgroupSource(directory).start()
+    assert f"its memory belongs to cgroup '{directory.parent}'" in caplog.text
+
+
+def test_a_cgroup_without_processes_is_said_to_be_empty(
+    fake: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With what to do if they are in the cgroups below."""
+    CgroupSource(fake / "system.slice").start()
+    assert "system.slice' has no processes now; those of cgroups below it count" in caplog.text
+
+
+def test_members_that_cannot_be_read_are_an_error(fake: Path) -> None:
+    """The error of the named cgroup has the kernel's reason."""
+    (fake / "cgroup.procs").unlink()
+    (fake / "cgroup.procs").mkdir()
+    with pytest.raises(TargetError, match="its members can't be read: Is a directory"):
+        CgroupSource(fake).start()
+
+
+def test_members_below_that_cannot_be_read_are_left_out(
+    fake: Path, sleepers: Callable[[], int], caplog: pytest.LogCaptureFixture
+) -> None:
+    """A warning names the file, once."""
+    pid = sleepers()
+    (fake / "cgroup.procs").write_text(f"{pid}\n")
+    (fake / "system.slice/cgroup.procs").unlink()
+    (fake / "system.slice/cgroup.procs").mkdir()
+    source = CgroupSource(fake, descendants=True)
+    assert [_pids(source), _pids(source)] == [{pid}, {pid}]
+    (warning,) = caplog.messages
+    assert f"{fake}/system.slice/cgroup.procs are not monitored: Is a directory" in warning
+    source.close()
+
+
+def test_members_of_other_pid_namespaces_are_counted(
+    fake: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The kernel lists them as 0."""
+    (fake / "cgroup.procs").write_text("0\n0\n")
+    assert CgroupSource(fake).processes() == []
+    assert "2 of the members of cgroup" in caplog.text
 
 
 @pytest.mark.needs("root")

@@ -39,6 +39,7 @@ class MemoryOptions:
     path: str = ""
     command: tuple[str, ...] = ()
     descendants: bool = False
+    wait: bool = True
     backend: str = "auto"
 
 
@@ -141,6 +142,7 @@ def called() -> Called:
     [
         (["--pid", "5"], "vaddr", MemoryOptions(pid=5)),
         (["--cgroup", "/a"], "cgroup", MemoryOptions(path="/a")),
+        (["--cgroup", "/a", "--until-removed"], "cgroup", MemoryOptions(path="/a", wait=False)),
         (["--paddr"], "paddr", MemoryOptions()),
         (["--", "make", "-j2"], "vaddr", MemoryOptions(command=("make", "-j2"))),
         (["--pid", "5", "--descendants"], "vaddr", MemoryOptions(pid=5, descendants=True)),
@@ -281,6 +283,7 @@ def test_a_primitive_that_is_not_installed() -> None:
         ([], "give exactly one of --pid, --cgroup, --paddr and a COMMAND after --"),
         (["--pid", "5", "--paddr"], "give exactly one of"),
         (["--paddr", "--descendants"], "--descendants means nothing with --paddr"),
+        (["--pid", "5", "--until-removed"], "--until-removed means nothing without --cgroup"),
         (["--pid", "5", "--goal", "400%"], "'400%' is not a share above 0%, up to 100%"),
         (["--pid", "5", "--policy-option", "seed=3"], "--policy-option needs --policy"),
         (["--pid", "5", "--policy", "a", "--policy-option", "seed"], "'seed' is not KEY=VALUE"),

@@ -36,6 +36,13 @@ class CgroupOptions:
     descendants: bool = field(
         default=False, metadata={"help": "monitor the processes of the cgroups below it as well"}
     )
+    wait: bool = field(
+        default=True,
+        metadata={
+            "help": "when the cgroup is removed, wait until it is back, as when its service "
+            "restarts; false: that is the end"
+        },
+    )
     backend: BackendOption = field(
         default=AUTO,
         metadata={"help": "how accesses are detected; 'auto' is the best backend that works"},
@@ -50,7 +57,7 @@ def make_cgroup(options: CgroupOptions, backends: Mapping[str, Backend]) -> Proc
         PluginError: The backend doesn't exist or doesn't work on this machine.
         ConfigError: An option of the backend is wrong.
     """
-    source = CgroupSource(find_cgroup(options.path), options.descendants)
+    source = CgroupSource(find_cgroup(options.path), options.descendants, options.wait)
     backend = make_backend("cgroup", options.backend, backends)
     better = preferred_backends("cgroup", options.backend, backends)
     return ProcessMemory(

@@ -48,6 +48,7 @@ class WatchOptions:
         backend: The backend; None for the best available.
         descendants: Whether to watch child processes, or child cgroups, too.
         attributes: What else was given, as keys and values of a ``[[context]]`` table.
+        until_removed: Whether the removal of the cgroup is the end, and isn't waited out.
     """
 
     pid: int | None
@@ -57,6 +58,7 @@ class WatchOptions:
     backend: str | None
     descendants: bool
     attributes: Mapping[str, object]
+    until_removed: bool = False
 
     @property
     def configuration(self) -> Path | None:
@@ -95,12 +97,15 @@ class WatchOptions:
             )
         if self.physical and self.descendants:
             raise click.UsageError("--descendants means nothing with --paddr: leave it out")
+        if self.until_removed and self.cgroup is None:
+            raise click.UsageError("--until-removed means nothing without --cgroup: leave it out")
         options: dict[str, object] = {} if self.backend is None else {"backend": self.backend}
         if self.physical:
             return {"use": "paddr", **options}
         options["descendants"] = self.descendants
         if self.cgroup is not None:
-            return {"use": "cgroup", "path": self.cgroup, **options}
+            waiting = {"wait": False} if self.until_removed else {}
+            return {"use": "cgroup", "path": self.cgroup, **waiting, **options}
         if self.pid is not None:
             return {"use": "vaddr", "pid": self.pid, **options}
         return {"use": "vaddr", "command": list(self.command), **options}
@@ -126,6 +131,11 @@ _PARAMETERS = (
     ),
     click.option("--backend", metavar="NAME", help="Backend [default: best available]."),
     click.option("--descendants", is_flag=True, help="Watch child processes or child cgroups too."),
+    click.option(
+        "--until-removed",
+        is_flag=True,
+        help="End when the cgroup is removed, rather than wait until it is back.",
+    ),
     _duration("--sampling", "sampling_interval", "5ms", "Time between two checks."),
     _duration(
         "--aggregation",
@@ -206,6 +216,7 @@ def watch_options(function: Callable[..., T]) -> Callable[..., T]:
         command: tuple[str, ...],
         backend: str | None,
         descendants: bool,
+        until_removed: bool,
         goal: float | None,
         policy: str | None,
         policy_options: Sequence[str],
@@ -222,7 +233,9 @@ def watch_options(function: Callable[..., T]) -> Callable[..., T]:
             attributes["policy"] = {"use": policy, **_options(policy_options)}
         elif policy_options:
             raise click.UsageError("--policy-option needs --policy")
-        watch = WatchOptions(pid, cgroup, physical, command, backend, descendants, attributes)
+        watch = WatchOptions(
+            pid, cgroup, physical, command, backend, descendants, attributes, until_removed
+        )
         return function(*args, watch=watch, **others)
 
     for parameter in reversed(_PARAMETERS):
