@@ -204,6 +204,11 @@ class Context:
         return self.worker.running
 
     @property
+    def ends_on_interrupt(self) -> bool:
+        """Whether what is monitored ends by itself after Ctrl-C, as a command that runs."""
+        return bool(getattr(self._primitive, "ends_on_interrupt", False))
+
+    @property
     def snapshot(self) -> Snapshot | None:
         """The last complete aggregation of this or the last run; None before the first."""
         kdamond = self.worker.kdamond

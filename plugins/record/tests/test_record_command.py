@@ -1,8 +1,11 @@
 """``damon record`` as people call it, on real processes."""
 
+import contextlib
 import csv
 import json
 import os
+import pty
+import select
 import shlex
 import signal
 import subprocess
@@ -41,7 +44,12 @@ def read(path: Path) -> list[dict[str, str]]:
 
 def wait_for_rows(path: Path) -> None:
     """Wait until a recording has written something."""
-    eventually(lambda: path.exists() and len(path.read_bytes().splitlines()) > 1)
+    eventually(lambda: has_rows(path))
+
+
+def has_rows(path: Path) -> bool:
+    """Return whether a recording has written something."""
+    return path.exists() and len(path.read_bytes().splitlines()) > 1
 
 
 @contextmanager
@@ -287,6 +295,83 @@ class TestMistakes:
         assert done.returncode == 1
         assert done.stderr.splitlines()[-1].startswith(f"damon: {output} is not complete")
         assert read(output)
+
+
+class Terminal:
+    """A program in a terminal of its own, into which a test types.
+
+    Attributes:
+        shown: What it has shown so far.
+    """
+
+    def __init__(self, *command: str) -> None:
+        self.shown = ""
+        self._pid, self._terminal = pty.fork()
+        if not self._pid:
+            os.execv(command[0], command)
+
+    def until_shown(self, text: str) -> None:
+        """Wait until the program has shown a text."""
+        self.until(lambda: text in self.shown)
+
+    def until(self, condition: Callable[[], bool]) -> None:
+        """Wait until something has happened, and show what the program shows meanwhile."""
+
+        def happened() -> bool:
+            if select.select([self._terminal], [], [], 0)[0]:
+                self.shown += os.read(self._terminal, 4096).decode(errors="replace")
+            return condition()
+
+        eventually(happened)
+
+    def type(self, text: str) -> None:
+        """Type a text."""
+        os.write(self._terminal, text.encode())
+
+    def until_ended(self) -> int:
+        """Wait until the program has ended; return its exit code."""
+        with contextlib.suppress(OSError):  # EIO: the program has ended
+            while part := os.read(self._terminal, 4096):
+                self.shown += part.decode(errors="replace")
+        os.close(self._terminal)
+        return os.waitstatus_to_exitcode(os.waitpid(self._pid, 0)[1])
+
+
+CTRL_C = "\x03"
+#: Saves its work when it is interrupted, as servers do, and in another way when it is terminated.
+SAVING = (
+    "trap 'echo sav''ing; read -t 1; echo sav''ed; exit' INT; trap 'echo termi''nated; exit' TERM;"
+    "echo rea''dy; while :; do read -t 0.1; done"
+)
+STUBBORN = "trap 'echo ig''nored' INT; trap 'echo termi''nated; exit' TERM; echo rea''dy; "
+STUBBORN += "while :; do sleep 0.1; done"
+
+
+class TestCtrlC:
+    def test_a_command_ends_by_itself(self, tmp_path: Path) -> None:
+        """Ctrl-C reaches it as well: it gets the time that it needs, and the summary comes."""
+        output = tmp_path / "a.csv"
+        terminal = Terminal(*RECORD, "-o", str(output), "--", "bash", "-c", SAVING)
+        terminal.until_shown("ready")
+        terminal.until(lambda: has_rows(output))
+        terminal.type(CTRL_C)
+        assert terminal.until_ended() == 0, terminal.shown
+        assert "saved" in terminal.shown
+        assert "terminated" not in terminal.shown
+        assert "rows went to" in terminal.shown
+
+    def test_a_second_one_ends_a_command(self, tmp_path: Path) -> None:
+        """It is sent SIGTERM."""
+        output = tmp_path / "a.csv"
+        terminal = Terminal(*RECORD, "-o", str(output), "--", "bash", "-c", STUBBORN)
+        terminal.until_shown("ready")
+        terminal.until(lambda: has_rows(output))
+        terminal.type(CTRL_C)
+        terminal.until_shown("waiting for the command to end; Ctrl-C again ends it")
+        assert "terminated" not in terminal.shown
+        terminal.type(CTRL_C)
+        assert terminal.until_ended() == 0, terminal.shown
+        assert "terminated" in terminal.shown
 
 
 def test_help_has_examples() -> None:

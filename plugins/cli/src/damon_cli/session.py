@@ -1,6 +1,7 @@
 """Running contexts in the foreground, from the start to a signal or their end."""
 
 import logging
+import os
 import signal
 import threading
 import time
@@ -55,7 +56,7 @@ def _close_all(contexts: Sequence[Context]) -> list[str]:
     known = [context for context in contexts if isinstance(context.error, StopTimeoutError)]
     lines = []
     give_up = threading.Event()
-    with _on_stop_signals(give_up.set, give_up):
+    with _on_stop_signals(lambda _: give_up.set()):
         _stop_all(contexts, give_up)
         for context in reversed(contexts):
             if not context.running:
@@ -140,7 +141,8 @@ def running_contexts(
         contexts: The contexts, not running.
         stop: Called by the handler of SIGINT, SIGTERM and, unless it is ignored, SIGHUP (when
             entered in the main thread); it has to bring about the end. A second signal ends the
-            waiting for hooks that hang.
+            waiting for hooks that hang. A Ctrl-C that reaches a command that is monitored, too,
+            lets it end by itself; it doesn't count as the first signal.
         cpu_budget: The share of one processor for all together, as `damon_core.start` has it.
 
     Yields:
@@ -152,8 +154,9 @@ def running_contexts(
             yet are logged. A context that doesn't stop has failed.
     """
     reported: set[Context] = set()
-    give_up = threading.Event()
-    with _on_stop_signals(stop, give_up):
+    stopping = _Stopping(stop, contexts)
+    give_up = stopping.give_up
+    with _on_stop_signals(stopping.handle):
         start(*contexts, cpu_budget=cpu_budget)
         try:
             yield reported
@@ -163,6 +166,8 @@ def running_contexts(
                 if isinstance(context.error, StopTimeoutError):
                     logger.error("%s", context.error)
             raise
+        if stopping.interrupted.is_set():
+            stopping.let_commands_end()
         _stop_all(contexts, give_up)
     failed = [context for context in contexts if context.error is not None]
     for context in failed[1:]:
@@ -195,27 +200,81 @@ def _failure(context: Context) -> str:
     return f"context '{context.name}' failed: {reason}"
 
 
+class _Stopping:
+    """What signals have asked for while contexts run.
+
+    Args:
+        stop: Called at every signal.
+        contexts: The contexts.
+
+    Attributes:
+        interrupted: Ctrl-C has reached commands that contexts monitor: they end by themselves.
+        asked: The contexts are to stop.
+        give_up: Hooks that hang aren't waited for any longer.
+    """
+
+    def __init__(self, stop: Callable[[], None], contexts: Sequence[Context]) -> None:
+        self.interrupted = threading.Event()
+        self.asked = threading.Event()
+        self.give_up = threading.Event()
+        self._stop = stop
+        self._contexts = contexts
+
+    def handle(self, number: int) -> None:
+        """Take note of a signal."""
+        if self.asked.is_set():
+            self.give_up.set()
+        elif not self.interrupted.is_set() and number == signal.SIGINT and self._reaches_commands():
+            self.interrupted.set()
+        else:
+            self.asked.set()
+        self._stop()
+
+    def let_commands_end(self) -> None:
+        """Stop the contexts without a command, and wait for the commands to end by themselves."""
+        left = [context for context in self._contexts if context.ends_on_interrupt]
+        for context in self._contexts:
+            if context not in left:
+                with suppress(NotRunningError):
+                    context.request_stop()
+        if left and not self.asked.is_set():
+            logger.warning("waiting for the command to end; Ctrl-C again ends it")
+        while any(context.running and context.ends_on_interrupt for context in left):
+            if self.asked.wait(_TICK_S):
+                break
+
+    def _reaches_commands(self) -> bool:
+        """Return whether a SIGINT was typed, and so goes to commands, too.
+
+        Others, as of kill, go to this program alone.
+        """
+        return _in_foreground() and any(context.ends_on_interrupt for context in self._contexts)
+
+
+def _in_foreground() -> bool:
+    """Return whether what is typed into a terminal goes to this program."""
+    try:
+        terminal = os.open("/dev/tty", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        return os.tcgetpgrp(terminal) == os.getpgrp()
+    except OSError:
+        return False
+    finally:
+        os.close(terminal)
+
+
 @contextmanager
-def _on_stop_signals(
-    stop: Callable[[], None], give_up: threading.Event
-) -> Generator[None, None, None]:
-    """Turn the first signal that asks to stop into a call while inside, others into an event."""
+def _on_stop_signals(handle: Callable[[int], None]) -> Generator[None, None, None]:
+    """Turn signals that ask to stop into calls while inside."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     numbers = [signal.SIGINT, signal.SIGTERM]
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as under nohup
         numbers.append(signal.SIGHUP)
-    asked = False
-
-    def handle(*_: object) -> None:
-        nonlocal asked
-        if asked:
-            give_up.set()
-        asked = True
-        stop()
-
-    before = {number: signal.signal(number, handle) for number in numbers}
+    before = {number: signal.signal(number, lambda each, _: handle(each)) for number in numbers}
     try:
         yield
     finally:

@@ -59,6 +59,11 @@ class ProcessMemory:
         """CPU time that others, such as the kernel, have spent on sampling; 0 if unknown."""
         return int(getattr(self._backend, "cpu_us", 0))
 
+    @property
+    def ends_on_interrupt(self) -> bool:
+        """Whether a command runs that was started, and that Ctrl-C in a terminal reaches too."""
+        return bool(getattr(self._source, "command_runs", False))
+
     @hookimpl
     def init(self, context: HookContext) -> None:
         """Find the processes and make their regions."""

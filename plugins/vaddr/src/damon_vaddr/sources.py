@@ -155,6 +155,12 @@ class CommandSource(_Followed):
             raise TargetError(f"command '{self._command[0]}'", reason) from error
         self._table.add(self._popen.pid)
 
+    @property
+    def command_runs(self) -> bool:
+        """Whether the command has started and not ended yet; from any thread."""
+        popen = self._popen
+        return popen is not None and popen.poll() is None
+
     def take_ended(self) -> Collection[Process]:
         """Return the processes that ended since the last call."""
         ended = super().take_ended()
