@@ -63,9 +63,11 @@ from damon_core.loop.sampling import (
     PageSampling,
     RegionSampling,
 )
+from damon_core.memory.idle import IDLE_SPANS, UNKNOWN, IdleAges, IdleSpan
 from damon_core.memory.regions import PAGE_SIZE_BYTES, Range, Regions
 from damon_core.memory.samples import Samples
 from damon_core.memory.snapshot import (
+    Idle,
     RegionView,
     Snapshot,
     TargetRows,
@@ -105,6 +107,9 @@ __all__ = [  # noqa: RUF022  # by reader
     "Snapshot",
     "TargetSnapshot",
     "RegionView",
+    "Idle",
+    "IDLE_SPANS",
+    "IdleSpan",
     "Stats",
     "CallbackStats",
     "Clock",
@@ -146,6 +151,8 @@ __all__ = [  # noqa: RUF022  # by reader
     "Area",
     "Owner",
     "Toll",
+    "IdleAges",
+    "UNKNOWN",
     "Regions",
     "Range",
     "PAGE_SIZE_BYTES",

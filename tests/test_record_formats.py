@@ -77,7 +77,7 @@ def questions(snapshot: Snapshot) -> Iterator[object]:
     yield snapshot.accessed_bytes()
     yield snapshot.bytes_by_frequency()
     yield from (snapshot.working_set_bytes(at_least) for at_least in (1, 2, 20))
-    yield from (snapshot.idle_bytes(at_least_us) for at_least_us in (0, 1, 1_000_000, 1 << 39))
+    yield from (snapshot.idle_bytes(at_least_us) for at_least_us in (0, 1_000_000, 1 << 39))
 
 
 @given(snapshots())

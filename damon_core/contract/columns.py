@@ -13,7 +13,9 @@ import numpy as np
 import numpy.typing as npt
 from attrs import field, frozen
 
+from damon_core.memory.idle import IDLE_SPANS
 from damon_core.memory.regions import FloatColumn
+from damon_core.units import format_duration
 
 
 @frozen
@@ -150,6 +152,31 @@ COLUMNS: Final[Mapping[str, Column]] = MappingProxyType(
                 "pages are checked",
                 "touched bytes",
                 optional=True,
+            ),
+            *(
+                Column(
+                    span.column,
+                    "int64",
+                    "region",
+                    "bytes of the region that hadn't been accessed for at least "
+                    f"{format_duration(span.us)}, as last measured; unknown where the backend "
+                    "can't measure it, or hasn't yet",
+                    "idle bytes",
+                    optional=True,
+                )
+                for span in IDLE_SPANS
+            ),
+            *(
+                Column(
+                    span.age,
+                    "int64",
+                    "target",
+                    f"how old the target's {span.column} are, microseconds",
+                    "ages of idle bytes",
+                    f"idle_ages.{span.age}",
+                    optional=True,
+                )
+                for span in IDLE_SPANS
             ),
             Column(
                 "lost_us",

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from damon_core.attributes import RegionLimits
 from damon_core.errors import AttributeValueError
+from damon_core.memory.idle import IDLE_SPANS, UNKNOWN
 
 #: Columns of addresses, sizes and ages. Signed, so that differences are exact and never wrap.
 IntColumn = npt.NDArray[np.int64]
@@ -45,6 +46,10 @@ class Regions:
             doesn't know better.
         touched_bytes: Bytes of the region that were accessed at least once since the current
             aggregation began; None where the backend can't know, as when it checks single pages.
+        idle_10s_bytes: Bytes of the region that haven't been accessed for at least 10 seconds, as
+            last measured; -1 where that isn't known, None if it isn't of any region.
+        idle_1m_bytes: The same for a minute.
+        idle_10m_bytes: The same for ten minutes.
 
     All columns have the same length. Their elements may be assigned; to change the regions
     themselves, make a new table (`cover` keeps the counters).
@@ -60,6 +65,9 @@ class Regions:
     __slots__ = (
         "age",
         "end",
+        "idle_1m_bytes",
+        "idle_10m_bytes",
+        "idle_10s_bytes",
         "idle_us",
         "last_nr_accesses",
         "nr_accesses",
@@ -85,6 +93,9 @@ class Regions:
         self.idle_us: IntColumn = np.zeros(len(self.start), dtype=np.int64)
         self.resident_bytes: IntColumn = self.end - self.start
         self.touched_bytes: IntColumn | None = None
+        self.idle_10s_bytes: IntColumn | None = None
+        self.idle_1m_bytes: IntColumn | None = None
+        self.idle_10m_bytes: IntColumn | None = None
 
     @classmethod
     def evenly(cls, ranges: Iterable[Range], limits: RegionLimits) -> "Regions":
@@ -194,7 +205,14 @@ class Regions:
         fresh.resident_bytes[whole] = self.resident_bytes[origin[whole]]
         if self.touched_bytes is not None:
             fresh.touched_bytes = np.where(whole, self.touched_bytes[origin], 0)
+        for name, column in self._idle_columns().items():
+            setattr(fresh, name, np.where(whole, column[origin], UNKNOWN))
         return fresh
+
+    def _idle_columns(self) -> dict[str, IntColumn]:
+        """Return the columns of bytes idle for the spans that are known."""
+        columns = {span.column: getattr(self, span.column) for span in IDLE_SPANS}
+        return {name: column for name, column in columns.items() if column is not None}
 
     def cut_at(self, addresses: IntColumn) -> "Regions":
         """Return a table with regions cut at addresses inside them; parts inherit all counters.
@@ -231,6 +249,9 @@ class Regions:
         joined.resident_bytes = np.add.reduceat(self.resident_bytes, first)
         if self.touched_bytes is not None:
             joined.touched_bytes = np.add.reduceat(self.touched_bytes, first)
+        for name, column in self._idle_columns().items():
+            known = np.minimum.reduceat(column, first) != UNKNOWN
+            setattr(joined, name, np.where(known, np.add.reduceat(column, first), UNKNOWN))
         return joined
 
     def grow_older(self, elapsed_us: int, threshold: float | None = None) -> None:

@@ -1,13 +1,15 @@
 """The immutable result of one aggregation, and what can be computed from it."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from functools import reduce
+from typing import Any, NamedTuple, overload
 
 import numpy as np
 import numpy.typing as npt
 from attrs import field, frozen
 
 from damon_core.attributes import Intervals
+from damon_core.memory.idle import IDLE_SPANS, UNKNOWN, IdleAges
 from damon_core.memory.regions import FloatColumn, IntColumn, Regions
 from damon_core.memory.target import Area, Owner, Target, Toll
 
@@ -21,6 +23,37 @@ class RegionView(NamedTuple):
     nr_accesses: float
     age: int
     resident_bytes: int
+
+
+@frozen(eq=False)
+class Idle:
+    """The memory that has been idle for at least some time, as far as that is known.
+
+    Attributes:
+        low: Bytes of each region that certainly have been.
+        high: Bytes of each region that may have been; equal to `low` where the number is known.
+        age_us: How old the oldest number is that they stem from; 0 for the last aggregation's.
+    """
+
+    low: IntColumn = field(repr=False)
+    high: IntColumn = field(repr=False)
+    age_us: int = 0
+
+    @property
+    def low_bytes(self) -> int:
+        """All bytes that certainly have been idle for so long."""
+        return int(self.low.sum())
+
+    @property
+    def high_bytes(self) -> int:
+        """All bytes that may have been."""
+        return int(self.high.sum())
+
+    @property
+    def bytes(self) -> int | None:
+        """All bytes that have been; None if only bounds are known."""
+        low_bytes = self.low_bytes
+        return low_bytes if low_bytes == self.high_bytes else None
 
 
 @frozen(eq=False)
@@ -40,6 +73,12 @@ class _Columns:
             All figures in bytes below are parts of these bytes.
         touched_bytes: Bytes of the region that were accessed at least once in the aggregation;
             None where the backend can't know, as when it checks single pages.
+        idle_10s_bytes: Bytes of the region that haven't been accessed for at least 10 seconds, as
+            last measured; -1 where that isn't known, None if it isn't of any region. `idle` and
+            `idle_bytes` answer from it.
+        idle_1m_bytes: The same for a minute.
+        idle_10m_bytes: The same for ten minutes.
+        idle_ages: How old these numbers are; of several targets the oldest.
     """
 
     intervals: Intervals
@@ -51,6 +90,10 @@ class _Columns:
     idle_us: IntColumn = field(repr=False)
     resident_bytes: IntColumn = field(repr=False)
     touched_bytes: IntColumn | None = field(default=None, repr=False, kw_only=True)
+    idle_10s_bytes: IntColumn | None = field(default=None, repr=False, kw_only=True)
+    idle_1m_bytes: IntColumn | None = field(default=None, repr=False, kw_only=True)
+    idle_10m_bytes: IntColumn | None = field(default=None, repr=False, kw_only=True)
+    idle_ages: IdleAges = field(factory=IdleAges, repr=False, kw_only=True)
 
     def __len__(self) -> int:
         return len(self.start)
@@ -72,10 +115,8 @@ class _Columns:
 
     def columns(self) -> dict[str, npt.NDArray[Any]]:
         """Return the columns of the regions by name, without those that aren't known."""
-        columns = {name: getattr(self, name) for name in _COLUMNS}
-        if self.touched_bytes is not None:
-            columns[_TOUCHED] = self.touched_bytes
-        return columns
+        columns = {name: getattr(self, name) for name in (*_COLUMNS, *_OPTIONAL)}
+        return {name: column for name, column in columns.items() if column is not None}
 
     def working_set(self, at_least: int = 1) -> FloatColumn:
         """Return the bytes of each region that were accessed in at least `at_least` checks.
@@ -109,22 +150,52 @@ class _Columns:
         """Return the bytes accessed per sampling interval, on average: bytes times frequency."""
         return int((self.resident_bytes * self.frequency).sum())
 
-    def idle(self, at_least_us: int = 0) -> IntColumn:
+    def idle(self, at_least_us: int = 0) -> Idle:
         """Return the bytes of each region that have been idle for at least `at_least_us`.
 
-        0 stands for what wasn't accessed in this aggregation: what of regions wasn't touched,
-        where the backend knows that, and otherwise regions without an access. Longer idle times
-        are known of whole regions only, so that at least as much is idle: what is idle in a region
-        of which other bytes are in use isn't counted.
-        """
-        if at_least_us <= 0 and self.touched_bytes is not None:
-            return self.resident_bytes - self.touched_bytes
-        unused = (self.nr_accesses == 0) & (self.idle_us >= at_least_us)
-        return np.where(unused, self.resident_bytes, 0)
+        0 stands for what wasn't accessed in this aggregation: what of regions wasn't touched. For
+        the `IDLE_SPANS` there is a number as soon as the backend has measured it. Otherwise there
+        are bounds: what has been idle for longer, such as regions of which no byte was accessed
+        for so long, and what has been idle for a shorter time.
 
-    def idle_bytes(self, at_least_us: int = 0) -> int:
-        """Return the bytes that have been idle for at least `at_least_us`, as `idle`."""
-        return int(self.idle(at_least_us).sum())
+        Where `touched_bytes` are unknown, a region is as idle as the pages that were checked. That
+        is the backend's estimate, and there are no bounds.
+        """
+        unused = (self.nr_accesses == 0) & (self.idle_us >= at_least_us)
+        low = np.where(unused, self.resident_bytes, 0)
+        if self.touched_bytes is None:
+            return Idle(low, low)
+        untouched = self.resident_bytes - self.touched_bytes
+        if at_least_us <= 0:
+            return Idle(untouched, untouched)
+        aggregation_us, high, age_us = self.intervals.aggregation_us, untouched, 0
+        if at_least_us <= aggregation_us:
+            low = untouched
+        if at_least_us < aggregation_us:  # What was touched may have been idle since.
+            high = self.resident_bytes
+        measured = [span for span in IDLE_SPANS if getattr(self, span.column) is not None]
+        for span in [span for span in measured if span.us >= at_least_us][:1]:
+            column = getattr(self, span.column)
+            low = np.where(column != UNKNOWN, np.maximum(low, column), low)
+            age_us = getattr(self.idle_ages, span.age) or 0
+        for span in [span for span in measured if span.us <= at_least_us][-1:]:
+            column = getattr(self, span.column)
+            high = np.where(column != UNKNOWN, np.minimum(high, column), high)
+            age_us = max(age_us, getattr(self.idle_ages, span.age) or 0)
+        return Idle(np.minimum(low, high), high, age_us)
+
+    @overload
+    def idle_bytes(self) -> int: ...
+
+    @overload
+    def idle_bytes(self, at_least_us: int) -> int | None: ...
+
+    def idle_bytes(self, at_least_us: int = 0) -> int | None:
+        """Return the bytes that have been idle for at least `at_least_us`, as `idle`.
+
+        None if only bounds are known; those not accessed in this aggregation always are.
+        """
+        return self.idle(at_least_us).bytes
 
     def bytes_by_frequency(self, buckets: int = 10) -> list[int]:
         """Return the bytes by access frequency.
@@ -199,7 +270,8 @@ class Snapshot(_Columns):
 
 
 _COLUMNS = ("start", "end", "nr_accesses", "age", "idle_us", "resident_bytes")
-_TOUCHED = "touched_bytes"
+_SPANS = tuple(span.column for span in IDLE_SPANS)
+_OPTIONAL = ("touched_bytes", *_SPANS)
 
 
 @frozen
@@ -212,6 +284,7 @@ class TargetRows:
         areas: Named parts of its address space.
         owners: Owners of its memory.
         toll: What monitoring has cost it so far.
+        idle_ages: How old its bytes idle for some spans are.
     """
 
     name: str
@@ -219,6 +292,7 @@ class TargetRows:
     areas: tuple[Area, ...] = ()
     owners: tuple[Owner, ...] = ()
     toll: Toll = field(factory=Toll)
+    idle_ages: IdleAges = field(factory=IdleAges)
 
 
 def take_snapshot(
@@ -238,7 +312,7 @@ def take_snapshot(
             [
                 {
                     name: column
-                    for name in (*_COLUMNS, _TOUCHED)
+                    for name in (*_COLUMNS, *_OPTIONAL)
                     if (column := getattr(table, name)) is not None
                 }
                 for table in tables
@@ -251,6 +325,7 @@ def take_snapshot(
                 target.areas,
                 tuple(target.owners),
                 target.toll,
+                target.idle_ages,
             )
             for target in targets
         ],
@@ -266,13 +341,20 @@ def take_snapshot(
 def join_columns(tables: Sequence[Mapping[str, npt.NDArray[Any]]]) -> dict[str, npt.NDArray[Any]]:
     """Return the columns of tables of regions, one table behind the other.
 
-    A column that one of them lacks isn't known of all together, so it is left out.
+    A column that one of them lacks isn't known of all together, so it is left out; of bytes idle
+    for a span, those of the other tables stay.
 
     Args:
         tables: Columns by name, as `assemble_snapshot` takes them; at least one table.
     """
     names = [name for name in tables[0] if all(name in table for table in tables)]
-    return {name: np.concatenate([table[name] for table in tables]) for name in names}
+    joined = {name: np.concatenate([table[name] for table in tables]) for name in names}
+    for name in _SPANS:
+        if name not in joined and any(name in table for table in tables):
+            joined[name] = np.concatenate(
+                [table.get(name, np.full(len(table["start"]), UNKNOWN)) for table in tables]
+            )
+    return joined
 
 
 def assemble_snapshot(
@@ -290,12 +372,13 @@ def assemble_snapshot(
 
     Args:
         columns: ``start``, ``end``, ``age``, ``idle_us`` and ``resident_bytes`` as 64-bit
-            integers, ``nr_accesses`` as 64-bit floats, and ``touched_bytes`` as integers if they
-            are known; one target after the other. They become read-only.
+            integers, ``nr_accesses`` as 64-bit floats, and as integers ``touched_bytes`` and the
+            columns of `IDLE_SPANS`, if they are known; one target after the other. They become
+            read-only.
         targets: The targets in the order of their rows.
         context: As in `Snapshot`; likewise the others.
     """
-    names = [*_COLUMNS, _TOUCHED] if _TOUCHED in columns else _COLUMNS
+    names = [name for name in (*_COLUMNS, *_OPTIONAL) if name in columns]
     for column in columns.values():
         column.flags.writeable = False
     parts = []
@@ -313,6 +396,7 @@ def assemble_snapshot(
                 areas=target.areas,
                 owners=target.owners,
                 toll=target.toll,
+                idle_ages=target.idle_ages,
                 **views,
             )
         )
@@ -324,5 +408,6 @@ def assemble_snapshot(
         time_us=time_us,
         elapsed_us=elapsed_us,
         targets=tuple(parts),
+        idle_ages=reduce(IdleAges.oldest, (target.idle_ages for target in targets), IdleAges()),
         **{name: columns[name] for name in names},
     )

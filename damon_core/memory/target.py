@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from attrs import Factory, define, evolve, field, frozen
 
+from damon_core.memory.idle import IdleAges
 from damon_core.memory.regions import Regions
 from damon_core.memory.samples import Samples
 
@@ -105,6 +106,8 @@ class Target:
         owners: Owners of the memory; empty if the primitive doesn't report them.
         samples: The pages of the current check, where a policy chooses pages.
         toll: What monitoring has cost it; nothing where the primitive doesn't know.
+        idle_ages: How old the bytes idle for some spans are in its regions, at the end of the
+            aggregation.
     """
 
     name: str
@@ -113,3 +116,4 @@ class Target:
     owners: Sequence[Owner] = field(default=(), init=False)
     samples: Samples | None = field(default=None, init=False)
     toll: Toll = field(factory=Toll, init=False)
+    idle_ages: IdleAges = field(factory=IdleAges, init=False)

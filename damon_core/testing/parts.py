@@ -7,6 +7,7 @@ import numpy as np
 
 from damon_core.contract.context import HookContext
 from damon_core.hookspecs import hookimpl
+from damon_core.memory.idle import IdleAges
 from damon_core.memory.regions import Regions
 from damon_core.memory.snapshot import Snapshot
 from damon_core.memory.target import Area, Owner, Target, Toll
@@ -150,6 +151,8 @@ class ScriptedRegion(NamedTuple):
         resident_bytes: How much of it is in memory; None for all.
         touched_bytes: How much of it has been accessed at the end of each aggregation; None if
             that can't be known.
+        idle_10s_bytes: How much of it hasn't been accessed for 10 seconds; None if that can't be
+            known.
     """
 
     start: int
@@ -157,6 +160,7 @@ class ScriptedRegion(NamedTuple):
     heat: float | Callable[[int], float] = 1.0
     resident_bytes: int | None = None
     touched_bytes: int | None = None
+    idle_10s_bytes: int | None = None
 
 
 class ScriptedMemory:
@@ -168,6 +172,7 @@ class ScriptedMemory:
         areas: The areas of targets by their names.
         owners: The owners of targets by their names.
         tolls: What each aggregation costs targets, by their names.
+        idle_ages: How old the idle bytes of targets are, by their names.
         name: What the primitive is called.
 
     Attributes:
@@ -182,6 +187,7 @@ class ScriptedMemory:
         areas: Mapping[str, Sequence[Area]] | None = None,
         owners: Mapping[str, Sequence[Owner]] | None = None,
         tolls: Mapping[str, Toll] | None = None,
+        idle_ages: Mapping[str, IdleAges] | None = None,
         name: str = "scripted",
     ) -> None:
         self.name = name
@@ -191,6 +197,7 @@ class ScriptedMemory:
         self._areas = areas or {}
         self._owners = owners or {}
         self._tolls = tolls or {}
+        self._idle_ages = idle_ages or {}
 
     @hookimpl
     def init(self, context: HookContext) -> None:
@@ -219,11 +226,10 @@ class ScriptedMemory:
                 each.heat(self.checks_made) if callable(each.heat) else each.heat
                 for each in regions
             ]
-            touched_bytes = [
-                each.touched_bytes for each in regions if each.touched_bytes is not None
-            ]
-            if len(touched_bytes) == len(regions):
-                target.regions.touched_bytes = np.array(touched_bytes, dtype=np.int64)
+            for name in ("touched_bytes", "idle_10s_bytes"):
+                sizes = [getattr(each, name) for each in regions]
+                if None not in sizes:
+                    setattr(target.regions, name, np.array(sizes, dtype=np.int64))
         self.checks_made += 1
 
     @hookimpl
@@ -231,6 +237,7 @@ class ScriptedMemory:
         """Say whose the memory is, and what the aggregation has cost."""
         for target in context.targets:
             target.owners = self._owners.get(target.name, ())
+            target.idle_ages = self._idle_ages.get(target.name, IdleAges())
             toll = self._tolls.get(target.name)
             if toll is not None:
                 target.toll = target.toll.with_cpu(toll.cpu_us).with_held(toll.held_us)

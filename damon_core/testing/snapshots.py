@@ -6,8 +6,9 @@ from typing import NamedTuple
 import numpy as np
 
 from damon_core.attributes import Intervals
+from damon_core.memory.idle import IDLE_SPANS, UNKNOWN, IdleAges, IdleSpan
 from damon_core.memory.regions import IntColumn
-from damon_core.memory.snapshot import Snapshot, TargetRows, assemble_snapshot
+from damon_core.memory.snapshot import Snapshot, TargetRows, TargetSnapshot, assemble_snapshot
 from damon_core.memory.target import Area, Owner, Toll
 
 #: 2023-11-14 22:13:20 UTC, where `damon_core.VirtualClock` begins as well.
@@ -27,6 +28,9 @@ class RegionRow(NamedTuple):
         resident_bytes: How much of it is in memory; by default all.
         touched_bytes: How much of it was accessed in the aggregation; None if that isn't known. It
             has to be known of all regions, or of none.
+        idle_10s_bytes: How much of it hadn't been accessed for 10 seconds; None if unknown.
+        idle_1m_bytes: The same for a minute.
+        idle_10m_bytes: The same for ten minutes.
     """
 
     start: int
@@ -36,6 +40,9 @@ class RegionRow(NamedTuple):
     idle_us: int | None = None
     resident_bytes: int | None = None
     touched_bytes: int | None = None
+    idle_10s_bytes: int | None = None
+    idle_1m_bytes: int | None = None
+    idle_10m_bytes: int | None = None
 
 
 def make_snapshot(
@@ -50,6 +57,7 @@ def make_snapshot(
     areas: Mapping[str, Sequence[Area]] | None = None,
     owners: Mapping[str, Sequence[Owner]] | None = None,
     tolls: Mapping[str, Toll] | None = None,
+    idle_ages: Mapping[str, IdleAges] | None = None,
 ) -> Snapshot:
     """Return the snapshot of an aggregation with these regions.
 
@@ -65,6 +73,7 @@ def make_snapshot(
         areas: The areas of targets by their names.
         owners: The owners of targets by their names.
         tolls: What monitoring has cost targets, by their names.
+        idle_ages: How old their idle bytes are, by their names.
     """
     intervals = intervals or Intervals()
     elapsed_us = intervals.aggregation_us if elapsed_us is None else elapsed_us
@@ -79,7 +88,12 @@ def make_snapshot(
         row.end - row.start if row.resident_bytes is None else row.resident_bytes for row in rows
     ]
     touched_bytes = [row.touched_bytes for row in rows if row.touched_bytes is not None]
-    touched = {"touched_bytes": np.array(touched_bytes, dtype=np.int64)} if touched_bytes else {}
+    optional = {"touched_bytes": np.array(touched_bytes, dtype=np.int64)} if touched_bytes else {}
+    for span in IDLE_SPANS:
+        idle_bytes = [getattr(row, span.column) for row in rows]
+        if any(size is not None for size in idle_bytes):
+            known = [UNKNOWN if size is None else size for size in idle_bytes]
+            optional[span.column] = np.array(known, dtype=np.int64)
     return assemble_snapshot(
         {
             "start": np.array([row.start for row in rows], dtype=np.int64),
@@ -88,7 +102,7 @@ def make_snapshot(
             "age": np.array([row.age for row in rows], dtype=np.int64),
             "idle_us": np.array(idle_us, dtype=np.int64),
             "resident_bytes": np.array(resident_bytes, dtype=np.int64),
-            **touched,
+            **optional,
         },
         [
             TargetRows(
@@ -97,6 +111,7 @@ def make_snapshot(
                 tuple((areas or {}).get(name, ())),
                 tuple((owners or {}).get(name, ())),
                 (tolls or {}).get(name, Toll()),
+                (idle_ages or {}).get(name, IdleAges()),
             )
             for name, regions in targets.items()
         ],
@@ -123,18 +138,22 @@ def assert_same_snapshot(found: Snapshot, expected: Snapshot, *, rtol: float = 0
     """
     for name in ("context", "number", "time_us", "elapsed_us", "intervals", "max_nr_accesses"):
         _assert_equal(name, getattr(found, name), getattr(expected, name))
-    for name in ("name", "areas", "owners", "toll"):
+    for name in ("name", "areas", "owners", "toll", "idle_ages"):
         _assert_equal(
             f"the targets' {name}",
             [getattr(target, name) for target in found.targets],
             [getattr(target, name) for target in expected.targets],
         )
-    pairs = zip([found, *found.targets], [expected, *expected.targets], strict=True)
-    for one, other in pairs:
+    parts: list[Snapshot | TargetSnapshot] = [found, *found.targets]
+    expected_parts: list[Snapshot | TargetSnapshot] = [expected, *expected.targets]
+    for one, other in zip(parts, expected_parts, strict=True):
         known = (_knows_touched(each.touched_bytes) for each in (one, other))
         _assert_equal("whether touched_bytes are known", *known)
         for name in ("start", "end", "age", "idle_us", "resident_bytes", "touched_bytes"):
             np.testing.assert_array_equal(getattr(one, name), getattr(other, name), name)
+        for span in IDLE_SPANS:
+            found_bytes, expected_bytes = (_idle_bytes(each, span) for each in (one, other))
+            np.testing.assert_array_equal(found_bytes, expected_bytes, span.column)
         np.testing.assert_allclose(one.nr_accesses, other.nr_accesses, rtol, err_msg="nr_accesses")
         whole = other.nr_accesses == other.nr_accesses.round()
         np.testing.assert_array_equal(
@@ -145,6 +164,11 @@ def assert_same_snapshot(found: Snapshot, expected: Snapshot, *, rtol: float = 0
 def _knows_touched(touched_bytes: IntColumn | None) -> bool:
     # Of no region there is nothing to know.
     return touched_bytes is not None and len(touched_bytes) > 0
+
+
+def _idle_bytes(part: Snapshot | TargetSnapshot, span: IdleSpan) -> IntColumn:
+    column: IntColumn | None = getattr(part, span.column)
+    return np.full(len(part), UNKNOWN) if column is None else column
 
 
 def _assert_equal(name: str, found: object, expected: object) -> None:

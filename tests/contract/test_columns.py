@@ -8,9 +8,11 @@ from hypothesis import strategies as st
 
 from damon_core import (
     COLUMNS,
+    IDLE_SPANS,
     REGION_COLUMNS,
     Area,
     Column,
+    IdleAges,
     Intervals,
     Owner,
     Snapshot,
@@ -26,7 +28,9 @@ def a_snapshot() -> Snapshot:
     """Return a snapshot with something in every column."""
     numbers = {name: np.array([7]) for name in REGION_COLUMNS}
     numbers |= {"nr_accesses": np.array([7.0]), "touched_bytes": np.array([5])}
-    target = TargetRows("redis[7]", 1, (Area(0, 9, "[heap]"),), (Owner("cgroup", "/a", 1, 2, 3),))
+    numbers |= {span.column: np.array([2]) for span in IDLE_SPANS}
+    areas, owners = (Area(0, 9, "[heap]"),), (Owner("cgroup", "/a", 1, 2, 3),)
+    target = TargetRows("redis[7]", 1, areas, owners, idle_ages=IdleAges(1, 2, 3))
     return assemble_snapshot(
         numbers,
         [target],

@@ -5,7 +5,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from damon_core import PAGE_SIZE_BYTES, AttributeValueError, Range, RegionLimits, Regions
+from damon_core import (
+    PAGE_SIZE_BYTES,
+    UNKNOWN,
+    AttributeValueError,
+    Range,
+    RegionLimits,
+    Regions,
+)
 
 MOST_PAGES = 1 << 34  # 64 TiB
 
@@ -306,6 +313,24 @@ def test_joined_regions_have_all_touched_bytes() -> None:
     joined = regions.joined(np.array([0, 2]))
     assert joined.touched_bytes is not None
     assert joined.touched_bytes.tolist() == [300, 300]
+
+
+def test_joined_regions_have_all_idle_bytes() -> None:
+    """Unless they aren't known of one of them."""
+    regions = Regions([0, 0x3000, 0x4000], [0x3000, 0x4000, 0x6000])
+    regions.idle_1m_bytes = np.array([100, 200, UNKNOWN])
+    joined = regions.joined(np.array([0, 1]))
+    assert joined.idle_1m_bytes is not None
+    assert joined.idle_1m_bytes.tolist() == [100, UNKNOWN]
+
+
+def test_idle_bytes_stay_with_regions_that_stay() -> None:
+    """Of others nothing is known yet."""
+    regions = Regions([0, 0x3000], [0x3000, 0x4000])
+    regions.idle_10s_bytes = np.array([100, 200])
+    found = regions.matching([0, 0x3000, 0x8000], [0x3000, 0x5000, 0x9000]).idle_10s_bytes
+    assert found is not None
+    assert found.tolist() == [100, UNKNOWN, UNKNOWN]
 
 
 # -- ages ------------------------------------------------------------------------------------

@@ -7,10 +7,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from damon_core import Area, Intervals, Owner, Regions, Snapshot, Target
+from damon_core import (
+    IDLE_SPANS,
+    Area,
+    IdleAges,
+    IdleSpan,
+    Intervals,
+    Owner,
+    Regions,
+    Snapshot,
+    Target,
+)
 from damon_core.memory.snapshot import take_snapshot
+from damon_core.testing import RegionRow, make_snapshot
 
 CHECKS = 20
+SECOND_US = 1_000_000
 COLUMNS = ["start", "end", "nr_accesses", "age", "idle_us", "resident_bytes"]
 
 #: One region: size in bytes, bytes in memory, nr_accesses, age, idle time.
@@ -181,9 +193,8 @@ class TestWhatWasTouched:
         assert self.snapshot(2.0, 100).working_set_bytes(at_least=0) == 1_000
 
     def test_the_rest_is_idle(self) -> None:
-        """In this aggregation; for longer, only regions that are idle as a whole are known."""
-        assert [self.snapshot(2.0, 100).idle_bytes(us) for us in (0, 1)] == [900, 0]
-        assert [self.snapshot(0.0, 0, 50).idle_bytes(us) for us in (0, 50, 51)] == [1_000, 1_000, 0]
+        """In this aggregation."""
+        assert self.snapshot(2.0, 100).idle_bytes() == 900
 
     def test_it_is_unknown_unless_every_target_knows(self) -> None:
         """Then working sets are estimated for all of them in the same way."""
@@ -202,6 +213,91 @@ def test_idle_bytes_are_those_without_access_for_long_enough() -> None:
         target("t", [(1, 1, 0, 0, 100), (20, 20, 0, 0, 200), (300, 300, 1, 0, 0)])
     )
     assert [snapshot.idle_bytes(us) for us in (0, 100, 101, 200, 201)] == [21, 21, 20, 20, 0]
+
+
+class TestIdleFor:
+    """Snapshots of 1,000 bytes of which 100 were touched in an aggregation of 0.1 s."""
+
+    @staticmethod
+    def snapshot(
+        idle_us: int = 0, touched_bytes: int = 100, aggregation_us: int = 100_000, **known: int
+    ) -> Snapshot:
+        """Return a snapshot; `known` are bytes idle for spans."""
+        row = RegionRow(0, 1_000, 0, 0, idle_us, touched_bytes=touched_bytes, **known)
+        ages = IdleAges(5_000_000, 7_000_000, None)
+        intervals = Intervals(5_000, aggregation_us, aggregation_us)
+        return make_snapshot({"t": [row]}, idle_ages={"t": ages}, intervals=intervals)
+
+    @pytest.mark.parametrize("span", IDLE_SPANS)
+    def test_a_span_that_was_measured_is_known(self, span: IdleSpan) -> None:
+        """To the byte."""
+        assert self.snapshot(**{span.column: 700}).idle_bytes(span.us) == 700
+
+    def test_a_span_that_was_not_measured_is_not_known(self) -> None:
+        """It isn't 0: there are bounds."""
+        idle = self.snapshot().idle(10 * SECOND_US)
+        assert (idle.bytes, idle.low_bytes, idle.high_bytes) == (None, 0, 900)
+
+    def test_spans_are_bounds_for_what_is_between_them(self) -> None:
+        """The longer one is a lower bound, the shorter an upper one."""
+        idle = self.snapshot(idle_10s_bytes=700, idle_1m_bytes=600).idle(30 * SECOND_US)
+        assert (idle.bytes, idle.low_bytes, idle.high_bytes) == (None, 600, 700)
+
+    def test_equal_bounds_are_a_number(self) -> None:
+        """As much was idle for 10 s as for a minute, so for 30 s as well."""
+        snapshot = self.snapshot(idle_10s_bytes=700, idle_1m_bytes=700)
+        assert snapshot.idle_bytes(30 * SECOND_US) == 700
+
+    def test_whole_regions_are_known_without_a_measurement(self) -> None:
+        """Not a byte of them was touched for so long."""
+        snapshot = self.snapshot(idle_us=30 * SECOND_US, touched_bytes=0)
+        assert [snapshot.idle(us * SECOND_US).low_bytes for us in (10, 30, 31)] == [1_000, 1_000, 0]
+
+    def test_what_was_touched_in_this_aggregation_is_not_idle_for_longer(self) -> None:
+        """Whatever was measured before."""
+        assert self.snapshot(idle_10s_bytes=950).idle(10 * SECOND_US).high_bytes == 900
+
+    def test_a_longer_aggregation_gives_a_lower_bound(self) -> None:
+        """What was touched in a minute may have been idle for the last 10 s of it."""
+        idle = self.snapshot(aggregation_us=60 * SECOND_US).idle(10 * SECOND_US)
+        assert (idle.low_bytes, idle.high_bytes) == (900, 1_000)
+
+    def test_an_aggregation_as_long_says_it_exactly(self) -> None:
+        """It is a measurement itself."""
+        snapshot = self.snapshot(aggregation_us=60 * SECOND_US)
+        assert snapshot.idle_bytes(60 * SECOND_US) == 900
+
+    def test_the_age_is_that_of_the_oldest_number_used(self) -> None:
+        """Of bounds, both are used; those of this aggregation have none."""
+        snapshot = self.snapshot(idle_10s_bytes=700, idle_1m_bytes=600)
+        ages = [snapshot.idle(us * SECOND_US).age_us // SECOND_US for us in (0, 10, 30, 60)]
+        assert ages == [0, 5, 7, 7]
+
+    def test_regions_whose_number_is_not_known_have_bounds(self) -> None:
+        """Those of other regions are known all the same."""
+        rows = [
+            RegionRow(0, 1_000, touched_bytes=100, idle_us=0, idle_10s_bytes=700),
+            RegionRow(2_000, 2_010, touched_bytes=2, idle_us=0),
+        ]
+        idle = make_snapshot({"t": rows}).idle(10 * SECOND_US)
+        assert (idle.low.tolist(), idle.high.tolist()) == ([700, 0], [700, 8])
+
+    def test_targets_without_a_number_leave_those_of_others(self) -> None:
+        """Of all together there are bounds."""
+        known, unknown = target("a", [(1_000, 1_000, 0, 0, 0)]), target("b", [(9, 9, 0, 0, 0)])
+        for each in (known, unknown):
+            each.regions.touched_bytes = np.zeros(1, dtype=np.int64)
+        known.regions.idle_10s_bytes = np.array([700])
+        snapshot = snapshot_of(known, unknown)
+        idle = snapshot.idle(10 * SECOND_US)
+        assert (idle.low_bytes, idle.high_bytes) == (700, 709)
+        assert [each.idle_bytes(10 * SECOND_US) for each in snapshot.targets] == [700, None]
+
+    def test_the_ages_of_all_targets_are_the_oldest(self) -> None:
+        """Of those that have any."""
+        ages = {"a": IdleAges(1, None, 3), "b": IdleAges(2, None, None)}
+        snapshot = make_snapshot({"a": [], "b": []}, idle_ages=ages)
+        assert snapshot.idle_ages == IdleAges(2, None, 3)
 
 
 # -- frequency -------------------------------------------------------------------------------
@@ -235,7 +331,7 @@ def test_figures_add_up_over_targets(a: list[Row], b: list[Row]) -> None:
     snapshot = snapshot_of(target("a", a), target("b", b))
     parts = snapshot.targets
     assert snapshot.total_bytes == sum(part.total_bytes for part in parts)
-    assert snapshot.idle_bytes(5) == sum(part.idle_bytes(5) for part in parts)
+    assert snapshot.idle_bytes() == sum(part.idle_bytes() for part in parts)
     assert abs(snapshot.working_set_bytes(3) - sum(p.working_set_bytes(3) for p in parts)) <= 1
 
 

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from damon_core import (
+    IDLE_SPANS,
     PAGE_SIZE_BYTES,
     Context,
     EvidencePolicy,
@@ -31,8 +32,9 @@ AGGREGATION_US = 100
 #: 1 PiB.
 MOST_PAGES = 1 << 38
 
-#: Those that a policy keeps: it checks single pages, so it can't know touched_bytes.
-COLUMNS = [column for column in Regions.__slots__ if column != "touched_bytes"]
+#: Those that a policy keeps: it checks single pages, so it can't know touched or idle bytes.
+UNKNOWN_COLUMNS = ("touched_bytes", *(span.column for span in IDLE_SPANS))
+COLUMNS = [column for column in Regions.__slots__ if column not in UNKNOWN_COLUMNS]
 
 POLICIES: dict[str, Callable[[int], RegionPolicy]] = {
     "kernel": lambda seed: KernelPolicy(KernelPolicyOptions(seed=seed)),
@@ -92,7 +94,7 @@ def check_tables(targets: Sequence[Target]) -> None:
     """Assert what always holds for regions."""
     for target in targets:
         regions = target.regions
-        assert regions.touched_bytes is None
+        assert all(getattr(regions, column) is None for column in UNKNOWN_COLUMNS)
         for column in COLUMNS:
             assert getattr(regions, column).shape == (len(regions),), column
         assert np.all(regions.start < regions.end)

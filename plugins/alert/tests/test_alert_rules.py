@@ -4,14 +4,16 @@ from collections.abc import Callable
 
 import pytest
 from damon_alert import Notification, Rule
-from damon_alert.quantities import Window
+from damon_alert.quantities import Amount, Window
 from damon_alert.rules import Alert, Evaluator, Phase
 
-from damon_core import CallbackStats, Microseconds, Snapshot, Stats
+from damon_core import CallbackStats, Microseconds, Snapshot, Stats, testing
+from damon_core.testing import RegionRow
 
 Make = Callable[..., Snapshot]
 UNIX_US = 1_700_000_000_000_000
 SECOND_US = 1_000_000
+MIB = 1 << 20
 STATS = Stats()
 
 
@@ -20,7 +22,8 @@ def phases(rule: Rule, values: list[float | None]) -> list[str]:
     alert = Alert(rule.condition, rule.lasting)
     seen = []
     for second, value in enumerate(values):
-        changed = alert.observe(value, second * SECOND_US, UNIX_US)
+        amount = None if value is None else Amount.known(value)
+        changed = alert.observe(amount, second * SECOND_US, UNIX_US)
         seen.append(alert.phase.value + "!" * changed)
     return seen
 
@@ -200,6 +203,63 @@ def test_quantities(
     regions = [(10, 10, 0), (20, 5, 0), (20, 0, SECOND_US), (50, 0, 60 * SECOND_US)]
     (change,) = Evaluator([rule]).evaluate(make_snapshot({"a": regions}), STATS)
     assert change.value == pytest.approx(expected)
+
+
+class TestBounds:
+    """Of 100 MiB, from 40 to 70 have been idle for a minute."""
+
+    @staticmethod
+    def evaluator(**rule: str) -> Evaluator:
+        """Return the evaluator of a rule on them."""
+        idle_for = Microseconds(60 * SECOND_US)
+        return Evaluator([Rule("cold", "idle", idle_for=idle_for, **rule)])  # type: ignore[arg-type]
+
+    @staticmethod
+    def snapshot(low: int = 40, high: int = 70) -> Snapshot:
+        """Return a snapshot with these bounds."""
+        region = RegionRow(
+            0,
+            100 * MIB,
+            touched_bytes=(100 - high) * MIB,
+            idle_us=0,
+            idle_10m_bytes=low * MIB,
+        )
+        return testing.make_snapshot({"a": [region]}, context="db")
+
+    @pytest.mark.parametrize(
+        ("rule", "fires"),
+        [
+            ({"above": "39MiB"}, ["40.0 MiB"]),
+            ({"above": "40MiB"}, []),
+            ({"below": "71MiB"}, ["70.0 MiB"]),
+            ({"below": "70MiB"}, []),
+        ],
+    )
+    def test_a_rule_fires_if_it_is_certain(self, rule: dict[str, str], fires: list[str]) -> None:
+        """With the bound that it compares, never on 0."""
+        changes = self.evaluator(**rule).evaluate(self.snapshot(), STATS)
+        assert [change.value_text for change in changes] == fires
+
+    def test_a_firing_alert_is_resolved_if_that_is_certain(self) -> None:
+        """What isn't known any more changes nothing."""
+        evaluator = self.evaluator(above="60MiB")
+        seen = [
+            [change.status for change in evaluator.evaluate(self.snapshot(low, 70), STATS)]
+            for low in (70, 40)
+        ]
+        resolved = evaluator.evaluate(self.snapshot(40, 60), STATS)
+        assert (seen, [change.status for change in resolved]) == ([["firing"], []], ["resolved"])
+
+    def test_it_is_said_once(self, caplog: pytest.LogCaptureFixture) -> None:
+        """Which rule, of how long, and what is known."""
+        evaluator = self.evaluator(above="60MiB")
+        for _ in range(2):
+            evaluator.evaluate(self.snapshot(), STATS)
+        (record,) = caplog.records
+        assert record.getMessage().startswith(
+            "context 'db': rule 'cold': how much memory has been idle for 1m isn't known yet: "
+            "40.0 MiB to 70.0 MiB"
+        )
 
 
 def test_share_of_nothing_has_no_value(make_snapshot: Make) -> None:

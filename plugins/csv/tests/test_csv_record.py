@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 from damon_csv import CsvReader, CsvWriter, header
-from damon_csv.rows import ROW
+from damon_csv.rows import OPTIONAL, ROW
 from hypothesis import given
 from hypothesis import strategies as st
 
-from damon_core import DamonError, InputError, Intervals, RecordInfo, Snapshot
+from damon_core import DamonError, IdleAges, InputError, Intervals, RecordInfo, Snapshot
 from damon_core.testing import RegionRow, assert_same_snapshot, make_snapshot
 
 T0 = 1_700_000_000_000_000
@@ -150,11 +150,11 @@ def test_an_empty_record(tmp_path: Path) -> None:
         b"rubbish\n",
         b"\n",
         b"1,a,t,0,4096,1,20,0,0,4096\n",
-        b"1,a,t,0,4096,1,20,0,0,4096,9,9\n",
-        b"x,a,t,0,4096,1,20,0,0,4096,9\n",
-        b"1,a,t,0,4096,1,20,old,0,4096,9\n",
-        b"1,a,t,0,4096,1,20,0,0,,9\n",
-        b"1,a,t,0,4096,1,20,0,0,4096,9\n1,a,t,0,4096,,20,0,0,4096,9\n",
+        b"1,a,t,0,4096,1,20,0,0,4096,9,,,,,,,9\n",
+        b"x,a,t,0,4096,1,20,0,0,4096,9,,,,,,\n",
+        b"1,a,t,0,4096,1,20,old,0,4096,9,,,,,,\n",
+        b"1,a,t,0,4096,1,20,0,0,,9,,,,,,\n",
+        b"1,a,t,0,4096,1,20,0,0,4096,9,,,,,,\n1,a,t,0,4096,,20,0,0,4096,9,,,,,,\n",
     ],
 )
 def test_damage_is_an_error_with_its_line(tmp_path: Path, wrong: bytes) -> None:
@@ -202,7 +202,19 @@ class TestRecordsWithoutAllColumns:
         snapshot = make_snapshot({"t": [RegionRow(0, 4096, 20)]})
         write(path, snapshot)
         (found,) = read(path)
-        assert path.read_bytes().endswith(b",4096,\n")
+        assert path.read_bytes().endswith(b",4096,,,,,,,\n")
+        assert_same_snapshot(found, snapshot)
+
+    def test_idle_bytes_that_are_not_known_of_all_regions_come_back(self, tmp_path: Path) -> None:
+        """With their ages, and without those of spans that nobody measured."""
+        path = tmp_path / "out.csv"
+        rows = [
+            RegionRow(0, 4096, 20, touched_bytes=9, idle_10s_bytes=7, idle_10m_bytes=0),
+            RegionRow(8192, 9000, 20, touched_bytes=9),
+        ]
+        snapshot = make_snapshot({"t": rows}, idle_ages={"t": IdleAges(3, None, 5)})
+        write(path, snapshot)
+        (found,) = read(path)
         assert_same_snapshot(found, snapshot)
 
     def test_files_of_older_versions_are_read(self, tmp_path: Path) -> None:
@@ -216,7 +228,7 @@ class TestRecordsWithoutAllColumns:
 
     @pytest.mark.parametrize(
         ("begin", "lacks"),
-        [(OLD_HEADER, {"idle_us", "resident_bytes", "touched_bytes"}), (header(), set())],
+        [(OLD_HEADER, set(OPTIONAL)), (header(), set())],
     )
     def test_a_reader_says_what_is_filled_in(
         self, tmp_path: Path, begin: bytes, lacks: set[str]
@@ -233,7 +245,7 @@ class TestRecordsWithoutAllColumns:
         with CsvWriter(path, RecordInfo(filled_in=("resident_bytes", "areas"))) as writer:
             writer.write(snapshot_of(T0, {"t": 1}))
         line = header().replace(b",resident_bytes", b"")
-        assert path.read_bytes() == line + b"1700000000000000,db,t,0,4096,0,20,0,100000,0\n"
+        assert path.read_bytes() == line + b"1700000000000000,db,t,0,4096,0,20,0,100000,0,,,,,,\n"
         assert "resident_bytes" in CsvReader(path).info.filled_in
 
     def test_an_old_file_is_not_appended_to(self, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from damon_core import (
+    IDLE_SPANS,
     ContextInfo,
     DamonError,
     InputError,
@@ -154,6 +155,7 @@ def test_a_reader_says_what_is_filled_in(tmp_path: Path, make: Make, lacks: tupl
         assert set(reader.info.filled_in) == {
             *("number", "idle_us", "resident_bytes", "touched_bytes"),
             *("lost_us", "held_us", "longest_stall_us", "areas", "owners"),
+            *(name for span in IDLE_SPANS for name in (span.column, span.age)),
             *lacks,
         }
 

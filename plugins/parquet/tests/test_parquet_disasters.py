@@ -185,7 +185,7 @@ def test_an_error_of_the_thread_is_raised(tmp_path: Path) -> None:
         writer = ParquetWriter(Path({str(path)!r}), RecordInfo("here"))
         writer.write(a_minute(1))
         writer.explain(RecordInfo("here"))
-        resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, 40_000))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))
         writer.write(a_minute(2, 5000))
         try:
             writer.write(a_minute(3))

@@ -22,9 +22,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from damon_core import (
+    IDLE_SPANS,
+    UNKNOWN,
     Area,
     ContextInfo,
     DamonError,
+    IdleAges,
     InputError,
     Intervals,
     Owner,
@@ -86,6 +89,7 @@ def read(path: Path, begin_us: int | None = None, end_us: int | None = None) -> 
 
 NAMES = st.text(st.characters(exclude_categories=["Cs"]), max_size=5)
 NUMBERS = st.integers(0, (1 << 62) - 1)
+IDLE_AGES = st.builds(IdleAges, *[st.none() | NUMBERS] * 3)
 AREAS = st.lists(st.builds(Area, NUMBERS, NUMBERS, NAMES), max_size=3).map(tuple)
 OWNERS = st.lists(st.builds(Owner, NAMES, NAMES, NUMBERS, NUMBERS, NUMBERS), max_size=2).map(tuple)
 
@@ -105,6 +109,7 @@ def snapshots(draw: st.DrawFn) -> list[Snapshot]:
                 draw(st.sampled_from(known)),
                 draw(OWNERS),
                 draw(TOLLS),
+                draw(IDLE_AGES),
             )
             for name in draw(st.lists(st.sampled_from("abc"), unique=True))
         ]
@@ -114,7 +119,9 @@ def snapshots(draw: st.DrawFn) -> list[Snapshot]:
         some = st.floats(1e-6, 1 << 24) | st.integers(0, 20).map(float)
         counts = st.lists(some, min_size=count, max_size=count)
         sampling_us = draw(st.integers(1, 10_000))
-        touched = {"touched_bytes": np.array(draw(column), dtype=np.int64)}
+        optional = {"touched_bytes": np.array(draw(column), dtype=np.int64)}
+        idle = st.lists(NUMBERS | st.just(UNKNOWN), min_size=count, max_size=count)
+        optional |= {span.column: np.array(draw(idle), dtype=np.int64) for span in IDLE_SPANS}
         drawn.append(
             assemble_snapshot(
                 {
@@ -124,7 +131,7 @@ def snapshots(draw: st.DrawFn) -> list[Snapshot]:
                     "age": np.array(draw(column), dtype=np.int64),
                     "idle_us": np.array(draw(column), dtype=np.int64),
                     "resident_bytes": np.array(draw(column), dtype=np.int64),
-                    **(touched if draw(st.booleans()) else {}),
+                    **{name: each for name, each in optional.items() if draw(st.booleans())},
                 },
                 targets,
                 context=draw(st.sampled_from(["x", "y"])),
@@ -197,12 +204,19 @@ def test_how_it_was_made_comes_back(tmp_path: Path) -> None:
 def test_files_of_older_versions_are_read(tmp_path: Path) -> None:
     """They don't have every column, and say so; what isn't there is unknown."""
     path = tmp_path / "out.parquet"
-    region = RegionRow(0, 4096, 20, touched_bytes=1024)
-    write(path, [make_snapshot({"t": [region]}, tolls={"t": Toll(1, 2, 3)})])
-    later = ("touched_bytes", "lost_us", "held_us", "longest_stall_us")
+    region = RegionRow(0, 4096, 20, touched_bytes=1024, idle_10s_bytes=7)
+    ages = {"t": IdleAges(7)}
+    write(path, [make_snapshot({"t": [region]}, tolls={"t": Toll(1, 2, 3)}, idle_ages=ages)])
+    later = (
+        "touched_bytes",
+        *(span.column for span in IDLE_SPANS),
+        *(span.age for span in IDLE_SPANS),
+        *("lost_us", "held_us", "longest_stall_us"),
+    )
     pq.write_table(pq.read_table(path).drop(later), path)
     (found,) = read(path)
     assert (found.touched_bytes, found.targets[0].toll) == (None, Toll())
+    assert (found.idle_10s_bytes, found.idle_ages) == (None, IdleAges())
     assert ParquetReader(path).info.filled_in == later
 
 
@@ -362,7 +376,7 @@ class TestWrongFiles:
         write(path, [a_snapshot(number, {"t": 100}) for number in range(1, 3000)])
         size = path.stat().st_size
         with path.open("r+b") as file:
-            file.seek(size // 2)
+            file.seek(size // 3)
             file.write(os.urandom(size // 4))
         found = ParquetReader(path).snapshots()
         assert next(found).number == 1

@@ -12,10 +12,19 @@ from damon_prometheus import Listener, PrometheusCallback, PrometheusOptions
 from damon_prometheus.collector import bounded_targets
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
-from damon_core import Context, Microseconds, Owner, Toll, hookimpl
-from damon_core.testing import RegionRow, make_snapshot, run
+from damon_core import Context, IdleAges, Microseconds, Owner, Toll, hookimpl
+from damon_core.testing import (
+    Recorder,
+    RegionRow,
+    ScriptedMemory,
+    ScriptedRegion,
+    make_snapshot,
+    run,
+    run_virtual,
+)
 
 MIB = 1 << 20
+TEN_SECONDS = Microseconds(10_000_000)
 Make = Callable[..., Context]
 MakeListener = Callable[..., Listener]
 Values = Callable[[Listener], dict[str, float]]
@@ -315,6 +324,41 @@ def test_other_keeps_what_was_touched() -> None:
     region = RegionRow(0, 4096, nr_accesses=20, touched_bytes=1024)
     (other,) = bounded_targets(make_snapshot({"a": [region], "b": [region]}).targets, 0)
     assert other.working_set_bytes() == 2048
+
+
+@pytest.mark.parametrize(("idle_bytes", "series"), [(512, 1), (None, 0)])
+def test_idle_bytes_that_are_not_known_have_no_series(
+    idle_bytes: int | None,
+    series: int,
+    make_listener: MakeListener,
+    values: Values,
+) -> None:
+    """Instead of 0. Those that are known have a number, and when it was measured."""
+    listener = make_listener()
+    result: dict[str, float] = {}
+    region = ScriptedRegion(0, 4096, touched_bytes=1024, idle_10s_bytes=idle_bytes)
+    ages = {"a": IdleAges(7_000_000)}
+    callback = PrometheusCallback(PrometheusOptions(idle_thresholds=(TEN_SECONDS,)), listener)
+    recorder = Recorder(after_aggregation=lambda _context: result.update(values(listener)))
+    memory = ScriptedMemory({"a": [region]}, idle_ages=ages)
+    run_virtual(memory, callback, recorder, aggregations=1)
+    found = [(name, value) for name, value in result.items() if "at_least" in name]
+    labels = '{context="context",target="a",at_least="10s"}'
+    measured = [
+        (f"damon_idle_bytes{labels}", 512),
+        (f"damon_idle_measured_timestamp_seconds{labels}", recorder.snapshots[0].time_us / 1e6 - 7),
+    ]
+    assert found == measured * series
+
+
+def test_other_keeps_what_is_idle() -> None:
+    """Idle bytes of targets together are the sum of theirs, as old as the oldest."""
+    region = RegionRow(0, 4096, nr_accesses=20, touched_bytes=1024, idle_10s_bytes=512)
+    ages = {"a": IdleAges(7), "b": IdleAges(9)}
+    snapshot = make_snapshot({"a": [region], "b": [region]}, idle_ages=ages)
+    (other,) = bounded_targets(snapshot.targets, 0)
+    idle = other.idle(TEN_SECONDS)
+    assert (idle.bytes, idle.age_us) == (1024, 9)
 
 
 def test_a_target_named_other(scraped: Callable[..., dict[str, float]]) -> None:

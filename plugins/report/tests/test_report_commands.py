@@ -12,7 +12,16 @@ from click.testing import Result
 from damon_report.command import regions
 from damon_report.regions import ORDERS
 
-from damon_core import Area, ContextInfo, Intervals, RecordInfo, Snapshot
+from damon_core import (
+    Area,
+    ContextInfo,
+    IdleAges,
+    Intervals,
+    RecordInfo,
+    Snapshot,
+    testing,
+)
+from damon_core.testing import RegionRow
 
 MIB = 1 << 20
 SECOND_US = 1_000_000
@@ -214,6 +223,9 @@ class TestIdle:
             "below_us": 10 * SECOND_US,
             "bytes": heap,
             "at_least_bytes": heap + web,
+            "low_bytes": heap + web,
+            "high_bytes": heap + web,
+            "age_us": 0,
         }
         assert [bucket["bytes"] for bucket in whole["buckets"]] == [0, heap, 0, web, 0, 0, 0]
         assert whole["buckets"][-1]["below_us"] is None
@@ -445,19 +457,56 @@ class TestTouchedBytes:
     def test_the_time_of_what_is_idle_beside_others_is_unknown(
         self, reports: Any, touched: str
     ) -> None:
-        """It is in no bucket, and the text says so instead of "below 1s"."""
+        """It is in no bucket, and there are bounds instead of a number."""
         (whole,) = parsed(reports.run("idle", touched, "--json"))["idle"]
-        assert whole["unknown_bytes"] == whole["idle_bytes"]
-        assert sum(bucket["bytes"] for bucket in whole["buckets"]) == 0
+        longer = whole["buckets"][2]
+        assert (longer["bytes"], longer["at_least_bytes"]) == (None, None)
+        assert (longer["low_bytes"], longer["high_bytes"]) == (0, whole["idle_bytes"])
         text = reports.run("idle", touched).stdout
-        assert re.search(r"^for an unknown time +2\.0 MiB +50% ", text, re.MULTILINE)
-        assert "at least as much has been idle for so long" in text
+        assert re.search(r"^10s to 1m +- +- +0 B to 2\.0 MiB +0% to 50%", text, re.MULTILINE)
+        assert "where only bounds are known" in text
 
     def test_regions_say_what_was_touched(self, reports: Any, touched: str) -> None:
         """The rest is idle in their sum."""
         document = parsed(reports.run("regions", touched, "--json"))
         assert [row["touched_bytes"] for row in document["regions"]] == [2 * MIB]
         assert document["total"]["idle_bytes"] == 2 * MIB
+
+
+class TestWhatWasMeasuredIdle:
+    @pytest.fixture
+    def measured(self, reports: Any) -> str:
+        """Return a record of two mappings of 4 MiB, of which 3 were idle for 10 s, 42 s ago."""
+        rows = [
+            RegionRow(0, 4 * MIB, touched_bytes=MIB // 2, idle_us=0, idle_10s_bytes=3 * MIB),
+            RegionRow(4 * MIB, 8 * MIB, touched_bytes=0, idle_us=0, idle_10s_bytes=3 * MIB),
+        ]
+        areas = {"a": (Area(0, 4 * MIB, "[heap]"), Area(4 * MIB, 8 * MIB, "[anon]"))}
+        one = testing.make_snapshot(
+            {"a": rows}, areas=areas, idle_ages={"a": IdleAges(42 * SECOND_US)}
+        )
+        name: str = reports.add("measured", [one])
+        return name
+
+    def test_it_is_a_number(self, reports: Any, measured: str) -> None:
+        """With its age."""
+        (whole,) = parsed(reports.run("idle", measured, "--json"))["idle"]
+        ten_seconds = whole["buckets"][2]
+        assert ten_seconds["at_least_bytes"] == 6 * MIB
+        assert ten_seconds["age_us"] == 42 * SECOND_US
+        assert "measured 10s 42s before" in reports.run("idle", measured).stdout
+
+    def test_each_mapping_has_its_part(self, reports: Any, measured: str) -> None:
+        """And so has a selected one."""
+        rows = parsed(reports.run("idle", measured, "--json", "--by", "mapping"))["idle"]
+        assert [row["buckets"][2]["at_least_bytes"] for row in rows] == [6 * MIB, 3 * MIB, 3 * MIB]
+        rows = parsed(reports.run("idle", measured, "--json", "--mapping", "[[]heap]"))["idle"]
+        assert [row["buckets"][2]["at_least_bytes"] for row in rows] == [3 * MIB]
+
+    def test_the_summary_says_so(self, reports: Any, measured: str) -> None:
+        """Of other times there is nothing to say."""
+        text = reports.run("summary", measured).stdout
+        assert "7.5 MiB of 8.0 MiB at the end: 6.0 MiB for 10s or longer" in text
 
 
 class TestRecordsWithoutAllColumns:

@@ -7,7 +7,13 @@ from urllib.parse import urlsplit
 
 from attrs import Attribute, field, fields, frozen
 
-from damon_alert.quantities import QUANTITIES, Quantity, QuantityName, parse_threshold
+from damon_alert.quantities import (
+    QUANTITIES,
+    Amount,
+    Quantity,
+    QuantityName,
+    parse_threshold,
+)
 from damon_core import AttributeValueError, Microseconds, validators
 
 #: The severity of an alert; it determines the log's level.
@@ -51,15 +57,19 @@ class Condition:
     threshold: float
     clear: float
 
-    def holds(self, value: float) -> bool:
-        """Return whether a value lies beyond the threshold."""
+    def holds(self, amount: Amount) -> bool:
+        """Return whether a value certainly lies beyond the threshold."""
         if self.comparison == "above":
-            return value > self.threshold
-        return value < self.threshold
+            return amount.low > self.threshold
+        return amount.high < self.threshold
 
-    def cleared(self, value: float) -> bool:
-        """Return whether a value resolves a firing alert."""
-        return value <= self.clear if self.comparison == "above" else value >= self.clear
+    def cleared(self, amount: Amount) -> bool:
+        """Return whether a value certainly resolves a firing alert."""
+        return amount.high <= self.clear if self.comparison == "above" else amount.low >= self.clear
+
+    def shown(self, amount: Amount) -> float:
+        """Return what is shown of a value: the bound that the threshold is compared with."""
+        return amount.low if self.comparison == "above" else amount.high
 
 
 @frozen

@@ -2,7 +2,7 @@
 
 import re
 from collections import deque
-from typing import Literal
+from typing import Literal, Self
 
 from attrs import frozen
 
@@ -68,9 +68,22 @@ QUANTITIES: dict[QuantityName, Quantity] = {
 }
 
 
+@frozen
+class Amount:
+    """The value of a quantity: at least `low`, at most `high`; the same where it is known."""
+
+    low: float
+    high: float
+
+    @classmethod
+    def known(cls, value: float) -> Self:
+        """Return a value that is known."""
+        return cls(value, value)
+
+
 def measure(
     name: QuantityName, columns: Snapshot | TargetSnapshot, idle_for_us: int = 0
-) -> float | None:
+) -> Amount | None:
     """Return the value of a quantity in a snapshot.
 
     Args:
@@ -83,17 +96,18 @@ def measure(
     """
     base = name.removesuffix("_share")
     if base == "working_set":
-        amount = columns.working_set_bytes()
+        amount = Amount.known(columns.working_set_bytes())
     elif base == "accessed":
-        amount = columns.accessed_bytes()
+        amount = Amount.known(columns.accessed_bytes())
     elif base == "idle":
-        amount = columns.idle_bytes(idle_for_us)
+        idle = columns.idle(idle_for_us)
+        amount = Amount(idle.low_bytes, idle.high_bytes)
     else:
-        amount = columns.total_bytes
+        amount = Amount.known(columns.total_bytes)
     if base == name:
         return amount
     total = columns.total_bytes
-    return amount / total if total else None
+    return Amount(amount.low / total, amount.high / total) if total else None
 
 
 class Window:

@@ -5,14 +5,17 @@ setting the clock doesn't affect alerts.
 """
 
 import enum
-from collections.abc import Sequence
+import logging
+from collections.abc import Iterable, Sequence
 
 from attrs import define, field
 
 from damon_alert.notification import Notification
 from damon_alert.options import Condition, Rule
-from damon_alert.quantities import Window, measure
-from damon_core import Snapshot, Stats
+from damon_alert.quantities import Amount, Window, format_amount, measure
+from damon_core import Snapshot, Stats, TargetSnapshot, format_duration
+
+logger = logging.getLogger(__name__)
 
 
 class Phase(enum.Enum):
@@ -42,12 +45,12 @@ class Alert:
     fired_us: int = 0
     _pending_from_us: int = field(default=0, init=False)
 
-    def observe(self, value: float | None, now_us: int, unix_us: int) -> bool:
+    def observe(self, value: Amount | None, now_us: int, unix_us: int) -> bool:
         """Process one value, and return whether the alert has begun or ceased to fire.
 
         Args:
             value: The quantity in its unit; None if there is nothing to measure, which ends
-                the alert.
+                the alert. Where only bounds are known, both decide only what is certain.
             now_us: Monotonic time in microseconds.
             unix_us: The time of day, microseconds since 1970-01-01 UTC.
         """
@@ -85,6 +88,7 @@ class Evaluator:
         self._rules = rules
         self._alerts: list[dict[str | None, Alert]] = [{} for _ in rules]
         self._windows = [Window(rule.within_us) for rule in rules]
+        self._warned: set[int] = set()
         self._now_us = 0
 
     def evaluate(self, snapshot: Snapshot, stats: Stats) -> list[Notification]:
@@ -120,20 +124,43 @@ class Evaluator:
 
     def _measure(
         self, number: int, rule: Rule, snapshot: Snapshot, stats: Stats
-    ) -> dict[str | None, float | None]:
+    ) -> dict[str | None, Amount | None]:
         """Return the values of a rule by target; the key None stands for the whole context."""
         if rule.when == "missed_samples":
-            return {None: self._windows[number].grown(stats.missed_samples, self._now_us)}
+            grown = self._windows[number].grown(stats.missed_samples, self._now_us)
+            return {None: Amount.known(grown)}
         if rule.when == "callback_failures":
-            return {None: self._windows[number].grown(stats.callback_failures, self._now_us)}
+            grown = self._windows[number].grown(stats.callback_failures, self._now_us)
+            return {None: Amount.known(grown)}
         idle_for_us = rule.idle_for or 0
-        if rule.per == "context":
-            return {None: measure(rule.when, snapshot, idle_for_us)}
-        return {target.name: measure(rule.when, target, idle_for_us) for target in snapshot.targets}
+        parts: dict[str | None, Snapshot | TargetSnapshot] = {None: snapshot}
+        if rule.per == "target":
+            parts = {target.name: target for target in snapshot.targets}
+        values = {name: measure(rule.when, part, idle_for_us) for name, part in parts.items()}
+        self._warn_of_bounds(number, rule, snapshot, values.values())
+        return values
+
+    def _warn_of_bounds(
+        self, number: int, rule: Rule, snapshot: Snapshot, values: Iterable[Amount | None]
+    ) -> None:
+        """Log once that a rule's quantity isn't known."""
+        bounds = [value for value in values if value is not None and value.low != value.high]
+        if number in self._warned or not bounds:
+            return
+        self._warned.add(number)
+        logger.warning(
+            "context '%s': rule '%s': how much memory has been idle for %s isn't known yet: %s to "
+            "%s; until then the rule decides what is certain",
+            snapshot.context,
+            rule.name,
+            format_duration(rule.idle_for or 0),
+            format_amount(bounds[0].low, rule.quantity.unit),
+            format_amount(bounds[0].high, rule.quantity.unit),
+        )
 
 
 def _notification(
-    rule: Rule, alert: Alert, snapshot: Snapshot, target: str | None, value: float | None
+    rule: Rule, alert: Alert, snapshot: Snapshot, target: str | None, value: Amount | None
 ) -> Notification:
     firing = alert.phase is Phase.FIRING
     return Notification(
@@ -141,7 +168,7 @@ def _notification(
         rule=rule,
         context=snapshot.context,
         target=target,
-        value=value,
+        value=None if value is None else rule.condition.shown(value),
         since_us=alert.since_us,
         fired_us=alert.fired_us,
         resolved_us=None if firing else snapshot.time_us,

@@ -11,8 +11,11 @@ from attrs import define, field
 
 from damon_core import (
     COLUMNS,
+    IDLE_SPANS,
     REGION_COLUMNS,
+    UNKNOWN,
     DamonError,
+    IdleAges,
     InputError,
     Intervals,
     RecordInfo,
@@ -23,14 +26,12 @@ from damon_core import (
     fill_in,
 )
 from damon_csv.file import CsvFile
-from damon_csv.rows import OPTIONAL, columns_of, columns_without, format_rows, header
+from damon_csv.rows import OPTIONAL, SPARSE, columns_of, columns_without, format_rows, header
 
 #: How much of a file is looked through for the first intervals of its contexts.
 _PROBE_BYTES = 1 << 24
 _TAIL_BYTES = 1 << 20
 _HEADER_BYTES = len(header())
-#: Stands for touched bytes that aren't known.
-_UNKNOWN = -1
 #: Fields in front of the numbers: time, context and target.
 _NAMES = 3
 #: A time between two aggregations that is longer than the last by this factor is a break.
@@ -141,7 +142,7 @@ class CsvReader(SelfClosing):
             raise InputError(f"'{path}' is no record of CSV: it doesn't begin with '{least}'")
         self._columns = columns
         self._numbers = [(column.name, column.dtype) for column in columns[_NAMES:]]
-        self._has_touched = columns[-1].name == "touched_bytes"
+        self._sparse = tuple(column.name for column in columns if column.name in SPARSE)
         self._intervals_us = self._probe()
 
     @property
@@ -243,7 +244,8 @@ class CsvReader(SelfClosing):
             raise self._damaged(line) from error
 
     def _snapshot(self, parts: list[_Rows], rhythm: _Rhythm) -> Snapshot:
-        numbers = np.concatenate([self._parse(rows) for rows in parts])
+        of_targets = [self._parse(rows) for rows in parts]
+        numbers = np.concatenate(of_targets)
         most = int(numbers["max_nr_accesses"].max())
         sampling_us = max(1, rhythm.interval_us // max(most, 1))
         intervals = Intervals(
@@ -251,11 +253,17 @@ class CsvReader(SelfClosing):
         )
         names = [name for name, _ in self._numbers if name in REGION_COLUMNS]
         columns = {name: numbers[name].copy() for name in names}
-        if self._has_touched and (numbers["touched_bytes"] != _UNKNOWN).all():
+        if "touched_bytes" in self._sparse and (numbers["touched_bytes"] != UNKNOWN).all():
             columns["touched_bytes"] = numbers["touched_bytes"].copy()
+        for name in (span.column for span in IDLE_SPANS if span.column in self._sparse):
+            if (numbers[name] != UNKNOWN).any():
+                columns[name] = numbers[name].copy()
         return assemble_snapshot(
             fill_in(columns, rhythm.interval_us),
-            [TargetRows(rows.target, len(rows.rows)) for rows in parts],
+            [
+                TargetRows(rows.target, len(rows.rows), idle_ages=self._idle_ages(of_target))
+                for rows, of_target in zip(parts, of_targets, strict=True)
+            ],
             context=parts[0].context,
             number=rhythm.count,
             time_us=parts[0].time_us,
@@ -263,6 +271,13 @@ class CsvReader(SelfClosing):
             intervals=intervals,
             max_nr_accesses=most,
         )
+
+    def _idle_ages(self, numbers: npt.NDArray[np.void]) -> IdleAges:
+        """Return how old the idle bytes of a target are; each of its rows says it."""
+        ages = {
+            span.age: int(numbers[span.age][0]) for span in IDLE_SPANS if span.age in self._sparse
+        }
+        return IdleAges(**{name: age for name, age in ages.items() if age != UNKNOWN})
 
     def _parse(self, rows: _Rows) -> npt.NDArray[np.void]:
         try:
@@ -279,12 +294,15 @@ class CsvReader(SelfClosing):
         return 0
 
     def _numbers_of(self, lines: list[bytes]) -> npt.NDArray[np.void]:
-        if self._has_touched:
-            # It is the last field, and empty where nobody knows.
-            lines = [
-                line[:-1] + b"%d\n" % _UNKNOWN if line.endswith(b",\n") else line for line in lines
-            ]
+        lines = [
+            self._filled(line) if b",," in line or line.endswith(b",\n") else line for line in lines
+        ]
         return np.loadtxt(lines, np.dtype(self._numbers), delimiter=",", ndmin=1, comments=None)
+
+    def _filled(self, line: bytes) -> bytes:
+        """Return a line with numbers in those fields that are empty where nobody knows."""
+        known, *fields = line.rstrip(b"\n").rsplit(b",", len(self._sparse))
+        return b",".join([known, *(field or b"%d" % UNKNOWN for field in fields)]) + b"\n"
 
     def _damaged(self, line: int) -> DamonError:
         row = header(self._columns).decode().rstrip()

@@ -5,7 +5,15 @@ import io
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from damon_core import COLUMNS, Column, Snapshot, TargetSnapshot, rounded_counts
+from damon_core import (
+    COLUMNS,
+    IDLE_SPANS,
+    UNKNOWN,
+    Column,
+    Snapshot,
+    TargetSnapshot,
+    rounded_counts,
+)
 
 #: The columns that rows have, in their order: first those that are names, then numbers. Files of
 #: older versions, and of records that don't know them, lack some of the last (`OPTIONAL`).
@@ -23,9 +31,13 @@ ROW = tuple(
         "idle_us",
         "resident_bytes",
         "touched_bytes",
+        *(span.column for span in IDLE_SPANS),
+        *(span.age for span in IDLE_SPANS),
     )
 )
-OPTIONAL = ("idle_us", "resident_bytes", "touched_bytes")
+#: Those whose fields are empty where nobody knows; they come last.
+SPARSE = tuple(column.name for column in ROW if column.optional)
+OPTIONAL = ("idle_us", "resident_bytes", *SPARSE)
 
 
 def columns_of(names: Sequence[str]) -> tuple[Column, ...] | None:
@@ -77,7 +89,9 @@ def _numbers(target: TargetSnapshot, column: Column) -> list[Any]:
     """Return the numbers of regions; counts as whole numbers where they are."""
     if column.name != "nr_accesses":
         values: list[Any] = column.get(target).tolist()
-        return values
+        return (
+            ["" if value == UNKNOWN else value for value in values] if column.optional else values
+        )
     counts = rounded_counts(target.nr_accesses).tolist()
     return [int(count) if count.is_integer() else count for count in counts]
 

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from attrs import define, evolve, frozen
 
 from damon_core import (
+    IDLE_SPANS,
     REGION_COLUMNS,
     ContextInfo,
     DamonError,
@@ -36,6 +37,8 @@ LACKING = (
     "idle_us",
     "resident_bytes",
     "touched_bytes",
+    *(span.column for span in IDLE_SPANS),
+    *(span.age for span in IDLE_SPANS),
     "lost_us",
     "held_us",
     "longest_stall_us",

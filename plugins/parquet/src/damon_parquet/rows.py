@@ -11,6 +11,7 @@ import pyarrow as pa
 from damon_core import (
     COLUMNS,
     REGION_COLUMNS,
+    UNKNOWN,
     Area,
     Column,
     Snapshot,
@@ -18,13 +19,10 @@ from damon_core import (
     Toll,
     rounded_counts,
 )
-from damon_parquet.schema import SCHEMA, TOLL
+from damon_parquet.schema import IDLE, IDLE_AGES, SCHEMA, TOLL
 
 #: The areas of targets as rows before have them, context by context.
 KnownAreas = dict[str, dict[str, tuple[Area, ...]]]
-
-#: Stands for values that aren't known, until they are null.
-_UNKNOWN = -1
 
 _Column = npt.NDArray[Any]
 
@@ -72,15 +70,19 @@ def to_table(snapshots: Sequence[Snapshot], known: KnownAreas) -> pa.Table:
     for snapshot in snapshots:
         areas += _changes(snapshot, known)
     owners = [(target.owners or None) if target is not None else None for target in targets]
-    touched_bytes = np.concatenate([_values(part, COLUMNS["touched_bytes"]) for part in parts])
-    columns["touched_bytes"] = pa.array(touched_bytes, mask=touched_bytes == _UNKNOWN)
-    begun = begins[:-1]
+    for name in ("touched_bytes", *IDLE):
+        size_bytes = np.concatenate([_values(part, COLUMNS[name]) for part in parts])
+        # Null until it is known: -1 stands for that in between.
+        columns[name] = pa.array(size_bytes, mask=size_bytes == UNKNOWN)
     for name in TOLL:
-        figures = np.zeros(begins[-1], dtype=np.int64)
-        figures[begun] = [0 if each is None else COLUMNS[name].get(each) for each in targets]
-        nothing = np.ones(len(figures), dtype=bool)
-        nothing[begun] = [each is None or each.toll == Toll() for each in targets]
-        columns[name] = pa.array(figures, mask=nothing)
+        figures = [
+            None if each is None or each.toll == Toll() else COLUMNS[name].get(each)
+            for each in targets
+        ]
+        columns[name] = _of_first_rows(figures, begins)
+    for name in IDLE_AGES:
+        ages = [None if each is None else COLUMNS[name].get(each) for each in targets]
+        columns[name] = _of_first_rows(ages, begins)
     columns["areas"] = _lists(areas, begins, "areas")
     columns["owners"] = _lists(
         [each and [attrs.astuple(owner) for owner in each] for each in owners], begins, "owners"
@@ -114,8 +116,16 @@ def _values(part: Snapshot | TargetSnapshot | None, column: Column) -> _Column:
     values: _Column | None = None if part is None else column.get(part)
     if values is None:
         count = 0 if part is None else len(part)
-        return np.full(max(count, 1), _UNKNOWN if column.optional else 0, column.dtype)
+        return np.full(max(count, 1), UNKNOWN if column.optional else 0, column.dtype)
     return values if len(values) else np.zeros(1, column.dtype)
+
+
+def _of_first_rows(figures: Sequence[int | None], begins: _Column) -> pa.Array:
+    """Return a column that has the figures of targets in their first rows, and null elsewhere."""
+    values, mask = np.zeros(begins[-1], dtype=np.int64), np.ones(begins[-1], dtype=bool)
+    values[begins[:-1]] = [figure or 0 for figure in figures]
+    mask[begins[:-1]] = [figure is None for figure in figures]
+    return pa.array(values, mask=mask)
 
 
 def _names(names: Sequence[str | None], counts: Sequence[int] | _Column) -> pa.Array:

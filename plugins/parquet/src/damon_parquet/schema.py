@@ -6,7 +6,7 @@ from typing import Any
 import cattrs
 import pyarrow as pa
 
-from damon_core import COLUMNS, Column, RecordInfo
+from damon_core import COLUMNS, IDLE_SPANS, Column, RecordInfo
 
 _AREA = pa.struct(
     [
@@ -53,6 +53,9 @@ _OTHERWISE = {
 }
 #: What monitoring has cost a target.
 TOLL = ("lost_us", "held_us", "longest_stall_us")
+#: Bytes idle for the spans, and how old these numbers are, in the same order.
+IDLE = tuple(span.column for span in IDLE_SPANS)
+IDLE_AGES = tuple(span.age for span in IDLE_SPANS)
 _FIRST_ROW = "only in the first row of a target in each aggregation"
 #: What is to be known of others beside their meaning.
 _REMARKS = {
@@ -61,7 +64,7 @@ _REMARKS = {
     "areas": "only in the first row of a target in its first aggregation and when they have "
     "changed",
     "owners": _FIRST_ROW,
-    **dict.fromkeys(TOLL, _FIRST_ROW),
+    **dict.fromkeys((*IDLE_AGES, *TOLL), _FIRST_ROW),
 }
 
 
@@ -85,19 +88,15 @@ AGGREGATION = tuple(
     if column.of == "aggregation" and column.dtype == "int64"
 )
 
+#: Columns that files of older versions don't have.
+NEW = ("touched_bytes", *IDLE, *IDLE_AGES, *TOLL)
+
 #: Columns that may be null.
-NULLABLE = ("target", "idle_since", "touched_bytes", *TOLL, "areas", "owners")
+NULLABLE = ("target", "idle_since", *NEW, "areas", "owners")
 
 #: Columns that are null wherever the primitive or backend can't know them, and the path to their
 #: values: the statistics of a row group say whether there are any.
-SPARSE = {
-    "owners": "owners.list.element.kind",
-    "touched_bytes": "touched_bytes",
-    **{name: name for name in TOLL},
-}
-
-#: Columns that files of older versions don't have.
-NEW = ("touched_bytes", *TOLL)
+SPARSE = {"owners": "owners.list.element.kind", **{name: name for name in NEW}}
 
 SCHEMA = pa.schema(
     [pa.field(name, kind, nullable=name in NULLABLE) for name, (kind, _) in FIELDS.items()]

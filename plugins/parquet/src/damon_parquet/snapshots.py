@@ -9,9 +9,19 @@ import numpy.typing as npt
 import pyarrow as pa
 from attrs import frozen
 
-from damon_core import Area, Intervals, Owner, Snapshot, TargetRows, Toll, assemble_snapshot
+from damon_core import (
+    UNKNOWN,
+    Area,
+    IdleAges,
+    Intervals,
+    Owner,
+    Snapshot,
+    TargetRows,
+    Toll,
+    assemble_snapshot,
+)
 from damon_parquet.rows import KnownAreas
-from damon_parquet.schema import AGGREGATION, TOLL
+from damon_parquet.schema import AGGREGATION, IDLE, IDLE_AGES, TOLL
 
 #: Reads columns of a row group.
 Read = Callable[[Sequence[str]], pa.Table]
@@ -49,7 +59,8 @@ def snapshots_of(read: Read, known: KnownAreas, present: set[str]) -> Generator[
     areas = _lists_by_row(read(["areas"]).column(0), _areas)
     owners = _lists_by_row(read(["owners"]).column(0), _owners) if "owners" in present else {}
     touched_bytes, has_touched = _touched(read, outline, present)
-    tolls = _tolls(read, present)
+    idle = _idle(read, present)
+    tolls, ages = _tolls(read, present), _idle_ages(read, present)
     intervals: dict[tuple[int, int, int], Intervals] = {}
     for index, (begin, end) in enumerate(pairwise(rows)):
         first, last = outline.places[index], outline.places[index + 1]
@@ -65,7 +76,12 @@ def snapshots_of(read: Read, known: KnownAreas, present: set[str]) -> Generator[
             row = begins[part]
             parts.append(
                 TargetRows(
-                    name, sizes[part], now[name], owners.get(row, ()), tolls.get(row, Toll())
+                    name,
+                    sizes[part],
+                    now[name],
+                    owners.get(row, ()),
+                    tolls.get(row, Toll()),
+                    ages.get(row, IdleAges()),
                 )
             )
         known[context] = now
@@ -78,6 +94,7 @@ def snapshots_of(read: Read, known: KnownAreas, present: set[str]) -> Generator[
         of_regions = {name: column[kept] for name, column in columns.items()}
         if has_touched[index]:
             of_regions["touched_bytes"] = touched_bytes[kept]
+        of_regions |= {name: column[kept] for name, column in idle.items()}
         yield assemble_snapshot(
             of_regions,
             parts,
@@ -167,6 +184,26 @@ def _tolls(read: Read, present: set[str]) -> dict[int, Toll]:
     rows = np.flatnonzero(_flags(table.column(TOLL[0]).combine_chunks().is_valid()))
     figures = [_numpy(table, name)[rows].tolist() for name in TOLL]
     return {row: Toll(*each) for row, *each in zip(rows.tolist(), *figures, strict=True)}
+
+
+def _idle(read: Read, present: set[str]) -> dict[str, _Column]:
+    """Return the columns of bytes idle for spans that have values."""
+    columns = {}
+    for name in sorted(present.intersection(IDLE)):
+        array = read([name]).column(0).combine_chunks()
+        columns[name] = np.where(_flags(array.is_null()), UNKNOWN, _numbers(array))
+    return columns
+
+
+def _idle_ages(read: Read, present: set[str]) -> dict[int, IdleAges]:
+    """Return how old bytes idle for spans are, of targets, by their first rows."""
+    ages: dict[int, dict[str, int]] = {}
+    for name in sorted(present.intersection(IDLE_AGES)):
+        array = read([name]).column(0).combine_chunks()
+        rows = np.flatnonzero(_flags(array.is_valid()))
+        for row, age_us in zip(rows.tolist(), _numbers(array)[rows].tolist(), strict=True):
+            ages.setdefault(row, {})[name] = age_us
+    return {row: IdleAges(**of_target) for row, of_target in ages.items()}
 
 
 def _numpy(table: pa.Table, name: str) -> _Column:

@@ -9,6 +9,7 @@ import threading
 import time
 import weakref
 from collections.abc import Iterator, Sequence
+from functools import reduce
 from importlib.metadata import version
 from typing import Any
 
@@ -20,6 +21,7 @@ from prometheus_client.registry import Collector
 from damon_core import (
     PAGE_SIZE_BYTES,
     Context,
+    IdleAges,
     Owner,
     Snapshot,
     TargetSnapshot,
@@ -73,8 +75,13 @@ _FREQUENCY = _Family(
 )
 _IDLE = _Family(
     "damon_idle_bytes",
-    "Bytes without an access for at least as long as the label says, in regions that were idle as "
-    "a whole: more may be idle in others.",
+    "Bytes without an access for at least as long as the label says, as last measured; missing "
+    "where that isn't known.",
+    (*_TARGET, "at_least"),
+)
+_IDLE_MEASURED = _Family(
+    "damon_idle_measured_timestamp_seconds",
+    "When the idle bytes were measured, in Unix time.",
     (*_TARGET, "at_least"),
 )
 _REGIONS = _Family("damon_regions", "Number of regions.", _TARGET)
@@ -154,6 +161,7 @@ _FAMILIES = (
     _MONITORED,
     _FREQUENCY,
     _IDLE,
+    _IDLE_MEASURED,
     _REGIONS,
     _OWNER_BYTES,
     _OWNER_WORKING_SET,
@@ -301,9 +309,11 @@ def _add_snapshot(scrape: _Scrape, served: _Served, snapshot: Snapshot) -> None:
         for bound, size_bytes in zip(_FREQUENCY_LABELS, by_frequency, strict=True):
             scrape.add(_FREQUENCY, (*labels, bound), size_bytes)
         for threshold_us in served.options.idle_thresholds:
-            scrape.add(
-                _IDLE, (*labels, format_duration(threshold_us)), target.idle_bytes(threshold_us)
-            )
+            idle = target.idle(threshold_us)
+            if idle.bytes is not None:
+                at_least = (*labels, format_duration(threshold_us))
+                scrape.add(_IDLE, at_least, idle.bytes)
+                scrape.add(_IDLE_MEASURED, at_least, (snapshot.time_us - idle.age_us) / 1e6)
         time.sleep(_PAUSE_S)
     _add_owners(scrape, served, snapshot)
 
@@ -374,5 +384,6 @@ def _together(name: str, targets: Sequence[TargetSnapshot]) -> TargetSnapshot:
         targets[0].max_nr_accesses,
         name=name,
         owners=tuple(owner for target in targets for owner in target.owners),
+        idle_ages=reduce(IdleAges.oldest, (target.idle_ages for target in targets)),
         **columns,
     )

@@ -1,14 +1,13 @@
 """``damon report idle``: how much memory has been idle, and for how long."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 
-import numpy as np
 from attrs import frozen
 from rich.console import Console
 from rich.text import Text
 
-from damon_core import Snapshot, format_size
+from damon_core import IDLE_SPANS, Snapshot, format_size
 from damon_report.figures import percent, short_duration
 from damon_report.moments import Moment
 from damon_report.naming import AreaCache, printable
@@ -23,37 +22,58 @@ _S = 1_000_000
 #: The lower bounds of the buckets of idle time, microseconds.
 BUCKETS_US = (0, _S, 10 * _S, 60 * _S, 600 * _S, 3_600 * _S, 86_400 * _S)
 
+_MEASURED_US = {span.us for span in IDLE_SPANS}
 _BAR_CHARACTERS = 20
 
 
 @frozen
-class Idle:
+class Bounds:
+    """Bytes as far as they are known: at least `low`, at most `high`."""
+
+    low: int
+    high: int
+
+    @property
+    def known(self) -> int | None:
+        """The bytes, None if only bounds are known."""
+        return self.low if self.low == self.high else None
+
+    def without(self, longer: "Bounds") -> int | None:
+        """Return the bytes that are idle for this time and not for a longer one, if known."""
+        if self.known is None or longer.known is None:
+            return None
+        return self.known - longer.known
+
+
+@frozen
+class IdleUse:
     """The idle memory of a context or a part of it, by idle time.
 
     Attributes:
         context: The context's name.
         name: The name of the part, such as a target or mapping; empty for the whole context.
         total_bytes: All resident memory.
-        idle_bytes: The memory that wasn't accessed in the aggregation.
-        at_least_bytes: Of that, the memory that has been idle for at least the lower bound of each
-            bucket, as far as this is known: of whole regions.
+        at_least: The memory that has been idle for at least the lower bound of each bucket. The
+            first, that wasn't accessed in the aggregation, is always known.
+        ages_us: How old these numbers are.
     """
 
     context: str
     name: str
     total_bytes: int
-    idle_bytes: int
-    at_least_bytes: tuple[int, ...]
+    at_least: tuple[Bounds, ...]
+    ages_us: tuple[int, ...]
 
     @property
-    def unknown_bytes(self) -> int:
-        """The idle memory in regions that are in use otherwise: nobody knows for how long."""
-        return self.idle_bytes - self.at_least_bytes[0]
+    def idle_bytes(self) -> int:
+        """The memory that wasn't accessed in the aggregation."""
+        return self.at_least[0].low
 
     @property
-    def bucket_bytes(self) -> tuple[int, ...]:
-        """The idle memory within each bucket."""
-        return tuple(left - right for left, right in pairwise((*self.at_least_bytes, 0)))
+    def bucket_bytes(self) -> tuple[int | None, ...]:
+        """The idle memory within each bucket, None where that isn't known."""
+        pairs = pairwise((*self.at_least, Bounds(0, 0)))
+        return tuple(each.without(longer) for each, longer in pairs)
 
     def json(self) -> dict[str, object]:
         """Return the idle memory as a JSON object, as documented in docs/reports.md."""
@@ -63,32 +83,44 @@ class Idle:
             "name": self.name,
             "total_bytes": self.total_bytes,
             "idle_bytes": self.idle_bytes,
-            "unknown_bytes": self.unknown_bytes,
             "buckets": [
-                {"at_least_us": begin, "below_us": end, "bytes": size, "at_least_bytes": more}
-                for begin, end, size, more in zip(
-                    BUCKETS_US, ends_us, self.bucket_bytes, self.at_least_bytes, strict=True
+                {
+                    "at_least_us": begin,
+                    "below_us": end,
+                    "bytes": size,
+                    "at_least_bytes": more.known,
+                    "low_bytes": more.low,
+                    "high_bytes": more.high,
+                    "age_us": age_us,
+                }
+                for begin, end, size, more, age_us in zip(
+                    BUCKETS_US,
+                    ends_us,
+                    self.bucket_bytes,
+                    self.at_least,
+                    self.ages_us,
+                    strict=True,
                 )
             ],
         }
 
 
-def idle_memory(snapshot: Snapshot, by: By, areas: AreaCache) -> list[Idle]:
+def idle_memory(snapshot: Snapshot, by: By, areas: AreaCache) -> list[IdleUse]:
     """Return the idle memory of a snapshot: the whole first, then the parts with most of it."""
-    idle = snapshot.idle()
-    # Of a region that was touched in part, nobody knows how long the rest has been idle.
-    of_whole_regions = np.where(idle == snapshot.resident_bytes, idle, 0)
+    found = [snapshot.idle(each) for each in BUCKETS_US]
     columns = [
         snapshot.resident_bytes,
-        idle,
-        of_whole_regions,
-        *(snapshot.idle(each) for each in BUCKETS_US[1:]),
+        *(each.low for each in found),
+        *(each.high for each in found),
     ]
-    found = [
-        Idle(snapshot.context, name, round(total), round(unused), tuple(map(round, at_least)))
-        for name, (total, unused, *at_least) in bytes_by(snapshot, by, columns, areas).items()
-    ]
-    return sorted(found, key=lambda each: (each.name != "", -each.idle_bytes))
+    ages_us = tuple(each.age_us for each in found)
+    uses = []
+    for name, values in bytes_by(snapshot, by, columns, areas).items():
+        total, *bounds = map(round, values)
+        pairs = zip(bounds[: len(found)], bounds[len(found) :], strict=True)
+        at_least = tuple(Bounds(low, high) for low, high in pairs)
+        uses.append(IdleUse(snapshot.context, name, total, at_least, ages_us))
+    return sorted(uses, key=lambda each: (each.name != "", -each.idle_bytes))
 
 
 def show_idle(
@@ -128,15 +160,23 @@ def show_idle(
             _show_names(console, rows[:limit], by)
             if limit and len(rows) > limit:
                 note(console, f"{len(rows) - limit} more: --limit 0 shows all")
-        if rows[0].unknown_bytes:
-            note(
-                console,
-                "how long is known only of regions that are idle as a whole: at least as much has "
-                "been idle for so long",
-            )
+        _show_what_is_known(console, rows[0])
 
 
-def _show_buckets(console: Console, whole: Idle) -> None:
+def _show_what_is_known(console: Console, whole: IdleUse) -> None:
+    """Print how old numbers are, and that some aren't known."""
+    ages = [
+        f"{short_duration(least_us)} {short_duration(age_us)} before"
+        for least_us, age_us in zip(BUCKETS_US, whole.ages_us, strict=True)
+        if age_us and least_us in _MEASURED_US
+    ]
+    if ages:
+        note(console, f"measured {', '.join(ages)}; what was accessed since isn't in it")
+    if any(each.known is None for each in whole.at_least):
+        note(console, "where only bounds are known, it wasn't measured, or not yet")
+
+
+def _show_buckets(console: Console, whole: IdleUse) -> None:
     ascii_only = not console.encoding.startswith("utf")
     total = max(whole.total_bytes, 1)
     columns = [
@@ -148,15 +188,15 @@ def _show_buckets(console: Console, whole: Idle) -> None:
         Column("share", right=True),
     ]
 
-    def row(name: str, size: int, more: int) -> list[Text | str]:
-        drawn = [bar(size / total, _BAR_CHARACTERS, ascii_only=ascii_only)]
+    def row(name: str, size: int | None, more: Bounds) -> list[Text | str]:
+        drawn = [bar((size or 0) / total, _BAR_CHARACTERS, ascii_only=ascii_only)]
         return [
             name,
-            format_size(size),
-            percent(size / total),
+            "-" if size is None else format_size(size),
+            "-" if size is None else percent(size / total),
             *(drawn if console.is_terminal else []),
-            format_size(more),
-            percent(more / total),
+            _range(more, format_size),
+            _range(more, lambda size: percent(size / total)),
         ]
 
     names = [f"below {short_duration(BUCKETS_US[1])}"]
@@ -165,14 +205,18 @@ def _show_buckets(console: Console, whole: Idle) -> None:
         for begin, end in pairwise(BUCKETS_US[1:])
     ]
     names.append(f"{short_duration(BUCKETS_US[-1])} or longer")
-    rows = [row("accessed", whole.total_bytes - whole.idle_bytes, whole.total_bytes)]
-    if whole.unknown_bytes:
-        rows.append(row("for an unknown time", whole.unknown_bytes, whole.idle_bytes))
-    rows += map(row, names, whole.bucket_bytes, whole.at_least_bytes)
+    everything = Bounds(whole.total_bytes, whole.total_bytes)
+    rows = [row("accessed", whole.total_bytes - whole.idle_bytes, everything)]
+    rows += map(row, names, whole.bucket_bytes, whole.at_least)
     show_table(console, columns, rows)
 
 
-def _show_names(console: Console, rows: Sequence[Idle], by: By) -> None:
+def _range(size: Bounds, written: Callable[[int], str]) -> str:
+    low, high = written(size.low), written(size.high)
+    return low if low == high else f"{low} to {high}"
+
+
+def _show_names(console: Console, rows: Sequence[IdleUse], by: By) -> None:
     columns = [Column(by, least=12), Column("all", right=True)]
     columns += [
         Column(f">{short_duration(each)}" if each else "idle", right=True) for each in BUCKETS_US
@@ -181,7 +225,7 @@ def _show_names(console: Console, rows: Sequence[Idle], by: By) -> None:
         [
             printable(each.name) or "(all)",
             format_size(each.total_bytes),
-            *map(format_size, (each.idle_bytes, *each.at_least_bytes[1:])),
+            *(_range(size, format_size) for size in each.at_least),
         ]
         for each in rows
     ]

@@ -64,7 +64,7 @@ class Means:
         columns = (
             snapshot.working_set(),
             snapshot.resident_bytes * snapshot.frequency,
-            snapshot.idle(),
+            snapshot.idle().low,
             snapshot.resident_bytes,
         )
         sums = bytes_by(snapshot, self._by, columns, areas)

@@ -9,6 +9,8 @@ import numpy.typing as npt
 from attrs import frozen
 
 from damon_core import (
+    IDLE_SPANS,
+    UNKNOWN,
     Snapshot,
     TargetRows,
     TargetSnapshot,
@@ -57,9 +59,8 @@ class Selection:
     def of_snapshot(self, snapshot: Snapshot, areas: AreaCache) -> Snapshot | None:
         """Return the selected part of a snapshot; None if its context or targets aren't selected.
 
-        Regions are cut at the borders of the selection, and their resident and touched bytes are
-        divided. A
-        selected target without any selected region stays, without regions.
+        Regions are cut at the borders of the selection, and their bytes are divided. A selected
+        target without any selected region stays, without regions.
         """
         if self.contexts and not matches(snapshot.context, self.contexts):
             return None
@@ -92,7 +93,9 @@ _Part = tuple[TargetRows, dict[str, npt.NDArray[Any]]]
 
 
 def _whole(target: TargetSnapshot) -> _Part:
-    rows = TargetRows(target.name, len(target), target.areas, target.owners, target.toll)
+    rows = TargetRows(
+        target.name, len(target), target.areas, target.owners, target.toll, target.idle_ages
+    )
     return rows, target.columns()
 
 
@@ -113,7 +116,17 @@ def _joined(target: TargetSnapshot, pieces: Pieces, chosen: IntColumn) -> _Part:
         if size_bytes is not None:
             of_chosen = size_bytes[chosen]
             columns[name] = np.add.reduceat(of_chosen, first) if len(first) else of_chosen
-    return TargetRows(target.name, len(first), target.areas, toll=target.toll), columns
+    for span in IDLE_SPANS:
+        idle_bytes: IntColumn | None = getattr(target, span.column)
+        if idle_bytes is not None:
+            shares = np.append(pieces.shared_out(idle_bytes, target)[chosen], 0.0)
+            parts = np.add.reduceat(shares, first) if len(first) else shares[:0]
+            known = idle_bytes[of_region] != UNKNOWN
+            columns[span.column] = np.where(known, parts.round().astype(np.int64), UNKNOWN)
+    rows = TargetRows(
+        target.name, len(first), target.areas, toll=target.toll, idle_ages=target.idle_ages
+    )
+    return rows, columns
 
 
 def _assembled(snapshot: Snapshot, parts: Sequence[_Part]) -> Snapshot:

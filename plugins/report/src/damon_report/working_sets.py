@@ -69,7 +69,7 @@ class WorkingSets:
         if 0 < from_us - before_us < snapshot.elapsed_us:
             from_us = before_us  # A short gap between aggregations leaves no hole in the lines.
         used = snapshot.working_set(self._at_least)
-        columns = (used, snapshot.idle(), snapshot.resident_bytes)
+        columns = (used, snapshot.idle().low, snapshot.resident_bytes)
         sums = bytes_by(snapshot, self._by, columns, areas)
         for name, uses in without_surplus(sums, snapshot.context, self.found).items():
             series = self._series(snapshot.context, name)

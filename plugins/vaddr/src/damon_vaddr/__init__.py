@@ -15,7 +15,7 @@ from damon_vaddr.procfs import (
     read_stat,
     thread_group,
 )
-from damon_vaddr.referenced import Referenced
+from damon_vaddr.referenced import Referenced, ReferencedOptions
 from damon_vaddr.sources import CommandSource, PidSource, ProcessSource
 from damon_vaddr.target import LayoutInput, ProcessTarget
 
@@ -36,6 +36,7 @@ __all__ = [
     "ProcessTarget",
     "Ranges",
     "Referenced",
+    "ReferencedOptions",
     "VaddrOptions",
     "descendants_of",
     "forecast_processes",

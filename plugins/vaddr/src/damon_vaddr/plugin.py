@@ -133,6 +133,7 @@ def register_backends(register: Callable[[Backend], None]) -> None:
         Backend(
             "referenced",
             referenced.Referenced,
+            referenced.ReferencedOptions,
             summary="clear_refs and smaps: whole mappings, on every kernel, without root",
             probe=referenced.probe,
             forecast=forecast_referenced,

@@ -4,7 +4,8 @@ Accessed bits accumulate until they are cleared. At the start of an aggregation 
 process are cleared. Then smaps reports how much of each mapping was referenced since: one sampling
 interval later this is the memory accessed in an interval, and at the end of the aggregation all
 memory that was accessed, page by page. The process loses time when its processors set cleared bits
-again, so they are cleared only once an aggregation. The CPU time of clearing and reading is
+again, so they are cleared only once an aggregation, and now and then not for a minute, to see what
+is idle for so long (`damon_vaddr.idling`). The CPU time of clearing and reading is
 proportional to the resident memory, so the CPU budget may lengthen the aggregation interval.
 """
 
@@ -16,18 +17,19 @@ from collections.abc import Collection, Sequence
 
 import numpy as np
 import numpy.typing as npt
-from attrs import define, field
+from attrs import define, field, frozen
 
 from damon_core import (
     PAGE_SIZE_BYTES,
     AccumulatingSampling,
     Finding,
     HookContext,
-    NoOptions,
     Regions,
+    validators,
 )
 from damon_vaddr.calibration import reset_us
 from damon_vaddr.descriptors import is_shortage
+from damon_vaddr.idling import IDLE_SHARE, IdleWatch
 from damon_vaddr.layouts import Mappings
 from damon_vaddr.mappings import parse_addresses
 from damon_vaddr.processes import Process
@@ -132,18 +134,39 @@ def _sums(row: _Column, values: _Column | _FloatColumn, regions: Regions) -> _Fl
     return np.bincount(row, values, len(regions) + 1)[:-1].astype(np.float64, copy=False)
 
 
+@frozen
+class ReferencedOptions:
+    """The options of `referenced`.
+
+    Attributes:
+        idle_share: The share of the time for which accessed bits may add up for longer than an
+            aggregation.
+    """
+
+    idle_share: float = field(
+        default=IDLE_SHARE,
+        validator=validators.between(0.0, 0.5),
+        metadata={
+            "help": "share of the time in which idle memory is measured; 0: only aggregations are"
+        },
+    )
+
+
 @define(eq=False)
 class _Files:
     """The open files of one process, and the region of each of its mappings.
 
     Attributes:
         row: The index of each mapping's region, by `headers`; len(regions) if there is none.
-        aggregation: The number of the last aggregation when the bits were cleared; -1 for never.
+        aggregation: The number of the aggregation that was last prepared; -1 for none.
         checks: The number of checks since then.
-        touched_bytes: The bytes that the process had accessed since then, at the last check.
+        touched_bytes: The bytes that the process had accessed since the bits were cleared, at the
+            last check.
+        idle: Says when the bits are to be cleared, and what has been idle since.
     """
 
     smaps: io.FileIO
+    idle: IdleWatch
     regions: Regions | None = None
     headers: list[bytes] = field(factory=list)
     row: _Column = field(factory=lambda: np.zeros(0, dtype=np.int64))
@@ -180,6 +203,10 @@ class Referenced:
     above times Pss / Rss of the mapping. A page that is mapped n times counts 1 / n in each
     process, whether the others are monitored or not.
 
+    For `idle_share` of the time the bits aren't cleared for longer than an aggregation, so that
+    what has been idle for longer is known. Meanwhile nr_accesses and touched_bytes are those of the
+    aggregation before, within the bounds that the bits set since then give.
+
     The smaps of each process stays open, so that no other process that later has the same pid is
     read by mistake.
     """
@@ -189,7 +216,8 @@ class Referenced:
     layout = Mappings()
     sees_all_users = False
 
-    def __init__(self, _options: NoOptions | None = None) -> None:
+    def __init__(self, options: ReferencedOptions | None = None) -> None:
+        self._idle_share = (options or ReferencedOptions()).idle_share
         with open("/proc/self/smaps", "rb") as file:
             self._parser = SmapsParser(file.read())
         self._files: dict[ProcessTarget, _Files] = {}
@@ -199,19 +227,26 @@ class Referenced:
     def add(self, target: ProcessTarget) -> None:
         """Open the files of a process; raises what `ProcessBackend.add` may raise."""
         os.close(target.process.open_file("clear_refs", os.O_WRONLY))
-        self._files[target] = _Files(io.FileIO(target.process.open_kept("smaps")))
+        smaps = io.FileIO(target.process.open_kept("smaps"))
+        self._files[target] = _Files(smaps, IdleWatch(self._idle_share))
         target.regions.touched_bytes = np.zeros(len(target.regions), dtype=np.int64)
 
     def prepare(
         self, targets: Sequence[ProcessTarget], context: HookContext | None = None
     ) -> Collection[ProcessTarget]:
-        """Clear the accessed bits of each process, once in each aggregation of the context."""
+        """Clear the accessed bits of each process at the beginning of an aggregation.
+
+        Not while they add up for longer.
+        """
         snapshot = context.snapshot if context is not None else None
         number = snapshot.number if snapshot is not None else 0
         gone = []
         for target in targets:
             files = self._files[target]
             if context is not None and files.aggregation == number:
+                continue
+            if not files.idle.begin(_now_us(context)):
+                files.aggregation, files.checks = number, 0
                 continue
             try:
                 held_us = _clear(target.process)
@@ -222,18 +257,23 @@ class Referenced:
                 if not is_shortage(error):
                     raise
                 continue  # Accesses add up until a file can be opened again.
+            files.idle.cleared(_now_us(context))
             files.aggregation, files.checks, files.touched_bytes = number, 0, 0
             target.toll = target.toll.with_held(held_us)
         return gone
 
     def check(
-        self, targets: Sequence[ProcessTarget], _context: HookContext | None = None
+        self, targets: Sequence[ProcessTarget], context: HookContext | None = None
     ) -> Collection[ProcessTarget]:
         """Read what was referenced since the bits were cleared."""
         several = len(targets) > 1
-        return [each for each in targets if not self._check(each, self._files[each], several)]
+        return [
+            each for each in targets if not self._check(each, self._files[each], several, context)
+        ]
 
-    def _check(self, target: ProcessTarget, files: _Files, several: bool) -> bool:
+    def _check(
+        self, target: ProcessTarget, files: _Files, several: bool, context: HookContext | None
+    ) -> bool:
         try:
             size, longest_us = self._read(files.smaps)
         except ProcessLookupError:
@@ -247,19 +287,26 @@ class Referenced:
             files.match(regions, headers)
         resident = _sums(files.row, rss, regions)
         seen = _sums(files.row, referenced, regions)
-        if not files.checks:
-            regions.nr_accesses += np.minimum(seen / np.maximum(resident, 1), 1.0)
-        files.checks += 1
+        shares = np.minimum(seen / np.maximum(resident, 1), 1.0)
         if several:
             resident = _sums(files.row, pss, regions)
             seen = _sums(files.row, referenced * (pss / np.maximum(rss, 1)), regions)
         # A mapping that has grown may have more resident bytes than its region has bytes.
-        regions.resident_bytes = np.minimum(resident * _KIB, regions.size_bytes).astype(np.int64)
-        regions.touched_bytes = np.minimum(seen * _KIB, regions.resident_bytes).astype(np.int64)
+        resident_bytes = np.minimum(resident * _KIB, regions.size_bytes)
+        seen_bytes = np.minimum(seen * _KIB, resident_bytes)
+        touched_bytes = files.idle.look(regions, resident_bytes, seen_bytes, _now_us(context))
+        if not files.checks:
+            accessed_bytes = files.idle.accessed(shares * resident_bytes)
+            regions.nr_accesses += accessed_bytes / np.maximum(resident_bytes, 1)
+        files.checks += 1
+        regions.resident_bytes = resident_bytes.astype(np.int64)
+        regions.touched_bytes = touched_bytes.astype(np.int64)
+        if files.checks > 1 or context is None or context.intervals.checks == 1:
+            target.idle_ages = files.idle.describe(regions)
         # The process has set the bits of these pages again since the last check.
-        touched_bytes = int(referenced.sum()) * _KIB
-        new_pages = max(touched_bytes - files.touched_bytes, 0) // PAGE_SIZE_BYTES
-        files.touched_bytes = touched_bytes
+        all_touched_bytes = int(referenced.sum()) * _KIB
+        new_pages = max(all_touched_bytes - files.touched_bytes, 0) // PAGE_SIZE_BYTES
+        files.touched_bytes = all_touched_bytes
         target.toll = target.toll.with_held(longest_us).with_cpu(new_pages * self._reset_us)
         return True
 
@@ -313,6 +360,10 @@ def _clear(process: Process) -> int:
         return (time.thread_time_ns() - begun_ns) // 1_000
     finally:
         os.close(clear_refs)
+
+
+def _now_us(context: HookContext | None) -> int:
+    return context.clock.now_us() if context is not None else 0
 
 
 def probe() -> Sequence[Finding]:

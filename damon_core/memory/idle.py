@@ -1,0 +1,52 @@
+"""Spans of idle time that backends can measure."""
+
+from typing import Final, NamedTuple
+
+from attrs import frozen
+
+
+class IdleSpan(NamedTuple):
+    """A time for which memory hasn't been accessed, and where its bytes are kept.
+
+    Attributes:
+        us: The time in microseconds.
+        column: The column of `Regions` and snapshots with the bytes idle for at least that time.
+        age: The attribute of `IdleAges` that says how old these numbers are.
+    """
+
+    us: int
+    column: str
+    age: str
+
+
+#: The spans that backends measure, the shortest first.
+IDLE_SPANS: Final = (
+    IdleSpan(10_000_000, "idle_10s_bytes", "idle_10s_age_us"),
+    IdleSpan(60_000_000, "idle_1m_bytes", "idle_1m_age_us"),
+    IdleSpan(600_000_000, "idle_10m_bytes", "idle_10m_age_us"),
+)
+
+#: Stands in these columns for what isn't known of a region.
+UNKNOWN: Final = -1
+
+
+@frozen
+class IdleAges:
+    """How old the numbers of idle bytes are, in microseconds before the end of the aggregation.
+
+    None where there is no number.
+
+    Attributes:
+        idle_10s_age_us: Of those idle for 10 seconds.
+        idle_1m_age_us: Of those idle for a minute.
+        idle_10m_age_us: Of those idle for ten minutes.
+    """
+
+    idle_10s_age_us: int | None = None
+    idle_1m_age_us: int | None = None
+    idle_10m_age_us: int | None = None
+
+    def oldest(self, other: "IdleAges") -> "IdleAges":
+        """Return the greater of each age, for numbers that are added up."""
+        pairs = ((getattr(self, span.age), getattr(other, span.age)) for span in IDLE_SPANS)
+        return IdleAges(*(max(pair, key=lambda age: -1 if age is None else age) for pair in pairs))
