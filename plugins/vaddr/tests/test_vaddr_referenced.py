@@ -1,6 +1,7 @@
 """The backend `referenced`: reading smaps, and the counters it sets."""
 
 import os
+import re
 import signal
 import subprocess
 import time
@@ -10,8 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from damon_vaddr import Process, ProcessTarget, Referenced
+from damon_vaddr.calibration import reset_us
 from damon_vaddr.mappings import mapping_regions, parse_maps
-from damon_vaddr.referenced import SmapsParser, probe
+from damon_vaddr.referenced import SmapsParser, _accessed_bits, probe
 
 from damon_core import Regions
 from damon_core.testing import eventually
@@ -64,7 +66,7 @@ def test_records_differ_in_their_first_and_last_line() -> None:
         + _record(0, 0, header="7f0000000000-7f0000001000", flags=" sd ")
         + _record(345678, 90, name="/usr/lib/Rss: 5 kB (deleted)")
     )
-    headers, rss, pss, referenced = parser.parse(text)
+    headers, rss, pss, referenced, _ = parser.parse(text)
     assert _ranges(headers) == [b"1000-2000", b"7f0000000000-7f0000001000", b"1000-2000"]
     assert rss.tolist() == [12, 0, 345678]
     assert pss.tolist() == [9, 0, 0]
@@ -74,7 +76,7 @@ def test_records_differ_in_their_first_and_last_line() -> None:
 def test_a_mapping_of_terabytes_is_read_correctly() -> None:
     """From 95 GiB on numbers don't fit into their column, and the slow parser is used."""
     parser = SmapsParser(_record(1, 1))
-    headers, rss, pss, referenced = parser.parse(
+    headers, rss, pss, referenced, _ = parser.parse(
         _record(8, 4) + _record(5 << 30, 123456789, pss=4 << 30)
     )
     assert len(headers) == 2
@@ -86,26 +88,88 @@ def test_a_mapping_of_terabytes_is_read_correctly() -> None:
 def test_an_empty_smaps_has_no_mappings() -> None:
     """The smaps of a process without memory is empty."""
     headers, *columns = SmapsParser(_record(1, 1)).parse(b"")
-    assert (headers, [column.tolist() for column in columns]) == ([], [[], [], []])
+    assert (headers, [column.tolist() for column in columns]) == ([], [[], [], [], []])
 
 
 def test_an_unknown_layout_is_read_line_by_line() -> None:
     """Without VmFlags there is no fixed layout to learn."""
     text = b"".join(_record(8, 4, pss=6).splitlines(keepends=True)[:-1])
     _, *columns = SmapsParser(text).parse(text)
-    assert [column.tolist() for column in columns] == [[8], [6], [4]]
+    assert [column.tolist() for column in columns] == [[8], [6], [4], [0]]
 
 
 def test_the_fast_parser_agrees_with_the_slow_one() -> None:
     """On this kernel's real smaps."""
     text = Path("/proc/self/smaps").read_bytes()
     fast, slow = SmapsParser(text), SmapsParser(b"")
-    assert fast._fixed is not None  # noqa: SLF001  # that it is the fast one
-    assert slow._fixed is None  # noqa: SLF001  # that it is the slow one
+    assert fast._layout is not None  # noqa: SLF001  # that it is the fast one
+    assert slow._layout is None  # noqa: SLF001  # that it is the slow one
     (headers, *columns), (same_headers, *same_columns) = fast.parse(text), slow.parse(text)
     assert _ranges(headers) == _ranges(same_headers)
     assert np.array_equal(columns, same_columns)
     assert len(fast.parse(text)[0]) == text.count(b"VmFlags:")
+
+
+def _with_huge(record: bytes, anonymous: int, shared: int) -> bytes:
+    """Return a record with the lines about huge pages, as newer kernels have them."""
+    lines = f"AnonHugePages:  {anonymous:8} kB\nShmemPmdMapped: {shared:8} kB\n"
+    return record.replace(b"VmFlags", lines.encode() + b"VmFlags")
+
+
+@pytest.mark.parametrize("sample", [_with_huge(_record(1, 1), 0, 0), b""])
+def test_what_is_in_huge_pages_is_read(sample: bytes) -> None:
+    """Of each mapping, anonymous and shared memory together, by both parsers."""
+    text = _with_huge(_record(9_000, 1), 4_096, 2_048) + _with_huge(_record(4, 4), 0, 0)
+    *_, huge = SmapsParser(sample).parse(text)
+    assert huge.tolist() == [6_144, 0]
+
+
+@pytest.mark.parametrize(
+    ("rss", "referenced", "huge", "bits"),
+    [
+        (4_096, 1_024, 0, 256),  # in pages of 4 KiB
+        (4_096, 4_096, 4_096, 2),
+        (6_144, 2_048, 4_096, 512),  # perhaps all of them in small pages
+        (6_144, 4_096, 4_096, 513),
+        (0, 0, 0, 0),
+    ],
+)
+def test_a_huge_page_has_one_accessed_bit(
+    rss: int, referenced: int, huge: int, bits: float
+) -> None:
+    """So the process sets one again, not 512."""
+    columns = (np.array([kib], dtype=np.int64) for kib in (rss, referenced, huge))
+    assert _accessed_bits(*columns) == bits
+
+
+_IN_HUGE_PAGES = """
+import mmap, time
+area = mmap.mmap(-1, 66 << 20, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+area.madvise(mmap.MADV_HUGEPAGE)
+area[::4096] = bytes(len(area) // 4096)
+print(flush=True)
+while True:
+    area[::4096] = bytes(len(area) // 4096)
+"""
+
+
+def test_a_process_in_huge_pages_loses_little(start_program: StartProgram) -> None:
+    """By our account: some hundred bits for 64 MiB, not 16,384."""
+    program = start_program(_IN_HUGE_PAGES)
+    assert program.stdout is not None
+    program.stdout.readline()
+    smaps = Path(f"/proc/{program.pid}/smaps").read_text()
+    if sum(map(int, re.findall(r"AnonHugePages: +(\d+) kB", smaps))) < 60 << 10:
+        pytest.skip("there are no huge pages here")
+    target = _target(Process.open(program.pid))
+    backend = Referenced()
+    backend.add(target)
+    assert not backend.prepare([target])
+    time.sleep(0.5)
+    assert not backend.check([target])
+    assert _touched_in(target.regions, int(target.regions.resident_bytes.argmax())) >= 60 << 20
+    assert 0 < target.toll.cpu_us < 4_000 * reset_us()
+    backend.close()
 
 
 def test_an_idle_process_is_not_accessed(sleeper: "subprocess.Popen[str]") -> None:

@@ -43,47 +43,92 @@ _ANY_RECORD = re.compile(
     rb"(?m)^([0-9a-f]+-[0-9a-f]+) .*\n"
     rb"(?:[A-Z].*\n)*?Rss: +(\d+) kB\n(?:[A-Z].*\n)*?Pss: +(\d+) kB\n"
     rb"(?:[A-Z].*\n)*?Referenced: +(\d+) kB\n"
+    rb"((?:[A-Z].*\n)*)"
 )
 _KIB = 1024
-#: What is read of each record of smaps, in the order in which it stands there.
+#: What is read of each record of smaps.
 _FIELDS = (b"Rss", b"Pss", b"Referenced")
-_POWERS: _Column = 10 ** np.arange(18, -1, -1, dtype=np.int64)
+#: What is in huge pages; older kernels have only some of these lines or none.
+_HUGE = (b"AnonHugePages", b"ShmemPmdMapped", b"FilePmdMapped")
+_HUGE_KIB = re.compile(rb"(?:%b): +(\d+) kB" % b"|".join(_HUGE))
+_HUGE_PAGE_KIB = 2048
+_PAGE_KIB = PAGE_SIZE_BYTES // _KIB
+#: Numbers below 95 GiB have up to eight digits, in KiB.
+_DIGITS = 8
+_PAIRS = tuple(
+    (np.uint64(mask), np.uint64((base << bits) + 1), np.uint64(bits))
+    for mask, base, bits in (
+        (0x0F0F0F0F0F0F0F0F, 10, 8),
+        (0x00FF00FF00FF00FF, 100, 16),
+        (0x0000FFFF0000FFFF, 10_000, 32),
+    )
+)
 
 
-def _fixed_record(sample: bytes) -> re.Pattern[bytes]:
-    """Return a pattern for records with the layout of the first one in `sample`.
+@frozen
+class _Layout:
+    """The layout of the records of smaps, from the end of a header to that of ``VmFlags:``.
 
     All records have the same lines with the same lengths, except for the first and the last line,
-    and for mappings of 95 GiB or more. So the pattern skips lines by their length.
+    and for mappings of 95 GiB or more.
 
-    Raises:
-        ValueError: The sample has another layout than that of Linux today.
+    Attributes:
+        record: Matches a record.
+        length: Its length.
+        ends: Where the numbers of `_FIELDS` end in it, and those of `_HUGE` that it has.
     """
-    # It starts at the end of the header, a text that is quick to find.
-    body = sample[sample.index(b"\n") : sample.index(b"VmFlags:")]
-    first = body[: body.index(b":") + 1]
-    # All numbers are padded with spaces, so they can be read with the same width.
-    ends = [body.index(b" kB", body.index(b"\n%b:" % name)) for name in _FIELDS]
-    names_end = [body.index(b"\n%b:" % name) + len(name) + 2 for name in _FIELDS]
-    width = min(end - begin for begin, end in zip(names_end, ends, strict=True))
-    pattern, position = re.escape(first), len(first)
-    for name, begin, end in zip(_FIELDS, names_end, ends, strict=True):
-        label = b"\n%b:" % name
-        skipped = begin - len(label) - position
-        pattern += rb".{%d}%b.{%d}(.{%d}) kB" % (skipped, label, end - begin - width, width)
-        position = end + len(b" kB")
-    return re.compile(rb"(?s)%b.{%d}VmFlags:" % (pattern, len(body) - position))
+
+    record: re.Pattern[bytes]
+    length: int
+    ends: tuple[int, ...]
+
+    @classmethod
+    def of(cls, sample: bytes) -> "_Layout":
+        """Return the layout of the first record in `sample`.
+
+        Raises:
+            ValueError: The sample has another layout than that of Linux today.
+        """
+        end = b"VmFlags:"
+        body = sample[sample.index(b"\n") : sample.index(end)]
+        names = [*_FIELDS, *(name for name in _HUGE if b"\n%b:" % name in body)]
+        ends = [body.index(b" kB", body.index(b"\n%b:" % name)) for name in names]
+        # It starts with the name of the first line, a text that is quick to find.
+        pattern = re.escape(body[: body.index(b":") + 1])
+        position = body.index(b":") + 1
+        for name, number_end in zip(_FIELDS, ends, strict=False):
+            label = b"\n%b:" % name
+            line = body.index(label)
+            width = number_end - line - len(label)
+            pattern += rb".{%d}%b.{%d} kB" % (line - position, label, width)
+            position = number_end + len(b" kB")
+        record = re.compile(rb"(?s)%b.{%d}%b" % (pattern, len(body) - position, end))
+        return cls(record, len(body) + len(end), tuple(ends))
+
+    def numbers(self, text: bytes | memoryview, begins: _Column) -> _Column:
+        """Return the numbers of the fields, a row each, of the records that begin there."""
+        # Each eight characters of the text, the first of them in the lowest byte.
+        words: npt.NDArray[np.uint64] = np.ndarray(len(text) - 7, "<u8", text, strides=(1,))
+        ends = np.array(self.ends, dtype=np.int64)[:, np.newaxis]
+        return _decimal(words[begins + ends - _DIGITS])
 
 
-def _numbers(texts: Sequence[bytes]) -> _Column:
-    """Return the numbers of decimal texts of one width, padded with spaces."""
-    if not texts:
-        return np.zeros(0, dtype=np.int64)
-    # The low four bits of a digit are its value, and those of a space are 0.
-    digits = np.frombuffer(b"".join(texts), dtype=np.uint8) & 0x0F
-    powers = _POWERS[-len(texts[0]) :]
-    numbers: _Column = digits.reshape(-1, len(powers)) @ powers
-    return numbers
+def _decimal(words: npt.NDArray[np.uint64]) -> _Column:
+    """Return the numbers that are written in words of eight digits or spaces."""
+    # The low four bits of a digit are its value, and those of a space are 0. Neighbours are put
+    # together to pairs, these to fours, and these to the number.
+    for mask, factor, bits in _PAIRS:
+        words = ((words & mask) * factor) >> bits
+    return words.astype(np.int64)
+
+
+def _accessed_bits(rss: _Column, referenced: _Column, huge: _Column) -> float:
+    """Return how many accessed bits are set at most: a huge page has one, as any other page.
+
+    Which pages were referenced isn't known: those of 4 KiB are taken to be first.
+    """
+    small = np.minimum(referenced, rss - huge)
+    return float(small.sum()) / _PAGE_KIB + float((referenced - small).sum()) / _HUGE_PAGE_KIB
 
 
 class SmapsParser:
@@ -95,31 +140,54 @@ class SmapsParser:
 
     def __init__(self, sample: bytes) -> None:
         try:
-            self._fixed: re.Pattern[bytes] | None = _fixed_record(sample)
+            self._layout: _Layout | None = _Layout.of(sample)
         except ValueError:
-            self._fixed = None
+            self._layout = None
 
-    def parse(self, text: bytes | memoryview) -> tuple[list[bytes], _Column, _Column, _Column]:
-        """Return header, Rss, Pss and Referenced of each mapping, the numbers in KiB.
+    def parse(
+        self, text: bytes | memoryview
+    ) -> tuple[list[bytes], _Column, _Column, _Column, _Column]:
+        """Return header, Rss, Pss, Referenced and what is in huge pages, of each mapping.
 
-        A header is text whose last line begins with the mapping's ``start-end``.
+        The numbers are in KiB. A header is text whose last line begins with the mapping's
+        ``start-end``.
         """
-        if self._fixed is not None:
-            # Between the groups are the flags of a record and the header of the next, with one
-            # line break; there are more line breaks if a record has another layout.
-            parts: list[bytes] = self._fixed.split(text)
-            between = parts[::4]
-            headers = between[:-1]
-            count = len(headers)
-            if b"".join(between).count(b"\n") == count:
-                numbers = _numbers(parts[1::4] + parts[2::4] + parts[3::4])
-                return headers, numbers[:count], numbers[count : 2 * count], numbers[2 * count :]
-        found = _ANY_RECORD.findall(text)
+        if self._layout is not None and (found := self._parse_fixed(text, self._layout)):
+            return found
+        records = _ANY_RECORD.findall(text)
         rss, pss, referenced = (
-            np.array([int(record[column]) for record in found], dtype=np.int64)
+            np.array([int(record[column]) for record in records], dtype=np.int64)
             for column in (1, 2, 3)
         )
-        return [record[0] for record in found], rss, pss, referenced
+        huge = [sum(map(int, _HUGE_KIB.findall(record[4]))) for record in records]
+        return (
+            [record[0] for record in records],
+            rss,
+            pss,
+            referenced,
+            np.array(huge, dtype=np.int64),
+        )
+
+    @staticmethod
+    def _parse_fixed(
+        text: bytes | memoryview, layout: _Layout
+    ) -> tuple[list[bytes], _Column, _Column, _Column, _Column] | None:
+        """Return what `parse` does; None if a record has another layout."""
+        # Between the records are the flags of one and the header of the next, with one line break;
+        # there are more line breaks if a record has another layout.
+        between: list[bytes] = layout.record.split(text)
+        headers = between[:-1]
+        count = len(headers)
+        if b"".join(between).count(b"\n") != count:
+            return None
+        if not count:
+            nothing = np.zeros(0, dtype=np.int64)
+            return headers, nothing, nothing, nothing, nothing
+        gaps = np.fromiter(map(len, headers), dtype=np.int64, count=count)
+        begins = gaps.cumsum() + layout.length * np.arange(count)
+        numbers = layout.numbers(text, begins)
+        rss, pss, referenced = numbers[: len(_FIELDS)]
+        return headers, rss, pss, referenced, numbers[len(_FIELDS) :].sum(axis=0)
 
 
 def _addresses(headers: Sequence[bytes]) -> tuple[_Column, _Column]:
@@ -160,8 +228,7 @@ class _Files:
         row: The index of each mapping's region, by `headers`; len(regions) if there is none.
         aggregation: The number of the aggregation that was last prepared; -1 for none.
         checks: The number of checks since then.
-        touched_bytes: The bytes that the process had accessed since the bits were cleared, at the
-            last check.
+        bits: How many accessed bits were set since they were cleared, at the last check.
         idle: Says when the bits are to be cleared, and what has been idle since.
     """
 
@@ -172,7 +239,7 @@ class _Files:
     row: _Column = field(factory=lambda: np.zeros(0, dtype=np.int64))
     aggregation: int = -1
     checks: int = 0
-    touched_bytes: int = 0
+    bits: float = 0.0
 
     def match(self, regions: Regions, headers: list[bytes]) -> None:
         """Find the region of each mapping: the last one that it overlaps.
@@ -258,7 +325,7 @@ class Referenced:
                     raise
                 continue  # Accesses add up until a file can be opened again.
             files.idle.cleared(_now_us(context))
-            files.aggregation, files.checks, files.touched_bytes = number, 0, 0
+            files.aggregation, files.checks, files.bits = number, 0, 0.0
             target.toll = target.toll.with_held(held_us)
         return gone
 
@@ -281,7 +348,7 @@ class Referenced:
         if not size:  # The memory of these files is gone: the process ended or called exec.
             return False
         with memoryview(self._buffer)[:size] as text:
-            headers, rss, pss, referenced = self._parser.parse(text)
+            headers, rss, pss, referenced, huge = self._parser.parse(text)
         regions = target.regions
         if regions is not files.regions or headers != files.headers:
             files.match(regions, headers)
@@ -303,11 +370,10 @@ class Referenced:
         regions.touched_bytes = touched_bytes.astype(np.int64)
         if files.checks > 1 or context is None or context.intervals.checks == 1:
             target.idle_ages = files.idle.describe(regions)
-        # The process has set the bits of these pages again since the last check.
-        all_touched_bytes = int(referenced.sum()) * _KIB
-        new_pages = max(all_touched_bytes - files.touched_bytes, 0) // PAGE_SIZE_BYTES
-        files.touched_bytes = all_touched_bytes
-        target.toll = target.toll.with_held(longest_us).with_cpu(new_pages * self._reset_us)
+        # The process has set these bits again since the last check.
+        bits = _accessed_bits(rss, referenced, huge)
+        new_bits, files.bits = max(bits - files.bits, 0.0), bits
+        target.toll = target.toll.with_held(longest_us).with_cpu(new_bits * self._reset_us)
         return True
 
     def _read(self, file: io.FileIO) -> tuple[int, int]:
