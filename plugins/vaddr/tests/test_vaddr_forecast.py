@@ -1,5 +1,6 @@
 """What is foretold of processes, from made-up numbers and of real ones, which aren't touched."""
 
+import re
 import subprocess
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import pytest
 from damon_vaddr import PidSource, ProcessForecast, VaddrOptions, forecast, forecast_processes
 from damon_vaddr.calibration import WalkCosts
+from damon_vaddr.page_sample import PageSample, sample_pages
 from damon_vaddr.plugin import forecast_vaddr
 
 from damon_core import PAGE_SIZE_BYTES, Costs, TargetError
@@ -16,7 +18,7 @@ Start = Callable[..., "subprocess.Popen[str]"]
 #: Touches 16 MiB in small pages, then sleeps.
 _TOUCHED = """
 import mmap, time
-area = mmap.mmap(-1, 16 << 20)
+area = mmap.mmap(-1, 16 << 20, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
 area.madvise(mmap.MADV_NOHUGEPAGE)
 area[::4096] = b"x" * (len(area) // 4096)
 print("ready")
@@ -37,7 +39,7 @@ def costs(monkeypatch: pytest.MonkeyPatch) -> Callable[[Sequence[ProcessForecast
     """Return the forecast where a page takes 0.1 us, a mapping 5, and a cleared bit 0.5."""
     monkeypatch.setattr(forecast, "walk_costs", lambda: WalkCosts(0.1, 5.0))
     monkeypatch.setattr(forecast, "reset_us", lambda: 0.5)
-    monkeypatch.setattr(forecast, "page_us", lambda _pid: None)
+    monkeypatch.setattr(forecast, "sample_pages", lambda _pid: PageSample())
     return forecast.forecast_referenced
 
 
@@ -84,8 +86,28 @@ def test_the_pages_of_the_process_itself_count(
     costs: Callable[[Sequence[ProcessForecast]], Costs], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where a sample of them can be read, that is what a page takes."""
-    monkeypatch.setattr(forecast, "page_us", lambda _pid: 0.02)
+    monkeypatch.setattr(forecast, "sample_pages", lambda _pid: PageSample(0.02))
     assert costs([process(100_000)]).facts["clear_us"] == 2_000
+
+
+def test_a_huge_page_counts_as_one(
+    costs: Callable[[Sequence[ProcessForecast]], Costs], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of 102 400 pages, three quarters in huge pages: 25 600 are left, and 150."""
+    monkeypatch.setattr(forecast, "sample_pages", lambda _pid: PageSample(None, 0.75))
+    assert costs([process(102_400)]).toll.cpu_us == round((25_600 + 150) * 0.5)
+
+
+@pytest.mark.parametrize(("advice", "share"), [("MADV_HUGEPAGE", 1.0), ("MADV_NOHUGEPAGE", 0.0)])
+def test_huge_pages_are_found(advice: str, share: float, start_program: Start) -> None:
+    """Nearly all of a program's memory is in them, or nothing is."""
+    program = start_program(_TOUCHED.replace("MADV_NOHUGEPAGE", advice).replace("16 <<", "128 <<"))
+    assert program.stdout is not None
+    program.stdout.readline()
+    smaps = Path(f"/proc/{program.pid}/smaps").read_text()
+    if share and not re.search(r"HugePages: +[1-9]", smaps):
+        pytest.skip("there are no huge pages here")
+    assert sample_pages(program.pid).huge_share == pytest.approx(share, abs=0.15)
 
 
 def test_a_real_process(start_program: Start) -> None:
@@ -125,12 +147,12 @@ def test_pages_of_a_real_process_are_timed(start_program: Start) -> None:
     program = start_program(_TOUCHED)
     assert program.stdout is not None
     program.stdout.readline()
-    page_us = forecast.page_us(program.pid)
+    page_us = sample_pages(program.pid).page_us
     assert page_us is not None
     assert page_us > 0
     program.kill()
     program.wait()
-    assert forecast.page_us(program.pid) is None
+    assert sample_pages(program.pid) == PageSample()
 
 
 def test_nothing_is_foretold_of_a_program_that_is_to_be_started() -> None:

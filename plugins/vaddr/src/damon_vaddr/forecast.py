@@ -4,32 +4,23 @@ Nothing is written, and the memory map of a process is never locked for long: it
 sampled by short reads of pagemap.
 """
 
-import contextlib
 import logging
-import os
-import random
-import statistics
 import time
 from collections.abc import Sequence
 
-import numpy as np
 from attrs import frozen
 
 from damon_core import PAGE_SIZE_BYTES, AccumulatingSampling, Costs, TargetForecast, Toll
 from damon_vaddr.calibration import reset_us, walk_costs
 from damon_vaddr.mappings import parse_accessible
+from damon_vaddr.page_sample import sample_pages
 from damon_vaddr.processes import Process, why_unreadable
 from damon_vaddr.procfs import read_stat
 from damon_vaddr.sources import ProcessSource
 
 logger = logging.getLogger(__name__)
 
-#: A read of pagemap takes less than a tenth of a millisecond, as a rule; how many are made, and how
-#: many must find memory.
-_PAGES_A_READ = 512
-_READS = 64
-_ENOUGH_READS = 8
-_PRESENT = np.uint64(1 << 63)
+_PAGES_OF_A_HUGE_ONE = 512
 
 
 @frozen
@@ -101,8 +92,11 @@ def forecast_referenced(targets: Sequence[ProcessForecast]) -> Costs:
     clear_us = look_us = 0.0
     toll = Toll()
     for target in targets:
+        sample = sample_pages(target.pid)
         pages = target.resident_bytes / PAGE_SIZE_BYTES
-        walk_us = pages * (page_us(target.pid) or costs.page_us)
+        # A huge page has one entry in the page tables, with one accessed bit.
+        pages *= 1 - sample.huge_share * (1 - 1 / _PAGES_OF_A_HUGE_ONE)
+        walk_us = pages * (sample.page_us or costs.page_us)
         clear_us += walk_us
         look_us += walk_us + target.mappings * costs.mapping_us
         # Each read of smaps locks the map anew, and walks at least one mapping.
@@ -119,40 +113,3 @@ def forecast_referenced(targets: Sequence[ProcessForecast]) -> Costs:
         toll=toll,
         facts={"clear_us": round(clear_us), "look_us": round(look_us)},
     )
-
-
-def page_us(pid: int) -> float | None:
-    """Return what walking a page in the memory of a process takes; None if too few were found.
-
-    Where pages lie in memory, and how large they are, makes a difference. It is a median, because
-    single reads may be disturbed.
-    """
-    times_us = []
-    try:
-        with contextlib.closing(Process.open(pid)) as process:
-            mappings = parse_accessible(process.maps())
-            file = process.open_file("pagemap")
-        with open(file, "rb", buffering=0) as pagemap:
-            for address in _places(mappings):
-                begun_ns = time.thread_time_ns()
-                entries = os.pread(
-                    pagemap.fileno(), _PAGES_A_READ * 8, address // PAGE_SIZE_BYTES * 8
-                )
-                took_ns = time.thread_time_ns() - begun_ns
-                present = int(np.count_nonzero(np.frombuffer(entries, np.uint64) & _PRESENT))
-                if present > _PAGES_A_READ // 2:
-                    times_us.append(took_ns / 1_000 / present)
-    except OSError:
-        return None
-    return statistics.median(times_us) if len(times_us) >= _ENOUGH_READS else None
-
-
-def _places(mappings: Sequence[tuple[int, int]]) -> list[int]:
-    """Return random addresses of mappings, from which a read of pagemap fits if they are larger."""
-    rng = random.Random(0)
-    sizes = [end - start for start, end in mappings]
-    places = []
-    for start, end in rng.choices(mappings, weights=sizes, k=_READS) if mappings else ():
-        last = max(end - _PAGES_A_READ * PAGE_SIZE_BYTES, start)
-        places.append(rng.randrange(start, last + 1, PAGE_SIZE_BYTES))
-    return places
