@@ -178,7 +178,8 @@ def describe_regions(context: HookContext) -> None:
     """Primitive operation: complete the regions of an aggregation before its snapshot is taken.
 
     Set what only the primitive knows: the `resident_bytes` of regions where that isn't their size,
-    and the `owners` of targets. (Set their `areas` where the address space is read: in `init` and
+    bytes idle for a span where it measures them, with the targets' `idle_ages`, and the `owners` of
+    targets. (Set their `areas` where the address space is read: in `init` and
     `update`.)
     """
 

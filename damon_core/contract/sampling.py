@@ -12,7 +12,8 @@ the context's policy and returns the `Sampling` of one run. Four come with the c
   primitive clears in the first `prepare_access_checks` of an aggregation, and for targets that are
   new. In the first `check_accesses` after that it adds to the regions' `nr_accesses` as above:
   that stands for all checks of the aggregation. In every `check_accesses` it sets
-  `touched_bytes`: what was accessed since the clearing.
+  `touched_bytes`: what was accessed since the clearing. It may leave out a clearing, to see what is
+  idle for longer than an aggregation; then both are its best knowledge of the aggregation.
 - `damon_core.PageSampling`: before each check the policy chooses single pages, `Target.samples`;
   the primitive says which of them were accessed, and the policy adapts the regions.
 - `damon_core.DelegatedSampling`: something else samples, such as the kernel, and the primitive

@@ -38,7 +38,8 @@ class ProcessBackend(Protocol):
 
         `AccumulatingSampling`: as with `RegionSampling`, but `prepare` clears what shows accesses
         only once an aggregation, and for new targets. Only the first `check` after that adds to
-        `nr_accesses`; each sets `touched_bytes` to what was accessed since.
+        `nr_accesses`; each sets `touched_bytes` to what was accessed since. A `prepare` may leave
+        the clearing out, to see what is idle for longer than an aggregation.
 
         `PageSampling`: `prepare` and `check` handle the pages at `samples.addresses`. `check` sets
         `samples.accessed`, and `samples.known` to False for pages without an answer. A page that
