@@ -1,0 +1,318 @@
+"""What monitoring costs the monitored program: its speed and its latencies, in turns.
+
+Programs in C (benchmarks/slowdown/programs.c) and redis run alone and, in turns with that, are
+watched by `damon record` with default settings, by a loop that does what cAdvisor does, and by one
+that does what wss.pl does (benchmarks/peers.py). Those have as many results as damon had in the
+same time. A slow-down is that from the first check to the end of the command, against the program
+alone just before and after it; the median of all rounds, with its 95 % confidence interval.
+
+What `damon doctor` foretold for the program, and what damon says itself at its end, is beside it.
+"""
+
+import argparse
+import statistics
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+
+import numpy as np
+from attrs import define, field, frozen
+
+from benchmarks.measure import print_table, progress
+from benchmarks.programs import compiled
+from benchmarks.slowdown.estimates import Pair, confidence, percentile_us
+from benchmarks.slowdown.loads import PERCENTILES, Block, Load, counted, huge_share, redis
+from benchmarks.slowdown.monitors import (
+    NAMES,
+    Came,
+    Foretold,
+    Watching,
+    damon_record,
+    foretell,
+    nothing,
+    peer,
+)
+from damon_core import format_duration
+
+MIB = 1 << 20
+GIB = 1 << 30
+#: A program is alone for this part of the time that it is watched for.
+ALONE = 0.35
+ALONE_NAME = "alone"
+
+
+@frozen
+class Case:
+    """A program, and how long it is watched.
+
+    Attributes:
+        kind: "redis", or one of those of benchmarks/slowdown/programs.c.
+        size_bytes: Its memory.
+        seconds: How long each monitor watches it in a round.
+        rounds: How often.
+        huge: Whether its memory is in huge pages, as far as there are any.
+        always: Whether it is measured if nobody asks for it.
+    """
+
+    kind: str
+    size_bytes: int
+    seconds: float
+    rounds: int = 1
+    huge: bool = False
+    always: bool = True
+
+    def __str__(self) -> str:
+        mib = self.size_bytes // MIB
+        size = f"{mib // 1024} GiB" if mib >= 1024 else f"{mib} MiB"
+        return f"{self.kind}, {size}{', huge pages' if self.huge else ''}"
+
+
+CASES = (
+    Case("random", 256 * MIB, 8, rounds=2),
+    Case("random", 2 * GIB, 24),
+    Case("random", 2 * GIB, 12, huge=True),
+    Case("random", 8 * GIB, 40),
+    Case("random", 8 * GIB, 20, huge=True, always=False),
+    Case("random", 256 * MIB, 8, huge=True, always=False),
+    Case("chase", 2 * GIB, 20),
+    Case("sweep", 2 * GIB, 20),
+    *(
+        Case(kind, size, 20 if size <= 2 * GIB else 40, huge=huge, always=False)
+        for kind in ("chase", "sweep")
+        for size in (256 * MIB, 2 * GIB, 8 * GIB)
+        for huge in (False, True)
+        if huge or size != 2 * GIB
+    ),
+    Case("map", 8 * GIB, 40),
+    Case("redis", 9 * GIB // 2, 25),
+)
+QUICK = (Case("map", 16 * MIB, 1),)
+
+
+@define
+class Measured:
+    """What came out for a case.
+
+    Attributes:
+        case: The case.
+        unit: Of its speeds.
+        huge: The share of its memory in huge pages.
+        foretold: By `damon doctor`, before the first round.
+        came: What `damon record` said, of each round.
+        blocks: Of each round: what it did with each monitor.
+        alone: Of each round: what it did alone, before the first, between two, and after the last.
+    """
+
+    case: Case
+    unit: str
+    huge: float
+    foretold: Foretold
+    came: list[Came] = field(factory=list)
+    blocks: list[dict[str, Block]] = field(factory=list)
+    alone: list[list[Block]] = field(factory=list)
+
+    def pairs(self, name: str) -> list[Pair]:
+        """Return the speeds with a monitor, and alone before and after it, of each round."""
+        pairs = []
+        for blocks, alone in zip(self.blocks, self.alone, strict=True):
+            place = list(blocks).index(name)
+            beside = alone[place].speeds + alone[place + 1].speeds
+            pairs.append(Pair(blocks[name].speeds, beside))
+        return pairs
+
+    def slowdown(self, name: str) -> str:
+        """Return the median slow-down with its confidence interval, as text."""
+        pairs = self.pairs(name)
+        low, high = confidence(pairs)
+        median = statistics.median(pair.slowdown for pair in pairs)
+        return f"{100 * median:.1f} % ({100 * low:.1f} to {100 * high:.1f})"
+
+    def times_us(self, name: str) -> list[float]:
+        """Return percentiles of operation times with a monitor, or alone; of all rounds."""
+        blocks = [each[name] for each in self.blocks if name in each]
+        if name == ALONE_NAME:
+            blocks = [each for blocks in self.alone for each in blocks]
+        counts = [block.counts for block in blocks if block.counts is not None]
+        if counts:
+            total = np.sum(counts, axis=0)
+            return [percentile_us(total, each) for each in PERCENTILES]
+        times = [block.times_us for block in blocks]
+        columns = list(zip(*times, strict=True))
+        return [*(statistics.median(column) for column in columns[:-1]), max(columns[-1])]
+
+
+@contextmanager
+def running(case: Case, program: Path, folder: Path) -> Iterator[Load]:
+    """Run the program of a case during the block."""
+    if case.kind == "redis":
+        with redis(folder, case.size_bytes) as server:
+            yield server
+    else:
+        with counted(program, folder, case.kind, case.size_bytes, case.huge) as load:
+            yield load
+
+
+def measure(case: Case, rounds: int, program: Path, folder: Path) -> Measured:
+    """Measure a case."""
+    with running(case, program, folder) as load:
+        huge = huge_share(load.pid, case.size_bytes)
+        result = Measured(case, load.unit, huge, foretell(load.pid))
+
+        def block(watch: AbstractContextManager[Watching], seconds: float) -> Block:
+            with watch as watching:
+                return load.block(seconds, watching.goes_on)
+
+        block(nothing(), 1.0)
+        for number in range(rounds):
+            progress(f"{case}, round {number + 1} of {rounds}")
+            blocks: dict[str, Block] = {}
+            alone = [block(nothing(), case.seconds * ALONE)]
+            # The others have as many results as damon, which therefore is the first.
+            for name in NAMES:
+                if name == NAMES[0]:
+                    with damon_record(load.pid, case.seconds, folder) as watching:
+                        blocks[name] = load.block(case.seconds, watching.goes_on)
+                    result.came.append(watching.came)
+                else:
+                    kind = "wss" if name == "wss.pl" else "cadvisor"
+                    results = result.came[-1].results
+                    blocks[name] = block(peer(kind, load.pid, case.seconds, results), case.seconds)
+                alone.append(block(nothing(), case.seconds * ALONE))
+            result.blocks.append(blocks)
+            result.alone.append(alone)
+        return result
+
+
+def named(result: Measured) -> str:
+    """Return the name of a row."""
+    note = f" ({result.huge:.0%} of it)".replace("%", " %") if result.case.huge else ""
+    return f"{result.case}{note}"
+
+
+def duration(us: float | None) -> str:
+    return "-" if us is None else format_duration(round(us), 3)
+
+
+def share(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:.2g} %"
+
+
+def speeds_row(result: Measured) -> list[str]:
+    alone = statistics.mean(v for blocks in result.alone for each in blocks for v in each.speeds)
+    speed = f"{alone / GIB:.1f} GiB/s" if result.unit == "bytes/s" else f"{alone / 1e6:.3g} M/s"
+    if result.unit == "requests/s":
+        speed = f"{alone / 1e3:.1f} k/s"
+    results = "+".join(str(each.results) for each in result.came)
+    return [named(result), speed, results, *(result.slowdown(name) for name in NAMES)]
+
+
+def foretold_row(result: Measured) -> list[str]:
+    foretold, came = result.foretold, result.came
+    told = [each for each in came if each.results]
+    last = [each.elapsed_s / each.results * 1e6 for each in told]
+    stalls = [each.stall_us for each in told if each.stall_us is not None]
+    accounts = [each.slowdown for each in told if each.slowdown is not None]
+    measured = statistics.median(pair.slowdown for pair in result.pairs(NAMES[0]))
+    return [
+        named(result),
+        f"{duration(foretold.aggregation_us)} ({duration(foretold.idle_us)})",
+        duration(statistics.median(last)) if last else "none in time",
+        share(foretold.slowdown),
+        share(statistics.median(accounts)) if accounts else "-",
+        f"{100 * measured:.1f} %",
+        duration(foretold.stall_us),
+        duration(max(stalls)) if stalls else "-",
+        share(statistics.median(each.cpu for each in came)),
+    ]
+
+
+def times_rows(result: Measured) -> list[list[str]]:
+    rows = []
+    base = result.times_us(ALONE_NAME)
+    for name in (ALONE_NAME, *NAMES):
+        times = result.times_us(name)
+        ratio = "1" if name == ALONE_NAME else f"{times[2] / base[2]:.2f}"
+        first = named(result) if name == ALONE_NAME else ""
+        rows.append([f"{first}", name, *(duration_of(us) for us in times), ratio])
+    return rows
+
+
+def duration_of(us: float) -> str:
+    return f"{us / 1_000:.2f} ms" if us >= 1_000 else f"{us:.3g} us"
+
+
+def print_results(results: Sequence[Measured]) -> None:
+    """Print all tables."""
+    print_table(
+        "Slow-down of programs by a monitor: median of all rounds (95 % confidence interval)",
+        ["", "alone", "results", *NAMES],
+        [speeds_row(each) for each in results],
+    )
+    print_table(
+        "What `damon doctor` foretold (in brackets: if next to nothing is accessed), and what came",
+        [
+            "",
+            "interval, foretold",
+            "came",
+            "slow-down, foretold",
+            "own account",
+            "measured",
+            "stall, foretold",
+            "came",
+            "CPU",
+        ],
+        [foretold_row(each) for each in results],
+    )
+    timed = [each for each in results if each.blocks[0][NAMES[0]].times_us]
+    if timed:
+        print_table(
+            "Latencies of operations; ratio: of p99.9 to that of the program alone",
+            ["", "", "p50", "p99", "p99.9", "p99.99", "worst", "ratio"],
+            [row for each in timed for row in times_rows(each)],
+        )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        prog="benchmarks.slowdown",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--quick", action="store_true", help="short runs: a test, not a measurement"
+    )
+    parser.add_argument(
+        "--only",
+        metavar="TEXT",
+        action="append",
+        help="only programs with this text, such as 'random, 2 GiB'; may be repeated",
+    )
+    parser.add_argument("--all", action="store_true", help="all combinations (about 1 h)")
+    parser.add_argument("--rounds", type=int, help="this many rounds of each program")
+    options = parser.parse_args()
+    every = QUICK if options.quick else CASES
+    cases = [
+        case
+        for case in every
+        if (any(text in str(case) for text in options.only) if options.only else case.always)
+        or options.all
+    ]
+    if not cases:
+        parser.error(f"there is no program {options.only}: {'; '.join(map(str, every))}")
+    results = []
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        program = compiled(Path(__file__).with_name("programs.c"), folder)
+        for case in cases:
+            progress(f"{case}: starting")
+            results.append(measure(case, options.rounds or case.rounds, program, folder))
+            for row in (speeds_row, foretold_row):
+                progress("  " + " | ".join(row(results[-1])))
+    print_results(results)
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,151 @@
+"""What the programs are watched with: `damon record`, and what cAdvisor and wss.pl do."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from attrs import define, field, frozen
+
+from benchmarks.programs import DAMON, line_of
+from damon_core import parse_duration
+
+NAMES = ("damon record", "cAdvisor", "wss.pl")
+
+
+@frozen
+class Foretold:
+    """What `damon doctor` says before a program is watched.
+
+    Attributes:
+        aggregation_us: How long an aggregation will take if all memory is accessed meanwhile.
+        idle_us: The same if next to nothing is.
+        slowdown: The share of its time that the program will lose.
+        stall_us: How long its memory map will be locked at once.
+    """
+
+    aggregation_us: int
+    idle_us: int
+    slowdown: float
+    stall_us: int
+
+
+def foretell(pid: int, backend: str = "referenced") -> Foretold:
+    """Ask `damon doctor` about a process."""
+    done = subprocess.run(
+        [DAMON, "doctor", "--pid", str(pid), "--json"], capture_output=True, text=True, check=True
+    )
+    report: dict[str, Any] = json.loads(done.stdout)
+    (found,) = (each for each in report["backends"] if each["name"] == backend)
+    expected, idle = found["expected"], found["expected_idle"]
+    return Foretold(
+        expected["aggregation_us"],
+        idle["aggregation_us"],
+        expected["slowdown"],
+        expected["longest_stall_us"],
+    )
+
+
+@frozen
+class Came:
+    """What `damon record` says at its end.
+
+    Attributes:
+        results: Its aggregations.
+        elapsed_s: How long these took together.
+        slowdown: The share of its time that the program lost, by our own account; None: unknown.
+        stall_us: The longest time for which its memory map was locked; None: unknown.
+        cpu: The share of a processor that the command used, from its first check to its end.
+    """
+
+    results: int = 0
+    elapsed_s: float = 0.0
+    slowdown: float | None = None
+    stall_us: int | None = None
+    cpu: float = 0.0
+
+
+@define
+class Watching:
+    """A monitor that runs."""
+
+    process: "subprocess.Popen[str] | None" = None
+    came: Came = field(factory=Came)
+
+    def goes_on(self) -> bool:
+        """Return whether it still runs."""
+        return self.process is not None and not _has_ended(self.process.pid, os.WNOHANG)
+
+
+@contextmanager
+def nothing() -> Iterator[Watching]:
+    """Watch nothing."""
+    yield Watching()
+
+
+@contextmanager
+def damon_record(
+    pid: int, seconds: float, folder: Path, options: Sequence[str] = ()
+) -> Iterator[Watching]:
+    """Record a process for some time, with default settings unless there are options.
+
+    The block begins when monitoring does: the interpreter's start and imports are left out.
+    """
+    path = folder / "record.parquet"
+    command = [DAMON, "record", "--pid", str(pid), "--for", f"{seconds:g}s", "-o", str(path)]
+    with subprocess.Popen(
+        [*command, *options], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as process:
+        # The file is begun just before the first check.
+        while not path.exists() and not _has_ended(process.pid, os.WNOHANG):
+            time.sleep(0.005)
+        start_s = _cpu_s(process.pid)
+        watching = Watching(process)
+        yield watching
+        assert process.stdout is not None
+        text = process.stdout.read()
+        _has_ended(process.pid)
+        watching.came = parse_summary(text, (_cpu_s(process.pid) - start_s) / seconds)
+    path.unlink(missing_ok=True)
+
+
+def _has_ended(pid: int, flags: int = 0) -> bool:
+    """Wait for the end of a child; it is not reaped, so that its CPU time stays readable."""
+    return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT | flags) is not None
+
+
+def _cpu_s(pid: int) -> float:
+    """Return the CPU time of a process that hasn't been reaped."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def parse_summary(text: str, cpu: float = 0.0) -> Came:
+    """Return what the summary of `damon record` says; no results if it says that there are none."""
+    if not (counts := re.search(r"(\d+) aggregations in ([\d.]+) s", text)):
+        return Came(cpu=cpu)
+    toll = re.search(r"slowed .* by (?:up to )?(\S+) % by our account, longest stall (\S+)", text)
+    return Came(
+        int(counts[1]),
+        float(counts[2]),
+        float(toll[1]) / 100 if toll else None,
+        parse_duration(toll[2]) if toll else None,
+        cpu,
+    )
+
+
+@contextmanager
+def peer(kind: str, pid: int, seconds: float, results: int) -> Iterator[Watching]:
+    """Do what another tool does, for some time, with this many results."""
+    command = [sys.executable, "-m", "benchmarks.peers", kind, str(pid)]
+    with subprocess.Popen(
+        [*command, str(seconds / max(results, 1)), str(seconds)], stdout=subprocess.PIPE, text=True
+    ) as process:
+        line_of(process)
+        yield Watching(process)

@@ -1,0 +1,97 @@
+"""The benchmark of slow-downs: its estimates, what it reads of other programs, and that it runs."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks.slowdown.estimates import Pair, bucket_end_ns, confidence, percentile_us
+from benchmarks.slowdown.loads import parse_redis_benchmark
+from benchmarks.slowdown.monitors import NAMES, Came, parse_summary
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_a_slowdown_is_what_is_lost_of_the_mean_speed() -> None:
+    """One part of four in which nothing is done is a quarter."""
+    assert Pair([8.0, 8.0, 8.0, 0.0], [8.0, 8.0]).slowdown == 0.25
+
+
+def test_confidence_is_narrow_where_speeds_hardly_vary() -> None:
+    """A slow-down of a tenth, with speeds that vary by a hundredth."""
+    rng = np.random.default_rng(5)
+    pairs = [
+        Pair(rng.normal(0.9, 0.01, 20).tolist(), rng.normal(1.0, 0.01, 20).tolist())
+        for _ in range(3)
+    ]
+    low, high = confidence(pairs)
+    assert 0.08 < low < 0.1 < high < 0.12
+
+
+def test_buckets_follow_one_another() -> None:
+    """64 each up to 64 ns, up to 128 ns, up to 256 ns."""
+    ends = [bucket_end_ns(bucket) for bucket in range(192)]
+    assert ends == [*range(1, 129), *range(130, 257, 2)]
+
+
+def test_percentiles_of_counted_times() -> None:
+    """Of 1 000 operations, 990 took 10 ns and ten 250 ns."""
+    counts = np.zeros(2560, dtype=np.int64)
+    counts[10], counts[64 + 64 + 61] = 990, 10
+    assert [percentile_us(counts, percent) for percent in (50, 99, 99.9)] == [0.011, 0.011, 0.252]
+
+
+def test_the_summary_of_a_recording_is_read() -> None:
+    """The real one, with what it says of its target."""
+    text = (
+        "2 aggregations in 32.1 s, targets: 1, 4 checks, 0 missed\n"
+        "slowed its target down by 1.4 % by our account, longest stall 31.7ms\n"
+    )
+    assert parse_summary(text, 0.01) == Came(2, 32.1, 0.014, 31_700, 0.01)
+
+
+def test_a_recording_without_results_has_none() -> None:
+    """It ends with a message instead of a summary."""
+    assert parse_summary("damon: nothing was recorded: the time was over", 0.02) == Came(cpu=0.02)
+
+
+def test_the_times_of_redis_benchmark_are_read() -> None:
+    """Percentiles between those of its summary are from its distribution."""
+    text = """
+Latency by percentile distribution:
+0.000% <= 0.087 milliseconds (cumulative count 1)
+99.805% <= 0.700 milliseconds (cumulative count 99805)
+99.902% <= 0.751 milliseconds (cumulative count 99902)
+99.994% <= 2.063 milliseconds (cumulative count 99994)
+100.000% <= 3.215 milliseconds (cumulative count 100000)
+
+Summary:
+  throughput summary: 65274.15 requests per second
+  latency summary (msec):
+          avg       min       p50       p95       p99       max
+        0.123     0.080     0.119     0.159     0.303     3.215
+"""
+    block = parse_redis_benchmark(text)
+    assert block.speeds == [65274.15]
+    assert block.times_us == pytest.approx((119, 303, 751, 2063, 3215))
+
+
+@pytest.mark.slow
+@pytest.mark.needs("gcc")
+def test_slowdown_compares_monitors_with_the_program_alone() -> None:
+    """Three tables: slow-downs, what was foretold, and latencies with each monitor."""
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.slowdown", "--quick"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    lines = [line for line in done.stdout.splitlines() if line.startswith("| ")]
+    rows = [[cell.strip() for cell in line.split("|")[1:3]] for line in lines]
+    assert [first for first, _ in rows].count("map, 16 MiB") == 3
+    assert [second for _, second in rows[-4:]] == ["alone", *NAMES]
