@@ -74,6 +74,7 @@ from damon_core.memory.snapshot import (
     TargetSnapshot,
     assemble_snapshot,
     join_columns,
+    region_mistake,
 )
 from damon_core.memory.target import Area, Owner, Target, Toll
 from damon_core.policies.evidence import EvidencePolicy, EvidencePolicyOptions
@@ -181,6 +182,7 @@ __all__ = [  # noqa: RUF022  # by reader
     "TargetRows",
     "assemble_snapshot",
     "join_columns",
+    "region_mistake",
     "Rotation",
     "move_aside",
     "moved_aside",

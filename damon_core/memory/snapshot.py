@@ -338,6 +338,41 @@ def take_snapshot(
     )
 
 
+def region_mistake(
+    columns: Mapping[str, npt.NDArray[Any]], sizes: Sequence[int], max_nr_accesses: int
+) -> tuple[int, str] | None:
+    """Return the first row that can't be a region, and why; None if all can.
+
+    For readers of what others have written. Counts may be above the number of checks as far as
+    rounding makes them so.
+
+    Args:
+        columns: As `assemble_snapshot` takes them.
+        sizes: The number of regions of each target, in their order.
+        max_nr_accesses: The number of checks.
+    """
+    start, end, counts = columns["start"], columns["end"], columns["nr_accesses"]
+    follows = np.ones(len(start), bool)
+    follows[np.cumsum([0, *sizes])[:-1].clip(max=max(len(start) - 1, 0))] = False
+    before = np.concatenate(([0], end[:-1])) if len(end) else end
+    wrong = (
+        (start < 0, "its start is negative, or above 2^63"),
+        (end <= start, "its end isn't above its start"),
+        (
+            follows & (start < before),
+            "it isn't above the region before it: regions overlap, or aren't in the order of "
+            "their target and addresses",
+        ),
+        (~(counts >= 0), "its accesses are negative, or no number"),
+        (counts > max_nr_accesses * 1.01 + 1, "it has more accesses than there were checks"),
+        (columns["age"] < 0, "its age is negative"),
+        (columns["idle_us"] < 0, "its idle time is negative"),
+        (columns["resident_bytes"] < 0, "its resident bytes are negative"),
+    )
+    found = [(int(np.argmax(flags)), why) for flags, why in wrong if flags.any()]
+    return min(found, default=None, key=lambda each: each[0])
+
+
 def join_columns(tables: Sequence[Mapping[str, npt.NDArray[Any]]]) -> dict[str, npt.NDArray[Any]]:
     """Return the columns of tables of regions, one table behind the other.
 

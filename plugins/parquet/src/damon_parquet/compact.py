@@ -31,6 +31,8 @@ def decode_struct(data: bytes, position: int = 0) -> Struct:
         return _Decoder(data, position).struct()
     except IndexError as error:
         raise ValueError("the metadata ends too early") from error
+    except RecursionError as error:
+        raise ValueError("the metadata has structs within structs without end") from error
 
 
 def encode_struct(struct: Struct) -> bytes:

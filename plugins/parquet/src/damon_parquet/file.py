@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-from attrs import frozen
+from attrs import evolve, frozen
 
 from damon_core import (
     PRIVATE_MODE,
@@ -42,7 +42,9 @@ from damon_parquet.rowgroup import (
     encode_footer,
     encode_table,
     footer_length,
+    is_sane,
     moved,
+    pages_begin,
     parse,
     row_groups_of,
     split,
@@ -57,6 +59,9 @@ logger = logging.getLogger(__name__)
 #: the checksum of both.
 _HEADER = struct.Struct("<8sQII")
 _BLOCK = b"DAMON\r\n\x01"
+#: What stands in front of a footer: what it begins with, and the footer's checksum.
+_SEAL = struct.Struct("<8sI")
+_SEALED = b"DAMON\r\n\x02"
 _CRC_CHUNK_BYTES = 1 << 22
 #: The footer of a record without rows isn't longer.
 _FOOTER_BYTES = 1 << 20
@@ -183,7 +188,8 @@ class RowGroupFile:
         return {} if self._is_file_described else self._file
 
     def _footer(self) -> bytes:
-        return encode_footer(with_groups(self._file, self._groups))
+        footer = encode_footer(with_groups(self._file, self._groups))
+        return _SEAL.pack(_SEALED, zlib.crc32(footer)) + footer
 
     def _write(self, data: bytes, position: int) -> None:
         view = memoryview(data)
@@ -289,10 +295,12 @@ class Contents:
     Attributes:
         metadata: What pyarrow makes of a footer that describes all of it.
         finished: Whether it was completed.
+        blocks: Where the block of each row group begins; None if another program wrote the file.
     """
 
     metadata: Any
     finished: bool
+    blocks: tuple[int, ...] | None
 
 
 @frozen
@@ -314,6 +322,9 @@ class _Block:
 def read_contents(fd: int, path: Path) -> Contents:
     """Return what there is in a file, whatever became of those who wrote it.
 
+    Of a file of ours only what is right by its checksum goes to pyarrow, which doesn't survive
+    everything else.
+
     Raises:
         InputError: It isn't a Parquet file.
         OSError: It can't be read.
@@ -321,56 +332,98 @@ def read_contents(fd: int, path: Path) -> Contents:
     size = os.fstat(fd).st_size
     if os.pread(fd, len(MAGIC), 0) != MAGIC:
         raise InputError(f"'{path}' is no record of Parquet: it doesn't begin with 'PAR1'")
-    blocks = list(_blocks(fd, size))
     at_end = _at_end(fd, size)
-    # Without blocks it is an empty record, or a file of another program.
-    finished = at_end is not None and (not blocks or blocks[-1].end + len(at_end) == size)
-    if at_end is not None and finished:
-        # Most are complete, and to take a long footer apart takes long.
-        with contextlib.suppress(pa.ArrowException, OSError):
-            return Contents(parse(at_end), finished=True)
-    footer = None if at_end is None else _decoded(at_end)
-    described = 0 if footer is None else len(row_groups_of(footer))
-    # The last block that it describes was written together with it: who knows which arrived.
-    described = min(max(described - 1, 0), len(blocks))
-    parts = []
-    for block in blocks[described:]:
-        alone = _footer_of(fd, block)
-        if alone is None:
-            break
-        parts.append(alone)
-    if footer is None and not parts:
+    if at_end is not None and _is_sealed(fd, size, at_end):
+        return _sealed_contents(fd, size, at_end)
+    parts = list(_whole_blocks(fd, size, len(MAGIC)))
+    if parts:
+        contents = _put_together({}, [], [], parts)
+        last = _block_at(fd, size, parts[-1][0])
+        # Older versions put no checksum in front of it.
+        finished = (
+            at_end is not None
+            and _decoded(at_end) is not None
+            and last is not None
+            and last.end + len(at_end) == size
+        )
+        return evolve(contents, finished=finished)
+    if at_end is None:
         raise InputError(f"'{path}' is no record of Parquet: it ends before the first row group")
-    file = {} if footer is None else footer
-    groups = [] if footer is None else row_groups_of(footer)[:described]
-    for part in parts:
+    # It was written by another program, or is empty and of an older version.
+    footer = _decoded(at_end)
+    if footer is None or not is_sane(footer, size):
+        raise InputError(f"'{path}' can't be read: its footer is damaged")
+    return Contents(parse(at_end), finished=True, blocks=None)
+
+
+def is_block_whole(fd: int, position: int) -> bool:
+    """Return whether the block that begins at a position is right by its checksum.
+
+    Raises:
+        OSError: It can't be read.
+    """
+    block = _block_at(fd, os.fstat(fd).st_size, position)
+    return block is not None and _is_whole(fd, block)
+
+
+def _sealed_contents(fd: int, size: int, at_end: bytes) -> Contents:
+    """Return the contents of a file whose footer is right, and what came after it."""
+    footer = decode_struct(at_end[:-8])
+    groups = row_groups_of(footer)
+    # Pages are encoded as a file, which begins with its mark.
+    before = _HEADER.size + len(MAGIC)
+    positions = [begin - before for begin in pages_begin(footer)]
+    last = _block_at(fd, size, positions[-1]) if positions else None
+    end = last.end if last is not None else len(MAGIC)
+    if end + _SEAL.size + len(at_end) == size:
+        return Contents(parse(at_end), finished=True, blocks=tuple(positions))
+    if positions and last is None:
+        # Its header is damaged, and so the way to what may follow.
+        return Contents(parse(at_end), finished=False, blocks=tuple(positions))
+    if last is not None and not _is_whole(fd, last):
+        # It was written together with the footer, and didn't arrive.
+        del groups[-1], positions[-1]
+        return _put_together(footer, groups, positions, [])
+    parts = list(_whole_blocks(fd, size, end))
+    return _put_together(footer, groups, positions, parts)
+
+
+def _put_together(
+    file: Struct, groups: list[RowGroup], positions: list[int], parts: list[tuple[int, Struct]]
+) -> Contents:
+    """Return the contents of what a footer describes, and of blocks that describe themselves."""
+    for position, part in parts:
         file = file | without_groups(part)
-        groups += row_groups_of(part)
-    return Contents(parse(encode_footer(with_groups(file, groups))), finished=False)
+        groups = groups + row_groups_of(part)
+        positions = [*positions, position]
+    metadata = parse(encode_footer(with_groups(file, groups)))
+    return Contents(metadata, finished=False, blocks=tuple(positions))
 
 
-def _blocks(fd: int, size: int) -> Iterator[_Block]:
-    """Yield the chain of blocks; the last may be whole by its length alone."""
-    position = len(MAGIC)
-    while len(header := os.pread(fd, _HEADER.size, position)) == _HEADER.size:
-        magic, pages_bytes, footer_bytes, checksum = _HEADER.unpack(header)
-        block = _Block(position, pages_bytes, footer_bytes, checksum)
-        if magic != _BLOCK or block.end > size:
-            return
-        yield block
+def _whole_blocks(fd: int, size: int, position: int) -> Iterator[tuple[int, Struct]]:
+    """Yield the blocks of a chain up to the first that isn't whole: their places and footers."""
+    while (block := _block_at(fd, size, position)) is not None and _is_whole(fd, block):
+        compressed = os.pread(fd, block.footer_bytes, block.begin + block.pages_bytes)
+        yield position, decode_struct(zlib.decompress(compressed))
         position = block.end
 
 
-def _footer_of(fd: int, block: _Block) -> Struct | None:
-    """Return the footer of a block; None if it isn't whole by its checksum."""
+def _block_at(fd: int, size: int, position: int) -> _Block | None:
+    """Return the block that begins at a position; it may be whole by its length alone."""
+    header = os.pread(fd, _HEADER.size, position)
+    if len(header) < _HEADER.size:
+        return None
+    magic, pages_bytes, footer_bytes, checksum = _HEADER.unpack(header)
+    block = _Block(position, pages_bytes, footer_bytes, checksum)
+    return block if magic == _BLOCK and block.end <= size else None
+
+
+def _is_whole(fd: int, block: _Block) -> bool:
     checksum = 0
     for position in range(block.begin, block.end, _CRC_CHUNK_BYTES):
         count = min(_CRC_CHUNK_BYTES, block.end - position)
         checksum = zlib.crc32(os.pread(fd, count, position), checksum)
-    if checksum != block.checksum:
-        return None
-    compressed = os.pread(fd, block.footer_bytes, block.begin + block.pages_bytes)
-    return decode_struct(zlib.decompress(compressed))
+    return checksum == block.checksum
 
 
 def _at_end(fd: int, size: int) -> bytes | None:
@@ -380,6 +433,14 @@ def _at_end(fd: int, size: int) -> bytes | None:
     except ValueError:
         return None
     return os.pread(fd, length, size - length) if length <= size else None
+
+
+def _is_sealed(fd: int, size: int, at_end: bytes) -> bool:
+    """Return whether a footer is right by the checksum in front of it."""
+    position = size - len(at_end) - _SEAL.size
+    return position > 0 and os.pread(fd, _SEAL.size, position) == _SEAL.pack(
+        _SEALED, zlib.crc32(at_end)
+    )
 
 
 def _decoded(at_end: bytes) -> Struct | None:

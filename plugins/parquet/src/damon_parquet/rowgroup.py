@@ -18,6 +18,7 @@ _FILE_ROWS, _FILE_ROW_GROUPS, _FILE_METADATA = 3, 4, 5
 _GROUP_COLUMNS, _GROUP_ROWS, _GROUP_OFFSET = 1, 3, 5
 _CHUNK_OFFSET, _CHUNK_METADATA = 2, 3
 _PAGE_OFFSETS = (9, 10, 11)  # of data, index and dictionary pages
+_VALUES, _UNCOMPRESSED_BYTES, _COMPRESSED_BYTES = 5, 6, 7
 _ENCODING_STATISTICS, _SIZE_STATISTICS = 13, 16
 
 #: Columns of few values; in the others zstd finds what repeats from one aggregation to the next.
@@ -35,6 +36,8 @@ _BY_BYTE = ("nr_accesses", "alike_since")
 _LEVEL = 5
 #: No page ends before the row group does: what repeats is found only within a page.
 _PAGE_BYTES = 1 << 27
+#: No row group of any program has more, in rows, values or bytes.
+_MOST_VALUES = 1 << 40
 
 
 @frozen
@@ -62,6 +65,7 @@ def encode_table(table: pa.Table) -> bytes:
         column_encoding=dict.fromkeys(_BY_BYTE, "BYTE_STREAM_SPLIT"),
         write_statistics=["time", *SPARSE.values()],
         data_page_size=_PAGE_BYTES,
+        write_page_checksum=True,
     ) as writer:
         if table.num_rows:
             writer.write_table(table, row_group_size=table.num_rows)
@@ -93,6 +97,53 @@ def row_groups_of(footer: Struct) -> list[RowGroup]:
     """Return the row groups that a footer describes."""
     groups = footer[_FILE_ROW_GROUPS][1].items
     return [RowGroup(group[_GROUP_ROWS][1], encode_struct(group)) for group in groups]
+
+
+def pages_begin(footer: Struct) -> list[int]:
+    """Return where the pages of each row group begin that a footer describes."""
+    return [
+        min(
+            chunk[_CHUNK_METADATA][1][number][1]
+            for chunk in group[_GROUP_COLUMNS][1].items
+            for number in _PAGE_OFFSETS
+            if number in chunk[_CHUNK_METADATA][1]
+        )
+        for group in footer[_FILE_ROW_GROUPS][1].items
+    ]
+
+
+def is_sane(footer: Struct, size_bytes: int) -> bool:
+    """Return whether what a footer says can be true of a file of this length.
+
+    pyarrow believes what it says of sizes, and ends the process where they are beyond measure.
+    """
+    try:
+        groups = footer[_FILE_ROW_GROUPS][1].items
+        chunks = [
+            chunk[_CHUNK_METADATA][1]
+            for group in groups
+            if group[_GROUP_ROWS][1]  # those without rows say anything
+            for chunk in group[_GROUP_COLUMNS][1].items
+        ]
+        rows = [group[_GROUP_ROWS][1] for group in groups]
+        return bool(
+            footer[_FILE_ROWS][1] == sum(rows)
+            and all(0 <= each < _MOST_VALUES for each in rows)
+            and all(_is_sane_chunk(chunk, size_bytes) for chunk in chunks)
+        )
+    except (KeyError, TypeError, AttributeError):
+        return False
+
+
+def _is_sane_chunk(chunk: Struct, size_bytes: int) -> bool:
+    begin = min(chunk[number][1] for number in _PAGE_OFFSETS if number in chunk)
+    compressed_bytes = chunk[_COMPRESSED_BYTES][1]
+    return bool(
+        0 <= chunk[_VALUES][1] < _MOST_VALUES
+        and 0 <= chunk[_UNCOMPRESSED_BYTES][1] < _MOST_VALUES
+        and compressed_bytes >= 0
+        and 0 < begin <= begin + compressed_bytes <= size_bytes
+    )
 
 
 def moved(footer: Struct, by: int) -> list[RowGroup]:

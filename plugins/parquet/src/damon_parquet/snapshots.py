@@ -19,6 +19,7 @@ from damon_core import (
     TargetRows,
     Toll,
     assemble_snapshot,
+    region_mistake,
 )
 from damon_parquet.rows import KnownAreas
 from damon_parquet.schema import AGGREGATION, IDLE, IDLE_AGES, TOLL
@@ -41,13 +42,19 @@ def note_areas(read: Read, known: KnownAreas) -> None:
         known.setdefault(name["context"], {})[name["target"]] = _areas(items)
 
 
-def snapshots_of(read: Read, known: KnownAreas, present: set[str]) -> Generator[Snapshot]:
-    """Yield the snapshots of a row group.
+def snapshots_of(
+    read: Read, known: KnownAreas, present: set[str], *, check: bool = False
+) -> Generator[Snapshot]:
+    """Yield the snapshots of rows.
 
     Args:
         read: Reads columns of it. They are read a few at a time: all together take much memory.
         known: The areas that earlier rows have; those of these rows are noted.
         present: Which of the columns that are often null have any values: to read none takes long.
+        check: Whether rows may say what can't be.
+
+    Raises:
+        ValueError: They do.
     """
     outline = _Outline.of(read(["context", "target", *AGGREGATION]))
     heads, rows, targets = outline.heads, outline.rows, outline.targets
@@ -95,6 +102,8 @@ def snapshots_of(read: Read, known: KnownAreas, present: set[str]) -> Generator[
         if has_touched[index]:
             of_regions["touched_bytes"] = touched_bytes[kept]
         of_regions |= {name: column[kept] for name, column in idle.items()}
+        if check:
+            _check(of_regions, parts, heads, index)
         yield assemble_snapshot(
             of_regions,
             parts,
@@ -105,6 +114,23 @@ def snapshots_of(read: Read, known: KnownAreas, present: set[str]) -> Generator[
             intervals=intervals[key],
             max_nr_accesses=heads["max_nr_accesses"][index],
         )
+
+
+def _check(
+    columns: dict[str, _Column],
+    parts: Sequence[TargetRows],
+    heads: dict[str, list[int]],
+    index: int,
+) -> None:
+    most = heads["max_nr_accesses"][index]
+    where = f"aggregation {heads['number'][index]}"
+    if most < 1 or heads["elapsed_us"][index] < 0:
+        raise ValueError(f"{where} has a number of checks below 1, or a negative time")
+    mistake = region_mistake(columns, [part.count for part in parts], most)
+    if mistake is not None:
+        row, why = mistake
+        start, end = columns["start"][row], columns["end"][row]
+        raise ValueError(f"{where}, region {start:#x} to {end:#x}: {why}")
 
 
 @frozen(eq=False)
@@ -130,16 +156,16 @@ class _Outline:
     @classmethod
     def of(cls, table: pa.Table) -> "_Outline":
         """Return the outline of whole aggregations."""
-        contexts, context_names = _codes(table, "context")
-        targets, target_names = _codes(table, "target")
-        time, number = _numpy(table, "time"), _numpy(table, "number")
+        contexts, context_names = codes(table, "context")
+        targets, target_names = codes(table, "target")
+        time, number = numbers(table, "time"), numbers(table, "number")
         changed = (np.diff(time) != 0) | (np.diff(number) != 0) | (np.diff(contexts) != 0)
         rows = np.concatenate(([0], np.flatnonzero(changed) + 1))
         changed |= np.diff(targets) != 0
         of_targets = np.concatenate(([0], np.flatnonzero(changed) + 1, [len(time)]))
         return cls(
             [*rows.tolist(), len(time)],
-            {name: _numpy(table, name)[rows].tolist() for name in AGGREGATION},
+            {name: numbers(table, name)[rows].tolist() for name in AGGREGATION},
             [context_names[code] for code in contexts[rows].tolist()],
             of_targets,
             [
@@ -154,14 +180,14 @@ def _regions(read: Read, outline: _Outline) -> dict[str, _Column]:
     """Return the columns of snapshots."""
     count = np.diff(outline.rows)
     number, time = (np.repeat(outline.heads[name], count) for name in ("number", "time"))
-    columns = {"age": number - _numpy(read(["alike_since"]), "alike_since")}
+    columns = {"age": number - numbers(read(["alike_since"]), "alike_since")}
     since = read(["idle_since"]).column(0).cast(pa.int64()).combine_chunks()
-    columns["idle_us"] = time - _numbers(since)
+    columns["idle_us"] = time - _raw(since)
     columns["idle_us"][_flags(since.is_null())] = 0
     table = read(["start", "end", "resident_bytes", "nr_accesses"])
-    columns["nr_accesses"] = _numpy(table, "nr_accesses").astype(np.float64)
+    columns["nr_accesses"] = numbers(table, "nr_accesses").astype(np.float64)
     for name in ("start", "end", "resident_bytes"):
-        columns[name] = _numpy(table, name)
+        columns[name] = numbers(table, name)
     return columns
 
 
@@ -173,7 +199,7 @@ def _touched(
         return np.empty(0), np.zeros(len(outline.rows) - 1, bool)
     column = read(["touched_bytes"]).column(0).combine_chunks()
     unknown = np.add.reduceat(_flags(column.is_null()), outline.rows[:-1])
-    return _numbers(column), unknown == 0
+    return _raw(column), unknown == 0
 
 
 def _tolls(read: Read, present: set[str]) -> dict[int, Toll]:
@@ -182,7 +208,7 @@ def _tolls(read: Read, present: set[str]) -> dict[int, Toll]:
         return {}
     table = read(TOLL)
     rows = np.flatnonzero(_flags(table.column(TOLL[0]).combine_chunks().is_valid()))
-    figures = [_numpy(table, name)[rows].tolist() for name in TOLL]
+    figures = [numbers(table, name)[rows].tolist() for name in TOLL]
     return {row: Toll(*each) for row, *each in zip(rows.tolist(), *figures, strict=True)}
 
 
@@ -191,7 +217,7 @@ def _idle(read: Read, present: set[str]) -> dict[str, _Column]:
     columns = {}
     for name in sorted(present.intersection(IDLE)):
         array = read([name]).column(0).combine_chunks()
-        columns[name] = np.where(_flags(array.is_null()), UNKNOWN, _numbers(array))
+        columns[name] = np.where(_flags(array.is_null()), UNKNOWN, _raw(array))
     return columns
 
 
@@ -201,19 +227,20 @@ def _idle_ages(read: Read, present: set[str]) -> dict[int, IdleAges]:
     for name in sorted(present.intersection(IDLE_AGES)):
         array = read([name]).column(0).combine_chunks()
         rows = np.flatnonzero(_flags(array.is_valid()))
-        for row, age_us in zip(rows.tolist(), _numbers(array)[rows].tolist(), strict=True):
+        for row, age_us in zip(rows.tolist(), _raw(array)[rows].tolist(), strict=True):
             ages.setdefault(row, {})[name] = age_us
     return {row: IdleAges(**of_target) for row, of_target in ages.items()}
 
 
-def _numpy(table: pa.Table, name: str) -> _Column:
+def numbers(table: pa.Table, name: str) -> _Column:
+    """Return a column of numbers or times."""
     column = table.column(name).combine_chunks()
     if name == "time":
         column = column.cast(pa.int64())
-    return _numbers(column)
+    return _raw(column)
 
 
-def _numbers(array: pa.Array) -> _Column:
+def _raw(array: pa.Array) -> _Column:
     """Return numbers as they lie in memory; those that are null mean nothing.
 
     By DLPack, as pyarrow's own ways import pandas where that is installed, for half a second.
@@ -226,16 +253,16 @@ def _numbers(array: pa.Array) -> _Column:
 
 
 def _flags(array: pa.Array) -> npt.NDArray[np.bool_]:
-    return _numbers(array.cast(pa.uint8())).astype(bool)
+    return _raw(array.cast(pa.uint8())).astype(bool)
 
 
-def _codes(table: pa.Table, name: str) -> tuple[_Column, list[str]]:
+def codes(table: pa.Table, name: str) -> tuple[_Column, list[str]]:
     """Return the numbers of names, -1 for null, and the names."""
     column = table.column(name)
     if not pa.types.is_dictionary(column.type):
         column = column.dictionary_encode()
     column = column.unify_dictionaries().combine_chunks()
-    codes = np.where(_flags(column.indices.is_null()), -1, _numbers(column.indices))
+    codes = np.where(_flags(column.indices.is_null()), -1, _raw(column.indices))
     return codes, column.dictionary.to_pylist()
 
 
