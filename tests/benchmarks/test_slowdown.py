@@ -47,9 +47,9 @@ def test_the_summary_of_a_recording_is_read() -> None:
     """The real one, with what it says of its target."""
     text = (
         "2 aggregations in 32.1 s, targets: 1, 4 checks, 0 missed\n"
-        "slowed its target down by 1.4 % by our account, longest stall 31.7ms\n"
+        "slowed its target down by 2 % by our account, longest stall 31.7ms\n"
     )
-    assert parse_summary(text, 0.01) == Came(2, 32.1, 0.014, 31_700, 0.01)
+    assert parse_summary(text, 0.01) == Came(2, 32.1, 0.02, 31_700, 0.01)
 
 
 def test_a_recording_without_results_has_none() -> None:
