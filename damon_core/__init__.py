@@ -79,6 +79,7 @@ from damon_core.memory.snapshot import (
 from damon_core.memory.target import Area, Owner, Target, Toll
 from damon_core.policies.evidence import EvidencePolicy, EvidencePolicyOptions
 from damon_core.policies.kernel import KernelPolicy, KernelPolicyOptions
+from damon_core.programs import why_not_a_program
 from damon_core.registry.backends import AUTO, BackendOption, make_backend, preferred_backends
 from damon_core.registry.discovery import Plugins
 from damon_core.registry.forecast import BackendForecast, Forecast, make_forecast
@@ -208,4 +209,5 @@ __all__ = [  # noqa: RUF022  # by reader
     "format_size",
     "parse_duration",
     "parse_size",
+    "why_not_a_program",
 ]

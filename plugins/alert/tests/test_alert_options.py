@@ -153,7 +153,10 @@ def test_log_is_the_default_receiver() -> None:
 def test_missing_program() -> None:
     """A missing program is reported before anything runs."""
     options = AlertOptions((RULE,), (Notify("program", command=("no-such-program",)),))
-    with pytest.raises(InputError, match="program 'no-such-program': not found"):
+    with pytest.raises(
+        InputError,
+        match="program 'no-such-program': there is no program with this name on the PATH",
+    ):
         AlertCallback(options)
 
 

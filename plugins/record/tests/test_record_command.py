@@ -74,6 +74,19 @@ def busy() -> Generator[int, None, None]:
     process.wait()
 
 
+@pytest.fixture
+def cgroup() -> Generator[Path, None, None]:
+    """An empty cgroup of this machine."""
+    mounts = (line.split()[1:3] for line in Path("/proc/mounts").read_text().splitlines())
+    mount = next((place for place, kind in mounts if kind == "cgroup2"), None)
+    if mount is None:
+        pytest.skip("no cgroup v2 hierarchy is mounted on this machine")
+    path = Path(mount, f"damon-record-{os.getpid()}")
+    path.mkdir()
+    yield path
+    path.rmdir()
+
+
 class TestRecording:
     def test_by_pid(self, busy: int, tmp_path: Path) -> None:
         """The accesses of a running process are written, row by row."""
@@ -236,6 +249,21 @@ class TestMistakes:
         assert "no-such-program" in done.stderr
         assert len(done.stderr.splitlines()) == 1
 
+    def test_a_command_that_may_not_be_executed(self, tmp_path: Path) -> None:
+        """It isn't said to be missing."""
+        done = damon("-o", str(tmp_path / "out.csv"), "--", str(tmp_path))
+        assert done.returncode == 2
+        assert done.stderr.endswith(f"command '{tmp_path}': it is a directory, not a program\n")
+
+    @pytest.mark.needs("root")
+    def test_an_empty_cgroup_is_a_failure(self, cgroup: Path, tmp_path: Path) -> None:
+        """No row was written: the exit code says so, and the messages why."""
+        output = tmp_path / "out.csv"
+        done = damon("--cgroup", str(cgroup), "--for", "1s", "-o", str(output))
+        assert done.returncode == 1
+        assert f"cgroup '{cgroup}' has no processes now" in done.stderr
+        assert "nothing was recorded: in none of" in done.stderr
+
     def test_a_mistake_moves_no_record_aside(self, tmp_path: Path) -> None:
         """What was recorded before stays where it is if there is nothing to watch."""
         output = tmp_path / "out.parquet"
@@ -269,7 +297,7 @@ class TestMistakes:
 
     def test_nothing_recorded_is_a_failure(self, tmp_path: Path) -> None:
         """A command that ends before the first aggregation leaves exit code 1 and the reason."""
-        done = damon("-o", str(tmp_path / "out.csv"), "--aggregation", "1m", "--", "sleep", "0.1")
+        done = damon("-o", str(tmp_path / "out.csv"), "--aggregation", "1m", "--", "sleep", "1")
         assert done.returncode == 1
         assert done.stderr.endswith(
             "before the first aggregation was complete: one takes 1m; a shorter --aggregation "

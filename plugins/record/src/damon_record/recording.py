@@ -53,9 +53,12 @@ def _summarise(tally: Tally, context: Context, output: Path, next_command: str) 
     sizes = tally.working_sets_bytes
     if not sizes:
         raise DamonError(_why_nothing(tally.aggregation_us, context.intervals.aggregation_us))
-    idle = "nothing was there"
-    if tally.last is not None:
-        idle = f"{format_size(tally.last.idle_bytes())} of {format_size(tally.last.total_bytes)}"
+    if tally.last is None:
+        raise DamonError(
+            f"nothing was recorded: in none of {len(sizes)} aggregations was there anything that "
+            "could be monitored; warnings above say why"
+        )
+    idle = f"{format_size(tally.last.idle_bytes())} of {format_size(tally.last.total_bytes)}"
     lines = (
         f"{len(sizes)} aggregations in {tally.elapsed_us / 1e6:.1f} s, targets: "
         f"{len(tally.targets)}, {stats.samples} checks, {stats.missed_samples} missed",

@@ -1,11 +1,10 @@
 """Sources of processes to monitor: given pids or a command to start, and their descendants."""
 
-import shutil
 import subprocess
 from collections.abc import Collection, Sequence
 from typing import Protocol
 
-from damon_core import DamonError, TargetError
+from damon_core import DamonError, TargetError, why_not_a_program
 from damon_vaddr.processes import (
     Process,
     ProcessTable,
@@ -123,7 +122,7 @@ class CommandSource(_Followed):
         exit_status: The exit status of the last run's command, negative for a signal; None before.
 
     Raises:
-        TargetError: The program doesn't exist.
+        TargetError: The program doesn't exist or may not be executed.
     """
 
     def __init__(
@@ -135,11 +134,9 @@ class CommandSource(_Followed):
         self.stop_timeout_us = round(2e6 * grace) + 5_000_000
         self._popen: subprocess.Popen[bytes] | None = None
         self.exit_status: int | None = None
-        if not self._command or shutil.which(self._command[0]) is None:
-            program = self._command[0] if self._command else ""
-            raise TargetError(
-                f"command '{program}'", "there is no executable program with this name on the PATH"
-            )
+        program = self._command[0] if self._command else ""
+        if reason := why_not_a_program(program):
+            raise TargetError(f"command '{program}'", reason)
 
     def start(self) -> None:
         """Start the command.

@@ -14,7 +14,7 @@ from typing import IO
 
 from damon_alert.notification import Notification
 from damon_alert.notifiers.base import DeliveryError
-from damon_core import InputError, format_duration
+from damon_core import InputError, format_duration, why_not_a_program
 
 _POLL_S = 0.02
 _TERMINATE_GRACE_S = 1.0
@@ -36,13 +36,10 @@ class ProgramNotifier:
     repeat_s = None
 
     def __init__(self, command: Sequence[str], time_limit_us: int) -> None:
-        program = shutil.which(command[0])
-        if program is None:
-            raise InputError(
-                f"alert: program '{command[0]}': not found, or not executable; give its full path"
-            )
+        if reason := why_not_a_program(command[0]):
+            raise InputError(f"alert: program '{command[0]}': {reason}")
         # Resolved only once: PATH and working directory may change.
-        self._program = os.path.abspath(program)
+        self._program = os.path.abspath(shutil.which(command[0]) or command[0])
         self._command = tuple(command)
         self._time_limit_us = time_limit_us
         self.description = f"program {command[0]}"
