@@ -73,6 +73,26 @@ class NotRunningError(_ErrnoError):
         super().__init__(errno.EPERM, message, contexts)
 
 
+class PartError(DamonError):
+    """A part of a context failed as it shouldn't: it raised, or what it gives is impossible.
+
+    What it raised is the error's ``__cause__``. Errors that parts raise on purpose, `DamonError`,
+    aren't replaced by this one.
+
+    Attributes:
+        part: The part: "primitive 'vaddr' (backend 'idle')", "policy 'kernel'".
+        hook: The hook, or the method of a policy; empty if what the part gives is wrong.
+        reason: What is wrong.
+    """
+
+    def __init__(self, part: str, hook: str, reason: str) -> None:
+        what = f"failed in {hook}" if hook else "gives wrong results"
+        super().__init__(f"{part} {what}: {reason}")
+        self.part = part
+        self.hook = hook
+        self.reason = reason
+
+
 class StopTimeoutError(DamonError):
     """A context was asked to stop, and its worker doesn't come back.
 

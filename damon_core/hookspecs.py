@@ -39,9 +39,13 @@ the primitive has started and that Ctrl-C in a terminal reaches too, such as a c
 to end by itself, and a second Ctrl-C stops the context.
 
 If the primitive raises, its context ends in order: `before_terminate`, `cleanup`; then
-`context.error` holds the exception. If a callback raises, in a hook or a wrapper, that is logged
-with its name and counted, and all others are called. After `Context(failure_limit=...)` failures
-in a row in one hook the callback is switched off, except for its `before_terminate`.
+`context.error` holds the exception: a `DamonError` as it is, any other as the cause of a
+`PartError` that names part and hook. It is the same where what a primitive or a policy gives can't
+be, such as counts above the number of checks: no callback is given that.
+
+If a callback raises, in a hook or a wrapper, that is logged with its name and counted, and all
+others are called. After `Context(failure_limit=...)` failures in a row in one hook the callback is
+switched off, except for its `before_terminate`.
 """
 
 from __future__ import annotations

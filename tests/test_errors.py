@@ -13,6 +13,7 @@ from damon_core import (
     DamonError,
     InputError,
     NotRunningError,
+    PartError,
     PluginError,
     Problem,
     StopTimeoutError,
@@ -25,6 +26,7 @@ EXAMPLES = [
     InputError("wrong"),
     BusyError("busy", ["a"]),
     NotRunningError("not running", ["a"]),
+    PartError("policy 'kernel'", "adapt", "ValueError: broken"),
     StopTimeoutError("a", "callback 'csv' has been in after_aggregation for 12s"),
     AttributeValueError("sampling_us", 0, "must be at least 1"),
     TargetError("pid 1", "no such process"),
@@ -50,13 +52,13 @@ def test_every_error_has_the_root_and_a_message(error: DamonError) -> None:
     assert str(error) == error.message != ""
 
 
-@pytest.mark.parametrize("error", EXAMPLES[2:5], ids=lambda error: type(error).__name__)
+@pytest.mark.parametrize("error", EXAMPLES[2:6], ids=lambda error: type(error).__name__)
 def test_lifecycle_errors_are_failures(error: DamonError) -> None:
     """A running context in the way is not a mistake in the user's input."""
     assert not isinstance(error, InputError)
 
 
-@pytest.mark.parametrize("error", EXAMPLES[5:], ids=lambda error: type(error).__name__)
+@pytest.mark.parametrize("error", EXAMPLES[6:], ids=lambda error: type(error).__name__)
 def test_errors_of_the_user_s_input_are_input_errors(error: DamonError) -> None:
     """These are mistakes that the user can correct."""
     assert isinstance(error, InputError)

@@ -3,7 +3,7 @@
 import contextlib
 import math
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from types import TracebackType
 from typing import Any, Self, cast
 
@@ -21,8 +21,8 @@ from damon_core.clock import Clock, SystemClock
 from damon_core.contract.policy import RegionPolicy
 from damon_core.contract.registration import part_name
 from damon_core.contract.sampling import SamplingFactory
-from damon_core.errors import NotRunningError, PluginError
-from damon_core.loop.isolation import ContextHooks
+from damon_core.errors import NotRunningError, PluginError, one_line
+from damon_core.loop.isolation import ContextHooks, WatchedPolicy
 from damon_core.loop.kdamond import Kdamond
 from damon_core.loop.pacing import BudgetKeeper, Pace, SharedBudget, TollKeeper
 from damon_core.loop.sampling import RegionSampling
@@ -68,10 +68,9 @@ class Context:
         primitive_name: What the primitive is called: its `name`, or its class's.
         backend_name: The primitive's `backend_name`, for one that sees accesses through a backend.
         worker: The thread of its runs, which `damon_core.start` and `stop` use.
-        targets: The monitoring targets; built and changed by the primitive, in the worker.
 
     Raises:
-        PluginError: A part implements a hook that doesn't exist.
+        PluginError: A part implements a hook that doesn't exist, or `sampling` fails.
         AttributeValueError: `failure_limit` is below 1, or `cpu_budget` isn't a share.
     """
 
@@ -102,7 +101,7 @@ class Context:
         if stop_timeout_us is not None:
             check(positive, "stop_timeout_us", stop_timeout_us)
         self.name = name
-        self.targets: list[Target] = []
+        self._targets: list[Target] = []
         # One object, so that the worker sees a change of both as one.
         self._attributes = Attributes(intervals or Intervals(), limits or RegionLimits())
         self._changing = threading.Lock()
@@ -118,7 +117,11 @@ class Context:
         self.backend_name = str(getattr(primitive, "backend_name", ""))
         self._primitive = primitive
         self._make_sampling = _sampling_factory(primitive)
-        self._policy_name = self._make_sampling(self._policy).policy_name
+        try:
+            self._policy_name = self._make_sampling(self._policy).policy_name
+        except Exception as error:
+            reason = f"its attribute 'sampling' is no way of sampling: {one_line(error)}"
+            raise PluginError(self.primitive_name, reason) from error
         self._hooks = ContextHooks(
             primitive, self._callbacks, failure_limit=failure_limit, clock=self._clock
         )
@@ -126,6 +129,18 @@ class Context:
 
     def __repr__(self) -> str:
         return f"<Context {self.name!r} {'running' if self.running else 'not running'}>"
+
+    @property
+    def targets(self) -> list[Target]:
+        """The monitoring targets; built and changed by the primitive, in the worker.
+
+        What is assigned, any sequence of targets, becomes a new list.
+        """
+        return self._targets
+
+    @targets.setter
+    def targets(self, targets: Iterable[Target]) -> None:
+        self._targets = list(targets)
 
     # -- attributes ------------------------------------------------------------------
 
@@ -290,8 +305,8 @@ class Context:
 
     def _new_run(self, shared_budget: SharedBudget) -> Kdamond:
         self._hooks.reset()
-        self.targets.clear()
-        sampling = self._make_sampling(self._policy)
+        self._targets.clear()
+        sampling = self._make_sampling(WatchedPolicy(self._policy, self._hooks.watch))
         budget = BudgetKeeper(self._cpu_budget or math.inf, shared_budget, sampling)
         tolls = TollKeeper(self._max_slowdown or math.inf, self._max_stall_us or math.inf)
         intervals = self._attributes.intervals

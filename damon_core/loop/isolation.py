@@ -2,24 +2,28 @@
 
 pluggy isolates nothing: one implementation that raises ends the whole call. So every
 implementation of a callback is registered behind a guard that catches, counts and logs. The
-primitive's is guarded only to remember its exception, which no wrapper may swallow.
+primitive's is guarded only to remember its exception, which no wrapper may swallow, and to name
+the part in it. The methods of a policy aren't hooks, but are called in the same way.
 """
 
 import functools
 import logging
 from collections.abc import Callable, Generator, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import pluggy
 from attrs import define, evolve
 
 from damon_core import hookspecs
+from damon_core.attributes import RegionLimits
 from damon_core.clock import Clock
 from damon_core.contract.implementations import hook_implementations
+from damon_core.contract.policy import RegionPolicy
 from damon_core.contract.registration import part_name
 from damon_core.contract.release import release_parts
-from damon_core.errors import PluginError, one_line
+from damon_core.errors import DamonError, PartError, PluginError, one_line
 from damon_core.loop.watch import Watch, WatchedPart
+from damon_core.memory.target import Target
 from damon_core.stats import CallbackStats
 
 logger = logging.getLogger(__name__)
@@ -133,6 +137,76 @@ class _Guard:
         return guarded
 
 
+class WatchedPolicy:
+    """A policy whose calls are watched and whose errors name it: a `RegionPolicy` itself.
+
+    Args:
+        policy: The policy.
+        watch: Which call is going on.
+
+    Attributes:
+        name: What the policy is called.
+    """
+
+    def __init__(self, policy: RegionPolicy, watch: Watch) -> None:
+        self.part = WatchedPart.of("policy", policy)
+        self.name = self.part.name
+        self._policy = policy
+        self._watch = watch
+        self._max_regions = 0
+
+    def begin(self, limits: RegionLimits) -> None:
+        """Call the policy."""
+        self._max_regions = limits.max_regions
+        self._call("begin", limits)
+
+    def set_limits(self, limits: RegionLimits) -> None:
+        """Call the policy."""
+        self._max_regions = limits.max_regions
+        self._call("set_limits", limits)
+
+    def choose(self, targets: Sequence[Target]) -> None:
+        """Call the policy."""
+        self._call("choose", targets)
+
+    def observe(self, targets: Sequence[Target]) -> None:
+        """Call the policy."""
+        self._call("observe", targets)
+
+    def aggregate(self, targets: Sequence[Target], checks: int, elapsed_us: int) -> None:
+        """Call the policy, and see that it keeps its limit."""
+        self._within_limit("aggregate", targets, checks, elapsed_us)
+
+    def adapt(self, targets: Sequence[Target]) -> None:
+        """Call the policy, and see that it keeps its limit."""
+        self._within_limit("adapt", targets)
+
+    def _within_limit(self, method: str, targets: Sequence[Target], *arguments: int) -> None:
+        # Primitives may give more: each mapping, or each process, is a region at least.
+        most = max(self._max_regions, sum(len(target.regions) for target in targets))
+        self._call(method, targets, *arguments)
+        count = sum(len(target.regions) for target in targets)
+        if count > most:
+            reason = f"it leaves {count} regions, more than max_regions ({self._max_regions})"
+            raise PartError(str(self.part), method, reason)
+
+    def _call(self, method: str, *arguments: object) -> None:
+        before = self._watch.enter(self.part, method)
+        try:
+            getattr(self._policy, method)(*arguments)
+        except BaseException as error:
+            _raise_named(error, self.part, method)
+        finally:
+            self._watch.leave(before)
+
+
+def _raise_named(error: BaseException, part: WatchedPart, hook: str) -> NoReturn:
+    """Raise an error of a part: as it is if it was raised on purpose, otherwise with its name."""
+    if isinstance(error, DamonError):
+        raise error
+    raise PartError(str(part), hook, one_line(error)) from error
+
+
 def _begin(generator: Generator[None, object, object]) -> None:
     """Run the part of a wrapper before its yield."""
     try:
@@ -179,6 +253,7 @@ class ContextHooks:
 
     Attributes:
         watch: Which call is going on.
+        primitive: How messages name the primitive.
 
     Raises:
         PluginError: A part implements a hook that doesn't exist, or one wrongly.
@@ -202,7 +277,7 @@ class ContextHooks:
             self._register(callback, guard.name, functools.partial(self._guarded, guard))
         self._guards = guards
         name = _unique(part_name(primitive), taken)
-        part = WatchedPart.of("primitive", primitive)
+        part = self.primitive = WatchedPart.of("primitive", primitive)
         self._register(primitive, name, functools.partial(self._remembering, part))
         named = zip((guard.part for guard in guards), callbacks, strict=True)
         self._parts: list[tuple[WatchedPart, object]] = [(part, primitive), *named]
@@ -221,7 +296,8 @@ class ContextHooks:
         """Call all implementations of a hook and return their results, without the Nones.
 
         Raises:
-            BaseException: What an implementation of the primitive raised.
+            DamonError: What an implementation of the primitive raised on purpose.
+            PartError: An implementation of the primitive raised something else.
         """
         caller = self._callers.get(hook)
         if caller is None:
@@ -232,7 +308,7 @@ class ContextHooks:
             results = caller(context=context)
         finally:
             if self._primitive_error is not None:
-                raise self._primitive_error
+                _raise_named(self._primitive_error, self.primitive, hook)
         return results
 
     def release(self, policy: object) -> None:

@@ -9,8 +9,10 @@ from damon_core.attributes import Attributes, Intervals, RegionLimits
 from damon_core.clock import Grid
 from damon_core.contract.context import HookContext
 from damon_core.contract.sampling import Sampling
+from damon_core.errors import DamonError, PartError
 from damon_core.loop.isolation import ContextHooks
 from damon_core.loop.pacing import Pace
+from damon_core.loop.results import wrong_regions, wrong_samples, wrong_targets
 from damon_core.loop.watch import Call, WatchedPart
 from damon_core.memory.snapshot import Snapshot, take_snapshot
 from damon_core.memory.target import Target, Toll
@@ -112,7 +114,7 @@ class Kdamond:
             self._monitor()
             self._name_long_calls()
         except BaseException as error:
-            self._fail(error)
+            self._fail(self._blamed(error))
         for end in (self._before_terminate, self._cleanup, self._spent_us, self._pace.end):
             try:
                 end()
@@ -129,6 +131,26 @@ class Kdamond:
         logger.error("context '%s' failed: %s", self._context.name, error, exc_info=error)
         if self.error is None:
             self.error = error
+
+    def _blamed(self, error: BaseException) -> BaseException:
+        """Return an error that names who is to blame: a policy fails over impossible results."""
+        primitive = str(self._hooks.primitive)
+        if isinstance(error, PartError):
+            if error.part == primitive:
+                return error
+        elif isinstance(error, DamonError):
+            return error
+        targets = self._context.targets
+        if reason := wrong_targets(targets) or wrong_samples(targets):
+            blamed = PartError(primitive, "", reason)
+            blamed.__cause__ = error
+            return blamed
+        return error
+
+    def _refuse(self, reason: str, hook: str = "") -> None:
+        """End the run if the primitive's results are wrong for a reason."""
+        if reason:
+            raise PartError(str(self._hooks.primitive), hook, reason)
 
     def _ask(self, callback: str) -> None:
         """Call the callbacks of one name; a true result of any asks to stop."""
@@ -206,6 +228,7 @@ class Kdamond:
                 self._name_long_calls()
             self._missed = sampling.missed_checks
             self._hooks.call("check_accesses", context)
+            self._refuse(wrong_samples(context.targets), "check_accesses")
             checks = sampling.observe(context.targets, grid, self.intervals)
             self._samples += checks
             self._checks += checks
@@ -224,24 +247,29 @@ class Kdamond:
         context, sampling = self._context, self._sampling
         sampling.aggregate(context.targets, self._checks, elapsed_us, self.intervals)
         self._hooks.call("describe_regions", context)
-        self._aggregations += 1
-        self.snapshot = take_snapshot(
+        self._refuse(wrong_targets(context.targets))
+        snapshot = take_snapshot(
             context.targets,
             context=context.name,
-            number=self._aggregations,
+            number=self._aggregations + 1,
             time_us=self._clock.unix_us(),
             elapsed_us=elapsed_us,
             intervals=self.intervals,
             max_nr_accesses=self._checks,
         )
+        if (reason := wrong_regions(snapshot)) and sampling.policy_name:
+            raise PartError(f"policy '{sampling.policy_name}'", "aggregate", reason)
+        self._refuse(reason)
+        self._aggregations += 1
+        self.snapshot = snapshot
         self._ask("after_aggregation")
         self._hooks.call("reset_aggregated", context)
         for target in context.targets:
             target.regions.reset_aggregated()
         sampling.adapt(context.targets)
         self._checks = 0
-        total_bytes = self.snapshot.total_bytes
-        seen = self.snapshot.accessed_bytes() / total_bytes if total_bytes else None
+        total_bytes = snapshot.total_bytes
+        seen = snapshot.accessed_bytes() / total_bytes if total_bytes else None
         self._pace.aggregated(seen, self._spent_us(), elapsed_us, self._take_toll(elapsed_us))
 
     def _take_toll(self, elapsed_us: int) -> Toll:

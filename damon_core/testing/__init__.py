@@ -17,7 +17,12 @@ pytest.
 from damon_core.testing.clock import NotingClock
 from damon_core.testing.parts import Recorder, ScriptedMemory, ScriptedRegion, StopAfter
 from damon_core.testing.running import eventually, run, run_virtual
-from damon_core.testing.snapshots import RegionRow, assert_same_snapshot, make_snapshot
+from damon_core.testing.snapshots import (
+    RegionRow,
+    assert_possible,
+    assert_same_snapshot,
+    make_snapshot,
+)
 
 __all__ = [
     "NotingClock",
@@ -26,6 +31,7 @@ __all__ = [
     "ScriptedMemory",
     "ScriptedRegion",
     "StopAfter",
+    "assert_possible",
     "assert_same_snapshot",
     "eventually",
     "make_snapshot",

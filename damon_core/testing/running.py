@@ -10,6 +10,7 @@ from damon_core.errors import NotRunningError
 from damon_core.loop.context import Context
 from damon_core.loop.group import start, stop
 from damon_core.testing.parts import StopAfter
+from damon_core.testing.snapshots import Judge
 
 T = TypeVar("T")
 
@@ -46,6 +47,9 @@ def run_virtual(
 ) -> Context:
     """Run a context on virtual time, for some aggregations or until its targets are invalid.
 
+    Every snapshot is judged (`assert_possible`), so that a primitive or a policy whose results
+    can't be shows itself in its tests.
+
     Args:
         primitive: The primitive.
         callbacks: The callbacks, called in this order.
@@ -57,13 +61,16 @@ def run_virtual(
         The context, which has ended.
 
     Raises:
-        AssertionError: It doesn't end.
+        AssertionError: It doesn't end, or a snapshot is impossible.
         BaseException: What ended it, if that is a failure.
     """
+    judge = Judge()
     attributes.setdefault("clock", VirtualClock())
-    parts = [*callbacks, StopAfter(aggregations)] if aggregations else callbacks
-    context = Context(primitive, parts, **attributes)
+    ends = [StopAfter(aggregations)] if aggregations else []
+    context = Context(primitive, [*callbacks, *ends, judge], **attributes)
     run(context)
+    if judge.found is not None:
+        raise judge.found
     return context
 
 

@@ -6,6 +6,8 @@ from typing import NamedTuple
 import numpy as np
 
 from damon_core.attributes import Intervals
+from damon_core.contract.context import HookContext
+from damon_core.hookspecs import hookimpl
 from damon_core.memory.idle import IDLE_SPANS, UNKNOWN, IdleAges, IdleSpan
 from damon_core.memory.regions import IntColumn
 from damon_core.memory.snapshot import Snapshot, TargetRows, TargetSnapshot, assemble_snapshot
@@ -174,3 +176,62 @@ def _idle_bytes(part: Snapshot | TargetSnapshot, span: IdleSpan) -> IntColumn:
 def _assert_equal(name: str, found: object, expected: object) -> None:
     if found != expected:
         raise AssertionError(f"{name}: {found!r} is not {expected!r}")
+
+
+def assert_possible(snapshot: Snapshot) -> None:
+    """Check what every snapshot has to hold, beyond what the core itself looks at.
+
+    Resident and touched bytes are within each region, ages and idle times aren't negative, and
+    areas are ascending and disjoint.
+
+    Args:
+        snapshot: The one to judge.
+
+    Raises:
+        AssertionError: Something in it is impossible; the message says what and where.
+    """
+    for target in snapshot.targets:
+        bounds = {
+            "resident_bytes": target.size_bytes,
+            "touched_bytes": target.size_bytes,
+            "age": None,
+            "idle_us": None,
+        }
+        for name, most in bounds.items():
+            column = getattr(target, name)
+            if column is None:
+                continue
+            wrong = column < 0 if most is None else (column < 0) | (column > most)
+            if wrong.any():
+                row = int(np.argmax(wrong))
+                raise AssertionError(
+                    f"target '{target.name}': region {target.start[row]:#x}-{target.end[row]:#x} "
+                    f"of {target.size_bytes[row]} bytes: {name} is {column[row]}"
+                )
+        ends = 0
+        for area in target.areas:
+            if not ends <= area.start < area.end:
+                raise AssertionError(f"target '{target.name}': {area} isn't behind the area before")
+            ends = area.end
+
+
+class Judge:
+    """A callback that judges every snapshot.
+
+    Attributes:
+        found: What is wrong with the first that is impossible; None if none is.
+    """
+
+    name = "judge"
+
+    def __init__(self) -> None:
+        self.found: AssertionError | None = None
+
+    @hookimpl
+    def after_aggregation(self, context: HookContext) -> None:
+        """Judge a snapshot."""
+        assert context.snapshot is not None
+        try:
+            assert_possible(context.snapshot)
+        except AssertionError as error:
+            self.found = self.found or error

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from damon_core import Context, TargetError, hookimpl, start
+from damon_core import Context, PartError, TargetError, hookimpl, start
 
 if TYPE_CHECKING:
     from tests.conftest import Stage
@@ -69,6 +69,12 @@ def ending(
             context.request_stop()
 
     return stage.part("p", **({"update": update} | dict(acts or {})))
+
+
+def cause(context: Context) -> BaseException | None:
+    """Return what a part raised, of which the context's error names the part and the hook."""
+    assert isinstance(context.error, PartError)
+    return context.error.__cause__
 
 
 # -- callbacks ---------------------------------------------------------------------------
@@ -358,7 +364,8 @@ def test_an_exception_of_the_primitive_ends_its_context_in_order(
     """Nothing comes behind the failed operation but before_terminate and cleanup."""
     context = stage.context(ending(stage, acts={operation: fail}), stage.part("x"))
     stage.run(context)
-    assert isinstance(context.error, OnPurposeError)
+    assert isinstance(cause(context), OnPurposeError)
+    assert str(context.error) == f"primitive 'p' failed in {operation}: OnPurposeError: on purpose"
     hooks = [event[2:] for event in stage.events if event.startswith("p:")]
     if operation == "cleanup":
         assert hooks[-2:] == ["before_terminate", "cleanup"]
@@ -389,7 +396,7 @@ def test_the_first_error_is_the_context_s(stage: Stage) -> None:
         stage.part("p", check_accesses=fail_with(first), cleanup=fail_with(second))
     )
     stage.run(context)
-    assert context.error is first
+    assert cause(context) is first
 
 
 def test_other_contexts_go_on(stage: Stage) -> None:
@@ -402,7 +409,7 @@ def test_other_contexts_go_on(stage: Stage) -> None:
     assert whole.running
     whole.request_stop()
     assert whole.wait(30)
-    assert (type(broken.error), whole.error) == (OnPurposeError, None)
+    assert (type(cause(broken)), whole.error) == (OnPurposeError, None)
     assert whole.stats.samples == 3
 
 
@@ -435,7 +442,7 @@ def test_no_wrapper_can_hide_an_exception_of_the_primitive(
     primitive = ending(stage, acts={operation: break_down})
     context = stage.context(primitive, wrapping(operation, wrapper))
     stage.run(context)
-    assert isinstance(context.error, LookupError)
+    assert isinstance(cause(context), LookupError)
     assert stage.events.count(f"p:{operation}") == 1
     assert context.stats.callback_failures == 0
 
@@ -452,7 +459,7 @@ def test_a_primitive_that_raises_stop_iteration_is_to_blame_itself(stage: Stage)
     primitive = stage.part("p", check_accesses=exhaust)
     context = stage.context(primitive, wrapping("check_accesses", watch))
     stage.run(context)
-    assert isinstance(context.error, StopIteration)
+    assert isinstance(cause(context), StopIteration)
     assert context.stats.callback_failures == 0
 
 
@@ -465,7 +472,7 @@ def test_a_broken_wrapper_of_the_primitive_ends_its_context(
     """A primitive's wrapper is as much the primitive as its operations are."""
     context = stage.context(wrapping("after_sampling", wrapper), stage.part("x"))
     stage.run(context)
-    assert isinstance(context.error, OnPurposeError | RuntimeError | TypeError)
+    assert isinstance(cause(context), OnPurposeError | RuntimeError | TypeError)
     assert stage.events[-2:] == ["x:before_terminate", "x:cleanup"]
 
 

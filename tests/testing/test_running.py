@@ -2,7 +2,7 @@
 
 import pytest
 
-from damon_core import Context, VirtualClock
+from damon_core import Context, PartError, VirtualClock
 from damon_core.testing import (
     NotingClock,
     Recorder,
@@ -22,7 +22,7 @@ def fail(_: object) -> None:
 
 def test_what_ended_a_context_is_raised() -> None:
     """A test needn't look for failures itself."""
-    with pytest.raises(ValueError, match="on purpose"):
+    with pytest.raises(PartError, match="on purpose"):
         run(Context(Recorder(update=fail), clock=VirtualClock()))
 
 
@@ -30,7 +30,7 @@ def test_a_failure_can_be_left_to_the_test() -> None:
     """It is the context's error then."""
     context = Context(Recorder(init=fail), clock=VirtualClock())
     run(context, check=False)
-    assert isinstance(context.error, ValueError)
+    assert isinstance(context.error, PartError)
 
 
 def test_a_context_that_does_not_end_is_stopped() -> None:

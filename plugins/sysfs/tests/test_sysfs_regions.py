@@ -50,7 +50,7 @@ def test_bytes_that_passed_a_filter_are_split_by_size() -> None:
     assert low.passed is not None
     assert high.passed is not None
     assert (low.passed.tolist(), high.passed.tolist()) == ([10, 4], [4])
-    assert to_regions(low, Idling(), 100).resident_bytes.tolist() == [10, 4]
+    assert to_regions(low, Idling(), 100, 20).resident_bytes.tolist() == [10, 4]
 
 
 @pytest.mark.parametrize(

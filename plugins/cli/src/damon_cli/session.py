@@ -12,6 +12,7 @@ from damon_core import (
     Context,
     DamonError,
     NotRunningError,
+    PartError,
     StopTimeoutError,
     one_line,
     start,
@@ -174,7 +175,7 @@ def running_contexts(
         if context not in reported:
             logger.error("%s", _failure(context))
     if failed:
-        if isinstance(failed[0].error, DamonError):
+        if isinstance(failed[0].error, DamonError) and not isinstance(failed[0].error, PartError):
             raise failed[0].error
         raise DamonError(f"{_failure(failed[0])} (damon --verbose shows where)") from failed[
             0

@@ -125,7 +125,9 @@ class KernelMemory:
         for aggregation in aggregations:
             for target, node in self._nodes.items():
                 part = clip(aggregation.tables[0], node.ranges)
-                target.regions = node.made = to_regions(part, node.idling, self._interval_us)
+                target.regions = node.made = to_regions(
+                    part, node.idling, self._interval_us, self._checks
+                )
         if self._cgroup is None:
             for target in self._nodes:
                 target.samples = self._sample(target.regions)

@@ -61,7 +61,7 @@ class KernelProcesses:
         self.sampler = sampler or Sampler()
         self._states: dict[ProcessTarget, _ProcessState] = {}
         self._order: Sequence[ProcessTarget] = ()
-        self._interval_us = 0
+        self._interval_us = self._checks = 0
 
     @property
     def cpu_us(self) -> int:
@@ -110,7 +110,7 @@ class KernelProcesses:
                     initial[number] = [Range(*pair) for pair in zip(start, end, strict=True)]
         kernel_targets = tuple(KernelTarget(thread) for thread in threads.values())
         self._order = targets
-        self._interval_us = intervals.aggregation_us
+        self._interval_us, self._checks = intervals.aggregation_us, intervals.checks
         self.sampler.apply(Plan("vaddr", intervals, limits, kernel_targets), initial)
 
     def check(
@@ -134,7 +134,7 @@ class KernelProcesses:
     def _set_regions(self, target: ProcessTarget, table: Table) -> None:
         state = self._states[target]
         state.has_results = True
-        target.regions = to_regions(table, state.idling, self._interval_us)
+        target.regions = to_regions(table, state.idling, self._interval_us, self._checks)
 
     def forget(self, target: ProcessTarget) -> None:
         """Close the maps of a process; a target that wasn't added is not an error."""
@@ -162,10 +162,13 @@ def _threads(targets: Sequence[ProcessTarget]) -> dict[ProcessTarget, int]:
     return threads
 
 
-def to_regions(table: Table, idling: Idling, interval_us: int) -> Regions:
-    """Return the kernel's results for one target as regions."""
+def to_regions(table: Table, idling: Idling, interval_us: int, checks: int) -> Regions:
+    """Return the kernel's results for one target as regions.
+
+    Its counts can be of an aggregation with other intervals, so they are held to `checks`.
+    """
     regions = Regions(table.start, table.end)
-    regions.nr_accesses = table.nr_accesses.astype(np.float64)
+    regions.nr_accesses = np.minimum(table.nr_accesses.astype(np.float64), checks)
     regions.age = table.age
     regions.idle_us = idling.after(table, interval_us)
     if table.passed is not None:

@@ -1,0 +1,106 @@
+"""What primitives and policies leave in targets: is it possible at all?
+
+Only what is cheap is looked at, in every aggregation: lengths, order, counts. The worker names the
+part that is to blame, because callbacks and policies fail in strange places over such data.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+
+from damon_core.memory.regions import Regions
+from damon_core.memory.snapshot import Snapshot
+from damon_core.memory.target import Target
+
+#: How far a mean of counts may be off by rounding.
+_ROUNDING = 1e-6
+_COLUMNS = (
+    "start",
+    "end",
+    "nr_accesses",
+    "last_nr_accesses",
+    "nr_checks",
+    "age",
+    "idle_us",
+    "resident_bytes",
+)
+
+
+def wrong_targets(targets: Sequence[Target]) -> str:
+    """Return what is wrong with the names and tables of targets; empty if nothing is."""
+    for target in targets:
+        if not isinstance(target, Target):
+            return f"context.targets has {target!r}, which is not a Target"
+        regions = target.regions
+        if not isinstance(regions, Regions):
+            return f"target '{target.name}': regions are {type(regions).__name__}, not Regions"
+        count = len(regions.start)
+        for name in _COLUMNS:
+            column = getattr(regions, name)
+            if not isinstance(column, np.ndarray) or column.shape != (count,):
+                return f"target '{target.name}': {name} {_shape(column, f'{count} regions')}"
+        touched = regions.touched_bytes
+        if touched is not None and (
+            not isinstance(touched, np.ndarray) or touched.shape != (count,)
+        ):
+            return f"target '{target.name}': touched_bytes {_shape(touched, f'{count} regions')}"
+    names = [target.name for target in targets]
+    if len(set(names)) < len(names):
+        ((name, times), *_) = Counter(names).most_common(1)
+        return f"{times} targets are called '{name}': names are unique in a context"
+    return ""
+
+
+def wrong_samples(targets: Sequence[Target]) -> str:
+    """Return what is wrong with the samples of targets after a check; empty if nothing is."""
+    for target in targets:
+        samples = target.samples
+        if samples is None:
+            continue
+        count = len(samples.addresses)
+        for name in ("accessed", "known"):
+            column = getattr(samples, name)
+            if not isinstance(column, np.ndarray) or column.shape != (count,):
+                return f"target '{target.name}': samples.{name} {_shape(column, f'{count} pages')}"
+    return ""
+
+
+def wrong_regions(snapshot: Snapshot) -> str:
+    """Return what is wrong with the regions of an aggregation; empty if nothing is."""
+    counts, most = snapshot.nr_accesses, snapshot.max_nr_accesses
+    # Not a number is neither.
+    possible = (counts >= 0) & (counts <= most + _ROUNDING)
+    if not possible.all():
+        row = int(np.argmin(possible))
+        return f"{_place(snapshot, row)}: nr_accesses is {counts[row]:g} of {most} checks"
+    empty = snapshot.start >= snapshot.end
+    if empty.any():
+        return f"{_place(snapshot, int(np.argmax(empty)))}: it ends before it begins"
+    overlaps = snapshot.end[:-1] > snapshot.start[1:]
+    # Each target has an address space.
+    last = np.cumsum([len(target) for target in snapshot.targets], dtype=np.int64)[:-1] - 1
+    overlaps[last[(last >= 0) & (last < len(overlaps))]] = False
+    if overlaps.any():
+        row = int(np.argmax(overlaps)) + 1
+        return f"{_place(snapshot, row)}: it begins before the region in front of it ends"
+    return ""
+
+
+def _place(snapshot: Snapshot, row: int) -> str:
+    """Return which region of which target a row is."""
+    start, end = int(snapshot.start[row]), int(snapshot.end[row])
+    for target in snapshot.targets:
+        if row < len(target):
+            return f"target '{target.name}': region {start:#x}-{end:#x}"
+        row -= len(target)
+    raise IndexError(row)
+
+
+def _shape(column: object, wanted: str) -> str:
+    """Return what is found in the place of a column of a value for each that is wanted."""
+    if not isinstance(column, np.ndarray):
+        return f"is a {type(column).__name__}, not an array"
+    if column.ndim != 1:
+        return f"has {column.ndim} dimensions, not 1"
+    return f"has {len(column)} value{'' if len(column) == 1 else 's'} of {wanted}"
