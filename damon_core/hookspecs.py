@@ -45,7 +45,9 @@ be, such as counts above the number of checks: no callback is given that.
 
 If a callback raises, in a hook or a wrapper, that is logged with its name and counted, and all
 others are called. After `Context(failure_limit=...)` failures in a row in one hook the callback is
-switched off, except for its `before_terminate`.
+switched off, except for its `before_terminate`; it is tried again after a second, and then at
+growing intervals of up to five minutes. When it works again that is logged, and what it missed is
+counted (`CallbackStats`).
 """
 
 from __future__ import annotations

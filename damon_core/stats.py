@@ -5,17 +5,20 @@ from attrs import field, frozen
 
 @frozen
 class CallbackStats:
-    """Failures of one callback.
+    """Failures of one callback, and what it missed for them.
 
     Attributes:
         failures: Number of calls that raised.
-        switched_off: Whether it failed too often in a row and is no longer called.
+        switched_off: Whether it failed too often in a row: then it is called again only after a
+            pause, which doubles each time that it fails again.
         last_error: The last failure as one line, empty if there was none.
+        skipped: Number of calls that were left out because it was switched off.
     """
 
     failures: int = 0
     switched_off: bool = False
     last_error: str = ""
+    skipped: int = 0
 
 
 @frozen

@@ -51,7 +51,8 @@ class Context:
         limits: Least and greatest number of regions.
         name: What results and messages call this context.
         clock: The time to run on; `VirtualClock` for tests.
-        failure_limit: Failures in a row in one hook that switch a callback off.
+        failure_limit: Failures in a row in one hook that switch a callback off, until it is tried
+            again with success.
         policy: How regions are sampled, merged, split and aged, where single pages are checked.
         goal: Tune the intervals to this share of access events; None leaves them as they are.
         cpu_budget: The share of one processor that the worker may use, kernel time included:

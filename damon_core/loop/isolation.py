@@ -25,10 +25,17 @@ from damon_core.errors import DamonError, PartError, PluginError, one_line
 from damon_core.loop.watch import Watch, WatchedPart
 from damon_core.memory.target import Target
 from damon_core.stats import CallbackStats
+from damon_core.units import format_duration
 
 logger = logging.getLogger(__name__)
 
 _LAST_CALL = "before_terminate"
+#: A callback that is switched off is tried again after the first pause, then after one twice as
+#: long each time, up to the longest: a full disk may have room again.
+_FIRST_PAUSE_US = 1_000_000
+_LONGEST_PAUSE_US = 300_000_000
+#: Hooks that don't come again in a run: another one has to show that a callback works again.
+_ONCE = frozenset({"init", "before_start", "cleanup"})
 #: Hooks whose results say whether monitoring goes on.
 _ANSWERED = frozenset({"before_start", "target_valid", "after_sampling", "after_aggregation"})
 
@@ -42,16 +49,38 @@ class _Guard:
     failure_limit: int
     in_a_row: dict[str, int]
     stats: CallbackStats
+    cause: str = ""  # the hook for which it is switched off
+    pause_us: int = 0
+    off_since_us: int = 0
+    again_us: int = 0  # when it is tried again
 
     @property
     def name(self) -> str:
         return self.part.name
 
+    def reset(self) -> None:
+        self.in_a_row.clear()
+        self.stats = CallbackStats()
+
     def may_call(self, hook: str) -> bool:
-        return not self.stats.switched_off or hook == _LAST_CALL
+        if not self.stats.switched_off or hook == _LAST_CALL:
+            return True
+        if self.watch.now_us() >= self.again_us:
+            return True
+        self.stats = evolve(self.stats, skipped=self.stats.skipped + 1)
+        return False
 
     def succeeded(self, hook: str) -> None:
         self.in_a_row[hook] = 0
+        if self.stats.switched_off and (hook == self.cause or self.cause in _ONCE):
+            self.stats = evolve(self.stats, switched_off=False)
+            logger.warning(
+                "callback '%s' works again: it was switched off for %s; %d calls were left out "
+                "so far",
+                self.name,
+                format_duration(self.watch.now_us() - self.off_since_us, 2),
+                self.stats.skipped,
+            )
 
     def failed(self, hook: str, error: BaseException) -> None:
         reason = one_line(error)
@@ -67,13 +96,23 @@ class _Guard:
             reason,
             exc_info=error,
         )
-        if self.in_a_row[hook] >= self.failure_limit and not self.stats.switched_off:
+        if hook == _LAST_CALL:
+            return
+        if self.stats.switched_off:
+            self.pause_us = min(2 * self.pause_us, _LONGEST_PAUSE_US)
+            self.again_us = self.watch.now_us() + self.pause_us
+        elif self.in_a_row[hook] >= self.failure_limit:
             self.stats = evolve(self.stats, switched_off=True)
+            self.cause, self.pause_us = hook, _FIRST_PAUSE_US
+            self.off_since_us = self.watch.now_us()
+            self.again_us = self.off_since_us + self.pause_us
             logger.critical(
-                "callback '%s' is switched off: %d failures in a row in %s",
+                "callback '%s' is switched off: %d failures in a row in %s; it is tried again in "
+                "%s, and at growing intervals",
                 self.name,
                 self.in_a_row[hook],
                 hook,
+                format_duration(self.pause_us),
             )
 
     def call(self, hook: str, function: Callable[..., object]) -> Callable[..., object]:
@@ -285,8 +324,7 @@ class ContextHooks:
     def reset(self) -> None:
         """Forget all failures, for a new run."""
         for guard in self._guards:
-            guard.in_a_row.clear()
-            guard.stats = CallbackStats()
+            guard.reset()
 
     def callback_stats(self) -> dict[str, CallbackStats]:
         """Return how each callback has fared, by name."""

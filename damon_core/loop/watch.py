@@ -79,6 +79,10 @@ class Watch:
         self.long: list[tuple[Call, int]] = []
         self._clock = clock
 
+    def now_us(self) -> int:
+        """Return the time of the context."""
+        return self._clock.now_us()
+
     def enter(self, part: WatchedPart, hook: str) -> Call | None:
         """Note that a call begins; return the one that it interrupts, for `leave`."""
         before = self.call

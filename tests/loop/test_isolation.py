@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from damon_core import Context, PartError, TargetError, hookimpl, start
+from damon_core import Context, PartError, TargetError, VirtualClock, hookimpl, start
+from damon_core.testing import Recorder, StopAfter, run, run_virtual
+from damon_core.testing.parts import Act
 
 if TYPE_CHECKING:
     from tests.conftest import Stage
@@ -188,7 +190,10 @@ def test_a_callback_is_switched_off_after_failures_in_a_row(
     assert stage.events.count("y:after_sampling") == 8
     assert context.stats.callbacks["x"].switched_off
     loud = [record.getMessage() for record in caplog.records if record.levelno == logging.CRITICAL]
-    assert loud == ["callback 'x' is switched off: 3 failures in a row in after_sampling"]
+    assert loud == [
+        "callback 'x' is switched off: 3 failures in a row in after_sampling; it is tried again in "
+        "1s, and at growing intervals"
+    ]
 
 
 def test_the_same_failure_in_a_row_is_told_once(
@@ -233,6 +238,86 @@ def test_a_restart_switches_callbacks_on_again(stage: Stage) -> None:
     stage.run(context)
     assert context.stats == first
     assert stage.events.count("x:after_sampling") == 4
+
+
+def run_with(
+    act: Callable[[Context], object], aggregations: int, *, hook: str = "after_aggregation"
+) -> Context:
+    """Run a callback "x" on virtual time: an aggregation takes 0.1 s."""
+    acts: dict[str, Act] = {hook: act}
+    return run_virtual(object(), Recorder(None, "x", **acts), aggregations=aggregations)
+
+
+def test_a_callback_that_is_switched_off_is_tried_again() -> None:
+    """At growing intervals, here of 1, 2 and 4 s behind the tenth failure."""
+    tried = []
+
+    def note_and_fail(context: Context) -> None:
+        tried.append(context.stats.aggregations)
+        fail(context)
+
+    run_with(note_and_fail, 90)
+    assert tried == [*range(1, 11), 20, 40, 80]
+
+
+def failing_at_first(context: Context) -> None:
+    """Do as on a disk that is full for 1.5 s."""
+    if context.clock.now_us() < 1_500_000:
+        fail(context)
+
+
+def test_a_callback_that_works_again_is_called_again() -> None:
+    """A second of a full disk doesn't end it for ever."""
+    context = run_with(failing_at_first, 60)
+    stats = context.stats.callbacks["x"]
+    # Switched off after 10, tried after 20, back at 20.
+    assert (stats.failures, stats.switched_off) == (10, False)
+
+
+def test_what_a_callback_missed_is_counted() -> None:
+    """Each call that was left out."""
+
+    class Full:
+        name = "x"
+
+        @hookimpl
+        def after_aggregation(self, context: Context) -> None:
+            failing_at_first(context)
+
+    context = run_virtual(object(), Full(), aggregations=60)
+    assert context.stats.callbacks["x"].skipped == 9  # from the 11th to the 19th
+
+
+def test_coming_back_is_loud(caplog: pytest.LogCaptureFixture) -> None:
+    """Who saw that it was switched off sees that it works again, and what is missing."""
+    run_with(failing_at_first, 60)
+    (line,) = (line for line in caplog.messages if "works again" in line)
+    assert line.startswith("callback 'x' works again: it was switched off for 1s; ")
+
+
+def test_a_callback_that_comes_back_may_be_switched_off_again() -> None:
+    """The row begins anew, and so do the pauses."""
+
+    def fail_but_for_the_twentieth(context: Context) -> None:
+        if context.stats.aggregations != 20:
+            fail(context)
+
+    context = run_with(fail_but_for_the_twentieth, 60)
+    stats = context.stats.callbacks["x"]
+    # 1 to 10, 21 to 30, 40, 60.
+    assert (stats.failures, stats.switched_off) == (22, True)
+
+
+def test_a_failure_that_does_not_come_again_is_no_reason_for_ever(stage: Stage) -> None:
+    """A callback whose beginning failed comes back with any hook that works."""
+    context = Context(
+        object(),
+        [stage.part("x", before_start=fail), StopAfter(60)],
+        clock=VirtualClock(),
+        failure_limit=1,
+    )
+    run(context)
+    assert not context.stats.callbacks["x"].switched_off
 
 
 def test_a_switched_off_wrapper_lets_everything_pass(stage: Stage) -> None:

@@ -157,6 +157,7 @@ def test_callback_failures(make_context: Make, make_listener: MakeListener, valu
     result = values(listener)
     assert result['damon_callback_failures_total{context="db",callback="broken"}'] == 10
     assert result['damon_callback_switched_off{context="db",callback="broken"}'] == 1
+    assert result['damon_callback_skipped_calls_total{context="db",callback="broken"}'] > 0
     assert result['damon_callback_failures_total{context="db",callback="prometheus"}'] == 0
     assert result['damon_callback_switched_off{context="db",callback="prometheus"}'] == 0
 

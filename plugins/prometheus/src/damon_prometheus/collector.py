@@ -111,8 +111,14 @@ _FAILURES = _Family(
 )
 _SWITCHED_OFF = _Family(
     "damon_callback_switched_off",
-    "1 if a callback failed too often in a row and isn't called any more.",
+    "1 while a callback that failed too often in a row is tried only now and then.",
     _CALLBACK,
+)
+_SKIPPED = _Family(
+    "damon_callback_skipped_calls_total",
+    "Calls of a callback that were left out because it was switched off.",
+    _CALLBACK,
+    counter=True,
 )
 _CPU = _Family(
     "damon_cpu_seconds_total",
@@ -171,6 +177,7 @@ _FAMILIES = (
     _AGGREGATIONS,
     _FAILURES,
     _SWITCHED_OFF,
+    _SKIPPED,
     _CPU,
     _LOST,
     _SLOWDOWN,
@@ -292,6 +299,7 @@ def _add_counts(scrape: _Scrape, served: _Served, context: Context) -> None:
     for name, callback in stats.callbacks.items():
         scrape.add(_FAILURES, (served.label, name), callback.failures)
         scrape.add(_SWITCHED_OFF, (served.label, name), int(callback.switched_off))
+        scrape.add(_SKIPPED, (served.label, name), callback.skipped)
 
 
 def _add_snapshot(scrape: _Scrape, served: _Served, snapshot: Snapshot) -> None:
