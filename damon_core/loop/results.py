@@ -24,7 +24,13 @@ _COLUMNS = (
     "age",
     "idle_us",
     "resident_bytes",
+    "touched_bytes",
+    "idle_10s_bytes",
+    "idle_1m_bytes",
+    "idle_10m_bytes",
 )
+#: What may be unknown.
+_OPTIONAL = frozenset({"touched_bytes", "idle_10s_bytes", "idle_1m_bytes", "idle_10m_bytes"})
 
 
 def wrong_targets(targets: Sequence[Target]) -> str:
@@ -38,13 +44,10 @@ def wrong_targets(targets: Sequence[Target]) -> str:
         count = len(regions.start)
         for name in _COLUMNS:
             column = getattr(regions, name)
+            if column is None and name in _OPTIONAL:
+                continue
             if not isinstance(column, np.ndarray) or column.shape != (count,):
                 return f"target '{target.name}': {name} {_shape(column, f'{count} regions')}"
-        touched = regions.touched_bytes
-        if touched is not None and (
-            not isinstance(touched, np.ndarray) or touched.shape != (count,)
-        ):
-            return f"target '{target.name}': touched_bytes {_shape(touched, f'{count} regions')}"
     names = [target.name for target in targets]
     if len(set(names)) < len(names):
         ((name, times), *_) = Counter(names).most_common(1)
