@@ -71,22 +71,27 @@ def wrong_samples(targets: Sequence[Target]) -> str:
 
 def wrong_regions(snapshot: Snapshot) -> str:
     """Return what is wrong with the regions of an aggregation; empty if nothing is."""
-    counts, most = snapshot.nr_accesses, snapshot.max_nr_accesses
-    # Not a number is neither.
-    possible = (counts >= 0) & (counts <= most + _ROUNDING)
-    if not possible.all():
-        row = int(np.argmin(possible))
-        return f"{_place(snapshot, row)}: nr_accesses is {counts[row]:g} of {most} checks"
-    empty = snapshot.start >= snapshot.end
-    if empty.any():
-        return f"{_place(snapshot, int(np.argmax(empty)))}: it ends before it begins"
-    overlaps = snapshot.end[:-1] > snapshot.start[1:]
-    # Each target has an address space.
-    last = np.cumsum([len(target) for target in snapshot.targets], dtype=np.int64)[:-1] - 1
-    overlaps[last[(last >= 0) & (last < len(overlaps))]] = False
-    if overlaps.any():
-        row = int(np.argmax(overlaps)) + 1
-        return f"{_place(snapshot, row)}: it begins before the region in front of it ends"
+    start, end, counts = snapshot.start, snapshot.end, snapshot.nr_accesses
+    if not len(start):
+        return ""
+    most = snapshot.max_nr_accesses + _ROUNDING
+    # Only sums and extremes, where all is well; not a number is neither side of a bound.
+    if not (np.minimum.reduce(counts) >= 0 and np.maximum.reduce(counts) <= most):
+        row = int(np.argmin((counts >= 0) & (counts <= most)))
+        checks = snapshot.max_nr_accesses
+        return f"{_place(snapshot, row)}: nr_accesses is {counts[row]:g} of {checks} checks"
+    sizes = end - start
+    if np.minimum.reduce(sizes) <= 0:
+        return f"{_place(snapshot, int(np.argmax(sizes <= 0)))}: it ends before it begins"
+    gaps = start[1:] - end[:-1]
+    if len(gaps) and np.minimum.reduce(gaps) < 0:
+        overlaps = gaps < 0
+        # Each target has an address space.
+        last = np.cumsum([len(target) for target in snapshot.targets], dtype=np.int64)[:-1] - 1
+        overlaps[last[(last >= 0) & (last < len(overlaps))]] = False
+        if overlaps.any():
+            row = int(np.argmax(overlaps)) + 1
+            return f"{_place(snapshot, row)}: it begins before the region in front of it ends"
     return ""
 
 
