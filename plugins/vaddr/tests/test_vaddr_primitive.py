@@ -1,5 +1,6 @@
 """The primitive `vaddr`: real processes, monitored by `referenced` and by backends for tests."""
 
+import errno
 import logging
 import os
 import subprocess
@@ -16,6 +17,7 @@ from damon_vaddr import (
     Layout,
     Mappings,
     PidSource,
+    Process,
     ProcessMemory,
     ProcessTarget,
     Ranges,
@@ -104,6 +106,35 @@ def test_a_target_has_the_name_that_its_process_gives_itself(start_program: Star
         eventually(lambda: name() == f"worker[{program.pid}]")
     finally:
         stop(context)
+
+
+class Short(PidSource):
+    """A source that can't open /proc at updates, as too many files are open."""
+
+    looked = 0
+
+    def processes(self) -> Collection[Process]:
+        self.looked += 1
+        if self.looked > 1:
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        return super().processes()
+
+
+def test_too_many_open_files_do_not_end_a_context(
+    sleeper: "subprocess.Popen[str]", caplog: pytest.LogCaptureFixture
+) -> None:
+    """The processes that are known are monitored on; a warning says what is missing, once."""
+    source = Short([sleeper.pid])
+    context = Context(
+        ProcessMemory(source, Referenced()), intervals=_SHORT, cpu_budget=None, max_slowdown=None
+    )
+    start(context)
+    eventually(lambda: source.looked > 2 and context.snapshot is not None)
+    stop(context)
+    assert context.error is None
+    assert context.snapshot is not None
+    assert len(context.snapshot.targets) == 1
+    assert len([each for each in caplog.messages if "processes that are new" in each]) == 1
 
 
 class Counting:

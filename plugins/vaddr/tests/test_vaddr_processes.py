@@ -310,6 +310,51 @@ def test_the_thread_that_shows_the_memory_may_exit(
     process.close()
 
 
+_LIMITED = f"""
+import logging, os, resource, subprocess, sys
+sys.path[:] = {sys.path!r}
+from damon_vaddr import Process, ProcessTable
+logging.basicConfig(stream=sys.stdout, format="%(message)s")
+resource.setrlimit(resource.RLIMIT_NOFILE, (64, int(sys.argv[1])))
+sleepers = [subprocess.Popen(["sleep", "600"]) for _ in range(40)]
+table = ProcessTable()
+for _ in range(2):
+    table.add_all(sleeper.pid for sleeper in sleepers)
+kept = [process.open_kept("maps") for process in table]
+print(len(table))
+print(len([os.open("/dev/null", os.O_RDONLY) for _ in range(10)]))
+for sleeper in sleepers:
+    sleeper.kill()
+    sleeper.wait()
+"""
+
+
+def _limited(hard: int) -> list[str]:
+    """Return what a program prints that follows 40 processes with a soft limit of 64 files."""
+    done = subprocess.run(
+        [sys.executable, "-c", _LIMITED, str(hard)],
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+        timeout=120,
+    )
+    return done.stdout.splitlines()
+
+
+def test_processes_beyond_the_limit_of_open_files_are_left_out() -> None:
+    """One warning says how many; a reserve is left to others."""
+    warning, count, opened = _limited(64)
+    assert warning.startswith(f"{40 - int(count)} processes (pid ")
+    assert "this program may open 64 files, of which each process needs two" in warning
+    assert 15 < int(count) < 24
+    assert opened == "10"
+
+
+def test_the_soft_limit_of_open_files_is_raised() -> None:
+    """As far as the hard one allows."""
+    assert _limited(256) == ["40", "10"]
+
+
 def test_a_label_is_printable(start_program: StartProgram) -> None:
     """Whatever bytes the name of the program consists of."""
     program = start_program(

@@ -7,6 +7,7 @@ from typing import cast
 
 from damon_core import HookContext, Range, SamplingFactory, hookimpl, part_name
 from damon_vaddr.backend import ProcessBackend
+from damon_vaddr.descriptors import is_shortage
 from damon_vaddr.mappings import Claims, parse_areas, parse_shared
 from damon_vaddr.processes import Process, why_left_out
 from damon_vaddr.sources import ProcessSource
@@ -114,7 +115,13 @@ class ProcessMemory:
 
     def _follow(self, context: HookContext) -> None:
         """Update targets to the current processes, and regions to their current mappings."""
-        processes = self._source.processes()
+        try:
+            processes = self._source.processes()
+        except OSError as error:
+            if not is_shortage(error):
+                raise
+            self._say_once(0, f"processes that are new are not monitored: {why_left_out(0, error)}")
+            return
         known = {target.process: target for target in _targets(context)}
         self._drop(context, [known[process] for process in known.keys() - set(processes)])
         maps = {process: self._read_maps(process) for process in processes}
@@ -204,10 +211,14 @@ class ProcessMemory:
 
     def _warn(self, process: Process, error: OSError) -> None:
         """Log why a process is skipped, once for each pid."""
-        if process.pid in self._warned:
-            return
-        self._warned.add(process.pid)
-        logger.warning("pid %d is not monitored: %s", process.pid, why_left_out(process.pid, error))
+        reason = why_left_out(process.pid, error)
+        self._say_once(process.pid, f"pid {process.pid} is not monitored: {reason}")
+
+    def _say_once(self, pid: int, text: str) -> None:
+        """Log a warning, once in each run about a process, or about all (0)."""
+        if pid not in self._warned:
+            self._warned.add(pid)
+            logger.warning("%s", text)
 
 
 def _targets(context: HookContext) -> Sequence[ProcessTarget]:

@@ -45,10 +45,14 @@ def read_stat(process: int | str, proc: str | Path = _PROC) -> Stat:
         OSError: Another failure, such as too many open files.
     """
     try:
-        with open(f"{proc}/{process}/stat", "rb", buffering=0) as file:
-            text = file.read()
+        # It is read often, and the file objects of Python take as long as the kernel.
+        descriptor = os.open(f"{proc}/{process}/stat", os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError as error:
         raise ProcessLookupError(process) from error
+    try:
+        text = os.read(descriptor, 4096)
+    finally:
+        os.close(descriptor)
     # The name is in parentheses and may contain anything, even parentheses.
     before, _, after = text.rpartition(b")")
     fields = after.split()
