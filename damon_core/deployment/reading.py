@@ -1,5 +1,6 @@
 """Reading a deployment: a TOML file or a mapping becomes a `Config`, or a list of mistakes."""
 
+import codecs
 import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -13,6 +14,15 @@ from damon_core.errors import ConfigError, InputError, Problem
 from damon_core.registry.discovery import Plugins
 from damon_core.registry.options import mistake, structure
 
+#: What files of other encodings begin with; the longer marks first.
+_MARKS = {
+    codecs.BOM_UTF8: "UTF-8 with a byte order mark",
+    codecs.BOM_UTF32_LE: "UTF-32",
+    codecs.BOM_UTF32_BE: "UTF-32",
+    codecs.BOM_UTF16_LE: "UTF-16",
+    codecs.BOM_UTF16_BE: "UTF-16",
+}
+_BACKSLASH = ": write it twice, or the string in single quotes"
 _DEFAULT_NAME = fields(ContextConfig).name.default
 
 
@@ -26,13 +36,24 @@ def load_config(path: Path, plugins: Plugins) -> Config:
     """
     source = str(path)
     try:
-        with path.open("rb") as file:
-            raw = tomllib.load(file)
+        content = path.read_bytes()
     except OSError as error:
         reason = error.strerror or str(error)
         raise ConfigError(source, [Problem("", f"can't be read: {reason}")]) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ConfigError(source, [Problem("", f"is not valid TOML: {error}")]) from error
+    for begin, what in _MARKS.items():
+        if content.startswith(begin):
+            message = f"is {what}: save it as UTF-8 without a byte order mark (BOM)"
+            raise ConfigError(source, [Problem("", message)])
+    try:
+        raw = tomllib.loads(content.decode())
+    except UnicodeDecodeError as error:
+        message = f"is not UTF-8, from byte {error.start + 1} on: save it as UTF-8"
+        raise ConfigError(source, [Problem("", message)]) from error
+    except (ValueError, RecursionError) as error:
+        # Also a whole number of thousands of digits, which Python doesn't read.
+        hint = _BACKSLASH if "Unescaped '\\'" in str(error) else ""
+        message = f"is not valid TOML: {str(error).partition(';')[0]}{hint}"
+        raise ConfigError(source, [Problem("", message)]) from error
     return check_config(raw, plugins, source)
 
 

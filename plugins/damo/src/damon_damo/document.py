@@ -1,15 +1,19 @@
 """A JSON document that may be longer than memory: walked value by value."""
 
 import json
+import re
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 from damon_core import DamonError
 from damon_damo.source import Text
 
+_spaces = re.compile(r"[ \t\n\r]*")
 _decode = json.JSONDecoder().raw_decode
 #: No single value is longer: what goes on like this is no JSON.
 _MOST_CHARACTERS = 1 << 28
+#: There is no reason for more, and compressed they take hardly any room.
+_MOST_SPACES = 1 << 24
 
 
 class Document:
@@ -32,11 +36,15 @@ class Document:
 
     def peek(self) -> str:
         """Return the next character that isn't a space; empty at the end."""
+        spaces = 0
         while True:
-            while self._at < len(self._text):
-                if not self._text[self._at].isspace():
-                    return self._text[self._at]
-                self._at += 1
+            end = cast("re.Match[str]", _spaces.match(self._text, self._at)).end()
+            spaces += end - self._at
+            self._at = end
+            if end < len(self._text):
+                return self._text[end]
+            if spaces > _MOST_SPACES:
+                raise self.damaged(f"it has more than {_MOST_SPACES >> 20} MiB of spaces in a row")
             if not self._read(1):
                 return ""
 
@@ -67,6 +75,9 @@ class Document:
                 left = len(self._text) - self._at
                 if left > _MOST_CHARACTERS or not self._read(left):
                     raise self.damaged("its end is missing, or it isn't JSON") from error
+            except ValueError as error:
+                # A whole number of thousands of digits, which Python doesn't read.
+                raise self.damaged(str(error).partition(";")[0]) from error
             else:
                 # A number at the end of the text may go on.
                 if end < len(self._text) or not self._read(1):

@@ -2,6 +2,7 @@
 
 import heapq
 import itertools
+import logging
 import math
 from collections.abc import Generator, Iterator, Sequence
 from operator import itemgetter
@@ -25,11 +26,14 @@ from damon_core import (
     TargetRows,
     assemble_snapshot,
     fill_in,
+    region_mistake,
 )
 from damon_damo.document import Document
 from damon_damo.notes import RecordNotes, SnapshotNotes, record_notes, snapshot_notes
 from damon_damo.source import Source
 from damon_damo.values import duration_ns, duration_us, number
+
+logger = logging.getLogger(__name__)
 
 #: Columns that the format doesn't have; aggregations are numbered as they come.
 LACKING = (
@@ -48,6 +52,10 @@ LACKING = (
 
 #: What comes of values that are missing or of another kind.
 _NOT_DAMOS = (AttributeError, KeyError, TypeError, ValueError, OverflowError)
+#: The last microsecond that has a date.
+_LAST_US = 253_402_300_799_999_999
+#: Counts from here on are negative ones, wrapped around.
+_WRAPPED = 1 << 31
 #: As many checks as damo's usual intervals make.
 _USUAL_CHECKS = 20
 
@@ -85,13 +93,15 @@ class _Record:
         """
         try:
             return cls(
-                tuple(header.get(f"{part}_idx") for part in ("kdamond", "context", "scheme")),
+                tuple(str(header.get(f"{part}_idx")) for part in ("kdamond", "context", "scheme")),
                 _intervals(header.get("intervals")),
                 record_notes(header),
                 snapshots.fork(),
             )
         except _NOT_DAMOS as error:
-            raise snapshots.damaged(f"the beginning of a record isn't damo's: {error!r}") from error
+            raise snapshots.damaged(
+                f"the beginning of a record isn't damo's: {_why(error)}"
+            ) from error
 
 
 @frozen(eq=False)
@@ -99,6 +109,7 @@ class _Part:
     """One target's share of an aggregation: its snapshot in the file."""
 
     record: _Record
+    number: int
     begin_us: int
     end_us: int
     snapshot: dict[str, Any]
@@ -117,9 +128,18 @@ class _Part:
         """Return what was in force in the aggregation."""
         return snapshot_notes(self.snapshot, SnapshotNotes.usual(self._intervals))
 
+    @property
+    def name(self) -> str:
+        """Which it is, for messages."""
+        return _name(self.record, self.number)
+
     def columns(self, notes: SnapshotNotes) -> dict[str, npt.NDArray[Any]]:
-        """Return its regions as columns of a snapshot."""
-        regions = self.snapshot["regions"]
+        """Return its regions as columns of a snapshot, without those of no bytes.
+
+        Raises:
+            Any of `_NOT_DAMOS`: They aren't damo's, or can't be.
+        """
+        regions = [each for each in self.snapshot["regions"] if each["start"] != each["end"]]
         checks = self._intervals.checks
         aggregation_us = notes.intervals.aggregation_us
         start = np.array([number(region["start"]) for region in regions], dtype=np.int64)
@@ -128,8 +148,15 @@ class _Part:
         if notes.max_nr_accesses != checks:
             nr_accesses = (nr_accesses * (notes.max_nr_accesses / checks)).round(6)
         age = np.array([_age(region["age"], aggregation_us) for region in regions], dtype=np.int64)
-        columns = {"start": start, "end": end, "nr_accesses": nr_accesses, "age": age}
-        return fill_in(columns, aggregation_us)
+        columns = fill_in(
+            {"start": start, "end": end, "nr_accesses": nr_accesses, "age": age}, aggregation_us
+        )
+        # One by one: in which order they are is damo's.
+        mistake = region_mistake(columns, [1] * len(start), _WRAPPED)
+        if mistake is not None:
+            row, why = mistake
+            raise ValueError(f"region {start[row]:#x} to {end[row]:#x}: {why}")
+        return columns
 
 
 class DamoReader(SelfClosing):
@@ -151,6 +178,7 @@ class DamoReader(SelfClosing):
         self._source = Source(path)
         self._found: list[_Record] | None = None
         self._damage: DamonError | None = None
+        self._warned = False
         try:
             begin = Document(self._source.text()).peek()
         except DamonError:
@@ -186,6 +214,8 @@ class DamoReader(SelfClosing):
         """Return when the first aggregation began and the last ended; goes through the file."""
         spans = [(each.begin_us, each.end_us) for each in self._records()]
         begins = [begin_us for begin_us, _ in spans if begin_us is not None]
+        if not begins and self._damage is not None:
+            raise self._damage
         return (min(begins), max(end_us for _, end_us in spans)) if begins else None
 
     def snapshots(
@@ -239,13 +269,38 @@ class DamoReader(SelfClosing):
                     record.begin_us = part.begin_us
                 record.end_us = part.end_us
 
+    def _warn_of_wrapped(self, part: _Part) -> None:
+        """Say once that a count of accesses has wrapped around."""
+        if self._warned:
+            return
+        for region in part.snapshot["regions"]:
+            samples = _samples(region)
+            if samples is not None and _is_wrapped(samples):
+                self._warned = True
+                logger.warning(
+                    "'%s', %s: a count of %d accesses has wrapped around: it is read as 0",
+                    self._source.path,
+                    part.name,
+                    samples,
+                )
+                return
+
     def _snapshot(self, time_us: int, number_: int, parts: Sequence[_Part]) -> Snapshot:
         """Return one aggregation of the targets of one context."""
+        notes: list[SnapshotNotes] = []
+        tables: list[dict[str, npt.NDArray[Any]]] = []
+        here = ""
         try:
-            notes = [part.notes() for part in parts]
-            tables = [part.columns(each) for part, each in zip(parts, notes, strict=True)]
+            for part in parts:
+                here = part.name
+                each = part.notes()
+                if each.max_nr_accesses < 1:
+                    raise ValueError("its number of checks is below 1")
+                notes.append(each)
+                tables.append(part.columns(each))
+                self._warn_of_wrapped(part)
         except _NOT_DAMOS as error:
-            raise self._source.damaged(f"a snapshot isn't damo's: {error!r}") from error
+            raise self._source.damaged(f"{here}: {_why(error)}") from error
         columns = {
             name: np.concatenate([table[name] for table in tables]) for name in REGION_COLUMNS
         }
@@ -277,13 +332,32 @@ def _parts(record: _Record, document: Document) -> Generator[_Part]:
     Raises:
         DamonError: The file is damaged.
     """
-    for snapshot in document.items():
+    last_us = 0
+    for index, snapshot in enumerate(document.items(), 1):
         try:
             begin_us = duration_ns(snapshot["start_time"], "ns") // 1_000
             end_us = duration_ns(snapshot["end_time"], "ns") // 1_000
+            if not 0 <= begin_us <= end_us <= _LAST_US:
+                raise ValueError("its end is before its start, or isn't a time")
+            if end_us < last_us:
+                raise ValueError("it ends before the one before it")
         except _NOT_DAMOS as error:
-            raise document.damaged(f"a snapshot isn't damo's: {error!r}") from error
-        yield _Part(record, begin_us, end_us, snapshot)
+            raise document.damaged(f"{_name(record, index)}: {_why(error)}") from error
+        last_us = end_us
+        yield _Part(record, index, begin_us, end_us, snapshot)
+
+
+def _name(record: _Record, number_: int) -> str:
+    return f"snapshot {number_} of '{record.notes.target}'"
+
+
+def _why(error: BaseException) -> str:
+    """Return what is wrong with values, in a line."""
+    if isinstance(error, KeyError):
+        return f"it lacks {error}"
+    if isinstance(error, OverflowError):
+        return "it has a number of more than 63 bits, or none that is finite"
+    return str(error).partition(";")[0]
 
 
 def _aggregations(records: Sequence[_Record]) -> Generator[tuple[int, int, list[_Part]]]:
@@ -323,11 +397,23 @@ def _usual(elapsed_us: int) -> Intervals:
 
 
 def _accesses(region: dict[str, Any], checks: int) -> float:
-    count = region["nr_accesses"]
-    if (samples := count.get("samples")) is not None:
-        # Fractions aren't damo's, but ours.
-        return samples if isinstance(samples, int | float) else number(samples)
-    return float(count["percent"]) * checks / 100
+    samples = _samples(region)
+    if samples is None:
+        return float(region["nr_accesses"]["percent"]) * checks / 100
+    # The kernel counts down below 0 now and then.
+    return 0 if _is_wrapped(samples) else samples
+
+
+def _samples(region: dict[str, Any]) -> float | None:
+    """Return the count of a region, if it has one; fractions aren't damo's, but ours."""
+    samples = region["nr_accesses"].get("samples")
+    if samples is None or isinstance(samples, int | float):
+        return samples
+    return number(samples)
+
+
+def _is_wrapped(samples: float) -> bool:
+    return _WRAPPED <= samples < math.inf
 
 
 def _age(found: dict[str, Any], aggregation_us: int) -> int:

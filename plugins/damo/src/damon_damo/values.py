@@ -4,6 +4,7 @@ The same quantity is ``"4096"`` in one place and ``"4,096"`` in another, by vers
 durations may be ``"1 s 200 ms"``.
 """
 
+import re
 from typing import Any
 
 _UNITS_NS = {
@@ -16,12 +17,15 @@ _UNITS_NS = {
     "d": 86_400_000_000_000,
 }
 
+_DURATION = re.compile(r"\s*(-?[0-9][0-9,]*(?:\.[0-9]+)?)\s*([a-z]+)")
+_DURATIONS = re.compile(rf"(?:{_DURATION.pattern})+\s*")
+
 
 def number(value: Any) -> int:
     """Return a whole number; one with a fraction is rounded.
 
     Raises:
-        ValueError, TypeError: It isn't a number.
+        ValueError, TypeError, OverflowError: It isn't a number.
     """
     if isinstance(value, str):
         value = value.replace(",", "")
@@ -41,20 +45,14 @@ def duration_ns(value: Any, unit: str) -> int:
         unit: Of what a number without one is.
 
     Raises:
-        ValueError, TypeError, KeyError: It isn't a duration.
+        ValueError, TypeError, KeyError, OverflowError: It isn't a duration.
     """
     if not isinstance(value, str) or value[-1:].isdigit():
         return number(value) * _UNITS_NS[unit]
-    words = value.split()
-    if len(words) % 2:  # "5ms"
-        split = next(i for i, letter in enumerate(value) if letter.isalpha())
-        words = [value[:split], value[split:]]
-    return round(
-        sum(
-            float(amount.replace(",", "")) * _UNITS_NS[name]
-            for amount, name in zip(words[::2], words[1::2], strict=True)
-        )
-    )
+    if not _DURATIONS.fullmatch(value):
+        raise ValueError(f"{value[:40]!r} is not a duration")
+    parts = _DURATION.findall(value)
+    return round(sum(float(amount.replace(",", "")) * _UNITS_NS[name] for amount, name in parts))
 
 
 def duration_us(value: Any) -> int:
