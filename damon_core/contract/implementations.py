@@ -2,7 +2,9 @@
 
 import difflib
 import inspect
-from collections.abc import Iterator
+import itertools
+import logging
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pluggy
@@ -10,38 +12,55 @@ import pluggy
 from damon_core import hookspecs
 from damon_core.errors import PluginError
 
+logger = logging.getLogger(__name__)
+
 #: Every hook of `damon_core.hookspecs`.
 HOOK_NAMES = frozenset(
     name for name, value in vars(hookspecs).items() if hasattr(value, "damon_spec")
 )
 _PARSER = pluggy.PluginManager("damon")
+#: What `hookimpl` leaves on a function.
+_MARK = "damon_impl"
+_POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
 
 def hook_implementations(plugin: object, name: str) -> dict[str, dict[str, Any]]:
     """Return the hooks that a plugin implements, with pluggy's options of each.
+
+    A method that has the name of a hook, and isn't marked as one, is logged: it isn't called.
 
     Args:
         plugin: A module or object with implementations marked by `hookimpl`.
         name: What to call it in an error.
 
     Raises:
-        PluginError: It implements a hook that doesn't exist, or wraps one without a yield, in
-            pluggy's old way, or that can't be wrapped.
+        PluginError: It is None or a class; it implements a hook that doesn't exist, with arguments
+            that the hook hasn't, or as a coroutine or a generator; or it wraps a hook without a
+            yield, in pluggy's old way, or that can't be wrapped.
     """
+    if (wrong := not_an_object(plugin)) is not None:
+        raise PluginError(name, f"is {wrong}")
     found: dict[str, dict[str, Any]] = {}
     for attribute, hook, options in marked(plugin):
-        if hook not in HOOK_NAMES:
-            near = difflib.get_close_matches(hook, HOOK_NAMES, 1)
-            hint = f"; did you mean '{near[0]}'?" if near else ""
-            raise PluginError(name, f"implements '{hook}', which is not a hook{hint}")
-        if options["hookwrapper"]:
-            raise PluginError(name, f"'{attribute}' uses hookwrapper=True; use wrapper=True")
-        if options["wrapper"] and not inspect.isgeneratorfunction(getattr(plugin, attribute)):
-            raise PluginError(name, f"'{attribute}' is a wrapper, but has no yield")
-        if options["wrapper"] and hook == "release":
-            raise PluginError(name, f"'{attribute}' is a wrapper; 'release' has none")
+        _refuse(plugin, name, attribute, hook, options)
         found[attribute] = options
+    for hook in forgotten(plugin):
+        text = "'%s': its method '%s' isn't marked with @hookimpl, so it isn't called"
+        logger.warning(text, name, hook)
     return found
+
+
+def not_an_object(plugin: object) -> str | None:
+    """Return what is given where an object with hooks should be; None if it is one."""
+    if plugin is None:
+        return "None, not an object with hooks"
+    if isinstance(plugin, type):
+        return f"the class {plugin.__name__}: give an object of it"
+    if inspect.isawaitable(plugin):
+        if inspect.iscoroutine(plugin):
+            plugin.close()
+        return "a coroutine: nothing awaits it"
+    return None
 
 
 def marked(plugin: object) -> Iterator[tuple[str, str, dict[str, Any]]]:
@@ -50,3 +69,76 @@ def marked(plugin: object) -> Iterator[tuple[str, str, dict[str, Any]]]:
         options = _PARSER.parse_hookimpl_opts(plugin, attribute)
         if options is not None:
             yield attribute, options["specname"] or attribute, dict(options)
+
+
+def forgotten(plugin: object) -> list[str]:
+    """Return the methods of a plugin that look like hooks and aren't marked as such."""
+    names = []
+    for hook in HOOK_NAMES & set(dir(plugin)):
+        method = getattr(plugin, hook)
+        function = getattr(method, "__func__", method)
+        if not inspect.isfunction(function) or hasattr(method, _MARK):
+            continue
+        # Others have methods such as `update` as well, with arguments of their own.
+        if set(_parameters(method)) <= set(_arguments(hook)):
+            names.append(hook)
+    return sorted(names)
+
+
+def _refuse(plugin: object, name: str, attribute: str, hook: str, options: dict[str, Any]) -> None:
+    """Raise what is wrong with an implementation."""
+    if hook not in HOOK_NAMES:
+        near = difflib.get_close_matches(hook, HOOK_NAMES, 1)
+        hint = f"; did you mean '{near[0]}'?" if near else ""
+        raise PluginError(name, f"implements '{hook}', which is not a hook{hint}")
+    function = getattr(plugin, attribute)
+    if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
+        raise PluginError(
+            name, f"'{attribute}' is a coroutine, which nothing awaits: hooks are plain functions"
+        )
+    if options["hookwrapper"]:
+        raise PluginError(name, f"'{attribute}' uses hookwrapper=True; use wrapper=True")
+    if options["wrapper"] and not inspect.isgeneratorfunction(function):
+        raise PluginError(name, f"'{attribute}' is a wrapper, but has no yield")
+    if not options["wrapper"] and inspect.isgeneratorfunction(function):
+        raise PluginError(
+            name, f"'{attribute}' has a yield, so calling it does nothing: only wrappers have one"
+        )
+    if options["wrapper"] and hook == "release":
+        raise PluginError(name, f"'{attribute}' is a wrapper; 'release' has none")
+    allowed = _arguments(hook)
+    may = f"may take {', '.join(allowed)}" if allowed else "takes no arguments"
+    for parameter in _parameters(function).values():
+        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+            continue
+        if parameter.name in allowed and parameter.kind in _POSITIONAL:
+            continue
+        if parameter.default is parameter.empty:
+            reason = f"'{attribute}' wants '{parameter.name}', which nobody gives: '{hook}' {may}"
+            raise PluginError(name, reason)
+
+
+def called_with(function: Any, hook: str) -> inspect.Signature:
+    """Return the arguments that an implementation is to be given, as if none had a default.
+
+    pluggy gives none that has one.
+    """
+    allowed = _arguments(hook)
+    given = itertools.takewhile(
+        lambda each: each.name in allowed and each.kind in _POSITIONAL,
+        _parameters(function).values(),
+    )
+    return inspect.Signature([each.replace(default=each.empty) for each in given])
+
+
+def _arguments(hook: str) -> list[str]:
+    """Return the arguments that a hook is called with."""
+    return list(inspect.signature(getattr(hookspecs, hook)).parameters)
+
+
+def _parameters(function: Any) -> Mapping[str, inspect.Parameter]:
+    """Return the parameters of a function; none if they can't be known."""
+    try:
+        return inspect.signature(function).parameters
+    except (TypeError, ValueError):
+        return {}

@@ -141,4 +141,6 @@ class Callback(_Part):
 def part_name(part: object) -> str:
     """Return what a part is called in logs and counts: its `name`, or its class's."""
     name = getattr(part, "name", None)
-    return name if isinstance(name, str) and name else type(part).__name__
+    if isinstance(name, str) and name:
+        return name
+    return part.__name__ if isinstance(part, type) else type(part).__name__

@@ -7,6 +7,7 @@ from typing import Any, cast
 from attrs import define, field
 
 from damon_core.clock import Clock, SystemClock
+from damon_core.contract.implementations import not_an_object
 from damon_core.contract.policy import RegionPolicy
 from damon_core.contract.release import release_parts
 from damon_core.deployment.model import Config, ContextConfig, PartConfig
@@ -112,5 +113,10 @@ class _Building:
         except Exception as error:
             problem = Problem(place, f"'{config.part.name}' fails: {one_line(error)}")
             raise DamonError(f"{self.source}: {problem}".removeprefix(": ")) from error
+        if (wrong := not_an_object(part)) is not None:
+            self.problems.append(
+                Problem(place, f"'{config.part.name}': its factory returns {wrong}")
+            )
+            return None
         self.made.callback(release_parts, [part])
         return part

@@ -110,6 +110,10 @@ class Context:
         self._callbacks = tuple(callbacks)
         self._private: dict[int, dict[str, Any]] = {id(part): {} for part in self._callbacks}
         self._policy: RegionPolicy = policy or EvidencePolicy()
+        for method in ("begin", "set_limits", "choose", "observe", "aggregate", "adapt"):
+            if isinstance(self._policy, type) or not callable(getattr(self._policy, method, None)):
+                reason = f"is no policy: '{method}' is missing, or it is a class"
+                raise PluginError(part_name(self._policy), reason)
         self._goal = goal
         self._cpu_budget = cpu_budget
         self._max_slowdown = max_slowdown

@@ -9,6 +9,7 @@ the part in it. The methods of a policy aren't hooks, but are called in the same
 import functools
 import logging
 from collections.abc import Callable, Generator, Sequence
+from types import CoroutineType, GeneratorType
 from typing import Any, NoReturn
 
 import pluggy
@@ -17,7 +18,7 @@ from attrs import define, evolve
 from damon_core import hookspecs
 from damon_core.attributes import RegionLimits
 from damon_core.clock import Clock
-from damon_core.contract.implementations import hook_implementations
+from damon_core.contract.implementations import called_with, hook_implementations
 from damon_core.contract.policy import RegionPolicy
 from damon_core.contract.registration import part_name
 from damon_core.contract.release import release_parts
@@ -122,7 +123,7 @@ class _Guard:
                 return None
             before = self.watch.enter(self.part, hook)
             try:
-                result = function(*args, **defaults)
+                result = _plain(function(*args, **defaults))
                 # Asked here, because not everything has a truth value (a numpy array hasn't).
                 answer = None if result is None else bool(result)
             except BaseException as error:  # not even SystemExit may end the worker
@@ -237,6 +238,14 @@ class WatchedPolicy:
             _raise_named(error, self.part, method)
         finally:
             self._watch.leave(before)
+
+
+def _plain(result: object) -> object:
+    """Return the result of a hook, unless its work is still to be done."""
+    if isinstance(result, CoroutineType | GeneratorType):
+        result.close()
+        raise TypeError(f"it returned a {type(result).__name__}, which nothing runs")
+    return result
 
 
 def _raise_named(error: BaseException, part: WatchedPart, hook: str) -> NoReturn:
@@ -372,6 +381,7 @@ class ContextHooks:
             function = guarded(hook, options, getattr(part, attribute))
             # functools.wraps can't copy the marker from every kind of callable.
             setattr(function, "damon_impl", options)  # noqa: B010
+            setattr(function, "__signature__", called_with(getattr(part, attribute), hook))  # noqa: B010
             setattr(proxy, attribute, function)
             self._callers[hook] = getattr(self._manager.hook, hook)
         try:
@@ -395,7 +405,7 @@ class ContextHooks:
         def remembering(*args: object, **defaults: object) -> object:
             before = watch.enter(part, hook)
             try:
-                result = function(*args, **defaults)
+                result = _plain(function(*args, **defaults))
                 if hook in _ANSWERED and result is not None:
                     watch.answered[bool(result)] = part
             except BaseException as error:

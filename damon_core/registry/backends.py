@@ -5,6 +5,7 @@ import logging
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
+from damon_core.contract.implementations import not_an_object
 from damon_core.contract.registration import Backend
 from damon_core.errors import PluginError, one_line
 from damon_core.registry.options import nearest, structure
@@ -84,7 +85,10 @@ def _make(backend: Backend, options: Mapping[str, object]) -> object:
     checked: object = structure(
         backend.options, options, "backend", f"options of backend '{backend.name}'"
     )
-    return backend.factory(checked)
+    made = backend.factory(checked)
+    if (wrong := not_an_object(made)) is not None:
+        raise PluginError(backend.name, f"its factory returns {wrong}")
+    return made
 
 
 def missing_of(primitive: str, backend: Backend) -> str:

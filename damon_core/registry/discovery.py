@@ -15,6 +15,7 @@ in the same way, and its names are its own.
 from collections.abc import Callable, Mapping
 from typing import TypeVar, cast
 
+from damon_core.contract.implementations import not_an_object
 from damon_core.contract.policy import RegionPolicy
 from damon_core.contract.records import RecordFormat
 from damon_core.contract.registration import Backend, Callback, Policy, Primitive
@@ -113,7 +114,7 @@ class Plugins:
         """
         part = self.primitive(name)
         checked: object = structure(part.options, options, source=f"options of primitive '{name}'")
-        return part.factory(checked, self.backends(name))
+        return _object(name, part.factory(checked, self.backends(name)))
 
     def make_policy(self, name: str, options: Mapping[str, object]) -> RegionPolicy:
         """Return a new policy, for one context, with options as a configuration file has them.
@@ -125,7 +126,7 @@ class Plugins:
         """
         part = self.policy(name)
         checked: object = structure(part.options, options, source=f"options of policy '{name}'")
-        return cast(RegionPolicy, part.factory(checked))
+        return cast(RegionPolicy, _object(name, part.factory(checked)))
 
     def make_callback(self, name: str, options: Mapping[str, object]) -> object:
         """Return a new callback with options as a configuration file has them.
@@ -137,7 +138,7 @@ class Plugins:
         """
         part = self.callback(name)
         checked: object = structure(part.options, options, source=f"options of callback '{name}'")
-        return part.factory(checked)
+        return _object(name, part.factory(checked))
 
     # -- loading -----------------------------------------------------------------------
 
@@ -207,3 +208,14 @@ class Plugins:
                             package.name,
                             f"{kind} '{name}' clashes with {other.origin} ({other.name})",
                         )
+
+
+def _object(name: str, made: object) -> object:
+    """Return what a factory made.
+
+    Raises:
+        PluginError: It is no object with hooks.
+    """
+    if (wrong := not_an_object(made)) is not None:
+        raise PluginError(name, f"its factory returns {wrong}")
+    return made

@@ -194,7 +194,7 @@ BROKEN = {
     ),
     "misspelt argument": (
         "from damon_core import hookimpl\n@hookimpl\ndef register_primitives(add): pass",
-        "Argument(s) {'add'} are declared",
+        "'register_primitives' wants 'add', which nobody gives: 'register_primitives' may take ",
     ),
     "raises": (offering("callback", "1 / 0"), "fails to register: ZeroDivisionError"),
     "exits late": (offering("callback", "exit('no')"), "fails to register: SystemExit: no"),
