@@ -104,7 +104,7 @@ def parse_areas(text: bytes) -> tuple[Area, ...]:
         _ANONYMOUS if line.rstrip().count(b" ") == 4 else line.split(None, 5)[5]
         for line in itertools.compress(text.split(b"\n"), accessible)
     ]
-    other_name = [a != b for a, b in itertools.pairwise(names)]
+    other_name = np.array([a != b for a, b in itertools.pairwise(names)], dtype=np.bool_)
     first = np.append(0, np.flatnonzero(other_name | (start[1:] != end[:-1])) + 1)
     last = np.append(first[1:], len(start)) - 1
     return tuple(
