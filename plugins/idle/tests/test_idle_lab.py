@@ -404,7 +404,8 @@ def test_a_cgroup_that_is_removed_ends_the_monitoring(cgroup: Path, process: Wor
         cgroup.rmdir()
 
     before = len(os.listdir("/proc/self/fd"))
-    primitive = ProcessMemory(CgroupSource(cgroup), ProcessIdle(), name="cgroup")
+    source = CgroupSource(cgroup, wait=False)
+    primitive = ProcessMemory(source, ProcessIdle(), name="cgroup")
     note = monitor(primitive, 1_000, remove)
     assert note.left > 0
     assert len(os.listdir("/proc/self/fd")) == before

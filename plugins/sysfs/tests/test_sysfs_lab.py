@@ -24,7 +24,7 @@ from damon_sysfs.spending import Spending
 from damon_sysfs.trace import Trace
 from damon_sysfs.tree import Tree
 from damon_sysfs.tried import STAT_SCHEME, TriedRegions
-from damon_vaddr import PidSource, ProcessMemory, VaddrOptions, make_vaddr
+from damon_vaddr import PidSource, ProcessMemory, VaddrOptions, make_vaddr, read_stat
 
 from damon_core import (
     Context,
@@ -52,7 +52,7 @@ LIMITS = RegionLimits()
 #: During the short sleep translations leave the TLB; accesses through the TLB wouldn't set accessed
 #: bits.
 _PROGRAM = """
-import ctypes, mmap, sys, time
+import ctypes, mmap, sys, threading, time
 SIZE = 8 << 20
 areas = []
 for _ in range(3):
@@ -67,9 +67,15 @@ gap.close()
 for area in (hot, cold):
     area[::4096] = b"x" * (SIZE // 4096)
 print(address(hot), address(cold), SIZE, flush=True)
-while True:
-    hot[::4096]
-    time.sleep(0.01)
+def work():
+    while True:
+        hot[::4096]
+        time.sleep(0.01)
+if sys.argv[1:] == ["leave"]:  # the first thread exits at the first line
+    threading.Thread(target=work).start()
+    sys.stdin.readline()
+    ctypes.CDLL(None).pthread_exit(None)
+work()
 """
 
 KDAMONDS = Path("/sys/kernel/mm/damon/admin/kdamonds")
@@ -98,14 +104,18 @@ Left = Callable[[], list[str]]
 def program() -> Iterator[Start]:
     """Return a function that starts such a process; all are killed after the test.
 
-    With a cgroup as argument, all its memory is charged to that.
+    With a cgroup as argument, all its memory is charged to that. With `leave`, its first thread
+    exits when it reads a line.
     """
     started: list[subprocess.Popen[str]] = []
 
-    def start(cgroup: Path | None = None) -> Program:
+    def start(cgroup: Path | None = None, leave: bool = False) -> Program:
         enter = f"open({str(cgroup / 'cgroup.procs')!r}, 'w').write('0')\n" if cgroup else ""
         process = subprocess.Popen(
-            [sys.executable, "-c", enter + _PROGRAM], stdout=subprocess.PIPE, text=True
+            [sys.executable, "-c", enter + _PROGRAM, *(["leave"] if leave else [])],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
         )
         started.append(process)
         assert process.stdout is not None
@@ -189,6 +199,26 @@ def test_the_hot_area_is_found(program: Start, nothing_left: Left) -> None:
         assert context.stats.missed_samples < context.stats.samples
     assert 2 * process.size < target.total_bytes < 64 << 20
     assert target.max_nr_accesses == INTERVALS.checks
+    assert nothing_left() == []
+
+
+def test_a_process_whose_first_thread_exits_is_monitored_on(
+    program: Start, nothing_left: Left
+) -> None:
+    """The kernel is given a thread that has the memory: it finds none by the pid."""
+    process = program(leave=True)
+
+    def is_reported(target: TargetSnapshot) -> bool:
+        return overlap(target, process.hot, process.hot + process.size) > 2
+
+    with monitor(process.pid) as context:
+        start(context)
+        assert found(context, is_reported)
+        assert process.process.stdin is not None
+        process.process.stdin.write("leave\n")
+        process.process.stdin.flush()
+        eventually(lambda: read_stat(process.pid).has_exited)
+        assert found(context, is_reported)
     assert nothing_left() == []
 
 

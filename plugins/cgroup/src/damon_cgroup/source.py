@@ -69,7 +69,7 @@ class CgroupSource:
         Raises:
             OSError: Too many files are open.
         """
-        was_there, self._is_there = self._is_there, self._directory.is_dir()
+        was_there, self._is_there = self._is_there, os.path.isdir(self._directory)
         if was_there != self._is_there:
             state = "is back" if self._is_there else "was removed: waiting until it is back"
             logger.info("cgroup '%s' %s", self._directory, state)
@@ -86,7 +86,7 @@ class CgroupSource:
 
     def finished(self) -> bool:
         """Return whether the cgroup was removed, and isn't waited for."""
-        return not self._wait and not self._directory.is_dir()
+        return not self._wait and not os.path.isdir(self._directory)
 
     def close(self) -> None:
         """Close the processes."""

@@ -287,7 +287,8 @@ class ProcessTable:
         return ended
 
     def close(self) -> None:
-        """Remove and close all processes."""
+        """Remove and close all processes; the table may be used again."""
+        self._reported.clear()
         for process in self:
             self.drop(process)
         if self._epoll is not None:

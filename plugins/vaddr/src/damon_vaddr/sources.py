@@ -11,6 +11,7 @@ from damon_vaddr.processes import (
     descendants_of,
     open_named,
     reopen_named,
+    why_left_out,
 )
 
 
@@ -142,7 +143,7 @@ class CommandSource(_Followed):
         """Start the command.
 
         Raises:
-            TargetError: It can't be executed.
+            TargetError: It can't be executed, or too many files are open to monitor it.
         """
         self.exit_status = None
         try:
@@ -150,7 +151,11 @@ class CommandSource(_Followed):
         except OSError as error:
             reason = error.strerror or str(error)
             raise TargetError(f"command '{self._command[0]}'", reason) from error
-        self._table.add(self._popen.pid)
+        try:
+            self._table.add(self._popen.pid)
+        except OSError as error:
+            reason = why_left_out(self._popen.pid, error)
+            raise TargetError(f"command '{self._command[0]}'", reason) from error
 
     @property
     def command_runs(self) -> bool:
