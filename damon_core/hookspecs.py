@@ -77,8 +77,9 @@ hookimpl = pluggy.HookimplMarker("damon")
 def register_primitives(register: Callable[[Primitive], None]) -> None:
     """Offer primitives: ``register(Primitive("vaddr", factory, options=...))``.
 
-    Called when the package is first used or listed. A package that raises here, or registers a
-    name that is taken, is skipped and listed with the reason by ``damon plugins``.
+    Called when the package is first used or listed. A package that raises here is skipped and
+    listed with the reason by ``damon plugins``. A name that another package offers as well is
+    nobody's: using it is an error that names both.
     """
 
 

@@ -120,11 +120,18 @@ def format_of(path: Path, formats: Sequence[RecordFormat]) -> RecordFormat:
     """Return the format of a file, by the end of its name.
 
     Raises:
-        InputError: It has an ending of none of `formats`.
+        InputError: It has an ending of none of `formats`, or of more than one.
     """
-    endings = {suffix: each for each in formats for suffix in each.suffixes}
+    endings: dict[str, list[RecordFormat]] = {}
+    for each in formats:
+        for suffix in each.suffixes:
+            endings.setdefault(suffix, []).append(each)
     matching = [suffix for suffix in endings if path.name.endswith(suffix)]
     if not matching:
         known = ", ".join(endings) or "no format is installed"
         raise InputError(f"'{path}' has no ending of a known format; possible: {known}")
-    return endings[max(matching, key=len)]
+    ending = max(matching, key=len)
+    if len(endings[ending]) > 1:
+        names = " and ".join(f"'{each.name}'" for each in endings[ending])
+        raise InputError(f"'{path}': files that end with {ending} are of formats {names}")
+    return endings[ending][0]

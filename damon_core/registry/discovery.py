@@ -9,16 +9,26 @@ listed. The names of entry points say what for, without importing:
   primitives of other packages needs one such name for each.
 
 A name that no entry point has is looked for in all packages. What the core itself offers is found
-in the same way, and its names are its own.
+in the same way, and its names are its own. A name that two packages claim with equal right belongs
+to neither: using it is an error that names both, and everything else of both works.
 """
 
 from collections.abc import Callable, Mapping
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
+
+from attrs import evolve
 
 from damon_core.contract.implementations import not_an_object
 from damon_core.contract.policy import RegionPolicy
 from damon_core.contract.records import RecordFormat
-from damon_core.contract.registration import Backend, Callback, Policy, Primitive
+from damon_core.contract.registration import (
+    Backend,
+    Callback,
+    Finding,
+    NoOptions,
+    Policy,
+    Primitive,
+)
 from damon_core.errors import PluginError
 from damon_core.registry.options import nearest, structure
 from damon_core.registry.packages import (
@@ -85,8 +95,7 @@ class Plugins:
         self._load_named(primitive)
         offered = [
             backend
-            for package in self._packages
-            for key, backend in package.backends.items()
+            for key, backend in self._owned("backend", _refusing_backend)
             if key == backend_key(primitive, backend.name)
         ]
         offered.sort(key=lambda backend: -backend.preference)
@@ -95,12 +104,12 @@ class Plugins:
     def formats(self) -> list[RecordFormat]:
         """Return the formats of records that there are."""
         self._load_named(FORMAT)
-        return [each for package in self._packages for each in package.formats.values()]
+        return [each for _, each in self._owned("format", _refusing_format)]
 
     def infos(self) -> list[PluginInfo]:
         """Import all packages and return what each offers, or why it is skipped."""
         self._load_all()
-        return [package.info() for package in self._packages]
+        return [self._info(package) for package in self._packages]
 
     # -- making parts ------------------------------------------------------------------
 
@@ -151,8 +160,11 @@ class Plugins:
         candidates = self._candidates(name)
         for package in candidates:
             self._load(package)
-            if name in table(package):
-                return table(package)[name]
+        claims = self._claims(kind, name)
+        if len(claims) > 1:
+            raise self._contest(kind, name)
+        if claims:
+            return table(claims[0])[name]
         for package in candidates:
             if package.skipped and name in package.names:
                 raise PluginError(name, package.skipped)
@@ -188,26 +200,89 @@ class Plugins:
             return
         try:
             package.load()
-            self._refuse_clashes(package)
         except PluginError as error:
             package.skip(error.reason)
 
-    def _refuse_clashes(self, package: Package) -> None:
-        for kind, table in package.tables().items():
+    # -- names that several packages claim ---------------------------------------------
+
+    def _claims(self, kind: str, name: str) -> list[Package]:
+        """Return the packages that a name belongs to: more than one if it is contested.
+
+        The core's names are its own, and an entry point reserves its name.
+        """
+        offering = [package for package in self._packages if name in package.tables()[kind]]
+        core = [package for package in offering if package.is_core]
+        reserving = [package for package in offering if package.reserves(kind, name)]
+        return core or reserving or offering
+
+    def _owns(self, package: Package, kind: str, name: str) -> bool:
+        """Return whether a name is this package's alone."""
+        return self._claims(kind, name) == [package]
+
+    def _contest(self, kind: str, name: str) -> PluginError:
+        """Return the error of using a name that several packages claim."""
+        origins = " and ".join(package.origin for package in self._claims(kind, name))
+        return PluginError(
+            name, f"{kind} '{name}' is offered by {origins}: uninstall all of them but one"
+        )
+
+    def _owned(
+        self, kind: str, replace: Callable[[Any, PluginError], Any]
+    ) -> list[tuple[str, Any]]:
+        """Return all parts of a kind, each contested one once and replaced by what refuses."""
+        found: dict[str, Any] = {}
+        for package in self._packages:
+            for name, part in package.tables()[kind].items():
+                claims = self._claims(kind, name)
+                if claims == [package]:
+                    found[name] = part
+                elif package in claims:
+                    found[name] = replace(part, self._contest(kind, name))
+        return list(found.items())
+
+    def _info(self, package: Package) -> PluginInfo:
+        """Return what a package offers, and what of it others claim as well."""
+        info = package.info()
+        owned: dict[str, tuple[str, ...]] = {}
+        contested = []
+        for (kind, table), key in zip(package.tables().items(), _INFO_KEYS, strict=True):
+            owned[key] = tuple(name for name in table if self._owns(package, kind, name))
             for name in table:
-                for other in self._packages:
-                    if other is package:
-                        continue
-                    # An entry point reserves its name, so who wins doesn't depend on who is first.
-                    reserved = other.reserves(kind, name) and (
-                        not package.reserves(kind, name)
-                        or self._packages.index(other) < self._packages.index(package)
-                    )
-                    if reserved or name in other.tables()[kind]:
-                        raise PluginError(
-                            package.name,
-                            f"{kind} '{name}' clashes with {other.origin} ({other.name})",
-                        )
+                others = [each for each in self._claims(kind, name) if each is not package]
+                if others:
+                    origins = ", ".join(f"{each.origin} ({each.name})" for each in others)
+                    contested.append(f"{kind} '{name}' is also offered by {origins}")
+        return PluginInfo(
+            info.name, info.package, info.skipped, **owned, contested=tuple(contested)
+        )
+
+
+#: The attributes of `PluginInfo` by kind, in the order of `Package.tables`.
+_INFO_KEYS = ("primitives", "backends", "policies", "callbacks", "formats")
+
+
+def _refusing_backend(backend: Backend, contest: PluginError) -> Backend:
+    """Return what stands for a backend that can't be used, because its name is contested."""
+
+    def refuse(_options: object) -> object:
+        raise contest
+
+    return evolve(
+        backend,
+        factory=refuse,
+        options=NoOptions,
+        probe=lambda: [Finding("its name", False, contest.reason)],
+        forecast=None,
+    )
+
+
+def _refusing_format(record_format: RecordFormat, contest: PluginError) -> RecordFormat:
+    """Return what stands for a format that can't be used, because its name is contested."""
+
+    def refuse(*_: object) -> Any:
+        raise contest
+
+    return evolve(record_format, read=refuse, write=refuse)
 
 
 def _object(name: str, made: object) -> object:

@@ -51,6 +51,7 @@ class PluginInfo:
         skipped: Why it can't be used; empty if it can.
         primitives: Names of the primitives that it offers; likewise policies, callbacks, formats.
         backends: ``PRIMITIVE.BACKEND`` for each primitive that a backend serves.
+        contested: What of it another package offers as well, one line each; not in the others.
     """
 
     name: str
@@ -61,6 +62,7 @@ class PluginInfo:
     policies: tuple[str, ...]
     callbacks: tuple[str, ...]
     formats: tuple[str, ...]
+    contested: tuple[str, ...] = ()
 
 
 @define(eq=False)
@@ -73,6 +75,7 @@ class Package:
         read: Imports it and returns the plugin, an object with registration hooks.
         requires: What its distribution requires.
         discovered: Whether it was found by its entry points.
+        is_core: Whether it is the core itself.
         loaded: Whether `load` was called.
         skipped: Why it can't be used; empty if it can, or isn't loaded yet.
         primitives: What it offers, by name; likewise policies, callbacks, formats.
@@ -84,6 +87,7 @@ class Package:
     read: Callable[[], object]
     requires: tuple[str, ...] = ()
     discovered: bool = False
+    is_core: bool = False
     loaded: bool = False
     skipped: str = ""
     primitives: dict[str, Primitive] = field(factory=dict)
@@ -207,7 +211,7 @@ def installed_packages() -> list[Package]:
             continue
         requires = tuple(entry.dist.requires or ()) if entry.dist else ()
         by_object[origin, entry.value] = Package(
-            [name], origin, entry.load, requires, discovered=True
+            [name], origin, entry.load, requires, discovered=True, is_core=_is_core(entry)
         )
     return list(by_object.values())
 

@@ -25,7 +25,9 @@ from damon_core import (
     Primitive,
     RecordFormat,
     RegionLimits,
+    format_of,
     hookimpl,
+    make_backend,
 )
 from damon_core.policies.kernel import KernelPolicy
 
@@ -283,27 +285,59 @@ class TestSkipped:
         site.install("t-a-thief", offering("callback", "Callback('t22', dict)"), "a-thief")
         site.install("t-owner", offering("callback", "Callback('t22', dict)"), "t22")
         plugins = Plugins.discover()
-        assert info_of(plugins, "t-a-thief").skipped == (
-            "callback 't22' clashes with t-owner 0.1 (t22)"
+        assert info_of(plugins, "t-a-thief").contested == (
+            "callback 't22' is also offered by t-owner 0.1 (t22)",
         )
         assert info_of(plugins, "t-owner").callbacks == ("t22",)
 
     def test_two_packages_with_the_same_entry_point(self, site: Site) -> None:
-        """The first by name is used; the second is reported to clash."""
+        """Nobody decides by the alphabet: using the name is an error that names both."""
         for name in ("t-first", "t-second"):
             site.install(name, offering("callback", "Callback('t23', dict)"), "t23")
-        plugins = Plugins.discover()
-        assert info_of(plugins, "t-first").callbacks == ("t23",)
-        assert "clashes with t-first 0.1" in info_of(plugins, "t-second").skipped
+        with pytest.raises(PluginError) as caught:
+            Plugins.discover().callback("t23")
+        assert caught.value.reason == (
+            "callback 't23' is offered by t-first 0.1 and t-second 0.1: "
+            "uninstall all of them but one"
+        )
 
-    def test_backends_clash_too(self, site: Site) -> None:
-        """Two backends of one name for one primitive can't be told apart."""
+    def test_what_else_the_two_offer_works(self, site: Site) -> None:
+        """Only the contested name can't be used."""
+        for name in ("t-first", "t-second"):
+            code = offering("callback", "Callback('t23', dict)")
+            site.install(name, f"{code}\n    register(Callback('{name}', dict))", "t23", name)
+        plugins = Plugins.discover()
+        assert plugins.callback("t-first").name == "t-first"
+        assert plugins.callback("t-second").name == "t-second"
+        assert info_of(plugins, "t-first").callbacks == ("t-first",)
+
+    def test_contested_names_are_listed(self, site: Site) -> None:
+        """Each package says which name it shares with whom."""
+        for name in ("t-first", "t-second"):
+            site.install(name, offering("callback", "Callback('t23', dict)"), "t23")
+        assert info_of(Plugins.discover(), "t-first").contested == (
+            "callback 't23' is also offered by t-second 0.1 (t23)",
+        )
+
+    def test_contested_backends(self, site: Site) -> None:
+        """The automatic choice leaves them out with the reason; so do those who ask for one."""
         for name in ("t-first", "t-second"):
             backend = offering("backend", "Backend('b', dict, serves=['t24'])")
             site.install(name, backend, "t24.b")
-        plugins = Plugins.discover()
-        assert list(plugins.backends("t24")) == ["b"]
-        assert "backend 't24.b' clashes with t-first" in info_of(plugins, "t-second").skipped
+        backends = Plugins.discover().backends("t24")
+        for wanted in ("auto", "b"):
+            with pytest.raises(PluginError, match=r"offered by t-first 0\.1 and t-second 0\.1"):
+                make_backend("t24", wanted, backends)
+
+    def test_contested_formats(self, site: Site) -> None:
+        """A record isn't read by whichever package comes first."""
+        code = offering("format", "RecordFormat('t30', ('.t30',), open, open)")
+        code = f"from damon_core import RecordFormat\n{code}"
+        for name in ("t-first", "t-second"):
+            site.install(name, code, "format.t30")
+        found = format_of(Path("a.t30"), Plugins.discover().formats())
+        with pytest.raises(PluginError, match=r"offered by t-first 0\.1 and t-second 0\.1"):
+            found.read(Path("a.t30"))
 
     @pytest.mark.parametrize("packages", [1, 2])
     def test_backends_of_different_primitives_share_a_name(self, site: Site, packages: int) -> None:
@@ -495,5 +529,6 @@ class TestCore:
         """A package with the same entry point is skipped, even if its name sorts before."""
         site.install("a-thief", offering("policy", "Policy('kernel', dict)"), "kernel")
         plugins = Plugins.discover()
-        assert "policy 'kernel' clashes with damon-core" in info_of(plugins, "a-thief").skipped
+        (line,) = info_of(plugins, "a-thief").contested
+        assert line.startswith("policy 'kernel' is also offered by damon-core ")
         assert info_of(plugins, "damon-core").policies == ("evidence", "kernel")

@@ -403,6 +403,7 @@ class TestPlugins:
             "callbacks": ["log"],
             "formats": [],
             "commands": [],
+            "contested": [],
         }
         assert others[0]["commands"] == ["check", "doctor", "plugins", "run"]
 

@@ -26,6 +26,7 @@ class Listed:
         package: The distribution and its version.
         skipped: Why it can't be used; empty if it can.
         primitives: Names of what it offers; likewise the others, backends ``PRIMITIVE.BACKEND``.
+        contested: What of it another package offers as well.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Listed:
     callbacks: tuple[str, ...] = ()
     formats: tuple[str, ...] = ()
     commands: tuple[str, ...] = ()
+    contested: tuple[str, ...] = ()
 
 
 def listed_plugins(plugins: Plugins) -> list[Listed]:
@@ -91,4 +93,7 @@ def _offers(listed: Listed) -> Text:
         "format": listed.formats,
         "command": listed.commands,
     }
-    return Text("; ".join(f"{kind} {', '.join(names)}" for kind, names in kinds.items() if names))
+    text = Text("; ".join(f"{kind} {', '.join(names)}" for kind, names in kinds.items() if names))
+    for line in listed.contested:
+        text.append(f"{'; ' if text.plain else ''}{line}", "red")
+    return text
