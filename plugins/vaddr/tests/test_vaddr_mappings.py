@@ -187,7 +187,7 @@ def test_areas_are_mappings_by_name() -> None:
 def test_a_single_mapping_has_a_name() -> None:
     """A process that has just begun to execute a program has only a stack."""
     text = b"7ffc02b86000-7ffc02ba7000 rw-p 00000000 00:00 0                          [stack]\n"
-    assert parse_areas(text) == (Area(0x7FFC02B86000, 0x7FFC02BA7000, "[stack]"),)
+    assert parse_areas(text) == ((0x7FFC02B86000, 0x7FFC02BA7000, "[stack]"),)
 
 
 def test_the_first_process_claims_shared_memory() -> None:
