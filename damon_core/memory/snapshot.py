@@ -146,9 +146,21 @@ class _Columns:
         # Whole regions are summed as integers: exact at any size.
         return int(self.resident_bytes[whole].sum()) + round(float(working[~whole].sum()))
 
+    def accessed(self) -> FloatColumn:
+        """Return the bytes of each region accessed per sampling interval, on average.
+
+        Where the backend looks at all that is in memory, so that it knows `touched_bytes`, the
+        frequency is that of resident bytes. Where single pages are checked it is that of all pages
+        of a region: those that aren't in memory are checked too, and are never accessed. So it is
+        the size times the frequency, and no more than is resident.
+        """
+        if self.touched_bytes is not None:
+            return self.resident_bytes * self.frequency
+        return np.minimum(self.size_bytes * self.frequency, self.resident_bytes)
+
     def accessed_bytes(self) -> int:
-        """Return the bytes accessed per sampling interval, on average: bytes times frequency."""
-        return int((self.resident_bytes * self.frequency).sum())
+        """Return the bytes accessed per sampling interval, on average, as `accessed`."""
+        return int(self.accessed().sum())
 
     def idle(self, at_least_us: int = 0) -> Idle:
         """Return the bytes of each region that have been idle for at least `at_least_us`.

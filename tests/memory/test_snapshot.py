@@ -342,6 +342,19 @@ def test_accessed_bytes_are_bytes_times_frequency() -> None:
     assert snapshot.frequency.tolist() == [0.5, 1.0]
 
 
+def test_accessed_bytes_where_pages_are_checked() -> None:
+    """Absent pages were checked too: of 1 000 bytes a tenth, of which 400 are in memory."""
+    snapshot = snapshot_of(target("t", [(1_000, 400, 2, 0, 0), (1_000, 400, 10, 0, 0)]))
+    assert snapshot.accessed().tolist() == [100.0, 400.0]
+
+
+def test_accessed_bytes_where_all_that_is_in_memory_is_looked_at() -> None:
+    """A tenth of what is in memory."""
+    looked_at = target("t", [(1_000, 400, 2, 0, 0)])
+    looked_at.regions.touched_bytes = np.array([50])
+    assert snapshot_of(looked_at).accessed_bytes() == 40
+
+
 # -- areas -------------------------------------------------------------------------------
 
 

@@ -63,7 +63,7 @@ class Means:
         self._time_us[context] = self._time_us.get(context, 0) + snapshot.elapsed_us
         columns = (
             snapshot.working_set(),
-            snapshot.resident_bytes * snapshot.frequency,
+            snapshot.accessed(),
             snapshot.idle().low,
             snapshot.resident_bytes,
         )

@@ -51,6 +51,13 @@ class Row:
     mappings: tuple[str, ...]
 
     @property
+    def accessed_bytes(self) -> float:
+        """Bytes accessed in a sampling interval, as `Snapshot.accessed`."""
+        if self.touched_bytes is not None:
+            return self.resident_bytes * self.frequency
+        return min((self.end - self.start) * self.frequency, float(self.resident_bytes))
+
+    @property
     def untouched_bytes(self) -> int:
         """Bytes that weren't accessed in the aggregation."""
         if self.touched_bytes is not None:
@@ -132,7 +139,7 @@ def _within(value: float, least: float | None, most: float | None) -> bool:
 #: Sort keys of rows: the greatest value first, but names and addresses ascending.
 ORDERS: dict[str, Callable[[Row], tuple[object, ...]]] = {
     "address": lambda row: (row.context, row.target, row.start),
-    "heat": lambda row: (-row.resident_bytes * row.frequency,),
+    "heat": lambda row: (-row.accessed_bytes,),
     "size": lambda row: (-row.size_bytes,),
     "frequency": lambda row: (-row.frequency, -row.age_us),
     "age": lambda row: (-row.age_us,),
@@ -217,7 +224,7 @@ class Total:
             sum(row.size_bytes for row in rows),
             sum(row.resident_bytes for row in rows),
             sum(touched_bytes) if len(touched_bytes) == len(rows) else None,
-            round(sum(row.resident_bytes * row.frequency for row in rows)),
+            round(sum(row.accessed_bytes for row in rows)),
             sum(row.untouched_bytes for row in rows),
         )
 
