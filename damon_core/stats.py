@@ -36,8 +36,8 @@ class Stats:
             such as the kernel, up to the last iteration.
         target_cpu_us: CPU time that the targets have lost through monitoring, as far as that is
             known.
-        slowdown: The share of its time that a target has lost: of the one that lost the largest,
-            since it was added, up to the last aggregation.
+        slowdown: The share of its time that a target has lost since it was added: of the one that
+            lost the largest. What it loses in the running aggregation isn't known yet.
         longest_stall_us: The longest time for which a target's memory map was locked.
         callbacks: The callbacks by name.
     """

@@ -79,9 +79,9 @@ class Kdamond:
         self._cpu_start_us = self._cpu_us = 0
         self._checks = 0  # of the running aggregation
         self._tolls: dict[Target, Toll] = {}  # at the last aggregation
-        self._watched_us: dict[Target, int] = {}
+        self._since_us: dict[Target, int] = {}  # when each was added
+        self._ended_us: int | None = None
         self._target_cpu_us = 0
-        self._slowdown = 0.0
         self._longest_stall_us = 0
 
     def stop(self) -> None:
@@ -98,7 +98,7 @@ class Kdamond:
             updates=self._updates,
             cpu_us=self._cpu_us,
             target_cpu_us=self._target_cpu_us,
-            slowdown=self._slowdown,
+            slowdown=self._slowdown(),
             longest_stall_us=self._longest_stall_us,
             callbacks=self._hooks.callback_stats(),
         )
@@ -115,6 +115,7 @@ class Kdamond:
             self._name_long_calls()
         except BaseException as error:
             self._fail(self._blamed(error))
+        self._ended_us = self._clock.now_us()
         for end in (self._before_terminate, self._cleanup, self._spent_us, self._pace.end):
             try:
                 end()
@@ -278,9 +279,8 @@ class Kdamond:
         before, self._tolls = self._tolls, {each: each.toll for each in targets}
         for target in targets:
             target.toll = target.toll.settled()
-        self._watched_us = {each: self._watched_us.get(each, 0) + elapsed_us for each in targets}
-        if targets:
-            self._slowdown = max(each.toll.cpu_us / self._watched_us[each] for each in targets)
+        began_us = self._clock.now_us() - elapsed_us
+        self._since_us = {each: self._since_us.get(each, began_us) for each in targets}
         most = Toll()
         for target, toll in self._tolls.items():
             added = toll.since(before.get(target, Toll()))
@@ -288,6 +288,19 @@ class Kdamond:
             most = most.at_least(added)
         self._longest_stall_us = max(self._longest_stall_us, most.longest_us)
         return most
+
+    def _slowdown(self) -> float:
+        """Return the share of its time that a target has lost, of the one that lost most."""
+        now_us = self._clock.now_us() if self._ended_us is None else self._ended_us
+        since_us, tolls = self._since_us, self._tolls
+        return max(
+            (
+                tolls[target].cpu_us / max(now_us - added_us, 1)
+                for target, added_us in since_us.items()
+                if target in tolls
+            ),
+            default=0.0,
+        )
 
     def _apply_changes(self) -> None:
         """Put changed intervals and limits in force: one step, between two iterations."""

@@ -200,10 +200,9 @@ class BudgetKeeper:
         """
         too_much_us = self._checks_us + cpu_us - self._left * elapsed_us
         self._debt_us = max(0.0, self._debt_us + too_much_us)
-        # After a surprise, earlier costs are no longer representative.
-        self._check_us = self._recent_us or _smoothed(
-            self._check_us, self._checks_us / max(self._checks, 1)
-        )
+        # After a surprise earlier costs are too low, but the last ones may be too.
+        mean_us = _smoothed(self._check_us, self._checks_us / max(self._checks, 1))
+        self._check_us = max(self._recent_us or 0.0, mean_us)
         self._aggregate_us = _smoothed(self._aggregate_us, cpu_us)
         self._checks = self._checks_us = self._time_us = 0
         self._recent_us = None
@@ -423,28 +422,28 @@ class Pace:
         self._noticed_us = aggregation_us
         if aggregation_us <= configured_us:
             return f"one aggregation every {format_duration(aggregation_us, 3)} again"
-        limit = self.limit
-        advice = f"a higher {limit} makes it shorter"
-        if limit == "max_stall" and self._better_backends:
-            advice += f", or a better backend, which works here: {', '.join(self._better_backends)}"
+        memory = format_size(memory_bytes) if memory_bytes else "its memory"
         return (
             f"one aggregation every {format_duration(aggregation_us, 3)} instead of "
-            f"{format_duration(configured_us, 3)}: "
-            f"{format_size(memory_bytes) if memory_bytes else 'its memory'} {self._reason(limit)}; "
-            f"{advice}"
+            f"{format_duration(configured_us, 3)}: {self._reason(memory)}"
         )
 
-    def _reason(self, limit: str) -> str:
-        """Return what a limit means for the memory that is monitored."""
-        tolls = self._tolls
+    def _reason(self, memory: str) -> str:
+        """Return which limit stretches the intervals, and what would change that."""
+        limit, tolls = self.limit, self._tolls
+        advice = f"a higher {limit} makes it shorter"
+        if limit == "cpu_budget":
+            return f"{memory} at {100 * self._budget.allowed:.3g} % of a processor; {advice}"
         if limit == "max_slowdown":
-            return f"at {100 * tolls.max_slowdown:.3g} % of the target's time"
-        if limit == "max_stall":
-            return (
-                f"whose map is locked for {format_duration(tolls.stall_us, 3)} at once "
-                f"(max_stall: {format_duration(tolls.max_stall_us, 3)})"
-            )
-        return f"at {100 * self._budget.allowed:.3g} % of a processor"
+            return f"{memory} at {100 * tolls.max_slowdown:.3g} % of the target's time; {advice}"
+        stall_us, most_us = tolls.stall_us, tolls.max_stall_us
+        most = format_duration(most_us, 3)
+        found = f", more than max_stall ({most})" if stall_us > most_us else f" (max_stall: {most})"
+        works = f" ({', '.join(self._better_backends)})" if self._better_backends else ""
+        return (
+            f"a walk of {memory} holds the target up for {format_duration(stall_us, 3)}{found}, "
+            f"so it is to be rare; another backend{works} may be better, {advice}"
+        )
 
     def _decide(self) -> None:
         base = self._base

@@ -536,10 +536,10 @@ class TestBudget:
         length=st.sampled_from([1, 3, 20, 45]),
     )
     def test_it_is_kept_while_costs_change(self, costs: list[int], length: int) -> None:
-        """Costs that change all the time are kept to 1.5 times the budget, by paying back."""
+        """Costs that change all the time are kept to 1.2 times the budget, by paying back."""
         work = Work(lambda number: costs[number // length % len(costs)], checks=1_500)
         context = run(work)
-        assert context.stats.cpu_us <= 1.5 * 0.02 * context.clock.now_us() + max(costs)
+        assert context.stats.cpu_us <= 1.2 * 0.02 * context.clock.now_us() + max(costs)
 
 
 class TestAccumulating:
@@ -708,6 +708,11 @@ class TestTolls:
         assert (stats.slowdown, stats.longest_stall_us) == (0.05, 30)
         assert stats.target_cpu_us == 7_000 * stats.aggregations
 
+    def test_the_slowdown_falls_while_nothing_is_lost(self) -> None:
+        """10 ms of the first 100; at the first look after that it is 105."""
+        work = Taking(0, Toll(10_000), checks=3)
+        assert run(work).stats.slowdown == pytest.approx(10 / 105)
+
     def test_looks_that_take_longer_than_the_interval(self) -> None:
         """The first aggregation takes twice its interval, and costs what any other does."""
         work = Taking(200_000, Toll(0, 60_000, 100_000), checks=4)
@@ -731,12 +736,12 @@ class TestTolls:
     @pytest.mark.parametrize(
         ("cost", "said"),
         [
-            ((60_000, Toll()), "9.86s instead of 100ms: 1.0 GiB at 2 % of a processor"),
-            ((100, Toll(60_000)), "6.9s instead of 100ms: 1.0 GiB at 1 % of the target's time"),
+            ((60_000, Toll()), "9.86s instead of 100ms: 1.0 GiB at 2 % of a processor;"),
+            ((100, Toll(60_000)), "6.9s instead of 100ms: 1.0 GiB at 1 % of the target's time;"),
             (
                 (100, Toll(0, 200_000, 83_000)),
-                "2m38s instead of 100ms: 1.0 GiB whose map is locked for 83ms at once "
-                "(max_stall: 50ms)",
+                "2m38s instead of 100ms: a walk of 1.0 GiB holds the target up for 83ms, more than "
+                "max_stall (50ms), so it is to be rare; another backend may be better,",
             ),
         ],
     )
@@ -746,7 +751,7 @@ class TestTolls:
         """Once: how long, how much memory, why, and what would change it."""
         run(Taking(*cost, checks=8))
         (message,) = caplog.messages
-        assert message.startswith(f"context 'context': one aggregation every {said}; a higher ")
+        assert message.startswith(f"context 'context': one aggregation every {said} a higher ")
 
     def test_a_rise_counts_at_once_and_a_fall_slowly(self) -> None:
         """Of a second 20 ms are lost, then 40; and 20 again for some aggregations."""
@@ -813,7 +818,7 @@ class TestTolls:
 
         run(Named(100, Toll(50_000, 60_000, stall_us), checks=6))
         (message,) = caplog.messages
-        assert message.endswith(", or a better backend, which works here: fine, good") is named
+        assert ("; another backend (fine, good) may be better, " in message) is named
         assert message.endswith("; a higher max_slowdown makes it shorter") is not named
 
 
