@@ -1,7 +1,9 @@
 """Each notifier against a real receiver."""
 
+import contextlib
 import datetime
 import http.server
+import itertools
 import json
 import logging
 import os
@@ -211,6 +213,17 @@ def test_program_that_dies_of_a_signal(tmp_path: Path, make_notification: Make) 
 # -- HTTP --------------------------------------------------------------------------------------
 
 
+def test_program_whose_errors_never_end(tmp_path: Path, make_notification: Make) -> None:
+    """They don't fill the disk: what is kept is bounded, and the end of it is reported."""
+    body = (
+        "for i in $(seq 40); do head -c 1000000 /dev/zero >&2; sleep 0.02; done\n"
+        "stat -L -c %s /proc/self/fd/2 >&2; exit 3"
+    )
+    with pytest.raises(DeliveryError, match=r"^exit status 3: [0-9]+$") as caught:
+        send_to_program(make_notification(), *script(tmp_path, body))
+    assert int(str(caught.value).rsplit(maxsplit=1)[-1]) < 20_000_000
+
+
 class Hook(http.server.ThreadingHTTPServer):
     """An HTTP server that keeps the requests, and responds with the given answers."""
 
@@ -251,6 +264,50 @@ def hook() -> Iterator[Hook]:
         yield server
         server.shutdown()
         thread.join()
+
+
+class DrippingHandler(HookHandler):
+    """Answers a byte at a time, each within any limit of a single read."""
+
+    def do_POST(self) -> None:
+        """Drip until the other side goes away."""
+        self.server.requests.append((self.path, {}, None))
+        with contextlib.suppress(OSError):
+            for byte in itertools.chain(b"HTTP/1.1 200 OK\r\nX: ", itertools.repeat(120)):
+                self.wfile.write(bytes([byte]))
+                time.sleep(0.02)
+
+
+@pytest.fixture
+def dripping(hook: Hook) -> Hook:
+    """Return a running server whose answers never end."""
+    hook.RequestHandlerClass = DrippingHandler
+    return hook
+
+
+@pytest.mark.parametrize("to", ["http", "alertmanager"])
+def test_the_time_limit_is_for_the_whole(to: str, dripping: Hook, make_notification: Make) -> None:
+    """A server that drips can't stretch it from read to read."""
+    notify = Notify(to, url=dripping.url, time_limit=Microseconds(300_000))  # type: ignore[arg-type]
+    with pytest.raises(DeliveryError, match=r"^was abandoned: took longer than 300ms$") as caught:
+        make_notifier(notify).send(make_notification(), NEVER)
+    assert caught.value.temporary
+
+
+def test_an_attempt_is_abandoned_when_it_is_cancelled(
+    dripping: Hook, make_notification: Make
+) -> None:
+    """The end of monitoring doesn't wait for a server."""
+    notify = Notify("http", url=dripping.url, time_limit=Microseconds(600_000_000))
+    cancelled = threading.Event()
+
+    def cancel() -> None:
+        eventually(lambda: dripping.requests)
+        cancelled.set()
+
+    threading.Thread(target=cancel).start()
+    with pytest.raises(DeliveryError, match=r"^was abandoned: monitoring is over$"):
+        make_notifier(notify).send(make_notification(), cancelled)
 
 
 def test_http_posts_the_document(hook: Hook, make_notification: Make) -> None:

@@ -61,4 +61,4 @@ class AlertmanagerNotifier:
             DeliveryError: Alertmanager can't be reached, or refuses the alert.
         """
         ends_us = time.time_ns() // 1_000 + _REPEATS_TO_END * self._repeat_us
-        self._endpoint.post([alert_document(notification, ends_us)])
+        self._endpoint.post([alert_document(notification, ends_us)], cancelled)

@@ -29,4 +29,4 @@ class HttpNotifier:
         Raises:
             DeliveryError: The hook can't be reached, or its response isn't a success.
         """
-        self._endpoint.post(notification.as_json())
+        self._endpoint.post(notification.as_json(), cancelled)

@@ -1,6 +1,7 @@
 """A program, started once per notification, with JSON on its standard input."""
 
 import contextlib
+import fcntl
 import json
 import os
 import shutil
@@ -18,6 +19,9 @@ from damon_core import InputError, format_duration, why_not_a_program
 
 _POLL_S = 0.02
 _TERMINATE_GRACE_S = 1.0
+#: Of what the program writes to standard error so much is kept, and its end is reported.
+_MOST_STDERR_BYTES = 1 << 20
+_END_BYTES = 300
 
 
 class ProgramNotifier:
@@ -54,7 +58,9 @@ class ProgramNotifier:
         document = notification.as_json()
         # Files, not pipes: neither a program that doesn't read, nor one that writes a lot, nor
         # a grandchild that keeps a pipe open can block us.
-        with tempfile.TemporaryFile() as stdin, tempfile.TemporaryFile() as stderr:
+        with tempfile.TemporaryFile() as stdin, tempfile.TemporaryFile(buffering=0) as stderr:
+            # What is shortened below goes on from there: the program shares the file's flags.
+            fcntl.fcntl(stderr, fcntl.F_SETFL, os.O_RDWR | os.O_APPEND)
             stdin.write(json.dumps(document).encode() + b"\n")
             stdin.seek(0)
             try:
@@ -69,7 +75,7 @@ class ProgramNotifier:
                 )
             except (OSError, ValueError) as error:
                 raise DeliveryError(f"can't be started: {error}", temporary=True) from error
-            in_time = self._wait(process, cancelled)
+            in_time = self._wait(process, cancelled, stderr)
             status = process.wait()
             reason = _last_line(stderr)
         if not in_time:
@@ -83,7 +89,9 @@ class ProgramNotifier:
             how = f"exit status {status}" if status > 0 else f"signal {-status}"
             raise DeliveryError(f"{how}{reason}", temporary=True)
 
-    def _wait(self, process: "subprocess.Popen[bytes]", cancelled: threading.Event) -> bool:
+    def _wait(
+        self, process: "subprocess.Popen[bytes]", cancelled: threading.Event, stderr: IO[bytes]
+    ) -> bool:
         """Wait for the program's end, and return whether it ended without a signal from here.
 
         The program isn't reaped here: until it is, its process id, which is also that of its
@@ -91,6 +99,7 @@ class ProgramNotifier:
         """
         deadline_s = time.monotonic() + self._time_limit_us / 1e6
         while not _ended(process.pid):
+            _shorten(stderr)
             if time.monotonic() >= deadline_s or cancelled.wait(_POLL_S):
                 break
         else:
@@ -98,6 +107,7 @@ class ProgramNotifier:
         _signal_group(process.pid, signal.SIGTERM)
         kill_s = time.monotonic() + _TERMINATE_GRACE_S
         while not cancelled.is_set() and not _ended(process.pid) and time.monotonic() < kill_s:
+            _shorten(stderr)
             time.sleep(_POLL_S)
         _signal_group(process.pid, signal.SIGKILL)
         return False
@@ -126,10 +136,18 @@ def _signal_group(pid: int, number: signal.Signals) -> None:
         os.killpg(pid, number)
 
 
+def _shorten(stderr: IO[bytes]) -> None:
+    """Keep the end of what a program has written, if that is much."""
+    if (size := os.fstat(stderr.fileno()).st_size) > _MOST_STDERR_BYTES:
+        end = os.pread(stderr.fileno(), _END_BYTES, size - _END_BYTES)
+        os.ftruncate(stderr.fileno(), 0)
+        os.write(stderr.fileno(), end)
+
+
 def _last_line(stderr: IO[bytes]) -> str:
     """Return ": " and the last line that a program wrote, or nothing."""
     size = stderr.seek(0, os.SEEK_END)
-    stderr.seek(max(0, size - 300))
+    stderr.seek(max(0, size - _END_BYTES))
     lines = stderr.read().decode(errors="replace").split("\n")
     last = next((line for line in reversed(lines) if line.strip()), "")
     return f": {''.join(char for char in last if char.isprintable())}" if last else ""

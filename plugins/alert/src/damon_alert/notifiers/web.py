@@ -4,21 +4,30 @@ This uses `http.client` because it neither follows redirects nor uses proxies fr
 variables, so a document and its credentials go to the configured host or nowhere.
 """
 
+import contextlib
 import http.client
 import json
 import os
+import socket
 import ssl
+import threading
+import time
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from damon_alert.notifiers.base import DeliveryError
 from damon_alert.options import Notify
-from damon_core import InputError
+from damon_core import InputError, format_duration
 
 #: Statuses below 500 after which another attempt may succeed; all from 500 on are temporary too.
 _TEMPORARY = (408, 425, 429)
 _LONGEST_SECRET_BYTES = 65_536
+#: How soon an attempt that is cancelled is abandoned.
+_LOOK_S = 0.05
 
 
 class Endpoint:
@@ -55,29 +64,68 @@ class Endpoint:
         self._header_files = dict(notify.headers_from_file)
         self._file_headers()  # to report a missing file at once, not at the first alert
 
-    def post(self, document: Any) -> None:
-        """Post a document once.
+    def post(self, document: Any, cancelled: threading.Event) -> None:
+        """Post a document once, within the time limit for the whole of it.
+
+        Args:
+            document: The document.
+            cancelled: Set when the attempt should be abandoned.
 
         Raises:
-            DeliveryError: The host can't be reached, or its response isn't a success.
+            DeliveryError: The host can't be reached, takes too long, or its response isn't a
+                success; or the attempt was abandoned.
         """
         try:
             headers = self._headers | self._file_headers()
         except InputError as error:
             raise DeliveryError(str(error), temporary=True) from error
+        # The timeout of a socket is for each of its operations, and a name's resolution has none:
+        # a thread can be left alone.
         connection = self.connection()
+        exchange: Future[tuple[int, bytes]] = Future()
+        work = partial(self._exchange_into, exchange, connection, document, headers)
+        threading.Thread(target=work, name=f"post to {self._host}", daemon=True).start()
+        deadline_s = time.monotonic() + self._timeout_s
+        while not cancelled.is_set() and (left_s := deadline_s - time.monotonic()) > 0:
+            try:
+                status, body = exchange.result(min(left_s, _LOOK_S))
+            except FutureTimeoutError:
+                continue
+            _check(status, body)
+            return
+        _abandon(connection)
+        limit = format_duration(self._timeout_s * 1e6)
+        reason = "monitoring is over" if cancelled.is_set() else f"took longer than {limit}"
+        raise DeliveryError(f"was abandoned: {reason}", temporary=True)
+
+    def _exchange_into(
+        self,
+        exchange: "Future[tuple[int, bytes]]",
+        connection: http.client.HTTPConnection,
+        document: Any,
+        headers: dict[str, str],
+    ) -> None:
+        """Make the exchange, in its thread."""
+        try:
+            exchange.set_result(self._exchange(connection, document, headers))
+        except BaseException as error:
+            exchange.set_exception(error)
+
+    def _exchange(
+        self, connection: http.client.HTTPConnection, document: Any, headers: dict[str, str]
+    ) -> tuple[int, bytes]:
+        """Post a document and return the status and the beginning of the body."""
         try:
             connection.request("POST", self._path, json.dumps(document).encode(), headers)
             with connection.getresponse() as response:
-                status, body = response.status, response.read(200)
+                return response.status, response.read(200)
         except (OSError, http.client.HTTPException) as error:
-            # TimeoutError and http.client's errors often come without a text.
+            # OSErrors and http.client's errors often come without a text.
             raise DeliveryError(str(error) or type(error).__name__, temporary=True) from error
         except ValueError as error:
             raise DeliveryError(f"the request can't be made: {error}", temporary=False) from error
         finally:
             connection.close()
-        _check(status, body)
 
     def connection(self) -> http.client.HTTPConnection:
         """Return a connection to the host, not open yet."""
@@ -90,6 +138,13 @@ class Endpoint:
     def _file_headers(self) -> dict[str, str]:
         """Return the headers from files, read for each request: secrets may be replaced."""
         return {name: _secret(path) for name, path in self._header_files.items()}
+
+
+def _abandon(connection: http.client.HTTPConnection) -> None:
+    """End what goes on with a connection in another thread."""
+    if (socket_ := connection.sock) is not None:
+        with contextlib.suppress(OSError):  # it may have ended meanwhile
+            socket_.shutdown(socket.SHUT_RDWR)
 
 
 def _check(status: int, body: bytes) -> None:
