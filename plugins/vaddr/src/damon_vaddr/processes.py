@@ -160,13 +160,12 @@ class Process:
             ProcessLookupError: The process has ended.
             PermissionError: The process may not be read by this user.
         """
-        while True:
-            thread = self.thread()
-            with open(self.open_file("maps"), "rb", buffering=0) as file:
-                text = file.readall()
-            # It is empty, too, if the thread has just exited, though others go on.
-            if text or self.thread() == thread:
-                return text
+        # It is empty, too, if the thread has just exited, though others go on: then again.
+        return self._read_maps() or self._read_maps()
+
+    def _read_maps(self) -> bytes:
+        with open(self.open_file("maps"), "rb", buffering=0) as file:
+            return file.readall()
 
     def mappings(self) -> list[Range]:
         """Return the mappings as `parse_maps` does; raises what `maps` raises."""
@@ -346,7 +345,7 @@ def why_unreadable(pid: int) -> str:
         # After a change of its user a process isn't dumpable: not even that user may read it.
         if process.uids().real not in (0, os.geteuid()):
             needed = f"as {process.username()}, {needed}"
-    except psutil.Error:
+    except (psutil.Error, OSError):
         pass
     return f"its memory may not be read by this user: run {needed}"
 
