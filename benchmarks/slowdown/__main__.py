@@ -3,8 +3,9 @@
 Programs in C (benchmarks/slowdown/programs.c) and redis run alone and, in turns with that, are
 watched by `damon record` with default settings, by a loop that does what cAdvisor does, and by one
 that does what wss.pl does (benchmarks/peers.py). Those have as many results as damon had in the
-same time. A slow-down is that from the first check to the end of the command, against the program
-alone just before and after it; the median of all rounds, with its 95 % confidence interval.
+same time. A slow-down is that from two seconds after the first check, when damon has found its
+intervals, to the end of the command, against the program alone just before and after it. It is the
+median of all rounds, with its 95 % confidence interval. Another column has the first seconds, too.
 
 What `damon doctor` foretold for the program, and what damon says itself at its end, is beside it.
 """
@@ -23,7 +24,7 @@ from attrs import define, field, frozen
 from benchmarks.measure import print_table, progress
 from benchmarks.programs import compiled
 from benchmarks.slowdown.estimates import Pair, confidence, percentile_us
-from benchmarks.slowdown.loads import PERCENTILES, Block, Load, counted, huge_share, redis
+from benchmarks.slowdown.loads import PART_S, PERCENTILES, Block, Load, counted, huge_share, redis
 from benchmarks.slowdown.monitors import (
     NAMES,
     Came,
@@ -34,13 +35,15 @@ from benchmarks.slowdown.monitors import (
     nothing,
     peer,
 )
-from damon_core import format_duration
+from damon_core import format_duration, format_size
 
 MIB = 1 << 20
 GIB = 1 << 30
-#: A program is alone for this part of the time that it is watched for.
-ALONE = 0.35
+#: A program is alone for this part of the time that it is watched for, before and after that.
+ALONE = 0.2
 ALONE_NAME = "alone"
+#: The first aggregations are shorter than the intervals that keep what a program may lose.
+START_S = 2.0
 
 
 @frozen
@@ -50,7 +53,8 @@ class Case:
     Attributes:
         kind: "redis", or one of those of benchmarks/slowdown/programs.c.
         size_bytes: Its memory.
-        seconds: How long each monitor watches it in a round.
+        results: For how many aggregations each monitor watches it in a round.
+        most_seconds: How long at most.
         rounds: How often.
         huge: Whether its memory is in huge pages, as far as there are any.
         always: Whether it is measured if nobody asks for it.
@@ -58,37 +62,43 @@ class Case:
 
     kind: str
     size_bytes: int
-    seconds: float
+    results: int = 1
+    most_seconds: float = 36
     rounds: int = 1
     huge: bool = False
     always: bool = True
 
     def __str__(self) -> str:
-        mib = self.size_bytes // MIB
-        size = f"{mib // 1024} GiB" if mib >= 1024 else f"{mib} MiB"
+        size = format_size(self.size_bytes).replace(".0 ", " ")
         return f"{self.kind}, {size}{', huge pages' if self.huge else ''}"
+
+    def seconds(self, foretold: Foretold) -> float:
+        """Return how long it is watched."""
+        interval_us = foretold.idle_us if self.kind == "map" else foretold.aggregation_us
+        return min(START_S + 1.1 * self.results * interval_us / 1e6, self.most_seconds)
 
 
 CASES = (
-    Case("random", 256 * MIB, 8, rounds=2),
-    Case("random", 2 * GIB, 24),
-    Case("random", 2 * GIB, 12, huge=True),
-    Case("random", 8 * GIB, 40),
-    Case("random", 8 * GIB, 20, huge=True, always=False),
-    Case("random", 256 * MIB, 8, huge=True, always=False),
-    Case("chase", 2 * GIB, 20),
-    Case("sweep", 2 * GIB, 20),
+    Case("random", 256 * MIB, results=4, rounds=2),
+    Case("random", 2 * GIB),
+    Case("random", 2 * GIB, results=3, most_seconds=15, huge=True),
+    Case("random", 8 * GIB),
+    Case("chase", 256 * MIB, results=4),
+    Case("sweep", 2 * GIB),
+    Case("map", 8 * GIB),
+    Case("redis", 9 * GIB // 2, most_seconds=30),
+    Case("chase", 2 * GIB, always=False),
+    Case("chase", 8 * GIB, always=False),
+    Case("sweep", 256 * MIB, results=4, always=False),
+    Case("sweep", 8 * GIB, always=False),
     *(
-        Case(kind, size, 20 if size <= 2 * GIB else 40, huge=huge, always=False)
-        for kind in ("chase", "sweep")
+        Case(kind, size, results=3, huge=True, always=False)
+        for kind in ("random", "chase", "sweep")
         for size in (256 * MIB, 2 * GIB, 8 * GIB)
-        for huge in (False, True)
-        if huge or size != 2 * GIB
+        if (kind, size) != ("random", 2 * GIB)
     ),
-    Case("map", 8 * GIB, 40),
-    Case("redis", 9 * GIB // 2, 25),
 )
-QUICK = (Case("map", 16 * MIB, 1),)
+QUICK = (Case("map", 16 * MIB, most_seconds=1),)
 
 
 @define
@@ -100,6 +110,7 @@ class Measured:
         unit: Of its speeds.
         huge: The share of its memory in huge pages.
         foretold: By `damon doctor`, before the first round.
+        seconds: How long each monitor watched it in a round.
         came: What `damon record` said, of each round.
         blocks: Of each round: what it did with each monitor.
         alone: Of each round: what it did alone, before the first, between two, and after the last.
@@ -109,22 +120,30 @@ class Measured:
     unit: str
     huge: float
     foretold: Foretold
+    seconds: float
     came: list[Came] = field(factory=list)
     blocks: list[dict[str, Block]] = field(factory=list)
     alone: list[list[Block]] = field(factory=list)
 
-    def pairs(self, name: str) -> list[Pair]:
-        """Return the speeds with a monitor, and alone before and after it, of each round."""
+    def pairs(self, name: str, start: bool = False) -> list[Pair]:
+        """Return the speeds with a monitor, and alone before and after it, of each round.
+
+        Args:
+            name: The monitor.
+            start: Whether the first seconds count, in which damon hasn't found its intervals yet.
+        """
         pairs = []
         for blocks, alone in zip(self.blocks, self.alone, strict=True):
             place = list(blocks).index(name)
             beside = alone[place].speeds + alone[place + 1].speeds
-            pairs.append(Pair(blocks[name].speeds, beside))
+            watched = blocks[name].speeds
+            skipped = 0 if start else min(round(START_S / PART_S), len(watched) // 2)
+            pairs.append(Pair(watched[skipped:], beside))
         return pairs
 
-    def slowdown(self, name: str) -> str:
+    def slowdown(self, name: str, start: bool = False) -> str:
         """Return the median slow-down with its confidence interval, as text."""
-        pairs = self.pairs(name)
+        pairs = self.pairs(name, start)
         low, high = confidence(pairs)
         median = statistics.median(pair.slowdown for pair in pairs)
         return f"{100 * median:.1f} % ({100 * low:.1f} to {100 * high:.1f})"
@@ -158,7 +177,9 @@ def measure(case: Case, rounds: int, program: Path, folder: Path) -> Measured:
     """Measure a case."""
     with running(case, program, folder) as load:
         huge = huge_share(load.pid, case.size_bytes)
-        result = Measured(case, load.unit, huge, foretell(load.pid))
+        foretold = foretell(load.pid)
+        seconds = case.seconds(foretold)
+        result = Measured(case, load.unit, huge, foretold, seconds)
 
         def block(watch: AbstractContextManager[Watching], seconds: float) -> Block:
             with watch as watching:
@@ -166,20 +187,20 @@ def measure(case: Case, rounds: int, program: Path, folder: Path) -> Measured:
 
         block(nothing(), 1.0)
         for number in range(rounds):
-            progress(f"{case}, round {number + 1} of {rounds}")
+            progress(f"{case}, round {number + 1} of {rounds}, {seconds:.0f} s each")
             blocks: dict[str, Block] = {}
-            alone = [block(nothing(), case.seconds * ALONE)]
+            alone = [block(nothing(), max(seconds * ALONE, 1.0))]
             # The others have as many results as damon, which therefore is the first.
             for name in NAMES:
                 if name == NAMES[0]:
-                    with damon_record(load.pid, case.seconds, folder) as watching:
-                        blocks[name] = load.block(case.seconds, watching.goes_on)
+                    with damon_record(load.pid, seconds, folder) as watching:
+                        blocks[name] = load.block(seconds, watching.goes_on)
                     result.came.append(watching.came)
                 else:
                     kind = "wss" if name == "wss.pl" else "cadvisor"
                     results = result.came[-1].results
-                    blocks[name] = block(peer(kind, load.pid, case.seconds, results), case.seconds)
-                alone.append(block(nothing(), case.seconds * ALONE))
+                    blocks[name] = block(peer(kind, load.pid, seconds, results), seconds)
+                alone.append(block(nothing(), max(seconds * ALONE, 1.0)))
             result.blocks.append(blocks)
             result.alone.append(alone)
         return result
@@ -205,20 +226,26 @@ def speeds_row(result: Measured) -> list[str]:
     if result.unit == "requests/s":
         speed = f"{alone / 1e3:.1f} k/s"
     results = "+".join(str(each.results) for each in result.came)
-    return [named(result), speed, results, *(result.slowdown(name) for name in NAMES)]
+    return [
+        named(result),
+        speed,
+        f"{result.seconds:.0f}",
+        results,
+        *(result.slowdown(name) for name in NAMES),
+        result.slowdown(NAMES[0], start=True),
+    ]
 
 
 def foretold_row(result: Measured) -> list[str]:
     foretold, came = result.foretold, result.came
-    told = [each for each in came if each.results]
-    last = [each.elapsed_s / each.results * 1e6 for each in told]
-    stalls = [each.stall_us for each in told if each.stall_us is not None]
-    accounts = [each.slowdown for each in told if each.slowdown is not None]
+    intervals = [each.interval_us for each in came if each.interval_us is not None]
+    stalls = [each.stall_us for each in came if each.stall_us is not None]
+    accounts = [each.slowdown for each in came if each.slowdown is not None]
     measured = statistics.median(pair.slowdown for pair in result.pairs(NAMES[0]))
     return [
         named(result),
         f"{duration(foretold.aggregation_us)} ({duration(foretold.idle_us)})",
-        duration(statistics.median(last)) if last else "none in time",
+        duration(statistics.median(intervals)) if intervals else "-",
         share(foretold.slowdown),
         share(statistics.median(accounts)) if accounts else "-",
         f"{100 * measured:.1f} %",
@@ -247,7 +274,7 @@ def print_results(results: Sequence[Measured]) -> None:
     """Print all tables."""
     print_table(
         "Slow-down of programs by a monitor: median of all rounds (95 % confidence interval)",
-        ["", "alone", "results", *NAMES],
+        ["", "alone", "s", "results", *NAMES, f"{NAMES[0]}, with its start"],
         [speeds_row(each) for each in results],
     )
     print_table(

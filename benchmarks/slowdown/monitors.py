@@ -14,7 +14,7 @@ from typing import Any
 from attrs import define, field, frozen
 
 from benchmarks.programs import DAMON, line_of
-from damon_core import parse_duration
+from damon_core import Plugins, Snapshot, format_of, parse_duration
 
 NAMES = ("damon record", "cAdvisor", "wss.pl")
 
@@ -54,18 +54,19 @@ def foretell(pid: int, backend: str = "referenced") -> Foretold:
 
 @frozen
 class Came:
-    """What `damon record` says at its end.
+    """What `damon record` says and writes.
 
     Attributes:
         results: Its aggregations.
-        elapsed_s: How long these took together.
-        slowdown: The share of its time that the program lost, by our own account; None: unknown.
+        interval_us: How long an aggregation takes at its end; None: unknown.
+        slowdown: The share of its time that the program lost, by our own account, from the end of
+            the first aggregation to that of the last; None: unknown.
         stall_us: The longest time for which its memory map was locked; None: unknown.
         cpu: The share of a processor that the command used, from its first check to its end.
     """
 
     results: int = 0
-    elapsed_s: float = 0.0
+    interval_us: int | None = None
     slowdown: float | None = None
     stall_us: int | None = None
     cpu: float = 0.0
@@ -111,8 +112,16 @@ def damon_record(
         assert process.stdout is not None
         text = process.stdout.read()
         _has_ended(process.pid)
-        watching.came = parse_summary(text, (_cpu_s(process.pid) - start_s) / seconds)
+        cpu = (_cpu_s(process.pid) - start_s) / seconds
+    # It fails if no aggregation was complete in time.
+    snapshots = [] if process.returncode else _snapshots(path)
+    watching.came = came_of(text, snapshots, cpu)
     path.unlink(missing_ok=True)
+
+
+def _snapshots(path: Path) -> list[Snapshot]:
+    with format_of(path, Plugins.discover().formats()).read(path) as reader:
+        return list(reader.snapshots())
 
 
 def _has_ended(pid: int, flags: int = 0) -> bool:
@@ -126,17 +135,20 @@ def _cpu_s(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def parse_summary(text: str, cpu: float = 0.0) -> Came:
-    """Return what the summary of `damon record` says; no results if it says that there are none."""
-    if not (counts := re.search(r"(\d+) aggregations in ([\d.]+) s", text)):
-        return Came(cpu=cpu)
-    toll = re.search(r"slowed .* by (?:up to )?(\S+) % by our account, longest stall (\S+)", text)
+def came_of(text: str, snapshots: Sequence[Snapshot], cpu: float = 0.0) -> Came:
+    """Return what the output of `damon record` says, and what it has written."""
+    announced = re.findall(r"an aggregation takes (\S+) ", text)
+    stall = re.search(r"longest stall (\S+)", text)
+    interval_us: int | None = parse_duration(announced[-1]) if announced else None
+    slowdown = None
+    if snapshots and interval_us is None:
+        interval_us = snapshots[-1].elapsed_us
+    if len(snapshots) > 1:
+        first, last = snapshots[0], snapshots[-1]
+        lost_us = last.targets[0].toll.cpu_us - first.targets[0].toll.cpu_us
+        slowdown = lost_us / (last.time_us - first.time_us)
     return Came(
-        int(counts[1]),
-        float(counts[2]),
-        float(toll[1]) / 100 if toll else None,
-        parse_duration(toll[2]) if toll else None,
-        cpu,
+        len(snapshots), interval_us, slowdown, parse_duration(stall[1]) if stall else None, cpu
     )
 
 

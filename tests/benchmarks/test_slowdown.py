@@ -6,10 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from attrs import evolve
 
 from benchmarks.slowdown.estimates import Pair, bucket_end_ns, confidence, percentile_us
 from benchmarks.slowdown.loads import parse_redis_benchmark
-from benchmarks.slowdown.monitors import NAMES, Came, parse_summary
+from benchmarks.slowdown.monitors import NAMES, Came, came_of
+from damon_core import Toll
+from damon_core.testing import RegionRow, make_snapshot
 
 ROOT = Path(__file__).parents[2]
 
@@ -43,18 +46,29 @@ def test_percentiles_of_counted_times() -> None:
     assert [percentile_us(counts, percent) for percent in (50, 99, 99.9)] == [0.011, 0.011, 0.252]
 
 
-def test_the_summary_of_a_recording_is_read() -> None:
-    """The real one, with what it says of its target."""
+def test_what_a_recording_says_is_read() -> None:
+    """The interval last announced, and the longest stall."""
     text = (
-        "2 aggregations in 32.1 s, targets: 1, 4 checks, 0 missed\n"
-        "slowed its target down by 2 % by our account, longest stall 31.7ms\n"
+        "damon: WARNING: an aggregation takes 6.21s instead of 100ms, to keep within cpu_budget\n"
+        "damon: WARNING: an aggregation takes 25.5s instead of 100ms, to keep within max_slowdown\n"
+        "slowed its target down by 1.4 % by our account, longest stall 31.7ms\n"
     )
-    assert parse_summary(text, 0.01) == Came(2, 32.1, 0.02, 31_700, 0.01)
+    assert came_of(text, [], 0.01) == Came(0, 25_500_000, None, 31_700, 0.01)
 
 
-def test_a_recording_without_results_has_none() -> None:
-    """It ends with a message instead of a summary."""
-    assert parse_summary("damon: nothing was recorded: the time was over", 0.02) == Came(cpu=0.02)
+def test_our_account_is_of_the_time_after_the_first_aggregation() -> None:
+    """20 ms of each of two aggregations of 2 s are a hundredth; 50 ms before that don't count."""
+    rows = [RegionRow(0x1000, 0x3000, 0.0)]
+    made = [
+        make_snapshot({"program": rows}, number=number, time_us=2_000_000 * number)
+        for number in (1, 2, 3)
+    ]
+    snapshots = [
+        evolve(each, targets=(evolve(each.targets[0], toll=Toll(cpu_us=lost_us)),))
+        for each, lost_us in zip(made, (50_000, 70_000, 90_000), strict=True)
+    ]
+    came = came_of("", snapshots)
+    assert (came.results, came.slowdown) == (3, 0.01)
 
 
 def test_the_times_of_redis_benchmark_are_read() -> None:
