@@ -30,11 +30,13 @@ class Block:
 
     Attributes:
         speeds: Operations per second in each part of it.
+        cpu_speeds: Operations per second of its own CPU time, if that is known.
         times_us: The percentiles of operation times, if they are known.
         counts: How many operations took how long, where they are counted.
     """
 
     speeds: list[float]
+    cpu_speeds: list[float] = field(factory=list)
     times_us: tuple[float, ...] = ()
     counts: npt.NDArray[np.int64] | None = None
 
@@ -49,16 +51,26 @@ class Load(Protocol):
         """Let it run for this time at least, and until `goes_on` is False."""
 
 
-def _speeds(operations: Callable[[], int], goes_on: Callable[[], bool]) -> list[float]:
-    speeds = []
-    last, last_s = operations(), time.monotonic()
+def _speeds(
+    operations: Callable[[], int], pid: int, goes_on: Callable[[], bool]
+) -> tuple[list[float], list[float]]:
+    """Return the speeds of a process per second, and per second of its own CPU time."""
+    speeds, cpu_speeds = [], []
+    last, last_s, last_cpu_s = operations(), time.monotonic(), _running_s(pid)
     while True:
         time.sleep(PART_S)
-        now, now_s = operations(), time.monotonic()
+        now, now_s, now_cpu_s = operations(), time.monotonic(), _running_s(pid)
         speeds.append((now - last) / (now_s - last_s))
-        last, last_s = now, now_s
+        if now_cpu_s > last_cpu_s:
+            cpu_speeds.append((now - last) / (now_cpu_s - last_cpu_s))
+        last, last_s, last_cpu_s = now, now_s, now_cpu_s
         if not goes_on():
-            return speeds
+            return speeds, cpu_speeds
+
+
+def _running_s(pid: int) -> float:
+    """Return the time for which a process of one thread has run on a processor."""
+    return int(Path(f"/proc/{pid}/schedstat").read_text().split()[0]) / 1e9
 
 
 def lasting(seconds: float, goes_on: Callable[[], bool]) -> Callable[[], bool]:
@@ -79,11 +91,15 @@ class Counted:
     def block(self, seconds: float, goes_on: Callable[[], bool]) -> Block:
         """Let it run."""
         before = self._counters[1:].copy()
-        speeds = _speeds(lambda: int(self._counters[0]), lasting(seconds, goes_on))
+        speeds, cpu_speeds = _speeds(
+            lambda: int(self._counters[0]), self.pid, lasting(seconds, goes_on)
+        )
         if not self._has_times:
-            return Block(speeds)
+            return Block(speeds, cpu_speeds)
+        # Most of its time is the kernel's, and it also waits: CPU time would say little.
         counts = self._counters[1:] - before
-        return Block(speeds, tuple(percentile_us(counts, each) for each in PERCENTILES), counts)
+        times_us = tuple(percentile_us(counts, each) for each in PERCENTILES)
+        return Block(speeds, [], times_us, counts)
 
 
 @contextmanager
@@ -166,7 +182,7 @@ class Redis:
         speeds, block = self._requests(round(self._rate * seconds))
         while goes_on():
             time.sleep(0.05)
-        return Block(speeds, block.times_us)
+        return Block(speeds, [], block.times_us)
 
     def _requests(self, number: int) -> tuple[list[float], Block]:
         command = [
@@ -175,7 +191,7 @@ class Redis:
         ]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
             assert process.stdout is not None
-            speeds = _speeds(self.operations, lambda: process.poll() is None)
+            speeds, _ = _speeds(self.operations, self.pid, lambda: process.poll() is None)
             text = process.stdout.read()
         return speeds[:-1] or speeds, parse_redis_benchmark(text)
 
@@ -192,7 +208,7 @@ def parse_redis_benchmark(text: str) -> Block:
     assert summary is not None
     _avg, _least, p50, _p95, p99, most = (float(ms) * 1_000 for ms in summary[1].split())
     beyond = [next(us for percent, us in steps if percent >= each) for each in (99.9, 99.99)]
-    return Block([float(rate[1])], (p50, p99, *beyond, most))
+    return Block([float(rate[1])], [], (p50, p99, *beyond, most))
 
 
 @contextmanager
