@@ -4,6 +4,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
+import numpy as np
 from attrs import evolve
 
 from damon_core.attributes import Intervals, RegionLimits
@@ -163,9 +164,17 @@ class AccumulatingSampling(_Evenly, RegionSampling):
     def aggregate(
         self, targets: Sequence[Target], checks: int, elapsed_us: int, intervals: Intervals
     ) -> None:
-        """Express what the first look found in the checks of the aggregation; age the regions."""
+        """Express what the first look found in the checks of the aggregation; age the regions.
+
+        Whatever that look found, each page that was touched at all was accessed in one interval at
+        least.
+        """
         for target in targets:
-            target.regions.nr_accesses *= checks
+            regions = target.regions
+            regions.nr_accesses *= checks
+            if regions.touched_bytes is not None:
+                share = regions.touched_bytes / np.maximum(regions.resident_bytes, 1)
+                np.maximum(regions.nr_accesses, share, out=regions.nr_accesses)
         super().aggregate(targets, checks, elapsed_us, intervals)
         self._began_us, self._looked = None, False
 

@@ -105,7 +105,20 @@ def test_what_was_touched_is_not_idle() -> None:
     recorder = Recorder()
     run_virtual(SeenLate(), recorder, aggregations=2)
     assert [s.idle_us.tolist() for s in recorder.snapshots] == [[0], [0]]
-    assert recorder.snapshots[0].nr_accesses.tolist() == [0.0]
+
+
+def test_what_was_touched_was_accessed_once_at_least() -> None:
+    """Half of the pages in one interval, where the first look fell into a pause."""
+
+    class SeenLate(AddsUp):
+        @hookimpl
+        def check_accesses(self, context: HookContext) -> None:
+            regions = context.targets[0].regions
+            regions.touched_bytes = regions.size_bytes // 2
+
+    recorder = Recorder()
+    run_virtual(SeenLate(), recorder, aggregations=1)
+    assert recorder.snapshots[0].nr_accesses.tolist() == [0.5]
 
 
 def test_the_end_of_the_target_is_noticed_within_an_aggregation() -> None:

@@ -533,6 +533,21 @@ class TestRecordsWithoutAllColumns:
         (line,) = reports.run("wss", old("resident_bytes")).stderr.splitlines()
         assert line.endswith("has no resident bytes: sizes of regions stand in")
 
+    def test_touched_bytes_alone_are_said(self, reports: Any, old: Callable[..., str]) -> None:
+        """Working sets of such a record are estimates, whatever its backend could know."""
+        (line,) = reports.run("wss", old("touched_bytes")).stderr.splitlines()
+        assert line.endswith("has no touched bytes: accesses of regions stand in")
+
+    def test_three_columns_are_enumerated(self, reports: Any, old: Callable[..., str]) -> None:
+        """As records of other tools lack them."""
+        (line,) = reports.run(
+            "wss", old("idle_us", "resident_bytes", "touched_bytes")
+        ).stderr.splitlines()
+        assert line.endswith(
+            "has no resident bytes, idle times or touched bytes: sizes, ages and accesses of "
+            "regions stand in"
+        )
+
     def test_what_no_report_is_made_of_is_not_said(
         self, reports: Any, old: Callable[..., str]
     ) -> None:

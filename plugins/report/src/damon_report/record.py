@@ -2,7 +2,7 @@
 
 import contextlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
@@ -37,7 +37,7 @@ _WINDOWS_US = (10_000_000, 600_000_000, 1 << 62)
 _SEARCHED = 1_000
 _NAMES_LISTED = 8
 #: What stands in for columns that a record lacks, if reports depend on them.
-_STAND_INS = {"resident_bytes": "sizes", "idle_us": "ages"}
+_STAND_INS = {"resident_bytes": "sizes", "idle_us": "ages", "touched_bytes": "accesses"}
 
 
 @define(eq=False)
@@ -74,8 +74,8 @@ class Record(SelfClosing):
             logger.warning(
                 "'%s' has no %s: %s of regions stand in",
                 self.name,
-                " or ".join(COLUMNS[name].label for name in lacking),
-                " and ".join(_STAND_INS[name] for name in lacking),
+                _enumerated([COLUMNS[name].label for name in lacking], "or"),
+                _enumerated([_STAND_INS[name] for name in lacking], "and"),
             )
 
     @property
@@ -260,3 +260,9 @@ def open_record(plugins: Plugins, paths: tuple[Path, ...], selection: Selection)
         record = Record(tuple(readers), whole, selection)
         opened.pop_all()
         return record
+
+
+def _enumerated(words: Sequence[str], conjunction: str) -> str:
+    """Return words with commas, and a conjunction before the last."""
+    *first, last = words
+    return f"{', '.join(first)} {conjunction} {last}" if first else last
