@@ -1,10 +1,11 @@
 """Reading a deployment: a TOML file or a mapping becomes a `Config`, or a list of mistakes."""
 
 import codecs
+import os
 import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, cast, get_args
 
 from attrs import evolve, fields
 
@@ -77,6 +78,8 @@ def check_config(
     except ConfigError as error:
         problems += error.problems
     problems += _names_taken(raw.get("context"))
+    if config is not None:
+        problems += _paths_taken(config)
     if problems or config is None:
         raise ConfigError(source, problems)
     return evolve(config, source=source)
@@ -105,6 +108,26 @@ class _PartHook:
         except InputError as error:
             raise ConfigError("", [Problem("use", error.message)]) from error
         return PartConfig(part, structure(part.options, options))
+
+
+def _paths_taken(config: Config) -> list[Problem]:
+    """Return the files that more than one callback writes, unless each of them shares its own."""
+    problems = []
+    taken: dict[str, tuple[str, Any]] = {}
+    for number, context in enumerate(config.contexts):
+        for index, callback in enumerate(context.callbacks):
+            for option in fields(cast(Any, type(callback.options))):
+                writes = option.metadata.get("writes")
+                if writes is None:
+                    continue
+                path = str(getattr(callback.options, option.name))
+                place = f"context[{number}].callback[{index}]"
+                how = None if writes == "alone" else callback.part.name
+                first, its = taken.setdefault(os.path.realpath(path), (place, how))
+                if first != place and (how is None or how != its):
+                    message = f"'{path}' is written by {first} already: give each its own"
+                    problems.append(Problem(f"{place}.{option.name}", message))
+    return problems
 
 
 def _names_taken(contexts: object) -> list[Problem]:

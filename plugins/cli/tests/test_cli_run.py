@@ -396,3 +396,62 @@ def test_a_reader_that_goes_away(tmp_path: Path) -> None:
         )
     assert result.returncode == 1
     assert "Traceback" not in result.stderr
+
+
+def test_output_that_is_lost_is_a_failure(tmp_path: Path) -> None:
+    """The last line says of which callback, and why."""
+    there = tmp_path / "there"
+    there.mkdir()
+    (tmp_path / "a.toml").write_text(
+        f"""
+        [[context]]
+        cpu_budget = 1.0
+        [context.primitive]
+        use = "sim"
+        size = "1GiB"
+        uniform = {{ rate = 0.5 }}
+        [[context.callback]]
+        use = "csv"
+        path = "{there}/out.csv"
+        rotate_size = "1B"
+        """
+    )
+    command = [DAMON, "run", tmp_path / "a.toml", "--for", "3s"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as program:
+        assert eventually((there / "out.csv").exists)
+        there.rename(tmp_path / "elsewhere")
+        assert program.stderr is not None
+        last = program.stderr.read().splitlines()[-1]
+    assert program.returncode == 1
+    assert last.startswith("damon: the output of callback 'csv' of context")
+    assert last.endswith("No such file or directory")
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "mistakes"),
+    [("parquet", "parquet", 1), ("parquet", "csv", 1), ("csv", "csv", 0)],
+)
+def test_a_path_that_two_write_is_found_by_check(
+    tmp_path: Path, one: str, other: str, mistakes: int
+) -> None:
+    """However it is written; those that share files are asked by nobody."""
+    path = tmp_path / "out"
+    contexts = [
+        f"""
+        [[context]]
+        name = "{name}"
+        [context.primitive]
+        use = "sim"
+        size = "1GiB"
+        uniform = {{ rate = 0.5 }}
+        [[context.callback]]
+        use = "{use}"
+        path = "{where}"
+        """
+        for name, use, where in (("a", one, path), ("b", other, tmp_path / "x" / ".." / "out"))
+    ]
+    (tmp_path / "a.toml").write_text("".join(contexts))
+    command = [DAMON, "check", tmp_path / "a.toml"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    found = done.stderr.count("is written by context[0].callback[0] already")
+    assert (found, done.returncode) == (mistakes, 2 if mistakes else 0)

@@ -5,8 +5,9 @@ import io
 from collections.abc import Sequence
 
 import pandas as pd
+import pytest
 from damon_csv import format_rows, header
-from damon_csv.rows import ROW
+from damon_csv.rows import ROW, plain
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -64,6 +65,13 @@ def test_whole_counts_alone_have_no_decimals() -> None:
     assert [row.split(",")[5] for row in rows] == ["0", "20", "3"]
 
 
+@pytest.mark.parametrize("name", ["=1+1", "+1", "-1", "@x", "'=1", "\t=1"])
+def test_no_name_is_a_formula(name: str) -> None:
+    """Spreadsheets compute what begins so; an apostrophe says that it is text."""
+    (row,) = csv.reader(io.StringIO(format_rows(a_snapshot([1], target=name)).decode()))
+    assert row[2] == f"'{name}"
+
+
 def test_a_context_without_regions_gives_nothing() -> None:
     """No regions, no rows."""
     assert format_rows(a_snapshot([])) == b""
@@ -72,10 +80,10 @@ def test_a_context_without_regions_gives_nothing() -> None:
 @settings(deadline=None)
 @given(st.text(st.characters(exclude_characters="\r\n", exclude_categories=["Cs"])))
 def test_any_name_of_one_line_is_read_back(name: str) -> None:
-    """Quoting is what csv.reader undoes."""
+    """Quoting is what csv.reader undoes, and an apostrophe what `plain` does."""
     data = format_rows(a_snapshot([1], context=name, target=name)).decode()
     (row,) = csv.reader(io.StringIO(data, newline=""))
-    assert row[1:3] == [name, name]
+    assert [plain(field) for field in row[1:3]] == [name, name]
 
 
 @settings(deadline=None)

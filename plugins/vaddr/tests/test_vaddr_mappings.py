@@ -4,6 +4,7 @@ import itertools
 from collections.abc import Sequence
 
 import numpy as np
+import pytest
 from damon_vaddr import parse_maps, three_ranges
 from damon_vaddr.mappings import (
     Claims,
@@ -54,6 +55,13 @@ def test_the_kernels_own_mappings_are_left_out() -> None:
         (0x7F0000002000, 0x7F0000003000),
         (0x7FFD00006000, 0x7FFD00008000),
     ]
+
+
+@pytest.mark.parametrize("name", [b"/tmp/x[vvar]", b"/tmp/x [vvar]", b"/tmp/x [vsyscall]"])
+def test_a_file_may_be_named_like_the_kernels_mappings(name: bytes) -> None:
+    """It has an inode."""
+    line = b"00400000-00452000 r-xp 00000000 08:02 173521      " + name + b"\n"
+    assert [area.name for area in parse_areas(line)] == [name.decode()]
 
 
 def test_an_empty_maps_has_no_mappings() -> None:

@@ -19,7 +19,7 @@ from damon_core import (
 )
 from damon_core import stop as stop_contexts
 
-__all__ = ["closing_contexts", "run_contexts", "running_contexts"]
+__all__ = ["check_output", "closing_contexts", "run_contexts", "running_contexts"]
 
 logger = logging.getLogger(__name__)
 
@@ -180,6 +180,26 @@ def running_contexts(
         raise DamonError(f"{_failure(failed[0])} (damon --verbose shows where)") from failed[
             0
         ].error
+
+
+def check_output(contexts: Sequence[Context]) -> None:
+    """See whether callbacks of contexts that have ended could do all that they were to.
+
+    Raises:
+        DamonError: Some couldn't: a line for each.
+    """
+    lines = []
+    for context in contexts:
+        for name, stats in context.stats.callbacks.items():
+            if stats.failures:
+                times = "once" if stats.failures == 1 else f"{stats.failures} times"
+                end = " and was switched off" if stats.switched_off else ""
+                lines.append(
+                    f"the output of callback '{name}' of context '{context.name}' isn't complete: "
+                    f"it failed {times}{end}; the last time: {stats.last_error}"
+                )
+    if lines:
+        raise DamonError("\n".join(lines))
 
 
 def _report_failures(contexts: Sequence[Context], reported: set[Context]) -> None:

@@ -22,7 +22,7 @@ class CsvOptions:
         group: A group that may read files that are created. None: only their owner may.
     """
 
-    path: Path = field(metadata={"help": "the file to append to"})
+    path: Path = field(metadata={"help": "the file to append to", "writes": "shared"})
     rotate_size: Bytes | None = field(
         default=None,
         validator=optional(validators.positive),

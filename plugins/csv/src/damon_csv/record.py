@@ -1,9 +1,15 @@
 """The format ``csv``: rows of a file as a record."""
 
+import codecs
 import csv
 import io
-from collections.abc import Generator, Iterator
+import itertools
+import os
+import stat
+from array import array
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -24,14 +30,24 @@ from damon_core import (
     TargetRows,
     assemble_snapshot,
     fill_in,
+    region_mistake,
 )
 from damon_csv.file import CsvFile
-from damon_csv.rows import OPTIONAL, SPARSE, columns_of, columns_without, format_rows, header
+from damon_csv.rows import OPTIONAL, SPARSE, columns_of, columns_without, format_rows, header, plain
 
 #: How much of a file is looked through for the first intervals of its contexts.
 _PROBE_BYTES = 1 << 24
 _TAIL_BYTES = 1 << 20
-_HEADER_BYTES = len(header())
+#: Other programs may have added columns.
+_MOST_HEADER_BYTES = 1 << 16
+#: The last microsecond that has a date, and how long it is.
+_LAST_US = 253_402_300_799_999_999
+_TIME_DIGITS = 18
+_MARKS = {
+    codecs.BOM_UTF8: "UTF-8 with a byte order mark",
+    codecs.BOM_UTF16_LE: "UTF-16",
+    codecs.BOM_UTF16_BE: "UTF-16",
+}
 #: Fields in front of the numbers: time, context and target.
 _NAMES = 3
 #: A time between two aggregations that is longer than the last by this factor is a break.
@@ -112,6 +128,46 @@ class _Rhythm:
         self.count += 1
 
 
+@define
+class _Times:
+    """The times of the aggregations of each context so far, to know those that come again."""
+
+    _latest: dict[str, int] = field(factory=dict)
+    _all: dict[str, "array[int]"] = field(factory=dict)
+    _sets: dict[str, set[int]] = field(factory=dict)
+
+    def add(self, context: str, time_us: int) -> bool:
+        """Note an aggregation; return whether it is a new one."""
+        if context not in self._latest:
+            self._latest[context] = -1
+            self._all[context] = array("q")
+        if context in self._sets or time_us <= self._latest[context]:
+            # A clock was set back, or rows have another order. It takes memory to know which.
+            times = self._sets.setdefault(context, set(self._all[context]))
+            if time_us in times:
+                return False
+            times.add(time_us)
+        self._all[context].append(time_us)
+        self._latest[context] = max(self._latest[context], time_us)
+        return True
+
+
+def _why_no_header(line: bytes, names: Sequence[str]) -> str:
+    """Return what is wrong with the first line of a file."""
+    for mark, encoding in _MARKS.items():
+        if line.startswith(mark):
+            return f"it is {encoding}: save it as UTF-8 without a byte order mark (BOM)"
+    wanted = [column.name for column in columns_without(OPTIONAL)]
+    least = f"it doesn't begin with '{','.join(wanted)}'"
+    if not set(wanted) & set(names):
+        separator = chr(line[len(wanted[0])]) if line.startswith(wanted[0].encode()) else ""
+        return f"{least}: its fields are separated by {separator!r}" if separator else least
+    missing = [name for name in wanted if name not in names]
+    if missing:
+        return f"{least}: it lacks the columns {', '.join(missing)}"
+    return f"{least}: its columns have another order, or there are others"
+
+
 class CsvReader(SelfClosing):
     """A file of rows as a record: see `damon_core.RecordReader`.
 
@@ -130,16 +186,17 @@ class CsvReader(SelfClosing):
     def __init__(self, path: Path) -> None:
         self._path = path
         try:
-            with path.open("rb") as file:
-                begin = file.readline(_HEADER_BYTES)
+            with self._open() as file:
+                begin = file.readline(_MOST_HEADER_BYTES)
         except OSError as error:
             raise InputError(f"'{path}' can't be read: {error.strerror}") from error
         # A kill while the file was created may have left a part of the line.
         line = header() if begin and header().startswith(begin) else begin
-        columns = columns_of(line.decode(errors="replace").removesuffix("\n").split(","))
+        # Excel and pandas on Windows end lines so.
+        names = line.decode(errors="replace").removesuffix("\n").removesuffix("\r").split(",")
+        columns = columns_of(names)
         if columns is None or not line.endswith(b"\n"):
-            least = header(columns_without(OPTIONAL)).decode().rstrip()
-            raise InputError(f"'{path}' is no record of CSV: it doesn't begin with '{least}'")
+            raise InputError(f"'{path}' is no record of CSV: {_why_no_header(line, names)}")
         self._columns = columns
         self._numbers = [(column.name, column.dtype) for column in columns[_NAMES:]]
         self._sparse = tuple(column.name for column in columns if column.name in SPARSE)
@@ -155,12 +212,12 @@ class CsvReader(SelfClosing):
         first = next(self._targets(), None)
         if first is None:
             return None
-        with self._path.open("rb") as file:
+        with self._open() as file:
             size = file.seek(0, io.SEEK_END)
             file.seek(max(0, size - _TAIL_BYTES))
             whole = file.read().rpartition(b"\n")[0]
         last = whole.rpartition(b"\n")[2].partition(b",")[0]
-        if not last.isdigit():
+        if not last.isdigit() or len(last) > _TIME_DIGITS or int(last) > _LAST_US:
             raise DamonError(f"'{self._path}', last line: it has no time")
         begin_us = first.time_us - self._intervals_us.get(first.context, 0)
         return begin_us, max(int(last), first.time_us)
@@ -187,6 +244,18 @@ class CsvReader(SelfClosing):
     def close(self) -> None:
         """Do nothing: the file is open only while it is being read."""
 
+    def _open(self) -> BinaryIO:
+        """Open the file, but nothing that would keep its reader waiting, such as a pipe."""
+
+        def opener(path: str, flags: int) -> int:
+            return os.open(path, flags | os.O_NONBLOCK)
+
+        file = open(self._path, "rb", opener=opener)  # noqa: SIM115
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            file.close()
+            raise InputError(f"'{self._path}' is not a regular file: copy it to one")
+        return file
+
     def _probe(self) -> dict[str, int]:
         """Return the time between the first two aggregations of each context."""
         first_us: dict[str, int] = {}
@@ -203,10 +272,19 @@ class CsvReader(SelfClosing):
     def _aggregations(self) -> Generator[list[_Rows]]:
         """Yield what belongs to one snapshot."""
         parts: list[_Rows] = []
+        targets: set[str] = set()
+        times = _Times()
         for rows in self._targets():
-            if parts and (rows.time_us, rows.context) != (parts[0].time_us, parts[0].context):
-                yield parts
+            if not parts or (rows.time_us, rows.context) != (parts[0].time_us, parts[0].context):
+                if parts:
+                    yield parts
                 parts = []
+                targets.clear()
+                if not times.add(rows.context, rows.time_us):
+                    raise self._scattered(rows.line)
+            elif rows.target in targets:
+                raise self._scattered(rows.line)
+            targets.add(rows.target)
             parts.append(rows)
         if parts:
             yield parts
@@ -216,12 +294,14 @@ class CsvReader(SelfClosing):
         rows: _Rows | None = None
         head = b""
         try:
-            with self._path.open("rb") as file:
+            with self._open() as file:
                 read_bytes = len(file.readline())
                 for number, line in enumerate(file, 2):
                     read_bytes += len(line)
                     if not line.endswith(b"\n") or (limit_bytes and read_bytes > limit_bytes):
                         break
+                    if line.endswith(b"\r\n"):
+                        line = line[:-2] + b"\n"  # noqa: PLW2901  # as it should be
                     if rows is None or not line.startswith(head):
                         if rows is not None:
                             yield rows
@@ -239,7 +319,9 @@ class CsvReader(SelfClosing):
             time_us, context, target, _ = next(
                 csv.reader([head.decode(errors="backslashreplace")], strict=True)
             )
-            return _Rows(int(time_us), context, target, line)
+            if not time_us.isdecimal() or len(time_us) > _TIME_DIGITS or int(time_us) > _LAST_US:
+                raise self._wrong(line, "its time is none")
+            return _Rows(int(time_us), plain(context), plain(target), line)
         except (csv.Error, ValueError) as error:
             raise self._damaged(line) from error
 
@@ -247,6 +329,8 @@ class CsvReader(SelfClosing):
         of_targets = [self._parse(rows) for rows in parts]
         numbers = np.concatenate(of_targets)
         most = int(numbers["max_nr_accesses"].max())
+        if most < 1:
+            raise self._wrong(parts[0].line, "max_nr_accesses must be at least 1")
         sampling_us = max(1, rhythm.interval_us // max(most, 1))
         intervals = Intervals(
             sampling_us, rhythm.interval_us, max(Intervals().update_us, sampling_us)
@@ -258,8 +342,14 @@ class CsvReader(SelfClosing):
         for name in (span.column for span in IDLE_SPANS if span.column in self._sparse):
             if (numbers[name] != UNKNOWN).any():
                 columns[name] = numbers[name].copy()
+        filled = fill_in(columns, rhythm.interval_us)
+        mistake = region_mistake(filled, [len(rows.rows) for rows in parts], most)
+        if mistake is not None:
+            row, why = mistake
+            lines = (rows.line + index for rows in parts for index in range(len(rows.rows)))
+            raise self._wrong(next(itertools.islice(lines, row, None)), why)
         return assemble_snapshot(
-            fill_in(columns, rhythm.interval_us),
+            filled,
             [
                 TargetRows(rows.target, len(rows.rows), idle_ages=self._idle_ages(of_target))
                 for rows, of_target in zip(parts, of_targets, strict=True)
@@ -303,6 +393,16 @@ class CsvReader(SelfClosing):
         """Return a line with numbers in those fields that are empty where nobody knows."""
         known, *fields = line.rstrip(b"\n").rsplit(b",", len(self._sparse))
         return b",".join([known, *(field or b"%d" % UNKNOWN for field in fields)]) + b"\n"
+
+    def _wrong(self, line: int, why: str) -> DamonError:
+        return InputError(f"'{self._path}', line {line}: {why}")
+
+    def _scattered(self, line: int) -> DamonError:
+        return self._wrong(
+            line,
+            "other rows of this aggregation and target stand further up, so they are in another "
+            "order, or there twice: sort them by time_us, context, target and start",
+        )
 
     def _damaged(self, line: int) -> DamonError:
         row = header(self._columns).decode().rstrip()

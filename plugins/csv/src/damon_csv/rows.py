@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from collections.abc import Collection, Sequence
 from typing import Any
 
@@ -96,8 +97,23 @@ def _numbers(target: TargetSnapshot, column: Column) -> list[Any]:
     return [int(count) if count.is_integer() else count for count in counts]
 
 
+#: What spreadsheets take for a formula, or for what protects from one.
+_FORMULA = re.compile(r"'*[=+\-@\t]")
+_PROTECTED = re.compile(r"'+[=+\-@\t]")
+
+
+def plain(field: str) -> str:
+    """Return a name as it was before it was protected from spreadsheets."""
+    return field[1:] if _PROTECTED.match(field) else field
+
+
 def _quoted(name: str) -> str:
-    """Return a name on one line, and in quotes where it needs them."""
+    """Return a name on one line, and in quotes where it needs them.
+
+    One that a spreadsheet would take for a formula gets an apostrophe in front, as they have it.
+    """
+    if _FORMULA.match(name):
+        name = f"'{name}"
     text = io.StringIO(newline="")
     one_line = name.replace("\r", "\\r").replace("\n", "\\n")
     csv.writer(text, lineterminator="").writerow((one_line, ""))

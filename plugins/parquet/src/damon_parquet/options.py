@@ -19,7 +19,9 @@ class ParquetOptions:
         group: A group that may read the file. None: only its owner may.
     """
 
-    path: Path = field(metadata={"help": "the file; one that is there is moved aside"})
+    path: Path = field(
+        metadata={"help": "the file; one that is there is moved aside", "writes": "alone"}
+    )
     rotate_every: Microseconds | None = field(
         default=None,
         validator=optional(validators.positive),

@@ -12,8 +12,9 @@ from damon_core import Area, Range, RegionLimits, Regions
 
 _IntColumn = npt.NDArray[np.int64]
 
-# The kernel's pages in each process: its clock data and the legacy system call page.
-_KERNELS = re.compile(rb"(?m) \[(?:vvar|vvar_vclock|vsyscall|uprobes)\]$")
+# The kernel's pages in each process: its clock data and the legacy system call page. They have no
+# inode, as files have whose names end so.
+_KERNELS = re.compile(rb"(?m) 00:00 0 +\[(?:vvar|vvar_vclock|vsyscall|uprobes)\]$")
 
 _ANONYMOUS = b"[anon]"
 
