@@ -4,8 +4,8 @@ import difflib
 import inspect
 import itertools
 import logging
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, get_type_hints
 
 import pluggy
 
@@ -48,6 +48,46 @@ def hook_implementations(plugin: object, name: str) -> dict[str, dict[str, Any]]
         text = "'%s': its method '%s' isn't marked with @hookimpl, so it isn't called"
         logger.warning(text, name, hook)
     return found
+
+
+def wrong_factory(factory: Callable[..., object], arguments: int) -> str | None:
+    """Return what is wrong with a factory, as far as that shows without calling it.
+
+    The hooks of what it makes are known if it is a class, or says by its annotation which class.
+
+    Args:
+        factory: The factory of a part.
+        arguments: The number of arguments that it is called with.
+    """
+    try:
+        inspect.signature(factory).bind(*range(arguments))
+    except ValueError:  # of a builtin
+        pass
+    except TypeError as error:
+        count = "1 argument" if arguments == 1 else f"{arguments} arguments"
+        return f"its factory can't be called with {count}: {error}"
+    if inspect.iscoroutinefunction(factory):
+        return "its factory returns a coroutine: nothing awaits it"
+    made: object = factory
+    if not isinstance(factory, type):
+        try:
+            made = get_type_hints(factory).get("return")
+        except Exception:  # Names that only type checkers know.
+            return None
+    if not isinstance(made, type):
+        return None
+    named = {name: inspect.getattr_static(made, name) for name in dir(made)}
+    hooks = {
+        name: value
+        for name, value in named.items()
+        if hasattr(getattr(value, "__func__", value), _MARK)
+    }
+    try:
+        for attribute, hook, options in marked(bare := type(made.__name__, (), hooks)()):
+            _refuse(bare, made.__name__, attribute, hook, options)
+    except PluginError as error:
+        return error.reason
+    return None
 
 
 def not_an_object(plugin: object) -> str | None:

@@ -9,9 +9,11 @@ from typing import Any, cast, get_args
 
 from attrs import evolve, fields
 
+from damon_core.contract.implementations import wrong_factory
 from damon_core.contract.registration import Callback, Policy, Primitive
 from damon_core.deployment.model import Config, ContextConfig, PartConfig
 from damon_core.errors import ConfigError, InputError, Problem
+from damon_core.registry.backends import backend_problems
 from damon_core.registry.discovery import Plugins
 from damon_core.registry.options import mistake, structure
 
@@ -89,6 +91,7 @@ class _PartHook:
     """Makes a `PartConfig` of a table with the name of a part under ``use`` and its options."""
 
     def __init__(self, plugins: Plugins) -> None:
+        self._plugins = plugins
         self._find: dict[type, Callable[[str], Any]] = {
             Primitive: plugins.primitive,
             Policy: plugins.policy,
@@ -107,7 +110,19 @@ class _PartHook:
             part = self._find[get_args(cls)[0]](use)
         except InputError as error:
             raise ConfigError("", [Problem("use", error.message)]) from error
-        return PartConfig(part, structure(part.options, options))
+        return PartConfig(part, self._checked(part, options))
+
+    def _checked(self, part: Any, options: Mapping[Any, object]) -> object:
+        """Return the options of a part, if it can be made of them as far as that shows here."""
+        is_primitive = isinstance(part, Primitive)
+        if wrong := wrong_factory(part.factory, 2 if is_primitive else 1):
+            raise ConfigError("", [Problem("use", f"plugin '{part.name}': {wrong}")])
+        checked: object = structure(part.options, options)
+        if is_primitive and (
+            problems := backend_problems(checked, self._plugins.backends(part.name))
+        ):
+            raise ConfigError("", problems)
+        return checked
 
 
 def _paths_taken(config: Config) -> list[Problem]:

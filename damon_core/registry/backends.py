@@ -5,9 +5,11 @@ import logging
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
+import attrs
+
 from damon_core.contract.implementations import not_an_object
 from damon_core.contract.registration import Backend
-from damon_core.errors import PluginError, one_line
+from damon_core.errors import ConfigError, PluginError, Problem, one_line
 from damon_core.registry.options import nearest, structure
 
 logger = logging.getLogger(__name__)
@@ -39,18 +41,47 @@ def make_backend(primitive: str, wanted: BackendOption, backends: Mapping[str, B
     if name == AUTO and not options:
         return _make(_preferred(primitive, backends), {})
     if name not in backends:
-        if name == AUTO:
-            reason = "'auto' takes no options of a backend: name the backend they are for"
-        elif name is None:
-            reason = 'the table of a backend needs its name: use = "…"'
-        else:
-            reason = f"there is no backend '{name}'; {nearest(str(name), [AUTO, *backends])}"
-        raise PluginError(primitive, reason)
+        raise PluginError(primitive, _unknown(name, backends))
     if missing := missing_of(primitive, backends[name]):
         others = [other for other in backends if not missing_of(primitive, backends[other])]
         hint = f"; what works here: {', '.join(others)}" if others else ""
         raise PluginError(primitive, f"backend '{name}' doesn't work here: {missing}{hint}")
     return _make(backends[name], options)
+
+
+def backend_problems(options: object, backends: Mapping[str, Backend]) -> list[Problem]:
+    """Return what is wrong with the backends that options name, without asking the machine.
+
+    Args:
+        options: Checked options of a primitive; fields of the type `BackendOption` are looked at.
+        backends: Those registered for the primitive.
+    """
+    problems = []
+    cls: Any = type(options)
+    for field in attrs.fields(attrs.resolve_types(cls)):
+        if field.type != BackendOption:
+            continue
+        wanted: BackendOption = getattr(options, field.name)
+        own = {} if isinstance(wanted, str) else dict(wanted)
+        name = wanted if isinstance(wanted, str) else own.pop("use", None)
+        key = str(field.metadata.get("key", field.alias))
+        try:
+            if name in backends:
+                structure(backends[str(name)].options, own)
+            elif name != AUTO or own:
+                problems.append(Problem(key, _unknown(name, backends)))
+        except ConfigError as error:
+            problems += [Problem(f"{key}.{each.path}", each.message) for each in error.problems]
+    return problems
+
+
+def _unknown(name: object, backends: Mapping[str, Backend]) -> str:
+    """Return what is wrong with a name that no backend has."""
+    if name == AUTO:
+        return "'auto' takes no options of a backend: name the backend they are for"
+    if name is None:
+        return 'the table of a backend needs its name: use = "…"'
+    return f"there is no backend '{name}'; {nearest(str(name), [AUTO, *backends])}"
 
 
 def preferred_backends(

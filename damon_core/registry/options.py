@@ -6,15 +6,18 @@ another attrs class, has that class's keys beside the others, not in a table wit
 """
 
 import contextlib
+import copy
+import datetime
 import difflib
 import math
 import types
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, Union, cast, get_args, get_origin
 
 import attrs
 from cattrs import Converter
+from cattrs.errors import StructureHandlerNotFoundError
 
 from damon_core.errors import AttributeValueError, ConfigError, Problem, one_line
 from damon_core.units import (
@@ -75,6 +78,9 @@ def mistake(value: object, allowed: str) -> ValueError:
 def _problems(error: BaseException, path: str) -> list[Problem]:
     if isinstance(error, ConfigError):
         return [Problem(_join(path, problem.path), problem.message) for problem in error.problems]
+    if isinstance(error, StructureHandlerNotFoundError):
+        kind = getattr(error.type_, "__name__", str(error.type_))
+        return [Problem(path, f"its type, {kind}, can't be written: a mistake of the plugin")]
     return [Problem(path, str(error))]
 
 
@@ -122,6 +128,16 @@ def _path(text: str | Path) -> Path:
     return Path(text).expanduser()
 
 
+def _date(value: datetime.date) -> datetime.date:
+    if isinstance(value, datetime.datetime):  # a subclass
+        raise ValueError
+    return value
+
+
+def _same(value: Any) -> object:
+    return value
+
+
 _DURATION = _leaf(str, f"a duration: {DURATION_HINT}", parse_duration)
 _SIZE = _leaf((int, str), f"a size: {SIZE_HINT}", lambda value: parse_size(str(value)))
 _LEAVES = {
@@ -130,6 +146,11 @@ _LEAVES = {
     float: _leaf((int, float), "a finite number", _finite),
     str: _leaf(str, "a string", str),
     Path: _leaf((str, Path), "a path", _path),
+    datetime.datetime: _leaf(
+        datetime.datetime, "a date and a time, without quotes: 2026-01-31T12:00:00Z", _same
+    ),
+    datetime.date: _leaf(datetime.date, "a date, without quotes: 2026-01-31", _date),
+    datetime.time: _leaf(datetime.time, "a time, without quotes: 12:00:00", _same),
 }
 
 
@@ -155,9 +176,10 @@ class _Structuring:
             (attrs.has, self._table),
             (_has_origin(Literal), self._literal),
             (_has_origin(Union, types.UnionType), self._union),
-            (_has_origin(tuple), self._list),
+            (_has_origin(tuple, list, set, frozenset, Sequence), self._list),
             (_has_origin(dict), self._mapping),
             # Durations and sizes are subtypes of int for the type checker alone.
+            (lambda cls: cls is object, lambda value, _type: value),
             (_is(Microseconds), _DURATION),
             (_is(Bytes), _SIZE),
             *((_has_origin(cls), hook) for cls, hook in hooks.items()),
@@ -186,7 +208,9 @@ class _Structuring:
             if value is not attrs.NOTHING:
                 values[str(field.alias)] = value
             elif not problems[field.name]:
-                value = _default(field)
+                value = _default(field, known)
+                if isinstance(value, list | dict | set):  # each instance has one for itself
+                    values[str(field.alias)] = value
             if value is not attrs.NOTHING:
                 object.__setattr__(known, field.name, value)
         for field in fields:
@@ -275,7 +299,8 @@ class _Structuring:
                 problems += _problems(error, f"[{index}]")
         if problems:
             raise ConfigError("", problems)
-        return tuple(items)
+        origin: Any = get_origin(cls)
+        return tuple(items) if origin is Sequence else origin(items)
 
 
 # -- the fields of a class -------------------------------------------------------------
@@ -302,12 +327,20 @@ def _keys(field: "attrs.Attribute[Any]") -> list[str]:
     return [key for inner in _fields(field.type) for key in _keys(inner)]
 
 
-def _default(field: "attrs.Attribute[Any]") -> object:
-    """Return the default of a field, or NOTHING if only the class itself knows it."""
+def _default(field: "attrs.Attribute[Any]", known: object) -> object:
+    """Return the default of a field, or NOTHING if only the class itself knows it.
+
+    Args:
+        field: The field.
+        known: Holds the values of the fields in front of it, as far as they are known.
+    """
     default: Any = field.default
     if not isinstance(default, attrs.Factory):  # type: ignore[arg-type]  # a class at run time
-        return default
-    return attrs.NOTHING if default.takes_self else default.factory()
+        return copy.deepcopy(default) if isinstance(default, list | dict | set) else default
+    try:
+        return default.factory(known) if default.takes_self else default.factory()
+    except Exception:
+        return attrs.NOTHING
 
 
 def _help(field: "attrs.Attribute[Any]") -> str:

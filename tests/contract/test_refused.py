@@ -182,7 +182,7 @@ def no_part(*_: object) -> None:
     [
         (no_part, "None, not an object with hooks"),
         (lambda *_: Forgetful, "the class Forgetful: give an object of it"),
-        (late, "a coroutine: nothing awaits it"),
+        (lambda *given: late(*given), "a coroutine: nothing awaits it"),  # noqa: PLW0108  # hidden
     ],
 )
 @pytest.mark.parametrize("kind", ["primitive", "callback", "policy"])
