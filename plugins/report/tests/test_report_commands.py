@@ -503,6 +503,11 @@ class TestWhatWasMeasuredIdle:
         rows = parsed(reports.run("idle", measured, "--json", "--mapping", "[[]heap]"))["idle"]
         assert [row["buckets"][2]["at_least_bytes"] for row in rows] == [3 * MIB]
 
+    def test_what_is_only_bounded_is_marked(self, reports: Any, measured: str) -> None:
+        """By the lower bound, or a question mark if that is nothing."""
+        text = reports.run("idle", measured, "--by", "target").stdout
+        assert re.search(r"^a +8\.0 MiB +7\.5 MiB +≥6\.0 MiB +6\.0 MiB +\?", text, re.MULTILINE)
+
     def test_the_summary_says_so(self, reports: Any, measured: str) -> None:
         """Of other times there is nothing to say."""
         text = reports.run("summary", measured).stdout

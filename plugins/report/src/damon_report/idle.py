@@ -216,7 +216,15 @@ def _range(size: Bounds, written: Callable[[int], str]) -> str:
     return low if low == high else f"{low} to {high}"
 
 
+def _at_least(size: Bounds, ascii_only: bool) -> str:
+    """Return bytes as they fit into a narrow column: the lower bound, if it says anything."""
+    if size.known is not None:
+        return format_size(size.known)
+    return f"{'>=' if ascii_only else '≥'}{format_size(size.low)}" if size.low else "?"
+
+
 def _show_names(console: Console, rows: Sequence[IdleUse], by: By) -> None:
+    ascii_only = not console.encoding.startswith("utf")
     columns = [Column(by, least=12), Column("all", right=True)]
     columns += [
         Column(f">{short_duration(each)}" if each else "idle", right=True) for each in BUCKETS_US
@@ -225,7 +233,7 @@ def _show_names(console: Console, rows: Sequence[IdleUse], by: By) -> None:
         [
             printable(each.name) or "(all)",
             format_size(each.total_bytes),
-            *(_range(size, format_size) for size in each.at_least),
+            *(_at_least(size, ascii_only) for size in each.at_least),
         ]
         for each in rows
     ]

@@ -2,7 +2,6 @@
 
 import textwrap
 from collections.abc import Sequence
-from itertools import pairwise
 
 from attrs import asdict
 from rich.console import Console
@@ -10,7 +9,7 @@ from rich.text import Text
 
 from damon_core import ContextInfo, format_size
 from damon_report.figures import percent, short_duration
-from damon_report.idle import BUCKETS_US, Bounds, idle_memory
+from damon_report.idle import BUCKETS_US, idle_memory
 from damon_report.naming import printable
 from damon_report.output import echo_json
 from damon_report.overview import ContextOverview, overview
@@ -133,14 +132,14 @@ def _targets(context: ContextOverview) -> str:
 
 def _idle(record: Record, context: ContextOverview) -> str:
     whole = idle_memory(context.last, "context", record.areas)[0]
-    longer = []
-    for (least_us, size), following in pairwise(
-        [*zip(BUCKETS_US, whole.at_least, strict=True), (0, Bounds(0, 0))]
-    ):
+    longer: list[str] = []
+    shown = ""
+    for least_us, size in reversed([*zip(BUCKETS_US[1:], whole.at_least[1:], strict=True)]):
+        at_least = "" if size.known is not None else "at least "
         # A bound that is only that of the next longer time says nothing new.
-        if least_us and size.low and (size.known is not None or size.low > following[1].low):
-            at_least = "" if size.known is not None else "at least "
-            longer.append(f"{at_least}{format_size(size.low)} for {short_duration(least_us)}")
+        if size.low and not (at_least and format_size(size.low) == shown):
+            shown = format_size(size.low)
+            longer.insert(0, f"{at_least}{shown} for {short_duration(least_us)}")
     by_time = f": {', '.join(longer)} or longer" if longer else ""
     return (
         f"{format_size(whole.idle_bytes)} of {format_size(whole.total_bytes)} at the end{by_time}"
