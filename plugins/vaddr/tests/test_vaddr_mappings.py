@@ -1,6 +1,7 @@
 """Mappings, and the regions made from them."""
 
 import itertools
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -62,6 +63,49 @@ def test_a_file_may_be_named_like_the_kernels_mappings(name: bytes) -> None:
     """It has an inode."""
     line = b"00400000-00452000 r-xp 00000000 08:02 173521      " + name + b"\n"
     assert [area.name for area in parse_areas(line)] == [name.decode()]
+
+
+#: Address, permissions, offset, device, inode, name.
+_LINE = re.compile(rb"(?m)^([0-9a-f]+)-([0-9a-f]+) (\S+) \S+ \S+ \d+ *(.*)$")
+
+_names = st.sampled_from(
+    ["", "[heap]", "[vdso]", "/usr/lib/a b 00:00 0", "/x [vvar]s", "[anon:[vvar] of mine]"]
+)
+
+
+@st.composite
+def maps_texts(draw: st.DrawFn) -> bytes:
+    """Draw what a maps file may say: addresses of all lengths, padded names or not, and none."""
+    lines = []
+    position = draw(st.sampled_from([0x1000, 0x400000, 0x7F0000000000]))
+    for gap, pages in draw(st.lists(st.tuples(st.integers(0, 1 << 20), st.integers(1, 9)))):
+        start = position + gap * 4096
+        position = start + pages * 4096
+        permissions = draw(st.sampled_from(["rw-p", "r--p", "---p", "r-xs", "--xp", "---s"]))
+        inode = draw(st.integers(0, 1 << 32))
+        line = f"{start:08x}-{position:08x} {permissions} {gap:08x} 08:02 {inode} "
+        width = draw(st.sampled_from([0, 73]))
+        lines.append(f"{line:{width}}{draw(_names)}".encode())
+    return b"".join(line + b"\n" for line in lines)
+
+
+@given(maps_texts())
+def test_lines_are_read_as_they_stand(text: bytes) -> None:
+    """All at once, with what each says by itself."""
+    lines = [
+        (Range(int(start, 16), int(end, 16)), permissions, name.decode())
+        for start, end, permissions, name in _LINE.findall(text)
+    ]
+    accessible = [(area, name) for area, permissions, name in lines if permissions[:3] != b"---"]
+    assert parse_maps(text) == [area for area, *_ in lines]
+    assert parse_accessible(text) == [area for area, _ in accessible]
+    areas = parse_areas(text)
+    assert sum(area.end - area.start for area in areas) == sum(
+        area.end - area.start for area, _ in accessible
+    )
+    for area, name in accessible:
+        (found,) = [each for each in areas if each.start <= area.start and area.end <= each.end]
+        assert found.name == (name or "[anon]")
 
 
 def test_an_empty_maps_has_no_mappings() -> None:

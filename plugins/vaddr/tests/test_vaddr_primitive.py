@@ -137,6 +137,39 @@ def test_too_many_open_files_do_not_end_a_context(
     assert len([each for each in caplog.messages if "processes that are new" in each]) == 1
 
 
+#: Has 60,000 mappings of a page each, a third of which it accesses all the time.
+_MANY_MAPPINGS = """
+import ctypes, mmap, time
+PAGE, COUNT = 4096, 60_000
+area = mmap.mmap(-1, COUNT * PAGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+area[::PAGE] = bytes(COUNT)
+address = ctypes.addressof(ctypes.c_char.from_buffer(area))
+protect = ctypes.CDLL(None).mprotect
+protect.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
+for page in range(1, COUNT, 2):
+    protect(address + page * PAGE, PAGE, mmap.PROT_READ)
+print(flush=True)
+while True:
+    area[: COUNT // 3 * PAGE : PAGE]
+    time.sleep(0.01)
+"""
+
+
+@pytest.mark.slow
+def test_many_mappings_have_a_first_result_soon(start_program: StartProgram) -> None:
+    """Its aggregation isn't stretched, though looks take a hundred times what the budget allows."""
+    program = start_program(_MANY_MAPPINGS)
+    assert program.stdout is not None
+    program.stdout.readline()
+    context = Context(ProcessMemory(PidSource([program.pid]), Referenced()), [StopAfter(1)])
+    run(context)
+    snapshot = context.snapshot
+    assert snapshot is not None
+    assert snapshot.intervals == Intervals()
+    assert len(snapshot) == RegionLimits().max_regions
+    assert 20_000 * 4096 <= snapshot.working_set_bytes() < 30_000 * 4096
+
+
 class Counting:
     """A backend that reports all memory as accessed, by pages or by regions; it can lose targets.
 
