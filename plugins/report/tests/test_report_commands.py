@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import attrs
 import click
 import pytest
 from click.testing import Result
@@ -238,6 +239,17 @@ class TestIdle:
 
 
 class TestSummary:
+    def test_a_late_aggregation_is_no_gap(
+        self, reports: Any, snapshot: Callable[..., Snapshot]
+    ) -> None:
+        """One that came 200 ms late on a busy machine, beside such of a second."""
+        snapshots = [snapshot(n, {"a": [(0, 10, 10)]}) for n in (1, 2, 3)]
+        snapshots[1] = attrs.evolve(snapshots[1], time_us=snapshots[1].time_us + 200_000)
+        (main,) = parsed(reports.run("summary", reports.add("late", snapshots), "--json"))[
+            "contexts"
+        ]
+        assert (main["gaps"], main["gaps_us"]) == (0, 0)
+
     def test_at_a_glance(self, reports: Any, snapshot: Callable[..., Snapshot]) -> None:
         """The summary shows gaps, missed checks, changes of intervals and of the working set."""
         fast = Intervals(50_000, SECOND_US, SECOND_US)
