@@ -85,6 +85,8 @@ class RecordWriter(SelfClosing, Protocol):
         """Complete the file. Closing twice is closing once."""
 
 
+#: What compressed files end in.
+_COMPRESSED = {".gz", ".xz", ".zst", ".bz2", ".zip", ".lz4"}
 _SUFFIX = re.compile(r"(\.[A-Za-z0-9_-]+)+")
 
 
@@ -129,7 +131,10 @@ def format_of(path: Path, formats: Sequence[RecordFormat]) -> RecordFormat:
     matching = [suffix for suffix in endings if path.name.endswith(suffix)]
     if not matching:
         known = ", ".join(endings) or "no format is installed"
-        raise InputError(f"'{path}' has no ending of a known format; possible: {known}")
+        hint = ""
+        if path.suffix in _COMPRESSED:
+            hint = "; decompress it first, or choose parquet, which is compressed"
+        raise InputError(f"'{path}' has no ending of a known format; possible: {known}{hint}")
     ending = max(matching, key=len)
     if len(endings[ending]) > 1:
         names = " and ".join(f"'{each.name}'" for each in endings[ending])

@@ -416,7 +416,7 @@ def test_output_that_is_lost_is_a_failure(tmp_path: Path) -> None:
         rotate_size = "1B"
         """
     )
-    command = [DAMON, "run", tmp_path / "a.toml", "--for", "3s"]
+    command = [str(DAMON), "run", str(tmp_path / "a.toml"), "--for", "3s"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as program:
         assert eventually((there / "out.csv").exists)
         there.rename(tmp_path / "elsewhere")
@@ -451,7 +451,7 @@ def test_a_path_that_two_write_is_found_by_check(
         for name, use, where in (("a", one, path), ("b", other, tmp_path / "x" / ".." / "out"))
     ]
     (tmp_path / "a.toml").write_text("".join(contexts))
-    command = [DAMON, "check", tmp_path / "a.toml"]
+    command = [str(DAMON), "check", str(tmp_path / "a.toml")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     found = done.stderr.count("is written by context[0].callback[0] already")
     assert (found, done.returncode) == (mistakes, 2 if mistakes else 0)

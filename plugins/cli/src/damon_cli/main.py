@@ -3,12 +3,14 @@
 Nothing but click is imported before a command is called: help and completion come at once.
 """
 
+import sys
 from collections.abc import Mapping
 from typing import IO, Any
 
 import click
 
 from damon_cli.commands import InstalledCommand, UnusableCommandError, installed_commands
+from damon_cli.streams import is_of_output, prepare_output, why_unwritten
 
 __all__ = ["main"]
 
@@ -51,11 +53,30 @@ class _DamonGroup(click.Group):
                 return None, None, rest
             raise _Mistake(str(error)) from error
 
+    def main(self, *args: Any, **others: Any) -> Any:
+        """Run a command, with output that may be a terminal of any kind, a full disk or closed."""
+        prepare_output()
+        try:
+            return super().main(*args, **others)
+        except SystemExit as end:
+            # What is still in a buffer would be lost without a word.
+            reason = why_unwritten()
+            if reason is None or end.code not in {0, None}:
+                raise
+        except OSError as error:
+            reason = error.strerror or str(error)
+        _Failure(f"the output can't be written: {reason}").show()
+        sys.exit(1)
+
     def invoke(self, ctx: click.Context) -> object:
         try:
             return super().invoke(ctx)
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise
+        except OSError as error:
+            if is_of_output(error):
+                raise
+            raise _failure(error) from error
         except Exception as error:
             raise _failure(error) from error
 

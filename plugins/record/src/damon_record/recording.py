@@ -59,6 +59,8 @@ def _summarise(tally: Tally, context: Context, output: Path, next_command: str) 
             "could be monitored; warnings above say why"
         )
     idle = f"{format_size(tally.last.idle_bytes())} of {format_size(tally.last.total_bytes)}"
+    if not output.exists():
+        raise DamonError(f"{output} is gone: somebody else has removed it")
     lines = (
         f"{len(sizes)} aggregations in {tally.elapsed_us / 1e6:.1f} s, targets: "
         f"{len(tally.targets)}, {stats.samples} checks, {stats.missed_samples} missed",

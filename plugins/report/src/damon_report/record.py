@@ -253,10 +253,16 @@ def open_record(plugins: Plugins, paths: tuple[Path, ...], selection: Selection)
                     f"there is no '{path}' in this directory: make one with 'damon record', or "
                     "name another record"
                 )
+            if len(paths) > 1 and path.is_file() and not path.stat().st_size:
+                # A kill while it was created: that is no reason to refuse the others.
+                logger.warning("'%s' is empty and left out", path)
+                continue
             if path not in readers:
                 reader = format_of(path, plugins.formats()).read(path)
                 readers[path] = opened.enter_context(reader)
-        whole = Chain(readers) if len(readers) > 1 else readers[paths[0]]
+        if not readers:
+            raise InputError(f"'{paths[0]}' and the others are empty")
+        whole = Chain(readers) if len(readers) > 1 else next(iter(readers.values()))
         record = Record(tuple(readers), whole, selection)
         opened.pop_all()
         return record

@@ -48,7 +48,7 @@ def show_summary(record: Record, *, as_json: bool) -> None:
 def _line(console: Console, label: str, text: str) -> None:
     """Print a labelled text, on several lines if the terminal is narrow; nothing if it is empty."""
     # In a pipe the console is so wide that no line is broken.
-    for line in textwrap.wrap(text, console.width - _LABEL, break_on_hyphens=False):
+    for line in textwrap.wrap(text, max(console.width - _LABEL, 1), break_on_hyphens=False):
         console.print(Text.assemble((f"{label:<{_LABEL}}", "bold"), line))
         label = ""
 
