@@ -137,7 +137,7 @@ def _cpu_s(pid: int) -> float:
 
 def came_of(text: str, snapshots: Sequence[Snapshot], cpu: float = 0.0) -> Came:
     """Return what the output of `damon record` says, and what it has written."""
-    announced = re.findall(r"an aggregation takes (\S+) ", text)
+    announced = re.findall(r"one aggregation every (\S+) ", text)
     stall = re.search(r"longest stall (\S+)", text)
     interval_us: int | None = parse_duration(announced[-1]) if announced else None
     slowdown = None

@@ -49,8 +49,8 @@ def test_percentiles_of_counted_times() -> None:
 def test_what_a_recording_says_is_read() -> None:
     """The interval last announced, and the longest stall."""
     text = (
-        "damon: WARNING: an aggregation takes 6.21s instead of 100ms, to keep within cpu_budget\n"
-        "damon: WARNING: an aggregation takes 25.5s instead of 100ms, to keep within max_slowdown\n"
+        "damon: WARNING: one aggregation every 6.21s instead of 100ms: 2.0 GiB at 2 % of a …\n"
+        "damon: WARNING: one aggregation every 25.5s instead of 100ms: 2.0 GiB at 1 % of the …\n"
         "slowed its target down by 1.4 % by our account, longest stall 31.7ms\n"
     )
     assert came_of(text, [], 0.01) == Came(0, 25_500_000, None, 31_700, 0.01)
