@@ -262,9 +262,10 @@ def recorded(load: Load, process: Process, folder: Path, backend: str) -> list[S
 def window_of(snapshot: Snapshot, process: Process, walk_us: int) -> Window:
     """Return an aggregation; when its walks began and ended isn't known exactly."""
     inside = (snapshot.end > process.inside.start) & (snapshot.start < process.inside.end)
+    # The end is known after the last walk, and how long it took until before that.
     begin_us = snapshot.time_us - snapshot.elapsed_us
     return Window(
-        (begin_us - SLACK_US, begin_us + walk_us + SLACK_US),
+        (begin_us - walk_us - SLACK_US, begin_us + walk_us + SLACK_US),
         (snapshot.time_us - walk_us - SLACK_US, snapshot.time_us + SLACK_US),
         round(float(snapshot.working_set()[inside].sum())),
     )
