@@ -95,7 +95,7 @@ LOADS = (
     Load(256 * MIB, 0.5, 0.02),
     Load(256 * MIB, 1.0, 0.02, seconds=10),
     Load(16 * MIB, 0.1, 0.02, seconds=5),
-    Load(4096 * MIB, 0.1, 0.02, seconds=40),
+    Load(4096 * MIB, 0.1, 0.02, seconds=30),
     Load(256 * MIB, 0.1, 0.02, mappings=1_000, seconds=12),
     Load(256 * MIB, 0.1, 0.02, off_ms=2_000, seconds=12),
     Load(256 * MIB, 0.1, 0.02, on_ms=0),
@@ -107,8 +107,8 @@ LOADS = (
     Load(16 * MIB, 0.01, 0.01, mappings=1_000, seconds=15),
     Load(16 * MIB, 1.0, 0.10, off_ms=2_000, seconds=10),
     Load(16 * MIB, 1.0, 0.01, mappings=1_000, off_ms=2_000, seconds=15),
-    Load(4096 * MIB, 0.01, 0.10, mappings=1_000, off_ms=2_000, seconds=30),
-    Load(4096 * MIB, 0.5, 0.10, seconds=40),
+    Load(4096 * MIB, 0.01, 0.10, mappings=1_000, off_ms=2_000, seconds=20),
+    Load(4096 * MIB, 0.5, 0.10, seconds=30),
     Load(4096 * MIB, 1.0, 0.01, seconds=60),
 )
 #: For the lab, where everything takes ten times as long.
@@ -290,7 +290,8 @@ def measured(load: Load, program: Path, folder: Path, backend: str) -> list[str]
         # Where memory is in use in turns, two turns of it at least.
         turns_s = 2 * (load.on_ms + load.off_ms) / 1e3 if load.off_ms else 0
         count = max(RESET_EVERY + 1, round(turns_s / wait_s))
-        looks = [wss(process.pid, wait_s, process.inside) for _ in range(count)]
+        once = count if load.off_ms else 2
+        looks = [wss(process.pid, wait_s, process.inside) for _ in range(once)]
         walk_us = max(
             end - begin for look in looks for begin, end in (look.cleared_us, look.read_us)
         )
