@@ -125,3 +125,14 @@ def test_all_are_closed_if_one_is_missing(
     result = reports.run("wss", days["whole"], str(tmp_path / "none.memory"))
     assert result.exit_code == 2
     assert closed == [True]
+
+
+def test_an_empty_file_among_others_is_left_out(
+    reports: Any, days: dict[str, str], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A kill may have left it; the others are reported, and a line says so."""
+    empty = tmp_path / f"empty{Path(days['whole']).suffix}"
+    empty.touch()
+    whole = parsed(reports.run("wss", days["whole"], "--json"))
+    assert parsed(reports.run("wss", days["whole"], str(empty), "--json")) == whole
+    assert f"'{empty}' is empty and left out" in caplog.messages

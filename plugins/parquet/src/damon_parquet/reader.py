@@ -115,9 +115,7 @@ class ParquetReader(SelfClosing):
         self._info = info.without(missing)
         if not contents.finished:
             logger.warning(
-                "'%s' was not completed, or its end is damaged: it is read up to its last whole "
-                "row group",
-                self._path,
+                "'%s' was not completed: it is read up to its last whole row group", self._path
             )
         self._parts = our_parts(self._fd, self._path, contents)
 
