@@ -42,7 +42,7 @@ class RecordReader(SelfClosing, Protocol):
 
     The columns that a record lacks are filled in: `resident_bytes` with sizes, `idle_us` with what
     follows from ages, intervals with what follows from times, areas, owners and what monitoring
-    has cost with nothing; `touched_bytes` stay unknown.
+    has cost with nothing; `touched_bytes`, bytes idle for spans and their ages stay unknown.
     `RecordInfo.filled_in` of `info` names them.
     """
 
