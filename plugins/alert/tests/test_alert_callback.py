@@ -22,6 +22,7 @@ from damon_core import (
     Context,
     Intervals,
     Microseconds,
+    PartError,
     Plugins,
     VirtualClock,
     hookimpl,
@@ -155,7 +156,7 @@ def test_failure_before_start_is_survived() -> None:
 
     context = Context(Broken(), [AlertCallback(AlertOptions((LARGE,)))], clock=VirtualClock())
     run(context, check=False)
-    assert isinstance(context.error, ValueError)
+    assert isinstance(context.error, PartError)
     assert context.stats.callback_failures == 0
 
 
