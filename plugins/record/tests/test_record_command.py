@@ -371,8 +371,14 @@ SAVING = (
     "trap 'echo sav''ing; read -t 1; echo sav''ed; exit' INT; trap 'echo termi''nated; exit' TERM;"
     "echo rea''dy; while :; do read -t 0.1; done"
 )
-STUBBORN = "trap 'echo ig''nored' INT; trap 'echo termi''nated; exit' TERM; echo rea''dy; "
-STUBBORN += "while :; do sleep 0.1; done"
+STUBBORN = """
+import signal, sys, time
+signal.signal(signal.SIGINT, lambda *_: print("ignored", flush=True))
+signal.signal(signal.SIGTERM, lambda *_: (print("termi" + "nated", flush=True), sys.exit()))
+print("rea" + "dy", flush=True)
+while True:
+    time.sleep(0.1)
+"""
 
 
 class TestCtrlC:
@@ -391,7 +397,7 @@ class TestCtrlC:
     def test_a_second_one_ends_a_command(self, tmp_path: Path) -> None:
         """It is sent SIGTERM."""
         output = tmp_path / "a.csv"
-        terminal = Terminal(*RECORD, "-o", str(output), "--", "bash", "-c", STUBBORN)
+        terminal = Terminal(*RECORD, "-o", str(output), "--", sys.executable, "-c", STUBBORN)
         terminal.until_shown("ready")
         terminal.until(lambda: has_rows(output))
         terminal.type(CTRL_C)
