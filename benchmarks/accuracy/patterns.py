@@ -4,6 +4,7 @@ Times are in aggregations: a pattern changes only between two of them.
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
 
 import numpy as np
 from attrs import field, frozen
@@ -21,7 +22,7 @@ from damon_sim import (
 )
 
 from benchmarks.accuracy.truth import AreaTruth, Bools, Ints, Truth, page_truth
-from damon_core import PAGE_SIZE_BYTES, Bytes, Intervals, Microseconds
+from damon_core import PAGE_SIZE_BYTES, Bytes, Intervals, Microseconds, RegionLimits
 
 MIB, GIB, TIB = 1 << 20, 1 << 30, 1 << 40
 AGGREGATION_US = Intervals().aggregation_us
@@ -46,7 +47,7 @@ def _page(address: float) -> int:
     return int(address) // PAGE_SIZE_BYTES * PAGE_SIZE_BYTES
 
 
-@frozen
+@frozen(eq=False)
 class Case:
     """A memory with a known pattern.
 
@@ -57,6 +58,8 @@ class Case:
         change_every: The number of aggregations after which other memory is hot; None: never, or
             it moves a little all the time.
         busy: The share of each aggregation, at its end, in which memory is accessed at all.
+        limits: The limits of regions.
+        is_fixed: Whether nothing ever changes, which saves time with many areas.
     """
 
     name: str
@@ -64,6 +67,8 @@ class Case:
     size_bytes: int | Callable[[int], int] = field(repr=False)
     change_every: int | None = None
     busy: float = 1.0
+    limits: RegionLimits = field(factory=RegionLimits)
+    is_fixed: bool = False
 
     def size_at(self, aggregation: int) -> int:
         """Return the size of the memory in bytes."""
@@ -71,6 +76,10 @@ class Case:
 
     def truth_at(self, aggregation: int) -> Truth:
         """Return the true access rates in an aggregation."""
+        return _fixed_truth(self) if self.is_fixed else self.changing_truth_at(aggregation)
+
+    def changing_truth_at(self, aggregation: int) -> Truth:
+        """Return the true access rates in an aggregation, found anew."""
         if isinstance(self.pattern, RandomPages):
             return page_truth(self.pattern, self.size_at(aggregation))
         memory = SimulatedMemory(self.size_at(aggregation), self.pattern)
@@ -83,6 +92,12 @@ class Case:
         """Return whether each page is accessed in a check after `part` of the aggregation."""
         awake = part >= 1 - self.busy
         return rng.random(len(addresses)) < truth.rates(addresses) * awake / self.busy
+
+
+@lru_cache(maxsize=1)
+def _fixed_truth(case: Case) -> Truth:
+    """Return the truth of a case in which nothing changes."""
+    return case.changing_truth_at(0)
 
 
 def _zones(*zones: tuple[int, float]) -> Zones:
@@ -160,6 +175,51 @@ def _bursts(aggregation: int) -> list[tuple[float, float, float]]:
     return [(8.0 * GIB, 12.0 * GIB, burst), (40.0 * GIB, 41.0 * GIB, 1.0)]
 
 
+def _tides(
+    rate: Sequence[float], swing: Sequence[float], period: float, lag: Sequence[float]
+) -> Changing:
+    """Return areas of 2 GiB whose rates rise and fall around `rate`.
+
+    Args:
+        rate: The mean rate of each.
+        swing: The largest distance from it.
+        period: Aggregations from one maximum to the next.
+        lag: The part of a period by which each is later.
+    """
+
+    def at(aggregation: int) -> list[tuple[float, float, float]]:
+        wave = np.sin(2 * np.pi * (aggregation / period - np.array(lag)))
+        rates = np.clip(np.array(rate) + np.array(swing) * wave, 0, 1)
+        return [(n * 2.0 * GIB, (n + 1) * 2.0 * GIB, float(r)) for n, r in enumerate(rates)]
+
+    return Changing(at)
+
+
+def _load(seed: int, period: float) -> Changing:
+    """Return areas with random rates, all times a load between 5 and 95 % of the most."""
+    half = np.random.default_rng(seed).random(16) / 2
+    return _tides(half.tolist(), (0.9 * half).tolist(), period, [0.0] * 16)
+
+
+def _crowd(seed: int | None, count: int, share: float, limits: RegionLimits) -> Case:
+    """Return `count` hot pieces of 2 MiB, which are this share of the memory.
+
+    Args:
+        seed: That of the random places; None: at equal distances.
+        count: The number of pieces.
+        share: The share of all memory.
+        limits: The limits of regions.
+    """
+    slots = round(count / share)
+    hot = np.zeros(slots)
+    if seed is None:
+        hot[:: round(1 / share)] = 1.0
+    else:
+        hot[np.random.default_rng(seed).choice(slots, count, replace=False)] = 1.0
+    name = f"{count} {'regular' if seed is None else 'random'} {100 * share:.0f} %"
+    return Case(name, _row(hot, 2 * MIB), slots * 2 * MIB, limits=limits, is_fixed=True)
+
+
 def _us(aggregations: int) -> Microseconds:
     return Microseconds(aggregations * AGGREGATION_US)
 
@@ -221,4 +281,25 @@ def held_out_cases(seed: int) -> Sequence[Case]:
         Case("pulses", _zones((20 * GIB, 0), (20 * GIB, 0.8), (24 * GIB, 0)), 64 * GIB, busy=0.5),
         Case("all warm", Uniform(0.4), 64 * GIB),
         Case("all cold", Uniform(0.0), 64 * GIB),
+    )
+
+
+def hard_cases(seed: int) -> Sequence[Case]:
+    """Return patterns in which all rates change all the time, or with more areas than regions."""
+    flat, swing, at_once = [0.5] * 16, [0.4] * 16, [0.0] * 16
+    lag = list(np.random.default_rng(seed).random(16))
+    few, many = RegionLimits(10, 100), RegionLimits()
+    return (
+        *(
+            Case(f"tide {period}", _tides(flat, swing, period, at_once), 32 * GIB)
+            for period in (40, 120, 600)
+        ),
+        *(Case(f"load {period}", _load(seed, period), 32 * GIB) for period in (40, 120, 600)),
+        Case("tides apart", _tides(flat, swing, 120, lag), 32 * GIB),
+        _crowd(seed, 1_000, 0.1, few),
+        _crowd(None, 1_000, 0.1, few),
+        _crowd(seed, 1_000, 1 / 3, few),
+        _crowd(None, 1_000, 1 / 3, few),
+        _crowd(seed, 10_000, 0.1, many),
+        _crowd(None, 10_000, 0.1, many),
     )

@@ -4,16 +4,18 @@ from collections.abc import Sequence
 
 import numpy as np
 from attrs import field, frozen
+from damon_sim import RandomPages
 
-from benchmarks.accuracy.patterns import AGGREGATION_US, Case, cases, held_out_cases
+from benchmarks.accuracy.best import best_regions
+from benchmarks.accuracy.patterns import AGGREGATION_US, Case, cases, hard_cases, held_out_cases
 from benchmarks.accuracy.truth import AreaTruth, Estimate, PageTruth, Score
-from damon_core import Intervals, Plugins, Range, RegionLimits, RegionPolicy, Regions, Target
+from damon_core import Intervals, Plugins, Range, RegionPolicy, Regions, Target
 
-LIMITS = RegionLimits()
 CHECKS = AGGREGATION_US // Intervals().sampling_us
 
 POLICIES = ("kernel", "evidence")
 ORACLE = "oracle"
+BEST = "best regions"
 
 
 @frozen
@@ -66,21 +68,35 @@ class Run:
 def make_policy(name: str, seed: int) -> RegionPolicy:
     """Return a policy of any installed package that has the option ``seed``.
 
+    Args:
+        name: Its name, and if it has the option ``checks_per_interval``, that after an @, such as
+            evidence@300.
+        seed: The seed.
+
     Raises:
-        InputError: There is no policy with this name.
+        InputError: There is no policy with this name, or it hasn't this option.
     """
-    return Plugins.discover().make_policy(name, {"seed": seed})
+    policy, _, checks = name.partition("@")
+    options: dict[str, object] = {"seed": seed}
+    if checks:
+        options["checks_per_interval"] = int(checks) if checks.isdecimal() else checks
+    return Plugins.discover().make_policy(policy, options)
+
+
+def all_cases(seed: int) -> Sequence[Case]:
+    """Return all patterns."""
+    return (*cases(seed), *held_out_cases(seed), *hard_cases(seed))
 
 
 def find_case(name: str, seed: int) -> Case:
     """Return the pattern with this name."""
-    return next(case for case in (*cases(seed), *held_out_cases(seed)) if case.name == name)
+    return next(case for case in all_cases(seed) if case.name == name)
 
 
 def run_policy(case: Case, name: str, seed: int, aggregations: int, keep: bool = False) -> Run:
     """Return a run of a policy on a pattern; `keep` its estimates and the pages checked."""
     policy = make_policy(name, seed)
-    policy.begin(LIMITS)
+    policy.begin(case.limits)
     # Not the generator of the policy, which begins with the same seed.
     rng = np.random.default_rng((seed, 1))
     target = Target("benchmark")
@@ -91,9 +107,9 @@ def run_policy(case: Case, name: str, seed: int, aggregations: int, keep: bool =
         if case.size_at(aggregation) != size:
             size = case.size_at(aggregation)
             target.regions = (
-                target.regions.cover([Range(0, size)], LIMITS)
+                target.regions.cover([Range(0, size)], case.limits)
                 if aggregation
-                else Regions.evenly([Range(0, size)], LIMITS)
+                else Regions.evenly([Range(0, size)], case.limits)
             )
         pages = []
         for check in range(CHECKS):
@@ -151,8 +167,34 @@ def run_oracle(case: Case, seed: int, checks: Sequence[int]) -> Run:
     return Run(case.name, ORACLE, case.change_every, scores, checks)
 
 
+def run_best(case: Case, aggregations: int) -> Run | None:
+    """Return the run of the best max_regions regions; None if regions always suffice.
+
+    They report their true means, without any check.
+    """
+    scores: list[Score] = []
+    is_limited = False
+    for aggregation in range(aggregations):
+        if scores and (case.is_fixed or isinstance(case.pattern, RandomPages)):
+            scores.append(scores[-1])
+            continue
+        truth = case.truth_at(aggregation)
+        best = best_regions(truth, case.limits.max_regions)
+        if best is None:
+            assert isinstance(truth, AreaTruth)
+            best = Estimate(truth.borders, truth.rate)
+        else:
+            is_limited = True
+        scores.append(truth.score(best))
+    return (
+        Run(case.name, BEST, case.change_every, scores, [0] * aggregations) if is_limited else None
+    )
+
+
 def run_all(pattern: str, policies: Sequence[str], seed: int, aggregations: int) -> list[Run]:
-    """Return the runs of all policies on one pattern with one seed, and the oracle's last."""
+    """Return the runs of all policies on one pattern with one seed, and those of the bounds."""
     case = find_case(pattern, seed)
     runs = [run_policy(case, policy, seed, aggregations) for policy in policies]
-    return [*runs, run_oracle(case, seed, runs[0].checks)]
+    runs.append(run_oracle(case, seed, runs[0].checks))
+    best = run_best(case, aggregations)
+    return runs if best is None else [*runs, best]

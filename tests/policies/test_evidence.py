@@ -157,7 +157,8 @@ def pool_of(addresses: list[int], hits: list[bool], before: Pool | None = None) 
     """Return a pool with these checks and all of the pool before."""
     before = before or Pool.empty()
     kept = np.ones(len(before), dtype=np.bool_)
-    return before.remembering(np.array(addresses), np.array(hits), kept)
+    stands_for_bytes = np.full(len(addresses), float(PAGE_SIZE_BYTES))
+    return before.remembering(np.array(addresses), np.array(hits), stands_for_bytes, kept)
 
 
 def test_remembered_checks_stay_sorted_and_fade() -> None:
@@ -209,7 +210,7 @@ def test_a_division_keeps_its_checks_in_their_areas() -> None:
     for _ in range(4):
         pages = np.sort(rng.integers(0, 100, 30)) * PAGE_SIZE_BYTES
         all_set = np.ones(30, dtype=np.bool_)
-        results = Results(pages, all_set, all_set, pages[:0])
+        results = Results(pages, all_set, np.ones(30), pages[:0])
         valid = rng.random(len(division.pool)) < 0.7
         division = division.remembering(results, valid, bounds(pages, start))
         assert np.all(np.diff(division.pool.addresses) >= 0)
@@ -233,9 +234,11 @@ def test_few_checks_make_no_area_hot() -> None:
 
 
 def a_round(pages: int, slices: int) -> Round:
-    """Return a round over pages, every second of which was spread evenly."""
+    """Return a round over pages, every second of which stands for 4096 bytes."""
     column = np.arange(pages) * PAGE_SIZE_BYTES
-    return Round(column, np.arange(pages) % 2 == 0, slices, np.random.default_rng(1))
+    return Round(
+        column, (np.arange(pages) % 2).astype(np.float64) * 4096, slices, np.random.default_rng(1)
+    )
 
 
 @pytest.mark.parametrize("pages", [0, 1, 19, 20, 21, 60])
@@ -258,7 +261,7 @@ def test_neighbouring_pages_are_in_different_slices() -> None:
 def test_a_page_is_checked_once_in_a_slice() -> None:
     """A page that was planned twice is one sample of a slice."""
     pages = np.repeat(np.arange(2) * PAGE_SIZE_BYTES, 2)
-    each = Round(pages, np.ones(4, dtype=np.bool_), 1, np.random.default_rng(1))
+    each = Round(pages, np.ones(4), 1, np.random.default_rng(1))
     assert each.next_samples().addresses.tolist() == [0, PAGE_SIZE_BYTES]
 
 
@@ -270,10 +273,10 @@ def test_a_round_separates_results_from_unknown_pages() -> None:
     samples.known[:] = [False, True, True]
     each.observe(samples)
     each.next_samples()
-    pages, hits, spread, unknown = each.results()
+    pages, hits, stands_for_bytes, unknown = each.results()
     assert pages.tolist() == samples.addresses[1:].tolist()
     assert hits.tolist() == [True, False]
-    assert spread.tolist() == (pages // PAGE_SIZE_BYTES % 2 == 0).tolist()
+    assert stands_for_bytes.tolist() == (pages // PAGE_SIZE_BYTES % 2 * 4096).tolist()
     assert unknown.tolist() == samples.addresses[:1].tolist()
 
 

@@ -8,6 +8,7 @@ from attrs import frozen
 from damon_core.memory.regions import FloatColumn, IntColumn
 from damon_core.memory.samples import BoolColumn
 from damon_core.policies.evidence.areas import Areas
+from damon_core.policies.evidence.estimate import mixed_rates
 from damon_core.policies.evidence.pool import Pool
 from damon_core.policies.evidence.rounds import Results
 from damon_core.policies.evidence.statistics import bounds, first_of_each, set_before
@@ -41,7 +42,9 @@ class Division:
             new: The position of the first new check of each area, and the end of the last area.
         """
         kept = valid & self.pool.heavy(len(results.addresses))
-        pool = self.pool.remembering(results.addresses, results.hits, kept)
+        pool = self.pool.remembering(
+            results.addresses, results.hits, results.stands_for_bytes, kept
+        )
         return Division(self.areas, pool, set_before(kept, self.bound) + new)
 
     @cached_property
@@ -72,9 +75,21 @@ class Division:
         return Division(areas, self.pool, bound)
 
     def estimated(self) -> "Division":
-        """Return the division with rates from its checks; an area without any keeps its rate."""
+        """Return the division with the share of hits as rates; without any check a rate stays."""
         total, hits = self.sums
         rate = self.areas.rate.copy()
         np.divide(hits, total, out=rate, where=total > 0)
+        areas = Areas(self.areas.start, self.areas.end, rate, total)
+        return Division(areas, self.pool, self.bound)
+
+    def corrected(self) -> "Division":
+        """Return the division with the best estimate of each mixed area as its rate."""
+        area = self.mixed.nonzero()[0]
+        if not len(area):
+            return self
+        total, hits = self.sums
+        first, stop = self.bound[area], self.bound[area + 1]
+        rate = self.areas.rate.copy()
+        rate[area] = mixed_rates(self.pool, first, stop, total[area], hits[area])
         areas = Areas(self.areas.start, self.areas.end, rate, total)
         return Division(areas, self.pool, self.bound)

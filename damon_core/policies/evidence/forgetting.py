@@ -97,8 +97,8 @@ def _changed(
 ) -> IntColumn:
     """Return the areas that have changed as a whole.
 
-    Only new checks that were spread evenly count: those at borders and around hits are at the
-    least typical places of an area.
+    Only new checks chosen regardless of earlier results count: those at borders and around hits
+    are at the least typical places of an area.
     """
     old_total, old_hit = areas.weight, areas.rate * areas.weight
     # Where all old and new checks are hits, or none is, nothing has changed.
@@ -107,8 +107,9 @@ def _changed(
     if not len(area):
         return area
     old_total, old_hit = old_total[area], old_hit[area]
-    evenly = counted(results.spread, new)[area].astype(np.float64)
-    hit = counted(results.hits & results.spread, new)[area].astype(np.float64)
+    even = results.stands_for_bytes > 0
+    evenly = counted(even, new)[area].astype(np.float64)
+    hit = counted(results.hits & even, new)[area].astype(np.float64)
     may = may_gain(hit, evenly, old_hit, old_total, _AREA_CHANGE_RATIO).nonzero()[0]
     gain = gain_of_two(hit[may], evenly[may], old_hit[may], old_total[may])
     return area[may[gain > _AREA_CHANGE_RATIO]]

@@ -60,22 +60,23 @@ class Learner:
 
     def make_plan(self, checks: int, slices: int) -> None:
         """Choose the pages of the next aggregation, to be checked in slices."""
-        pages, spread = _NOWHERE, np.zeros(0, dtype=np.bool_)
+        pages, stands_for = _NOWHERE, np.zeros(0)
         if len(self.areas):
-            pages, spread = plan(self._division, self._unknown, checks, self._rng)
+            pages, stands_for = plan(self._division, self._unknown, checks, self._rng)
         self._slices = slices
-        self._rounds.append(Round(pages, spread, slices, self._rng))
+        self._rounds.append(Round(pages, stands_for, slices, self._rng))
         self.planned = True
 
     def next_samples(self) -> Samples:
         """Return the next slice, with pages from everywhere; after the last, of new pages."""
         if self._rounds[-1].exhausted:
-            pages = _NOWHERE
+            pages, stands_for = _NOWHERE, np.zeros(0)
             if len(self.areas):
                 checks = len(self._rounds[-1])
-                pages = spread_evenly(self.areas, self._unknown, checks, self._rng)
-            spread = np.ones(len(pages), dtype=np.bool_)
-            self._rounds.append(Round(pages, spread, self._slices, self._rng))
+                pages, stands_for = spread_evenly(
+                    self.areas, _NOWHERE, self._unknown, checks, self._rng
+                )
+            self._rounds.append(Round(pages, stands_for, self._slices, self._rng))
         return self._rounds[-1].next_samples()
 
     def observe(self, samples: Samples) -> None:
@@ -98,7 +99,7 @@ class Learner:
             division = borders.cut(borders.slide(division), most, self._aggregations).estimated()
             self._aggregations += 1
         if any_known or len(division.areas) > most:
-            division = borders.merge(division, most, limit_bytes)
+            division = borders.merge(division, most, limit_bytes).corrected()
         self._division = division
         self._remember_unknown(results.unknown)
         self._rounds.clear()
@@ -117,12 +118,12 @@ class Learner:
         results = [each.results() for each in self._rounds]
         if len(results) == 1 and not self._ranges_changed:
             return results[0]
-        addresses, hits, spread, unknown = map(
+        addresses, hits, stands_for, unknown = map(
             np.concatenate, zip(Results.none(), *results, strict=True)
         )
         order = addresses.argsort(kind="stable")
         order = order[self.areas.holding(addresses[order]) >= 0]
-        return Results(addresses[order], hits[order], spread[order], unknown)
+        return Results(addresses[order], hits[order], stands_for[order], unknown)
 
     def _remember_unknown(self, pages: IntColumn) -> None:
         """Remember pages without an answer; forget the oldest if there are many."""

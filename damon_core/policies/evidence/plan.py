@@ -3,7 +3,6 @@
 import numpy as np
 
 from damon_core.memory.regions import PAGE_SIZE_BYTES, FloatColumn, IntColumn
-from damon_core.memory.samples import BoolColumn
 from damon_core.policies.evidence.areas import Areas
 from damon_core.policies.evidence.division import Division
 from damon_core.policies.evidence.pool import NEW
@@ -42,7 +41,7 @@ _MOST_BORDER_SPREAD = 32
 
 def plan(
     division: Division, unknown: IntColumn, checks: int, rng: np.random.Generator
-) -> tuple[IntColumn, BoolColumn]:
+) -> tuple[IntColumn, FloatColumn]:
     """Return the pages to check in an aggregation.
 
     Args:
@@ -52,30 +51,42 @@ def plan(
         rng: The random number generator.
 
     Returns:
-        The pages, ascending; and whether each was spread evenly within its area.
+        The pages, ascending; and how many bytes of its area each stands for: 0 if it was chosen
+        because of earlier results, since such pages aren't typical of their area.
     """
     aimed = np.concatenate(
         (
             _probes(division, int(checks * _PROBE_SHARE), rng),
             _at_borders(division, int(checks * _BORDER_SHARE), rng),
-            _in_gaps(division, unknown, int(checks * _GAP_SHARE), rng),
         )
     )
     aimed = _page_of(aimed)
-    spread = spread_evenly(division.areas, unknown, checks - len(aimed), rng)
+    gaps = _page_of(_in_gaps(division, unknown, int(checks * _GAP_SHARE), rng))
+    spread, stands = spread_evenly(
+        division.areas, gaps, unknown, checks - len(aimed) - len(gaps), rng
+    )
     pages = np.concatenate((aimed, spread))
     # Most of them are in order already: a stable sort makes use of that.
     order = pages.argsort(kind="stable")
-    return pages[order], order >= len(aimed)
+    return pages[order], np.concatenate((np.zeros(len(aimed)), stands))[order]
 
 
 def spread_evenly(
-    areas: Areas, unknown: IntColumn, checks: int, rng: np.random.Generator
-) -> IntColumn:
-    """Return pages spread evenly within areas, ascending.
+    areas: Areas, gaps: IntColumn, unknown: IntColumn, checks: int, rng: np.random.Generator
+) -> tuple[IntColumn, FloatColumn]:
+    """Return pages spread evenly within areas, and how many bytes of its area each stands for.
 
     Each area gets a minimum, and the rest is shared by size and by uncertainty of the rate.
-    Uncertainty doesn't count in areas where several checks had no answer.
+    Uncertainty doesn't count in areas where several checks had no answer. The bytes are those of
+    the area for each check to be expected: so areas joined later count by their sizes, even if one
+    had more checks.
+
+    Args:
+        areas: The areas.
+        gaps: Pages already chosen between checks, ascending; they are returned first.
+        unknown: Pages checked lately without an answer, ascending.
+        checks: The number of pages to choose.
+        rng: The random number generator.
     """
     count = len(areas)
     size = areas.size_bytes.astype(np.float64)
@@ -95,7 +106,14 @@ def spread_evenly(
     area = np.arange(count).repeat(each)
     place = np.arange(len(area)) - (stop - each)[area] + rng.random(len(area))
     place *= (size / np.maximum(each, 1))[area]
-    return areas.start[area] + _page_of(place.astype(np.int64))
+    pages = areas.start[area] + _page_of(place.astype(np.int64))
+    if len(gaps):
+        bound = bounds(gaps, areas.start)
+        in_gaps = bound[1:] - bound[:-1]
+        wanted = wanted + in_gaps
+        pages = np.concatenate((gaps, pages))
+        area = np.concatenate((np.arange(count).repeat(in_gaps), area))
+    return pages, (size / wanted)[area]
 
 
 def _probes(division: Division, most: int, rng: np.random.Generator) -> IntColumn:

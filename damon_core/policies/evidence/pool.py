@@ -31,15 +31,25 @@ class Pool:
         addresses: The page that each check looked at.
         evidence: The weight of each check in parts of `NEW`, positive if it saw an access and
             negative if it didn't; fades with time.
+        stands_for_bytes: How much of its area each check stands for; 0 if it was made because of
+            earlier results.
+        age: The number of aggregations since that of the check.
     """
 
     addresses: IntColumn
     evidence: IntColumn
+    stands_for_bytes: FloatColumn
+    age: IntColumn
 
     @classmethod
     def empty(cls) -> "Pool":
         """Return a pool without checks."""
-        return cls(np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64))
+        return cls(
+            np.zeros(0, dtype=np.int64),
+            np.zeros(0, dtype=np.int64),
+            np.zeros(0),
+            np.zeros(0, dtype=np.int64),
+        )
 
     def __len__(self) -> int:
         return len(self.addresses)
@@ -76,7 +86,9 @@ class Pool:
 
     def only(self, kept: BoolColumn) -> "Pool":
         """Return the pool with only these checks."""
-        return Pool(self.addresses[kept], self.evidence[kept])
+        return Pool(
+            self.addresses[kept], self.evidence[kept], self.stands_for_bytes[kept], self.age[kept]
+        )
 
     def heavy(self, new: int) -> BoolColumn:
         """Return whether each check is heavy enough to be kept when `new` ones are added."""
@@ -86,12 +98,19 @@ class Pool:
         )
         return heavy
 
-    def remembering(self, addresses: IntColumn, hits: BoolColumn, kept: BoolColumn) -> "Pool":
+    def remembering(
+        self,
+        addresses: IntColumn,
+        hits: BoolColumn,
+        stands_for_bytes: FloatColumn,
+        kept: BoolColumn,
+    ) -> "Pool":
         """Return the pool with its kept checks, faded, and new ones.
 
         Args:
             addresses: The pages of the new checks, ascending.
             hits: Whether each new check saw an access.
+            stands_for_bytes: How much of its area each stands for.
             kept: Whether each check of this pool is kept.
         """
         old = kept.nonzero()[0]
@@ -100,7 +119,9 @@ class Pool:
         # A stable sort finds two ascending runs, and merges them.
         order = together.argsort(kind="stable")
         evidence = np.concatenate((faded, hits * (2 * NEW) - NEW))
-        return Pool(together[order], evidence[order])
+        stands_for = np.concatenate((self.stands_for_bytes[old], stands_for_bytes))
+        age = np.concatenate((self.age[old] + 1, np.zeros(len(addresses), dtype=np.int64)))
+        return Pool(together[order], evidence[order], stands_for[order], age[order])
 
     @cached_property
     def _before(self) -> tuple[IntColumn, IntColumn]:

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from damon_core.memory.regions import IntColumn
+from damon_core.memory.regions import FloatColumn, IntColumn
 from damon_core.memory.samples import BoolColumn, Samples
 
 
@@ -14,20 +14,21 @@ class Results(NamedTuple):
     Attributes:
         addresses: The pages with an answer, ascending.
         hits: Whether each was accessed.
-        spread: Whether each was spread evenly within its area.
+        stands_for_bytes: How much of its area each check stands for; 0 if it was made because of
+            earlier results.
         unknown: The pages without an answer, in any order.
     """
 
     addresses: IntColumn
     hits: BoolColumn
-    spread: BoolColumn
+    stands_for_bytes: FloatColumn
     unknown: IntColumn
 
     @classmethod
     def none(cls) -> "Results":
         """Return the results of no checks."""
         nowhere, nothing = np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.bool_)
-        return cls(nowhere, nothing, nothing, nowhere)
+        return cls(nowhere, nothing, np.zeros(0), nowhere)
 
 
 class Round:
@@ -38,20 +39,21 @@ class Round:
 
     Args:
         pages: The pages, ascending.
-        spread: Whether each was spread evenly within its area.
+        stands_for_bytes: How much of its area each check stands for; 0 if it was made because of
+            earlier results.
         slices: The number of slices.
         rng: The random number generator.
     """
 
     def __init__(
-        self, pages: IntColumn, spread: BoolColumn, slices: int, rng: np.random.Generator
+        self, pages: IntColumn, stands_for_bytes: FloatColumn, slices: int, rng: np.random.Generator
     ) -> None:
         blocks = -(-len(pages) // slices)
         block = np.arange(blocks * slices).reshape(blocks, slices)
         # A row is a slice, with one page of each block: so it ascends like the blocks.
         self._positions: IntColumn = np.ascontiguousarray(rng.permuted(block, axis=1).T)
         self._pages = pages
-        self._spread = spread
+        self._stands_for_bytes = stands_for_bytes
         self._repeats = bool((pages[1:] == pages[:-1]).any())
         self._next = 0
         self._handed_out: tuple[IntColumn, Samples] | None = None
@@ -98,6 +100,8 @@ class Round:
         has_answer[positions] = known
         hit[positions] = accessed
         if has_answer.all():
-            return Results(self._pages, hit, self._spread, self._pages[:0])
+            return Results(self._pages, hit, self._stands_for_bytes, self._pages[:0])
         unknown = self._pages[positions[~known]]
-        return Results(self._pages[has_answer], hit[has_answer], self._spread[has_answer], unknown)
+        return Results(
+            self._pages[has_answer], hit[has_answer], self._stands_for_bytes[has_answer], unknown
+        )
