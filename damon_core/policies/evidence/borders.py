@@ -13,6 +13,7 @@ from damon_core.memory.regions import FloatColumn, IntColumn
 from damon_core.memory.samples import BoolColumn
 from damon_core.policies.evidence.areas import Areas
 from damon_core.policies.evidence.division import Division
+from damon_core.policies.evidence.pool import CAPACITY
 from damon_core.policies.evidence.statistics import (
     LEAST_RATE,
     best_of_each,
@@ -132,7 +133,9 @@ class _Search:
         area, alone = area[-2 * alone > _CUT_RATIO], alone[-2 * alone > _CUT_RATIO]
         count = division.bound[area + 1] - division.bound[area]
         until = np.cumsum(count)
-        self.turns = int(until[-1]) // _SEARCHED_CHECKS + 1 if len(until) else 1
+        # More checks than usual are forgotten sooner: their areas are searched as much sooner.
+        searched = max(_SEARCHED_CHECKS, int(np.count_nonzero(division.pool.age == 0)))
+        self.turns = int(until[-1]) // searched + 1 if len(until) else 1
         if self.turns > 1:
             mine = (until - 1) * self.turns // until[-1] == turn % self.turns
             area, alone, count = area[mine], alone[mine], count[mine]
@@ -207,12 +210,14 @@ def cut(division: Division, most: int, turn: int) -> Division:
     search = _Search(division, turn)
     if not len(search):
         return division
+    # Among more places, chance makes a larger gain.
+    more = 2 * np.log(max(1.0, len(division.pool) / CAPACITY))
     single = search.single_cuts()
     best_single = np.zeros(len(search))
     best_single[single.owner] = single.gain
     kind = turn // search.turns % len(_TURN_ISLANDS)
     island, number = search.islands((_EVERY_ISLAND, _TURN_ISLANDS[kind]))
-    good = (island.gain > _ISLAND_RATIO) & (
+    good = (island.gain > _ISLAND_RATIO + more) & (
         island.gain > best_single[island.owner] + _ISLAND_ADVANTAGE
     )
     island, number = island.only(good), number[good]
@@ -222,7 +227,7 @@ def cut(division: Division, most: int, turn: int) -> Division:
     island = island.only(number == number_of[island.owner])
     taken = np.zeros(len(search), dtype=np.bool_)
     taken[island.owner] = True
-    single = single.only((single.gain > _CUT_RATIO) & ~taken[single.owner])
+    single = single.only((single.gain > _CUT_RATIO + more) & ~taken[single.owner])
     position = np.concatenate((island.first, island.stop, single.stop))
     gain = np.concatenate((island.gain, island.gain, single.gain))
     owner = np.concatenate((island.owner, island.owner, single.owner))
