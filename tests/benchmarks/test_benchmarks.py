@@ -3,14 +3,17 @@
 import re
 import subprocess
 import sys
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 import pytest
 from damon_sim import Area, RandomPages
 
-from benchmarks.accuracy.runs import Run, find_case, run_all, run_policy
+from benchmarks.accuracy.best import best_regions, joined
+from benchmarks.accuracy.runs import Run, find_case, make_policy, run_all, run_policy
 from benchmarks.accuracy.truth import AreaTruth, Estimate, PageTruth, Score
+from damon_core import InputError
 
 ROOT = Path(__file__).parents[2]
 
@@ -193,3 +196,50 @@ def test_an_unnoticed_change_counts_as_one_more_than_all_aggregations() -> None:
     scores = [Score(0.0, 4096, found, found) for found in (0, 4096, 4096, 0, 0, 0)]
     run = Run("pattern", "policy", 3, scores, [10] * 6)
     assert run.until_found() == [(2, True), (4, False)]
+
+
+def _least_squares(rate: list[float], most: int) -> float:
+    """Return the least squared error of `most` regions over areas of one page, by trying all."""
+    count = len(rate)
+
+    def loss(cuts: tuple[int, ...]) -> float:
+        parts = np.split(np.array(rate), cuts)
+        return float(sum(((part - part.mean()) ** 2).sum() for part in parts))
+
+    return min(loss(cuts) for cuts in combinations(range(1, count), most - 1))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_best_regions_are_nearly_those_of_least_error(seed: int) -> None:
+    """Their squared error is at most a few percent above the least of all divisions."""
+    rate = np.repeat(np.random.default_rng(seed).random(4), 3)
+    rate += np.random.default_rng(seed + 9).normal(0, 0.02, 12)
+    pages = np.arange(13) * 4096
+    borders, means = joined(pages, rate.copy(), 4)
+    assert len(means) == 4
+    error = ((rate - np.repeat(means, np.diff(borders) // 4096)) ** 2).sum()
+    assert error <= 1.1 * _least_squares(rate.tolist(), 4) + 1e-12
+
+
+def test_the_best_regions_are_not_needed_where_all_areas_fit() -> None:
+    """Where there are no more areas than regions, no regions are returned."""
+    truth = AreaTruth([Area(0, 4096, 0.2), Area(4096, 8192, 0.2), Area(8192, 12288, 1.0)])
+    assert best_regions(truth, 2) is None
+    estimate = best_regions(truth, 1)
+    assert estimate is not None
+    assert estimate.frequency.tolist() == pytest.approx([1.4 / 3])
+
+
+def test_more_areas_than_regions_are_compared_with_the_best_regions() -> None:
+    """Their run follows the oracle's; they err less than the policy."""
+    policy, oracle, best = run_all("1000 random 10 %", ["evidence"], seed=1, aggregations=8)
+    assert (oracle.policy, best.policy) == ("oracle", "best regions")
+    assert best.scores[-1].error < policy.scores[-1].error
+
+
+def test_a_policy_may_be_given_its_checks() -> None:
+    """The number after the @ is that of pages checked in each sampling interval."""
+    run = run_policy(find_case("zones", 1), "evidence@7", 1, 2)
+    assert run.checks == pytest.approx([140, 140], abs=2)
+    with pytest.raises(InputError, match="checks_per_interval"):
+        make_policy("evidence@many", 1)

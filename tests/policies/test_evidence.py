@@ -11,8 +11,9 @@ from damon_core.memory.target import Target
 from damon_core.policies.evidence import EvidencePolicy, EvidencePolicyOptions
 from damon_core.policies.evidence.areas import Areas
 from damon_core.policies.evidence.division import Division
+from damon_core.policies.evidence.estimate import mixed_rates
 from damon_core.policies.evidence.plan import plan
-from damon_core.policies.evidence.pool import FADE, Pool
+from damon_core.policies.evidence.pool import FADE, NEW, Pool
 from damon_core.policies.evidence.rounds import Results, Round
 from damon_core.policies.evidence.statistics import (
     best_of_each,
@@ -230,6 +231,59 @@ def test_few_checks_make_no_area_hot() -> None:
     assert none == 0 < few < many == 0.5
 
 
+# Estimates
+
+
+def mixed_rate(hits: list[bool], stands_for_bytes: list[float], age: list[int]) -> float:
+    """Return the estimated rate of one area with these checks, all of weight 1."""
+    count = len(hits)
+    evidence = np.where(hits, NEW, -NEW)
+    addresses = np.arange(count) * PAGE_SIZE_BYTES
+    pool = Pool(addresses, evidence, np.array(stands_for_bytes, dtype=np.float64), np.array(age))
+    ends = np.array([0]), np.array([count])
+    return float(
+        mixed_rates(pool, *ends, np.array([float(count)]), np.array([float(sum(hits))]))[0]
+    )
+
+
+def every(count: int, part: int) -> list[bool]:
+    """Return the results of checks of which one in `part` saw an access."""
+    return [number % part == 0 for number in range(count)]
+
+
+def test_checks_around_hits_do_not_raise_the_mean() -> None:
+    """A tenth of the checks chosen regardless of results are hits, and all of those around them."""
+    hits = every(100, 10) + [True] * 100
+    assert mixed_rate(hits, [4096.0] * 100 + [0.0] * 100, [0] * 200) == pytest.approx(0.1, abs=0.01)
+
+
+def test_checks_around_hits_count_where_they_agree() -> None:
+    """In an area whose pages are alike the rate is from all checks."""
+    hits = every(20, 3) + every(99, 3)
+    assert mixed_rate(hits, [4096.0] * 20 + [0.0] * 99, [0] * 119) == pytest.approx(40 / 119)
+
+
+def test_parts_count_by_their_size_however_many_checks_each_had() -> None:
+    """Ten checks of a tenth of an area are all hits, and ten of the rest none."""
+    hits = [True] * 10 + [False] * 10
+    stands_for_bytes = [1.0 * 4096] * 10 + [9.0 * 4096] * 10
+    assert mixed_rate(hits, stands_for_bytes, [0] * 20) == pytest.approx(0.1, abs=0.03)
+
+
+def test_a_trend_is_followed_to_the_last_aggregation() -> None:
+    """Of each aggregation's 60 checks 10 more were hits than in the one before: now 50."""
+    hits = [number < 50 - 10 * age for age in range(5) for number in range(60)]
+    ages = [age for age in range(5) for _ in range(60)]
+    assert mixed_rate(hits, [4096.0] * 300, ages) == pytest.approx(50 / 60, abs=0.05)
+
+
+def test_without_a_trend_age_changes_nothing() -> None:
+    """As many checks were hits in each aggregation: the rate is their share."""
+    hits = [number < 20 for _ in range(5) for number in range(60)]
+    ages = [age for age in range(5) for _ in range(60)]
+    assert mixed_rate(hits, [4096.0] * 300, ages) == pytest.approx(1 / 3)
+
+
 # Rounds
 
 
@@ -307,6 +361,20 @@ def test_probes_follow_a_hit_in_a_cold_area() -> None:
     assert near[0] >= 2 > near[1]
 
 
+def test_together_checks_stand_for_the_whole_target() -> None:
+    """However unevenly areas are checked, on average the bytes add up to those of all areas."""
+    pages = np.array([0, 10, 500, 520, 1000])
+    start, end = pages[:-1] * PAGE_SIZE_BYTES, pages[1:] * PAGE_SIZE_BYTES
+    areas = Areas(start, end, np.array([1.0, 0.2, 0.9, 0.0]), np.array([3.0, 20.0, 2.0, 9.0]))
+    pool = pool_of((np.arange(0, 1000, 25) * PAGE_SIZE_BYTES).tolist(), every(40, 3))
+    none = np.zeros(0, dtype=np.int64)
+    total = [
+        plan(Division.of(areas, pool), none, 40, np.random.default_rng(seed))[1].sum()
+        for seed in range(200)
+    ]
+    assert np.mean(total) == pytest.approx(areas.total_bytes, rel=0.03)
+
+
 # What it finds
 
 
@@ -359,6 +427,70 @@ def test_the_rate_is_the_mean_of_the_pages() -> None:
         regions = run.aggregate(within(0, 64 * GIB, 0.3))
     mean = float(np.average(regions.nr_accesses, weights=regions.size_bytes)) / CHECKS
     assert mean == pytest.approx(0.3, abs=0.03)
+
+
+PIECE_BYTES = 2 << 20
+HOT_PIECES = (np.random.default_rng(1).random(40_960) < 0.1).astype(np.float64)
+
+
+def scattered(page: IntColumn) -> FloatColumn:
+    """Return the rate of pages of 80 GiB: a tenth of its pieces of 2 MiB are hot."""
+    rate: FloatColumn = HOT_PIECES[page // PIECE_BYTES]
+    return rate
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("checks_per_interval", [10, 30, 100])
+def test_the_mean_is_right_with_more_hot_pieces_than_regions(
+    checks_per_interval: int, seed: int
+) -> None:
+    """More checks make it no worse: what surprising hits attract isn't typical."""
+    size_bytes = 20 * GIB
+    options = EvidencePolicyOptions(seed=seed, checks_per_interval=checks_per_interval)
+    policy = EvidencePolicy(options)
+    policy.begin(RegionLimits(10, 100))
+    run = Run(policy, target_of(size_bytes))
+    means = []
+    for _ in range(30):
+        regions = run.aggregate(scattered)
+        means.append(float(np.average(regions.nr_accesses, weights=regions.size_bytes)) / CHECKS)
+    true = HOT_PIECES[: size_bytes // PIECE_BYTES].mean()
+    assert np.mean(means[10:]) == pytest.approx(true, abs=0.02)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_more_checks_find_more_of_many_hot_pieces(seed: int) -> None:
+    """Ten times the checks find hot pieces with a higher F1, though they are forgotten sooner."""
+    hot_before = np.append(0, np.cumsum(HOT_PIECES * PIECE_BYTES))
+    places = np.arange(len(hot_before)) * PIECE_BYTES
+    found = []
+    for checks_per_interval in (30, 300):
+        options = EvidencePolicyOptions(seed=seed, checks_per_interval=checks_per_interval)
+        run = Run(EvidencePolicy(options), target_of(80 * GIB))
+        both = reported = 0.0
+        for _ in range(16):
+            regions = run.aggregate(scattered)
+            hot = regions.nr_accesses >= CHECKS / 2
+            inside = np.interp(regions.end, places, hot_before)
+            inside -= np.interp(regions.start, places, hot_before)
+            both += float(inside[hot].sum())
+            reported += float(regions.size_bytes[hot].sum())
+        found.append(2 * both / (reported + 16 * hot_before[-1]))
+    assert found[1] > 1.2 * found[0]
+
+
+@pytest.mark.parametrize("period", [40, 120])
+def test_rates_that_rise_and_fall_everywhere_are_followed(period: int) -> None:
+    """The mean over all areas is at most a few hundredths off, at all times."""
+    run = Run(policy_of(), target_of(64 * GIB))
+    off = []
+    for aggregation in range(period):
+        wave = 0.5 + 0.4 * np.sin(2 * np.pi * aggregation / period)
+        regions = run.aggregate(within(0, 64 * GIB, wave))
+        off.append(
+            float(np.average(regions.nr_accesses, weights=regions.size_bytes)) / CHECKS - wave
+        )
+    assert np.mean(np.abs(off)) < 0.025
 
 
 # Checks
