@@ -133,7 +133,9 @@ def format_of(path: Path, formats: Sequence[RecordFormat]) -> RecordFormat:
         known = ", ".join(endings) or "no format is installed"
         hint = ""
         if path.suffix in _COMPRESSED:
-            hint = "; decompress it first, or choose parquet, which is compressed"
+            hint = (
+                "; compressed files aren't read: decompress it, or choose a format that compresses"
+            )
         raise InputError(f"'{path}' has no ending of a known format; possible: {known}{hint}")
     ending = max(matching, key=len)
     if len(endings[ending]) > 1:

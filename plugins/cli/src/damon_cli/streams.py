@@ -5,8 +5,6 @@ import io
 import os
 import sys
 
-__all__ = ["is_of_output", "prepare_output", "why_unwritten"]
-
 
 _OF_OUTPUT = {errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF}
 
