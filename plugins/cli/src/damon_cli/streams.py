@@ -5,7 +5,6 @@ import io
 import os
 import sys
 
-
 _OF_OUTPUT = {errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF}
 
 
