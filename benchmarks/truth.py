@@ -105,7 +105,8 @@ LOADS = (
     Load(16 * MIB, 0.01, 0.10, seconds=5),
     Load(16 * MIB, 0.01, 0.10, on_ms=0, seconds=5),
     Load(16 * MIB, 0.01, 0.01, mappings=1_000, seconds=15),
-    Load(16 * MIB, 1.0, 0.10, off_ms=2_000, seconds=10),
+    # Long enough for the accessed bits to add up for 10 s once, for idle memory.
+    Load(16 * MIB, 1.0, 0.10, off_ms=2_000, seconds=30),
     Load(16 * MIB, 1.0, 0.01, mappings=1_000, off_ms=2_000, seconds=15),
     Load(4096 * MIB, 0.01, 0.10, mappings=1_000, off_ms=2_000, seconds=20),
     Load(4096 * MIB, 0.5, 0.10, seconds=30),
