@@ -91,7 +91,7 @@ def main() -> None:
         COLUMNS,
         table(lines),
     )
-    for policy in policies_with_aims(lines):
+    for policy in () if options.hard else policies_with_aims(lines):
         rows = aims(lines, policy)
         if rows:
             print_table(f"Aims of the policy {policy}", AIM_COLUMNS, rows)
