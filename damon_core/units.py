@@ -63,9 +63,9 @@ def format_duration(us: float, digits: int = 4) -> str:
         digits: Significant digits below a minute; longer durations have two units.
     """
     for unit, below in (("us", 1_000), ("ms", 1_000), ("s", 60)):
-        number = f"{us / _US[unit]:.{digits}g}"
-        if float(number) < below:
-            return number + unit
+        number = float(f"{us / _US[unit]:.{digits}g}")
+        if number < below:
+            return f"{number:g}{unit}"
     for unit, lesser in (("d", "h"), ("h", "m")):
         if round(us / _US[lesser]) * _US[lesser] >= _US[unit]:
             return _in_two_units(us, unit, lesser)

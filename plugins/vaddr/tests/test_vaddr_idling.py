@@ -159,14 +159,41 @@ def test_within_a_window_an_interval_has_the_accesses_of_before() -> None:
     memory.pass_time(10)
     watch, regions = memory.watch, memory.regions
     found = []
-    for seen_pages in (1.0, 3.0, 3.0):
+    for seen_pages in (1.0, 3.0):
         if watch.begin(memory.now_us):
             watch.cleared(memory.now_us)
         seen = np.full(len(regions), seen_pages * PAGE)
         memory.now_us += SECOND_US
         watch.look(regions, np.full(len(regions), 4.0 * PAGE), seen, memory.now_us)
         found.append(watch.accessed(seen)[0] / PAGE)
-    assert found == [1.0, 2.0, 1.0]
+    assert found == [1.0, 2.0]
+
+
+def test_a_working_set_that_is_not_steady_is_cleared_each_time() -> None:
+    """A program that works for a second of three has exact working sets, in the first minutes."""
+    memory = Memory()
+    for second in range(300):
+        memory.aggregate(SECOND_US, *(range(PAGES) if second % 3 == 0 else ()))
+    assert set(np.diff(memory.clearings_us)) == {SECOND_US}
+
+
+def test_a_working_set_that_is_never_steady_is_measured_rarely() -> None:
+    """Ten seconds of ten minutes, as otherwise nothing would be known of its idle memory."""
+    memory = Memory()
+    for second in range(3_600):
+        memory.aggregate(SECOND_US, *(range(8) if second % 3 == 0 else ()))
+    apart_us = np.diff(memory.clearings_us)
+    assert apart_us[apart_us > SECOND_US].tolist() == [10 * SECOND_US] * 6
+    assert memory.idle(TEN_SECONDS) == PAGES - 8
+
+
+def test_a_window_closes_when_the_working_set_grows() -> None:
+    """What is held would be wrong from then on."""
+    memory = Memory()
+    memory.pass_time(13, 0)
+    memory.aggregate(SECOND_US, *range(8))
+    memory.pass_time(2, *range(8))
+    assert memory.touched_bytes[-2:] == [8 * PAGE] * 2
 
 
 def test_longer_spans_are_measured_more_rarely() -> None:

@@ -4,6 +4,9 @@ What has no accessed bit when a window of 10 seconds closes has been idle for at
 So now and then the bits of a process aren't cleared for an aggregation, but for a longer window. In
 between the last number stands, within bounds that follow from every aggregation: what was touched
 isn't idle, and what none of them touched is.
+
+While a window is open an aggregation has the touched bytes of the one before it. So one opens only
+where these were steady for as long as it is going to be, or, rarely, where that doesn't happen.
 """
 
 import math
@@ -23,6 +26,11 @@ _Floats: TypeAlias = npt.NDArray[np.float64]
 #: only known within bounds what an aggregation touched: a tenth of the time is little for that, and
 #: enough for a window of 10 s each 5 minutes, of a minute each half hour, of ten each 5 hours.
 IDLE_SHARE = 0.1
+#: The working set is steady where its sizes differ by at most this part of the greatest, or this
+#: part of what is in memory. So within windows it is wrong by a fortieth over all the time, at
+#: most, unless a steady program changes right then.
+_STEADY = 0.25
+_STEADY_OF_ALL = 0.01
 #: Bounds are kept in this many parts of a span, however many aggregations it has.
 _PARTS = 8
 
@@ -105,6 +113,32 @@ class _Recent:
 
 
 @define(eq=False)
+class _Level:
+    """The size of the working set, as long as it is steady.
+
+    Attributes:
+        since_us: Since when it is.
+    """
+
+    since_us: int = 0
+    _least: float = math.inf
+    _most: float = 0.0
+
+    def add(self, begun_us: int, touched_bytes: float, resident_bytes: float) -> None:
+        """Add what an aggregation touched that began at `begun_us`."""
+        least, most = min(self._least, touched_bytes), max(self._most, touched_bytes)
+        if most - least <= max(_STEADY * most, _STEADY_OF_ALL * resident_bytes):
+            self._least, self._most = least, most
+        else:
+            self.since_us, self._least, self._most = begun_us, touched_bytes, touched_bytes
+
+    def is_below(self, touched_bytes: float, resident_bytes: float) -> bool:
+        """Return whether so much isn't this size any more, but more."""
+        margin = max(_STEADY * touched_bytes, _STEADY_OF_ALL * resident_bytes)
+        return touched_bytes > self._least + margin
+
+
+@define(eq=False)
 class _Measured:
     """The last number of bytes idle for a span.
 
@@ -138,6 +172,8 @@ class IdleWatch:
         self._spans: list[_Measured] = []
         self._regions = Regions()
         self._since_us = 0  # the first clearing
+        self._level = _Level()
+        self._is_steady = False  # when the window opened
         self._window_us = self._until_us = 0  # the last one, and until when none is to follow
         self._begun_us = self._looked_us = 0  # of the aggregation
         self._held = self._looked = False  # whether it began without a clearing; with a look
@@ -153,6 +189,7 @@ class IdleWatch:
             untouched = self._resident - self._new()
             for each in self._spans:
                 each.recent.add_untouched(self._begun_us, self._looked_us, untouched)
+            self._follow_level(now_us)
             self._before, self._looked = self._seen, False
         self._begun_us, self._held = now_us, True
         return now_us >= self._until_us
@@ -160,7 +197,7 @@ class IdleWatch:
     def cleared(self, now_us: int) -> None:
         """Open a window: the accessed bits were cleared."""
         if not self._spans:
-            self._since_us = now_us
+            self._since_us = self._level.since_us = now_us
             self._spans = [
                 _Measured(span, now_us + span.us * self._per_span, _Recent(span.us))
                 for span in IDLE_SPANS
@@ -172,8 +209,9 @@ class IdleWatch:
             for each in self._spans:
                 each.recent.add_touched(self._window_us, self._looked_us, self._seen)
         self._window_us, self._begun_us, self._held = now_us, now_us, False
-        wanted_us = max((each.span.us for each in self._spans if each.due_us <= now_us), default=0)
+        wanted_us = max((each.span.us for each in self._spans if self._may_open(each)), default=0)
         self._until_us = now_us + wanted_us
+        self._is_steady = now_us - self._level.since_us >= wanted_us
         self._before = np.zeros(len(self._regions))
 
     def look(self, regions: Regions, resident: _Floats, seen: _Floats, now_us: int) -> _Floats:
@@ -232,6 +270,24 @@ class IdleWatch:
             column = None if (found == UNKNOWN).all() else found.round().astype(np.int64)
             setattr(regions, each.span.column, column)
         return IdleAges(**ages)
+
+    def _follow_level(self, now_us: int) -> None:
+        """Follow the size of the working set; close a window if it was steady and has grown."""
+        touched, resident = float(self._new().sum()), float(self._resident.sum())
+        if not self._held:
+            self._level.add(self._begun_us, touched, resident)
+        elif self._is_steady and self._level.is_below(touched, resident):
+            self._level.add(self._begun_us, touched, resident)
+            self._until_us = now_us
+
+    def _may_open(self, measured: _Measured) -> bool:
+        """Return whether a window for a span may open at the clearing."""
+        now_us, span_us = self._window_us, measured.span.us
+        if now_us - self._level.since_us >= span_us:
+            return measured.due_us <= now_us
+        # A working set that is never steady: only the shortest, after as long again.
+        every_us = len(IDLE_SPANS) * self._per_span * span_us
+        return measured is self._spans[0] and measured.due_us + every_us <= now_us
 
     def _new(self) -> _Floats:
         """Return the bytes that were certainly touched in the aggregation."""
