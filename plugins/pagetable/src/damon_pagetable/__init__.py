@@ -1,0 +1,1 @@
+"""The backend `pagetable`: accesses to every page of a process, from its page tables."""
