@@ -10,6 +10,9 @@ from damon_pagetable.walking import Bit, State
 
 #: Tables of these levels and below may have huge pages instead of tables.
 _HIGHEST_LEAF = 3
+#: How often a table that changes is read once more.
+_ATTEMPTS = 2
+_NOTHING: IntColumn = np.zeros(0, dtype=np.int64)
 #: A page is the process's own memory if it has the first of these bits and not the second.
 _RESIDENT = (Bit.PRESENT | Bit.SPECIAL).value
 
@@ -34,14 +37,15 @@ class Look(NamedTuple):
         bits: For each block the `Bit` values of its 512 pages of 4 KiB.
         huge: The pages of 2 MiB.
         giant: The pages of 1 GiB.
-        missed: How many tables are unknown, because the process changed them meanwhile.
+        missed: Addresses of blocks of 2 MiB whose tables are unknown, because the process changed
+            them again and again meanwhile.
     """
 
     blocks: IntColumn
     bits: Bits
     huge: HugePages
     giant: HugePages
-    missed: int
+    missed: IntColumn
 
 
 def look(tables: PageTables, descriptor: int) -> Look:
@@ -56,10 +60,8 @@ def look(tables: PageTables, descriptor: int) -> Look:
     """
     addresses: IntColumn = np.zeros(1, dtype=np.int64)
     leaves: dict[int, HugePages] = {}
-    missed = 0
     for level in range(tables.machine.levels, 1, -1):
-        addresses, bits, unknown = _read(tables, descriptor, level, addresses)
-        missed += unknown
+        addresses, bits, _ = _read(tables, descriptor, level, addresses)
         row, entry = np.nonzero(bits & Bit.PRESENT.value)
         found = bits[row, entry]
         addresses = addresses[row] + entry * entry_bytes(level)
@@ -69,20 +71,28 @@ def look(tables: PageTables, descriptor: int) -> Look:
             accessed = (found[own] & Bit.ACCESSED.value) != 0
             leaves[level] = HugePages(addresses[own], accessed)
             addresses = addresses[~leaf]
-    blocks, bits, unknown = _read(tables, descriptor, 1, addresses)
-    return Look(blocks, bits, leaves[2], leaves[3], missed + unknown)
+    blocks, bits, missed = _read(tables, descriptor, 1, addresses)
+    return Look(blocks, bits, leaves[2], leaves[3], missed)
 
 
 def _read(
     tables: PageTables, descriptor: int, level: int, addresses: IntColumn
-) -> tuple[IntColumn, Bits, int]:
-    """Return the tables that were read, and how many aren't known; not those that are gone."""
+) -> tuple[IntColumn, Bits, IntColumn]:
+    """Return the tables that were read, and the addresses of those that aren't known.
+
+    Those that are gone are in neither. Where the process changes its tables meanwhile they are read
+    again.
+    """
     states, bits = tables.read(descriptor, level, addresses)
+    for _ in range(_ATTEMPTS):
+        again = np.flatnonzero(states >= State.CHANGED.value)
+        if not len(again):
+            break
+        states[again], bits[again] = tables.read(descriptor, level, addresses[again])
     read = states == State.READ.value
     if read.all():
-        return addresses, bits, 0
-    unknown = np.count_nonzero(states != State.ABSENT.value) - np.count_nonzero(read)
-    return addresses[read], bits[read], int(unknown)
+        return addresses, bits, _NOTHING
+    return addresses[read], bits[read], addresses[states >= State.HUGE.value]
 
 
 def resident(bits: Bits) -> npt.NDArray[np.bool_]:
