@@ -1,4 +1,4 @@
-"""What is known of each page of a process: how soon after a clearing it was accessed, and when last.
+"""What is known of each page of a process: how soon after a clearing it was accessed, when last.
 
 Pages are kept by blocks of 2 MiB, a row of 512 for each; a huge page is a row of equal values. For
 each page there are five bytes, and those of memory that isn't there are dropped.
@@ -46,8 +46,8 @@ class PageMap(NamedTuple):
         blocks: Addresses of blocks of 2 MiB, ascending.
         periods: For each page of each block how long it takes until it is accessed, as the
             logarithm to base 2 of microseconds, rounded up: the time from the clearing to the first
-            look that found it accessed, or if none did, the time since it was last accessed. 0 if
-            it isn't in memory.
+            look that found it accessed, or if none did, the time since it was last accessed, which
+            is always more. 0 if it isn't in memory.
         seen: When each page was last accessed, in units of `TICK_US`; 0 if it isn't in memory.
     """
 
@@ -104,12 +104,18 @@ class Pages:
         """Return how much was in memory at the last look."""
         return int(np.count_nonzero(self._resident)) * PAGE_BYTES
 
-    def map(self, now_us: int) -> PageMap:
-        """Return what is known at the end of an aggregation."""
+    def map(self, elapsed_us: int, now_us: int) -> PageMap:
+        """Return what is known at the end of an aggregation.
+
+        Args:
+            elapsed_us: The time from the clearing to the last look.
+            now_us: The time of the clock.
+        """
         now = np.uint32(now_us // TICK_US + 1)
         idle = np.minimum(now - self._seen, np.uint32(len(_PERIODS) - 1)).astype(np.uint16)
         untouched = self._first == NOT_YET
-        periods = np.where(untouched, _PERIODS[idle], self._first)
+        table = np.maximum(_PERIODS, np.uint8(period_of(elapsed_us) + 1))
+        periods = np.where(untouched, table[idle], self._first)
         periods *= self._resident
         return PageMap(self._blocks, periods, self._seen * self._resident)
 
@@ -147,9 +153,8 @@ class _Rows(NamedTuple):
 
     @classmethod
     def of(cls, look: Look) -> "_Rows":
-        giant = look.giant.addresses.repeat(GIANT_BLOCKS).reshape(-1, GIANT_BLOCKS)
-        giant = (giant + np.arange(GIANT_BLOCKS) * BLOCK_BYTES).ravel()
-        huge = np.concatenate((look.huge.addresses, giant))
+        parts = look.giant.addresses[:, np.newaxis] + np.arange(GIANT_BLOCKS) * BLOCK_BYTES
+        huge = np.concatenate((look.huge.addresses, parts.ravel()))
         if not len(huge):
             return cls(look.blocks, resident(look.bits), accessed(look.bits), huge)
         used = np.concatenate((look.huge.accessed, look.giant.accessed.repeat(GIANT_BLOCKS)))

@@ -54,7 +54,7 @@ class Runs(NamedTuple):
         begins = np.empty(len(flat), dtype=np.bool_)
         begins[0] = True
         np.not_equal(flat[1:], flat[:-1], out=begins[1:])
-        begins[ENTRIES :: ENTRIES] |= np.diff(known.blocks) != BLOCK_BYTES
+        begins[ENTRIES::ENTRIES] |= np.diff(known.blocks) != BLOCK_BYTES
         first = np.flatnonzero(begins)
         pages = np.diff(first, append=len(flat))
         period = flat[first]

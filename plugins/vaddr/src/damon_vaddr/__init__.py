@@ -1,6 +1,7 @@
 """The primitive `vaddr`: the memory of processes; and its parts, for backends and primitives."""
 
 from damon_vaddr.backend import ProcessBackend
+from damon_vaddr.calibration import WalkCosts, reset_us, walk_costs
 from damon_vaddr.descriptors import is_shortage
 from damon_vaddr.forecast import ProcessForecast, forecast_processes
 from damon_vaddr.layouts import FirstRanges, Layout, Mappings, Ranges
@@ -38,6 +39,7 @@ __all__ = [
     "Referenced",
     "ReferencedOptions",
     "VaddrOptions",
+    "WalkCosts",
     "descendants_of",
     "forecast_processes",
     "is_shortage",
@@ -48,6 +50,8 @@ __all__ = [
     "probe_processes",
     "proc_problem",
     "read_stat",
+    "reset_us",
     "thread_group",
     "three_ranges",
+    "walk_costs",
 ]

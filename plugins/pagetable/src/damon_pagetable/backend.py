@@ -1,0 +1,162 @@
+"""The backend `pagetable`: every page of processes, from their page tables."""
+
+import logging
+import os
+import time
+from collections.abc import Callable, Collection, Sequence
+
+from attrs import define, field
+from damon_vaddr import ProcessTarget, reset_us
+
+from damon_core import HookContext, NoOptions, PluginError, SpacedSampling
+from damon_pagetable.errors import ObstacleError, VerifierError
+from damon_pagetable.layout import BestCut, Known
+from damon_pagetable.look import look
+from damon_pagetable.pages import PageMap
+from damon_pagetable.tables import PageTables
+
+logger = logging.getLogger(__name__)
+
+
+@define(eq=False)
+class _Files:
+    """The open files of a process.
+
+    Attributes:
+        pagemap: Its pagemap; what it shows isn't read, it leads to the page tables.
+        clear_refs: What clears its accessed bits.
+        aggregation: The number of the last aggregation when they were cleared; -1 for never.
+    """
+
+    pagemap: int
+    clear_refs: int
+    aggregation: int = field(default=-1, init=False)
+
+    def close(self) -> None:
+        os.close(self.pagemap)
+        os.close(self.clear_refs)
+
+
+class PageTable:
+    """Sees accesses to every page of processes, through their own page tables.
+
+    At the beginning of an aggregation the accessed bits of a process are cleared, by clear_refs.
+    Each look after that finds all pages that were accessed since. Looks take no lock and don't
+    disturb the process.
+
+    What a process has in common with others counts in each of them, and only its own accesses do.
+
+    Args:
+        options: There are none.
+        open_tables: Makes what reads page tables.
+
+    Raises:
+        PluginError: Page tables can't be read on this machine or by this user.
+    """
+
+    name = "pagetable"
+    sampling = SpacedSampling
+    sees_all_users = False
+
+    def __init__(
+        self,
+        options: NoOptions | None = None,
+        open_tables: Callable[[], PageTables] = PageTables,
+    ) -> None:
+        self._open_tables = open_tables
+        self._tables: PageTables | None = self._opened()
+        self._files: dict[ProcessTarget, _Files] = {}
+        self._known: dict[ProcessTarget, Known] = {}
+        self._reset_us = reset_us()
+        self.layout = BestCut(self._known)
+
+    def page_map(self, target: ProcessTarget) -> PageMap | None:
+        """Return every page of a target at the end of the last aggregation; None before it.
+
+        The columns are replaced in the next aggregation, not changed.
+        """
+        known = self._known.get(target)
+        return None if known is None else known.page_map
+
+    def add(self, target: ProcessTarget) -> None:
+        """Open the files of a process.
+
+        Raises:
+            PluginError: Page tables can't be read on this machine or by this user.
+            OSError: What `ProcessBackend.add` may raise.
+        """
+        if self._tables is None:  # It was closed at the end of an earlier run.
+            self._tables = self._opened()
+        pagemap = target.process.open_file("pagemap")
+        try:
+            clear_refs = target.process.open_file("clear_refs", os.O_WRONLY)
+        except OSError:
+            os.close(pagemap)
+            raise
+        self._files[target] = _Files(pagemap, clear_refs)
+        self._known[target] = Known()
+
+    def _opened(self) -> PageTables:
+        try:
+            return self._open_tables()
+        except ObstacleError as error:
+            if isinstance(error, VerifierError):
+                logger.debug("%s", error.log)
+            raise PluginError(self.name, error.message) from error
+
+    def prepare(
+        self, targets: Sequence[ProcessTarget], context: HookContext
+    ) -> Collection[ProcessTarget]:
+        """Clear the accessed bits of each process, once in each aggregation of the context."""
+        number = context.snapshot.number if context.snapshot is not None else 0
+        gone = []
+        for target in targets:
+            files, known = self._files[target], self._known[target]
+            if files.aggregation == number:
+                continue
+            files.aggregation = number
+            begun_ns = time.thread_time_ns()
+            try:
+                os.write(files.clear_refs, b"1")
+            except ProcessLookupError:
+                gone.append(target)
+                continue
+            target.toll = target.toll.with_held((time.thread_time_ns() - begun_ns) // 1_000)
+            known.pages.clear()
+            known.cleared_us, known.first_us = context.clock.now_us(), 0
+        return gone
+
+    def check(
+        self, targets: Sequence[ProcessTarget], context: HookContext
+    ) -> Collection[ProcessTarget]:
+        """Look at all pages of each process."""
+        return [each for each in targets if not self._look(each, context)]
+
+    def _look(self, target: ProcessTarget, context: HookContext) -> bool:
+        assert self._tables is not None
+        files, known = self._files[target], self._known[target]
+        found = look(self._tables, files.pagemap)
+        if not os.pread(files.pagemap, 8, 0):  # Its memory is gone: it ended or called exec.
+            return False
+        now_us = context.clock.now_us()
+        known.last_us = max(now_us - known.cleared_us, 1)
+        known.first_us = known.first_us or known.last_us
+        known.checks = context.intervals.checks
+        new_pages = known.pages.add(found, known.last_us, now_us)
+        target.toll = target.toll.with_cpu(new_pages * self._reset_us)
+        return True
+
+    def forget(self, target: ProcessTarget) -> None:
+        """Close the files of a process."""
+        files = self._files.pop(target, None)
+        self._known.pop(target, None)
+        if files is not None:
+            files.close()
+
+    def close(self) -> None:
+        """Close all files."""
+        for target in list(self._files):
+            self.forget(target)
+        if self._tables is not None:
+            self._tables.close()
+            self._tables = None

@@ -1,0 +1,121 @@
+"""The regions of processes of which every page is known."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from attrs import define, field
+from damon_vaddr import LayoutInput, ProcessTarget
+
+from damon_core import PAGE_SIZE_BYTES, RegionLimits, Regions
+from damon_pagetable.machine import ENTRIES
+from damon_pagetable.pages import TICK_US, PageMap, Pages, period_of
+from damon_pagetable.regions import Runs, cut, is_as_good
+from damon_pagetable.tables import IntColumn
+
+#: Each process gets at least this many regions of the context's, if there are enough.
+_LEAST_REGIONS = 8
+
+
+@define(eq=False)
+class Known:
+    """What is known of a process.
+
+    Attributes:
+        pages: Its pages.
+        cleared_us: When its accessed bits were last cleared.
+        first_us: How long after that the first look was; 0 before it.
+        last_us: How long after that the last look was.
+        checks: The number of checks that an aggregation stands for.
+        last_checks: The same for the previous aggregation.
+        page_map: Every page at the end of the last aggregation; None before the first.
+    """
+
+    pages: Pages = field(factory=Pages, init=False)
+    cleared_us: int = field(default=0, init=False)
+    first_us: int = field(default=0, init=False)
+    last_us: int = field(default=0, init=False)
+    checks: int = field(default=1, init=False)
+    last_checks: int = field(default=1, init=False)
+    page_map: PageMap | None = field(default=None, init=False)
+
+
+class BestCut:
+    """Makes regions as the best cut of all pages; see `damon_pagetable.regions`.
+
+    Args:
+        known: What is known of each process; whoever looks at them keeps it up to date.
+    """
+
+    def __init__(self, known: dict[ProcessTarget, Known]) -> None:
+        self._known = known
+        self._max_regions = 0
+
+    def lay_out(self, target: ProcessTarget, given: LayoutInput, limits: RegionLimits) -> None:
+        """Do nothing: regions follow from what is seen."""
+        self._max_regions = limits.max_regions
+
+    def describe(self, targets: Sequence[ProcessTarget], now_us: int) -> None:
+        """Cut the pages of all targets into regions."""
+        sizes = [self._known[each].pages.resident_bytes() for each in targets]
+        spare = max(self._max_regions - _LEAST_REGIONS * len(targets), 0)
+        for target, size in zip(targets, sizes, strict=True):
+            share = self._max_regions // len(targets)
+            limit = min(_LEAST_REGIONS, share) + spare * size // max(sum(sizes), 1)
+            self._cut(target, self._known[target], limit, now_us)
+
+    @staticmethod
+    def _cut(target: ProcessTarget, known: Known, limit: int, now_us: int) -> None:
+        page_map = known.page_map = known.pages.map(known.last_us, now_us)
+        runs = Runs.of(page_map)
+        coarse, old = runs.coarse(), target.regions
+        starts = cut(coarse, limit)
+        if len(old) <= limit and is_as_good(coarse, old.start, starts):
+            starts = old.start
+        fresh = _regions(runs, starts, known)
+        fresh.idle_us = _idle_us(page_map, fresh, now_us)
+        _inherit(fresh, old, known)
+        target.regions = fresh
+        known.last_checks = known.checks
+
+
+def _regions(runs: Runs, starts: IntColumn, known: Known) -> Regions:
+    """Return regions, each with the runs from one start to the next, and their counters."""
+    first = np.unique(np.append(0, np.searchsorted(runs.start, starts)))
+    first = first[first < len(runs.start)]
+    if not len(first):
+        regions = Regions()
+        regions.touched_bytes = np.zeros(0, dtype=np.int64)
+        return regions
+    merged = runs.merged(first)
+    period = runs.sums / runs.pages
+    regions = Regions(merged.start, merged.end)
+    regions.resident_bytes = merged.pages * PAGE_SIZE_BYTES
+    soon = np.where(period <= period_of(known.first_us), runs.pages, 0)
+    touched = np.where(period <= period_of(known.last_us), runs.pages, 0)
+    regions.nr_accesses = np.add.reduceat(soon, first) / merged.pages * known.checks
+    regions.touched_bytes = np.add.reduceat(touched, first) * PAGE_SIZE_BYTES
+    return regions
+
+
+def _idle_us(page_map: PageMap, regions: Regions, now_us: int) -> IntColumn:
+    """Return how long ago the last access to any page of each region was."""
+    if not len(regions):
+        return np.zeros(0, dtype=np.int64)
+    block = np.searchsorted(page_map.blocks, regions.start, side="right") - 1
+    page = (regions.start - page_map.blocks[block]) // PAGE_SIZE_BYTES
+    seen = np.maximum.reduceat(page_map.seen.ravel(), block * ENTRIES + page)
+    idle_us: IntColumn = np.maximum(now_us - (seen.astype(np.int64) - 1) * TICK_US, 0)
+    assert regions.touched_bytes is not None
+    return np.where(regions.touched_bytes > 0, 0, idle_us)
+
+
+def _inherit(fresh: Regions, old: Regions, known: Known) -> None:
+    """Let regions have the age of those that were where they begin, if they are like them."""
+    idle_us = fresh.idle_us
+    if len(old):
+        old.rescale_accesses(known.last_checks, known.checks)
+        origin = old.holding(fresh.start)
+        fresh.age = np.where(origin >= 0, old.age[origin], 0)
+        fresh.last_nr_accesses = np.where(origin >= 0, old.last_nr_accesses[origin], 0.0)
+    fresh.grow_older(0)
+    fresh.idle_us = idle_us
