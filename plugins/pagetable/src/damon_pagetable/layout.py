@@ -80,6 +80,7 @@ class BestCut:
 
 def _regions(runs: Runs, starts: IntColumn, known: Known) -> Regions:
     """Return regions, each with the runs from one start to the next, and their counters."""
+    runs = runs.split_at(starts)
     first = np.unique(np.append(0, np.searchsorted(runs.start, starts)))
     first = first[first < len(runs.start)]
     if not len(first):

@@ -77,6 +77,23 @@ class Runs(NamedTuple):
         begins |= count.repeat(count) <= 2
         return self.merged(np.flatnonzero(begins))
 
+    def split_at(self, addresses: IntColumn) -> "Runs":
+        """Return these runs, with those in which some ascending addresses are split there."""
+        if not len(self.start):
+            return self
+        index = np.searchsorted(self.start, addresses, side="right") - 1
+        inside = (index >= 0) & (addresses > self.start[index]) & (addresses < self.end[index])
+        addresses, index = addresses[inside], index[inside]
+        if not len(addresses):
+            return self
+        origin = np.insert(np.arange(len(self.start)), index + 1, index)
+        start = np.insert(self.start, index + 1, addresses)
+        end = self.end[origin]
+        end[:-1] = np.minimum(end[:-1], start[1:])
+        share = (end - start) / (self.end - self.start)[origin]
+        pages = np.maximum(np.rint(self.pages[origin] * share), 1).astype(np.int64)
+        return Runs(start, end, pages, self.sums[origin] / self.pages[origin] * pages)
+
     def merged(self, first: IntColumn) -> "Runs":
         """Return runs of runs.
 
@@ -136,6 +153,7 @@ def is_as_good(runs: Runs, old: IntColumn, new: IntColumn) -> bool:
 
 def _spread(runs: Runs, starts: IntColumn) -> float:
     """Return what regions cost: the sum of squared distances from their means, and the holes."""
+    runs = runs.split_at(starts)
     row = np.maximum(np.searchsorted(starts, runs.start, side="right") - 1, 0)
     pages = np.bincount(row, runs.pages, len(starts))
     mean = np.bincount(row, runs.sums, len(starts)) / np.maximum(pages, 1)
