@@ -175,15 +175,6 @@ def test_resident_bytes_are_those_in_memory(busy: Callable[[int, int, int], Busy
     assert snapshot.total_bytes == pytest.approx(rss * 1024, rel=0.02)
 
 
-def test_regions_keep_their_borders_and_grow_older(busy: Callable[[int, int, int], Busy]) -> None:
-    """While nothing changes."""
-    program = busy(1111, 1111 + 2560, 1)
-    snapshots = watched(program.pid, aggregations=4)
-    rows = [np.flatnonzero(s.start == program.address + 1111 * PAGE) for s in snapshots]
-    ages = [int(s.age[row[0]]) for s, row in zip(snapshots, rows, strict=True)][:4]
-    assert ages[1:] == [ages[0] + 1, ages[0] + 2, ages[0] + 3]
-
-
 def test_what_the_process_pays_is_known(busy: Callable[[int, int, int], Busy]) -> None:
     """Pages whose bits were set again, and the lock during the clearing."""
     program = busy(0, 16_384, 1)
