@@ -2,7 +2,9 @@
 
 from damon_pagetable.backend import PageTable
 from damon_pagetable.errors import BpfError, LayoutError, ObstacleError, VerifierError
+from damon_pagetable.flushing import FlushStats
 from damon_pagetable.look import HugePages, Look, accessed, look, resident
+from damon_pagetable.options import PageTableOptions
 from damon_pagetable.pages import ABSENT, TICK_US, PageMap, period_of
 from damon_pagetable.tables import PageTables
 
@@ -10,12 +12,14 @@ __all__ = [
     "ABSENT",
     "TICK_US",
     "BpfError",
+    "FlushStats",
     "HugePages",
     "LayoutError",
     "Look",
     "ObstacleError",
     "PageMap",
     "PageTable",
+    "PageTableOptions",
     "PageTables",
     "VerifierError",
     "accessed",

@@ -8,14 +8,21 @@ from collections.abc import Callable, Collection, Sequence
 from attrs import define, field
 from damon_vaddr import ProcessTarget, reset_us
 
-from damon_core import HookContext, NoOptions, PluginError, SpacedSampling
+from damon_core import HookContext, PluginError, SpacedSampling
 from damon_pagetable.errors import ObstacleError, VerifierError
+from damon_pagetable.flushing import FlushedProcess, Flusher, FlushStats
 from damon_pagetable.layout import BestCut, Known
 from damon_pagetable.look import look
+from damon_pagetable.options import PageTableOptions
 from damon_pagetable.pages import PageMap
 from damon_pagetable.tables import PageTables
 
 logger = logging.getLogger(__name__)
+
+
+#: What a flush costs the process, in accessed bits that its processors have to set again: those of
+#: the range, an interrupt, and translations that are loaded again.
+_FLUSH_PAGES = 100
 
 
 @define(eq=False)
@@ -26,11 +33,13 @@ class _Files:
         pagemap: Its pagemap; what it shows isn't read, it leads to the page tables.
         clear_refs: What clears its accessed bits.
         aggregation: The number of the last aggregation when they were cleared; -1 for never.
+        flushing: The flushes of its TLB.
     """
 
     pagemap: int
     clear_refs: int
     aggregation: int = field(default=-1, init=False)
+    flushing: FlushedProcess = field(factory=FlushedProcess, init=False)
 
     def close(self) -> None:
         os.close(self.pagemap)
@@ -47,7 +56,7 @@ class PageTable:
     What a process has in common with others counts in each of them, and only its own accesses do.
 
     Args:
-        options: There are none.
+        options: The options.
         open_tables: Makes what reads page tables.
 
     Raises:
@@ -60,7 +69,7 @@ class PageTable:
 
     def __init__(
         self,
-        options: NoOptions | None = None,
+        options: PageTableOptions | None = None,
         open_tables: Callable[[], PageTables] = PageTables,
     ) -> None:
         self._open_tables = open_tables
@@ -68,6 +77,7 @@ class PageTable:
         self._files: dict[ProcessTarget, _Files] = {}
         self._known: dict[ProcessTarget, Known] = {}
         self._reset_us = reset_us()
+        self._flusher = Flusher() if options is None or options.flush_tlb else None
         self.layout = BestCut(self._known)
 
     def page_map(self, target: ProcessTarget) -> PageMap | None:
@@ -77,6 +87,14 @@ class PageTable:
         """
         known = self._known.get(target)
         return None if known is None else known.page_map
+
+    def flush_stats(self, target: ProcessTarget) -> FlushStats:
+        """Return how often the TLB of a target was flushed, and the effect.
+
+        Raises:
+            KeyError: It isn't monitored.
+        """
+        return self._files[target].flushing.stats
 
     def add(self, target: ProcessTarget) -> None:
         """Open the files of a process.
@@ -115,6 +133,9 @@ class PageTable:
             if files.aggregation == number:
                 continue
             files.aggregation = number
+            if known.last_us:
+                files.flushing.end(known.pages.touched_share())
+            files.flushing.begin()
             begun_ns = time.thread_time_ns()
             try:
                 os.write(files.clear_refs, b"1")
@@ -142,8 +163,12 @@ class PageTable:
         known.last_us = max(now_us - known.cleared_us, 1)
         known.first_us = known.first_us or known.last_us
         known.checks = context.intervals.checks
-        new_pages = known.pages.add(found, known.last_us, now_us)
-        target.toll = target.toll.with_cpu(new_pages * self._reset_us)
+        pages = known.pages.add(found, known.last_us, now_us)
+        if self._flusher is not None and self._flusher.flush(
+            target, files.flushing, files.pagemap, found
+        ):
+            pages += _FLUSH_PAGES
+        target.toll = target.toll.with_cpu(pages * self._reset_us)
         return True
 
     def forget(self, target: ProcessTarget) -> None:

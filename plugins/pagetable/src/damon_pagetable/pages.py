@@ -104,6 +104,11 @@ class Pages:
         """Return how much was in memory at the last look."""
         return int(np.count_nonzero(self._resident)) * PAGE_BYTES
 
+    def touched_share(self) -> float:
+        """Return the share of what is in memory that was accessed since the clearing."""
+        touched = int(np.count_nonzero((self._first != NOT_YET) & self._resident))
+        return touched / max(int(np.count_nonzero(self._resident)), 1)
+
     def map(self, elapsed_us: int, now_us: int) -> PageMap:
         """Return what is known at the end of an aggregation.
 

@@ -19,6 +19,7 @@ from damon_pagetable.backend import PageTable
 from damon_pagetable.btf import VMLINUX, Btf
 from damon_pagetable.errors import BpfError, ObstacleError, VerifierError
 from damon_pagetable.machine import Machine
+from damon_pagetable.options import PageTableOptions
 from damon_pagetable.system import Map
 from damon_pagetable.tables import PageTables
 from damon_pagetable.walking import Offsets
@@ -106,6 +107,7 @@ def register_backends(register: Callable[[Backend], None]) -> None:
         Backend(
             "pagetable",
             PageTable,
+            PageTableOptions,
             summary="page tables through BPF: every page, exactly; needs root and x86-64",
             probe=probe,
             forecast=forecast,
