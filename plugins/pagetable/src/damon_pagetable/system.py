@@ -90,6 +90,9 @@ class Program:
             only read.
         name: What the kernel's listings call it; up to 15 letters, digits or underscores.
 
+    Attributes:
+        descriptor: Its file descriptor.
+
     Raises:
         VerifierError: The kernel's verifier rejects the program.
         BpfError: The kernel refuses for another reason.
@@ -97,7 +100,7 @@ class Program:
 
     def __init__(self, code: bytes, name: str) -> None:
         try:
-            self._descriptor = self._load(code, name, None)
+            self.descriptor = self._load(code, name, None)
         except BpfError as error:
             if error.errno not in _REJECTED:
                 raise
@@ -141,9 +144,7 @@ class Program:
         buffer = ctypes.create_string_buffer(context, len(context))
         size, address = len(context), ctypes.addressof(buffer) if arguments else 0
         attributes = ctypes.create_string_buffer(
-            _RUN_ATTRIBUTES.pack(
-                self._descriptor, 0, 0, 0, 0, 0, 0, 0, size, 0, address, 0, 0, 0, 0
-            )
+            _RUN_ATTRIBUTES.pack(self.descriptor, 0, 0, 0, 0, 0, 0, 0, size, 0, address, 0, 0, 0, 0)
         )
         _bpf(_TEST_RUN, attributes, "running a program")
         result: int = _RESULT.unpack_from(attributes)[0]
@@ -151,9 +152,9 @@ class Program:
 
     def close(self) -> None:
         """Remove the program from the kernel."""
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
+        if self.descriptor >= 0:
+            os.close(self.descriptor)
+            self.descriptor = -1
 
     def __enter__(self) -> Self:
         return self

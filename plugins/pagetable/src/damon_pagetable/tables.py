@@ -88,6 +88,15 @@ class PageTables:
         )
         return Program(code, f"damon_level_{level}")
 
+    def handles(self) -> tuple[int, int, int]:
+        """Return what another program needs to do the same, such as a benchmark in C.
+
+        Returns:
+            The descriptors of the program for level 1 and of the map that it shares, and the
+            address at which the kernel has the first byte of memory.
+        """
+        return self._programs[1].descriptor, self._shared.descriptor, self._base
+
     def read(self, descriptor: int, level: int, addresses: IntColumn) -> Tables:
         """Read tables of a process.
 
