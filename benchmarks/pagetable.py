@@ -187,7 +187,7 @@ def main() -> None:
     tables.close()
     print_table(
         "CPU time per page of 4 KiB, in nanoseconds",
-        ["process", "look", "look in C", "keeping", "end", "smaps", "pagemap", "look: ratio"],
+        ["process", "look", "look in C", "keeping", "end", "smaps", "pagemap", "ratio of looks"],
         rows,
     )
     pages = 1 << (14 if quick else 20)

@@ -233,7 +233,11 @@ class SpacedSampling(_Timed, _Evenly):
 
     def observe(self, targets: Sequence[Target], grid: Grid, intervals: Intervals) -> int:
         """Return how many checks have passed since the last look."""
-        checks = max(self._distance_us(intervals) // intervals.sampling_us - self._counted, 0)
+        assert self._began_us is not None
+        # A late look may be the last one.
+        due = grid.due_us - self._began_us >= intervals.aggregation_us
+        distance_us = intervals.aggregation_us if due else self._distance_us(intervals)
+        checks = max(distance_us // intervals.sampling_us - self._counted, 0)
         self._looks += 1
         self._counted += checks
         return checks

@@ -3,7 +3,15 @@
 import numpy as np
 import pytest
 
-from damon_core import HookContext, Intervals, Regions, SpacedSampling, Target, hookimpl
+from damon_core import (
+    HookContext,
+    Intervals,
+    Regions,
+    SpacedSampling,
+    Target,
+    VirtualClock,
+    hookimpl,
+)
 from damon_core.policies.kernel import KernelPolicy
 from damon_core.testing import Recorder, run_virtual
 
@@ -26,6 +34,9 @@ class SeesAll:
     @hookimpl
     def check_accesses(self, context: HookContext) -> None:
         self.looked_us.append(context.clock.now_us())
+        if self._slow_us:
+            assert isinstance(context.clock, VirtualClock)
+            context.clock.advance(self._slow_us)
 
     @hookimpl
     def describe_regions(self, context: HookContext) -> None:
@@ -74,6 +85,14 @@ def test_regions_are_the_primitive_s() -> None:
     assert [s.max_nr_accesses for s in recorder.snapshots] == [20, 20]
     assert [s.nr_accesses.tolist() for s in recorder.snapshots] == [[5.0], [5.0]]
     assert [s.age.tolist() for s in recorder.snapshots] == [[7], [7]]
+
+
+def test_a_look_that_is_very_late_is_the_last_one() -> None:
+    """It stands for all checks that are left."""
+    recorder, memory = Recorder(), SeesAll(slow_us=150_000)
+    run_virtual(memory, recorder, aggregations=2)
+    assert memory.looked_us == [5_000, 155_000, 310_000, 460_000]
+    assert [s.max_nr_accesses for s in recorder.snapshots] == [20, 20]
 
 
 def test_to_save_time_aggregations_become_longer() -> None:
