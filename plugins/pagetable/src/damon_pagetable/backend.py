@@ -53,7 +53,8 @@ class PageTable:
     Each look after that finds all pages that were accessed since. Looks take no lock and don't
     disturb the process.
 
-    What a process has in common with others counts in each of them, and only its own accesses do.
+    Files and shared memory that several processes of a context map count once, in the first of
+    them, with the accesses of all.
 
     Args:
         options: The options.

@@ -4,12 +4,13 @@ from collections.abc import Sequence
 
 import numpy as np
 from attrs import define, field
-from damon_vaddr import LayoutInput, ProcessTarget
+from damon_vaddr import LayoutInput, ProcessTarget, parse_shared
 
 from damon_core import PAGE_SIZE_BYTES, RegionLimits, Regions
 from damon_pagetable.machine import ENTRIES
 from damon_pagetable.pages import TICK_US, PageMap, Pages, period_of
 from damon_pagetable.regions import Runs, cut, is_as_good
+from damon_pagetable.sharing import count_once
 from damon_pagetable.tables import IntColumn
 
 #: Each process gets at least this many regions of the context's, if there are enough.
@@ -56,16 +57,19 @@ class BestCut:
 
     def describe(self, targets: Sequence[ProcessTarget], now_us: int) -> None:
         """Cut the pages of all targets into regions."""
-        sizes = [self._known[each].pages.resident_bytes() for each in targets]
+        maps = [self._known[each].pages.map(self._known[each].last_us, now_us) for each in targets]
+        if len(targets) > 1:
+            count_once(maps, [parse_shared(each.layout_input.maps) for each in targets])
+        sizes = [int(np.count_nonzero(each.periods)) for each in maps]
         spare = max(self._max_regions - _LEAST_REGIONS * len(targets), 0)
-        for target, size in zip(targets, sizes, strict=True):
+        for target, page_map, size in zip(targets, maps, sizes, strict=True):
+            self._known[target].page_map = page_map
             share = self._max_regions // len(targets)
             limit = min(_LEAST_REGIONS, share) + spare * size // max(sum(sizes), 1)
-            self._cut(target, self._known[target], limit, now_us)
+            self._cut(target, page_map, limit, now_us)
 
-    @staticmethod
-    def _cut(target: ProcessTarget, known: Known, limit: int, now_us: int) -> None:
-        page_map = known.page_map = known.pages.map(known.last_us, now_us)
+    def _cut(self, target: ProcessTarget, page_map: PageMap, limit: int, now_us: int) -> None:
+        known = self._known[target]
         runs = Runs.of(page_map)
         coarse, old = runs.coarse(), target.regions
         starts = cut(coarse, limit)

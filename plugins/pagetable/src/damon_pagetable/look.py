@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from damon_pagetable.machine import ENTRIES
 from damon_pagetable.tables import Bits, IntColumn, PageTables, entry_bytes
 from damon_pagetable.walking import Bit, State
 
@@ -12,6 +13,7 @@ from damon_pagetable.walking import Bit, State
 _HIGHEST_LEAF = 3
 #: How often a table that changes is read once more.
 _ATTEMPTS = 2
+_PRESENT, _READ = Bit.PRESENT.value, State.READ.value
 _NOTHING: IntColumn = np.zeros(0, dtype=np.int64)
 #: A page is the process's own memory if it has the first of these bits and not the second.
 _RESIDENT = (Bit.PRESENT | Bit.SPECIAL).value
@@ -62,9 +64,9 @@ def look(tables: PageTables, descriptor: int) -> Look:
     leaves: dict[int, HugePages] = {}
     for level in range(tables.machine.levels, 1, -1):
         addresses, bits, _ = _read(tables, descriptor, level, addresses)
-        row, entry = np.nonzero(bits & Bit.PRESENT.value)
-        found = bits[row, entry]
-        addresses = addresses[row] + entry * entry_bytes(level)
+        place = (bits & _PRESENT).ravel().nonzero()[0]
+        found = bits.ravel()[place]
+        addresses = addresses[place // ENTRIES] + place % ENTRIES * entry_bytes(level)
         if level <= _HIGHEST_LEAF:
             leaf = (found & Bit.LEAF.value) != 0
             own = leaf & ((found & Bit.SPECIAL.value) == 0)
@@ -84,14 +86,14 @@ def _read(
     again.
     """
     states, bits = tables.read(descriptor, level, addresses)
+    if np.count_nonzero(states == _READ) == len(states):
+        return addresses, bits, _NOTHING
     for _ in range(_ATTEMPTS):
         again = np.flatnonzero(states >= State.CHANGED.value)
         if not len(again):
             break
         states[again], bits[again] = tables.read(descriptor, level, addresses[again])
-    read = states == State.READ.value
-    if read.all():
-        return addresses, bits, _NOTHING
+    read = states == _READ
     return addresses[read], bits[read], addresses[states >= State.HUGE.value]
 
 

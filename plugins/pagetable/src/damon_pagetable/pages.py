@@ -100,10 +100,6 @@ class Pages:
         of_huge = new[np.searchsorted(self._blocks, huge)]
         return int(np.count_nonzero(new) - np.count_nonzero(of_huge[:, 1:]))
 
-    def resident_bytes(self) -> int:
-        """Return how much was in memory at the last look."""
-        return int(np.count_nonzero(self._resident)) * PAGE_BYTES
-
     def touched_share(self) -> float:
         """Return the share of what is in memory that was accessed since the clearing."""
         touched = int(np.count_nonzero((self._first != NOT_YET) & self._resident))
