@@ -23,6 +23,10 @@ def anonymous(pages, advice=mmap.MADV_NOHUGEPAGE, fill=True):
         area[::4096] = b"x" * pages
     return area
 
+def mapped(path, pages, flags=mmap.MAP_SHARED):
+    with open(path, "r+b") as file:
+        return mmap.mmap(file.fileno(), pages * 4096, flags=flags)
+
 def huge(count):
     # With room to align, as areas start at any page.
     area = anonymous((count + 1) * 512, mmap.MADV_HUGEPAGE, fill=False)

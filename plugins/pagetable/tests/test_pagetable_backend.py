@@ -4,6 +4,7 @@ import contextlib
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from typing import Protocol
@@ -13,13 +14,14 @@ import pytest
 from attrs import frozen
 from damon_pagetable import PageTable, PageTables, period_of
 from damon_pagetable.errors import VerifierError
-from damon_vaddr import PidSource, Process, ProcessMemory, ProcessTarget
+from damon_vaddr import LayoutInput, PidSource, Process, ProcessMemory, ProcessTarget
 
 from damon_core import (
     Context,
     Intervals,
     PluginError,
     Range,
+    RegionLimits,
     Regions,
     Snapshot,
     Toll,
@@ -260,3 +262,54 @@ def test_nothing_is_charged_before_the_first_clearing(process: Worker) -> None:
     """To open a process costs it nothing."""
     with Opened(process.pid) as (_, target):
         assert target.toll == Toll()
+
+
+@pytest.fixture
+def shared_file() -> Iterator[str]:
+    """A file of 1 000 small pages: those of a disk's file may be huge."""
+    with tempfile.NamedTemporaryFile(dir="/dev/shm") as file:
+        file.write(bytes(1_000 * PAGE))
+        file.flush()
+        yield file.name
+
+
+def test_shared_memory_of_two_processes_counts_once(
+    start_worker: Callable[[], Worker], shared_file: str
+) -> None:
+    """With the accesses of both, in the first."""
+    workers = [start_worker(), start_worker()]
+    starts = [
+        worker.ask(
+            f"area = mapped({shared_file!r}, 1000)\n"
+            "for page in range(1000): area[page * 4096]\n"
+            "answer = address(area)"
+        )
+        for worker in workers
+    ]
+    with contextlib.ExitStack() as opened:
+        processes = [Process.open(worker.pid) for worker in workers]
+        targets = [ProcessTarget(str(each.pid), process=each) for each in processes]
+        backend = PageTable()
+        opened.callback(backend.close)
+        for target in targets:
+            opened.callback(target.process.close)
+            backend.add(target)
+            backend.layout.lay_out(
+                target, LayoutInput(target.process.maps()), RegionLimits(10, 1_000)
+            )
+            target.layout_input = LayoutInput(target.process.maps())
+        context = Context(ProcessMemory(PidSource([os.getpid()]), backend), intervals=INTERVALS)
+        backend.prepare(targets, context)
+        workers[0].ask("for page in range(0, 300): area[page * 4096]")
+        workers[1].ask("for page in range(200, 500): area[page * 4096]")
+        backend.check(targets, context)
+        backend.layout.describe(targets, context.clock.now_us())
+        sums = [bytes_in(each.regions, start) for each, start in zip(targets, starts, strict=True)]
+    assert sums == [(1_000 * PAGE, 500 * PAGE), (0, 0)]
+
+
+def bytes_in(regions: Regions, address: int) -> tuple[int, int]:
+    """Return the resident and the touched bytes of the regions in 1 000 pages from an address."""
+    inside = (regions.start >= address) & (regions.end <= address + 1_000 * PAGE)
+    assert regions.touched_bytes is not None
+    return int(regions.resident_bytes[inside].sum()), int(regions.touched_bytes[inside].sum())
