@@ -12,7 +12,7 @@ from typing import Protocol
 import numpy as np
 import pytest
 from attrs import frozen
-from damon_pagetable import PageTable, PageTables, period_of
+from damon_pagetable import PageMap, PageTable, PageTables, period_of
 from damon_pagetable.errors import VerifierError
 from damon_vaddr import LayoutInput, PidSource, Process, ProcessMemory, ProcessTarget
 
@@ -304,12 +304,19 @@ def test_shared_memory_of_two_processes_counts_once(
         workers[1].ask("for page in range(200, 500): area[page * 4096]")
         backend.check(targets, context)
         backend.layout.describe(targets, context.clock.now_us())
-        sums = [bytes_in(each.regions, start) for each, start in zip(targets, starts, strict=True)]
-    assert sums == [(1_000 * PAGE, 500 * PAGE), (0, 0)]
+        maps = [backend.page_map(target) for target in targets]
+    assert [pages_in(each, start) for each, start in zip(maps, starts, strict=True)] == [
+        (1_000, list(range(500))),
+        (0, []),
+    ]
 
 
-def bytes_in(regions: Regions, address: int) -> tuple[int, int]:
-    """Return the resident and the touched bytes of the regions in 1 000 pages from an address."""
-    inside = (regions.start >= address) & (regions.end <= address + 1_000 * PAGE)
-    assert regions.touched_bytes is not None
-    return int(regions.resident_bytes[inside].sum()), int(regions.touched_bytes[inside].sum())
+def pages_in(known: PageMap | None, address: int) -> tuple[int, list[int]]:
+    """Return how many of 1 000 pages from an address on are there, and which were touched."""
+    assert known is not None
+    addresses = known.blocks[:, np.newaxis] + np.arange(512) * PAGE
+    number = (addresses - address) // PAGE
+    ours = (number >= 0) & (number < 1_000) & (known.periods > 0)
+    # There was one look, so all that was touched has the shortest period.
+    touched = ours & (known.periods == known.periods[known.periods > 0].min())
+    return int(np.count_nonzero(ours)), sorted(number[touched].tolist())
