@@ -317,6 +317,5 @@ def pages_in(known: PageMap | None, address: int) -> tuple[int, list[int]]:
     addresses = known.blocks[:, np.newaxis] + np.arange(512) * PAGE
     number = (addresses - address) // PAGE
     ours = (number >= 0) & (number < 1_000) & (known.periods > 0)
-    # There was one look, so all that was touched has the shortest period.
-    touched = ours & (known.periods == known.periods[known.periods > 0].min())
+    touched = ours & (known.periods <= known.longest)
     return int(np.count_nonzero(ours)), sorted(number[touched].tolist())

@@ -20,7 +20,7 @@ def known(start: int, periods: list[int]) -> PageMap:
     flat[before : before + len(periods)] = periods
     rows = flat.reshape(-1, 512)
     seen = np.where(rows, 100 - rows, 0).astype(np.uint32)
-    return PageMap(first + np.arange(len(rows)) * BLOCK_BYTES, rows, seen)
+    return PageMap(first + np.arange(len(rows)) * BLOCK_BYTES, rows, seen, COLD - 1)
 
 
 def periods(of: PageMap, start: int, count: int) -> list[int]:

@@ -75,14 +75,14 @@ class BestCut:
         starts = cut(coarse, limit)
         if len(old) <= limit and is_as_good(coarse, old.start, starts):
             starts = old.start
-        fresh = _regions(runs, starts, known)
+        fresh = _regions(runs, starts, known, page_map.longest)
         fresh.idle_us = _idle_us(page_map, fresh, now_us)
         _inherit(fresh, old, known)
         target.regions = fresh
         known.last_checks = known.checks
 
 
-def _regions(runs: Runs, starts: IntColumn, known: Known) -> Regions:
+def _regions(runs: Runs, starts: IntColumn, known: Known, longest: int) -> Regions:
     """Return regions, each with the runs from one start to the next, and their counters."""
     runs = runs.split_at(starts)
     first = np.unique(np.append(0, np.searchsorted(runs.start, starts)))
@@ -96,7 +96,7 @@ def _regions(runs: Runs, starts: IntColumn, known: Known) -> Regions:
     regions = Regions(merged.start, merged.end)
     regions.resident_bytes = merged.pages * PAGE_SIZE_BYTES
     soon = np.where(period <= period_of(known.first_us), runs.pages, 0)
-    touched = np.where(period <= period_of(known.last_us), runs.pages, 0)
+    touched = np.where(period <= longest, runs.pages, 0)
     regions.nr_accesses = np.add.reduceat(soon, first) / merged.pages * known.checks
     regions.touched_bytes = np.add.reduceat(touched, first) * PAGE_SIZE_BYTES
     return regions

@@ -49,11 +49,14 @@ class PageMap(NamedTuple):
             look that found it accessed, or if none did, the time since it was last accessed, which
             is always more. 0 if it isn't in memory.
         seen: When each page was last accessed, in units of `TICK_US`; 0 if it isn't in memory.
+        longest: The longest period of a page that was touched in the aggregation: all others have
+            longer ones.
     """
 
     blocks: IntColumn
     periods: ByteRows
     seen: TickRows
+    longest: int
 
 
 class Pages:
@@ -115,10 +118,11 @@ class Pages:
         now = np.uint32(now_us // TICK_US + 1)
         idle = np.minimum(now - self._seen, np.uint32(len(_PERIODS) - 1)).astype(np.uint16)
         untouched = self._first == NOT_YET
-        table = np.maximum(_PERIODS, np.uint8(period_of(elapsed_us) + 1))
+        longest = period_of(elapsed_us)
+        table = np.maximum(_PERIODS, np.uint8(longest + 1))
         periods = np.where(untouched, table[idle], self._first)
         periods *= self._resident
-        return PageMap(self._blocks, periods, self._seen * self._resident)
+        return PageMap(self._blocks, periods, self._seen * self._resident, longest)
 
     def _follow(self, blocks: IntColumn, missed: IntColumn, now: np.uint32) -> None:
         """Let the rows be those of the given blocks, and of missed ones that are known."""
