@@ -60,7 +60,7 @@ def patterns() -> Iterator[Pattern]:
 @contextmanager
 def process_of(program: Path, pattern: Pattern) -> Iterator[tuple[int, int]]:
     """Run the program; return its pid and where its memory is."""
-    command = [program, str(pattern.mib), str(pattern.pause_us)]
+    command = [str(program), str(pattern.mib), str(pattern.pause_us)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdin is not None
         assert process.stdout is not None
