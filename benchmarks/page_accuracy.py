@@ -2,7 +2,7 @@
 
 A C program uses some of its pages all the time. After some aggregations with the default intervals
 and budgets the results are compared with these pages: the map of the backend, where it has one, and
-the regions, of which those with at least half of the greatest frequency count as used. It needs
+the regions, of which those count as used of which at least half was touched. It needs
 root and what `pagetable` needs.
 """
 
@@ -105,7 +105,7 @@ class Judge:
         inside = (first < len(self._used)) & (last > 0)
         self.found_bytes = int(snapshot.touched_bytes[inside].sum())
         guess = np.zeros(len(self._used), dtype=np.bool_)
-        hot = inside & (snapshot.nr_accesses >= max(snapshot.nr_accesses[inside].max() / 2, 1e-9))
+        hot = inside & (snapshot.touched_bytes * 2 >= snapshot.resident_bytes)
         for begin, end in zip(first[hot].tolist(), last[hot].tolist(), strict=True):
             guess[max(begin, 0) : end] = True
         self.regions_f1 = self._f1(guess)

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 import numpy as np
-import psutil
 import pytest
 from damon_pagetable.layout import BestCut, Known
 from damon_pagetable.look import HugePages, Look
@@ -11,7 +10,7 @@ from damon_pagetable.tables import Bits
 from damon_pagetable.walking import Bit
 from damon_vaddr import LayoutInput, Process, ProcessTarget
 
-from damon_core import RegionLimits
+from damon_core import IdleAges, RegionLimits
 
 BASE = 1 << 40
 PAGE = 4096
@@ -34,7 +33,7 @@ class Memory:
     """One or more processes, and the regions that are made of them."""
 
     def __init__(self, processes: int = 1, max_regions: int = 1_000) -> None:
-        process = Process(1, psutil.Process())
+        process = Process(1, 0)
         self.targets = [ProcessTarget(str(n), process=process) for n in range(processes)]
         self.known = {target: Known() for target in self.targets}
         self.layout = BestCut(self.known)
@@ -51,6 +50,7 @@ class Memory:
             known.last_us = SECOND if last else 5_000 << number
             known.first_us = SECOND if len(looks) == 1 else 5_000
             known.checks = checks
+            known.since_us = known.since_us or self.now_us
             blocks = BASE + np.arange(len(each)) * BLOCK
             found = Look(blocks, each, NONE, NONE, NO_BLOCKS)
             known.pages.add(found, known.last_us, self.now_us + known.last_us)
@@ -102,6 +102,33 @@ def test_what_was_touched_is_not_idle() -> None:
     memory = Memory(max_regions=1)
     memory.aggregate([bits(512, range(3))])
     assert memory.targets[0].regions.idle_us.tolist() == [0]
+
+
+def test_bytes_idle_for_spans_are_exact() -> None:
+    """As soon as the process has been watched for so long."""
+    memory = Memory()
+    memory.aggregate([bits(512, range(512))])
+    for second in range(1, 62):
+        memory.go_on()
+        memory.aggregate([bits(512, range(100) if second == 30 else range(10))])
+    target = memory.targets[0]
+    regions = target.regions
+    assert regions.idle_10s_bytes is not None
+    assert regions.idle_1m_bytes is not None
+    assert int(regions.idle_10s_bytes.sum()) == 502 * PAGE
+    assert int(regions.idle_1m_bytes.sum()) == 412 * PAGE
+    assert regions.idle_10m_bytes is None
+    assert target.idle_ages == IdleAges(0, 0, None)
+
+
+def test_idle_bytes_aren_t_known_at_first() -> None:
+    """For ten seconds."""
+    memory = Memory()
+    for _ in range(9):
+        memory.aggregate([bits(512)])
+        memory.go_on()
+    assert memory.targets[0].regions.idle_10s_bytes is None
+    assert memory.targets[0].idle_ages == IdleAges()
 
 
 def test_age_grows_while_regions_are_alike() -> None:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Collection, Sequence
 
 from attrs import define, field
-from damon_vaddr import ProcessTarget, reset_us
+from damon_vaddr import Process, ProcessTarget, is_shortage, reset_us
 
 from damon_core import HookContext, PluginError, SpacedSampling
 from damon_pagetable.errors import ObstacleError, VerifierError
@@ -31,19 +31,13 @@ class _Files:
 
     Attributes:
         pagemap: Its pagemap; what it shows isn't read, it leads to the page tables.
-        clear_refs: What clears its accessed bits.
         aggregation: The number of the last aggregation when they were cleared; -1 for never.
         flushing: The flushes of its TLB.
     """
 
     pagemap: int
-    clear_refs: int
     aggregation: int = field(default=-1, init=False)
     flushing: FlushedProcess = field(factory=FlushedProcess, init=False)
-
-    def close(self) -> None:
-        os.close(self.pagemap)
-        os.close(self.clear_refs)
 
 
 class PageTable:
@@ -106,13 +100,8 @@ class PageTable:
         """
         if self._tables is None:  # It was closed at the end of an earlier run.
             self._tables = self._opened()
-        pagemap = target.process.open_file("pagemap")
-        try:
-            clear_refs = target.process.open_file("clear_refs", os.O_WRONLY)
-        except OSError:
-            os.close(pagemap)
-            raise
-        self._files[target] = _Files(pagemap, clear_refs)
+        os.close(target.process.open_file("clear_refs", os.O_WRONLY))
+        self._files[target] = _Files(target.process.open_kept("pagemap"))
         self._known[target] = Known()
 
     def _opened(self) -> PageTables:
@@ -133,17 +122,20 @@ class PageTable:
             files, known = self._files[target], self._known[target]
             if files.aggregation == number:
                 continue
+            try:
+                held_us = _clear(target.process)
+            except (ProcessLookupError, PermissionError):  # it may no longer be read
+                gone.append(target)
+                continue
+            except OSError as error:
+                if not is_shortage(error):
+                    raise
+                continue  # Accesses add up until a file can be opened again.
             files.aggregation = number
+            target.toll = target.toll.with_held(held_us)
             if known.last_us:
                 files.flushing.end(known.pages.touched_share())
             files.flushing.begin()
-            begun_ns = time.thread_time_ns()
-            try:
-                os.write(files.clear_refs, b"1")
-            except ProcessLookupError:
-                gone.append(target)
-                continue
-            target.toll = target.toll.with_held((time.thread_time_ns() - begun_ns) // 1_000)
             known.pages.clear()
             known.cleared_us, known.first_us = context.clock.now_us(), 0
         return gone
@@ -163,6 +155,7 @@ class PageTable:
         now_us = context.clock.now_us()
         known.last_us = max(now_us - known.cleared_us, 1)
         known.first_us = known.first_us or known.last_us
+        known.since_us = known.since_us or now_us
         known.checks = context.intervals.checks
         pages = known.pages.add(found, known.last_us, now_us)
         if self._flusher is not None and self._flusher.flush(
@@ -177,7 +170,7 @@ class PageTable:
         files = self._files.pop(target, None)
         self._known.pop(target, None)
         if files is not None:
-            files.close()
+            os.close(files.pagemap)
 
     def close(self) -> None:
         """Close all files."""
@@ -186,3 +179,21 @@ class PageTable:
         if self._tables is not None:
             self._tables.close()
             self._tables = None
+
+
+def _clear(process: Process) -> int:
+    """Clear the accessed bits of a process; return the CPU time of that, in microseconds.
+
+    Raises:
+        ProcessLookupError: The process has ended.
+        PermissionError: The process may not be written to by this user.
+        OSError: Another failure, such as too many open files.
+    """
+    # Opened each time: the thread that the file belongs to may exit, though others go on.
+    clear_refs = process.open_file("clear_refs", os.O_WRONLY)
+    try:
+        begun_ns = time.thread_time_ns()
+        os.write(clear_refs, b"1")
+        return (time.thread_time_ns() - begun_ns) // 1_000
+    finally:
+        os.close(clear_refs)

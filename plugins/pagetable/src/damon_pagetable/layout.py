@@ -6,7 +6,7 @@ import numpy as np
 from attrs import define, field
 from damon_vaddr import LayoutInput, ProcessTarget, parse_shared
 
-from damon_core import PAGE_SIZE_BYTES, RegionLimits, Regions
+from damon_core import IDLE_SPANS, PAGE_SIZE_BYTES, IdleAges, RegionLimits, Regions
 from damon_pagetable.machine import ENTRIES
 from damon_pagetable.pages import TICK_US, PageMap, Pages, period_of
 from damon_pagetable.regions import Runs, cut, is_as_good
@@ -23,6 +23,7 @@ class Known:
 
     Attributes:
         pages: Its pages.
+        since_us: When it was first looked at.
         cleared_us: When its accessed bits were last cleared.
         first_us: How long after that the first look was; 0 before it.
         last_us: How long after that the last look was.
@@ -32,6 +33,7 @@ class Known:
     """
 
     pages: Pages = field(factory=Pages, init=False)
+    since_us: int = field(default=0, init=False)
     cleared_us: int = field(default=0, init=False)
     first_us: int = field(default=0, init=False)
     last_us: int = field(default=0, init=False)
@@ -76,7 +78,9 @@ class BestCut:
         if len(old) <= limit and is_as_good(coarse, old.start, starts):
             starts = old.start
         fresh = _regions(runs, starts, known, page_map.longest)
-        fresh.idle_us = _idle_us(page_map, fresh, now_us)
+        if len(fresh):
+            watched_us = now_us - known.since_us
+            target.idle_ages = _describe_idle(fresh, page_map, now_us, watched_us)
         _inherit(fresh, old, known)
         target.regions = fresh
         known.last_checks = known.checks
@@ -102,16 +106,30 @@ def _regions(runs: Runs, starts: IntColumn, known: Known, longest: int) -> Regio
     return regions
 
 
-def _idle_us(page_map: PageMap, regions: Regions, now_us: int) -> IntColumn:
-    """Return how long ago the last access to any page of each region was."""
-    if not len(regions):
-        return np.zeros(0, dtype=np.int64)
+def _describe_idle(regions: Regions, page_map: PageMap, now_us: int, watched_us: int) -> IdleAges:
+    """Set how long ago the last access to each region was, and the bytes idle for longer.
+
+    Returns:
+        How old these numbers are: they are exact wherever the process has been watched for so long.
+    """
     block = np.searchsorted(page_map.blocks, regions.start, side="right") - 1
     page = (regions.start - page_map.blocks[block]) // PAGE_SIZE_BYTES
-    seen = np.maximum.reduceat(page_map.seen.ravel(), block * ENTRIES + page)
-    idle_us: IntColumn = np.maximum(now_us - (seen.astype(np.int64) - 1) * TICK_US, 0)
+    first = block * ENTRIES + page
+    flat = page_map.seen.ravel()
+    seen = np.maximum.reduceat(flat, first).astype(np.int64)
+    idle_us = np.maximum(now_us - (seen - 1) * TICK_US, 0)
     assert regions.touched_bytes is not None
-    return np.where(regions.touched_bytes > 0, 0, idle_us)
+    regions.idle_us = np.where(regions.touched_bytes > 0, 0, idle_us)
+    ages: dict[str, int] = {}
+    for span in IDLE_SPANS:
+        if watched_us < span.us:
+            break
+        limit = np.uint32((now_us - span.us) // TICK_US + 1)
+        idle = (flat > 0) & (flat <= limit)
+        sizes = np.add.reduceat(idle, first, dtype=np.int64) * PAGE_SIZE_BYTES
+        setattr(regions, span.column, sizes)
+        ages[span.age] = 0
+    return IdleAges(**ages)
 
 
 def _inherit(fresh: Regions, old: Regions, known: Known) -> None:
