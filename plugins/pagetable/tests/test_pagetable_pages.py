@@ -154,12 +154,26 @@ def test_block_that_couldn_t_be_read_stays_as_it_was() -> None:
     assert periods(known, 3)[2] == period_of(10_000)
 
 
+def test_spectrum_has_the_bytes_of_each_period() -> None:
+    """And no memory that isn't there."""
+    pages = Pages()
+    pages.clear()
+    pages.add(look({1: block(range(10), (3,))}), 5_000, BEGIN)
+    pages.add(look({1: block(range(10), (3, 4, 5))}), 10_000, BEGIN)
+    spectrum = pages.map(SECOND, BEGIN).bytes_by_period()
+    assert spectrum[period_of(5_000)] == 4096
+    assert spectrum[period_of(10_000)] == 2 * 4096
+    assert spectrum.sum() == 10 * 4096
+
+
 def test_process_without_memory() -> None:
     """Nothing is known of nothing."""
     pages = Pages()
     pages.clear()
     assert pages.add(look({}), 5_000, BEGIN) == 0
-    assert not pages.map(5_000, BEGIN).periods.size
+    known = pages.map(5_000, BEGIN)
+    assert not known.periods.size
+    assert not known.bytes_by_period().sum()
 
 
 def test_not_yet_is_no_period_of_any_time() -> None:

@@ -58,6 +58,15 @@ class PageMap(NamedTuple):
     seen: TickRows
     longest: int
 
+    def bytes_by_period(self) -> IntColumn:
+        """Return how much memory has each period, by the period: a spectrum of rates of use.
+
+        The sum up to a period is what is accessed at least that often.
+        """
+        pages = np.bincount(self.periods.ravel(), minlength=ABSENT + 1)
+        pages[ABSENT] = 0
+        return pages * PAGE_BYTES
+
 
 class Pages:
     """Follows the pages of one process from look to look."""
