@@ -63,6 +63,7 @@ from damon_core.loop.sampling import (
     DelegatedSampling,
     PageSampling,
     RegionSampling,
+    SpacedSampling,
 )
 from damon_core.memory.idle import IDLE_SPANS, UNKNOWN, IdleAges, IdleSpan
 from damon_core.memory.regions import PAGE_SIZE_BYTES, Range, Regions
@@ -163,6 +164,7 @@ __all__ = [  # noqa: RUF022  # by reader
     "Sampling",
     "SamplingFactory",
     "RegionSampling",
+    "SpacedSampling",
     "AccumulatingSampling",
     "PageSampling",
     "DelegatedSampling",

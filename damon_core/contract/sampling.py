@@ -1,7 +1,7 @@
 """The contract of ways of sampling: which memory is checked, when, and by what.
 
 A primitive names its way by an attribute ``sampling``: a class, or another callable, that is given
-the context's policy and returns the `Sampling` of one run. Four come with the core:
+the context's policy and returns the `Sampling` of one run. Five come with the core:
 
 - `damon_core.RegionSampling`, where the primitive has no such attribute: in `check_accesses` the
   primitive looks at whole regions, such as the mappings of a process, and adds to their
@@ -14,6 +14,13 @@ the context's policy and returns the `Sampling` of one run. Four come with the c
   that stands for all checks of the aggregation. In every `check_accesses` it sets
   `touched_bytes`: what was accessed since the clearing. It may leave out a clearing, to see what is
   idle for longer than an aggregation; then both are its best knowledge of the aggregation.
+- `damon_core.SpacedSampling`: for primitives that see every page, of which again what shows
+  accesses adds up. The primitive clears in the first `prepare_access_checks` of an aggregation. The
+  checks are looks: one, two, four, eight … sampling intervals after it, and at the end. So when a
+  page is first found accessed, and so how often it is accessed, is known to within a factor of two.
+  In `describe_regions` the primitive leaves the regions of the aggregation in `context.targets`,
+  cut as suits what it knows of the pages, at most ``context.limits.max_regions`` of them, complete
+  with `nr_accesses` (out of ``context.intervals.checks``), `touched_bytes`, `age` and `idle_us`.
 - `damon_core.PageSampling`: before each check the policy chooses single pages, `Target.samples`;
   the primitive says which of them were accessed, and the policy adapts the regions.
 - `damon_core.DelegatedSampling`: something else samples, such as the kernel, and the primitive

@@ -15,6 +15,8 @@ from damon_core.memory.target import Target
 
 #: While an aggregation adds up, the worker wakes this often to see whether it is to go on.
 _LONGEST_SLEEP_US = 100_000
+#: How often the number of looks and the length of an aggregation are fitted to each other.
+_ROUNDS = 3
 
 
 class _Timed:
@@ -182,6 +184,98 @@ class AccumulatingSampling(_Evenly, RegionSampling):
         """Return intervals with longer aggregations."""
         aggregation_us = math.ceil(intervals.aggregation_us * factor)
         return evolve(intervals, aggregation_us=aggregation_us)
+
+
+class SpacedSampling(_Timed, _Evenly):
+    """The primitive looks at all pages, each time twice as long after an aggregation began.
+
+    To save time aggregations become longer; the sampling interval stays, so there are more looks,
+    but few: one more where they are twice as long.
+    """
+
+    policy_name = ""
+
+    def __init__(self, _policy: RegionPolicy) -> None:
+        self.missed_checks = 0
+        self._began_us: int | None = None  # of the running aggregation
+        self._looks = 0  # so far
+        self._counted = 0  # checks that these stand for
+
+    def begin(self, limits: RegionLimits) -> None:
+        """Do nothing: the primitive cuts the regions."""
+
+    def set_limits(self, limits: RegionLimits) -> None:
+        """Do nothing: the primitive reads the limits."""
+
+    def choose(self, targets: Sequence[Target]) -> None:
+        """Do nothing: all pages are looked at."""
+
+    def step_us(self, intervals: Intervals) -> int:
+        """Return the time from one look to the next, on average."""
+        return max(round(intervals.aggregation_us / _looks_of(intervals)), 1)
+
+    def rest(self, grid: Grid, intervals: Intervals) -> bool:
+        """Sleep until the next look is due, in steps."""
+        if self._began_us is None:
+            # From the clearing on, which may be late.
+            grid.follow()
+            self._began_us = grid.due_us
+        due_us = self._began_us + self._distance_us(intervals)
+        sleep_us = min(due_us, grid.due_us + _LONGEST_SLEEP_US)
+        grid.until(sleep_us, intervals.sampling_us)
+        return grid.due_us >= due_us
+
+    def _distance_us(self, intervals: Intervals) -> int:
+        """Return how long after the clearing the next look is."""
+        if self._looks + 1 >= _looks_of(intervals):
+            return intervals.aggregation_us
+        return intervals.sampling_us << self._looks
+
+    def observe(self, targets: Sequence[Target], grid: Grid, intervals: Intervals) -> int:
+        """Return how many checks have passed since the last look."""
+        assert self._began_us is not None
+        # A late look may be the last one.
+        due = grid.due_us - self._began_us >= intervals.aggregation_us
+        distance_us = intervals.aggregation_us if due else self._distance_us(intervals)
+        checks = max(distance_us // intervals.sampling_us - self._counted, 0)
+        self._looks += 1
+        self._counted += checks
+        return checks
+
+    def is_complete(self, began_us: int, grid: Grid, intervals: Intervals) -> bool:
+        """Return whether the interval has passed since the accessed bits were cleared."""
+        if self._began_us is not None:
+            began_us = self._began_us
+        return super().is_complete(began_us, grid, intervals)
+
+    def aggregate(
+        self, targets: Sequence[Target], checks: int, elapsed_us: int, intervals: Intervals
+    ) -> None:
+        """Begin the next aggregation: the primitive completes the regions of this one."""
+        self._began_us, self._looks, self._counted = None, 0, 0
+
+    def adapt(self, targets: Sequence[Target]) -> None:
+        """Do nothing: the primitive cuts the regions."""
+
+    def needed_factor(
+        self, intervals: Intervals, check_us: float, aggregation_us: float, share: float
+    ) -> float:
+        """Return how far aggregations are to be stretched so that sampling takes a share."""
+        factor = super().needed_factor(intervals, check_us, aggregation_us, share)
+        for _ in range(_ROUNDS):
+            looks = _looks_of(self.stretched(intervals, max(factor, 1.0)))
+            factor = (looks * check_us + aggregation_us) / share / intervals.aggregation_us
+        return factor
+
+    def stretched(self, intervals: Intervals, factor: float) -> Intervals:
+        """Return intervals with longer aggregations."""
+        aggregation_us = math.ceil(intervals.aggregation_us * factor)
+        return evolve(intervals, aggregation_us=aggregation_us)
+
+
+def _looks_of(intervals: Intervals) -> int:
+    """Return how many looks an aggregation has: no two at the end that are close together."""
+    return (2 * intervals.checks // 3).bit_length() + 1
 
 
 class PageSampling(_Checking, _Evenly):

@@ -116,6 +116,14 @@ def test_idle_prints_ratios_to_c() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.needs("gcc", "root", "page-tables")
+def test_pagetable_prints_ratios_to_c() -> None:
+    """Each row of a look ends with a ratio to the C program of the same run."""
+    ratios = _ratios("pagetable")
+    assert all(re.match(r"\d.* to ", ratio) for ratio in ratios[:2])
+
+
+@pytest.mark.slow
 def test_accuracy_compares_policies_with_the_kernels(tmp_path: Path) -> None:
     """Each policy has a row for each pattern, and pictures are drawn on request."""
     done = subprocess.run(

@@ -39,6 +39,11 @@ def _has_two_nodes() -> bool:
     return len(list(Path("/sys/devices/system/node").glob("node[0-9]*"))) >= 2
 
 
+def _has_readable_page_tables() -> bool:
+    types = "/sys/kernel/btf/vmlinux"
+    return os.uname().machine == "x86_64" and os.access(types, os.R_OK)
+
+
 def _has_damon_filters() -> bool:
     version = tuple(map(int, re.findall(r"\d+", os.uname().release)[:2]))
     return version >= (6, 14) and os.access("/sys/kernel/mm/damon/admin/kdamonds", os.W_OK)
@@ -49,6 +54,7 @@ KERNEL_NEEDS = {
     "kernel-damon": KernelNeed(_writable("/sys/kernel/mm/damon/admin/kdamonds"), lab_only=True),
     "damon-filter": KernelNeed(_has_damon_filters, lab_only=True),
     "memory-cgroup": KernelNeed(_has_memory_controller),
+    "page-tables": KernelNeed(_has_readable_page_tables),
     "numa-nodes": KernelNeed(_has_two_nodes),
     "zram-swap": KernelNeed(_writable("/dev/zram0"), lab_only=True),
     "hugetlb": KernelNeed(_writable("/proc/sys/vm/nr_hugepages"), lab_only=True),

@@ -1,10 +1,17 @@
 """The primitive `vaddr`: the memory of processes; and its parts, for backends and primitives."""
 
 from damon_vaddr.backend import ProcessBackend
+from damon_vaddr.calibration import WalkCosts, reset_us, walk_costs
 from damon_vaddr.descriptors import is_shortage
 from damon_vaddr.forecast import ProcessForecast, forecast_processes
 from damon_vaddr.layouts import FirstRanges, Layout, Mappings, Ranges
-from damon_vaddr.mappings import Mapped, parse_maps, three_ranges
+from damon_vaddr.mappings import (
+    Mapped,
+    SharedMapping,
+    parse_maps,
+    parse_shared,
+    three_ranges,
+)
 from damon_vaddr.plugin import VaddrOptions, make_vaddr, probe_processes
 from damon_vaddr.primitive import ProcessMemory
 from damon_vaddr.processes import Process, ProcessTable, descendants_of
@@ -37,7 +44,9 @@ __all__ = [
     "Ranges",
     "Referenced",
     "ReferencedOptions",
+    "SharedMapping",
     "VaddrOptions",
+    "WalkCosts",
     "descendants_of",
     "forecast_processes",
     "is_shortage",
@@ -45,9 +54,12 @@ __all__ = [
     "living_thread",
     "make_vaddr",
     "parse_maps",
+    "parse_shared",
     "probe_processes",
     "proc_problem",
     "read_stat",
+    "reset_us",
     "thread_group",
     "three_ranges",
+    "walk_costs",
 ]

@@ -41,6 +41,9 @@ class ProcessBackend(Protocol):
         `nr_accesses`; each sets `touched_bytes` to what was accessed since. A `prepare` may leave
         the clearing out, to see what is idle for longer than an aggregation.
 
+        `SpacedSampling`: `prepare` clears as above, and each `check` looks at all pages. The
+        regions are made by the `layout`, whose `describe` leaves them complete.
+
         `PageSampling`: `prepare` and `check` handle the pages at `samples.addresses`. `check` sets
         `samples.accessed`, and `samples.known` to False for pages without an answer. A page that
         isn't mapped has one: it wasn't accessed. Targets that were added after `prepare` have no
@@ -54,7 +57,7 @@ class ProcessBackend(Protocol):
 
     @property
     def layout(self) -> Layout:
-        """How regions are made: `Mappings`, `Ranges` or `FirstRanges`."""
+        """How regions are made: `Mappings`, `Ranges`, `FirstRanges`, or a way of the backend."""
 
     @property
     def sees_all_users(self) -> bool:

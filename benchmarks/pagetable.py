@@ -1,0 +1,203 @@
+"""The CPU time of a look of the backend `pagetable`, compared with bare C, smaps and pagemap.
+
+The baseline of looks is benchmarks/pagetable.c, which makes the same system calls on the same
+process. Then the end of an aggregation, and the cut of a million pages into regions. It needs root,
+x86-64 and a kernel with BPF.
+"""
+
+import mmap
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from attrs import frozen
+from damon_pagetable import PageMap, PageTables, look
+from damon_pagetable.errors import ObstacleError
+from damon_pagetable.pages import BLOCK_BYTES, Pages
+from damon_pagetable.regions import Runs, cut
+from damon_pagetable.walking import ADDRESSES, ENTRY_BITS, batch_of
+
+from benchmarks.measure import Comparison, is_quick, print_table, progress
+
+MIB = 1 << 20
+PAGE = mmap.PAGESIZE
+
+TARGET = """
+import mmap, sys
+import numpy as np
+size = int(sys.argv[1])
+area = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+area.madvise(mmap.MADV_HUGEPAGE if sys.argv[2] == "huge" else mmap.MADV_NOHUGEPAGE)
+np.frombuffer(area, np.uint8)[::4096] = 1
+print("ready", flush=True)
+sys.stdin.read()
+"""
+
+
+@frozen
+class Size:
+    """The size of the process, and of its pages."""
+
+    total_bytes: int
+    huge: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.total_bytes // MIB} MiB of {'2 MiB' if self.huge else '4 KiB'}"
+
+
+@contextmanager
+def process_of(size: Size) -> Iterator[int]:
+    """Run a process of this size during the block, and return its pid."""
+    kind = "huge" if size.huge else "small"
+    arguments = [sys.executable, "-c", TARGET, str(size.total_bytes), kind]
+    with subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        if process.stdout.readline() != b"ready\n":
+            raise SystemExit(f"the process of {size} didn't start")
+        yield process.pid
+        # Leaving closes its standard input, which ends it.
+
+
+def cpu_us(action: Callable[[], object], rounds: int) -> float:
+    """Return the CPU time of an action, in microseconds."""
+    began_ns = time.thread_time_ns()
+    for _ in range(rounds):
+        action()
+    return (time.thread_time_ns() - began_ns) / rounds / 1_000
+
+
+def c_us(program: Path, pid: int, tables: PageTables, pagemap: int, rounds: int) -> float:
+    """Return the CPU time per round of the C program, in microseconds."""
+    program_file, map_file, base = tables.handles()
+    command = [program, pid, rounds, program_file, map_file, batch_of(1), ADDRESSES, ENTRY_BITS]
+    done = subprocess.run(
+        [*map(str, command), str(base), str(tables.machine.top)],
+        input=look(tables, pagemap).blocks.astype(np.uint64).tobytes(),
+        stdout=subprocess.PIPE,
+        check=True,
+        pass_fds=(program_file, map_file),
+    )
+    return int(done.stdout) / 1_000
+
+
+def read_whole(path: str) -> int:
+    """Read a file; return its size."""
+    with open(path, "rb", buffering=0) as file:
+        return sum(iter(lambda: len(file.read(1 << 20)), 0))
+
+
+def read_pagemap(pagemap: int, blocks: Sequence[int]) -> None:
+    """Read the entries of the memory that is there."""
+    for address in blocks:
+        os.pread(pagemap, BLOCK_BYTES // PAGE * 8, address // PAGE * 8)
+
+
+def rows_of(
+    size: Size, pid: int, program: Path, tables: PageTables, *, runs: int, rounds: int
+) -> list[str]:
+    """Measure a process; return a line of the table."""
+    pagemap = os.open(f"/proc/{pid}/pagemap", os.O_RDONLY)
+    try:
+        own = partial(cpu_us, partial(look, tables, pagemap), rounds)
+        found = Comparison.of(own, partial(c_us, program, pid, tables, pagemap, rounds), runs)
+        blocks = look(tables, pagemap).blocks.tolist()
+        smaps_us = cpu_us(partial(read_whole, f"/proc/{pid}/smaps"), 1)
+        pagemap_us = cpu_us(partial(read_pagemap, pagemap, blocks), 1)
+        pages = Pages()
+        pages.add(look(tables, pagemap), 5_000, 10**9)
+        seen = look(tables, pagemap)
+        add_us = cpu_us(partial(pages.add, seen, 5_000, 10**9), rounds)
+        end_us = cpu_us(partial(pages.map, 100_000, 10**9), rounds)
+    finally:
+        os.close(pagemap)
+    each = [found.figure, found.baseline, add_us, end_us, smaps_us, pagemap_us]
+    count = size.total_bytes / PAGE
+    return [str(size), *(f"{us * 1_000 / count:.2f}" for us in each), found.ratio]
+
+
+def patterns(pages: int) -> Iterator[tuple[str, npt.NDArray[np.uint8]]]:
+    """Yield periods of pages."""
+    rng = np.random.default_rng(1)
+    cold = np.full(pages, 24, dtype=np.uint8)
+    areas = cold.copy()
+    for first, last, period in ((5, 15, 13), (40, 45, 13), (70, 72, 17)):
+        areas[pages * first // 100 : pages * last // 100] = period
+    yield "three areas", areas
+    scattered = cold.copy()
+    scattered.reshape(-1, 16)[rng.random(pages // 16) < 0.1] = 13
+    yield "a tenth in 64 KiB", scattered
+    yield "a tenth of the pages", np.where(rng.random(pages) < 0.1, 13, cold).astype(np.uint8)
+    yield "any period", rng.integers(13, 25, pages, dtype=np.uint8)
+
+
+def region_rows(pages: int, runs: int) -> Iterator[list[str]]:
+    """Measure the cut of pages into regions; yield lines of the table."""
+    for name, periods in patterns(pages):
+        rows = periods.reshape(-1, 512)
+        blocks = (1 << 40) + np.arange(len(rows)) * BLOCK_BYTES
+        known = PageMap(blocks, rows, np.zeros((0, 0), dtype=np.uint32), 20)
+        times_ms = []
+        for _ in range(runs):
+            began_ns = time.thread_time_ns()
+            starts = cut(Runs.of(known).coarse(), 1_000)
+            times_ms.append((time.thread_time_ns() - began_ns) / 1e6)
+        middle = f"{statistics.median(times_ms):.1f} ({min(times_ms):.1f} to {max(times_ms):.1f})"
+        yield [name, str(len(starts)), middle]
+
+
+def main() -> None:
+    quick = is_quick(__doc__)
+    compiler = shutil.which("cc")
+    if compiler is None:
+        print("skipped: there is no C compiler (cc) for the baseline: apt-get install gcc")
+        return
+    try:
+        began_ns = time.thread_time_ns()
+        tables = PageTables()
+        opened_ms = (time.thread_time_ns() - began_ns) / 1e6
+    except ObstacleError as error:
+        print(f"skipped: {error}")
+        return
+    free_bytes = os.sysconf("SC_AVPHYS_PAGES") * PAGE
+    wanted = [64] if quick else [64, 1024, 4096, 16_384]
+    sizes = [Size(mib * MIB, huge) for mib in wanted for huge in (False, True)]
+    runs, rounds = (1, 2) if quick else (9, 10)
+    rows = []
+    with tempfile.TemporaryDirectory() as directory:
+        program = Path(directory) / "pagetable"
+        source = Path(__file__).with_suffix(".c")
+        subprocess.run([compiler, "-O2", "-o", program, source], check=True)
+        for size in sizes:
+            if size.total_bytes > free_bytes // 2:
+                progress(f"left out, for want of memory: {size}")
+                continue
+            progress(str(size))
+            with process_of(size) as pid:
+                rows.append(rows_of(size, pid, program, tables, runs=runs, rounds=rounds))
+    tables.close()
+    print_table(
+        "CPU time per page of 4 KiB, in nanoseconds",
+        ["process", "look", "look in C", "keeping", "end", "smaps", "pagemap", "ratio of looks"],
+        rows,
+    )
+    pages = 1 << (14 if quick else 20)
+    print_table(
+        f"The cut of {pages} pages into at most 1 000 regions, in ms of CPU time",
+        ["pages", "regions", "median (from, to)"],
+        list(region_rows(pages, runs)),
+    )
+    print(f"To begin took {opened_ms:.0f} ms of CPU time.")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,29 @@
+"""The backend `pagetable`: accesses to every page of a process, from its page tables."""
+
+from damon_pagetable.backend import PageTable
+from damon_pagetable.errors import BpfError, LayoutError, ObstacleError, VerifierError
+from damon_pagetable.flushing import FlushStats
+from damon_pagetable.look import HugePages, Look, accessed, look, resident
+from damon_pagetable.options import PageTableOptions
+from damon_pagetable.pages import ABSENT, TICK_US, PageMap, period_of
+from damon_pagetable.tables import PageTables
+
+__all__ = [
+    "ABSENT",
+    "TICK_US",
+    "BpfError",
+    "FlushStats",
+    "HugePages",
+    "LayoutError",
+    "Look",
+    "ObstacleError",
+    "PageMap",
+    "PageTable",
+    "PageTableOptions",
+    "PageTables",
+    "VerifierError",
+    "accessed",
+    "look",
+    "period_of",
+    "resident",
+]

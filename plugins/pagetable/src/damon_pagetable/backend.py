@@ -1,0 +1,199 @@
+"""The backend `pagetable`: every page of processes, from their page tables."""
+
+import logging
+import os
+import time
+from collections.abc import Callable, Collection, Sequence
+
+from attrs import define, field
+from damon_vaddr import Process, ProcessTarget, is_shortage, reset_us
+
+from damon_core import HookContext, PluginError, SpacedSampling
+from damon_pagetable.errors import ObstacleError, VerifierError
+from damon_pagetable.flushing import FlushedProcess, Flusher, FlushStats
+from damon_pagetable.layout import BestCut, Known
+from damon_pagetable.look import look
+from damon_pagetable.options import PageTableOptions
+from damon_pagetable.pages import PageMap
+from damon_pagetable.tables import PageTables
+
+logger = logging.getLogger(__name__)
+
+
+#: What a flush costs the process, in accessed bits that its processors have to set again: those of
+#: the range, an interrupt, and translations that are loaded again.
+_FLUSH_PAGES = 100
+
+
+@define(eq=False)
+class _Files:
+    """The open files of a process.
+
+    Attributes:
+        pagemap: Its pagemap; what it shows isn't read, it leads to the page tables.
+        aggregation: The number of the last aggregation when they were cleared; -1 for never.
+        flushing: The flushes of its TLB.
+    """
+
+    pagemap: int
+    aggregation: int = field(default=-1, init=False)
+    flushing: FlushedProcess = field(factory=FlushedProcess, init=False)
+
+
+class PageTable:
+    """Sees accesses to every page of processes, through their own page tables.
+
+    At the beginning of an aggregation the accessed bits of a process are cleared, by clear_refs.
+    Each look after that finds all pages that were accessed since. Looks take no lock and don't
+    disturb the process.
+
+    Files and shared memory that several processes of a context map count once, in the first of
+    them, with the accesses of all.
+
+    Args:
+        options: The options.
+        open_tables: Makes what reads page tables.
+
+    Raises:
+        PluginError: Page tables can't be read on this machine or by this user.
+    """
+
+    name = "pagetable"
+    sampling = SpacedSampling
+    sees_all_users = False
+
+    def __init__(
+        self,
+        options: PageTableOptions | None = None,
+        open_tables: Callable[[], PageTables] = PageTables,
+    ) -> None:
+        self._open_tables = open_tables
+        self._tables: PageTables | None = self._opened()
+        self._files: dict[ProcessTarget, _Files] = {}
+        self._known: dict[ProcessTarget, Known] = {}
+        self._reset_us = reset_us()
+        self._flusher = Flusher() if options is None or options.flush_tlb else None
+        self.layout = BestCut(self._known)
+
+    def page_map(self, target: ProcessTarget) -> PageMap | None:
+        """Return every page of a target at the end of the last aggregation; None before it.
+
+        The columns are replaced in the next aggregation, not changed.
+        """
+        known = self._known.get(target)
+        return None if known is None else known.page_map
+
+    def flush_stats(self, target: ProcessTarget) -> FlushStats:
+        """Return how often the TLB of a target was flushed, and the effect.
+
+        Raises:
+            KeyError: It isn't monitored.
+        """
+        return self._files[target].flushing.stats
+
+    def add(self, target: ProcessTarget) -> None:
+        """Open the files of a process.
+
+        Raises:
+            PluginError: Page tables can't be read on this machine or by this user.
+            OSError: What `ProcessBackend.add` may raise.
+        """
+        if self._tables is None:  # It was closed at the end of an earlier run.
+            self._tables = self._opened()
+        os.close(target.process.open_file("clear_refs", os.O_WRONLY))
+        self._files[target] = _Files(target.process.open_kept("pagemap"))
+        self._known[target] = Known()
+
+    def _opened(self) -> PageTables:
+        try:
+            return self._open_tables()
+        except ObstacleError as error:
+            if isinstance(error, VerifierError):
+                logger.debug("%s", error.log)
+            raise PluginError(self.name, error.message) from error
+
+    def prepare(
+        self, targets: Sequence[ProcessTarget], context: HookContext
+    ) -> Collection[ProcessTarget]:
+        """Clear the accessed bits of each process, once in each aggregation of the context."""
+        number = context.snapshot.number if context.snapshot is not None else 0
+        gone = []
+        for target in targets:
+            files, known = self._files[target], self._known[target]
+            if files.aggregation == number:
+                continue
+            try:
+                held_us = _clear(target.process)
+            except (ProcessLookupError, PermissionError):  # it may no longer be read
+                gone.append(target)
+                continue
+            except OSError as error:
+                if not is_shortage(error):
+                    raise
+                continue  # Accesses add up until a file can be opened again.
+            files.aggregation = number
+            target.toll = target.toll.with_held(held_us)
+            if known.last_us:
+                files.flushing.end(known.pages.touched_share())
+            files.flushing.begin()
+            known.pages.clear()
+            known.cleared_us, known.first_us = context.clock.now_us(), 0
+        return gone
+
+    def check(
+        self, targets: Sequence[ProcessTarget], context: HookContext
+    ) -> Collection[ProcessTarget]:
+        """Look at all pages of each process."""
+        return [each for each in targets if not self._look(each, context)]
+
+    def _look(self, target: ProcessTarget, context: HookContext) -> bool:
+        assert self._tables is not None
+        files, known = self._files[target], self._known[target]
+        found = look(self._tables, files.pagemap)
+        if not os.pread(files.pagemap, 8, 0):  # Its memory is gone: it ended or called exec.
+            return False
+        now_us = context.clock.now_us()
+        known.last_us = max(now_us - known.cleared_us, 1)
+        known.first_us = known.first_us or known.last_us
+        known.since_us = known.since_us or now_us
+        known.checks = context.intervals.checks
+        pages = known.pages.add(found, known.last_us, now_us)
+        if self._flusher is not None and self._flusher.flush(
+            target, files.flushing, files.pagemap, found
+        ):
+            pages += _FLUSH_PAGES
+        target.toll = target.toll.with_cpu(pages * self._reset_us)
+        return True
+
+    def forget(self, target: ProcessTarget) -> None:
+        """Close the files of a process."""
+        files = self._files.pop(target, None)
+        self._known.pop(target, None)
+        if files is not None:
+            os.close(files.pagemap)
+
+    def close(self) -> None:
+        """Close all files."""
+        for target in list(self._files):
+            self.forget(target)
+        if self._tables is not None:
+            self._tables.close()
+            self._tables = None
+
+
+def _clear(process: Process) -> int:
+    """Clear the accessed bits of a process; return the CPU time of that, in microseconds.
+
+    Raises:
+        ProcessLookupError: The process has ended.
+        PermissionError: The process may not be written to by this user.
+        OSError: Another failure, such as too many open files.
+    """
+    # Opened each time: the thread that the file belongs to may exit, though others go on.
+    clear_refs = process.open_file("clear_refs", os.O_WRONLY)
+    try:
+        begun_ns = time.thread_time_ns()
+        os.write(clear_refs, b"1")
+        return (time.thread_time_ns() - begun_ns) // 1_000
+    finally:
+        os.close(clear_refs)

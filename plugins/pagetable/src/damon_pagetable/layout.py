@@ -1,0 +1,144 @@
+"""The regions of processes of which every page is known."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from attrs import define, field
+from damon_vaddr import LayoutInput, ProcessTarget, parse_shared
+
+from damon_core import IDLE_SPANS, PAGE_SIZE_BYTES, IdleAges, RegionLimits, Regions
+from damon_pagetable.machine import ENTRIES
+from damon_pagetable.pages import TICK_US, PageMap, Pages, period_of
+from damon_pagetable.regions import Runs, cut, is_as_good
+from damon_pagetable.sharing import count_once
+from damon_pagetable.tables import IntColumn
+
+#: Each process gets at least this many regions of the context's, if there are enough.
+_LEAST_REGIONS = 8
+
+
+@define(eq=False)
+class Known:
+    """What is known of a process.
+
+    Attributes:
+        pages: Its pages.
+        since_us: When it was first looked at.
+        cleared_us: When its accessed bits were last cleared.
+        first_us: How long after that the first look was; 0 before it.
+        last_us: How long after that the last look was.
+        checks: The number of checks that an aggregation stands for.
+        last_checks: The same for the previous aggregation.
+        page_map: Every page at the end of the last aggregation; None before the first.
+    """
+
+    pages: Pages = field(factory=Pages, init=False)
+    since_us: int = field(default=0, init=False)
+    cleared_us: int = field(default=0, init=False)
+    first_us: int = field(default=0, init=False)
+    last_us: int = field(default=0, init=False)
+    checks: int = field(default=1, init=False)
+    last_checks: int = field(default=1, init=False)
+    page_map: PageMap | None = field(default=None, init=False)
+
+
+class BestCut:
+    """Makes regions as the best cut of all pages; see `damon_pagetable.regions`.
+
+    Args:
+        known: What is known of each process; whoever looks at them keeps it up to date.
+    """
+
+    def __init__(self, known: dict[ProcessTarget, Known]) -> None:
+        self._known = known
+        self._max_regions = 0
+
+    def lay_out(self, target: ProcessTarget, given: LayoutInput, limits: RegionLimits) -> None:
+        """Do nothing: regions follow from what is seen."""
+        self._max_regions = limits.max_regions
+
+    def describe(self, targets: Sequence[ProcessTarget], now_us: int) -> None:
+        """Cut the pages of all targets into regions."""
+        maps = [self._known[each].pages.map(self._known[each].last_us, now_us) for each in targets]
+        if len(targets) > 1:
+            count_once(maps, [parse_shared(each.layout_input.maps) for each in targets])
+        sizes = [int(np.count_nonzero(each.periods)) for each in maps]
+        spare = max(self._max_regions - _LEAST_REGIONS * len(targets), 0)
+        for target, page_map, size in zip(targets, maps, sizes, strict=True):
+            self._known[target].page_map = page_map
+            share = self._max_regions // len(targets)
+            limit = min(_LEAST_REGIONS, share) + spare * size // max(sum(sizes), 1)
+            self._cut(target, page_map, limit, now_us)
+
+    def _cut(self, target: ProcessTarget, page_map: PageMap, limit: int, now_us: int) -> None:
+        known = self._known[target]
+        runs = Runs.of(page_map)
+        coarse, old = runs.coarse(), target.regions
+        starts = cut(coarse, limit)
+        if len(old) <= limit and is_as_good(coarse, old.start, starts):
+            starts = old.start
+        fresh = _regions(runs, starts, known, page_map.longest)
+        if len(fresh):
+            watched_us = now_us - known.since_us
+            target.idle_ages = _describe_idle(fresh, page_map, now_us, watched_us)
+        _inherit(fresh, old, known)
+        target.regions = fresh
+        known.last_checks = known.checks
+
+
+def _regions(runs: Runs, starts: IntColumn, known: Known, longest: int) -> Regions:
+    """Return regions, each with the runs from one start to the next, and their counters."""
+    runs = runs.split_at(starts)
+    first = np.unique(np.append(0, np.searchsorted(runs.start, starts)))
+    first = first[first < len(runs.start)]
+    if not len(first):
+        regions = Regions()
+        regions.touched_bytes = np.zeros(0, dtype=np.int64)
+        return regions
+    merged = runs.merged(first)
+    period = runs.sums / runs.pages
+    regions = Regions(merged.start, merged.end)
+    regions.resident_bytes = merged.pages * PAGE_SIZE_BYTES
+    soon = np.where(period <= period_of(known.first_us), runs.pages, 0)
+    touched = np.where(period <= longest, runs.pages, 0)
+    regions.nr_accesses = np.add.reduceat(soon, first) / merged.pages * known.checks
+    regions.touched_bytes = np.add.reduceat(touched, first) * PAGE_SIZE_BYTES
+    return regions
+
+
+def _describe_idle(regions: Regions, page_map: PageMap, now_us: int, watched_us: int) -> IdleAges:
+    """Set how long ago the last access to each region was, and the bytes idle for longer.
+
+    Returns:
+        How old these numbers are: they are exact wherever the process has been watched for so long.
+    """
+    block = np.searchsorted(page_map.blocks, regions.start, side="right") - 1
+    page = (regions.start - page_map.blocks[block]) // PAGE_SIZE_BYTES
+    first = block * ENTRIES + page
+    flat = page_map.seen.ravel()
+    seen = np.maximum.reduceat(flat, first).astype(np.int64)
+    idle_us = np.maximum(now_us - (seen - 1) * TICK_US, 0)
+    assert regions.touched_bytes is not None
+    regions.idle_us = np.where(regions.touched_bytes > 0, 0, idle_us)
+    ages: dict[str, int] = {}
+    for span in IDLE_SPANS:
+        if watched_us < span.us:
+            break
+        limit = np.uint32((now_us - span.us) // TICK_US + 1)
+        idle = (flat > 0) & (flat <= limit)
+        sizes = np.add.reduceat(idle, first, dtype=np.int64) * PAGE_SIZE_BYTES
+        setattr(regions, span.column, sizes)
+        ages[span.age] = 0
+    return IdleAges(**ages)
+
+
+def _inherit(fresh: Regions, old: Regions, known: Known) -> None:
+    """Let regions have the age of those that were where they begin, if they are like them."""
+    idle_us = fresh.idle_us
+    if len(old):
+        old.rescale_accesses(known.last_checks, known.checks)
+        origin = old.holding(fresh.start)
+        fresh.age = np.where(origin >= 0, old.age[origin], 0)
+        fresh.last_nr_accesses = np.where(origin >= 0, old.last_nr_accesses[origin], 0.0)
+    fresh.grow_older(0)
+    fresh.idle_us = idle_us

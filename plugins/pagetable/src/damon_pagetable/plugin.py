@@ -1,0 +1,117 @@
+"""The hook of damon-pagetable: it registers the backend `pagetable`."""
+
+import logging
+import os
+from collections.abc import Callable, Sequence
+
+from damon_vaddr import ProcessForecast, reset_us, walk_costs
+
+from damon_core import (
+    PAGE_SIZE_BYTES,
+    Backend,
+    Costs,
+    Finding,
+    SpacedSampling,
+    Toll,
+    hookimpl,
+)
+from damon_pagetable.backend import PageTable
+from damon_pagetable.btf import VMLINUX, Btf
+from damon_pagetable.errors import BpfError, ObstacleError, VerifierError
+from damon_pagetable.machine import Machine
+from damon_pagetable.options import PageTableOptions
+from damon_pagetable.system import Map
+from damon_pagetable.tables import PageTables
+from damon_pagetable.walking import Offsets
+
+logger = logging.getLogger(__name__)
+
+#: What a look takes for a page, its tables and what is kept of it, in microseconds; and the end of
+#: an aggregation.
+_LOOK_PAGE_US = 0.004
+_END_PAGE_US = 0.006
+
+
+def probe() -> Sequence[Finding]:
+    """Report what is needed, step by step: after a step that fails the next ones aren't tried."""
+    findings = [_clear_refs()]
+    for name, check in (
+        ("page tables of x86-64", _check_machine),
+        (str(VMLINUX), _check_types),
+        ("bpf(2)", _check_bpf),
+        ("page tables through BPF", _check_tables),
+    ):
+        try:
+            check()
+        except ObstacleError as error:
+            if isinstance(error, VerifierError):
+                logger.info("the kernel's verifier: %s", error.log)
+            findings.append(Finding(name, False, error.message))
+            break
+        findings.append(Finding(name, True))
+    return findings
+
+
+def _clear_refs() -> Finding:
+    name = "/proc/PID/clear_refs"
+    try:
+        os.close(os.open("/proc/self/clear_refs", os.O_WRONLY | os.O_CLOEXEC))
+    except OSError as error:
+        return Finding(name, False, f"{error.strerror}: the kernel needs CONFIG_PROC_PAGE_MONITOR")
+    return Finding(name, True)
+
+
+def _check_machine() -> None:
+    Machine.here()
+
+
+def _check_types() -> None:
+    Offsets.of(Btf.of_kernel())
+
+
+def _check_bpf() -> None:
+    try:
+        Map(PAGE_SIZE_BYTES, "damon_probe", mapped=True).close()
+    except OSError as error:
+        raise BpfError(f"bpf(2): a map: {error.strerror}", error.errno or 0) from error
+
+
+def _check_tables() -> None:
+    PageTables().close()
+
+
+def forecast(targets: Sequence[ProcessForecast]) -> Costs:
+    """Return what the backend would cost: the clearing most of all."""
+    costs = walk_costs()
+    pages = [target.resident_bytes / PAGE_SIZE_BYTES for target in targets]
+    clear_us = costs.page_us * sum(pages)
+    look_us = _LOOK_PAGE_US * sum(pages)
+    most = max(pages)
+    held_us = round(costs.page_us * most)
+    maps_us = sum(target.maps_us for target in targets)
+    return Costs(
+        sampling=SpacedSampling,
+        # An aggregation has one clearing and, with the usual intervals, five looks.
+        check_us=(clear_us + _END_PAGE_US * sum(pages)) / 5 + look_us,
+        begin_us=maps_us,
+        update_us=maps_us,
+        toll=Toll(round(most * reset_us()), held_us, held_us),
+        facts={"clear_us": round(clear_us), "look_us": round(look_us)},
+    )
+
+
+@hookimpl
+def register_backends(register: Callable[[Backend], None]) -> None:
+    """Register `pagetable`."""
+    register(
+        Backend(
+            "pagetable",
+            PageTable,
+            PageTableOptions,
+            summary="page tables through BPF: every page, exactly; needs root and x86-64",
+            probe=probe,
+            forecast=forecast,
+            serves=("vaddr", "cgroup"),
+            preference=5,
+        )
+    )

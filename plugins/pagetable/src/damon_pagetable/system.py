@@ -1,0 +1,220 @@
+"""The system call bpf(2): array maps that can be mapped, and programs that are run on demand."""
+
+import contextlib
+import ctypes
+import errno
+import mmap
+import os
+import platform
+import struct
+from types import TracebackType
+from typing import Self
+
+from damon_pagetable.assembler import INSTRUCTION_BYTES
+from damon_pagetable.errors import BpfError, VerifierError
+
+#: The number of the system call, by architecture.
+_NUMBERS = {"x86_64": 321, "aarch64": 280}
+
+_MAP_CREATE, _PROGRAM_LOAD, _TEST_RUN = 0, 5, 10
+_ARRAY = 2
+_MMAPABLE = 1 << 10
+#: Programs for raw tracepoints. They aren't attached to one: a test run calls them, in the task
+#: that asks for it, under the RCU read lock, and with preemption off.
+_RAW_TRACEPOINT = 17
+_MAP_ATTRIBUTES = struct.Struct("=IIIIIII16s")
+_LOAD_ATTRIBUTES = struct.Struct("=IIQQIIQII16s")
+_RUN_ATTRIBUTES = struct.Struct("=IIIIQQIIIIQQIII4x")
+_RESULT = struct.Struct("=4xI")
+_MOST_ARGUMENTS = 12
+_LOG_BYTES = 1 << 24
+#: Errors of the verifier; it has no others when it is given no log.
+_REJECTED = (errno.EACCES, errno.EINVAL, errno.E2BIG)
+
+_NEEDS = "run as root, or with CAP_BPF and CAP_PERFMON"
+_LOCKED = "the kernel is locked down for confidentiality (lockdown=integrity would do)"
+
+
+class Map:
+    """Memory of the kernel for programs: an array with one value, zeros at first.
+
+    Args:
+        size_bytes: Its size.
+        name: What the kernel's listings call it; up to 15 letters, digits or underscores.
+        mapped: Whether this program can see it.
+
+    Attributes:
+        descriptor: Its file descriptor.
+
+    Raises:
+        BpfError: The kernel refuses.
+    """
+
+    def __init__(self, size_bytes: int, name: str, *, mapped: bool = False) -> None:
+        flags = _MMAPABLE if mapped else 0
+        attributes = _MAP_ATTRIBUTES.pack(_ARRAY, 4, size_bytes, 1, flags, 0, 0, name.encode())
+        self.descriptor = _bpf(_MAP_CREATE, ctypes.create_string_buffer(attributes), "a map")
+        self._size_bytes = size_bytes
+
+    def view(self) -> mmap.mmap:
+        """Map the memory into this process.
+
+        Raises:
+            OSError: The kernel refuses, or the map isn't to be seen.
+        """
+        return mmap.mmap(self.descriptor, -(-self._size_bytes // mmap.PAGESIZE) * mmap.PAGESIZE)
+
+    def close(self) -> None:
+        """Close it; memory that is mapped stays."""
+        if self.descriptor >= 0:
+            os.close(self.descriptor)
+            self.descriptor = -1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+class Program:
+    """A program in the kernel, to be run on demand.
+
+    Args:
+        code: Its instructions. Its context is an array of up to 12 numbers of 64 bits, which it may
+            only read.
+        name: What the kernel's listings call it; up to 15 letters, digits or underscores.
+
+    Attributes:
+        descriptor: Its file descriptor.
+
+    Raises:
+        VerifierError: The kernel's verifier rejects the program.
+        BpfError: The kernel refuses for another reason.
+    """
+
+    def __init__(self, code: bytes, name: str) -> None:
+        try:
+            self.descriptor = self._load(code, name, None)
+        except BpfError as error:
+            if error.errno not in _REJECTED:
+                raise
+            raise _rejection(error, self._log(code, name)) from None
+        self._number = _NUMBERS[platform.machine()]
+        self._context = ctypes.create_string_buffer(_MOST_ARGUMENTS * 8)
+        self._attributes = ctypes.create_string_buffer(_RUN_ATTRIBUTES.size)
+        self._arguments = -1
+        self._layout = struct.Struct("")
+
+    @classmethod
+    def _log(cls, code: bytes, name: str) -> str:
+        """Return what the verifier reports of a program that it rejects."""
+        log = ctypes.create_string_buffer(_LOG_BYTES)
+        with contextlib.suppress(BpfError):
+            os.close(cls._load(code, name, log))
+        return log.value.decode(errors="replace")
+
+    @staticmethod
+    def _load(code: bytes, name: str, log: "ctypes.Array[ctypes.c_char] | None") -> int:
+        # The kernel lets only programs under the GPL read its memory. Those of this package are
+        # given to it under that licence; elsewhere they have the licence of the package.
+        license_text = ctypes.create_string_buffer(b"GPL")
+        instructions = ctypes.create_string_buffer(code, len(code))
+        attributes = _LOAD_ATTRIBUTES.pack(
+            _RAW_TRACEPOINT,
+            len(code) // INSTRUCTION_BYTES,
+            ctypes.addressof(instructions),
+            ctypes.addressof(license_text),
+            1 if log is not None else 0,
+            len(log) if log is not None else 0,
+            ctypes.addressof(log) if log is not None else 0,
+            0,
+            0,
+            name.encode(),
+        )
+        return _bpf(_PROGRAM_LOAD, ctypes.create_string_buffer(attributes), "a program")
+
+    def run(self, *arguments: int) -> int:
+        """Run the program in this task; return what it returns, 32 bits.
+
+        Raises:
+            BpfError: The kernel refuses.
+        """
+        if len(arguments) != self._arguments:
+            self._prepare(len(arguments))
+        self._layout.pack_into(self._context, 0, *arguments)
+        # Without `_bpf`, which takes as long as the call.
+        if _SYSCALL(self._number, _TEST_RUN, self._attributes, _RUN_ATTRIBUTES.size) < 0:
+            code = ctypes.get_errno()
+            raise BpfError(_reason(code, "running a program"), code)
+        result: int = _RESULT.unpack_from(self._attributes)[0]
+        return result
+
+    def _prepare(self, arguments: int) -> None:
+        """Prepare runs with a number of arguments."""
+        self._arguments = arguments
+        self._layout = struct.Struct(f"={arguments}Q")
+        address = ctypes.addressof(self._context) if arguments else 0
+        values = (self.descriptor, 0, 0, 0, 0, 0, 0, 0, self._layout.size, 0, address, 0, 0, 0, 0)
+        self._attributes.raw = _RUN_ATTRIBUTES.pack(*values)
+
+    def close(self) -> None:
+        """Remove the program from the kernel."""
+        if self.descriptor >= 0:
+            os.close(self.descriptor)
+            self.descriptor = -1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def _rejection(error: BpfError, log: str) -> VerifierError:
+    reason = _LOCKED if _is_locked_down() else os.strerror(error.errno)
+    return VerifierError(f"the kernel's verifier rejects a program: {reason}", error.errno, log)
+
+
+_SYSCALL = ctypes.CDLL(None, use_errno=True).syscall
+_SYSCALL.restype = ctypes.c_long
+
+
+def _bpf(command: int, attributes: "ctypes.Array[ctypes.c_char]", what: str) -> int:
+    number = _NUMBERS.get(platform.machine())
+    if number is None:
+        raise BpfError(f"bpf(2) isn't known on {platform.machine()}", errno.ENOSYS)
+    # Without the byte 0 at the end, which Python adds.
+    size = len(attributes) - 1
+    result: int = _SYSCALL(number, command, attributes, size)
+    if result >= 0:
+        return result
+    code = ctypes.get_errno()
+    raise BpfError(_reason(code, what), code)
+
+
+def _reason(code: int, what: str) -> str:
+    if code == errno.ENOSYS:
+        return "the kernel has no bpf(2): it needs CONFIG_BPF_SYSCALL"
+    if code == errno.EPERM:
+        return f"bpf(2) isn't permitted: {_NEEDS}"
+    return f"bpf(2): {what}: {os.strerror(code)}"
+
+
+def _is_locked_down() -> bool:
+    """Return whether programs can't read the kernel's memory."""
+    try:
+        with open("/sys/kernel/security/lockdown", encoding="ascii", errors="replace") as file:
+            return "[confidentiality]" in file.read()
+    except OSError:
+        return False

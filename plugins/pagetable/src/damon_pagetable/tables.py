@@ -1,0 +1,174 @@
+"""Reading the page tables of processes, all entries of a table at once."""
+
+import functools
+import mmap
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from damon_pagetable import walking
+from damon_pagetable.btf import Btf
+from damon_pagetable.errors import LayoutError, ObstacleError
+from damon_pagetable.machine import ENTRIES, INDEX_BITS, PAGE_SHIFT, Machine
+from damon_pagetable.system import Map, Program
+from damon_pagetable.walking import Bit, Offsets, State
+
+IntColumn = npt.NDArray[np.int64]
+#: For each table a row of `Bit` values, one for each entry.
+Bits = npt.NDArray[np.uint8]
+
+_GIBIBYTE_SHIFT = 30
+#: The upper half of an address in the kernel's half: programs return 32 bits of 34.
+_KERNEL_GIBIBYTES = 3 << 32
+
+
+def entry_bytes(level: int) -> int:
+    """Return how many bytes of addresses an entry of a table of a level stands for."""
+    return 1 << PAGE_SHIFT + INDEX_BITS * (level - 1)
+
+
+def table_bytes(level: int) -> int:
+    """Return how many bytes of addresses a table of a level stands for."""
+    return ENTRIES * entry_bytes(level)
+
+
+class Tables(NamedTuple):
+    """Tables of one level.
+
+    Attributes:
+        states: What became of each: a `State`.
+        bits: The bits of the entries of each; without meaning where it wasn't read.
+    """
+
+    states: npt.NDArray[np.uint8]
+    bits: Bits
+
+
+class PageTables:
+    """Reads page tables. One thread at a time may use it.
+
+    It takes some 0.1 s to make: the kernel's types are read, the programs are verified by the
+    kernel, and where all memory is in its address space is found by reading the tables of this
+    process, in which a pattern is looked for: so nothing is read of others before it is certain
+    that what is read are page tables.
+
+    Raises:
+        ObstacleError: Page tables can't be read here; the message says why.
+        OSError: Too many files are open.
+    """
+
+    def __init__(self) -> None:
+        self.machine = Machine.here()
+        self._offsets = Offsets.of(Btf.of_kernel())
+        with ExitStack() as opened:
+            self._shared = opened.enter_context(
+                Map(walking.SHARED_BYTES, "damon_tables", mapped=True)
+            )
+            self._scratch = opened.enter_context(Map(walking.TABLE_BYTES, "damon_scratch"))
+            self._programs = {
+                level: opened.enter_context(self._load(level))
+                for level in range(1, self.machine.levels + 1)
+            }
+            memory = self._shared.view()
+            view = functools.partial(np.frombuffer, memory)
+            self._addresses = view(np.uint64, walking.BATCH, walking.ADDRESSES)
+            self._states = view(np.uint64, walking.BATCH, walking.STATES)
+            bits = view(np.uint8, walking.BATCH * ENTRIES, walking.ENTRY_BITS)
+            self._bits = bits.reshape(-1, ENTRIES)
+            self._base = self._find_base()
+            self._opened = opened.pop_all()
+
+    def _load(self, level: int) -> Program:
+        code = walking.walk(
+            level, self.machine, self._offsets, self._shared.descriptor, self._scratch.descriptor
+        )
+        return Program(code, f"damon_level_{level}")
+
+    def handles(self) -> tuple[int, int, int]:
+        """Return what another program needs to do the same, such as a benchmark in C.
+
+        Returns:
+            The descriptors of the program for level 1 and of the map that it shares, and the
+            address at which the kernel has the first byte of memory.
+        """
+        return self._programs[1].descriptor, self._shared.descriptor, self._base
+
+    def read(self, descriptor: int, level: int, addresses: IntColumn) -> Tables:
+        """Read tables of a process.
+
+        Args:
+            descriptor: Its `/proc/PID/pagemap`, opened by this program. A process that has ended or
+                executes another program since then has no tables any more.
+            level: The level of the tables; 1 for those with the entries of pages of 4 KiB.
+            addresses: An address of each table's memory, below 2**63.
+
+        Raises:
+            BpfError: The kernel refuses.
+        """
+        return self._read(descriptor, level, addresses, self._base)
+
+    def _read(self, descriptor: int, level: int, addresses: IntColumn, base: int) -> Tables:
+        count = len(addresses)
+        states = np.empty(count, dtype=np.uint8)
+        bits = np.empty((count, ENTRIES), dtype=np.uint8)
+        program, top, batch = self._programs[level], self.machine.top, walking.batch_of(level)
+        for first in range(0, len(addresses), batch):
+            some = addresses[first : first + batch]
+            count = len(some)
+            self._addresses[:count] = some
+            program.run(descriptor, count, base, top)
+            states[first : first + count] = self._states[:count]
+            bits[first : first + count] = self._bits[:count]
+        if level == self.machine.levels:
+            bits[:, ENTRIES // 2 :] = 0  # the kernel's half, which isn't read
+        return Tables(states, bits)
+
+    def _find_base(self) -> int:
+        """Return the address at which the kernel has the first byte of memory.
+
+        It is a multiple of 1 GiB, below the top table of this process by at most the size of
+        memory. It is the one with which the tables of this process show a pattern.
+        """
+        with _pattern() as (address, pattern), open("/proc/self/pagemap", "rb") as own:
+            descriptor = own.fileno()
+            gibibyte = self._programs[1].run(descriptor, 0, 0, 0)
+            if not gibibyte:
+                raise LayoutError("the kernel's structures don't lead to page tables")
+            gibibyte |= _KERNEL_GIBIBYTES
+            for below in range((self.machine.top >> _GIBIBYTE_SHIFT) + 1):
+                base = gibibyte - below << _GIBIBYTE_SHIFT
+                states, bits = self._read(descriptor, 1, np.array([address]), base)
+                if states[0] == State.READ and np.array_equal(bits[0] & Bit.PRESENT, pattern):
+                    return base
+        raise ObstacleError("the page tables of this program aren't found where they should be")
+
+    def close(self) -> None:
+        """Remove the programs from the kernel; more than once is not an error."""
+        self._opened.close()
+
+
+@contextmanager
+def _pattern() -> Iterator[tuple[int, Bits]]:
+    """Make memory of which random pages are there.
+
+    Returns:
+        The address of a table's memory, and whether each of its pages is there.
+    """
+    size = table_bytes(1)
+    pattern = np.unpackbits(np.frombuffer(os.urandom(ENTRIES // 8), np.uint8))
+    area = mmap.mmap(-1, 2 * size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    with area:
+        if hasattr(mmap, "MADV_NOHUGEPAGE"):
+            area.madvise(mmap.MADV_NOHUGEPAGE)
+        memory = np.frombuffer(area, dtype=np.uint8)
+        address = int(memory.ctypes.data)
+        start = -address % size
+        memory[start : start + size : size // ENTRIES][pattern == 1] = 1
+        try:
+            yield address + start, pattern
+        finally:
+            del memory

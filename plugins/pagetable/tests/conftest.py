@@ -1,0 +1,102 @@
+"""Page tables of this machine, and processes that execute statements when a test sends them."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+
+import pytest
+from damon_pagetable.tables import PageTables
+
+#: Executes statements from its input, one per line, and prints the value of `answer` after each.
+_WORKER = """
+import ctypes, json, mmap, os, random, sys
+
+def address(area):
+    return ctypes.addressof(ctypes.c_char.from_buffer(area))
+
+def anonymous(pages, advice=mmap.MADV_NOHUGEPAGE, fill=True):
+    size = pages * 4096
+    area = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    area.madvise(advice)
+    if fill:
+        area[::4096] = b"x" * pages
+    return area
+
+def mapped(path, pages, flags=mmap.MAP_SHARED):
+    with open(path, "r+b") as file:
+        return mmap.mmap(file.fileno(), pages * 4096, flags=flags)
+
+def huge(count):
+    # With room to align, as areas start at any page.
+    area = anonymous((count + 1) * 512, mmap.MADV_HUGEPAGE, fill=False)
+    start = -(-address(area) // (2 << 20)) * (2 << 20)
+    for number in range(count):
+        area[start - address(area) + number * (2 << 20)] = 1
+    return area, start
+
+print("ready", flush=True)
+for line in sys.stdin:
+    answer = None
+    exec(json.loads(line))
+    print(json.dumps(answer), flush=True)
+"""
+
+
+class Worker:
+    """A process that executes statements."""
+
+    def __init__(self, program: "subprocess.Popen[str]") -> None:
+        self.program = program
+        self.pid = program.pid
+
+    def ask(self, statements: str) -> int:
+        """Execute statements in the process; return the integer that they assign to `answer`."""
+        assert self.program.stdin is not None
+        assert self.program.stdout is not None
+        self.program.stdin.write(json.dumps(statements) + "\n")
+        self.program.stdin.flush()
+        answer = json.loads(self.program.stdout.readline())
+        return answer if isinstance(answer, int) else 0
+
+    def clear(self) -> None:
+        """Clear its accessed bits."""
+        with open(f"/proc/{self.pid}/clear_refs", "w") as file:
+            file.write("1")
+
+
+@pytest.fixture
+def start_worker() -> Iterator[Callable[[], Worker]]:
+    """Return a function that starts a worker; all are killed after the test."""
+    programs: list[subprocess.Popen[str]] = []
+
+    def start() -> Worker:
+        program = subprocess.Popen(
+            [sys.executable, "-c", _WORKER],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        programs.append(program)
+        assert program.stdout is not None
+        program.stdout.readline()
+        return Worker(program)
+
+    yield start
+    for program in programs:
+        program.kill()
+        program.communicate()
+
+
+@pytest.fixture
+def process(start_worker: Callable[[], Worker]) -> Worker:
+    """Return a worker."""
+    return start_worker()
+
+
+@pytest.fixture(scope="session")
+def tables() -> Iterator[PageTables]:
+    """Return what reads page tables; the test needs "root" and "page-tables"."""
+    opened = PageTables()
+    yield opened
+    opened.close()

@@ -1,0 +1,210 @@
+"""Looks at real processes, beside what they did and what the kernel's other files say."""
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from json import JSONDecodeError
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from damon_pagetable.look import Look, accessed, look, resident
+from damon_pagetable.tables import Bits, PageTables, entry_bytes, table_bytes
+from damon_pagetable.walking import BATCH, Bit, State
+
+pytestmark = pytest.mark.needs("root", "page-tables")
+
+PAGE = 4096
+HUGE = 2 << 20
+
+
+class Worker(Protocol):
+    """What the fixture `process` starts."""
+
+    pid: int
+
+    def ask(self, statements: str) -> int: ...
+    def clear(self) -> None: ...
+
+
+@pytest.fixture
+def pagemap(process: Worker) -> Iterator[int]:
+    """The open pagemap of the process."""
+    descriptor = os.open(f"/proc/{process.pid}/pagemap", os.O_RDONLY)
+    yield descriptor
+    os.close(descriptor)
+
+
+def pages_of(found: Look, which: Callable[[Bits], npt.NDArray[Any]]) -> set[int]:
+    """Return the addresses of small pages."""
+    block, page = np.nonzero(which(found.bits))
+    addresses: list[int] = (found.blocks[block] + page * PAGE).tolist()
+    return set(addresses)
+
+
+def between(pages: set[int], start: int, count: int) -> list[int]:
+    """Return the numbers of those pages that are among `count` from an address on."""
+    return sorted((page - start) // PAGE for page in pages if start <= page < start + count * PAGE)
+
+
+def test_pages_in_memory(tables: PageTables, process: Worker, pagemap: int) -> None:
+    """Only pages that were touched are there."""
+    start = process.ask(
+        "area = anonymous(2000, fill=False)\n"
+        "for page in (0, 1, 511, 700, 1999): area[page * 4096] = 1\n"
+        "answer = address(area)"
+    )
+    pages = pages_of(look(tables, pagemap), resident)
+    assert between(pages, start, 2000) == [0, 1, 511, 700, 1999]
+
+
+def test_pages_accessed_since_the_bits_were_cleared(
+    tables: PageTables, process: Worker, pagemap: int
+) -> None:
+    """Exact to the page."""
+    start = process.ask("area = anonymous(2000); answer = address(area)")
+    process.clear()
+    process.ask("for page in range(3, 2000, 97): area[page * 4096] = 2")
+    pages = pages_of(look(tables, pagemap), accessed)
+    assert between(pages, start, 2000) == list(range(3, 2000, 97))
+
+
+def test_reads_count_as_accesses(tables: PageTables, process: Worker, pagemap: int) -> None:
+    """Not only writes set the accessed bit."""
+    start = process.ask("area = anonymous(600); answer = address(area)")
+    process.clear()
+    process.ask("answer = area[5 * 4096]")
+    assert between(pages_of(look(tables, pagemap), accessed), start, 600) == [5]
+
+
+def test_looks_don_t_change_anything(tables: PageTables, process: Worker, pagemap: int) -> None:
+    """A second look finds what the first found."""
+    start = process.ask("area = anonymous(600); answer = address(area)")
+    process.clear()
+    process.ask("area[5 * 4096] = 1")
+    look(tables, pagemap)
+    assert between(pages_of(look(tables, pagemap), accessed), start, 600) == [5]
+
+
+def test_all_of_a_process_is_seen(tables: PageTables, process: Worker, pagemap: int) -> None:
+    """Beside Rss of smaps, at rest."""
+    process.ask("area = anonymous(5000)")
+    found = look(tables, pagemap)
+    with open(f"/proc/{process.pid}/smaps_rollup") as file:
+        rss = next(int(line.split()[1]) for line in file if line.startswith("Rss:"))
+    seen = np.count_nonzero(resident(found.bits)) * PAGE + len(found.huge.addresses) * HUGE
+    assert seen == rss * 1024
+
+
+def test_page_of_zeros_is_nobody_s_memory(
+    tables: PageTables, process: Worker, pagemap: int
+) -> None:
+    """Pages that were only read take no memory."""
+    start = process.ask(
+        "area = anonymous(600, fill=False)\n"
+        "answer = sum(area[page * 4096] for page in range(600))\n"
+        "answer = address(area)"
+    )
+    found = look(tables, pagemap)
+    assert between(pages_of(found, resident), start, 600) == []
+    present = pages_of(found, lambda bits: bits & Bit.PRESENT.value)
+    assert len(between(present, start, 600)) == 600
+
+
+def test_huge_pages(tables: PageTables, process: Worker, pagemap: int) -> None:
+    """Each is one entry, with one accessed bit."""
+    start = process.ask("area, answer = huge(4)")
+    process.clear()
+    process.ask(f"area[{start} - address(area) + (2 << 20) + 12345] = 1")
+    found = look(tables, pagemap).huge
+    ours = (found.addresses >= start) & (found.addresses < start + 4 * HUGE)
+    if not ours.any():
+        pytest.skip("this machine gives no transparent huge pages")
+    assert found.addresses[ours].tolist() == [start + number * HUGE for number in range(4)]
+    assert found.accessed[ours].tolist() == [False, True, False, False]
+
+
+def test_memory_without_permission_is_still_there(
+    tables: PageTables, process: Worker, pagemap: int
+) -> None:
+    """Its entries are marked as absent for the processor, as are those of NUMA balancing."""
+    start = process.ask(
+        "area = anonymous(600)\n"
+        "ctypes.CDLL(None).mprotect(ctypes.c_void_p(address(area)), 600 * 4096, 0)\n"
+        "answer = address(area)"
+    )
+    assert len(between(pages_of(look(tables, pagemap), resident), start, 600)) == 600
+
+
+def test_memory_that_was_given_back(tables: PageTables, process: Worker, pagemap: int) -> None:
+    """Pages that are gone aren't found."""
+    start = process.ask("area = anonymous(2000); answer = address(area)")
+    process.ask("area.madvise(mmap.MADV_DONTNEED, 0, 1000 * 4096)")
+    pages = pages_of(look(tables, pagemap), resident)
+    assert between(pages, start, 2000) == list(range(1000, 2000))
+
+
+def test_process_that_has_ended_has_no_pages(
+    tables: PageTables, process: Worker, pagemap: int
+) -> None:
+    """Its open file keeps its top table, which is empty."""
+    process.ask("area = anonymous(2000)")
+    assert len(look(tables, pagemap).blocks)
+    with pytest.raises(JSONDecodeError):
+        process.ask("os._exit(0)")
+    deadline = time.monotonic() + 10
+    while len(found := look(tables, pagemap)[0]) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert not len(found)
+
+
+def test_process_that_executes_another_program_has_no_pages(
+    tables: PageTables, process: Worker, pagemap: int
+) -> None:
+    """The open file is of the memory before."""
+    with pytest.raises(JSONDecodeError):
+        process.ask("os.execvp('true', ['true'])")
+    deadline = time.monotonic() + 10
+    while len(found := look(tables, pagemap)[0]) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert not len(found)
+
+
+def test_states_of_tables(tables: PageTables, process: Worker, pagemap: int) -> None:
+    """A table, no table, and a huge page in the place of one."""
+    start = process.ask("area, answer = huge(1)")
+    block = process.ask("small = anonymous(1024); answer = address(small)")
+    unused = 1 << 40
+    found = tables.read(pagemap, 1, np.array([block, unused, start]))
+    huge = look(tables, pagemap).huge.addresses
+    of_huge = State.HUGE if start in huge.tolist() else State.READ
+    assert found.states.tolist() == [State.READ, State.ABSENT, of_huge]
+
+
+def test_many_tables_in_any_order(tables: PageTables, process: Worker, pagemap: int) -> None:
+    """More than a run of the program reads, and not a multiple of that."""
+    count = 2 * BATCH + 3
+    start = process.ask(
+        f"area = anonymous({count + 1} * 512, fill=False)\n"
+        "first = -(-address(area) // (2 << 20)) * (2 << 20)\n"
+        f"for block in range({count}):\n"
+        "    area[first - address(area) + (block << 21) + block * 4096] = 1\n"
+        "answer = first"
+    )
+    order = np.random.default_rng(1).permutation(count)
+    _, bits = tables.read(pagemap, 1, start + order * table_bytes(1))
+    rows, pages = np.nonzero(bits & Bit.PRESENT.value)
+    assert rows.tolist() == list(range(count))
+    assert pages.tolist() == order.tolist()
+
+
+def test_kernel_s_half_of_the_top_table_stays_unknown(tables: PageTables, pagemap: int) -> None:
+    """Nothing about the kernel's own memory is returned."""
+    _, bits = tables.read(pagemap, tables.machine.levels, np.zeros(1, dtype=np.int64))
+    assert not bits[:, 256:].any()
+
+
+def test_sizes_of_entries() -> None:
+    """4 KiB, 2 MiB, 1 GiB."""
+    assert [entry_bytes(level) for level in (1, 2, 3)] == [PAGE, HUGE, 1 << 30]

@@ -1,0 +1,181 @@
+"""What is known of each page after several looks."""
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from damon_pagetable.look import HugePages, Look
+from damon_pagetable.pages import BLOCK_BYTES, NOT_YET, TICK_US, PageMap, Pages, period_of
+from damon_pagetable.tables import Bits
+from damon_pagetable.walking import Bit
+
+NONE = HugePages(np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.bool_))
+NOTHING = np.zeros(0, dtype=np.int64)
+SECOND = 1_000_000
+#: A late start: times aren't small.
+BEGIN = 100 * SECOND
+
+
+def block(present: range, used: tuple[int, ...] = ()) -> Bits:
+    """Return the bits of a block of which some pages are there, and some of them used."""
+    bits = np.zeros(512, dtype=np.uint8)
+    bits[list(present)] = Bit.PRESENT.value
+    bits[list(used)] |= Bit.ACCESSED.value
+    return bits
+
+
+def look(
+    blocks: dict[int, Bits],
+    huge: HugePages = NONE,
+    giant: HugePages = NONE,
+    missed: tuple[int, ...] = (),
+) -> Look:
+    """Return a look; blocks are numbered."""
+    addresses = np.array(sorted(blocks), dtype=np.int64) * BLOCK_BYTES
+    bits = np.array([blocks[number] for number in sorted(blocks)], dtype=np.uint8).reshape(-1, 512)
+    return Look(addresses, bits, huge, giant, np.array(missed, dtype=np.int64) * BLOCK_BYTES)
+
+
+def periods(known: PageMap, number: int) -> npt.NDArray[np.uint8]:
+    """Return the periods of a block."""
+    row: npt.NDArray[np.uint8] = known.periods[known.blocks.tolist().index(number * BLOCK_BYTES)]
+    return row
+
+
+@pytest.mark.parametrize(
+    ("us", "period"), [(1, 0), (2, 1), (3, 2), (4, 2), (5_000, 13), (8_192, 13)]
+)
+def test_period(us: int, period: int) -> None:
+    """The logarithm is rounded up."""
+    assert period_of(us) == period
+
+
+def test_period_is_that_of_the_first_look_that_found_the_page_accessed() -> None:
+    """Bits stay set, so later looks find it as well."""
+    pages = Pages()
+    pages.clear()
+    pages.add(look({1: block(range(512), (3,))}), 5_000, BEGIN)
+    pages.add(look({1: block(range(512), (3, 4))}), 10_000, BEGIN)
+    found = periods(pages.map(100_000, BEGIN), 1)
+    assert found[[3, 4]].tolist() == [period_of(5_000), period_of(10_000)]
+
+
+def test_pages_that_are_not_there_have_no_period() -> None:
+    """Nor have they been seen."""
+    pages = Pages()
+    pages.add(look({1: block(range(10), (3,))}), 5_000, BEGIN)
+    known = pages.map(5_000, BEGIN)
+    assert np.count_nonzero(periods(known, 1)) == 10
+    assert np.count_nonzero(known.seen) == 10
+
+
+def test_untouched_page_has_the_period_of_its_idle_time() -> None:
+    """Over aggregations."""
+    pages = Pages()
+    pages.add(look({1: block(range(512), (3,))}), 5_000, BEGIN)
+    pages.clear()
+    now_us = BEGIN + 60 * SECOND
+    pages.add(look({1: block(range(512))}), 5_000, now_us)
+    known = pages.map(5_000, now_us)
+    assert periods(known, 1)[3] == period_of(60 * SECOND)
+    assert known.seen[0, 3] == BEGIN // TICK_US + 1
+
+
+def test_untouched_page_has_a_longer_period_than_any_touched_one() -> None:
+    """Even where it was accessed just before the clearing."""
+    pages = Pages()
+    pages.add(look({1: block(range(512), (3,))}), 5_000, BEGIN)
+    pages.clear()
+    pages.add(look({1: block(range(512))}), SECOND, BEGIN + SECOND)
+    assert periods(pages.map(SECOND, BEGIN + SECOND), 1)[3] == period_of(SECOND) + 1
+
+
+def test_new_pages_are_counted_once() -> None:
+    """The cost to the process: bits that its processors had to set again."""
+    pages = Pages()
+    pages.clear()
+    counts = [
+        pages.add(look({1: block(range(512), used)}), 5_000, BEGIN)
+        for used in ((3,), (3, 4, 5), (3, 4, 5))
+    ]
+    assert counts == [1, 2, 0]
+
+
+def test_huge_page_is_512_pages_with_one_bit() -> None:
+    """And its processor sets one bit."""
+    huge = HugePages(np.array([2, 4]) * BLOCK_BYTES, np.array([True, False]))
+    pages = Pages()
+    pages.clear()
+    count = pages.add(look({3: block(range(512), (1,))}, huge), 5_000, BEGIN)
+    known = pages.map(5_000, BEGIN)
+    assert (known.blocks // BLOCK_BYTES).tolist() == [2, 3, 4]
+    touched = np.count_nonzero(known.periods == period_of(5_000), axis=1)
+    assert touched.tolist() == [512, 1, 0]
+    assert count == 2
+
+
+def test_giant_page_is_512_blocks() -> None:
+    """Each of which has what the page has."""
+    giant = HugePages(np.array([512]) * BLOCK_BYTES, np.array([True]))
+    pages = Pages()
+    pages.add(look({1: block(range(512))}, giant=giant), 5_000, BEGIN)
+    known = pages.map(5_000, BEGIN)
+    assert (known.blocks // BLOCK_BYTES).tolist() == [1, *range(512, 1024)]
+    assert known.periods.all()
+
+
+def test_blocks_come_and_go() -> None:
+    """What is known of those that stay stays."""
+    pages = Pages()
+    pages.clear()
+    pages.add(look({1: block(range(9), (1,)), 3: block(range(9), (2,))}), 5_000, BEGIN)
+    pages.add(look({2: block(range(9)), 3: block(range(9), (2,))}), 10_000, BEGIN)
+    known = pages.map(10_000, BEGIN)
+    assert (known.blocks // BLOCK_BYTES).tolist() == [2, 3]
+    assert periods(known, 3)[2] == period_of(5_000)
+
+
+def test_new_memory_has_just_been_used() -> None:
+    """It isn't idle since the beginning of time."""
+    pages = Pages()
+    pages.clear()
+    pages.add(look({1: block(range(9))}), 5_000, BEGIN)
+    assert pages.map(5_000, BEGIN).seen[0, :9].tolist() == [BEGIN // TICK_US + 1] * 9
+
+
+def test_block_that_couldn_t_be_read_stays_as_it_was() -> None:
+    """The others are updated."""
+    pages = Pages()
+    pages.clear()
+    pages.add(look({1: block(range(9), (1,)), 3: block(range(9))}), 5_000, BEGIN)
+    pages.add(look({3: block(range(9), (2,))}, missed=(1, 7)), 10_000, BEGIN)
+    known = pages.map(10_000, BEGIN)
+    assert (known.blocks // BLOCK_BYTES).tolist() == [1, 3]
+    assert periods(known, 1)[1] == period_of(5_000)
+    assert periods(known, 3)[2] == period_of(10_000)
+
+
+def test_spectrum_has_the_bytes_of_each_period() -> None:
+    """And no memory that isn't there."""
+    pages = Pages()
+    pages.clear()
+    pages.add(look({1: block(range(10), (3,))}), 5_000, BEGIN)
+    pages.add(look({1: block(range(10), (3, 4, 5))}), 10_000, BEGIN)
+    spectrum = pages.map(SECOND, BEGIN).bytes_by_period()
+    assert spectrum[period_of(5_000)] == 4096
+    assert spectrum[period_of(10_000)] == 2 * 4096
+    assert spectrum.sum() == 10 * 4096
+
+
+def test_process_without_memory() -> None:
+    """Nothing is known of nothing."""
+    pages = Pages()
+    pages.clear()
+    assert pages.add(look({}), 5_000, BEGIN) == 0
+    known = pages.map(5_000, BEGIN)
+    assert not known.periods.size
+    assert not known.bytes_by_period().sum()
+
+
+def test_not_yet_is_no_period_of_any_time() -> None:
+    """Times of 2**63 microseconds have smaller ones."""
+    assert period_of(1 << 63) < NOT_YET
