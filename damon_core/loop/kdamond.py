@@ -295,7 +295,7 @@ class Kdamond:
         since_us, tolls = self._since_us, self._tolls
         return max(
             (
-                tolls[target].cpu_us / max(now_us - added_us, 1)
+                target.toll.cpu_us / max(now_us - added_us, 1)
                 for target, added_us in since_us.items()
                 if target in tolls
             ),

@@ -303,12 +303,15 @@ def test_all_targets_end(notes: Path, config: Callable[..., Path]) -> None:
     assert of(notes, "a") == of(notes, "b") == WHOLE
 
 
+FAILED_IN_INIT = "context 'a' failed: primitive 'memory' failed in init"
+
+
 @pytest.mark.parametrize(
     ("raises", "code", "line"),
     [
         ("input", 2, "damon: no memory\n"),
-        ("other", 1, "context 'a' failed: RuntimeError: no memory (damon --verbose shows where)\n"),
-        ("exit", 1, "context 'a' failed: SystemExit: no memory (damon --verbose shows where)\n"),
+        ("other", 1, f"{FAILED_IN_INIT}: RuntimeError: no memory (damon --verbose shows where)\n"),
+        ("exit", 1, f"{FAILED_IN_INIT}: SystemExit: no memory (damon --verbose shows where)\n"),
     ],
 )
 def test_exit_codes_of_a_primitive_that_fails(
@@ -335,7 +338,8 @@ def test_no_failure_is_hidden_by_another(notes: Path, config: Callable[..., Path
     contexts = config(a="raises = 'input'", b="raises = 'other'\nhook = 'cleanup'\nchecks = 500")
     result = run("run", contexts)
     assert result.returncode == 2
-    assert "context 'b' failed: RuntimeError: no memory" in result.stderr
+    failed = "context 'b' failed: primitive 'memory' failed in cleanup: RuntimeError: no memory"
+    assert failed in result.stderr
     assert result.stderr.endswith("damon: no memory\n")
 
 
