@@ -14,6 +14,7 @@ from socketserver import TCPServer
 from typing import Any
 
 from prometheus_client import CollectorRegistry, make_wsgi_app
+from prometheus_client.exposition import choose_encoder
 
 from damon_prometheus.authorization import Authorization
 
@@ -21,7 +22,8 @@ logger = logging.getLogger(__name__)
 
 #: How long a client may take from connecting to the last byte of its response, seconds.
 CLIENT_TIME_LIMIT_S = 10.0
-#: How many clients may be connected at a time; further ones are rejected at once.
+#: How many clients may be connected at a time; a further one takes the place of the one that has
+#: been sending its request for longest.
 MAX_CLIENTS = 64
 
 _PAGE = b"""<!DOCTYPE html>
@@ -62,7 +64,8 @@ class MetricsServer(ThreadingHTTPServer):
         self._tls = tls
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
-        self._deadlines: dict[socket.socket, float] = {}
+        self._deadlines: dict[socket.socket, float] = {}  # in the order of their connections
+        self._answered: set[socket.socket] = set()
         super().__init__(address, _Handler)
 
     def start(self) -> None:
@@ -107,9 +110,21 @@ class MetricsServer(ThreadingHTTPServer):
         return wrapped, client
 
     def verify_request(self, request: Any, client_address: Any) -> bool:
-        """Return whether there is room for another client."""
+        """Return whether there is room for another client, or can be made."""
         with self._lock:
-            return len(self._deadlines) < MAX_CLIENTS
+            if len(self._deadlines) < MAX_CLIENTS:
+                return True
+            slow = next((each for each in self._deadlines if each not in self._answered), None)
+            if slow is None:
+                return False
+            del self._deadlines[slow]
+            _disconnect(slow)
+            return True
+
+    def answering(self, connection: socket.socket) -> None:
+        """Take note that a client's request is complete."""
+        with self._lock:
+            self._answered.add(connection)
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """Serve a client in its own thread, for a limited time."""
@@ -127,6 +142,7 @@ class MetricsServer(ThreadingHTTPServer):
         """Forget a client and close its connection."""
         with self._lock:
             self._deadlines.pop(request, None)
+            self._answered.discard(request)
         super().shutdown_request(request)
 
     def service_actions(self) -> None:
@@ -146,9 +162,22 @@ class MetricsServer(ThreadingHTTPServer):
         with self._lock:
             for connection, deadline in self._deadlines.items():
                 if deadline <= now:
-                    # Not SSLSocket's own shutdown: it would remove TLS while its thread uses it.
-                    with contextlib.suppress(OSError):
-                        socket.socket.shutdown(connection, socket.SHUT_RDWR)
+                    _disconnect(connection)
+
+
+def _disconnect(connection: socket.socket) -> None:
+    # Not SSLSocket's own shutdown: it would remove TLS while its thread uses it.
+    with contextlib.suppress(OSError):
+        socket.socket.shutdown(connection, socket.SHUT_RDWR)
+
+
+def _acceptable(accept: str | None) -> str | None:
+    """Return what a client accepts; None for anything if the client library can't read it."""
+    try:
+        choose_encoder(accept or "")
+    except (TypeError, ValueError):
+        return None
+    return accept
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -160,6 +189,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """Serve the metrics, and a page with a link to them."""
+        self.server.answering(self.connection)
         authorization = self.server.authorization
         if authorization and not authorization.accepts(self.headers.get("Authorization")):
             self._answer(
@@ -180,13 +210,16 @@ class _Handler(BaseHTTPRequestHandler):
                 b"404 Not Found: the metrics are at /metrics\n",
             )
 
+    do_HEAD = do_GET  # noqa: N815  # checks of health use it
+
     def _refuse(self) -> None:
-        body = b"" if self.command == "HEAD" else b"405 Method Not Allowed: use GET\n"
         self._answer(
-            HTTPStatus.METHOD_NOT_ALLOWED, [("Content-Type", "text/plain"), ("Allow", "GET")], body
+            HTTPStatus.METHOD_NOT_ALLOWED,
+            [("Content-Type", "text/plain"), ("Allow", "GET, HEAD")],
+            b"405 Method Not Allowed: use GET\n",
         )
 
-    do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = _refuse  # noqa: N815
+    do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = _refuse  # noqa: N815
 
     def _serve_metrics(self, query: str) -> None:
         # The client library's WSGI application negotiates the format and compresses.
@@ -194,7 +227,7 @@ class _Handler(BaseHTTPRequestHandler):
             "REQUEST_METHOD": "GET",
             "PATH_INFO": "/metrics",
             "QUERY_STRING": query,
-            "HTTP_ACCEPT": self.headers.get("Accept"),
+            "HTTP_ACCEPT": _acceptable(self.headers.get("Accept")),
             "HTTP_ACCEPT_ENCODING": self.headers.get("Accept-Encoding"),
         }
         headers: list[tuple[str, str]] = []
@@ -218,7 +251,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        self.wfile.write(body)
+        if self.command != "HEAD":
+            self.wfile.write(body)
 
     def log_message(self, format: str, *args: object) -> None:
         """Log requests at level DEBUG only."""
