@@ -25,7 +25,9 @@ def anonymous(pages, advice=mmap.MADV_NOHUGEPAGE, fill=True):
 
 def mapped(path, pages, flags=mmap.MAP_SHARED):
     with open(path, "r+b") as file:
-        return mmap.mmap(file.fileno(), pages * 4096, flags=flags)
+        area = mmap.mmap(file.fileno(), pages * 4096, flags=flags)
+    area.madvise(mmap.MADV_NOHUGEPAGE)
+    return area
 
 def huge(count):
     # With room to align, as areas start at any page.

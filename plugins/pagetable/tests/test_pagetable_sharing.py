@@ -1,6 +1,7 @@
 """Memory that several processes map counts once."""
 
 import numpy as np
+import pytest
 from damon_pagetable.pages import BLOCK_BYTES, PAGE_BYTES, PageMap
 from damon_pagetable.sharing import count_once
 from damon_vaddr import SharedMapping
@@ -48,6 +49,22 @@ def test_accesses_of_all_count_in_the_first_process() -> None:
     assert periods(maps[1], B, 3) == [0, 0, 0]
     assert maps[0].seen.ravel()[:3].tolist() == [100 - HOT, 100 - HOT, 100 - COLD]
     assert not maps[1].seen.any()
+
+
+@pytest.mark.parametrize(
+    ("own_longest", "longest", "period", "expected"),
+    [(14, 17, 17, 14), (14, 17, 13, 13), (17, 13, 14, 18), (17, 17, 18, 18)],
+)
+def test_touched_stays_touched_and_idle_idle(
+    own_longest: int, longest: int, period: int, expected: int
+) -> None:
+    """Though the two are looked at at different times after their clearings."""
+    maps = [
+        known(A, [COLD])._replace(longest=own_longest),
+        known(B, [period])._replace(longest=longest),
+    ]
+    count_once(maps, [[mapping(A, 1)], [mapping(B, 1)]])
+    assert periods(maps[0], A, 1) == [expected]
 
 
 def test_parts_of_a_file_are_found_by_their_offset() -> None:

@@ -90,7 +90,14 @@ def _merge(there: PageMap, here: PageMap, overlap: _Overlaps) -> None:
     # Only where both have the page: it is one only if it is in both tables.
     both = (periods[of_owner] != ABSENT) & (others[of_other] != ABSENT)
     of_owner, of_other = of_owner[both], of_other[both]
-    periods[of_owner] = np.minimum(periods[of_owner], others[of_other])
+    # The two weren't cleared and looked at at the same moments: touched stays touched.
+    found = others[of_other]
+    found = np.where(
+        found <= here.longest,
+        np.minimum(found, there.longest),
+        np.maximum(found, there.longest + 1),
+    )
+    periods[of_owner] = np.minimum(periods[of_owner], found)
     seen, seen_here = there.seen.reshape(-1), here.seen.reshape(-1)
     seen[of_owner] = np.maximum(seen[of_owner], seen_here[of_other])
     others[of_other] = ABSENT
