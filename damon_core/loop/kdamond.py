@@ -182,7 +182,9 @@ class Kdamond:
             cost = f", longer than the {interval} interval ({format_duration(interval_us)})"
             if lost:
                 cost = f": {lost} check{'' if lost == 1 else 's'} missed"
-            logger.warning(
+            # What delayed nothing, as on a busy machine, isn't worth a warning.
+            logger.log(
+                logging.WARNING if lost else logging.INFO,
                 "context '%s': %s took %s in %s%s",
                 self._context.name,
                 call.part,

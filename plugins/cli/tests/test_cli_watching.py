@@ -17,6 +17,7 @@ from damon_core import (
     ConfigError,
     Context,
     ContextConfig,
+    EvidencePolicy,
     InputError,
     Intervals,
     PageSampling,
@@ -61,7 +62,7 @@ class PolicyOptions:
     word: str = ""
 
 
-class ThePolicy(Recorder):
+class ThePolicy(Recorder, EvidencePolicy):
     """Stands for a policy, which no test here runs."""
 
     def __init__(self, options: PolicyOptions) -> None:
@@ -373,4 +374,7 @@ class TestClosing:
         with closing_contexts([Context(Recorder(events, "one")), failing]):
             pass
         assert events[-2:] == ["one:cleanup", "one:release"]
-        assert caplog.messages == ["context 'failing' can't be closed: OSError: on purpose"]
+        assert caplog.messages == [
+            "context 'failing' can't be closed: PartError: primitive 'failing' failed in cleanup: "
+            "OSError: on purpose"
+        ]

@@ -226,7 +226,7 @@ class TestMistakes:
         """--paddr chooses among the backends of physical memory."""
         done = damon("-o", str(tmp_path / "out.csv"), "--paddr", "--backend", "nonsense")
         assert done.returncode == 2
-        assert "plugin 'paddr': there is no backend 'nonsense'" in done.stderr
+        assert "there is no backend 'nonsense'; known: auto, idle, kernel" in done.stderr
 
     def test_unknown_ending(self, tmp_path: Path) -> None:
         """A file whose ending is of no format is refused with the possible ones."""

@@ -339,13 +339,15 @@ def test_more_is_idle_for_shorter_spans(accesses: list[tuple[int, list[int], flo
 
 
 def test_in_a_context(sleeper: "subprocess.Popen[str]") -> None:
-    """After 20 seconds there is a number, which stands in the aggregations that follow."""
+    """After some 20 seconds there is a number, which stands in the aggregations that follow."""
     recorder = Recorder()
     primitive = ProcessMemory(PidSource([sleeper.pid]), Referenced())
-    run_virtual(primitive, recorder, aggregations=203)
+    run_virtual(primitive, recorder, aggregations=303)
     ages_us = [snapshot.idle_ages.idle_10s_age_us for snapshot in recorder.snapshots]
-    assert ages_us[198:200] == [None, 0]
-    assert all(each.idle_bytes(TEN_SECONDS.us) is not None for each in recorder.snapshots[199:])
+    first = ages_us.index(0)
+    assert first >= 199
+    after = recorder.snapshots[first:]
+    assert all(each.idle_bytes(TEN_SECONDS.us) is not None for each in after)
 
 
 #: Touches all of its memory, then a tenth of it all the time.

@@ -3,6 +3,7 @@
 import logging
 import os
 import signal
+import termios
 import threading
 import time
 from collections.abc import Callable, Generator, Sequence
@@ -24,6 +25,7 @@ __all__ = ["check_output", "closing_contexts", "run_contexts", "running_contexts
 logger = logging.getLogger(__name__)
 
 _TICK_S = 0.1
+_LOCAL_FLAGS = 3  # their place in what tcgetattr returns
 #: How long closing a context may take: no more than its parts had to stop.
 _CLOSE_TIMEOUT_S = 10.0
 
@@ -273,14 +275,16 @@ class _Stopping:
 
 
 def _in_foreground() -> bool:
-    """Return whether what is typed into a terminal goes to this program."""
+    """Return whether Ctrl-C at the terminal is a signal, and goes to this program."""
     try:
         terminal = os.open("/dev/tty", os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return False
     try:
-        return os.tcgetpgrp(terminal) == os.getpgrp()
-    except OSError:
+        # A view that takes whole keys has no signal of it.
+        is_signal = bool(termios.tcgetattr(terminal)[_LOCAL_FLAGS] & termios.ISIG)
+        return is_signal and os.tcgetpgrp(terminal) == os.getpgrp()
+    except (OSError, termios.error):
         return False
     finally:
         os.close(terminal)
