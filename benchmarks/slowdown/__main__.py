@@ -1,9 +1,9 @@
 """What monitoring costs the monitored program: its speed and its latencies, in turns.
 
 Programs in C (benchmarks/slowdown/programs.c) and redis run alone and, in turns with that, are
-watched by `damon record` with default settings, by a loop that does what cAdvisor does, and by one
-that does what wss.pl does (benchmarks/peers.py). Those have as many results as damon had in the
-same time. A slow-down is that from two seconds after the first check, when damon has found its
+watched by `damon record` with default settings but for the backend, by a loop that does what
+cAdvisor does, and by one that does what wss.pl does (benchmarks/peers.py). Those have as many
+results as damon had in the same time. A slow-down is that from two seconds after the first check, when damon has found its
 intervals, to the end of the command, against the program alone just before and after it. It is the
 median of all rounds, with its 95 % confidence interval. Two more columns are for damon: with the
 first seconds, too; and of the program's speed in its own CPU time, which other programs that want
@@ -184,11 +184,11 @@ def running(case: Case, program: Path, folder: Path) -> Iterator[Load]:
             yield load
 
 
-def measure(case: Case, rounds: int, program: Path, folder: Path) -> Measured:
-    """Measure a case."""
+def measure(case: Case, rounds: int, program: Path, folder: Path, backend: str) -> Measured:
+    """Measure a case with a backend."""
     with running(case, program, folder) as load:
         huge = huge_share(load.pid, case.size_bytes)
-        foretold = foretell(load.pid)
+        foretold = foretell(load.pid, backend)
         seconds = case.seconds(foretold)
         result = Measured(case, load.unit, huge, foretold, seconds)
 
@@ -204,7 +204,9 @@ def measure(case: Case, rounds: int, program: Path, folder: Path) -> Measured:
             # The others have as many results as damon, which therefore is the first.
             for name in NAMES:
                 if name == NAMES[0]:
-                    with damon_record(load.pid, seconds, folder) as watching:
+                    with damon_record(
+                        load.pid, seconds, folder, ("--backend", backend)
+                    ) as watching:
                         blocks[name] = load.block(seconds, watching.goes_on)
                     result.came.append(watching.came)
                 else:
@@ -330,6 +332,7 @@ def main() -> None:
     )
     parser.add_argument("--all", action="store_true", help="all combinations (about 1 h)")
     parser.add_argument("--rounds", type=int, help="this many rounds of each program")
+    parser.add_argument("--backend", default="referenced", help="backend of damon [referenced]")
     options = parser.parse_args()
     every = QUICK if options.quick else CASES
     cases = [
@@ -346,7 +349,9 @@ def main() -> None:
         program = compiled(Path(__file__).with_name("programs.c"), folder)
         for case in cases:
             progress(f"{case}: starting")
-            results.append(measure(case, options.rounds or case.rounds, program, folder))
+            results.append(
+                measure(case, options.rounds or case.rounds, program, folder, options.backend)
+            )
             for row in (speeds_row, foretold_row):
                 progress("  " + " | ".join(row(results[-1])))
     print_results(results)

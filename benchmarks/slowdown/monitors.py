@@ -36,8 +36,8 @@ class Foretold:
     stall_us: int
 
 
-def foretell(pid: int, backend: str = "referenced") -> Foretold:
-    """Ask `damon doctor` about a process."""
+def foretell(pid: int, backend: str) -> Foretold:
+    """Ask `damon doctor` about a process and a backend."""
     done = subprocess.run(
         [DAMON, "doctor", "--pid", str(pid), "--json"], capture_output=True, text=True, check=True
     )
