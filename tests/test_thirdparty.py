@@ -61,6 +61,7 @@ def test_listed(site: Path) -> None:
         "callbacks": ["tally"],
         "formats": [],
         "commands": [],
+        "contested": [],
     }
     assert (command["skipped"], command["commands"]) == ("", ["tick"])
 

@@ -3,11 +3,11 @@
 Programs in C (benchmarks/slowdown/programs.c) and redis run alone and, in turns with that, are
 watched by `damon record` with default settings but for the backend, by a loop that does what
 cAdvisor does, and by one that does what wss.pl does (benchmarks/peers.py). Those have as many
-results as damon had in the same time. A slow-down is that from two seconds after the first check, when damon has found its
-intervals, to the end of the command, against the program alone just before and after it. It is the
-median of all rounds, with its 95 % confidence interval. Two more columns are for damon: with the
-first seconds, too; and of the program's speed in its own CPU time, which other programs that want
-its processor don't change.
+results as damon had in the same time. A slow-down is that from two seconds after the first check,
+when damon has found its intervals, to the end of the command, against the program alone just before
+and after it. It is the median of all rounds, with its 95 % confidence interval. Two more columns
+are for damon: with the first seconds, too; and of the program's speed in its own CPU time, which
+other programs that want its processor don't change.
 
 What `damon doctor` foretold for the program, and what damon says itself at its end, is beside it.
 """
