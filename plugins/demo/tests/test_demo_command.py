@@ -33,8 +33,8 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def shown(directory: Path) -> str:
-    """The output of a demo of ten seconds without a terminal."""
-    done = run_demo(directory, "--for", "10s")
+    """The output of a demo of 19 seconds without a terminal."""
+    done = run_demo(directory, "--for", "19s")
     assert done.returncode == 0, done.stderr
     # A busy machine makes the monitor take longer, which it says.
     assert all("one aggregation every" in line for line in done.stderr.splitlines()), done.stderr
@@ -55,7 +55,7 @@ class TestDemo:
             for name in ("hot", "cold")
         }
         # Nearly 100 on a quiet machine; a busy one may slow down the workload.
-        assert min(shares.values()) > 75
+        assert min(shares.values()) > 60
 
     def test_no_control_codes(self, shown: str) -> None:
         """Without a terminal the text is plain and fits 80 columns."""
