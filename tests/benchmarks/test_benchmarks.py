@@ -14,23 +14,12 @@ from benchmarks.accuracy.best import best_regions, joined
 from benchmarks.accuracy.runs import Run, find_case, make_policy, run_all, run_policy
 from benchmarks.accuracy.truth import AreaTruth, Estimate, PageTruth, Score
 from damon_core import InputError
-
-ROOT = Path(__file__).parents[2]
+from tests.benchmarks.quick import ROOT, rows_of
 
 
 def _ratios(benchmark: str) -> list[str]:
     """Run a benchmark quickly and return the last column of its table."""
-    done = subprocess.run(
-        [sys.executable, "-m", f"benchmarks.{benchmark}", "--quick"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    rows = [line for line in done.stdout.splitlines() if line.startswith("| ")]
-    last = [row.strip("| ").split("|")[-1].strip() for row in rows]
+    last = [row[-1] for row in rows_of(benchmark)]
     assert last[0].startswith("ratio")
     assert set(last[1]) == {"-", ":"}
     return [cell for cell in last if not cell.startswith(("ratio", "-"))]
@@ -48,16 +37,7 @@ def test_benchmark_prints_ratios(benchmark: str) -> None:
 @pytest.mark.slow
 def test_resident_reports_what_is_in_memory() -> None:
     """In each row the sum reported is that of the truth."""
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.resident", "--quick"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    rows = [line.strip("| ").split("|") for line in done.stdout.splitlines() if line[:2] == "| "]
+    rows = rows_of("resident")
     assert len(rows) == 4
     for row in rows[2:]:
         assert float(row[3]) == pytest.approx(float(row[2]), rel=0.01)
@@ -76,17 +56,8 @@ def test_referenced_prints_ratios_to_c() -> None:
 @pytest.mark.needs("file")
 def test_reports_beside_damo_print_ratios() -> None:
     """The real damo and damon-core report the same record, and the sizes of both are printed."""
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.beside_damo.reports", "--quick"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    rows = [line.strip("| ").split("|") for line in done.stdout.splitlines() if line[:2] == "| "]
-    ratios = [row[-1].strip() for row in rows if re.match(r"\s*\d", row[-1])]
+    rows = rows_of("beside_damo.reports", timeout_s=300)
+    ratios = [row[-1] for row in rows if re.match(r"\d", row[-1])]
     assert len(ratios) == 6
 
 

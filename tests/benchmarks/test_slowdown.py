@@ -1,9 +1,5 @@
 """The benchmark of slow-downs: its estimates, what it reads of other programs, and that it runs."""
 
-import subprocess
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 from attrs import evolve
@@ -13,8 +9,7 @@ from benchmarks.slowdown.loads import parse_redis_benchmark
 from benchmarks.slowdown.monitors import NAMES, Came, came_of
 from damon_core import Toll
 from damon_core.testing import RegionRow, make_snapshot
-
-ROOT = Path(__file__).parents[2]
+from tests.benchmarks.quick import rows_of
 
 
 def test_a_slowdown_is_what_is_lost_of_the_mean_speed() -> None:
@@ -96,16 +91,6 @@ Summary:
 @pytest.mark.needs("gcc")
 def test_slowdown_compares_monitors_with_the_program_alone() -> None:
     """Three tables: slow-downs, what was foretold, and latencies with each monitor."""
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.slowdown", "--quick"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    lines = [line for line in done.stdout.splitlines() if line.startswith("| ")]
-    rows = [[cell.strip() for cell in line.split("|")[1:3]] for line in lines]
+    rows = [row[:2] for row in rows_of("slowdown")]
     assert [first for first, _ in rows].count("map, 16 MiB") == 3
     assert [second for _, second in rows[-4:]] == ["alone", *NAMES]

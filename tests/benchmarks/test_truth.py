@@ -1,15 +1,13 @@
 """The benchmark of working sets: what it takes for the truth, and that it runs."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from benchmarks.truth import Error, Load, Log, Window
+from tests.benchmarks.quick import rows_of
 
-ROOT = Path(__file__).parents[2]
 MIB = 1 << 20
 PAGE = 4096
 
@@ -57,17 +55,8 @@ def test_hot_pages_are_a_share_of_all_mappings() -> None:
 @pytest.mark.needs("gcc")
 def test_referenced_reports_the_true_working_set() -> None:
     """One mapping, and a hundred in turns: within 3 % of the truth."""
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.truth", "--quick"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    rows = [line.strip("| ").split("|") for line in done.stdout.splitlines() if line[:2] == "| "]
-    column = [cell.strip() for cell in rows[0]].index("error")
-    errors = [float(row[column].removesuffix("% ").strip(" %")) for row in rows[2:]]
+    headings, _, *rows = rows_of("truth")
+    column = headings.index("error")
+    errors = [float(row[column].removesuffix(" %")) for row in rows]
     assert len(errors) == 2
     assert max(errors) <= 3

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from damon_core import Context, PluginError, VirtualClock, hookimpl, hookspecs
+from tests.lifecycle import LIFECYCLE
 
 if TYPE_CHECKING:
     from tests.conftest import Stage
@@ -307,20 +308,7 @@ def lifecycle_hooks() -> list[str]:
 
 def test_there_are_eight_operations_and_four_callbacks() -> None:
     """The contract's hooks are specified in the order in which a context calls them."""
-    assert lifecycle_hooks() == [
-        "init",
-        "before_start",
-        "target_valid",
-        "prepare_access_checks",
-        "after_sampling",
-        "check_accesses",
-        "describe_regions",
-        "after_aggregation",
-        "reset_aggregated",
-        "update",
-        "before_terminate",
-        "cleanup",
-    ]
+    assert lifecycle_hooks() == LIFECYCLE
 
 
 def test_every_hook_is_documented() -> None:

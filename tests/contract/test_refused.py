@@ -19,24 +19,10 @@ from damon_core import (
     check_config,
     hookimpl,
 )
+from tests.lifecycle import LIFECYCLE
 
 if TYPE_CHECKING:
     from tests.conftest import Stage
-
-LIFECYCLE = [
-    "init",
-    "before_start",
-    "target_valid",
-    "prepare_access_checks",
-    "after_sampling",
-    "check_accesses",
-    "describe_regions",
-    "after_aggregation",
-    "reset_aggregated",
-    "update",
-    "before_terminate",
-    "cleanup",
-]
 
 
 async def coroutine(context: Context) -> None:

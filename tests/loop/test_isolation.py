@@ -12,24 +12,11 @@ import pytest
 from damon_core import Context, PartError, TargetError, VirtualClock, hookimpl, start
 from damon_core.testing import Recorder, StopAfter, run, run_virtual
 from damon_core.testing.parts import Act
+from tests.lifecycle import LIFECYCLE
 
 if TYPE_CHECKING:
     from tests.conftest import Stage
 
-LIFECYCLE = [
-    "init",
-    "before_start",
-    "target_valid",
-    "prepare_access_checks",
-    "after_sampling",
-    "check_accesses",
-    "describe_regions",
-    "after_aggregation",
-    "reset_aggregated",
-    "update",
-    "before_terminate",
-    "cleanup",
-]
 OPERATIONS = [
     "init",
     "target_valid",

@@ -13,7 +13,8 @@ import pytest
 from damon_vaddr import Process, ProcessTarget, Referenced
 from damon_vaddr.calibration import reset_us
 from damon_vaddr.mappings import mapping_regions, parse_maps
-from damon_vaddr.referenced import SmapsParser, _accessed_bits, probe
+from damon_vaddr.referenced import probe
+from damon_vaddr.smaps import SmapsParser, accessed_bits
 
 from damon_core import Regions
 from damon_core.testing import eventually
@@ -139,7 +140,7 @@ def test_a_huge_page_has_one_accessed_bit(
 ) -> None:
     """So the process sets one again, not 512."""
     columns = (np.array([kib], dtype=np.int64) for kib in (rss, referenced, huge))
-    assert _accessed_bits(*columns) == bits
+    assert accessed_bits(*columns) == bits
 
 
 _IN_HUGE_PAGES = """

@@ -2,11 +2,10 @@
 
 import logging
 import os
-import time
 from collections.abc import Callable, Collection, Sequence
 
 from attrs import define, field
-from damon_vaddr import Process, ProcessTarget, is_shortage, reset_us
+from damon_vaddr import ProcessTarget, clear_accessed_bits, is_shortage, reset_us
 
 from damon_core import HookContext, PluginError, SpacedSampling
 from damon_pagetable.errors import ObstacleError, VerifierError
@@ -123,7 +122,7 @@ class PageTable:
             if files.aggregation == number:
                 continue
             try:
-                held_us = _clear(target.process)
+                held_us = clear_accessed_bits(target.process)
             except (ProcessLookupError, PermissionError):  # it may no longer be read
                 gone.append(target)
                 continue
@@ -179,21 +178,3 @@ class PageTable:
         if self._tables is not None:
             self._tables.close()
             self._tables = None
-
-
-def _clear(process: Process) -> int:
-    """Clear the accessed bits of a process; return the CPU time of that, in microseconds.
-
-    Raises:
-        ProcessLookupError: The process has ended.
-        PermissionError: The process may not be written to by this user.
-        OSError: Another failure, such as too many open files.
-    """
-    # Opened each time: the thread that the file belongs to may exit, though others go on.
-    clear_refs = process.open_file("clear_refs", os.O_WRONLY)
-    try:
-        begun_ns = time.thread_time_ns()
-        os.write(clear_refs, b"1")
-        return (time.thread_time_ns() - begun_ns) // 1_000
-    finally:
-        os.close(clear_refs)

@@ -35,7 +35,34 @@ _NEEDS = "run as root, or with CAP_BPF and CAP_PERFMON"
 _LOCKED = "the kernel is locked down for confidentiality (lockdown=integrity would do)"
 
 
-class Map:
+class _Held:
+    """Something of the kernel that lasts as long as its file descriptor is open.
+
+    Attributes:
+        descriptor: It; -1 once it is closed.
+    """
+
+    descriptor: int
+
+    def close(self) -> None:
+        """Give it back to the kernel; memory that is mapped stays."""
+        if self.descriptor >= 0:
+            os.close(self.descriptor)
+            self.descriptor = -1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+class Map(_Held):
     """Memory of the kernel for programs: an array with one value, zeros at first.
 
     Args:
@@ -64,25 +91,8 @@ class Map:
         """
         return mmap.mmap(self.descriptor, -(-self._size_bytes // mmap.PAGESIZE) * mmap.PAGESIZE)
 
-    def close(self) -> None:
-        """Close it; memory that is mapped stays."""
-        if self.descriptor >= 0:
-            os.close(self.descriptor)
-            self.descriptor = -1
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
-
-
-class Program:
+class Program(_Held):
     """A program in the kernel, to be run on demand.
 
     Args:
@@ -162,23 +172,6 @@ class Program:
         address = ctypes.addressof(self._context) if arguments else 0
         values = (self.descriptor, 0, 0, 0, 0, 0, 0, 0, self._layout.size, 0, address, 0, 0, 0, 0)
         self._attributes.raw = _RUN_ATTRIBUTES.pack(*values)
-
-    def close(self) -> None:
-        """Remove the program from the kernel."""
-        if self.descriptor >= 0:
-            os.close(self.descriptor)
-            self.descriptor = -1
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def _rejection(error: BpfError, log: str) -> VerifierError:

@@ -2,6 +2,7 @@
 
 from damon_vaddr.backend import ProcessBackend
 from damon_vaddr.calibration import WalkCosts, reset_us, walk_costs
+from damon_vaddr.clearing import clear_accessed_bits
 from damon_vaddr.descriptors import is_shortage
 from damon_vaddr.forecast import ProcessForecast, forecast_processes
 from damon_vaddr.layouts import FirstRanges, Layout, Mappings, Ranges
@@ -47,6 +48,7 @@ __all__ = [
     "SharedMapping",
     "VaddrOptions",
     "WalkCosts",
+    "clear_accessed_bits",
     "descendants_of",
     "forecast_processes",
     "is_shortage",
