@@ -116,7 +116,7 @@ def test_who_accesses_nothing_loses_nothing() -> None:
 
 @given(st.integers(1_000, 1_000_000), st.sampled_from([20_000, 50_000, 200_000]))
 def test_a_little_more_memory_is_no_leap(walk_us: int, max_stall_us: int) -> None:
-    """A walk that takes 1 % longer makes aggregations at most 4 % longer, and never shorter."""
+    """A walk that takes 1 % longer changes aggregations by no more than a step of the governor."""
 
     def aggregation_us(us: int) -> int:
         costs = accumulating(1.5 * us, Toll(2 * us, 3 * us, us))
@@ -125,4 +125,5 @@ def test_a_little_more_memory_is_no_leap(walk_us: int, max_stall_us: int) -> Non
         ).intervals.aggregation_us
 
     before_us, after_us = aggregation_us(walk_us), aggregation_us(round(1.01 * walk_us))
-    assert before_us <= after_us <= 1.04 * before_us
+    # It leaves intervals as they are within its headroom of 15 %.
+    assert before_us / 1.16 <= after_us <= 1.16 * 1.04 * before_us
