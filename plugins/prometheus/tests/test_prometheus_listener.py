@@ -123,9 +123,12 @@ def test_get_only(serving: Serving, get: Get, method: str) -> None:
 def test_head(serving: Serving, get: Get) -> None:
     """It says what GET would, without a body: checks of health use it."""
     with serving() as listener:
-        whole, _ = get(listener.url)
+        _, of_get = get(listener.url)
         nothing, headers = get(listener.url, method="HEAD")
-    assert (nothing, int(headers["Content-Length"])) == ("", len(whole.encode()))
+    # The program's own CPU time has another number of digits at the next scrape.
+    assert nothing == ""
+    assert headers["Content-Type"] == of_get["Content-Type"]
+    assert int(headers["Content-Length"]) > 0
 
 
 @pytest.mark.parametrize(
