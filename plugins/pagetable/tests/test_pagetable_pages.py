@@ -4,7 +4,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from damon_pagetable.look import HugePages, Look
-from damon_pagetable.pages import BLOCK_BYTES, NOT_YET, TICK_US, PageMap, Pages, period_of
+from damon_pagetable.pages import BLOCK_BYTES, PageMap, Pages, Times, period_of
 from damon_pagetable.tables import Bits
 from damon_pagetable.walking import Bit
 
@@ -41,6 +41,13 @@ def periods(known: PageMap, number: int) -> npt.NDArray[np.uint8]:
     return row
 
 
+def idle_us(known: PageMap, number: int) -> npt.NDArray[np.int64]:
+    """Return the idle times of a block."""
+    row = known.codes[known.blocks.tolist().index(number * BLOCK_BYTES)]
+    found: npt.NDArray[np.int64] = known.code_idle_us[row]
+    return found
+
+
 @pytest.mark.parametrize(
     ("us", "period"), [(1, 0), (2, 1), (3, 2), (4, 2), (5_000, 13), (8_192, 13)]
 )
@@ -60,12 +67,11 @@ def test_period_is_that_of_the_first_look_that_found_the_page_accessed() -> None
 
 
 def test_pages_that_are_not_there_have_no_period() -> None:
-    """Nor have they been seen."""
+    """The others have."""
     pages = Pages()
     pages.add(look({1: block(range(10), (3,))}), 5_000, BEGIN)
     known = pages.map(5_000, BEGIN)
     assert np.count_nonzero(periods(known, 1)) == 10
-    assert np.count_nonzero(known.seen) == 10
 
 
 def test_untouched_page_has_the_period_of_its_idle_time() -> None:
@@ -77,7 +83,7 @@ def test_untouched_page_has_the_period_of_its_idle_time() -> None:
     pages.add(look({1: block(range(512))}), 5_000, now_us)
     known = pages.map(5_000, now_us)
     assert periods(known, 1)[3] == period_of(60 * SECOND)
-    assert known.seen[0, 3] == BEGIN // TICK_US + 1
+    assert idle_us(known, 1)[3] == 60 * SECOND
 
 
 def test_untouched_page_has_a_longer_period_than_any_touched_one() -> None:
@@ -139,7 +145,7 @@ def test_new_memory_has_just_been_used() -> None:
     pages = Pages()
     pages.clear()
     pages.add(look({1: block(range(9))}), 5_000, BEGIN)
-    assert pages.map(5_000, BEGIN).seen[0, :9].tolist() == [BEGIN // TICK_US + 1] * 9
+    assert idle_us(pages.map(5_000, BEGIN), 1)[:9].tolist() == [0] * 9
 
 
 def test_block_that_couldn_t_be_read_stays_as_it_was() -> None:
@@ -176,6 +182,60 @@ def test_process_without_memory() -> None:
     assert not known.bytes_by_period().sum()
 
 
-def test_not_yet_is_no_period_of_any_time() -> None:
-    """Times of 2**63 microseconds have smaller ones."""
-    assert period_of(1 << 63) < NOT_YET
+def test_page_that_comes_back_is_new() -> None:
+    """It was read from where it was swapped to."""
+    pages = Pages()
+    for now, present in enumerate((range(9), range(1, 9), range(9))):
+        pages.clear()
+        pages.add(look({1: block(present)}), 5_000, BEGIN + now * SECOND)
+    known = pages.map(5_000, BEGIN + 2 * SECOND)
+    assert idle_us(known, 1)[:2].tolist() == [0, 2 * SECOND]
+
+
+def test_idle_times_of_the_last_200_aggregations_are_exact() -> None:
+    """Page n was last accessed n aggregations ago."""
+    pages, now_us = run_of(200)
+    known = pages.map(SECOND, now_us)
+    assert idle_us(known, 1)[:200].tolist() == [number * SECOND for number in range(200)]
+
+
+@pytest.mark.parametrize("aggregations", [300, 511])
+def test_longer_idle_times_are_within_an_eighth(aggregations: int) -> None:
+    """Of a byte for each page."""
+    pages, now_us = run_of(aggregations)
+    found = idle_us(pages.map(SECOND, now_us), 1)[:aggregations] / SECOND
+    assert found == pytest.approx(np.arange(aggregations), rel=1 / 8)
+
+
+def run_of(aggregations: int) -> tuple[Pages, int]:
+    """Let each page be accessed in one of some aggregations of a second, the last of them first."""
+    pages = Pages()
+    for number in range(aggregations):
+        pages.clear()
+        found = look({1: block(range(512), (aggregations - 1 - number,))})
+        pages.add(found, SECOND, BEGIN + number * SECOND)
+    return pages, BEGIN + (aggregations - 1) * SECOND
+
+
+def test_table_of_times_keeps_a_year_of_half_seconds_within_an_eighth() -> None:
+    """As long as the monitor runs."""
+    times, interval_us = Times(), SECOND // 2
+    codes = np.zeros(0, dtype=np.int64)  # the place of each time
+    truth = np.zeros(0, dtype=np.int64)
+    for number in range(2_000):
+        # Ever longer aggregations stand for a long run.
+        now_us = int(BEGIN + interval_us * (number + 1.0092**number))
+        moved = times.add(now_us)
+        codes[codes < moved] += 1
+        codes, truth = np.append(0, codes), np.append(now_us, truth)
+    known = now_us - times.values_us()[codes]
+    assert now_us - truth[-1] > 365 * 86_400 * SECOND
+    assert known == pytest.approx(now_us - truth, rel=1 / 8)
+
+
+def test_codes_are_in_the_order_of_last_accesses() -> None:
+    """So that the smallest one is that of the page accessed last."""
+    pages, now_us = run_of(400)
+    known = pages.map(SECOND, now_us)
+    assert (np.diff(known.code_idle_us) >= 0).all()
+    assert (np.diff(known.codes[0, :400].astype(int)) >= 0).all()

@@ -17,8 +17,7 @@ def known(periods: npt.ArrayLike, blocks: npt.ArrayLike | None = None) -> PageMa
     rows = np.array(periods, dtype=np.uint8)
     rows = np.append(rows, np.zeros(-len(rows) % 512, dtype=np.uint8)).reshape(-1, 512)
     numbers = np.arange(len(rows)) if blocks is None else np.array(blocks)
-    seen = np.zeros_like(rows, dtype=np.uint32)
-    return PageMap(BASE + numbers * BLOCK_BYTES, rows, seen, COLD - 1)
+    return PageMap.of_periods(BASE + numbers * BLOCK_BYTES, rows, COLD - 1)
 
 
 def pages(addresses: npt.NDArray[np.int64]) -> list[int]:

@@ -13,15 +13,15 @@ OTHER = (b"08:01", b"43")
 HOT, COLD = 13, 25
 
 
-def known(start: int, periods: list[int]) -> PageMap:
+def known(start: int, periods: list[int], longest: int = COLD - 1) -> PageMap:
     """Return the map of a process with some pages from an address on."""
     first = start // BLOCK_BYTES * BLOCK_BYTES
     before = (start - first) // PAGE_BYTES
     flat = np.zeros(-(-(before + len(periods)) // 512) * 512, dtype=np.uint8)
     flat[before : before + len(periods)] = periods
     rows = flat.reshape(-1, 512)
-    seen = np.where(rows, 100 - rows, 0).astype(np.uint32)
-    return PageMap(first + np.arange(len(rows)) * BLOCK_BYTES, rows, seen, COLD - 1)
+    blocks = first + np.arange(len(rows)) * BLOCK_BYTES
+    return PageMap.of_periods(blocks, rows, longest)
 
 
 def periods(of: PageMap, start: int, count: int) -> list[int]:
@@ -47,21 +47,19 @@ def test_accesses_of_all_count_in_the_first_process() -> None:
     count_once(maps, [[mapping(A, 3)], [mapping(B, 3)]])
     assert periods(maps[0], A, 3) == [HOT, HOT, COLD]
     assert periods(maps[1], B, 3) == [0, 0, 0]
-    assert maps[0].seen.ravel()[:3].tolist() == [100 - HOT, 100 - HOT, 100 - COLD]
-    assert not maps[1].seen.any()
 
 
 @pytest.mark.parametrize(
     ("own_longest", "longest", "period", "expected"),
-    [(14, 17, 17, 14), (14, 17, 13, 13), (17, 13, 14, 18), (17, 17, 18, 18)],
+    [(14, 17, 17, 14), (14, 17, 13, 13), (17, 13, 14, 18), (17, 17, 18, 18), (17, 13, 20, 20)],
 )
 def test_touched_stays_touched_and_idle_idle(
     own_longest: int, longest: int, period: int, expected: int
 ) -> None:
     """Though the two are looked at at different times after their clearings."""
     maps = [
-        known(A, [COLD])._replace(longest=own_longest),
-        known(B, [period])._replace(longest=longest),
+        known(A, [COLD], own_longest),
+        known(B, [period], longest),
     ]
     count_once(maps, [[mapping(A, 1)], [mapping(B, 1)]])
     assert periods(maps[0], A, 1) == [expected]
@@ -102,7 +100,7 @@ def test_many_processes() -> None:
     """All of them have the first one's memory, over the border of a block."""
     starts = [(number + 1 << 41) + 500 * PAGE_BYTES for number in range(20)]
     maps = [known(start, [COLD] * 20) for start in starts]
-    maps[7].periods.ravel()[512] = HOT
+    maps[7].codes.ravel()[512] = HOT
     count_once(maps, [[mapping(start, 20)] for start in starts])
     assert periods(maps[0], starts[0], 20) == [COLD] * 12 + [HOT] + [COLD] * 7
     assert not any(each.periods.any() for each in maps[1:])

@@ -8,10 +8,11 @@ from damon_vaddr import LayoutInput, ProcessTarget, parse_shared
 
 from damon_core import IDLE_SPANS, PAGE_SIZE_BYTES, IdleAges, RegionLimits, Regions
 from damon_pagetable.machine import ENTRIES
-from damon_pagetable.pages import TICK_US, PageMap, Pages, period_of
+from damon_pagetable.pages import FRESH, PageMap, Pages, period_of
 from damon_pagetable.regions import Runs, cut, is_as_good
 from damon_pagetable.sharing import count_once
 from damon_pagetable.tables import IntColumn
+from damon_pagetable.tally import Tally
 
 #: Each process gets at least this many regions of the context's, if there are enough.
 _LEAST_REGIONS = 8
@@ -62,7 +63,7 @@ class BestCut:
         maps = [self._known[each].pages.map(self._known[each].last_us, now_us) for each in targets]
         if len(targets) > 1:
             count_once(maps, [parse_shared(each.layout_input.maps) for each in targets])
-        sizes = [int(np.count_nonzero(each.periods)) for each in maps]
+        sizes = [int(np.count_nonzero(each.codes)) for each in maps]
         spare = max(self._max_regions - _LEAST_REGIONS * len(targets), 0)
         for target, page_map, size in zip(targets, maps, sizes, strict=True):
             self._known[target].page_map = page_map
@@ -79,8 +80,7 @@ class BestCut:
             starts = old.start
         fresh = _regions(runs, starts, known, page_map.longest)
         if len(fresh):
-            watched_us = now_us - known.since_us
-            target.idle_ages = _describe_idle(fresh, page_map, now_us, watched_us)
+            target.idle_ages = _describe_idle(fresh, page_map, now_us - known.since_us)
         _inherit(fresh, old, known)
         target.regions = fresh
         known.last_checks = known.checks
@@ -106,7 +106,7 @@ def _regions(runs: Runs, starts: IntColumn, known: Known, longest: int) -> Regio
     return regions
 
 
-def _describe_idle(regions: Regions, page_map: PageMap, now_us: int, watched_us: int) -> IdleAges:
+def _describe_idle(regions: Regions, page_map: PageMap, watched_us: int) -> IdleAges:
     """Set how long ago the last access to each region was, and the bytes idle for longer.
 
     Returns:
@@ -115,19 +115,15 @@ def _describe_idle(regions: Regions, page_map: PageMap, now_us: int, watched_us:
     block = np.searchsorted(page_map.blocks, regions.start, side="right") - 1
     page = (regions.start - page_map.blocks[block]) // PAGE_SIZE_BYTES
     first = block * ENTRIES + page
-    flat = page_map.seen.ravel()
-    seen = np.maximum.reduceat(flat, first).astype(np.int64)
-    idle_us = np.maximum(now_us - (seen - 1) * TICK_US, 0)
-    assert regions.touched_bytes is not None
-    regions.idle_us = np.where(regions.touched_bytes > 0, 0, idle_us)
+    tally = Tally(page_map.codes.reshape(-1), first)
+    regions.idle_us = page_map.code_idle_us[tally.smallest()]
     ages: dict[str, int] = {}
     for span in IDLE_SPANS:
         if watched_us < span.us:
             break
-        limit = np.uint32((now_us - span.us) // TICK_US + 1)
-        idle = (flat > 0) & (flat <= limit)
-        sizes = np.add.reduceat(idle, first, dtype=np.int64) * PAGE_SIZE_BYTES
-        setattr(regions, span.column, sizes)
+        # The codes of longer idle times are greater.
+        least = FRESH + int(np.searchsorted(page_map.code_idle_us[FRESH:], span.us))
+        setattr(regions, span.column, tally.count(least) * PAGE_SIZE_BYTES)
         ages[span.age] = 0
     return IdleAges(**ages)
 

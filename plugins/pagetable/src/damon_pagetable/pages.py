@@ -1,9 +1,18 @@
 """What is known of each page of a process: how soon after a clearing it was accessed, when last.
 
 Pages are kept by blocks of 2 MiB, a row of 512 for each; a huge page is a row of equal values. For
-each page there are five bytes, and those of memory that isn't there are dropped.
+each page there is one byte, its code: the smaller, the more recently the page was accessed.
+
+- 0: it isn't in memory.
+- 1 to 47: it was accessed since the clearing. The code is its period, see `PageMap`.
+- 48: it has come into memory since the clearing and wasn't accessed yet.
+- 49 to 255: it was accessed before. The code is the place of a time in a table, the latest first.
+  With each clearing there is a new time; when the table is full two neighbouring times become one,
+  those for which it makes the least difference by now. So what was accessed in the last 207
+  aggregations is exact, and longer idle times are within an eighth.
 """
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -11,23 +20,26 @@ import numpy.typing as npt
 
 from damon_pagetable.look import Look, accessed, resident
 from damon_pagetable.machine import ENTRIES
-from damon_pagetable.tables import IntColumn, table_bytes
+from damon_pagetable.tables import Bits, IntColumn, table_bytes
+from damon_pagetable.walking import Bit
 
 PAGE_BYTES = 4096
 BLOCK_BYTES = table_bytes(1)
 GIANT_BLOCKS = table_bytes(2) // BLOCK_BYTES
 
-#: Times are kept in units of this, for 17 years.
-TICK_US = 1 << 17
-#: Periods are numbers of microseconds, as their logarithm to base 2, rounded up. This one stands
-#: for a page that wasn't accessed yet.
-NOT_YET = 0xFF
-#: The period of a page that isn't in memory.
+#: The code of a page that isn't in memory, which is also its period.
 ABSENT = 0
+#: The code of a page that is new and wasn't accessed. Smaller ones are periods.
+FRESH = 48
+#: How many codes there are.
+CODES = 256
+#: How many times of last accesses are kept.
+_MOST_TIMES = CODES - FRESH - 1
+#: How many blocks are worked on at once, so that what is in between stays in the caches.
+_CHUNK = 128
 
 ByteRows = npt.NDArray[np.uint8]
-BoolRows = npt.NDArray[np.bool_]
-TickRows = npt.NDArray[np.uint32]
+_Bools = npt.NDArray[np.bool_]
 
 
 def period_of(us: int) -> int:
@@ -35,8 +47,15 @@ def period_of(us: int) -> int:
     return max(us - 1, 0).bit_length()
 
 
-#: The period of a page by how long it has been idle, in ticks; longer idle times count as the last.
-_PERIODS = np.array([period_of(max(ticks, 1) * TICK_US) for ticks in range(1 << 16)], np.uint8)
+def touched(codes: ByteRows, up_to: int = FRESH - 1) -> _Bools:
+    """Return which pages were accessed since the clearing, with a period up to a given one."""
+    found: _Bools = codes - np.uint8(1) < np.uint8(min(up_to, FRESH - 1))
+    return found
+
+
+def chunks(count: int, size: int = _CHUNK) -> Iterator[slice]:
+    """Cut a number of rows into parts that fit into the caches."""
+    return (slice(first, first + size) for first in range(0, count, size))
 
 
 class PageMap(NamedTuple):
@@ -44,28 +63,90 @@ class PageMap(NamedTuple):
 
     Attributes:
         blocks: Addresses of blocks of 2 MiB, ascending.
-        periods: For each page of each block how long it takes until it is accessed, as the
-            logarithm to base 2 of microseconds, rounded up: the time from the clearing to the first
-            look that found it accessed, or if none did, the time since it was last accessed, which
-            is always more. 0 if it isn't in memory.
-        seen: When each page was last accessed, in units of `TICK_US`; 0 if it isn't in memory.
+        codes: For each page of each block a code: 0 if it isn't in memory; the smaller, the more
+            recently it was accessed. All that is known of a page follows from it.
+        code_periods: For each code, the period of such pages: how long it takes until they are
+            accessed, as the logarithm to base 2 of microseconds, rounded up. It is the time from
+            the clearing to the first look that found the page accessed, or if none did, the time
+            since it was last accessed, which is always more. 0 if it isn't in memory.
+        code_idle_us: For each code, how long ago such pages were last accessed, in microseconds,
+            within an eighth; 0 if they were touched in the aggregation. Greater codes have longer
+            ones.
         longest: The longest period of a page that was touched in the aggregation: all others have
             longer ones.
     """
 
     blocks: IntColumn
-    periods: ByteRows
-    seen: TickRows
+    codes: ByteRows
+    code_periods: npt.NDArray[np.uint8]
+    code_idle_us: IntColumn
     longest: int
+
+    @classmethod
+    def of_periods(cls, blocks: IntColumn, periods: ByteRows, longest: int) -> "PageMap":
+        """Return a map of pages of which only the periods are known, up to 63."""
+        code_periods = np.arange(CODES, dtype=np.uint8)
+        code_periods[FRESH:] -= np.uint8(FRESH - longest - 1)
+        code_idle_us = np.left_shift(1, np.minimum(code_periods, 62), dtype=np.int64)
+        code_idle_us[:FRESH] = 0
+        codes = np.where(periods > longest, periods + np.uint8(FRESH - longest - 1), periods)
+        return cls(blocks, codes, code_periods, code_idle_us, longest)
+
+    @property
+    def periods(self) -> ByteRows:
+        """The period of each page; it is computed."""
+        found = np.empty_like(self.codes)
+        for rows in chunks(len(found)):
+            found[rows] = self.code_periods[self.codes[rows]]
+        return found
 
     def bytes_by_period(self) -> IntColumn:
         """Return how much memory has each period, by the period: a spectrum of rates of use.
 
         The sum up to a period is what is accessed at least that often.
         """
-        pages = np.bincount(self.periods.ravel(), minlength=ABSENT + 1)
-        pages[ABSENT] = 0
-        return pages * PAGE_BYTES
+        pages = np.zeros(CODES, dtype=np.int64)
+        for rows in chunks(len(self.codes)):
+            pages += np.bincount(self.codes[rows].ravel(), minlength=CODES)
+        found = np.zeros(CODES, dtype=np.int64)
+        np.add.at(found, self.code_periods, pages)
+        found[ABSENT] = 0
+        return found * PAGE_BYTES
+
+
+class Times:
+    """Times of last accesses, the latest first: the table that codes point to.
+
+    Each entry stands for one time, or for the times between two.
+    """
+
+    def __init__(self) -> None:
+        self._latest: IntColumn = np.zeros(0, dtype=np.int64)
+        self._earliest: IntColumn = np.zeros(0, dtype=np.int64)
+
+    def values_us(self) -> IntColumn:
+        """Return the time that each entry stands for."""
+        middle: IntColumn = self._earliest + (self._latest - self._earliest) // 2
+        return middle
+
+    def add(self, now_us: int) -> int:
+        """Begin the table with another time.
+
+        Returns:
+            How many entries have moved one place on because of it: all, or if there is no more
+            room, those up to the first of the two that became one.
+        """
+        count = len(self._latest)
+        if count == _MOST_TIMES:
+            # How much longer the longest idle time of an entry is than its shortest.
+            longest = (now_us - self._earliest[1:]).astype(np.float64)
+            shortest = (now_us - self._latest[:-1]).astype(np.float64)
+            count = int(np.argmin(longest / np.maximum(shortest, 1.0))) + 1
+            self._latest = np.delete(self._latest, count)
+            self._earliest = np.delete(self._earliest, count - 1)
+        self._latest = np.insert(self._latest, 0, now_us)
+        self._earliest = np.insert(self._earliest, 0, now_us)
+        return count
 
 
 class Pages:
@@ -73,13 +154,23 @@ class Pages:
 
     def __init__(self) -> None:
         self._blocks: IntColumn = np.zeros(0, dtype=np.int64)
-        self._resident: BoolRows = np.zeros((0, ENTRIES), dtype=np.bool_)
-        self._first: ByteRows = np.zeros((0, ENTRIES), dtype=np.uint8)
-        self._seen: TickRows = np.zeros((0, ENTRIES), dtype=np.uint32)
+        self._codes: ByteRows = np.zeros((0, ENTRIES), dtype=np.uint8)
+        self._times = Times()
+        self._looked_us: int | None = None  # when there was a look since the clearing
 
     def clear(self) -> None:
         """Begin anew: the accessed bits of the process have been cleared."""
-        self._first.fill(NOT_YET)
+        if self._looked_us is None:
+            return
+        # All that is new and that was accessed gets the new time's code.
+        last = np.uint8(FRESH + self._times.add(self._looked_us))
+        for rows in chunks(len(self._codes)):
+            codes = self._codes[rows]
+            there, moves = codes != ABSENT, codes <= last
+            np.maximum(codes, FRESH, out=codes)
+            codes += moves
+            codes *= there
+        self._looked_us = None
 
     def add(self, look: Look, elapsed_us: int, now_us: int) -> int:
         """Add what a look found.
@@ -93,29 +184,49 @@ class Pages:
             The number of pages found accessed for the first time since the clearing; a huge page
             counts as one.
         """
-        now = np.uint32(now_us // TICK_US + 1)
-        rows = _Rows.of(look)
-        self._follow(rows.blocks, look.missed, now)
-        if len(rows.blocks) == len(self._blocks):
-            self._resident, used = rows.resident, rows.used
-        else:  # Some tables couldn't be read: what is known of their pages stays.
-            at = np.searchsorted(self._blocks, rows.blocks)
-            self._resident[at] = rows.resident
-            used = np.zeros_like(self._resident)
-            used[at] = rows.used
-        new = used & (self._first == NOT_YET)
-        np.copyto(self._first, np.uint8(period_of(elapsed_us)), where=new)
-        np.copyto(self._seen, now, where=new)
-        huge = rows.huge_blocks
-        if not len(huge):
-            return int(np.count_nonzero(new))
-        of_huge = new[np.searchsorted(self._blocks, huge)]
-        return int(np.count_nonzero(new) - np.count_nonzero(of_huge[:, 1:]))
+        huge, used = _huge(look)
+        self._looked_us = now_us
+        self._follow(look, huge)
+        period = _code_of(elapsed_us)
+        small = np.searchsorted(self._blocks, look.blocks)
+        count = 0
+        for rows in chunks(len(small)):
+            _, found = self._note(small[rows], look.bits[rows], period)
+            count += found
+        large = np.searchsorted(self._blocks, huge)
+        for rows in chunks(len(large)):
+            found, _ = self._note(large[rows], used[rows, np.newaxis], period)
+            count += found
+        return count
+
+    def _note(self, at: IntColumn, bits: Bits, period: int) -> tuple[int, int]:
+        """Note what was found in some blocks.
+
+        Returns:
+            In how many of them the first page was accessed for the first time since the clearing,
+            and how many pages.
+        """
+        together = int(at[-1]) - int(at[0]) + 1 == len(at)
+        codes = self._codes[at[0] : at[-1] + 1] if together else self._codes[at]
+        there = resident(bits)
+        new = accessed(bits) & (codes - np.uint8(1) >= np.uint8(FRESH - 1))
+        # Without choices by page, which take ten times as long.
+        mask = np.negative(new.view(np.uint8))
+        codes ^= (codes ^ np.uint8(period)) & mask
+        codes |= (codes == ABSENT).view(np.uint8) * np.uint8(FRESH)
+        codes *= there
+        if not together:
+            self._codes[at] = codes
+        return int(np.count_nonzero(new[:, 0])), int(np.count_nonzero(new))
 
     def touched_share(self) -> float:
         """Return the share of what is in memory that was accessed since the clearing."""
-        touched = int(np.count_nonzero((self._first != NOT_YET) & self._resident))
-        return touched / max(int(np.count_nonzero(self._resident)), 1)
+        used = there = 0
+        for rows in chunks(len(self._codes)):
+            codes = self._codes[rows]
+            used += int(np.count_nonzero(touched(codes)))
+            there += int(np.count_nonzero(codes))
+        return used / max(there, 1)
 
     def map(self, elapsed_us: int, now_us: int) -> PageMap:
         """Return what is known at the end of an aggregation.
@@ -124,60 +235,42 @@ class Pages:
             elapsed_us: The time from the clearing to the last look.
             now_us: The time of the clock.
         """
-        now = np.uint32(now_us // TICK_US + 1)
-        idle = np.minimum(now - self._seen, np.uint32(len(_PERIODS) - 1)).astype(np.uint16)
-        untouched = self._first == NOT_YET
-        longest = period_of(elapsed_us)
-        table = np.maximum(_PERIODS, np.uint8(longest + 1))
-        periods = np.where(untouched, table[idle], self._first)
-        periods *= self._resident
-        return PageMap(self._blocks, periods, self._seen * self._resident, longest)
+        longest = _code_of(elapsed_us)
+        idle_us = np.zeros(CODES, dtype=np.int64)
+        latest_us = now_us if self._looked_us is None else self._looked_us
+        times = np.append(latest_us, self._times.values_us())
+        known = np.maximum(now_us - times, 0)
+        idle_us[FRESH : FRESH + len(known)] = known
+        idle_us[FRESH + len(known) :] = known[-1]
+        periods = np.arange(CODES, dtype=np.uint8)
+        periods[FRESH:] = [max(period_of(us), longest + 1) for us in idle_us[FRESH:].tolist()]
+        return PageMap(self._blocks, self._codes.copy(), periods, idle_us, longest)
 
-    def _follow(self, blocks: IntColumn, missed: IntColumn, now: np.uint32) -> None:
-        """Let the rows be those of the given blocks, and of missed ones that are known."""
-        if len(missed):
-            blocks = np.union1d(blocks, missed[np.isin(missed, self._blocks)])
+    def _follow(self, look: Look, huge: IntColumn) -> None:
+        """Let the rows be those of a look's blocks, and of missed ones that are known."""
+        blocks = look.blocks
+        if len(huge):
+            blocks = np.sort(np.concatenate((blocks, huge)), kind="stable")
+        if len(look.missed):
+            blocks = np.union1d(blocks, look.missed[np.isin(look.missed, self._blocks)])
         if np.array_equal(blocks, self._blocks):
             return
-        known = self._blocks
-        at = np.searchsorted(known, blocks)
-        old = np.flatnonzero(np.append(known, -1)[at] == blocks)
-        first = np.full((len(blocks), ENTRIES), NOT_YET, dtype=np.uint8)
-        seen = np.full((len(blocks), ENTRIES), now, dtype=np.uint32)
-        stays = np.zeros((len(blocks), ENTRIES), dtype=np.bool_)
-        first[old], seen[old] = self._first[at[old]], self._seen[at[old]]
-        stays[old] = self._resident[at[old]]
-        self._blocks, self._resident, self._first, self._seen = blocks, stays, first, seen
+        at = np.searchsorted(self._blocks, blocks)
+        old = np.flatnonzero(np.append(self._blocks, -1)[at] == blocks)
+        codes = np.zeros((len(blocks), ENTRIES), dtype=np.uint8)
+        for part in chunks(len(old)):
+            codes[old[part]] = self._codes[at[old[part]]]
+        self._blocks, self._codes = blocks, codes
 
 
-class _Rows(NamedTuple):
-    """The pages of a look by blocks.
+def _huge(look: Look) -> tuple[IntColumn, npt.NDArray[np.uint8]]:
+    """Return the blocks that are huge pages or in giant ones, and the bits of each."""
+    parts = look.giant.addresses[:, np.newaxis] + np.arange(GIANT_BLOCKS) * BLOCK_BYTES
+    used = np.concatenate((look.huge.accessed, look.giant.accessed.repeat(GIANT_BLOCKS)))
+    bits = used * np.uint8(Bit.ACCESSED) | np.uint8(Bit.PRESENT)
+    return np.concatenate((look.huge.addresses, parts.ravel())), bits
 
-    Attributes:
-        blocks: Addresses of blocks of 2 MiB, ascending.
-        resident: Which pages are in memory.
-        used: Which of them were accessed.
-        huge_blocks: Addresses of those blocks that are huge pages.
-    """
 
-    blocks: IntColumn
-    resident: BoolRows
-    used: BoolRows
-    huge_blocks: IntColumn
-
-    @classmethod
-    def of(cls, look: Look) -> "_Rows":
-        parts = look.giant.addresses[:, np.newaxis] + np.arange(GIANT_BLOCKS) * BLOCK_BYTES
-        huge = np.concatenate((look.huge.addresses, parts.ravel()))
-        if not len(huge):
-            return cls(look.blocks, resident(look.bits), accessed(look.bits), huge)
-        used = np.concatenate((look.huge.accessed, look.giant.accessed.repeat(GIANT_BLOCKS)))
-        blocks = np.concatenate((look.blocks, huge))
-        order = np.argsort(blocks, kind="stable")
-        small, large = resident(look.bits), np.ones((len(huge), ENTRIES), dtype=np.bool_)
-        return cls(
-            blocks[order],
-            np.concatenate((small, large))[order],
-            np.concatenate((accessed(look.bits), used[:, np.newaxis] & large))[order],
-            huge,
-        )
+def _code_of(us: int) -> int:
+    """Return the code of pages that were accessed in some time after the clearing."""
+    return min(max(period_of(us), 1), FRESH - 1)

@@ -47,17 +47,21 @@ class Runs(NamedTuple):
     @classmethod
     def of(cls, known: PageMap) -> "Runs":
         """Return the runs of pages with the same period."""
-        flat = known.periods.ravel()
+        flat = known.codes.reshape(-1)
         if not len(flat):
             nothing: IntColumn = np.zeros(0, dtype=np.int64)
             return cls(nothing, nothing, nothing, np.zeros(0))
         begins = np.empty(len(flat), dtype=np.bool_)
         begins[0] = True
         np.not_equal(flat[1:], flat[:-1], out=begins[1:])
-        begins[ENTRIES::ENTRIES] |= np.diff(known.blocks) != BLOCK_BYTES
+        holes = (np.flatnonzero(np.diff(known.blocks) != BLOCK_BYTES) + 1) * ENTRIES
+        begins[holes] = True
         first = np.flatnonzero(begins)
+        period = known.code_periods[flat[first]]
+        other = np.append(True, period[1:] != period[:-1])  # Several codes have one period.
+        other[np.searchsorted(first, holes)] = True
+        first, period = first[other], period[other]
         pages = np.diff(first, append=len(flat))
-        period = flat[first]
         there = period > 0
         first, pages, period = first[there], pages[there], period[there]
         start = known.blocks[first // ENTRIES] + first % ENTRIES * PAGE_BYTES

@@ -10,12 +10,13 @@ Private memory of which processes have the same copy since a fork counts in each
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 from attrs import define, field
 from damon_vaddr import SharedMapping
 
 from damon_core import PAGE_SIZE_BYTES
 from damon_pagetable.machine import ENTRIES
-from damon_pagetable.pages import ABSENT, BLOCK_BYTES, PageMap
+from damon_pagetable.pages import ABSENT, BLOCK_BYTES, CODES, FRESH, PageMap
 from damon_pagetable.tables import IntColumn
 
 
@@ -86,22 +87,24 @@ def _merge(there: PageMap, here: PageMap, overlap: _Overlaps) -> None:
     of_other = _places(here, np.array(overlap.here).repeat(pages) + number * PAGE_SIZE_BYTES)
     both = (of_owner >= 0) & (of_other >= 0)
     of_owner, of_other = of_owner[both], of_other[both]
-    periods, others = there.periods.reshape(-1), here.periods.reshape(-1)
+    codes, others = there.codes.reshape(-1), here.codes.reshape(-1)
     # Only where both have the page: it is one only if it is in both tables.
-    both = (periods[of_owner] != ABSENT) & (others[of_other] != ABSENT)
+    both = (codes[of_owner] != ABSENT) & (others[of_other] != ABSENT)
     of_owner, of_other = of_owner[both], of_other[both]
-    # The two weren't cleared and looked at at the same moments: touched stays touched.
-    found = others[of_other]
-    found = np.where(
-        found <= here.longest,
-        np.minimum(found, there.longest),
-        np.maximum(found, there.longest + 1),
-    )
-    periods[of_owner] = np.minimum(periods[of_owner], found)
-    seen, seen_here = there.seen.reshape(-1), here.seen.reshape(-1)
-    seen[of_owner] = np.maximum(seen[of_owner], seen_here[of_other])
+    found = _translation(here, there)[others[of_other]]
+    codes[of_owner] = np.minimum(codes[of_owner], found)
     others[of_other] = ABSENT
-    seen_here[of_other] = 0
+
+
+def _translation(here: PageMap, there: PageMap) -> npt.NDArray[np.uint8]:
+    """Return, for each code of one process, the one in another that is nearest to it.
+
+    The two weren't cleared and looked at at the same moments: touched stays touched.
+    """
+    codes = np.arange(CODES)
+    codes[:FRESH] = np.minimum(codes[:FRESH], there.longest)
+    codes[FRESH:] = FRESH + np.searchsorted(there.code_idle_us[FRESH:], here.code_idle_us[FRESH:])
+    return np.minimum(codes, CODES - 1).astype(np.uint8)
 
 
 def _places(known: PageMap, addresses: IntColumn) -> IntColumn:

@@ -1,0 +1,70 @@
+"""Counts of pages between borders, for memory of any size: in parts that fit into the caches."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from damon_pagetable.tables import IntColumn
+
+#: How many pages are counted at once.
+_PART = 1 << 16
+
+Codes = npt.NDArray[np.uint8]
+
+
+class _Part(NamedTuple):
+    """A part of all pages.
+
+    Attributes:
+        codes: Their codes.
+        spans: Which spans between borders it has pages of.
+        begins: Where each of these begins in it.
+    """
+
+    codes: Codes
+    spans: slice
+    begins: IntColumn
+
+
+class Tally:
+    """Counts pages by spans.
+
+    Args:
+        codes: A code for each page; see `damon_pagetable.pages`.
+        first: The number of the first page of each span, ascending. A span ends where the next one
+            begins, the last one with the last page.
+    """
+
+    def __init__(self, codes: Codes, first: IntColumn) -> None:
+        self._codes = codes
+        self._first = first
+
+    def count(self, least: int, most: int = 255) -> IntColumn:
+        """Return how many pages of each span have codes from `least` to `most`."""
+        found: IntColumn = np.zeros(len(self._first), dtype=np.int64)
+        if least > most:
+            return found
+        for part in self._parts():
+            # Codes below the least become very large.
+            wanted = part.codes - np.uint8(least) <= np.uint8(most - least)
+            found[part.spans] += np.add.reduceat(wanted, part.begins, dtype=np.int64)
+        return found
+
+    def smallest(self) -> Codes:
+        """Return the smallest code of each span but 0; 0 if it has no other."""
+        found: Codes = np.full(len(self._first), 255, dtype=np.uint8)
+        for part in self._parts():
+            here = np.minimum.reduceat(part.codes - np.uint8(1), part.begins)
+            found[part.spans] = np.minimum(found[part.spans], here)
+        return found + np.uint8(1)
+
+    def _parts(self) -> Iterator[_Part]:
+        for begin in range(0, len(self._codes), _PART):
+            codes = self._codes[begin : begin + _PART]
+            low = max(int(np.searchsorted(self._first, begin, side="right")) - 1, 0)
+            high = int(np.searchsorted(self._first, begin + len(codes)))
+            if low < high:
+                begins = np.maximum(self._first[low:high] - begin, 0)
+                yield _Part(codes, slice(low, high), begins)
