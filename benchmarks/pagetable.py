@@ -149,7 +149,7 @@ def region_rows(pages: int, runs: int) -> Iterator[list[str]]:
         times_ms = []
         for _ in range(runs):
             began_ns = time.thread_time_ns()
-            starts = cut(Runs.of(known).coarse(), 1_000)
+            starts = cut(Runs.of(known), 1_000)
             times_ms.append((time.thread_time_ns() - began_ns) / 1e6)
         middle = f"{statistics.median(times_ms):.1f} ({min(times_ms):.1f} to {max(times_ms):.1f})"
         yield [name, str(len(starts)), middle]

@@ -239,3 +239,21 @@ def test_codes_are_in_the_order_of_last_accesses() -> None:
     known = pages.map(SECOND, now_us)
     assert (np.diff(known.code_idle_us) >= 0).all()
     assert (np.diff(known.codes[0, :400].astype(int)) >= 0).all()
+
+
+def test_places_of_addresses() -> None:
+    """In a block, between blocks, before and after all of them."""
+    pages = Pages()
+    pages.add(look({1: block(range(9)), 5: block(range(9))}), 5_000, BEGIN)
+    known = pages.map(5_000, BEGIN)
+    addresses = np.array([0, 1, 1.5, 3, 5, 9]) * BLOCK_BYTES
+    assert known.places(addresses.astype(np.int64)).tolist() == [0, 0, 256, 512, 512, 1024]
+
+
+def test_addresses_of_places() -> None:
+    """The other way."""
+    pages = Pages()
+    pages.add(look({1: block(range(9)), 5: block(range(9))}), 5_000, BEGIN)
+    known = pages.map(5_000, BEGIN)
+    places = np.array([0, 3, 512, 1023])
+    assert known.places(known.addresses(places)).tolist() == places.tolist()

@@ -46,6 +46,15 @@ def test_runs_go_over_the_borders_of_neighbouring_blocks_only() -> None:
     assert pages(runs.end) == [2 * 512, 6 * 512]
 
 
+def test_runs_of_much_memory() -> None:
+    """More than is looked at once: 2 GiB, a hole, and 1 GiB."""
+    periods = np.full(1_536 * 512, COLD, dtype=np.uint8)
+    periods[100_000:400_000] = HOT
+    runs = Runs.of(known(periods, blocks=[*range(1_024), *range(2_000, 2_512)]))
+    assert pages(runs.start) == [0, 100_000, 400_000, 2_000 * 512]
+    assert runs.pages.tolist() == [100_000, 300_000, 1_024 * 512 - 400_000, 512 * 512]
+
+
 def test_no_memory() -> None:
     """No regions."""
     runs = Runs.of(known([]))
@@ -146,7 +155,7 @@ def test_many_runs_become_fewer_and_clear_borders_stay() -> None:
     """A million pages at random beside a quiet area."""
     rng = np.random.default_rng(3)
     noisy = rng.integers(13, 24, 300_000)
-    runs = Runs.of(known(np.concatenate((noisy, np.full(100_000, COLD))))).coarse()
+    runs = Runs.of(known(np.concatenate((noisy, np.full(100_000, COLD)))))
     assert len(runs.start) <= 1 << 15
     assert int(runs.pages.sum()) == 400_000
     assert pages(runs.end)[-1] == 400_000

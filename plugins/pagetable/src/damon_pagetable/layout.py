@@ -7,8 +7,7 @@ from attrs import define, field
 from damon_vaddr import LayoutInput, ProcessTarget, parse_shared
 
 from damon_core import IDLE_SPANS, PAGE_SIZE_BYTES, IdleAges, RegionLimits, Regions
-from damon_pagetable.machine import ENTRIES
-from damon_pagetable.pages import FRESH, PageMap, Pages, period_of
+from damon_pagetable.pages import ABSENT, FRESH, PageMap, Pages, period_of
 from damon_pagetable.regions import Runs, cut, is_as_good
 from damon_pagetable.sharing import count_once
 from damon_pagetable.tables import IntColumn
@@ -73,59 +72,48 @@ class BestCut:
 
     def _cut(self, target: ProcessTarget, page_map: PageMap, limit: int, now_us: int) -> None:
         known = self._known[target]
-        runs = Runs.of(page_map)
-        coarse, old = runs.coarse(), target.regions
-        starts = cut(coarse, limit)
-        if len(old) <= limit and is_as_good(coarse, old.start, starts):
+        runs, old = Runs.of(page_map), target.regions
+        starts = cut(runs, limit)
+        if len(old) <= limit and is_as_good(runs, old.start, starts):
             starts = old.start
-        fresh = _regions(runs, starts, known, page_map.longest)
+        fresh, idle_ages = _regions(page_map, starts, known, now_us)
         if len(fresh):
-            target.idle_ages = _describe_idle(fresh, page_map, now_us - known.since_us)
+            target.idle_ages = idle_ages
         _inherit(fresh, old, known)
         target.regions = fresh
         known.last_checks = known.checks
 
 
-def _regions(runs: Runs, starts: IntColumn, known: Known, longest: int) -> Regions:
-    """Return regions, each with the runs from one start to the next, and their counters."""
-    runs = runs.split_at(starts)
-    first = np.unique(np.append(0, np.searchsorted(runs.start, starts)))
-    first = first[first < len(runs.start)]
-    if not len(first):
-        regions = Regions()
-        regions.touched_bytes = np.zeros(0, dtype=np.int64)
-        return regions
-    merged = runs.merged(first)
-    period = runs.sums / runs.pages
-    regions = Regions(merged.start, merged.end)
-    regions.resident_bytes = merged.pages * PAGE_SIZE_BYTES
-    soon = np.where(period <= period_of(known.first_us), runs.pages, 0)
-    touched = np.where(period <= longest, runs.pages, 0)
-    regions.nr_accesses = np.add.reduceat(soon, first) / merged.pages * known.checks
-    regions.touched_bytes = np.add.reduceat(touched, first) * PAGE_SIZE_BYTES
-    return regions
-
-
-def _describe_idle(regions: Regions, page_map: PageMap, watched_us: int) -> IdleAges:
-    """Set how long ago the last access to each region was, and the bytes idle for longer.
+def _regions(
+    page_map: PageMap, starts: IntColumn, known: Known, now_us: int
+) -> tuple[Regions, IdleAges]:
+    """Return regions, each with the memory from one start to the next, and their counters.
 
     Returns:
-        How old these numbers are: they are exact wherever the process has been watched for so long.
+        The regions, and how old their bytes idle for some time are: they are exact wherever the
+        process has been watched for so long.
     """
-    block = np.searchsorted(page_map.blocks, regions.start, side="right") - 1
-    page = (regions.start - page_map.blocks[block]) // PAGE_SIZE_BYTES
-    first = block * ENTRIES + page
-    tally = Tally(page_map.codes.reshape(-1), first)
-    regions.idle_us = page_map.code_idle_us[tally.smallest()]
+    codes = page_map.codes.reshape(-1)
+    first = np.unique(page_map.places(starts))
+    tally = Tally(codes, first[first < len(codes)])
+    pages = tally.count(ABSENT + 1)
+    some = pages > 0
+    start, end = tally.bounds(some)
+    regions = Regions(page_map.addresses(start), page_map.addresses(end - 1) + PAGE_SIZE_BYTES)
+    regions.resident_bytes = pages[some] * PAGE_SIZE_BYTES
+    soon = tally.count(ABSENT + 1, period_of(known.first_us))
+    regions.nr_accesses = soon[some] / pages[some] * known.checks
+    regions.touched_bytes = tally.count(ABSENT + 1, page_map.longest)[some] * PAGE_SIZE_BYTES
+    regions.idle_us = page_map.code_idle_us[tally.smallest()[some]]
     ages: dict[str, int] = {}
     for span in IDLE_SPANS:
-        if watched_us < span.us:
+        if now_us - known.since_us < span.us:
             break
         # The codes of longer idle times are greater.
         least = FRESH + int(np.searchsorted(page_map.code_idle_us[FRESH:], span.us))
-        setattr(regions, span.column, tally.count(least) * PAGE_SIZE_BYTES)
+        setattr(regions, span.column, tally.count(least)[some] * PAGE_SIZE_BYTES)
         ages[span.age] = 0
-    return IdleAges(**ages)
+    return regions, IdleAges(**ages)
 
 
 def _inherit(fresh: Regions, old: Regions, known: Known) -> None:

@@ -92,6 +92,22 @@ class PageMap(NamedTuple):
         codes = np.where(periods > longest, periods + np.uint8(FRESH - longest - 1), periods)
         return cls(blocks, codes, code_periods, code_idle_us, longest)
 
+    def places(self, addresses: IntColumn) -> IntColumn:
+        """Return the number of the page at each address among all pages of all blocks.
+
+        Where there is no block, it is that of the first page after the address.
+        """
+        block = np.searchsorted(self.blocks, addresses, side="right") - 1
+        origin = self.blocks[np.maximum(block, 0)] if len(self.blocks) else addresses
+        page = np.clip((addresses - origin) // PAGE_BYTES, 0, ENTRIES)
+        found: IntColumn = np.maximum(block, 0) * ENTRIES + page
+        return found
+
+    def addresses(self, places: IntColumn) -> IntColumn:
+        """Return the addresses of pages by their numbers among all pages of all blocks."""
+        found: IntColumn = self.blocks[places // ENTRIES] + places % ENTRIES * PAGE_BYTES
+        return found
+
     @property
     def periods(self) -> ByteRows:
         """The period of each page; it is computed."""

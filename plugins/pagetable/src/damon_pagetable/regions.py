@@ -10,13 +10,14 @@ All merges that are the cheapest on both sides are made at once, so a million pa
 steps that grows with its logarithm, each on columns.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from damon_pagetable.machine import ENTRIES
-from damon_pagetable.pages import BLOCK_BYTES, PAGE_BYTES, PageMap
+from damon_pagetable.pages import BLOCK_BYTES, PAGE_BYTES, ByteRows, PageMap, chunks
 from damon_pagetable.tables import IntColumn
 
 _FloatColumn = npt.NDArray[np.float64]
@@ -25,6 +26,8 @@ _FloatColumn = npt.NDArray[np.float64]
 _NOISE = 8.0
 #: With more runs than this, those of small cells are merged first.
 _MOST_RUNS = 1 << 15
+#: The runs of this many blocks are found at once.
+_PART = 256
 #: Regions stay where they are while they cost at most this much more than the best ones.
 _STABLE = 1.25
 
@@ -46,35 +49,64 @@ class Runs(NamedTuple):
 
     @classmethod
     def of(cls, known: PageMap) -> "Runs":
-        """Return the runs of pages with the same period."""
-        flat = known.codes.reshape(-1)
-        if not len(flat):
-            nothing: IntColumn = np.zeros(0, dtype=np.int64)
-            return cls(nothing, nothing, nothing, np.zeros(0))
-        begins = np.empty(len(flat), dtype=np.bool_)
+        """Return the runs of pages with the same period.
+
+        If they are very many, they are fewer: those of small cells are merged, but a cell that has
+        no more than two keeps its border where it is.
+        """
+        count, cell_pages = len(known.blocks), 0
+        runs = cls.joined(())
+        parts = [runs]
+        for rows in chunks(count, _PART):
+            part = cls._of_part(known.blocks[rows], known.codes[rows].reshape(-1), known)
+            parts.append(part.coarse(cell_pages))
+            if sum(len(each.start) for each in parts) > _MOST_RUNS:
+                runs = cls.joined(parts)
+                while len(runs.start) > _MOST_RUNS // 2:
+                    expected = len(runs.start) * count // min(rows.stop, count)
+                    least = (8 * expected // _MOST_RUNS).bit_length()
+                    cell_pages = max(2 * cell_pages, 1 << least)
+                    runs = runs.coarse(cell_pages)
+                parts = [runs]
+        return cls.joined(parts)
+
+    @classmethod
+    def joined(cls, parts: Sequence["Runs"]) -> "Runs":
+        """Join runs; where one ends with what the next one begins with, they become one."""
+        nothing: IntColumn = np.zeros(0, dtype=np.int64)
+        joined = cls(
+            np.concatenate((nothing, *(each.start for each in parts))),
+            np.concatenate((nothing, *(each.end for each in parts))),
+            np.concatenate((nothing, *(each.pages for each in parts))),
+            np.concatenate((np.zeros(0), *(each.sums for each in parts))),
+        )
+        mean = joined.sums / joined.pages
+        new = (joined.start[1:] != joined.end[:-1]) | (mean[1:] != mean[:-1])
+        return joined if new.all() else joined.merged(np.append(0, np.flatnonzero(new) + 1))
+
+    @classmethod
+    def _of_part(cls, blocks: IntColumn, codes: ByteRows, known: PageMap) -> "Runs":
+        """Return the runs of some blocks."""
+        begins = np.empty(len(codes), dtype=np.bool_)
         begins[0] = True
-        np.not_equal(flat[1:], flat[:-1], out=begins[1:])
-        holes = (np.flatnonzero(np.diff(known.blocks) != BLOCK_BYTES) + 1) * ENTRIES
+        np.not_equal(codes[1:], codes[:-1], out=begins[1:])
+        holes = (np.flatnonzero(np.diff(blocks) != BLOCK_BYTES) + 1) * ENTRIES
         begins[holes] = True
         first = np.flatnonzero(begins)
-        period = known.code_periods[flat[first]]
+        period = known.code_periods[codes[first]]
         other = np.append(True, period[1:] != period[:-1])  # Several codes have one period.
         other[np.searchsorted(first, holes)] = True
         first, period = first[other], period[other]
-        pages = np.diff(first, append=len(flat))
+        pages = np.diff(first, append=len(codes))
         there = period > 0
         first, pages, period = first[there], pages[there], period[there]
-        start = known.blocks[first // ENTRIES] + first % ENTRIES * PAGE_BYTES
+        start = blocks[first // ENTRIES] + first % ENTRIES * PAGE_BYTES
         return cls(start, start + pages * PAGE_BYTES, pages, pages * period.astype(np.float64))
 
-    def coarse(self) -> "Runs":
-        """Return these runs, or if they are very many, fewer: those of small cells are merged.
-
-        A cell that has no more than two keeps its border where it is.
-        """
-        if len(self.start) <= _MOST_RUNS:
+    def coarse(self, cell_pages: int) -> "Runs":
+        """Return these runs, those of each cell of some pages merged if it has more than two."""
+        if not cell_pages or not len(self.start):
             return self
-        cell_pages = 1 << (8 * len(self.start) // _MOST_RUNS).bit_length()
         cell = self.start // (cell_pages * PAGE_BYTES)
         begins = np.append(True, np.diff(cell) != 0)
         count = np.diff(np.append(np.flatnonzero(begins), len(cell)))

@@ -60,6 +60,20 @@ class Tally:
             found[part.spans] = np.minimum(found[part.spans], here)
         return found + np.uint8(1)
 
+    def bounds(self, some: npt.NDArray[np.bool_]) -> tuple[IntColumn, IntColumn]:
+        """Return where the pages that are in memory begin and end, for those spans that have some.
+
+        Returns:
+            The number of the first such page of each, and the number after that of the last one.
+        """
+        start = self._first[some]
+        end = np.append(self._first[1:], len(self._codes))[some]
+        for row in np.flatnonzero(self._codes[start] == 0).tolist():
+            start[row] += _first_there(self._codes[start[row] : end[row]])
+        for row in np.flatnonzero(self._codes[end - 1] == 0).tolist():
+            end[row] -= _first_there(self._codes[start[row] : end[row]][::-1])
+        return start, end
+
     def _parts(self) -> Iterator[_Part]:
         for begin in range(0, len(self._codes), _PART):
             codes = self._codes[begin : begin + _PART]
@@ -68,3 +82,14 @@ class Tally:
             if low < high:
                 begins = np.maximum(self._first[low:high] - begin, 0)
                 yield _Part(codes, slice(low, high), begins)
+
+
+def _first_there(codes: Codes) -> int:
+    """Return the number of the first page that is in memory; there is one."""
+    begin, size = 0, 512
+    while True:
+        there = codes[begin : begin + size] != 0
+        number = int(there.argmax())
+        if there[number]:
+            return begin + number
+        begin, size = begin + size, min(2 * size, _PART)
