@@ -1,9 +1,6 @@
 """Words, marks and heads of page frames, in files with the kernel's formats."""
 
-import fcntl
 import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +11,6 @@ from damon_idle.bitmap import Bitmap, Bits
 from damon_idle.frames import HEAD, LRU, NOPAGE, TAIL, Frames
 from damon_idle.marking import Marking
 from damon_idle.physical import PhysicalIdle
-from damon_idle.rivals import find_rivals, lock
 from damon_idle.words import Places
 from hypothesis import given
 from hypothesis import strategies as st
@@ -218,79 +214,3 @@ def test_physical_check_without_targets(files: tuple[Path, Path]) -> None:
     backend.prepare([])
     backend.check([])
     backend.close()
-
-
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
-    """Return a directory with a `proc` without rivals."""
-    (tmp_path / "proc/77").mkdir(parents=True)
-    _name(tmp_path, "bash", of_kernel=False)
-    (tmp_path / "proc/locks").write_text("")
-    (tmp_path / "bitmap").write_bytes(b"")
-    return tmp_path
-
-
-def _name(root: Path, name: str, *, of_kernel: bool) -> None:
-    """Make pid 77 a thread of the kernel or of a user."""
-    flags = 0x208040 if of_kernel else 0x400000
-    (root / "proc/77/stat").write_text(
-        f"77 ({name}) S 2 0 0 0 -1 {flags} {' 0' * 10} 1 0 7200 {' 0' * 30}\n"
-    )
-
-
-def test_an_ordinary_machine_has_no_rivals(root: Path) -> None:
-    """Nothing is found to warn of."""
-    assert find_rivals(None, root / "bitmap", root) == []
-
-
-def test_a_thread_of_the_kernels_damon_is_a_rival(root: Path) -> None:
-    """Even if DAMON's directories in sysfs don't show it."""
-    _name(root, "kdamond.0", of_kernel=True)
-    (rival,) = find_rivals(True, root / "bitmap", root)
-    assert "kdamond.0, pid 77" in rival
-
-
-def test_a_process_of_a_user_is_no_rival(root: Path) -> None:
-    """Whatever it calls itself."""
-    _name(root, "kdamond.7", of_kernel=False)
-    assert find_rivals(True, root / "bitmap", root) == []
-
-
-def test_a_kdamond_that_is_on_is_a_rival(root: Path) -> None:
-    """Its thread may be hidden, as in a container."""
-    for number, state in enumerate(("off", "on")):
-        directory = root / f"sys/kernel/mm/damon/admin/kdamonds/{number}"
-        directory.mkdir(parents=True)
-        (directory / "state").write_text(f"{state}\n")
-    (rival,) = find_rivals(True, root / "bitmap", root)
-    assert rival.endswith("(kdamonds/1)")
-
-
-def test_another_monitor_is_named_by_its_pid(tmp_path: Path) -> None:
-    """Its lock is found in the real /proc/locks."""
-    path = tmp_path / "bitmap"
-    path.write_bytes(b"")
-    code = (
-        "import fcntl, sys; file = open(sys.argv[1]); fcntl.flock(file, fcntl.LOCK_EX);"
-        " print(flush=True); sys.stdin.read()"
-    )
-    with subprocess.Popen(
-        [sys.executable, "-c", code, path], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    ) as other:
-        assert other.stdout is not None
-        other.stdout.readline()
-        with path.open() as file:
-            locked = lock(file.fileno())
-        rivals = find_rivals(locked, path)
-    assert not locked
-    assert f"another monitor (pid {other.pid}) uses the marks" in rivals
-
-
-def test_another_monitor_in_this_process_is_not_a_rival(tmp_path: Path) -> None:
-    """Contexts of one program share the marks."""
-    path = tmp_path / "bitmap"
-    path.write_bytes(b"")
-    with path.open() as ours, path.open() as file:
-        fcntl.flock(ours, fcntl.LOCK_EX)
-        assert not lock(file.fileno())
-        assert not any("another monitor" in rival for rival in find_rivals(False, path))

@@ -347,6 +347,6 @@ def test_the_files_of_a_dead_process_are_not_opened(sleeper: "subprocess.Popen[s
 
 
 def test_the_probe_finds_what_these_tests_use() -> None:
-    """All its findings are positive on this kernel."""
-    assert all(finding.works for finding in probe())
+    """All that is required is there on this kernel."""
+    assert all(finding.works for finding in probe() if finding.required)
     assert os.path.exists("/proc/self/clear_refs")

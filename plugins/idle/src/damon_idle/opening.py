@@ -1,13 +1,16 @@
 """Opening the files of idle page tracking: errors, warnings, and the probe."""
 
+import contextlib
+import fcntl
 import logging
 import os
 from pathlib import Path
 
+from damon_vaddr import find_rivals, rivals_finding
+
 from damon_core import Finding, PluginError
 from damon_idle.bitmap import BITMAP
 from damon_idle.marking import Marking
-from damon_idle.rivals import find_rivals, lock
 
 logger = logging.getLogger(__name__)
 
@@ -32,13 +35,22 @@ def open_marking() -> Marking:
         raise PluginError("idle", f"{error.filename} doesn't exist: {reason}") from error
     except OSError as error:
         raise PluginError("idle", f"{error.filename}: {error.strerror}; {_NEEDS_ROOT}") from error
-    rivals = find_rivals(lock(marking.bitmap.descriptor))
-    if rivals:
+    lock(marking.bitmap.descriptor)
+    if rivals := find_rivals():
         logger.warning(
             "idle page tracking: %s; both clear accessed bits, so each may miss accesses",
             "; ".join(rivals),
         )
     return marking
+
+
+def lock(descriptor: int) -> None:
+    """Lock the marks, as a sign to other monitors, unless one has locked them.
+
+    The lock is held until the descriptor is closed.
+    """
+    with contextlib.suppress(OSError):
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def frames_hidden() -> PluginError:
@@ -50,16 +62,10 @@ def frames_hidden() -> PluginError:
 
 def probe_marks() -> tuple[Finding, ...]:
     """Report whether this user can open the files, and whether others use the marks."""
-    rivals = find_rivals(None)
     return (
         _opens(BITMAP, os.O_RDWR, _NEEDS_OPTION),
         _opens(Path("/proc/kpageflags"), os.O_RDONLY, _NEEDS_PAGE_MONITOR),
-        Finding(
-            "no other program that uses idle marks",
-            not rivals,
-            "; ".join(rivals) + "; each may miss accesses" if rivals else "",
-            required=False,
-        ),
+        rivals_finding(),
     )
 
 

@@ -5,7 +5,13 @@ import os
 from collections.abc import Callable, Collection, Sequence
 
 from attrs import define, field
-from damon_vaddr import ProcessTarget, clear_accessed_bits, is_shortage, reset_us
+from damon_vaddr import (
+    ProcessTarget,
+    clear_accessed_bits,
+    find_rivals,
+    is_shortage,
+    reset_us,
+)
 
 from damon_core import HookContext, PluginError, SpacedSampling
 from damon_pagetable.errors import ObstacleError, VerifierError
@@ -99,6 +105,11 @@ class PageTable:
         """
         if self._tables is None:  # It was closed at the end of an earlier run.
             self._tables = self._opened()
+        if not self._files and (rivals := find_rivals()):
+            logger.warning(
+                "page tables: %s; both clear accessed bits, so each may miss accesses",
+                "; ".join(rivals),
+            )
         os.close(target.process.open_file("clear_refs", os.O_WRONLY))
         self._files[target] = _Files(target.process.open_kept("pagemap"))
         self._known[target] = Known()

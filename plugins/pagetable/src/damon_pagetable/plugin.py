@@ -4,7 +4,7 @@ import logging
 import os
 from collections.abc import Callable, Sequence
 
-from damon_vaddr import ProcessForecast, reset_us, walk_costs
+from damon_vaddr import ProcessForecast, reset_us, rivals_finding, walk_costs
 
 from damon_core import (
     PAGE_SIZE_BYTES,
@@ -47,9 +47,9 @@ def probe() -> Sequence[Finding]:
             if isinstance(error, VerifierError):
                 logger.info("the kernel's verifier: %s", error.log)
             findings.append(Finding(name, False, error.message))
-            break
+            return findings
         findings.append(Finding(name, True))
-    return findings
+    return [*findings, rivals_finding()]
 
 
 def _clear_refs() -> Finding:

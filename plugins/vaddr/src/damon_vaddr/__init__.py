@@ -24,6 +24,7 @@ from damon_vaddr.procfs import (
     thread_group,
 )
 from damon_vaddr.referenced import Referenced, ReferencedOptions
+from damon_vaddr.rivals import find_rivals, rivals_finding
 from damon_vaddr.sources import CommandSource, PidSource, ProcessSource
 from damon_vaddr.target import LayoutInput, ProcessTarget
 
@@ -50,6 +51,7 @@ __all__ = [
     "WalkCosts",
     "clear_accessed_bits",
     "descendants_of",
+    "find_rivals",
     "forecast_processes",
     "is_shortage",
     "kernel_threads",
@@ -61,6 +63,7 @@ __all__ = [
     "proc_problem",
     "read_stat",
     "reset_us",
+    "rivals_finding",
     "thread_group",
     "three_ranges",
     "walk_costs",

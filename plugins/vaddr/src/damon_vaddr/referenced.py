@@ -10,6 +10,7 @@ proportional to the resident memory, so the CPU budget may lengthen the aggregat
 """
 
 import io
+import logging
 import os
 import time
 from collections.abc import Collection, Sequence
@@ -31,8 +32,11 @@ from damon_vaddr.descriptors import is_shortage
 from damon_vaddr.idling import IDLE_SHARE, IdleWatch
 from damon_vaddr.layouts import Mappings
 from damon_vaddr.mappings import parse_addresses
+from damon_vaddr.rivals import find_rivals, rivals_finding
 from damon_vaddr.smaps import SmapsParser, accessed_bits
 from damon_vaddr.target import ProcessTarget
+
+logger = logging.getLogger(__name__)
 
 _Column = npt.NDArray[np.int64]
 _FloatColumn = npt.NDArray[np.float64]
@@ -142,6 +146,9 @@ class Referenced:
 
     def add(self, target: ProcessTarget) -> None:
         """Open the files of a process; raises what `ProcessBackend.add` may raise."""
+        if not self._files and (rivals := find_rivals()):
+            # Where mappings are summed up a few pages more or less are no reason to warn.
+            logger.info("referenced: %s; some accesses may be missed", "; ".join(rivals))
         os.close(target.process.open_file("clear_refs", os.O_WRONLY))
         smaps = io.FileIO(target.process.open_kept("smaps"))
         self._files[target] = _Files(smaps, IdleWatch(self._idle_share))
@@ -264,7 +271,7 @@ def _now_us(context: HookContext | None) -> int:
 
 def probe() -> Sequence[Finding]:
     """Report whether this kernel has what the backend needs."""
-    return (_clear_refs(), _referenced())
+    return (_clear_refs(), _referenced(), rivals_finding())
 
 
 def _clear_refs() -> Finding:
