@@ -19,7 +19,7 @@ import numpy.typing as npt
 from attrs import frozen
 from damon_pagetable import PageTable
 from damon_pagetable.errors import ObstacleError
-from damon_vaddr import PidSource, ProcessMemory, ProcessTarget, Referenced
+from damon_vaddr import PidSource, ProcessMemory, Referenced
 
 from benchmarks.measure import is_quick, print_table, progress
 from damon_core import Context, HookContext, PluginError, Stats, hookimpl, start, stop
@@ -84,10 +84,10 @@ class Judge:
         aggregations: Their number.
     """
 
-    def __init__(self, pattern: Pattern, address: int, backend: PageTable | Referenced) -> None:
+    def __init__(self, pattern: Pattern, address: int) -> None:
         self._used = np.zeros(pattern.mib * EACH, dtype=np.bool_)
         self._used[pattern.pages] = True
-        self._address, self._backend = address, backend
+        self._address = address
         self.map_f1: float | None = None
         self.regions_f1 = 0.0
         self.found_bytes = 0
@@ -109,13 +109,9 @@ class Judge:
         for begin, end in zip(first[hot].tolist(), last[hot].tolist(), strict=True):
             guess[max(begin, 0) : end] = True
         self.regions_f1 = self._f1(guess)
-        if isinstance(self._backend, PageTable):
-            target = context.targets[0]
-            assert isinstance(target, ProcessTarget)
-            known = self._backend.page_map(target)
-            assert known is not None
-            block = int(np.searchsorted(known.blocks, self._address))
-            periods = known.periods[block : block + len(self._used) // 512].ravel()
+        known = snapshot.targets[0].page_map()
+        if known is not None:
+            periods = known.periods_at(self._address + np.arange(len(self._used)) * PAGE)
             self.map_f1 = self._f1((periods > 0) & (periods <= known.longest))
 
     def _f1(self, guess: npt.NDArray[np.bool_]) -> float:
@@ -128,7 +124,7 @@ def judged(
 ) -> tuple[Judge, Stats]:
     """Monitor a pattern for some seconds, and as long as the first aggregation takes."""
     with process_of(program, pattern) as (pid, address):
-        judge = Judge(pattern, address, backend)
+        judge = Judge(pattern, address)
         with Context(ProcessMemory(PidSource([pid]), backend), [judge]) as context:
             start(context)
             time.sleep(seconds)

@@ -21,13 +21,14 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 from attrs import frozen
-from damon_pagetable import PageMap, PageTables, look
+from damon_pagetable import PageTables, look
 from damon_pagetable.errors import ObstacleError
-from damon_pagetable.pages import BLOCK_BYTES, Pages
+from damon_pagetable.pages import Pages
 from damon_pagetable.regions import Runs, cut
 from damon_pagetable.walking import ADDRESSES, ENTRY_BITS, batch_of
 
 from benchmarks.measure import Comparison, is_quick, print_table, progress
+from damon_core import BLOCK_BYTES, PageMap
 
 MIB = 1 << 20
 PAGE = mmap.PAGESIZE
@@ -117,7 +118,7 @@ def rows_of(
         pages.add(look(tables, pagemap), 5_000, 10**9)
         seen = look(tables, pagemap)
         add_us = cpu_us(partial(pages.add, seen, 5_000, 10**9), rounds)
-        end_us = cpu_us(partial(pages.map, 100_000, 10**9), rounds)
+        end_us = cpu_us(partial(pages.found, 100_000, 10**9), rounds)
     finally:
         os.close(pagemap)
     each = [found.figure, found.baseline, add_us, end_us, smaps_us, pagemap_us]
@@ -145,9 +146,10 @@ def region_rows(pages: int, runs: int) -> Iterator[list[str]]:
     for name, periods in patterns(pages):
         rows = periods.reshape(-1, 512)
         blocks = (1 << 40) + np.arange(len(rows)) * BLOCK_BYTES
-        known = PageMap.of_periods(blocks, rows, 20)
         times_ms = []
         for _ in range(runs):
+            # A new one each time: it keeps its runs.
+            known = PageMap.of_periods(blocks, rows, shortest=13, longest=20, watched_us=1 << 24)
             began_ns = time.thread_time_ns()
             starts = cut(Runs.of(known), 1_000)
             times_ms.append((time.thread_time_ns() - began_ns) / 1e6)

@@ -66,6 +66,16 @@ from damon_core.loop.sampling import (
     SpacedSampling,
 )
 from damon_core.memory.idle import IDLE_SPANS, UNKNOWN, IdleAges, IdleSpan
+from damon_core.memory.pages import (
+    ABSENT,
+    BLOCK_BYTES,
+    BLOCK_PAGES,
+    CODES,
+    UNTOUCHED,
+    PageMap,
+    PageRuns,
+    period_of,
+)
 from damon_core.memory.regions import PAGE_SIZE_BYTES, Range, Regions
 from damon_core.memory.samples import Samples
 from damon_core.memory.snapshot import (
@@ -78,6 +88,7 @@ from damon_core.memory.snapshot import (
     join_columns,
     region_mistake,
 )
+from damon_core.memory.spectrum import SPECTRUM_US, Spectrum
 from damon_core.memory.target import Area, Owner, Target, Toll
 from damon_core.policies.evidence import EvidencePolicy, EvidencePolicyOptions
 from damon_core.policies.kernel import KernelPolicy, KernelPolicyOptions
@@ -114,6 +125,10 @@ __all__ = [  # noqa: RUF022  # by reader
     "Idle",
     "IDLE_SPANS",
     "IdleSpan",
+    "PageMap",
+    "PageRuns",
+    "Spectrum",
+    "SPECTRUM_US",
     "Stats",
     "CallbackStats",
     "Clock",
@@ -160,6 +175,12 @@ __all__ = [  # noqa: RUF022  # by reader
     "Regions",
     "Range",
     "PAGE_SIZE_BYTES",
+    "BLOCK_PAGES",
+    "BLOCK_BYTES",
+    "ABSENT",
+    "UNTOUCHED",
+    "CODES",
+    "period_of",
     "Samples",
     "Sampling",
     "SamplingFactory",

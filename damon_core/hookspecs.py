@@ -186,14 +186,18 @@ def describe_regions(context: HookContext) -> None:
 
     Set what only the primitive knows: the `resident_bytes` of regions where that isn't their size,
     bytes idle for a span where it measures them, with the targets' `idle_ages`, and the `owners` of
-    targets. (Set their `areas` where the address space is read: in `init` and
-    `update`.)
+    targets. A primitive that knows every page leaves that in the targets, too, as their `page_map`:
+    the snapshot gets its spectrum, and callbacks may ask for it. (Set `areas` where the address
+    space is read: in `init` and `update`.)
     """
 
 
 @hookspec
 def after_aggregation(context: HookContext) -> object:
     """Callback: use the results of an aggregation, in `context.snapshot`.
+
+    Every page of its targets, where the backend knows them, is there for callbacks that ask now
+    (`TargetSnapshot.page_map`), and is dropped afterwards.
 
     A true result asks to stop, after the current iteration.
     """

@@ -20,7 +20,8 @@ the context's policy and returns the `Sampling` of one run. Five come with the c
   page is first found accessed, and so how often it is accessed, is known to within a factor of two.
   In `describe_regions` the primitive leaves the regions of the aggregation in `context.targets`,
   cut as suits what it knows of the pages, at most ``context.limits.max_regions`` of them, complete
-  with `nr_accesses` (out of ``context.intervals.checks``), `touched_bytes`, `age` and `idle_us`.
+  with `nr_accesses` (out of ``context.intervals.checks``), `touched_bytes`, `age` and `idle_us`,
+  and beside them the pages themselves, as `Target.page_map`.
 - `damon_core.PageSampling`: before each check the policy chooses single pages, `Target.samples`;
   the primitive says which of them were accessed, and the policy adapts the regions.
 - `damon_core.DelegatedSampling`: something else samples, such as the kernel, and the primitive

@@ -269,6 +269,7 @@ class Kdamond:
         self._hooks.call("reset_aggregated", context)
         for target in context.targets:
             target.regions.reset_aggregated()
+            target.page_map = None
         sampling.adapt(context.targets)
         self._checks = 0
         total_bytes = snapshot.total_bytes

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from damon_core.memory.pages import PageMap
 from damon_core.memory.regions import Regions
 from damon_core.memory.snapshot import Snapshot
 from damon_core.memory.target import Target
@@ -48,6 +49,9 @@ def wrong_targets(targets: Sequence[Target]) -> str:
                 continue
             if not isinstance(column, np.ndarray) or column.shape != (count,):
                 return f"target '{target.name}': {name} {_shape(column, f'{count} regions')}"
+        if target.page_map is not None and not isinstance(target.page_map, PageMap):
+            found = type(target.page_map).__name__
+            return f"target '{target.name}': page_map is {found}, not PageMap"
     names = [target.name for target in targets]
     if len(set(names)) < len(names):
         ((name, times), *_) = Counter(names).most_common(1)

@@ -1,8 +1,9 @@
 """The immutable result of one aggregation, and what can be computed from it."""
 
-from collections.abc import Mapping, Sequence
+import weakref
+from collections.abc import Callable, Mapping, Sequence
 from functools import reduce
-from typing import Any, NamedTuple, overload
+from typing import Any, NamedTuple, TypeAlias, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -10,8 +11,17 @@ from attrs import field, frozen
 
 from damon_core.attributes import Intervals
 from damon_core.memory.idle import IDLE_SPANS, UNKNOWN, IdleAges
+from damon_core.memory.pages import PageMap
 from damon_core.memory.regions import FloatColumn, IntColumn, Regions
+from damon_core.memory.spectrum import Spectrum
 from damon_core.memory.target import Area, Owner, Target, Toll
+
+#: Returns every page of a target in an aggregation, or None where that isn't known (any more).
+PageSource: TypeAlias = Callable[[], PageMap | None]
+
+
+def no_pages() -> None:
+    """Return None: the pages of a target aren't known."""
 
 
 class RegionView(NamedTuple):
@@ -232,12 +242,28 @@ class TargetSnapshot(_Columns):
             them; the same object as long as they don't change.
         owners: Owners of its memory, if the primitive reports them.
         toll: What monitoring has cost it so far, as far as that is known.
+        spectrum: Its memory by how often it is accessed; None where the backend can't know, as
+            when it doesn't see every page.
     """
 
     name: str = ""
     areas: tuple[Area, ...] = field(default=(), repr=False)
     owners: tuple[Owner, ...] = ()
     toll: Toll = field(factory=Toll)
+    spectrum: Spectrum | None = None
+    _pages: PageSource = field(default=no_pages, repr=False)
+
+    def page_map(self) -> PageMap | None:
+        """Return every page at the end of the aggregation, of which the regions are a summary.
+
+        A map has a byte for each page, so snapshots don't keep it: it is there for callbacks that
+        ask while they are called, in `after_aggregation`. It may be kept; it never changes. Of a
+        snapshot from a record it is there at any time, if the record has the pages.
+
+        None where the backend doesn't know every page, and when the callbacks of the aggregation
+        have been called and none of them has kept it.
+        """
+        return self._pages()
 
     def hottest(self, count: int = 10) -> list[RegionView]:
         """Return up to `count` regions by falling nr_accesses, equal ones by falling age."""
@@ -267,6 +293,8 @@ class Snapshot(_Columns):
         time_us: When the aggregation ended, microseconds since 1970-01-01 UTC.
         elapsed_us: How long it took, in microseconds.
         targets: The same regions by target.
+        spectrum: The memory of all targets by how often it is accessed; None where that isn't
+            known of all.
     """
 
     context: str = ""
@@ -274,6 +302,7 @@ class Snapshot(_Columns):
     time_us: int = 0
     elapsed_us: int = 0
     targets: tuple[TargetSnapshot, ...] = ()
+    spectrum: Spectrum | None = None
 
     def hottest(self, count: int = 10) -> list[RegionView]:
         """Return up to `count` regions by falling nr_accesses, equal ones by falling age."""
@@ -297,6 +326,8 @@ class TargetRows:
         owners: Owners of its memory.
         toll: What monitoring has cost it so far.
         idle_ages: How old its bytes idle for some spans are.
+        spectrum: Its memory by how often it is accessed, if that is known.
+        pages: Returns every page of it, or None.
     """
 
     name: str
@@ -305,6 +336,8 @@ class TargetRows:
     owners: tuple[Owner, ...] = ()
     toll: Toll = field(factory=Toll)
     idle_ages: IdleAges = field(factory=IdleAges)
+    spectrum: Spectrum | None = None
+    pages: PageSource = no_pages
 
 
 def take_snapshot(
@@ -338,6 +371,9 @@ def take_snapshot(
                 tuple(target.owners),
                 target.toll,
                 target.idle_ages,
+                None if target.page_map is None else target.page_map.spectrum(),
+                # Snapshots may be kept for long, megabytes of pages only if somebody asks.
+                no_pages if target.page_map is None else weakref.ref(target.page_map),
             )
             for target in targets
         ],
@@ -444,6 +480,8 @@ def assemble_snapshot(
                 owners=target.owners,
                 toll=target.toll,
                 idle_ages=target.idle_ages,
+                spectrum=target.spectrum,
+                pages=target.pages,
                 **views,
             )
         )
@@ -455,6 +493,7 @@ def assemble_snapshot(
         time_us=time_us,
         elapsed_us=elapsed_us,
         targets=tuple(parts),
+        spectrum=Spectrum.sum(target.spectrum for target in targets),
         idle_ages=reduce(IdleAges.oldest, (target.idle_ages for target in targets), IdleAges()),
         **{name: columns[name] for name in names},
     )

@@ -6,6 +6,7 @@ from typing import NamedTuple
 from attrs import Factory, define, evolve, field, frozen
 
 from damon_core.memory.idle import IdleAges
+from damon_core.memory.pages import PageMap
 from damon_core.memory.regions import Regions
 from damon_core.memory.samples import Samples
 
@@ -108,6 +109,8 @@ class Target:
         toll: What monitoring has cost it; nothing where the primitive doesn't know.
         idle_ages: How old the bytes idle for some spans are in its regions, at the end of the
             aggregation.
+        page_map: Every page at the end of the aggregation; a primitive that knows them all leaves
+            it in `describe_regions`, and it is dropped after the callbacks.
     """
 
     name: str
@@ -117,3 +120,4 @@ class Target:
     samples: Samples | None = field(default=None, init=False)
     toll: Toll = field(factory=Toll, init=False)
     idle_ages: IdleAges = field(factory=IdleAges, init=False)
+    page_map: PageMap | None = field(default=None, init=False, repr=False)

@@ -12,19 +12,23 @@ from typing import Protocol
 import numpy as np
 import pytest
 from attrs import frozen
-from damon_pagetable import PageMap, PageTable, PageTables, period_of
+from damon_pagetable import PageTable, PageTables
 from damon_pagetable.errors import VerifierError
 from damon_vaddr import LayoutInput, PidSource, Process, ProcessMemory, ProcessTarget
 
 from damon_core import (
     Context,
+    HookContext,
     Intervals,
+    PageMap,
     PluginError,
     Range,
     RegionLimits,
     Regions,
     Snapshot,
     Toll,
+    hookimpl,
+    period_of,
     start,
     stop,
 )
@@ -88,12 +92,12 @@ def busy() -> Iterator[Callable[[int, int, int], Busy]]:
         yield begin
 
 
-def watching(pid: int, backend: PageTable, recorder: Recorder) -> Context:
+def watching(pid: int, backend: PageTable, callback: object) -> Context:
     """Return a context that takes what it needs."""
     memory = ProcessMemory(PidSource([pid]), backend)
     return Context(
         memory,
-        [recorder],
+        [callback],
         intervals=INTERVALS,
         cpu_budget=None,
         max_slowdown=None,
@@ -148,22 +152,30 @@ def test_scattered_pages_count_to_the_page(busy: Callable[[int, int, int], Busy]
     assert touched_in(snapshot, memory) == 1024 * PAGE
 
 
+class Asker:
+    """A callback that asks for every page of the first target."""
+
+    def __init__(self) -> None:
+        self.maps: list[PageMap | None] = []
+
+    @hookimpl
+    def after_aggregation(self, context: HookContext) -> None:
+        assert context.snapshot is not None
+        self.maps.append(context.snapshot.targets[0].page_map())
+
+
 def test_the_map_has_every_page(busy: Callable[[int, int, int], Busy]) -> None:
     """For callbacks that ask: how soon after a clearing each was accessed."""
     program = busy(0, 10_240, 10)
-    backend, recorder = PageTable(), Recorder()
-    context = watching(program.pid, backend, recorder)
+    asker = Asker()
+    context = watching(program.pid, PageTable(), asker)
     start(context)
-    eventually(lambda: bool(recorder.snapshots))
-    target = context.targets[0]
-    assert isinstance(target, ProcessTarget)
-    known = backend.page_map(target)
+    eventually(lambda: bool(asker.maps))
     stop(context)
     context.close()
+    known = asker.maps[0]
     assert known is not None
-    block = np.searchsorted(known.blocks, program.address, side="right") - 1
-    page = (program.address - int(known.blocks[block])) // PAGE + block * 512
-    periods = known.periods.ravel()[page : page + 16_384]
+    periods = known.periods_at(program.address + np.arange(16_384) * PAGE)
     soon = np.flatnonzero(periods <= period_of(400_000))
     assert soon.tolist() == list(range(0, 10_240, 10))
 
@@ -304,7 +316,7 @@ def test_shared_memory_of_two_processes_counts_once(
         workers[1].ask("for page in range(200, 500): area[page * 4096]")
         backend.check(targets, context)
         backend.layout.describe(targets, context.clock.now_us())
-        maps = [backend.page_map(target) for target in targets]
+        maps = [target.page_map for target in targets]
     assert [pages_in(each, start) for each, start in zip(maps, starts, strict=True)] == [
         (1_000, list(range(500))),
         (0, []),

@@ -4,9 +4,11 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from damon_pagetable.look import HugePages, Look
-from damon_pagetable.pages import BLOCK_BYTES, PageMap, Pages, Times, period_of
+from damon_pagetable.pages import PageCodes, Pages, Times
 from damon_pagetable.tables import Bits
 from damon_pagetable.walking import Bit
+
+from damon_core import BLOCK_BYTES, PageMap, period_of
 
 NONE = HugePages(np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.bool_))
 NOTHING = np.zeros(0, dtype=np.int64)
@@ -35,25 +37,24 @@ def look(
     return Look(addresses, bits, huge, giant, np.array(missed, dtype=np.int64) * BLOCK_BYTES)
 
 
-def periods(known: PageMap, number: int) -> npt.NDArray[np.uint8]:
+def as_map(known: PageCodes) -> PageMap:
+    """Return a map; its shortest period and the time of watching don't matter here."""
+    return PageMap(*known[:3], shortest=1, longest=known.longest, watched_us=1)
+
+
+def periods(known: PageCodes, number: int) -> npt.NDArray[np.uint8]:
     """Return the periods of a block."""
-    row: npt.NDArray[np.uint8] = known.periods[known.blocks.tolist().index(number * BLOCK_BYTES)]
+    row: npt.NDArray[np.uint8] = as_map(known).periods[
+        known.blocks.tolist().index(number * BLOCK_BYTES)
+    ]
     return row
 
 
-def idle_us(known: PageMap, number: int) -> npt.NDArray[np.int64]:
+def idle_us(known: PageCodes, number: int) -> npt.NDArray[np.int64]:
     """Return the idle times of a block."""
     row = known.codes[known.blocks.tolist().index(number * BLOCK_BYTES)]
     found: npt.NDArray[np.int64] = known.code_idle_us[row]
     return found
-
-
-@pytest.mark.parametrize(
-    ("us", "period"), [(1, 0), (2, 1), (3, 2), (4, 2), (5_000, 13), (8_192, 13)]
-)
-def test_period(us: int, period: int) -> None:
-    """The logarithm is rounded up."""
-    assert period_of(us) == period
 
 
 def test_period_is_that_of_the_first_look_that_found_the_page_accessed() -> None:
@@ -62,7 +63,7 @@ def test_period_is_that_of_the_first_look_that_found_the_page_accessed() -> None
     pages.clear()
     pages.add(look({1: block(range(512), (3,))}), 5_000, BEGIN)
     pages.add(look({1: block(range(512), (3, 4))}), 10_000, BEGIN)
-    found = periods(pages.map(100_000, BEGIN), 1)
+    found = periods(pages.found(100_000, BEGIN), 1)
     assert found[[3, 4]].tolist() == [period_of(5_000), period_of(10_000)]
 
 
@@ -70,7 +71,7 @@ def test_pages_that_are_not_there_have_no_period() -> None:
     """The others have."""
     pages = Pages()
     pages.add(look({1: block(range(10), (3,))}), 5_000, BEGIN)
-    known = pages.map(5_000, BEGIN)
+    known = pages.found(5_000, BEGIN)
     assert np.count_nonzero(periods(known, 1)) == 10
 
 
@@ -81,7 +82,7 @@ def test_untouched_page_has_the_period_of_its_idle_time() -> None:
     pages.clear()
     now_us = BEGIN + 60 * SECOND
     pages.add(look({1: block(range(512))}), 5_000, now_us)
-    known = pages.map(5_000, now_us)
+    known = pages.found(5_000, now_us)
     assert periods(known, 1)[3] == period_of(60 * SECOND)
     assert idle_us(known, 1)[3] == 60 * SECOND
 
@@ -92,7 +93,7 @@ def test_untouched_page_has_a_longer_period_than_any_touched_one() -> None:
     pages.add(look({1: block(range(512), (3,))}), 5_000, BEGIN)
     pages.clear()
     pages.add(look({1: block(range(512))}), SECOND, BEGIN + SECOND)
-    assert periods(pages.map(SECOND, BEGIN + SECOND), 1)[3] == period_of(SECOND) + 1
+    assert periods(pages.found(SECOND, BEGIN + SECOND), 1)[3] == period_of(SECOND) + 1
 
 
 def test_new_pages_are_counted_once() -> None:
@@ -112,9 +113,9 @@ def test_huge_page_is_512_pages_with_one_bit() -> None:
     pages = Pages()
     pages.clear()
     count = pages.add(look({3: block(range(512), (1,))}, huge), 5_000, BEGIN)
-    known = pages.map(5_000, BEGIN)
+    known = pages.found(5_000, BEGIN)
     assert (known.blocks // BLOCK_BYTES).tolist() == [2, 3, 4]
-    touched = np.count_nonzero(known.periods == period_of(5_000), axis=1)
+    touched = np.count_nonzero(as_map(known).periods == period_of(5_000), axis=1)
     assert touched.tolist() == [512, 1, 0]
     assert count == 2
 
@@ -124,9 +125,9 @@ def test_giant_page_is_512_blocks() -> None:
     giant = HugePages(np.array([512]) * BLOCK_BYTES, np.array([True]))
     pages = Pages()
     pages.add(look({1: block(range(512))}, giant=giant), 5_000, BEGIN)
-    known = pages.map(5_000, BEGIN)
+    known = pages.found(5_000, BEGIN)
     assert (known.blocks // BLOCK_BYTES).tolist() == [1, *range(512, 1024)]
-    assert known.periods.all()
+    assert as_map(known).periods.all()
 
 
 def test_blocks_come_and_go() -> None:
@@ -135,7 +136,7 @@ def test_blocks_come_and_go() -> None:
     pages.clear()
     pages.add(look({1: block(range(9), (1,)), 3: block(range(9), (2,))}), 5_000, BEGIN)
     pages.add(look({2: block(range(9)), 3: block(range(9), (2,))}), 10_000, BEGIN)
-    known = pages.map(10_000, BEGIN)
+    known = pages.found(10_000, BEGIN)
     assert (known.blocks // BLOCK_BYTES).tolist() == [2, 3]
     assert periods(known, 3)[2] == period_of(5_000)
 
@@ -145,7 +146,7 @@ def test_new_memory_has_just_been_used() -> None:
     pages = Pages()
     pages.clear()
     pages.add(look({1: block(range(9))}), 5_000, BEGIN)
-    assert idle_us(pages.map(5_000, BEGIN), 1)[:9].tolist() == [0] * 9
+    assert idle_us(pages.found(5_000, BEGIN), 1)[:9].tolist() == [0] * 9
 
 
 def test_block_that_couldn_t_be_read_stays_as_it_was() -> None:
@@ -154,22 +155,10 @@ def test_block_that_couldn_t_be_read_stays_as_it_was() -> None:
     pages.clear()
     pages.add(look({1: block(range(9), (1,)), 3: block(range(9))}), 5_000, BEGIN)
     pages.add(look({3: block(range(9), (2,))}, missed=(1, 7)), 10_000, BEGIN)
-    known = pages.map(10_000, BEGIN)
+    known = pages.found(10_000, BEGIN)
     assert (known.blocks // BLOCK_BYTES).tolist() == [1, 3]
     assert periods(known, 1)[1] == period_of(5_000)
     assert periods(known, 3)[2] == period_of(10_000)
-
-
-def test_spectrum_has_the_bytes_of_each_period() -> None:
-    """And no memory that isn't there."""
-    pages = Pages()
-    pages.clear()
-    pages.add(look({1: block(range(10), (3,))}), 5_000, BEGIN)
-    pages.add(look({1: block(range(10), (3, 4, 5))}), 10_000, BEGIN)
-    spectrum = pages.map(SECOND, BEGIN).bytes_by_period()
-    assert spectrum[period_of(5_000)] == 4096
-    assert spectrum[period_of(10_000)] == 2 * 4096
-    assert spectrum.sum() == 10 * 4096
 
 
 def test_process_without_memory() -> None:
@@ -177,9 +166,8 @@ def test_process_without_memory() -> None:
     pages = Pages()
     pages.clear()
     assert pages.add(look({}), 5_000, BEGIN) == 0
-    known = pages.map(5_000, BEGIN)
-    assert not known.periods.size
-    assert not known.bytes_by_period().sum()
+    known = pages.found(5_000, BEGIN)
+    assert not known.codes.size
 
 
 def test_page_that_comes_back_is_new() -> None:
@@ -188,14 +176,14 @@ def test_page_that_comes_back_is_new() -> None:
     for now, present in enumerate((range(9), range(1, 9), range(9))):
         pages.clear()
         pages.add(look({1: block(present)}), 5_000, BEGIN + now * SECOND)
-    known = pages.map(5_000, BEGIN + 2 * SECOND)
+    known = pages.found(5_000, BEGIN + 2 * SECOND)
     assert idle_us(known, 1)[:2].tolist() == [0, 2 * SECOND]
 
 
 def test_idle_times_of_the_last_200_aggregations_are_exact() -> None:
     """Page n was last accessed n aggregations ago."""
     pages, now_us = run_of(200)
-    known = pages.map(SECOND, now_us)
+    known = pages.found(SECOND, now_us)
     assert idle_us(known, 1)[:200].tolist() == [number * SECOND for number in range(200)]
 
 
@@ -203,7 +191,7 @@ def test_idle_times_of_the_last_200_aggregations_are_exact() -> None:
 def test_longer_idle_times_are_within_an_eighth(aggregations: int) -> None:
     """Of a byte for each page."""
     pages, now_us = run_of(aggregations)
-    found = idle_us(pages.map(SECOND, now_us), 1)[:aggregations] / SECOND
+    found = idle_us(pages.found(SECOND, now_us), 1)[:aggregations] / SECOND
     assert found == pytest.approx(np.arange(aggregations), rel=1 / 8)
 
 
@@ -236,24 +224,6 @@ def test_table_of_times_keeps_a_year_of_half_seconds_within_an_eighth() -> None:
 def test_codes_are_in_the_order_of_last_accesses() -> None:
     """So that the smallest one is that of the page accessed last."""
     pages, now_us = run_of(400)
-    known = pages.map(SECOND, now_us)
+    known = pages.found(SECOND, now_us)
     assert (np.diff(known.code_idle_us) >= 0).all()
     assert (np.diff(known.codes[0, :400].astype(int)) >= 0).all()
-
-
-def test_places_of_addresses() -> None:
-    """In a block, between blocks, before and after all of them."""
-    pages = Pages()
-    pages.add(look({1: block(range(9)), 5: block(range(9))}), 5_000, BEGIN)
-    known = pages.map(5_000, BEGIN)
-    addresses = np.array([0, 1, 1.5, 3, 5, 9]) * BLOCK_BYTES
-    assert known.places(addresses.astype(np.int64)).tolist() == [0, 0, 256, 512, 512, 1024]
-
-
-def test_addresses_of_places() -> None:
-    """The other way."""
-    pages = Pages()
-    pages.add(look({1: block(range(9)), 5: block(range(9))}), 5_000, BEGIN)
-    known = pages.map(5_000, BEGIN)
-    places = np.array([0, 3, 512, 1023])
-    assert known.places(known.addresses(places)).tolist() == places.tolist()

@@ -5,8 +5,9 @@ import itertools
 import numpy as np
 import numpy.typing as npt
 import pytest
-from damon_pagetable.pages import BLOCK_BYTES, PAGE_BYTES, PageMap
 from damon_pagetable.regions import Runs, cut, is_as_good
+
+from damon_core import BLOCK_BYTES, PAGE_SIZE_BYTES, PageMap
 
 BASE = 1 << 40
 HOT, WARM, COLD = 13, 17, 26
@@ -17,12 +18,14 @@ def known(periods: npt.ArrayLike, blocks: npt.ArrayLike | None = None) -> PageMa
     rows = np.array(periods, dtype=np.uint8)
     rows = np.append(rows, np.zeros(-len(rows) % 512, dtype=np.uint8)).reshape(-1, 512)
     numbers = np.arange(len(rows)) if blocks is None else np.array(blocks)
-    return PageMap.of_periods(BASE + numbers * BLOCK_BYTES, rows, COLD - 1)
+    return PageMap.of_periods(
+        BASE + numbers * BLOCK_BYTES, rows, shortest=HOT, longest=COLD - 1, watched_us=1 << COLD
+    )
 
 
 def pages(addresses: npt.NDArray[np.int64]) -> list[int]:
     """Return numbers of pages."""
-    numbers: list[int] = ((addresses - BASE) // PAGE_BYTES).tolist()
+    numbers: list[int] = ((addresses - BASE) // PAGE_SIZE_BYTES).tolist()
     return numbers
 
 
@@ -180,7 +183,7 @@ def test_memory_that_has_changed_gets_others() -> None:
 def test_runs_are_split_where_regions_were() -> None:
     """So that borders don't creep to those of runs."""
     runs = Runs.of(known([HOT] * 10 + [0] * 5 + [COLD] * 10))
-    split = runs.split_at(BASE + np.array([0, 4, 12, 18, 25, 400]) * PAGE_BYTES)
+    split = runs.split_at(BASE + np.array([0, 4, 12, 18, 25, 400]) * PAGE_SIZE_BYTES)
     assert pages(split.start) == [0, 4, 15, 18]
     assert pages(split.end) == [4, 10, 18, 25]
     assert split.pages.tolist() == [4, 6, 3, 7]

@@ -2,32 +2,33 @@
 
 import numpy as np
 import pytest
-from damon_pagetable.pages import BLOCK_BYTES, PAGE_BYTES, PageMap
+from damon_pagetable.pages import PageCodes
 from damon_pagetable.sharing import count_once
 from damon_vaddr import SharedMapping
 
-from damon_core import Range
+from damon_core import BLOCK_BYTES, PAGE_SIZE_BYTES, PageMap, Range
 
 FILE = (b"08:01", b"42")
 OTHER = (b"08:01", b"43")
 HOT, COLD = 13, 25
 
 
-def known(start: int, periods: list[int], longest: int = COLD - 1) -> PageMap:
-    """Return the map of a process with some pages from an address on."""
+def known(start: int, periods: list[int], longest: int = COLD - 1) -> PageCodes:
+    """Return all pages of a process with some pages from an address on."""
     first = start // BLOCK_BYTES * BLOCK_BYTES
-    before = (start - first) // PAGE_BYTES
+    before = (start - first) // PAGE_SIZE_BYTES
     flat = np.zeros(-(-(before + len(periods)) // 512) * 512, dtype=np.uint8)
     flat[before : before + len(periods)] = periods
     rows = flat.reshape(-1, 512)
     blocks = first + np.arange(len(rows)) * BLOCK_BYTES
-    return PageMap.of_periods(blocks, rows, longest)
+    made = PageMap.of_periods(blocks, rows, shortest=HOT, longest=longest, watched_us=1)
+    return PageCodes(blocks, made.codes.copy(), made.code_idle_us, longest)
 
 
-def periods(of: PageMap, start: int, count: int) -> list[int]:
+def periods(of: PageCodes, start: int, count: int) -> list[int]:
     """Return the periods of some pages."""
-    first = (start - int(of.blocks[0])) // PAGE_BYTES
-    found: list[int] = of.periods.ravel()[first : first + count].tolist()
+    as_map = PageMap(*of[:3], shortest=HOT, longest=of.longest, watched_us=1)
+    found: list[int] = as_map.periods_at(start + np.arange(count) * PAGE_SIZE_BYTES).tolist()
     return found
 
 
@@ -35,10 +36,12 @@ def mapping(
     start: int, pages: int, offset: int = 0, source: tuple[bytes, bytes] = FILE
 ) -> SharedMapping:
     """Return a mapping; its size and its offset are in pages."""
-    return SharedMapping(Range(start, start + pages * PAGE_BYTES), source, offset * PAGE_BYTES)
+    return SharedMapping(
+        Range(start, start + pages * PAGE_SIZE_BYTES), source, offset * PAGE_SIZE_BYTES
+    )
 
 
-A, B = 1 << 40, (1 << 41) + 77 * PAGE_BYTES
+A, B = 1 << 40, (1 << 41) + 77 * PAGE_SIZE_BYTES
 
 
 def test_accesses_of_all_count_in_the_first_process() -> None:
@@ -92,18 +95,18 @@ def test_other_files_are_others() -> None:
 def test_mapped_twice_by_one_process_counts_twice() -> None:
     """As in its Rss."""
     maps = [known(A, [HOT, HOT])]
-    count_once(maps, [[mapping(A, 1), mapping(A + PAGE_BYTES, 1)]])
+    count_once(maps, [[mapping(A, 1), mapping(A + PAGE_SIZE_BYTES, 1)]])
     assert periods(maps[0], A, 2) == [HOT, HOT]
 
 
 def test_many_processes() -> None:
     """All of them have the first one's memory, over the border of a block."""
-    starts = [(number + 1 << 41) + 500 * PAGE_BYTES for number in range(20)]
+    starts = [(number + 1 << 41) + 500 * PAGE_SIZE_BYTES for number in range(20)]
     maps = [known(start, [COLD] * 20) for start in starts]
     maps[7].codes.ravel()[512] = HOT
     count_once(maps, [[mapping(start, 20)] for start in starts])
     assert periods(maps[0], starts[0], 20) == [COLD] * 12 + [HOT] + [COLD] * 7
-    assert not any(each.periods.any() for each in maps[1:])
+    assert not any(each.codes.any() for each in maps[1:])
 
 
 def test_process_without_memory_in_the_tables() -> None:

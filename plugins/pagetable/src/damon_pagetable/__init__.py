@@ -5,24 +5,20 @@ from damon_pagetable.errors import BpfError, LayoutError, ObstacleError, Verifie
 from damon_pagetable.flushing import FlushStats
 from damon_pagetable.look import HugePages, Look, accessed, look, resident
 from damon_pagetable.options import PageTableOptions
-from damon_pagetable.pages import ABSENT, PageMap, period_of
 from damon_pagetable.tables import PageTables
 
 __all__ = [
-    "ABSENT",
     "BpfError",
     "FlushStats",
     "HugePages",
     "LayoutError",
     "Look",
     "ObstacleError",
-    "PageMap",
     "PageTable",
     "PageTableOptions",
     "PageTables",
     "VerifierError",
     "accessed",
     "look",
-    "period_of",
     "resident",
 ]

@@ -19,7 +19,6 @@ from damon_pagetable.flushing import FlushedProcess, Flusher, FlushStats
 from damon_pagetable.layout import BestCut, Known
 from damon_pagetable.look import look
 from damon_pagetable.options import PageTableOptions
-from damon_pagetable.pages import PageMap
 from damon_pagetable.tables import PageTables
 
 logger = logging.getLogger(__name__)
@@ -52,8 +51,8 @@ class PageTable:
     Each look after that finds all pages that were accessed since. Looks take no lock and don't
     disturb the process.
 
-    Files and shared memory that several processes of a context map count once, in the first of
-    them, with the accesses of all.
+    Every page of a process is in its target's `page_map`. Files and shared memory that several
+    processes of a context map count once, in the first of them, with the accesses of all.
 
     Args:
         options: The options.
@@ -79,14 +78,6 @@ class PageTable:
         self._reset_us = reset_us()
         self._flusher = Flusher() if options is None or options.flush_tlb else None
         self.layout = BestCut(self._known)
-
-    def page_map(self, target: ProcessTarget) -> PageMap | None:
-        """Return every page of a target at the end of the last aggregation; None before it.
-
-        The columns are replaced in the next aggregation, not changed.
-        """
-        known = self._known.get(target)
-        return None if known is None else known.page_map
 
     def flush_stats(self, target: ProcessTarget) -> FlushStats:
         """Return how often the TLB of a target was flushed, and the effect.

@@ -6,8 +6,17 @@ import numpy as np
 from attrs import define, field
 from damon_vaddr import LayoutInput, ProcessTarget, parse_shared
 
-from damon_core import IDLE_SPANS, PAGE_SIZE_BYTES, IdleAges, RegionLimits, Regions
-from damon_pagetable.pages import ABSENT, FRESH, PageMap, Pages, period_of
+from damon_core import (
+    ABSENT,
+    IDLE_SPANS,
+    PAGE_SIZE_BYTES,
+    IdleAges,
+    PageMap,
+    RegionLimits,
+    Regions,
+    period_of,
+)
+from damon_pagetable.pages import FRESH, PageCodes, Pages
 from damon_pagetable.regions import Runs, cut, is_as_good
 from damon_pagetable.sharing import count_once
 from damon_pagetable.tables import IntColumn
@@ -29,7 +38,6 @@ class Known:
         last_us: How long after that the last look was.
         checks: The number of checks that an aggregation stands for.
         last_checks: The same for the previous aggregation.
-        page_map: Every page at the end of the last aggregation; None before the first.
     """
 
     pages: Pages = field(factory=Pages, init=False)
@@ -39,7 +47,6 @@ class Known:
     last_us: int = field(default=0, init=False)
     checks: int = field(default=1, init=False)
     last_checks: int = field(default=1, init=False)
-    page_map: PageMap | None = field(default=None, init=False)
 
 
 class BestCut:
@@ -59,34 +66,38 @@ class BestCut:
 
     def describe(self, targets: Sequence[ProcessTarget], now_us: int) -> None:
         """Cut the pages of all targets into regions."""
-        maps = [self._known[each].pages.map(self._known[each].last_us, now_us) for each in targets]
+        known = [self._known[each] for each in targets]
+        found = [each.pages.found(each.last_us, now_us) for each in known]
         if len(targets) > 1:
-            count_once(maps, [parse_shared(each.layout_input.maps) for each in targets])
-        sizes = [int(np.count_nonzero(each.codes)) for each in maps]
+            count_once(found, [parse_shared(each.layout_input.maps) for each in targets])
+        sizes = [int(np.count_nonzero(each.codes)) for each in found]
         spare = max(self._max_regions - _LEAST_REGIONS * len(targets), 0)
-        for target, page_map, size in zip(targets, maps, sizes, strict=True):
-            self._known[target].page_map = page_map
+        for target, pages, size in zip(targets, found, sizes, strict=True):
             share = self._max_regions // len(targets)
             limit = min(_LEAST_REGIONS, share) + spare * size // max(sum(sizes), 1)
-            self._cut(target, page_map, limit, now_us)
+            self._cut(target, pages, limit, now_us)
 
-    def _cut(self, target: ProcessTarget, page_map: PageMap, limit: int, now_us: int) -> None:
+    def _cut(self, target: ProcessTarget, pages: PageCodes, limit: int, now_us: int) -> None:
         known = self._known[target]
+        page_map = PageMap(
+            *pages[:3],
+            shortest=period_of(known.first_us),
+            longest=pages.longest,
+            watched_us=now_us - known.since_us,
+        )
         runs, old = Runs.of(page_map), target.regions
         starts = cut(runs, limit)
         if len(old) <= limit and is_as_good(runs, old.start, starts):
             starts = old.start
-        fresh, idle_ages = _regions(page_map, starts, known, now_us)
+        fresh, idle_ages = _regions(page_map, starts, known.checks)
         if len(fresh):
             target.idle_ages = idle_ages
         _inherit(fresh, old, known)
-        target.regions = fresh
+        target.regions, target.page_map = fresh, page_map
         known.last_checks = known.checks
 
 
-def _regions(
-    page_map: PageMap, starts: IntColumn, known: Known, now_us: int
-) -> tuple[Regions, IdleAges]:
+def _regions(page_map: PageMap, starts: IntColumn, checks: int) -> tuple[Regions, IdleAges]:
     """Return regions, each with the memory from one start to the next, and their counters.
 
     Returns:
@@ -101,13 +112,13 @@ def _regions(
     start, end = tally.bounds(some)
     regions = Regions(page_map.addresses(start), page_map.addresses(end - 1) + PAGE_SIZE_BYTES)
     regions.resident_bytes = pages[some] * PAGE_SIZE_BYTES
-    soon = tally.count(ABSENT + 1, period_of(known.first_us))
-    regions.nr_accesses = soon[some] / pages[some] * known.checks
+    soon = tally.count(ABSENT + 1, page_map.shortest)
+    regions.nr_accesses = soon[some] / pages[some] * checks
     regions.touched_bytes = tally.count(ABSENT + 1, page_map.longest)[some] * PAGE_SIZE_BYTES
     regions.idle_us = page_map.code_idle_us[tally.smallest()[some]]
     ages: dict[str, int] = {}
     for span in IDLE_SPANS:
-        if now_us - known.since_us < span.us:
+        if page_map.watched_us < span.us:
             break
         # The codes of longer idle times are greater.
         least = FRESH + int(np.searchsorted(page_map.code_idle_us[FRESH:], span.us))

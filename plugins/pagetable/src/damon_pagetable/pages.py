@@ -4,7 +4,7 @@ Pages are kept by blocks of 2 MiB, a row of 512 for each; a huge page is a row o
 each page there is one byte, its code: the smaller, the more recently the page was accessed.
 
 - 0: it isn't in memory.
-- 1 to 47: it was accessed since the clearing. The code is its period, see `PageMap`.
+- 1 to 47: it was accessed since the clearing. The code is its period, see `damon_core.PageMap`.
 - 48: it has come into memory since the clearing and wasn't accessed yet.
 - 49 to 255: it was accessed before. The code is the place of a time in a table, the latest first.
   With each clearing there is a new time; when the table is full two neighbouring times become one,
@@ -18,21 +18,16 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from damon_core import ABSENT, BLOCK_BYTES, CODES, UNTOUCHED, period_of
 from damon_pagetable.look import Look, accessed, resident
 from damon_pagetable.machine import ENTRIES
 from damon_pagetable.tables import Bits, IntColumn, table_bytes
 from damon_pagetable.walking import Bit
 
-PAGE_BYTES = 4096
-BLOCK_BYTES = table_bytes(1)
 GIANT_BLOCKS = table_bytes(2) // BLOCK_BYTES
 
-#: The code of a page that isn't in memory, which is also its period.
-ABSENT = 0
-#: The code of a page that is new and wasn't accessed. Smaller ones are periods.
-FRESH = 48
-#: How many codes there are.
-CODES = 256
+#: The code of a page that is new and wasn't accessed.
+FRESH = UNTOUCHED
 #: How many times of last accesses are kept.
 _MOST_TIMES = CODES - FRESH - 1
 #: How many blocks are worked on at once, so that what is in between stays in the caches.
@@ -40,11 +35,6 @@ _CHUNK = 128
 
 ByteRows = npt.NDArray[np.uint8]
 _Bools = npt.NDArray[np.bool_]
-
-
-def period_of(us: int) -> int:
-    """Return the logarithm to base 2 of a time above 0, rounded up."""
-    return max(us - 1, 0).bit_length()
 
 
 def touched(codes: ByteRows, up_to: int = FRESH - 1) -> _Bools:
@@ -58,76 +48,20 @@ def chunks(count: int, size: int = _CHUNK) -> Iterator[slice]:
     return (slice(first, first + size) for first in range(0, count, size))
 
 
-class PageMap(NamedTuple):
-    """Every page of a process at the end of an aggregation.
+class PageCodes(NamedTuple):
+    """Every page of a process at the end of an aggregation, while that is being made.
 
     Attributes:
-        blocks: Addresses of blocks of 2 MiB, ascending.
-        codes: For each page of each block a code: 0 if it isn't in memory; the smaller, the more
-            recently it was accessed. All that is known of a page follows from it.
-        code_periods: For each code, the period of such pages: how long it takes until they are
-            accessed, as the logarithm to base 2 of microseconds, rounded up. It is the time from
-            the clearing to the first look that found the page accessed, or if none did, the time
-            since it was last accessed, which is always more. 0 if it isn't in memory.
-        code_idle_us: For each code, how long ago such pages were last accessed, in microseconds,
-            within an eighth; 0 if they were touched in the aggregation. Greater codes have longer
-            ones.
-        longest: The longest period of a page that was touched in the aggregation: all others have
-            longer ones.
+        blocks: As in `damon_core.PageMap`; likewise the others.
+        codes: The code of each page.
+        code_idle_us: The idle time of each code.
+        longest: The longest period of a page that was accessed in the aggregation.
     """
 
     blocks: IntColumn
     codes: ByteRows
-    code_periods: npt.NDArray[np.uint8]
     code_idle_us: IntColumn
     longest: int
-
-    @classmethod
-    def of_periods(cls, blocks: IntColumn, periods: ByteRows, longest: int) -> "PageMap":
-        """Return a map of pages of which only the periods are known, up to 63."""
-        code_periods = np.arange(CODES, dtype=np.uint8)
-        code_periods[FRESH:] -= np.uint8(FRESH - longest - 1)
-        code_idle_us = np.left_shift(1, np.minimum(code_periods, 62), dtype=np.int64)
-        code_idle_us[:FRESH] = 0
-        codes = np.where(periods > longest, periods + np.uint8(FRESH - longest - 1), periods)
-        return cls(blocks, codes, code_periods, code_idle_us, longest)
-
-    def places(self, addresses: IntColumn) -> IntColumn:
-        """Return the number of the page at each address among all pages of all blocks.
-
-        Where there is no block, it is that of the first page after the address.
-        """
-        block = np.searchsorted(self.blocks, addresses, side="right") - 1
-        origin = self.blocks[np.maximum(block, 0)] if len(self.blocks) else addresses
-        page = np.clip((addresses - origin) // PAGE_BYTES, 0, ENTRIES)
-        found: IntColumn = np.maximum(block, 0) * ENTRIES + page
-        return found
-
-    def addresses(self, places: IntColumn) -> IntColumn:
-        """Return the addresses of pages by their numbers among all pages of all blocks."""
-        found: IntColumn = self.blocks[places // ENTRIES] + places % ENTRIES * PAGE_BYTES
-        return found
-
-    @property
-    def periods(self) -> ByteRows:
-        """The period of each page; it is computed."""
-        found = np.empty_like(self.codes)
-        for rows in chunks(len(found)):
-            found[rows] = self.code_periods[self.codes[rows]]
-        return found
-
-    def bytes_by_period(self) -> IntColumn:
-        """Return how much memory has each period, by the period: a spectrum of rates of use.
-
-        The sum up to a period is what is accessed at least that often.
-        """
-        pages = np.zeros(CODES, dtype=np.int64)
-        for rows in chunks(len(self.codes)):
-            pages += np.bincount(self.codes[rows].ravel(), minlength=CODES)
-        found = np.zeros(CODES, dtype=np.int64)
-        np.add.at(found, self.code_periods, pages)
-        found[ABSENT] = 0
-        return found * PAGE_BYTES
 
 
 class Times:
@@ -244,7 +178,7 @@ class Pages:
             there += int(np.count_nonzero(codes))
         return used / max(there, 1)
 
-    def map(self, elapsed_us: int, now_us: int) -> PageMap:
+    def found(self, elapsed_us: int, now_us: int) -> PageCodes:
         """Return what is known at the end of an aggregation.
 
         Args:
@@ -258,9 +192,7 @@ class Pages:
         known = np.maximum(now_us - times, 0)
         idle_us[FRESH : FRESH + len(known)] = known
         idle_us[FRESH + len(known) :] = known[-1]
-        periods = np.arange(CODES, dtype=np.uint8)
-        periods[FRESH:] = [max(period_of(us), longest + 1) for us in idle_us[FRESH:].tolist()]
-        return PageMap(self._blocks, self._codes.copy(), periods, idle_us, longest)
+        return PageCodes(self._blocks, self._codes.copy(), idle_us, longest)
 
     def _follow(self, look: Look, huge: IntColumn) -> None:
         """Let the rows be those of a look's blocks, and of missed ones that are known."""

@@ -2,9 +2,9 @@
 
 Neighbouring pages with the same period are a run, and runs are merged into regions: always the
 neighbours that are most alike, until there are few enough. What a merge costs is what it adds to
-the sum over all pages of the squared distance between a page's period (a logarithm, see `PageMap`)
-and its region's mean. A hole between two runs, memory that isn't there, costs as much a page as a
-distance of 1. Regions begin and end with memory that is there.
+the sum over all pages of the squared distance between a page's period (a logarithm, see
+`damon_core.PageMap`) and its region's mean. A hole between two runs, memory that isn't there, costs
+as much a page as a distance of 1. Regions begin and end with memory that is there.
 
 All merges that are the cheapest on both sides are made at once, so a million pages take a number of
 steps that grows with its logarithm, each on columns.
@@ -16,8 +16,9 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from damon_core import BLOCK_BYTES, PAGE_SIZE_BYTES, PageMap
 from damon_pagetable.machine import ENTRIES
-from damon_pagetable.pages import BLOCK_BYTES, PAGE_BYTES, ByteRows, PageMap, chunks
+from damon_pagetable.pages import ByteRows, chunks
 from damon_pagetable.tables import IntColumn
 
 _FloatColumn = npt.NDArray[np.float64]
@@ -100,14 +101,14 @@ class Runs(NamedTuple):
         pages = np.diff(first, append=len(codes))
         there = period > 0
         first, pages, period = first[there], pages[there], period[there]
-        start = blocks[first // ENTRIES] + first % ENTRIES * PAGE_BYTES
-        return cls(start, start + pages * PAGE_BYTES, pages, pages * period.astype(np.float64))
+        start = blocks[first // ENTRIES] + first % ENTRIES * PAGE_SIZE_BYTES
+        return cls(start, start + pages * PAGE_SIZE_BYTES, pages, pages * period.astype(np.float64))
 
     def coarse(self, cell_pages: int) -> "Runs":
         """Return these runs, those of each cell of some pages merged if it has more than two."""
         if not cell_pages or not len(self.start):
             return self
-        cell = self.start // (cell_pages * PAGE_BYTES)
+        cell = self.start // (cell_pages * PAGE_SIZE_BYTES)
         begins = np.append(True, np.diff(cell) != 0)
         count = np.diff(np.append(np.flatnonzero(begins), len(cell)))
         begins |= count.repeat(count) <= 2
@@ -149,7 +150,7 @@ class Runs(NamedTuple):
         mean = self.sums / self.pages
         left, right = self.pages[:-1], self.pages[1:]
         distance = mean[1:] - mean[:-1]
-        hole = (self.start[1:] - self.end[:-1]) // PAGE_BYTES
+        hole = (self.start[1:] - self.end[:-1]) // PAGE_SIZE_BYTES
         cost: _FloatColumn = distance * distance * (left * right / (left + right)) + hole
         return cost
 
@@ -195,5 +196,5 @@ def _spread(runs: Runs, starts: IntColumn) -> float:
     mean = np.bincount(row, runs.sums, len(starts)) / np.maximum(pages, 1)
     distance = runs.sums / runs.pages - mean[row]
     inside = row[1:] == row[:-1]
-    holes = (runs.start[1:] - runs.end[:-1])[inside].sum() // PAGE_BYTES
+    holes = (runs.start[1:] - runs.end[:-1])[inside].sum() // PAGE_SIZE_BYTES
     return float((distance * distance * runs.pages).sum()) + float(holes)

@@ -14,9 +14,9 @@ import numpy.typing as npt
 from attrs import define, field
 from damon_vaddr import SharedMapping
 
-from damon_core import PAGE_SIZE_BYTES
+from damon_core import ABSENT, BLOCK_BYTES, CODES, PAGE_SIZE_BYTES
 from damon_pagetable.machine import ENTRIES
-from damon_pagetable.pages import ABSENT, BLOCK_BYTES, CODES, FRESH, PageMap
+from damon_pagetable.pages import FRESH, PageCodes
 from damon_pagetable.tables import IntColumn
 
 
@@ -46,7 +46,7 @@ class _Overlaps:
     pages: list[int] = field(factory=list)
 
 
-def count_once(maps: Sequence[PageMap], shared: Sequence[Sequence[SharedMapping]]) -> None:
+def count_once(maps: Sequence[PageCodes], shared: Sequence[Sequence[SharedMapping]]) -> None:
     """Let memory that several processes map count in the first of them.
 
     Args:
@@ -78,7 +78,7 @@ def count_once(maps: Sequence[PageMap], shared: Sequence[Sequence[SharedMapping]
             _merge(maps[owner], maps[number], overlap)
 
 
-def _merge(there: PageMap, here: PageMap, overlap: _Overlaps) -> None:
+def _merge(there: PageCodes, here: PageCodes, overlap: _Overlaps) -> None:
     """Add the accesses of one process to the pages of another, and leave them out of its own."""
     pages = np.array(overlap.pages)
     before = pages.cumsum() - pages
@@ -96,7 +96,7 @@ def _merge(there: PageMap, here: PageMap, overlap: _Overlaps) -> None:
     others[of_other] = ABSENT
 
 
-def _translation(here: PageMap, there: PageMap) -> npt.NDArray[np.uint8]:
+def _translation(here: PageCodes, there: PageCodes) -> npt.NDArray[np.uint8]:
     """Return, for each code of one process, the one in another that is nearest to it.
 
     The two weren't cleared and looked at at the same moments: touched stays touched.
@@ -107,8 +107,8 @@ def _translation(here: PageMap, there: PageMap) -> npt.NDArray[np.uint8]:
     return np.minimum(codes, CODES - 1).astype(np.uint8)
 
 
-def _places(known: PageMap, addresses: IntColumn) -> IntColumn:
-    """Return where the pages at addresses are in the rows of a map, one after the other; or -1."""
+def _places(known: PageCodes, addresses: IntColumn) -> IntColumn:
+    """Return where the pages at addresses are in the rows, one after the other; or -1."""
     if not len(known.blocks):
         return np.full(len(addresses), -1, dtype=np.int64)
     block = np.searchsorted(known.blocks, addresses, side="right") - 1
