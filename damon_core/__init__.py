@@ -76,6 +76,7 @@ from damon_core.memory.pages import (
     PageRuns,
     period_of,
 )
+from damon_core.memory.labels import NO_LABELS, freeze_labels
 from damon_core.memory.regions import PAGE_SIZE_BYTES, Range, Regions
 from damon_core.memory.samples import Samples
 from damon_core.memory.snapshot import (
@@ -203,6 +204,8 @@ __all__ = [  # noqa: RUF022  # by reader
     "COLUMNS",
     "REGION_COLUMNS",
     "fill_in",
+    "NO_LABELS",
+    "freeze_labels",
     "rounded_counts",
     "TargetRows",
     "assemble_snapshot",

@@ -7,7 +7,8 @@
     until a stop is requested or        target_valid
     the targets are invalid:            prepare_access_checks -> after_sampling
                                         (sleep) -> check_accesses
-      each aggregation interval         describe_regions -> after_aggregation -> reset_aggregated
+      each aggregation interval         describe_regions -> label_targets -> after_aggregation
+                                        -> reset_aggregated
       each update interval              update
     the end, whatever happened          before_terminate -> cleanup
     the context is closed, or           release
@@ -189,6 +190,17 @@ def describe_regions(context: HookContext) -> None:
     targets. A primitive that knows every page leaves that in the targets, too, as their `page_map`:
     the snapshot gets its spectrum, and callbacks may ask for it. (Set `areas` where the address
     space is read: in `init` and `update`.)
+    """
+
+
+@hookspec
+def label_targets(context: HookContext) -> None:
+    """Callback: say what else targets are known by, in their `labels`.
+
+    Called before the first snapshot, that of a target which is new, and when the primitive has
+    labelled one anew. To
+    add to what the primitive knows, assign: ``target.labels = {**target.labels, "rack": "7"}``.
+    Labels that the context was given (``Context(labels=...)``) come last, and win.
     """
 
 

@@ -8,6 +8,7 @@ LIFECYCLE = [
     "after_sampling",
     "check_accesses",
     "describe_regions",
+    "label_targets",
     "after_aggregation",
     "reset_aggregated",
     "update",

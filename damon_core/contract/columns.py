@@ -35,7 +35,7 @@ class Column:
     """
 
     name: str
-    dtype: Literal["int64", "float64", "text", "areas", "owners"]
+    dtype: Literal["int64", "float64", "text", "areas", "owners", "labels"]
     of: Literal["aggregation", "target", "region"]
     meaning: str
     label: str
@@ -202,6 +202,13 @@ COLUMNS: Final[Mapping[str, Column]] = MappingProxyType(
                 "the longest time for which it was locked at once so far, microseconds",
                 "costs to targets",
                 "toll.longest_us",
+            ),
+            Column(
+                "labels",
+                "labels",
+                "target",
+                "what else the target is known by, such as its unit and container",
+                "labels of targets",
             ),
             Column(
                 "areas",

@@ -95,6 +95,7 @@ class _Building:
                 limits=config.limits,
                 name=config.name,
                 failure_limit=config.failure_limit,
+                labels=config.labels,
                 clock=clock,
             )
         except InputError as error:

@@ -4,6 +4,7 @@ The classes say by their fields how they are written, in TOML or in a mapping al
 `damon_core.registry.options`.
 """
 
+from collections.abc import Mapping
 from typing import Generic, TypeVar
 
 from attrs import field, frozen
@@ -19,10 +20,15 @@ from damon_core.attributes import (
     RegionLimits,
 )
 from damon_core.contract.registration import Callback, Policy, Primitive
+from damon_core.memory.labels import freeze_labels
 from damon_core.units import Microseconds
 from damon_core.validators import above, at_least, not_empty, positive, printable, share
 
 PartT = TypeVar("PartT", Primitive, Policy, Callback)
+
+
+def _check_labels(_instance: object, _attribute: object, value: Mapping[str, str]) -> None:
+    freeze_labels(value)
 
 
 @frozen
@@ -56,6 +62,7 @@ class ContextConfig:
         stop_timeout_us: How long a single hook may take once the context was asked to stop, in
             microseconds.
         failure_limit: Failures in a row in one hook that switch a callback off.
+        labels: What every target is labelled with, besides what is known of it.
 
     Raises:
         AttributeValueError: A value is out of range.
@@ -81,6 +88,7 @@ class ContextConfig:
         metadata={"key": "stop_timeout"},
     )
     failure_limit: int = field(default=10, validator=at_least(1))
+    labels: dict[str, str] = field(factory=dict, validator=_check_labels)
 
 
 @frozen

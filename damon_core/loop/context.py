@@ -3,7 +3,7 @@
 import contextlib
 import math
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self, cast
 
@@ -27,6 +27,7 @@ from damon_core.loop.kdamond import Kdamond
 from damon_core.loop.pacing import BudgetKeeper, Pace, SharedBudget, TollKeeper
 from damon_core.loop.sampling import RegionSampling
 from damon_core.loop.worker import Worker
+from damon_core.memory.labels import NO_LABELS, freeze_labels
 from damon_core.memory.snapshot import Snapshot
 from damon_core.memory.target import Target
 from damon_core.policies.evidence import EvidencePolicy
@@ -63,6 +64,7 @@ class Context:
             that takes longer, intervals are stretched until it is rare. None for no limit.
         stop_timeout_us: How long a single hook may take once the context was asked to stop, in
             microseconds; then nobody waits for it any longer. None waits for ever.
+        labels: What every target is labelled with, besides what is known of it.
 
     Attributes:
         name: What results and messages call it.
@@ -72,7 +74,8 @@ class Context:
 
     Raises:
         PluginError: A part implements a hook that doesn't exist, or `sampling` fails.
-        AttributeValueError: `failure_limit` is below 1, or `cpu_budget` isn't a share.
+        AttributeValueError: `failure_limit` is below 1, `cpu_budget` isn't a share, or `labels`
+            can't be labels.
     """
 
     def __init__(
@@ -91,6 +94,7 @@ class Context:
         max_slowdown: float | None = DEFAULT_MAX_SLOWDOWN,
         max_stall_us: int | None = DEFAULT_MAX_STALL_US,
         stop_timeout_us: int | None = DEFAULT_STOP_TIMEOUT_US,
+        labels: Mapping[str, str] = NO_LABELS,
     ) -> None:
         check(at_least(1), "failure_limit", failure_limit)
         if cpu_budget is not None:
@@ -102,6 +106,7 @@ class Context:
         if stop_timeout_us is not None:
             check(positive, "stop_timeout_us", stop_timeout_us)
         self.name = name
+        self._labels = freeze_labels(labels)
         self._targets: list[Target] = []
         # One object, so that the worker sees a change of both as one.
         self._attributes = Attributes(intervals or Intervals(), limits or RegionLimits())
@@ -323,6 +328,7 @@ class Context:
             sampling=sampling,
             pace=pace,
             configured=lambda: self._attributes,
+            labels=self._labels,
             spent_elsewhere_us=self._spent_elsewhere_us,
         )
 

@@ -3,7 +3,7 @@
 import logging
 import math
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from damon_core.attributes import Attributes, Intervals, RegionLimits
 from damon_core.clock import Grid
@@ -24,7 +24,14 @@ logger = logging.getLogger(__name__)
 #: Calls that don't come at each check: hooks, and methods of a policy.
 _ONCE_A_RUN = frozenset({"init", "before_start", "begin", "set_limits"})
 _ONCE_AN_AGGREGATION = frozenset(
-    {"describe_regions", "after_aggregation", "reset_aggregated", "aggregate", "adapt"}
+    {
+        "describe_regions",
+        "label_targets",
+        "after_aggregation",
+        "reset_aggregated",
+        "aggregate",
+        "adapt",
+    }
 )
 
 
@@ -37,6 +44,7 @@ class Kdamond:
         sampling: The way of sampling.
         pace: The intervals that are wanted.
         configured: Returns the attributes that were last configured.
+        labels: Labels of every target.
         spent_elsewhere_us: Returns the CPU time that others have spent on sampling for the
             context, in microseconds.
 
@@ -56,6 +64,7 @@ class Kdamond:
         sampling: Sampling,
         pace: Pace,
         configured: Callable[[], Attributes],
+        labels: Mapping[str, str],
         spent_elsewhere_us: Callable[[], int],
     ) -> None:
         self.watch = hooks.watch
@@ -78,6 +87,9 @@ class Kdamond:
         self._samples = self._aggregations = self._updates = 0
         self._cpu_start_us = self._cpu_us = 0
         self._checks = 0  # of the running aggregation
+        self._own_labels = labels
+        # As they were when last complete; None before the first aggregation.
+        self._labels: dict[Target, Mapping[str, str]] | None = None
         self._tolls: dict[Target, Toll] = {}  # at the last aggregation
         self._since_us: dict[Target, int] = {}  # when each was added
         self._ended_us: int | None = None
@@ -251,6 +263,7 @@ class Kdamond:
         sampling.aggregate(context.targets, self._checks, elapsed_us, self.intervals)
         self._hooks.call("describe_regions", context)
         self._refuse(wrong_targets(context.targets))
+        self._label_targets()
         snapshot = take_snapshot(
             context.targets,
             context=context.name,
@@ -275,6 +288,16 @@ class Kdamond:
         total_bytes = snapshot.total_bytes
         seen = snapshot.accessed_bytes() / total_bytes if total_bytes else None
         self._pace.aggregated(seen, self._spent_us(), elapsed_us, self._take_toll(elapsed_us))
+
+    def _label_targets(self) -> None:
+        """Complete the labels of targets that are new, or whose labels the primitive changed."""
+        targets, known = self._context.targets, self._labels
+        if known is not None and all(known.get(each) is each.labels for each in targets):
+            return
+        self._hooks.call("label_targets", self._context)
+        for target in targets:
+            target.labels = {**target.labels, **self._own_labels}
+        self._labels = {each: each.labels for each in targets}
 
     def _take_toll(self, elapsed_us: int) -> Toll:
         """Return what the aggregation has cost the target that it cost most."""

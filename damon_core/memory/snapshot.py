@@ -12,6 +12,7 @@ from attrs import field, frozen
 from damon_core.attributes import Intervals
 from damon_core.memory.idle import IDLE_SPANS, UNKNOWN, IdleAges
 from damon_core.memory.pages import PageMap
+from damon_core.memory.labels import NO_LABELS
 from damon_core.memory.regions import FloatColumn, IntColumn, Regions
 from damon_core.memory.spectrum import Spectrum
 from damon_core.memory.target import Area, Owner, Target, Toll
@@ -244,6 +245,7 @@ class TargetSnapshot(_Columns):
         toll: What monitoring has cost it so far, as far as that is known.
         spectrum: Its memory by how often it is accessed; None where the backend can't know, as
             when it doesn't see every page.
+        labels: What else it is known by, such as its ``unit`` and ``container``.
     """
 
     name: str = ""
@@ -264,6 +266,7 @@ class TargetSnapshot(_Columns):
         have been called and none of them has kept it.
         """
         return self._pages()
+    labels: Mapping[str, str] = NO_LABELS
 
     def hottest(self, count: int = 10) -> list[RegionView]:
         """Return up to `count` regions by falling nr_accesses, equal ones by falling age."""
@@ -328,6 +331,7 @@ class TargetRows:
         idle_ages: How old its bytes idle for some spans are.
         spectrum: Its memory by how often it is accessed, if that is known.
         pages: Returns every page of it, or None.
+        labels: What else it is known by.
     """
 
     name: str
@@ -338,6 +342,7 @@ class TargetRows:
     idle_ages: IdleAges = field(factory=IdleAges)
     spectrum: Spectrum | None = None
     pages: PageSource = no_pages
+    labels: Mapping[str, str] = NO_LABELS
 
 
 def take_snapshot(
@@ -374,6 +379,7 @@ def take_snapshot(
                 None if target.page_map is None else target.page_map.spectrum(),
                 # Snapshots may be kept for long, megabytes of pages only if somebody asks.
                 no_pages if target.page_map is None else weakref.ref(target.page_map),
+                target.labels,
             )
             for target in targets
         ],
@@ -482,6 +488,7 @@ def assemble_snapshot(
                 idle_ages=target.idle_ages,
                 spectrum=target.spectrum,
                 pages=target.pages,
+                labels=target.labels,
                 **views,
             )
         )

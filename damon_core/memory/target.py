@@ -1,12 +1,13 @@
 """A monitoring target: a name, its regions, and whose memory they are."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from attrs import Factory, define, evolve, field, frozen
 
 from damon_core.memory.idle import IdleAges
 from damon_core.memory.pages import PageMap
+from damon_core.memory.labels import NO_LABELS, freeze_labels
 from damon_core.memory.regions import Regions
 from damon_core.memory.samples import Samples
 
@@ -111,6 +112,8 @@ class Target:
             aggregation.
         page_map: Every page at the end of the aggregation; a primitive that knows them all leaves
             it in `describe_regions`, and it is dropped after the callbacks.
+        labels: What else it is known by, such as its ``unit`` and ``container``. A mapping that is
+            assigned becomes one that can't be changed.
     """
 
     name: str
@@ -121,3 +124,4 @@ class Target:
     toll: Toll = field(factory=Toll, init=False)
     idle_ages: IdleAges = field(factory=IdleAges, init=False)
     page_map: PageMap | None = field(default=None, init=False, repr=False)
+    labels: Mapping[str, str] = field(default=NO_LABELS, converter=freeze_labels, init=False)

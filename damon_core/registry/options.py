@@ -366,7 +366,7 @@ def _refused(
         return None
     except AttributeValueError as error:
         found, allowed = error.found, error.allowed
-        if error.attribute.startswith(f"{field.name}["):
+        if error.attribute.startswith((f"{field.name}[", f"{field.name}.")):
             entry = error.attribute.removeprefix(field.name)
     except Exception as error:
         found, allowed = _found(value), _text(error)

@@ -83,6 +83,11 @@ class Recorder:
         self._note("describe_regions", context)
 
     @hookimpl
+    def label_targets(self, context: HookContext) -> None:
+        """Note the call."""
+        self._note("label_targets", context)
+
+    @hookimpl
     def after_aggregation(self, context: HookContext) -> object:
         """Note the call, and keep the snapshot."""
         assert context.snapshot is not None

@@ -9,6 +9,7 @@ from damon_core.attributes import Intervals
 from damon_core.contract.context import HookContext
 from damon_core.hookspecs import hookimpl
 from damon_core.memory.idle import IDLE_SPANS, UNKNOWN, IdleAges, IdleSpan
+from damon_core.memory.labels import NO_LABELS, freeze_labels
 from damon_core.memory.regions import IntColumn
 from damon_core.memory.snapshot import Snapshot, TargetRows, TargetSnapshot, assemble_snapshot
 from damon_core.memory.target import Area, Owner, Toll
@@ -60,6 +61,7 @@ def make_snapshot(
     owners: Mapping[str, Sequence[Owner]] | None = None,
     tolls: Mapping[str, Toll] | None = None,
     idle_ages: Mapping[str, IdleAges] | None = None,
+    labels: Mapping[str, Mapping[str, str]] | None = None,
 ) -> Snapshot:
     """Return the snapshot of an aggregation with these regions.
 
@@ -76,6 +78,7 @@ def make_snapshot(
         owners: The owners of targets by their names.
         tolls: What monitoring has cost targets, by their names.
         idle_ages: How old their idle bytes are, by their names.
+        labels: What else they are known by, by their names.
     """
     intervals = intervals or Intervals()
     elapsed_us = intervals.aggregation_us if elapsed_us is None else elapsed_us
@@ -114,6 +117,7 @@ def make_snapshot(
                 tuple((owners or {}).get(name, ())),
                 (tolls or {}).get(name, Toll()),
                 (idle_ages or {}).get(name, IdleAges()),
+                labels=freeze_labels((labels or {}).get(name, NO_LABELS)),
             )
             for name, regions in targets.items()
         ],
@@ -140,7 +144,7 @@ def assert_same_snapshot(found: Snapshot, expected: Snapshot, *, rtol: float = 0
     """
     for name in ("context", "number", "time_us", "elapsed_us", "intervals", "max_nr_accesses"):
         _assert_equal(name, getattr(found, name), getattr(expected, name))
-    for name in ("name", "areas", "owners", "toll", "idle_ages"):
+    for name in ("name", "areas", "owners", "toll", "idle_ages", "labels"):
         _assert_equal(
             f"the targets' {name}",
             [getattr(target, name) for target in found.targets],

@@ -1,5 +1,7 @@
 """The columns of records: each is an attribute of a snapshot; what lacks is filled in."""
 
+from collections.abc import Mapping
+
 import numpy as np
 import pytest
 from attrs import fields
@@ -30,7 +32,9 @@ def a_snapshot() -> Snapshot:
     numbers |= {"nr_accesses": np.array([7.0]), "touched_bytes": np.array([5])}
     numbers |= {span.column: np.array([2]) for span in IDLE_SPANS}
     areas, owners = (Area(0, 9, "[heap]"),), (Owner("cgroup", "/a", 1, 2, 3),)
-    target = TargetRows("redis[7]", 1, areas, owners, idle_ages=IdleAges(1, 2, 3))
+    target = TargetRows(
+        "redis[7]", 1, areas, owners, idle_ages=IdleAges(1, 2, 3), labels={"a": "b"}
+    )
     return assemble_snapshot(
         numbers,
         [target],
@@ -51,7 +55,7 @@ def test_a_column_is_an_attribute_of_its_type(column: Column) -> None:
     if column.of == "region":
         assert found.dtype == column.dtype
     else:
-        types = {"int64": int, "text": str, "areas": tuple, "owners": tuple}
+        types = {"int64": int, "text": str, "areas": tuple, "owners": tuple, "labels": Mapping}
         assert isinstance(found, types[column.dtype])
 
 

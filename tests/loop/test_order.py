@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 BEGIN = ["init", "before_start"]
 ITERATION = ["target_valid", "prepare_access_checks", "after_sampling", "sleep", "check_accesses"]
 AGGREGATION = ["describe_regions", "after_aggregation", "reset_aggregated"]
+#: Targets are labelled once, while they stay.
+FIRST = ["describe_regions", "label_targets", "after_aggregation", "reset_aggregated"]
 END = ["before_terminate", "cleanup"]
 
 
@@ -37,6 +39,7 @@ def test_normal_run(stage: Stage) -> None:
         "sleep",
         "check_accesses",
         "describe_regions",
+        "label_targets",
         "after_aggregation",
         "reset_aggregated",
         "target_valid",
@@ -71,7 +74,7 @@ def test_after_sampling_asks_to_stop(stage: Stage) -> None:
     events = stage.events
     part = stage.part(after_sampling=lambda _: events.count("after_sampling") == 2)
     stage.run(stage.context(part))
-    assert events == BEGIN + ITERATION + ITERATION + AGGREGATION + END
+    assert events == BEGIN + ITERATION + ITERATION + FIRST + END
 
 
 def test_after_aggregation_asks_to_stop(stage: Stage) -> None:
@@ -79,7 +82,8 @@ def test_after_aggregation_asks_to_stop(stage: Stage) -> None:
     events = stage.events
     part = stage.part(after_aggregation=lambda _: events.count("after_aggregation") == 2)
     stage.run(stage.context(part))
-    assert events == (BEGIN + (ITERATION + ITERATION + AGGREGATION) * 2 + ["update"] + END)
+    twice = ITERATION + ITERATION + FIRST + ITERATION + ITERATION + AGGREGATION
+    assert events == BEGIN + twice + ["update"] + END
 
 
 def test_before_terminate_asks_to_stop(stage: Stage) -> None:
@@ -99,9 +103,7 @@ def test_target_becomes_invalid(stage: Stage) -> None:
     events = stage.events
     part = stage.part(target_valid=lambda _: events.count("target_valid") < 4)
     stage.run(stage.context(part))
-    assert events == (
-        BEGIN + ITERATION + ITERATION + AGGREGATION + ITERATION + ["target_valid"] + END
-    )
+    assert events == (BEGIN + ITERATION + ITERATION + FIRST + ITERATION + ["target_valid"] + END)
 
 
 def test_target_is_invalid_from_the_start(stage: Stage) -> None:
@@ -120,7 +122,7 @@ def test_stop_from_outside(stage: Stage) -> None:
     stage.until_held(context)
     stop(context)
     # The fourth check comes too early for the second aggregation.
-    assert events == (BEGIN + ITERATION + ITERATION + AGGREGATION + ITERATION + ITERATION + END)
+    assert events == (BEGIN + ITERATION + ITERATION + FIRST + ITERATION + ITERATION + END)
 
 
 def test_stop_from_outside_before_the_loop(stage: Stage) -> None:
@@ -146,7 +148,7 @@ def test_restart_after_stop(stage: Stage) -> None:
     events = stage.events
     part = stage.part(after_aggregation=lambda _: True)
     context = stage.context(part)
-    one_run = BEGIN + ITERATION + ITERATION + AGGREGATION + END
+    one_run = BEGIN + ITERATION + ITERATION + FIRST + END
     stage.run(context)
     first = context.stats
     stage.run(context)

@@ -37,6 +37,7 @@ from damon_core import (
     TargetRows,
     Toll,
     assemble_snapshot,
+    freeze_labels,
 )
 from damon_core.testing import RegionRow, assert_same_snapshot, make_snapshot
 
@@ -93,6 +94,8 @@ IDLE_AGES = st.builds(IdleAges, *[st.none() | NUMBERS] * 3)
 AREAS = st.lists(st.builds(Area, NUMBERS, NUMBERS, NAMES), max_size=3).map(tuple)
 OWNERS = st.lists(st.builds(Owner, NAMES, NAMES, NUMBERS, NUMBERS, NUMBERS), max_size=2).map(tuple)
 
+PRINTABLE = NAMES.filter(str.isprintable)
+LABELS = st.dictionaries(st.sampled_from(["unit", "pod"]), PRINTABLE).map(freeze_labels)
 TOLLS = st.just(Toll()) | st.builds(Toll, NUMBERS, NUMBERS, NUMBERS)
 
 
@@ -110,6 +113,7 @@ def snapshots(draw: st.DrawFn) -> list[Snapshot]:
                 draw(OWNERS),
                 draw(TOLLS),
                 draw(IDLE_AGES),
+                labels=draw(LABELS),
             )
             for name in draw(st.lists(st.sampled_from("abc"), unique=True))
         ]

@@ -48,6 +48,7 @@ LACKING = (
     "longest_stall_us",
     "areas",
     "owners",
+    "labels",
 )
 
 #: What comes of values that are missing or of another kind.

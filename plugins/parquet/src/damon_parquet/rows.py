@@ -1,5 +1,6 @@
 """Snapshots as a table of rows."""
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -83,6 +84,8 @@ def to_table(snapshots: Sequence[Snapshot], known: KnownAreas) -> pa.Table:
     for name in IDLE_AGES:
         ages = [None if each is None else COLUMNS[name].get(each) for each in targets]
         columns[name] = _of_first_rows(ages, begins)
+    labels = [None if each is None or not each.labels else to_json(each) for each in targets]
+    columns["labels"] = _names(labels, counts)
     columns["areas"] = _lists(areas, begins, "areas")
     columns["owners"] = _lists(
         [each and [attrs.astuple(owner) for owner in each] for each in owners], begins, "owners"
@@ -91,6 +94,11 @@ def to_table(snapshots: Sequence[Snapshot], known: KnownAreas) -> pa.Table:
         [columns[field.name].cast(field.type) for field in SCHEMA],
         schema=SCHEMA,
     )
+
+
+def to_json(target: TargetSnapshot) -> str:
+    """Return the labels of a target as text: the same for the same labels."""
+    return json.dumps(dict(target.labels), sort_keys=True)
 
 
 def _changes(snapshot: Snapshot, known: KnownAreas) -> list[tuple[Area, ...] | None]:

@@ -29,6 +29,8 @@ _TYPES = {
     # As exact as `rounded_counts`, and half as long.
     "float64": pa.float32(),
     "text": pa.dictionary(pa.int32(), pa.string()),
+    # As JSON, in every row, so that any tool can group by them; it takes no room.
+    "labels": pa.dictionary(pa.int32(), pa.string()),
     "areas": pa.list_(pa.field("element", _AREA, nullable=False)),
     "owners": pa.list_(pa.field("element", _OWNER, nullable=False)),
 }
@@ -64,6 +66,7 @@ _REMARKS = {
     "areas": "only in the first row of a target in its first aggregation and when they have "
     "changed",
     "owners": _FIRST_ROW,
+    "labels": "a JSON object",
     **dict.fromkeys((*IDLE_AGES, *TOLL), _FIRST_ROW),
 }
 
@@ -89,7 +92,7 @@ AGGREGATION = tuple(
 )
 
 #: Columns that files of older versions don't have.
-NEW = ("touched_bytes", *IDLE, *IDLE_AGES, *TOLL)
+NEW = ("touched_bytes", *IDLE, *IDLE_AGES, *TOLL, "labels")
 
 #: Columns that may be null.
 NULLABLE = ("target", "idle_since", *NEW, "areas", "owners")

@@ -1,6 +1,7 @@
 """Rows back to snapshots."""
 
-from collections.abc import Callable, Generator, Sequence
+import json
+from collections.abc import Callable, Generator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -10,8 +11,10 @@ import pyarrow as pa
 from attrs import frozen
 
 from damon_core import (
+    NO_LABELS,
     UNKNOWN,
     Area,
+    AttributeValueError,
     IdleAges,
     Intervals,
     Owner,
@@ -19,6 +22,7 @@ from damon_core import (
     TargetRows,
     Toll,
     assemble_snapshot,
+    freeze_labels,
     region_mistake,
 )
 from damon_parquet.rows import KnownAreas
@@ -68,6 +72,7 @@ def snapshots_of(
     touched_bytes, has_touched = _touched(read, outline, present)
     idle = _idle(read, present)
     tolls, ages = _tolls(read, present), _idle_ages(read, present)
+    labels = _labels(read, present, begins[:-1])
     intervals: dict[tuple[int, int, int], Intervals] = {}
     for index, (begin, end) in enumerate(pairwise(rows)):
         first, last = outline.places[index], outline.places[index + 1]
@@ -89,6 +94,7 @@ def snapshots_of(
                     owners.get(row, ()),
                     tolls.get(row, Toll()),
                     ages.get(row, IdleAges()),
+                    labels=labels[part],
                 )
             )
         known[context] = now
@@ -230,6 +236,28 @@ def _idle_ages(read: Read, present: set[str]) -> dict[int, IdleAges]:
         for row, age_us in zip(rows.tolist(), _raw(array)[rows].tolist(), strict=True):
             ages.setdefault(row, {})[name] = age_us
     return {row: IdleAges(**of_target) for row, of_target in ages.items()}
+
+
+def _labels(
+    read: Read, present: set[str], first_rows: Sequence[int]
+) -> Sequence[Mapping[str, str]]:
+    """Return the labels of each target in each aggregation, by their first rows.
+
+    Raises:
+        ValueError: They aren't labels.
+    """
+    if "labels" not in present:
+        return [NO_LABELS] * len(first_rows)
+    of_rows, texts = codes(read(["labels"]), "labels")
+    known = [*map(_from_json, texts), NO_LABELS]  # the last, -1, stands for none
+    return [known[code] for code in of_rows[first_rows].tolist()]
+
+
+def _from_json(text: str) -> Mapping[str, str]:
+    try:
+        return freeze_labels(json.loads(text))
+    except (ValueError, TypeError, AttributeError, AttributeValueError) as error:
+        raise ValueError(f"labels can't be understood: {text!r:.60}") from error
 
 
 def numbers(table: pa.Table, name: str) -> _Column:

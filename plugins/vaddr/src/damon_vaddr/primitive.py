@@ -8,6 +8,7 @@ from typing import cast
 from damon_core import HookContext, Range, SamplingFactory, hookimpl, part_name
 from damon_vaddr.backend import ProcessBackend
 from damon_vaddr.descriptors import is_shortage
+from damon_vaddr.identity import Identities
 from damon_vaddr.mappings import Claims, parse_areas, parse_shared
 from damon_vaddr.processes import Process, why_left_out
 from damon_vaddr.sources import ProcessSource
@@ -47,6 +48,7 @@ class ProcessMemory:
         self._backend = backend
         self.sampling: SamplingFactory = backend.sampling
         self._warned: set[int] = set()
+        self._identities = Identities()
         self._maps: dict[Process, bytes] = {}
         self._claimed: dict[Process, tuple[Range, ...]] = {}
 
@@ -166,6 +168,7 @@ class ProcessMemory:
     def _add(self, context: HookContext, process: Process, maps: bytes, limit: int) -> None:
         try:
             target = ProcessTarget(process.label(), process=process)
+            target.labels = self._identities.labels(process)
             self._make_regions(context, target, maps, limit)
             self._backend.add(target)
         except ProcessLookupError:
@@ -176,14 +179,14 @@ class ProcessMemory:
         logger.info("context '%s': monitoring %s", context.name, target.name)
         context.targets.append(target)
 
-    @staticmethod
-    def _rename(context: HookContext, target: ProcessTarget) -> None:
+    def _rename(self, context: HookContext, target: ProcessTarget) -> None:
         """Give a target the current name of its process, as servers name their workers late."""
         with contextlib.suppress(OSError):  # it has ended
             name = target.process.label()
             if name != target.name:
                 logger.info("context '%s': %s is now %s", context.name, target.name, name)
                 target.name = name
+                target.labels = self._identities.labels(target.process)
 
     def _drop(self, context: HookContext, targets: Iterable[ProcessTarget]) -> None:
         for target in targets:

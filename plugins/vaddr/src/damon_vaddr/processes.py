@@ -86,14 +86,21 @@ class Process:
             ProcessLookupError: The process has ended.
             OSError: Its name can't be read.
         """
+        return f"{self.name()}[{self.pid}]"
+
+    def name(self) -> str:
+        """Return its name for users: printable, and whole where the kernel has cut it off.
+
+        Raises:
+            ProcessLookupError: The process has ended.
+            OSError: It can't be read.
+        """
         name = read_stat(self.pid).name
         if len(name) == _COMM_BYTES:
             with open(self.open_file("cmdline"), "rb") as file:
                 longer = os.path.basename(file.read().partition(b"\0")[0])
             name = longer if longer.startswith(name) else name
-        # Programs may put any bytes into their name, and not every output accepts them.
-        text = "".join(char if char.isprintable() else "?" for char in os.fsdecode(name))
-        return f"{text}[{self.pid}]"
+        return printable(os.fsdecode(name))
 
     def ended(self) -> bool:
         """Return whether the process has ended or is a zombie."""
@@ -177,6 +184,11 @@ class Process:
             if descriptor is not None:
                 os.close(descriptor)
         self._pidfd = self._spare = None
+
+
+def printable(text: str) -> str:
+    """Return a text of a program for users: it may be any bytes, which not every output accepts."""
+    return "".join(char if char.isprintable() else "?" for char in text)
 
 
 def _open_pidfd(pid: int) -> tuple[int | None, int | None]:
