@@ -66,6 +66,7 @@ from damon_core.loop.sampling import (
     SpacedSampling,
 )
 from damon_core.memory.idle import IDLE_SPANS, UNKNOWN, IdleAges, IdleSpan
+from damon_core.memory.labels import NO_LABELS, freeze_labels
 from damon_core.memory.pages import (
     ABSENT,
     BLOCK_BYTES,
@@ -76,7 +77,6 @@ from damon_core.memory.pages import (
     PageRuns,
     period_of,
 )
-from damon_core.memory.labels import NO_LABELS, freeze_labels
 from damon_core.memory.regions import PAGE_SIZE_BYTES, Range, Regions
 from damon_core.memory.samples import Samples
 from damon_core.memory.snapshot import (

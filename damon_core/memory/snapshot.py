@@ -11,8 +11,8 @@ from attrs import field, frozen
 
 from damon_core.attributes import Intervals
 from damon_core.memory.idle import IDLE_SPANS, UNKNOWN, IdleAges
-from damon_core.memory.pages import PageMap
 from damon_core.memory.labels import NO_LABELS
+from damon_core.memory.pages import PageMap
 from damon_core.memory.regions import FloatColumn, IntColumn, Regions
 from damon_core.memory.spectrum import Spectrum
 from damon_core.memory.target import Area, Owner, Target, Toll
@@ -266,6 +266,7 @@ class TargetSnapshot(_Columns):
         have been called and none of them has kept it.
         """
         return self._pages()
+
     labels: Mapping[str, str] = NO_LABELS
 
     def hottest(self, count: int = 10) -> list[RegionView]:

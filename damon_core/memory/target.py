@@ -6,8 +6,8 @@ from typing import NamedTuple
 from attrs import Factory, define, evolve, field, frozen
 
 from damon_core.memory.idle import IdleAges
-from damon_core.memory.pages import PageMap
 from damon_core.memory.labels import NO_LABELS, freeze_labels
+from damon_core.memory.pages import PageMap
 from damon_core.memory.regions import Regions
 from damon_core.memory.samples import Samples
 
