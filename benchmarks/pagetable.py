@@ -23,9 +23,10 @@ import numpy.typing as npt
 from attrs import frozen
 from damon_pagetable import PageTables, look
 from damon_pagetable.errors import ObstacleError
+from damon_pagetable.look import Looks
 from damon_pagetable.pages import Pages
 from damon_pagetable.regions import Runs, cut
-from damon_pagetable.walking import ADDRESSES, ENTRY_BITS, batch_of
+from damon_pagetable.walking import ADDRESSES, ENTRY_BITS, WINDOW, batch_of
 
 from benchmarks.measure import Comparison, is_quick, print_table, progress
 from damon_core import BLOCK_BYTES, PageMap
@@ -77,16 +78,19 @@ def cpu_us(action: Callable[[], object], rounds: int) -> float:
     return (time.thread_time_ns() - began_ns) / rounds / 1_000
 
 
-def c_us(program: Path, pid: int, tables: PageTables, pagemap: int, rounds: int) -> float:
+def c_us(program: Path, pid: int, tables: PageTables, looks: Looks, rounds: int) -> float:
     """Return the CPU time per round of the C program, in microseconds."""
-    program_file, map_file, base = tables.handles()
-    command = [program, pid, rounds, program_file, map_file, batch_of(1), ADDRESSES, ENTRY_BITS]
+    programs, map_file, base = tables.handles()
+    command = [program, pid, rounds, map_file, WINDOW, ADDRESSES, ENTRY_BITS]
+    numbers: list[int] = []
+    for level, addresses in looks.addresses().items():
+        numbers += programs[level], batch_of(level), len(addresses), *addresses.tolist()
     done = subprocess.run(
         [*map(str, command), str(base), str(tables.machine.top)],
-        input=look(tables, pagemap).blocks.astype(np.uint64).tobytes(),
+        input=np.array(numbers, dtype=np.uint64).tobytes(),
         stdout=subprocess.PIPE,
         check=True,
-        pass_fds=(program_file, map_file),
+        pass_fds=(*programs.values(), map_file),
     )
     return int(done.stdout) / 1_000
 
@@ -109,8 +113,10 @@ def rows_of(
     """Measure a process; return a line of the table."""
     pagemap = os.open(f"/proc/{pid}/pagemap", os.O_RDONLY)
     try:
-        own = partial(cpu_us, partial(look, tables, pagemap), rounds)
-        found = Comparison.of(own, partial(c_us, program, pid, tables, pagemap, rounds), runs)
+        looks = Looks(tables, pagemap)
+        looks.look()
+        own = partial(cpu_us, looks.look, rounds)
+        found = Comparison.of(own, partial(c_us, program, pid, tables, looks, rounds), runs)
         blocks = look(tables, pagemap).blocks.tolist()
         smaps_us = cpu_us(partial(read_whole, f"/proc/{pid}/smaps"), 1)
         pagemap_us = cpu_us(partial(read_pagemap, pagemap, blocks), 1)

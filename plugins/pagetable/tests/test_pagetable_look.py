@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 import pytest
-from damon_pagetable.look import Look, accessed, look, resident
+from damon_pagetable.look import Look, Looks, accessed, look, resident
 from damon_pagetable.tables import Bits, PageTables, entry_bytes, table_bytes
 from damon_pagetable.walking import BATCH, Bit, State
 
@@ -143,6 +143,50 @@ def test_memory_that_was_given_back(tables: PageTables, process: Worker, pagemap
     process.ask("area.madvise(mmap.MADV_DONTNEED, 0, 1000 * 4096)")
     pages = pages_of(look(tables, pagemap), resident)
     assert between(pages, start, 2000) == list(range(1000, 2000))
+
+
+def test_looks_share_what_has_not_changed(
+    tables: PageTables, process: Worker, pagemap: int
+) -> None:
+    """So that what follows from it isn't computed again."""
+    looks = Looks(tables, pagemap)
+    assert looks.look().blocks is looks.look().blocks
+
+
+def test_looks_follow_memory_that_is_new(tables: PageTables, process: Worker, pagemap: int) -> None:
+    """In the same tables, and far away, where there are no tables yet."""
+    looks = Looks(tables, pagemap)
+    looks.look()
+    for place in (0, 1 << 40, 1 << 45):
+        statements = "area = anonymous(1000); answer = address(area)"
+        if place:
+            fixed = f"ctypes.c_void_p({place}), 4096, 3, 0x100022, -1, 0"
+            statements = (
+                "mmap64 = ctypes.CDLL(None).mmap; mmap64.restype = ctypes.c_void_p\n"
+                f"answer = mmap64({fixed}); ctypes.memset(answer, 1, 4096)"
+            )
+        start = process.ask(statements)
+        again = looks.look()
+        assert between(pages_of(again, resident), start, 1)
+        assert again.blocks.tolist() == look(tables, pagemap).blocks.tolist()
+
+
+def test_looks_see_huge_pages_in_use(tables: PageTables, process: Worker, pagemap: int) -> None:
+    """Though which ones there are hasn't changed."""
+    start = process.ask("area, answer = huge(3)")
+    looks = Looks(tables, pagemap)
+    if start not in looks.look().huge.addresses.tolist():
+        pytest.skip("the kernel had no huge pages to give")
+    process.clear()
+    before = used_among(looks.look(), start, 3)
+    process.ask(f"area[{start} - address(area) + {HUGE} + 5] = 2")
+    assert [before, used_among(looks.look(), start, 3)] == [[], [1]]
+
+
+def used_among(found: Look, start: int, count: int) -> list[int]:
+    """Return the numbers of the accessed ones among some huge pages."""
+    used = found.huge.addresses[found.huge.accessed]
+    return [int(page - start) // HUGE for page in used if start <= page < start + count * HUGE]
 
 
 def test_process_that_has_ended_has_no_pages(

@@ -120,6 +120,33 @@ def test_huge_page_is_512_pages_with_one_bit() -> None:
     assert count == 2
 
 
+def test_huge_pages_that_are_the_same_ones_again() -> None:
+    """As in most looks, which then share their addresses."""
+    addresses, pages = np.array([2, 4]) * BLOCK_BYTES, Pages()
+    counts: list[int] = []
+    for used in ([True, False], [True, True], [True, True]):
+        found = look({}, HugePages(addresses, np.array(used)))._replace(blocks=NOTHING)
+        counts.append(pages.add(found, 5_000 << len(counts), BEGIN))
+    known = pages.found(20_000, BEGIN)
+    assert periods(known, 2).tolist() == [period_of(5_000)] * 512
+    assert periods(known, 4).tolist() == [period_of(10_000)] * 512
+    assert counts == [1, 1, 0]
+
+
+def test_pages_that_became_a_huge_one_keep_what_is_known_of_each() -> None:
+    """Until it is accessed."""
+    pages = Pages()
+    pages.clear()
+    pages.add(look({2: block(range(512), (3,))}), 5_000, BEGIN)
+    huge = HugePages(np.array([2]) * BLOCK_BYTES, np.array([False]))
+    pages.add(look({}, huge), 10_000, BEGIN)
+    before = periods(pages.found(10_000, BEGIN), 2)[:4].tolist()
+    pages.add(look({}, huge._replace(accessed=np.array([True]))), 20_000, BEGIN)
+    after = periods(pages.found(20_000, BEGIN), 2)[:4].tolist()
+    assert before == [period_of(10_000) + 1] * 3 + [period_of(5_000)]
+    assert after == [period_of(20_000)] * 3 + [period_of(5_000)]
+
+
 def test_giant_page_is_512_blocks() -> None:
     """Each of which has what the page has."""
     giant = HugePages(np.array([512]) * BLOCK_BYTES, np.array([True]))

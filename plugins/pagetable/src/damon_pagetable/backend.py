@@ -17,7 +17,7 @@ from damon_core import HookContext, PluginError, SpacedSampling
 from damon_pagetable.errors import ObstacleError, VerifierError
 from damon_pagetable.flushing import FlushedProcess, Flusher, FlushStats
 from damon_pagetable.layout import BestCut, Known
-from damon_pagetable.look import look
+from damon_pagetable.look import Looks
 from damon_pagetable.options import PageTableOptions
 from damon_pagetable.tables import PageTables
 
@@ -35,11 +35,13 @@ class _Files:
 
     Attributes:
         pagemap: Its pagemap; what it shows isn't read, it leads to the page tables.
+        looks: Looks at these.
         aggregation: The number of the last aggregation when they were cleared; -1 for never.
         flushing: The flushes of its TLB.
     """
 
     pagemap: int
+    looks: Looks
     aggregation: int = field(default=-1, init=False)
     flushing: FlushedProcess = field(factory=FlushedProcess, init=False)
 
@@ -102,7 +104,8 @@ class PageTable:
                 "; ".join(rivals),
             )
         os.close(target.process.open_file("clear_refs", os.O_WRONLY))
-        self._files[target] = _Files(target.process.open_kept("pagemap"))
+        pagemap = target.process.open_kept("pagemap")
+        self._files[target] = _Files(pagemap, Looks(self._tables, pagemap))
         self._known[target] = Known()
 
     def _opened(self) -> PageTables:
@@ -148,9 +151,8 @@ class PageTable:
         return [each for each in targets if not self._look(each, context)]
 
     def _look(self, target: ProcessTarget, context: HookContext) -> bool:
-        assert self._tables is not None
         files, known = self._files[target], self._known[target]
-        found = look(self._tables, files.pagemap)
+        found = files.looks.look()
         if not os.pread(files.pagemap, 8, 0):  # Its memory is gone: it ended or called exec.
             return False
         now_us = context.clock.now_us()

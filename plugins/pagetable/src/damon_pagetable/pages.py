@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from attrs import frozen
 
 from damon_core import ABSENT, BLOCK_BYTES, CODES, UNTOUCHED, period_of
 from damon_pagetable.look import Look, accessed, resident
@@ -106,6 +107,7 @@ class Pages:
         self._blocks: IntColumn = np.zeros(0, dtype=np.int64)
         self._codes: ByteRows = np.zeros((0, ENTRIES), dtype=np.uint8)
         self._times = Times()
+        self._rows: _Rows | None = None  # of the last look
         self._looked_us: int | None = None  # when there was a look since the clearing
 
     def clear(self) -> None:
@@ -116,10 +118,9 @@ class Pages:
         last = np.uint8(FRESH + self._times.add(self._looked_us))
         for rows in chunks(len(self._codes)):
             codes = self._codes[rows]
-            there, moves = codes != ABSENT, codes <= last
-            np.maximum(codes, FRESH, out=codes)
-            codes += moves
-            codes *= there
+            moves = (codes <= last) & (codes != ABSENT)
+            _put(codes, FRESH, touched(codes))
+            codes += moves.view(np.uint8)
         self._looked_us = None
 
     def add(self, look: Look, elapsed_us: int, now_us: int) -> int:
@@ -134,18 +135,25 @@ class Pages:
             The number of pages found accessed for the first time since the clearing; a huge page
             counts as one.
         """
-        huge, used = _huge(look)
         self._looked_us = now_us
-        self._follow(look, huge)
         period = _code_of(elapsed_us)
-        small = np.searchsorted(self._blocks, look.blocks)
+        rows, same = self._rows, True
+        if rows is None or not rows.is_of(look):
+            rows, same = self._follow(look), False
         count = 0
-        for rows in chunks(len(small)):
-            _, found = self._note(small[rows], look.bits[rows], period)
+        for part in chunks(len(look.bits)):
+            _, found = self._note(rows.small[part], look.bits[part], period)
             count += found
-        large = np.searchsorted(self._blocks, huge)
-        for rows in chunks(len(large)):
-            found, _ = self._note(large[rows], used[rows, np.newaxis], period)
+        if not len(rows.large):
+            return count
+        used = np.concatenate((look.huge.accessed, look.giant.accessed.repeat(GIANT_BLOCKS)))
+        if same:  # The pages of each have one code.
+            new = used & ~touched(self._codes[rows.large, 0])
+            self._codes[rows.large[new]] = period
+            return count + int(np.count_nonzero(new))
+        bits = (used * np.uint8(Bit.ACCESSED) | np.uint8(Bit.PRESENT))[:, np.newaxis]
+        for part in chunks(len(bits)):
+            found, _ = self._note(rows.large[part], bits[part], period)
             count += found
         return count
 
@@ -159,12 +167,10 @@ class Pages:
         together = int(at[-1]) - int(at[0]) + 1 == len(at)
         codes = self._codes[at[0] : at[-1] + 1] if together else self._codes[at]
         there = resident(bits)
-        new = accessed(bits) & (codes - np.uint8(1) >= np.uint8(FRESH - 1))
-        # Without choices by page, which take ten times as long.
-        mask = np.negative(new.view(np.uint8))
-        codes ^= (codes ^ np.uint8(period)) & mask
-        codes |= (codes == ABSENT).view(np.uint8) * np.uint8(FRESH)
-        codes *= there
+        new = accessed(bits) & ~touched(codes)
+        _put(codes, period, new)
+        _put(codes, FRESH, codes == ABSENT)
+        codes *= there.view(np.uint8)
         if not together:
             self._codes[at] = codes
         return int(np.count_nonzero(new[:, 0])), int(np.count_nonzero(new))
@@ -194,31 +200,59 @@ class Pages:
         idle_us[FRESH + len(known) :] = known[-1]
         return PageCodes(self._blocks, self._codes.copy(), idle_us, longest)
 
-    def _follow(self, look: Look, huge: IntColumn) -> None:
+    def _follow(self, look: Look) -> "_Rows":
         """Let the rows be those of a look's blocks, and of missed ones that are known."""
-        blocks = look.blocks
+        parts = look.giant.addresses[:, np.newaxis] + np.arange(GIANT_BLOCKS) * BLOCK_BYTES
+        huge, blocks = np.concatenate((look.huge.addresses, parts.ravel())), look.blocks
         if len(huge):
             blocks = np.sort(np.concatenate((blocks, huge)), kind="stable")
         if len(look.missed):
             blocks = np.union1d(blocks, look.missed[np.isin(look.missed, self._blocks)])
-        if np.array_equal(blocks, self._blocks):
-            return
-        at = np.searchsorted(self._blocks, blocks)
-        old = np.flatnonzero(np.append(self._blocks, -1)[at] == blocks)
-        codes = np.zeros((len(blocks), ENTRIES), dtype=np.uint8)
-        for part in chunks(len(old)):
-            codes[old[part]] = self._codes[at[old[part]]]
-        self._blocks, self._codes = blocks, codes
+        if not np.array_equal(blocks, self._blocks):
+            at = np.searchsorted(self._blocks, blocks)
+            old = np.flatnonzero(np.append(self._blocks, -1)[at] == blocks)
+            codes = np.zeros((len(blocks), ENTRIES), dtype=np.uint8)
+            for part in chunks(len(old)):
+                codes[old[part]] = self._codes[at[old[part]]]
+            self._blocks, self._codes = blocks, codes
+        small, large = np.searchsorted(blocks, look.blocks), np.searchsorted(blocks, huge)
+        self._rows = _Rows(look.blocks, look.huge.addresses, look.giant.addresses, small, large)
+        return self._rows
 
 
-def _huge(look: Look) -> tuple[IntColumn, npt.NDArray[np.uint8]]:
-    """Return the blocks that are huge pages or in giant ones, and the bits of each."""
-    parts = look.giant.addresses[:, np.newaxis] + np.arange(GIANT_BLOCKS) * BLOCK_BYTES
-    used = np.concatenate((look.huge.accessed, look.giant.accessed.repeat(GIANT_BLOCKS)))
-    bits = used * np.uint8(Bit.ACCESSED) | np.uint8(Bit.PRESENT)
-    return np.concatenate((look.huge.addresses, parts.ravel())), bits
+@frozen(eq=False)
+class _Rows:
+    """Which rows are those of a look.
+
+    Attributes:
+        blocks: The addresses of its blocks.
+        huge: The addresses of its huge pages.
+        giant: The addresses of its giant pages.
+        small: The rows of its blocks.
+        large: The rows of its huge pages, and of the blocks of giant ones.
+    """
+
+    blocks: IntColumn
+    huge: IntColumn
+    giant: IntColumn
+    small: IntColumn
+    large: IntColumn
+
+    def is_of(self, look: Look) -> bool:
+        """Return whether they are those of another look, too: looks share what hasn't changed."""
+        return (
+            look.blocks is self.blocks
+            and look.huge.addresses is self.huge
+            and look.giant.addresses is self.giant
+            and not len(look.missed)
+        )
 
 
 def _code_of(us: int) -> int:
     """Return the code of pages that were accessed in some time after the clearing."""
     return min(max(period_of(us), 1), FRESH - 1)
+
+
+def _put(codes: ByteRows, code: int, where: _Bools) -> None:
+    """Set some codes; without choices by page, which would take ten times as long."""
+    codes ^= (codes ^ np.uint8(code)) & np.negative(where.view(np.uint8))

@@ -7,8 +7,11 @@ import mmap
 import os
 import platform
 import struct
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
+
+import numpy as np
 
 from damon_pagetable.assembler import INSTRUCTION_BYTES
 from damon_pagetable.errors import BpfError, VerifierError
@@ -26,7 +29,6 @@ _MAP_ATTRIBUTES = struct.Struct("=IIIIIII16s")
 _LOAD_ATTRIBUTES = struct.Struct("=IIQQIIQII16s")
 _RUN_ATTRIBUTES = struct.Struct("=IIIIQQIIIIQQIII4x")
 _RESULT = struct.Struct("=4xI")
-_MOST_ARGUMENTS = 12
 _LOG_BYTES = 1 << 24
 #: Errors of the verifier; it has no others when it is given no log.
 _REJECTED = (errno.EACCES, errno.EINVAL, errno.E2BIG)
@@ -115,11 +117,6 @@ class Program(_Held):
             if error.errno not in _REJECTED:
                 raise
             raise _rejection(error, self._log(code, name)) from None
-        self._number = _NUMBERS[platform.machine()]
-        self._context = ctypes.create_string_buffer(_MOST_ARGUMENTS * 8)
-        self._attributes = ctypes.create_string_buffer(_RUN_ATTRIBUTES.size)
-        self._arguments = -1
-        self._layout = struct.Struct("")
 
     @classmethod
     def _log(cls, code: bytes, name: str) -> str:
@@ -155,23 +152,52 @@ class Program(_Held):
         Raises:
             BpfError: The kernel refuses.
         """
-        if len(arguments) != self._arguments:
-            self._prepare(len(arguments))
-        self._layout.pack_into(self._context, 0, *arguments)
-        # Without `_bpf`, which takes as long as the call.
-        if _SYSCALL(self._number, _TEST_RUN, self._attributes, _RUN_ATTRIBUTES.size) < 0:
-            code = ctypes.get_errno()
-            raise BpfError(_reason(code, "running a program"), code)
-        result: int = _RESULT.unpack_from(self._attributes)[0]
-        return result
+        calls = Calls([self], len(arguments))
+        calls.arguments[0] = arguments
+        calls.run(1)
+        return calls.result()
 
-    def _prepare(self, arguments: int) -> None:
-        """Prepare runs with a number of arguments."""
-        self._arguments = arguments
-        self._layout = struct.Struct(f"={arguments}Q")
-        address = ctypes.addressof(self._context) if arguments else 0
-        values = (self.descriptor, 0, 0, 0, 0, 0, 0, 0, self._layout.size, 0, address, 0, 0, 0, 0)
-        self._attributes.raw = _RUN_ATTRIBUTES.pack(*values)
+
+class Calls:
+    """Calls of a program, made ready: what a run takes should be the program's time.
+
+    Args:
+        programs: The program of each call, in their order.
+        arguments: How many arguments each has.
+
+    Attributes:
+        arguments: The arguments of each, to be set.
+    """
+
+    def __init__(self, programs: Sequence[Program], arguments: int) -> None:
+        self._number = _NUMBERS[platform.machine()]
+        self.arguments = np.zeros((len(programs), arguments), dtype=np.uint64)
+        size = arguments * 8
+        first = self.arguments.ctypes.data
+        self._attributes = []
+        for number, program in enumerate(programs):
+            address = first + number * size if size else 0
+            values = (program.descriptor, 0, 0, 0, 0, 0, 0, 0, size, 0, address, 0, 0, 0, 0)
+            attributes = _RUN_ATTRIBUTES.pack(*values)
+            self._attributes.append(ctypes.create_string_buffer(attributes, len(attributes)))
+
+    def run(self, count: int) -> None:
+        """Make the first `count` calls.
+
+        Raises:
+            BpfError: The kernel refuses.
+        """
+        number, size = self._number, _RUN_ATTRIBUTES.size
+        for attributes in self._attributes[:count]:
+            # Without `_bpf`, which takes as long as the call.
+            if _SYSCALL(number, _TEST_RUN, attributes, size) < 0:
+                code = ctypes.get_errno()
+                raise BpfError(_reason(code, "running a program"), code)
+
+    def result(self) -> int:
+        """Return what the program returned in the first call, 32 bits."""
+        found: int = _RESULT.unpack_from(self._attributes[0])[0]
+        return found
 
 
 def _rejection(error: BpfError, log: str) -> VerifierError:

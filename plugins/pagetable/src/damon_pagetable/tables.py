@@ -1,9 +1,8 @@
 """Reading the page tables of processes, all entries of a table at once."""
 
-import functools
 import mmap
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import NamedTuple
 
@@ -14,12 +13,13 @@ from damon_pagetable import walking
 from damon_pagetable.btf import Btf
 from damon_pagetable.errors import LayoutError, ObstacleError
 from damon_pagetable.machine import ENTRIES, INDEX_BITS, PAGE_SHIFT, Machine
-from damon_pagetable.system import Map, Program
+from damon_pagetable.system import Calls, Map, Program
 from damon_pagetable.walking import Bit, Offsets, State
 
 IntColumn = npt.NDArray[np.int64]
 #: For each table a row of `Bit` values, one for each entry.
 Bits = npt.NDArray[np.uint8]
+States = npt.NDArray[np.uint64]
 
 _GIBIBYTE_SHIFT = 30
 #: The upper half of an address in the kernel's half: programs return 32 bits of 34.
@@ -44,7 +44,7 @@ class Tables(NamedTuple):
         bits: The bits of the entries of each; without meaning where it wasn't read.
     """
 
-    states: npt.NDArray[np.uint8]
+    states: States
     bits: Bits
 
 
@@ -74,12 +74,13 @@ class PageTables:
                 for level in range(1, self.machine.levels + 1)
             }
             memory = self._shared.view()
-            view = functools.partial(np.frombuffer, memory)
-            self._addresses = view(np.uint64, walking.BATCH, walking.ADDRESSES)
-            self._states = view(np.uint64, walking.BATCH, walking.STATES)
-            bits = view(np.uint8, walking.BATCH * ENTRIES, walking.ENTRY_BITS)
-            self._bits = bits.reshape(-1, ENTRIES)
-            self._base = self._find_base()
+            window, offsets = walking.WINDOW, (walking.ADDRESSES, walking.STATES)
+            self._addresses: IntColumn = np.frombuffer(memory, np.int64, window, offsets[0])
+            self._states: States = np.frombuffer(memory, np.uint64, window, offsets[1])
+            bits = np.frombuffer(memory, np.uint8, window * ENTRIES, walking.ENTRY_BITS)
+            self._bits: Bits = bits.reshape(-1, ENTRIES)
+            self._calls = {level: self._prepared(level) for level in self._programs}
+            self._find_base()
             self._opened = opened.pop_all()
 
     def _load(self, level: int) -> Program:
@@ -88,14 +89,23 @@ class PageTables:
         )
         return Program(code, f"damon_level_{level}")
 
-    def handles(self) -> tuple[int, int, int]:
+    def _prepared(self, level: int) -> Calls:
+        batch = walking.batch_of(level)
+        programs = [self._programs[level]] * (walking.WINDOW // batch)
+        calls = Calls(programs, len(walking.ARGUMENTS))
+        calls.arguments[:, walking.FIRST] = np.arange(0, walking.WINDOW, batch)
+        calls.arguments[:, walking.TOP] = self.machine.top
+        return calls
+
+    def handles(self) -> tuple[dict[int, int], int, int]:
         """Return what another program needs to do the same, such as a benchmark in C.
 
         Returns:
-            The descriptors of the program for level 1 and of the map that it shares, and the
+            The descriptors of the programs by level, that of the map that they share, and the
             address at which the kernel has the first byte of memory.
         """
-        return self._programs[1].descriptor, self._shared.descriptor, self._base
+        programs = {level: program.descriptor for level, program in self._programs.items()}
+        return programs, self._shared.descriptor, self._base
 
     def read(self, descriptor: int, level: int, addresses: IntColumn) -> Tables:
         """Read tables of a process.
@@ -109,41 +119,81 @@ class PageTables:
         Raises:
             BpfError: The kernel refuses.
         """
-        return self._read(descriptor, level, addresses, self._base)
-
-    def _read(self, descriptor: int, level: int, addresses: IntColumn, base: int) -> Tables:
-        count = len(addresses)
-        states = np.empty(count, dtype=np.uint8)
-        bits = np.empty((count, ENTRIES), dtype=np.uint8)
-        program, top, batch = self._programs[level], self.machine.top, walking.batch_of(level)
-        for first in range(0, len(addresses), batch):
-            some = addresses[first : first + batch]
-            count = len(some)
-            self._addresses[:count] = some
-            program.run(descriptor, count, base, top)
+        total = len(addresses)
+        states: States = np.empty(total, dtype=np.uint64)
+        bits = np.empty((total, ENTRIES), dtype=np.uint8)
+        calls, batch = self._calls[level], walking.batch_of(level)
+        calls.arguments[:, walking.DESCRIPTOR] = descriptor
+        for first in range(0, total, walking.WINDOW):
+            count = min(total - first, walking.WINDOW)
+            self._addresses[:count] = addresses[first : first + count]
+            last = (count - 1) // batch
+            calls.arguments[:last, walking.COUNT] = batch
+            calls.arguments[last, walking.COUNT] = count - last * batch
+            calls.run(last + 1)
             states[first : first + count] = self._states[:count]
             bits[first : first + count] = self._bits[:count]
-        if level == self.machine.levels:
-            bits[:, ENTRIES // 2 :] = 0  # the kernel's half, which isn't read
         return Tables(states, bits)
 
-    def _find_base(self) -> int:
-        """Return the address at which the kernel has the first byte of memory.
+    def read_again(
+        self, descriptor: int, parts: Sequence[tuple[int, IntColumn]]
+    ) -> Callable[[], Tables] | None:
+        """Make ready to read some tables of several levels again and again.
+
+        Args:
+            descriptor: As above.
+            parts: Levels, and the addresses of each.
+
+        Returns:
+            A function that reads them and returns all in this order; what it returns is valid until
+            other tables are read. None if they are too many.
+        """
+        total = sum(len(addresses) for _, addresses in parts)
+        if total > walking.WINDOW:
+            return None
+        programs, arguments, first = [], [], 0
+        for level, addresses in parts:
+            batch = walking.batch_of(level)
+            for begin in range(0, len(addresses), batch):
+                count = min(len(addresses) - begin, batch)
+                programs.append(self._programs[level])
+                arguments.append((descriptor, first + begin, count, self._base, self.machine.top))
+            first += len(addresses)
+        calls = Calls(programs, len(walking.ARGUMENTS))
+        calls.arguments[:] = arguments
+        wanted = np.concatenate([addresses for _, addresses in parts])
+        places, states, bits = self._addresses[:total], self._states[:total], self._bits[:total]
+
+        def read() -> Tables:
+            places[:] = wanted
+            calls.run(len(programs))
+            return Tables(states, bits)
+
+        return read
+
+    def _use_base(self, base: int) -> None:
+        self._base = base
+        for calls in self._calls.values():
+            calls.arguments[:, walking.BASE] = base
+
+    def _find_base(self) -> None:
+        """Find the address at which the kernel has the first byte of memory.
 
         It is a multiple of 1 GiB, below the top table of this process by at most the size of
         memory. It is the one with which the tables of this process show a pattern.
         """
         with _pattern() as (address, pattern), open("/proc/self/pagemap", "rb") as own:
             descriptor = own.fileno()
-            gibibyte = self._programs[1].run(descriptor, 0, 0, 0)
+            gibibyte = self._programs[1].run(descriptor, 0, 0, 0, 0)
             if not gibibyte:
                 raise LayoutError("the kernel's structures don't lead to page tables")
             gibibyte |= _KERNEL_GIBIBYTES
             for below in range((self.machine.top >> _GIBIBYTE_SHIFT) + 1):
                 base = gibibyte - below << _GIBIBYTE_SHIFT
-                states, bits = self._read(descriptor, 1, np.array([address]), base)
+                self._use_base(base)
+                states, bits = self.read(descriptor, 1, np.array([address]))
                 if states[0] == State.READ and np.array_equal(bits[0] & Bit.PRESENT, pattern):
-                    return base
+                    return
         raise ObstacleError("the page tables of this program aren't found where they should be")
 
     def close(self) -> None:

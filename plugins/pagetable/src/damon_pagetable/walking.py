@@ -49,15 +49,17 @@ BATCH = 16
 BATCH_ABOVE = 4
 TABLE_BYTES = ENTRIES * 8
 
-#: What is where in the memory that the program shares with this one: for each table an address, its
-#: `State`, and a byte for each of its entries.
+#: How many tables there is room for in the memory that the program shares with this one.
+WINDOW = 256
+#: What is where in this memory: for each table an address, its `State`, and a byte for each of its
+#: entries.
 ADDRESSES = 0
-STATES = ADDRESSES + BATCH * 8
-ENTRY_BITS = STATES + BATCH * 8
-SHARED_BYTES = ENTRY_BITS + BATCH * ENTRIES
+STATES = ADDRESSES + WINDOW * 8
+ENTRY_BITS = STATES + WINDOW * 8
+SHARED_BYTES = ENTRY_BITS + WINDOW * ENTRIES
 
 # Arguments of the program, by their place.
-DESCRIPTOR, COUNT, BASE, TOP = (number * 8 for number in range(4))
+DESCRIPTOR, FIRST, COUNT, BASE, TOP = ARGUMENTS = range(5)
 
 _GET_CURRENT_TASK = 35
 _PROBE_READ_KERNEL = 113
@@ -132,9 +134,9 @@ def batch_of(level: int) -> int:
 def walk(level: int, machine: Machine, offsets: Offsets, shared: int, scratch: int) -> bytes:
     """Return the program that reads tables of a level.
 
-    Its arguments are the number of the open file, how many addresses there are, where the direct
-    map begins, and where memory ends. It returns in which GiB the top table is, modulo 2**32; 0 if
-    it isn't found.
+    Its arguments are the number of the open file, which addresses are to be read, by the number of
+    the first and how many there are, where the direct map begins, and where memory ends. It returns
+    in which GiB the top table is, modulo 2**32; 0 if it isn't found.
 
     Args:
         level: The level of the tables; 1 for those with the entries of pages of 4 KiB.
@@ -149,7 +151,7 @@ def walk(level: int, machine: Machine, offsets: Offsets, shared: int, scratch: i
     code.alu(R7, "=", 0)
     code.label("next table")
     code.jump_if(R7, ">=", batch_of(level), "done")
-    code.load(R1, R6, COUNT)
+    _argument(code, R1, COUNT)
     code.jump_if(R7, ">=", R1, "done")
     _place(code, R1, shared, ADDRESSES, 8)
     code.load(R9, R1)
@@ -187,6 +189,11 @@ def walk(level: int, machine: Machine, offsets: Offsets, shared: int, scratch: i
     return code.code()
 
 
+def _argument(code: Assembler, target: Register, number: int) -> None:
+    """Load one of the program's arguments."""
+    code.load(target, R6, number * 8)
+
+
 def _find_top_table(code: Assembler, offsets: Offsets) -> None:
     """Follow the kernel's pointers from this task and its open file to the top table."""
     code.call(_GET_CURRENT_TASK)
@@ -194,7 +201,7 @@ def _find_top_table(code: Assembler, offsets: Offsets) -> None:
     for offset in (offsets.files, offsets.table, offsets.descriptors):
         code.alu(R3, "+=", offset)
         _follow(code)
-    code.load(R1, R6, DESCRIPTOR)
+    _argument(code, R1, DESCRIPTOR)
     code.alu(R1, "<<=", 3)
     code.alu(R3, "+=", R1)
     _follow(code)
@@ -226,7 +233,9 @@ def _read(code: Assembler, to: Register, size: int, source: Register, otherwise:
 def _place(code: Assembler, target: Register, shared: int, offset: int, size: int) -> None:
     """Compute the place of the current table in a part of the shared memory."""
     code.map_value(target, shared, offset)
-    code.alu(R3, "=", R7)
+    _argument(code, R3, FIRST)
+    code.alu(R3, "+=", R7)
+    code.jump_if(R3, ">=", WINDOW, "done")
     code.alu(R3, "<<=", size.bit_length() - 1)
     code.alu(target, "+=", R3)
 
@@ -258,9 +267,9 @@ def _descend(code: Assembler, level: int, machine: Machine) -> None:
         code.jump_if(R1, "!=", 0, "huge")
     code.constant(R1, machine.frame_mask)
     code.alu(R8, "&=", R1)
-    code.load(R1, R6, TOP)
+    _argument(code, R1, TOP)
     code.jump_if(R8, ">=", R1, "failed")
-    code.load(R1, R6, BASE)
+    _argument(code, R1, BASE)
     code.alu(R8, "+=", R1)
 
 
@@ -283,7 +292,7 @@ def _read_again(code: Assembler, level: int, machine: Machine) -> None:
 
 
 def _compute_bits(code: Assembler, entries: int) -> None:
-    """Write a byte for each of the first words of a table: from the memory at R1 to that at R2.
+    """Write a byte for each word of a table, or 0: from the memory at R1 to that at R2.
 
     Four entries at a time are put into lanes of 16 bits. There bit 8, which is set where the
     permission was taken away for a moment, is added to bit 0, and bit 9, special, becomes bit 1.
@@ -306,4 +315,8 @@ def _compute_bits(code: Assembler, entries: int) -> None:
             code.alu(sums, "&=", R5)
         code.alu(R4, "<<=", 8)
         code.alu(R3, "|=", R4)
+        code.store(R2, group * _GROUP, R3)
+    if entries < ENTRIES:
+        code.alu(R3, "=", 0)
+    for group in range(entries // _GROUP, ENTRIES // _GROUP):
         code.store(R2, group * _GROUP, R3)
