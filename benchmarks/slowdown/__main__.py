@@ -10,23 +10,31 @@ are for damon: with the first seconds, too; and of the program's speed in its ow
 other programs that want its processor don't change.
 
 What `damon doctor` foretold for the program, and what damon says itself at its end, is beside it.
+
+With --turns N it is measured otherwise, for machines whose speed varies by more than is to be seen:
+what one result takes from the program, in N blocks of four turns (benchmarks/slowdown/turns.py).
+That, by the interval at which `damon record` has its results, is the slow-down.
 """
 
 import argparse
 import statistics
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+import time
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import cast
 
 import numpy as np
-from attrs import define, field, frozen
+from attrs import define, field
+from damon_vaddr import ProcessBackend
 
 from benchmarks.measure import print_table, progress
 from benchmarks.programs import compiled
+from benchmarks.slowdown.cases import CASES, GIB, QUICK, START_S, Case, running
 from benchmarks.slowdown.estimates import Pair, confidence, percentile_us
-from benchmarks.slowdown.loads import PART_S, PERCENTILES, Block, Load, counted, huge_share, redis
+from benchmarks.slowdown.loads import PART_S, PERCENTILES, Block, huge_share
 from benchmarks.slowdown.monitors import (
     NAMES,
     Came,
@@ -37,73 +45,12 @@ from benchmarks.slowdown.monitors import (
     nothing,
     peer,
 )
-from damon_core import format_duration, format_size
+from benchmarks.slowdown.turns import Lost, Monitor, gated, peers, take_turns
+from damon_core import Plugins, format_duration, make_backend
 
-MIB = 1 << 20
-GIB = 1 << 30
 #: A program is alone for this part of the time that it is watched for, before and after that.
 ALONE = 0.2
 ALONE_NAME = "alone"
-#: The first aggregations are shorter than the intervals that keep what a program may lose.
-START_S = 2.0
-#: Where aggregations are short, there are many of them.
-LEAST_S = 8.0
-
-
-@frozen
-class Case:
-    """A program, and how long it is watched.
-
-    Attributes:
-        kind: "redis", or one of those of benchmarks/slowdown/programs.c.
-        size_bytes: Its memory.
-        results: For how many aggregations each monitor watches it in a round.
-        most_seconds: How long at most.
-        rounds: How often.
-        huge: Whether its memory is in huge pages, as far as there are any.
-        always: Whether it is measured if nobody asks for it.
-    """
-
-    kind: str
-    size_bytes: int
-    results: int = 1
-    most_seconds: float = 36
-    rounds: int = 1
-    huge: bool = False
-    always: bool = True
-
-    def __str__(self) -> str:
-        size = format_size(self.size_bytes).replace(".0 ", " ")
-        return f"{self.kind}, {size}{', huge pages' if self.huge else ''}"
-
-    def seconds(self, foretold: Foretold) -> float:
-        """Return how long it is watched."""
-        interval_us = foretold.idle_us if self.kind == "map" else foretold.aggregation_us
-        whole_s = max(1.1 * self.results * interval_us / 1e6, LEAST_S)
-        return min(START_S + whole_s, self.most_seconds)
-
-
-CASES = (
-    Case("random", 256 * MIB, results=3, rounds=2),
-    Case("random", 2 * GIB),
-    Case("random", 2 * GIB, huge=True),
-    Case("random", 8 * GIB),
-    Case("chase", 256 * MIB, results=3),
-    Case("sweep", 2 * GIB),
-    Case("map", 8 * GIB),
-    Case("redis", 9 * GIB // 2, most_seconds=30),
-    Case("chase", 2 * GIB, always=False),
-    Case("chase", 8 * GIB, always=False),
-    Case("sweep", 256 * MIB, results=3, always=False),
-    Case("sweep", 8 * GIB, always=False),
-    *(
-        Case(kind, size, huge=True, always=False)
-        for kind in ("random", "chase", "sweep")
-        for size in (256 * MIB, 2 * GIB, 8 * GIB)
-        if (kind, size) != ("random", 2 * GIB)
-    ),
-)
-QUICK = (Case("map", 16 * MIB, most_seconds=1),)
 
 
 @define
@@ -173,17 +120,6 @@ class Measured:
         return [*(statistics.median(column) for column in columns[:-1]), max(columns[-1])]
 
 
-@contextmanager
-def running(case: Case, program: Path, folder: Path) -> Iterator[Load]:
-    """Run the program of a case during the block."""
-    if case.kind == "redis":
-        with redis(folder, case.size_bytes) as server:
-            yield server
-    else:
-        with counted(program, folder, case.kind, case.size_bytes, case.huge) as load:
-            yield load
-
-
 def measure(case: Case, rounds: int, program: Path, folder: Path, backend: str) -> Measured:
     """Measure a case with a backend."""
     with running(case, program, folder) as load:
@@ -219,10 +155,10 @@ def measure(case: Case, rounds: int, program: Path, folder: Path, backend: str) 
         return result
 
 
-def named(result: Measured) -> str:
+def named(case: Case, huge: float) -> str:
     """Return the name of a row."""
-    note = f" ({result.huge:.0%} of it)".replace("%", " %") if result.case.huge else ""
-    return f"{result.case}{note}"
+    note = f" ({huge:.0%} of it)".replace("%", " %") if case.huge else ""
+    return f"{case}{note}"
 
 
 def duration(us: float | None) -> str:
@@ -240,7 +176,7 @@ def speeds_row(result: Measured) -> list[str]:
         speed = f"{alone / 1e3:.1f} k/s"
     results = "+".join(str(each.results) for each in result.came)
     return [
-        named(result),
+        named(result.case, result.huge),
         speed,
         f"{result.seconds:.0f}",
         results,
@@ -257,7 +193,7 @@ def foretold_row(result: Measured) -> list[str]:
     accounts = [each.slowdown for each in came if each.slowdown is not None]
     measured = statistics.median(pair.slowdown for pair in result.pairs(NAMES[0]))
     return [
-        named(result),
+        named(result.case, result.huge),
         f"{duration(foretold.aggregation_us)} ({duration(foretold.idle_us)})",
         duration(statistics.median(intervals)) if intervals else "-",
         share(foretold.slowdown),
@@ -275,13 +211,88 @@ def times_rows(result: Measured) -> list[list[str]]:
     for name in (ALONE_NAME, *NAMES):
         times = result.times_us(name)
         ratio = "1" if name == ALONE_NAME else f"{times[2] / base[2]:.2f}"
-        first = named(result) if name == ALONE_NAME else ""
+        first = named(result.case, result.huge) if name == ALONE_NAME else ""
         rows.append([f"{first}", name, *(duration_of(us) for us in times), ratio])
     return rows
 
 
 def duration_of(us: float) -> str:
     return f"{us / 1_000:.2f} ms" if us >= 1_000 else f"{us:.3g} us"
+
+
+#: How long `damon record` is watched to know its interval, and a turn, for each GiB at least.
+TURNS_RECORD_S = 15.0
+SHORTEST_TURN_S = 1.0
+TURN_S_PER_GIB = 0.25
+
+
+def turns_row(
+    case: Case, blocks: int, program: Path, folder: Path, options: argparse.Namespace
+) -> list[str]:
+    """Measure what a result takes from a program; return a row of the table."""
+    turn_s = max(SHORTEST_TURN_S, TURN_S_PER_GIB * case.size_bytes / GIB)
+    if options.quick:
+        turn_s = 0.2
+    with running(case, program, folder) as load:
+        foretold = foretell(load.pid, options.backend)
+        seconds = 2.0 if options.quick else min(case.seconds(foretold), TURNS_RECORD_S)
+        with (
+            load.busy(),
+            damon_record(load.pid, seconds, folder, ("--backend", options.backend)) as record,
+        ):
+            while record.goes_on():
+                time.sleep(0.1)
+        interval_us = record.came.interval_us or foretold.aggregation_us
+        backend = cast(
+            ProcessBackend,
+            make_backend("vaddr", options.backend, Plugins.discover().backends("vaddr")),
+        )
+        with gated(load.pid, backend, interval_us, turn_s) as (gate, aggregation_us):
+            monitors: dict[str, Monitor] = {NAMES[0]: gate}
+            if options.peers:
+                monitors |= peers(load.pid)
+            cleared = gate.clearings
+            found = take_turns(load, monitors, blocks, turn_s)
+            clearings = (gate.clearings - cleared) / (2 * blocks * gate.results)
+        speed = statistics.mean(each.per_s for block in found[NAMES[0]] for each in block.without)
+        huge = huge_share(load.pid, case.size_bytes)
+    cells = []
+    for name, monitor in monitors.items():
+        lost = Lost.of([block.lost for block in found[name]]).times(turn_s / monitor.results)
+        per_s = 1e6 / interval_us
+        cells += [f"{interval(lost.times(1e3))} ms", f"{interval(lost.times(100 * per_s))} %"]
+    shares = [block.cpu_lost for block in found[NAMES[0]]]
+    known = [each for each in shares if each is not None]
+    cpu = "-"
+    if known:
+        lost = Lost.of(known).times(turn_s / gate.results)
+        cpu = f"{interval(lost.times(1e8 / interval_us))} %"
+    return [
+        named(case, huge),
+        f"{speed / 1e6:.3g}",
+        f"{4 * blocks} of {turn_s:g} s",
+        f"{gate.results} in {format_duration(aggregation_us, 3)}",
+        f"{clearings:.2f}",
+        duration(interval_us),
+        *cells,
+        cpu,
+        share(record.came.cpu),
+    ]
+
+
+def interval(lost: Lost) -> str:
+    return f"{lost.mean:.2f} ({lost.low:.2f} to {lost.high:.2f})"
+
+
+def print_turns(rows: Sequence[Sequence[str]], names: Sequence[str]) -> None:
+    each = [text for name in names for text in (f"{name}: a result takes", "slow-down")]
+    columns = ["", "M/s alone", "turns", "results of each", "clearings", "interval", *each]
+    print_table(
+        "What results take from programs, in turns, and the slow-down by it at the usual budgets: "
+        "trimmed means (95 % confidence intervals)",
+        [*columns, "of CPU time", "CPU"],
+        rows,
+    )
 
 
 def print_results(results: Sequence[Measured]) -> None:
@@ -333,6 +344,12 @@ def main() -> None:
     parser.add_argument("--all", action="store_true", help="all combinations (about 1 h)")
     parser.add_argument("--rounds", type=int, help="this many rounds of each program")
     parser.add_argument("--backend", default="referenced", help="backend of damon [referenced]")
+    parser.add_argument(
+        "--turns", metavar="N", type=int, help="what a result costs, in N blocks of four turns"
+    )
+    parser.add_argument(
+        "--peers", action="store_true", help="with --turns: cAdvisor and wss.pl have turns, too"
+    )
     options = parser.parse_args()
     every = QUICK if options.quick else CASES
     cases = [
@@ -347,6 +364,14 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         program = compiled(Path(__file__).with_name("programs.c"), folder)
+        if options.turns:
+            rows = []
+            for case in cases:
+                progress(f"{case}: starting")
+                rows.append(turns_row(case, options.turns, program, folder, options))
+                progress("  " + " | ".join(rows[-1]))
+            print_turns(rows, NAMES if options.peers else NAMES[:1])
+            return
         for case in cases:
             progress(f"{case}: starting")
             results.append(

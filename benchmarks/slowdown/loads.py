@@ -6,7 +6,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Protocol
 
@@ -42,10 +42,25 @@ class Block:
 
 
 class Load(Protocol):
-    """A running program."""
+    """A running program.
+
+    Attributes:
+        pid: The process.
+        unit: Of its speeds.
+    """
 
     pid: int
     unit: str
+
+    @property
+    def knows_cpu(self) -> bool:
+        """Whether its speed in its own CPU time says anything."""
+
+    def operations(self) -> int:
+        """Return how much it has done so far."""
+
+    def busy(self) -> AbstractContextManager[None]:
+        """Let it work during the block."""
 
     def block(self, seconds: float, goes_on: Callable[[], bool]) -> Block:
         """Let it run for this time at least, and until `goes_on` is False."""
@@ -56,10 +71,10 @@ def _speeds(
 ) -> tuple[list[float], list[float]]:
     """Return the speeds of a process per second, and per second of its own CPU time."""
     speeds, cpu_speeds = [], []
-    last, last_s, last_cpu_s = operations(), time.monotonic(), _running_s(pid)
+    last, last_s, last_cpu_s = operations(), time.monotonic(), running_s(pid)
     while True:
         time.sleep(PART_S)
-        now, now_s, now_cpu_s = operations(), time.monotonic(), _running_s(pid)
+        now, now_s, now_cpu_s = operations(), time.monotonic(), running_s(pid)
         speeds.append((now - last) / (now_s - last_s))
         if now_cpu_s > last_cpu_s:
             cpu_speeds.append((now - last) / (now_cpu_s - last_cpu_s))
@@ -68,7 +83,7 @@ def _speeds(
             return speeds, cpu_speeds
 
 
-def _running_s(pid: int) -> float:
+def running_s(pid: int) -> float:
     """Return the time for which a process of one thread has run on a processor."""
     return int(Path(f"/proc/{pid}/schedstat").read_text().split()[0]) / 1e9
 
@@ -88,15 +103,25 @@ class Counted:
     _counters: npt.NDArray[np.int64]
     _has_times: bool
 
+    @property
+    def knows_cpu(self) -> bool:
+        # Most of the CPU time of "map" is the kernel's, and it also waits.
+        return not self._has_times
+
+    def operations(self) -> int:
+        """Return its counter."""
+        return int(self._counters[0])
+
+    def busy(self) -> AbstractContextManager[None]:
+        """Do nothing: it always works."""
+        return nullcontext()
+
     def block(self, seconds: float, goes_on: Callable[[], bool]) -> Block:
         """Let it run."""
         before = self._counters[1:].copy()
-        speeds, cpu_speeds = _speeds(
-            lambda: int(self._counters[0]), self.pid, lasting(seconds, goes_on)
-        )
+        speeds, cpu_speeds = _speeds(self.operations, self.pid, lasting(seconds, goes_on))
         if not self._has_times:
             return Block(speeds, cpu_speeds)
-        # Most of its time is the kernel's, and it also waits: CPU time would say little.
         counts = self._counters[1:] - before
         times_us = tuple(percentile_us(counts, each) for each in PERCENTILES)
         return Block(speeds, [], times_us, counts)
@@ -147,6 +172,7 @@ class Redis:
     keys: int
     _socket: socket.socket
     unit: str = "requests/s"
+    knows_cpu: bool = False
     _rate: float = field(default=0.0)
 
     def command(self, *words: str) -> bytes:
@@ -169,6 +195,16 @@ class Redis:
         assert found
         return int(found[1])
 
+    @contextmanager
+    def busy(self) -> Iterator[None]:
+        """Let it answer requests during the block."""
+        command = self._benchmark(1_000_000, "-l")
+        with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
+            try:
+                yield
+            finally:
+                process.kill()
+
     def fill(self) -> None:
         """Set all keys."""
         for first in range(0, self.keys, _FILLED_AT_ONCE):
@@ -185,15 +221,18 @@ class Redis:
         return Block(speeds, [], block.times_us)
 
     def _requests(self, number: int) -> tuple[list[float], Block]:
-        command = [
-            *("redis-benchmark", "-p", str(self.port), "-c", str(_CLIENTS), "-n", str(number)),
-            *("-r", str(self.keys), "--precision", "3", "GET", "key:__rand_int__"),
-        ]
+        command = self._benchmark(number, "--precision", "3")
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
             assert process.stdout is not None
             speeds, _ = _speeds(self.operations, self.pid, lambda: process.poll() is None)
             text = process.stdout.read()
         return speeds[:-1] or speeds, parse_redis_benchmark(text)
+
+    def _benchmark(self, number: int, *options: str) -> list[str]:
+        return [
+            *("redis-benchmark", "-p", str(self.port), "-c", str(_CLIENTS), "-n", str(number)),
+            *("-r", str(self.keys), *options, "GET", "key:__rand_int__"),
+        ]
 
 
 def parse_redis_benchmark(text: str) -> Block:

@@ -7,10 +7,10 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 
 
-def rows_of(benchmark: str, timeout_s: float = 120) -> list[list[str]]:
+def rows_of(benchmark: str, *options: str, timeout_s: float = 120) -> list[list[str]]:
     """Run a benchmark quickly; return the cells of all rows of its tables, headings included."""
     done = subprocess.run(
-        [sys.executable, "-m", f"benchmarks.{benchmark}", "--quick"],
+        [sys.executable, "-m", f"benchmarks.{benchmark}", "--quick", *options],
         cwd=ROOT,
         capture_output=True,
         text=True,

@@ -1,5 +1,7 @@
 """The benchmark of slow-downs: its estimates, what it reads of other programs, and that it runs."""
 
+import re
+
 import numpy as np
 import pytest
 from attrs import evolve
@@ -7,6 +9,7 @@ from attrs import evolve
 from benchmarks.slowdown.estimates import Pair, bucket_end_ns, confidence, percentile_us
 from benchmarks.slowdown.loads import parse_redis_benchmark
 from benchmarks.slowdown.monitors import NAMES, Came, came_of
+from benchmarks.slowdown.turns import Block, Lost, Speed
 from damon_core import Toll
 from damon_core.testing import RegionRow, make_snapshot
 from tests.benchmarks.quick import rows_of
@@ -85,6 +88,37 @@ Summary:
     block = parse_redis_benchmark(text)
     assert block.speeds == [65274.15]
     assert block.times_us == pytest.approx((119, 303, 751, 2063, 3215))
+
+
+def block(without: float, watched: float) -> Block:
+    """Return four turns with these speeds."""
+    return Block((Speed(without, 0.0),) * 2, (Speed(watched, 0.0),) * 2)
+
+
+def test_what_a_block_of_turns_lost() -> None:
+    """Nine instead of ten operations a second, with and without the other's CPU time."""
+    assert block(10, 9).lost == pytest.approx(0.1)
+    assert block(10, 9).cpu_lost is None
+
+
+def test_many_turns_narrow_what_results_take() -> None:
+    """A hundredth, in 400 blocks that vary by a tenth, of which some are far off."""
+    rng = np.random.default_rng(3)
+    shares = rng.normal(0.01, 0.1, 400)
+    shares[::20] = -5
+    lost = Lost.of(shares.tolist())
+    assert -0.01 < lost.low < 0.01 < lost.high < 0.03
+
+
+@pytest.mark.slow
+@pytest.mark.needs("gcc")
+def test_turns_have_the_slowdown_of_all_monitors() -> None:
+    """What a result takes in ms, and the slow-down, with their confidence intervals."""
+    heading, _, row = rows_of("slowdown", "--turns", "2", "--peers")
+    assert row[0] == "map, 16 MiB"
+    cells = [cell for name, cell in zip(heading, row, strict=True) if "slow-down" in name]
+    assert len(cells) == 3
+    assert all(re.fullmatch(r"-?\d+\.\d+ \(-?.* to -?.*\) %", cell) for cell in cells)
 
 
 @pytest.mark.slow

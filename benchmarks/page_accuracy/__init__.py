@@ -1,0 +1,1 @@
+"""What backends find of memory whose use is known, to the page."""
