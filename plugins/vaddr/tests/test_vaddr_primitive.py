@@ -576,8 +576,8 @@ def test_a_snapshot_has_the_names_of_mappings(sleeper: "subprocess.Popen[str]") 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({}, "exactly one of pid, pids and command"),
-        ({"pid": 1, "command": ["true"]}, "exactly one of pid, pids and command"),
+        ({}, "exactly one of pid, pids, command and match"),
+        ({"pid": 1, "command": ["true"]}, "exactly one of pid, pids, command and match"),
         ({"pid": 0}, "pid: found 0, must be at least 1"),
         ({"pids": [-3]}, r"pids\[0\]: found -3, must be at least 1"),
     ],

@@ -7,32 +7,41 @@ import contextlib
 import os
 import pwd
 from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
 
 from damon_vaddr.placement import cgroup_of, placement
 from damon_vaddr.pods import PodNames
-from damon_vaddr.processes import Process, printable
+from damon_vaddr.processes import Process
+from damon_vaddr.procfs import living_thread, name_of, printable
+
+#: The labels of processes, and what they mean.
+LABELS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "pid": "its pid",
+        "comm": "its name",
+        "exe": "the path of its program",
+        "user": "the name of its user, or the number where it has none",
+        "cgroup": "the path of its cgroup; on version 1 the memory controller's",
+        "unit": "its unit of the system's systemd, such as redis.service",
+        "user_unit": "its unit of its user's systemd",
+        "container": "the id of its container",
+        "runtime": "what runs that: docker, containerd, cri-o or podman",
+        "pod_uid": "the uid of its Kubernetes pod",
+        "namespace": "the namespace of that pod",
+        "pod": "the name of that pod",
+        "container_name": "what Kubernetes calls the container",
+    }
+)
 
 
 class Identities:
-    """Makes the labels of processes.
-
-    ========== ==================================================================
-    pid        its pid
-    comm       its name
-    exe        the path of its program
-    user       the name of its user, or the number where it has none
-    cgroup     the path of its cgroup, on version 1 of the memory controller's
-    unit       its unit of the system's systemd
-    user_unit  its unit of its user's systemd
-    container  the id of its container
-    runtime    what runs that: docker, containerd, cri-o or podman
-    pod_uid    the uid of its Kubernetes pod
-    namespace  the namespace of that pod
-    pod        the name of that pod
-    container_name  what Kubernetes calls the container
-    ========== ==================================================================
+    """Makes the labels of processes, those of `LABELS`.
 
     What isn't known, or may not be read, is left out.
+
+    Args:
+        pods: Where names of pods are from.
     """
 
     def __init__(self, pods: PodNames | None = None) -> None:
@@ -46,13 +55,29 @@ class Identities:
             ProcessLookupError: It has ended.
             OSError: Its name can't be read.
         """
-        where = placement(self._cgroup(process))
+        labels = self.labels_of_pid(process.pid)
+        if process.ended():  # so these may be another's
+            raise ProcessLookupError(process.pid)
+        return labels
+
+    def labels_of_pid(self, pid: int) -> Mapping[str, str]:
+        """Return the labels of the process that has a pid now.
+
+        Raises:
+            ProcessLookupError: There is none.
+            OSError: Its name can't be read.
+        """
+        thread = living_thread(pid)
+        if thread is None:
+            raise ProcessLookupError(pid)
+        folder = f"/proc/{pid}/task/{thread}"
+        where = placement(_cgroup(folder))
         name = self._pods.find(where.pod_uid, where.container)
         labels = {
-            "pid": str(process.pid),
-            "comm": process.name(),
-            "exe": self._exe(process),
-            "user": self._user(process),
+            "pid": str(pid),
+            "comm": name_of(pid),
+            "exe": _exe(folder),
+            "user": self._user(folder),
             "cgroup": where.cgroup,
             "unit": where.unit,
             "user_unit": where.user_unit,
@@ -65,25 +90,25 @@ class Identities:
         }
         return {label: printable(value) for label, value in labels.items() if value}
 
-    @staticmethod
-    def _cgroup(process: Process) -> str:
-        with contextlib.suppress(OSError), open(process.open_file("cgroup"), "rb") as file:
-            return cgroup_of(os.fsdecode(file.read()))
-        return ""
-
-    @staticmethod
-    def _exe(process: Process) -> str:
+    def _user(self, folder: str) -> str:
         with contextlib.suppress(OSError):
-            return os.readlink(f"/proc/{process.thread()}/exe")
-        return ""
-
-    def _user(self, process: Process) -> str:
-        with contextlib.suppress(OSError):
-            uid = os.stat(f"/proc/{process.pid}").st_uid
+            uid = os.stat(folder).st_uid
             if uid not in self._users:
                 self._users[uid] = _user_name(uid)
             return self._users[uid]
         return ""
+
+
+def _cgroup(folder: str) -> str:
+    with contextlib.suppress(OSError), open(f"{folder}/cgroup", "rb") as file:
+        return cgroup_of(os.fsdecode(file.read()))
+    return ""
+
+
+def _exe(folder: str) -> str:
+    with contextlib.suppress(OSError):
+        return os.readlink(f"{folder}/exe")
+    return ""
 
 
 def _user_name(uid: int) -> str:

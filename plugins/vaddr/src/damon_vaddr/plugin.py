@@ -2,9 +2,9 @@
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from typing import cast
+from typing import Any, Literal, cast
 
-from attrs import field, frozen
+from attrs import Attribute, field, frozen
 from attrs.validators import optional
 
 from damon_core import (
@@ -24,16 +24,21 @@ from damon_vaddr.backend import ProcessBackend
 from damon_vaddr.forecast import ProcessForecast, forecast_processes, forecast_referenced
 from damon_vaddr.primitive import ProcessMemory
 from damon_vaddr.procfs import proc_problem
-from damon_vaddr.sources import CommandSource, PidSource
+from damon_vaddr.selection import Patterns, Rule, RuleSource, check_names
+from damon_vaddr.sources import CommandSource, PidSource, ProcessSource
 
 _CAP_SYS_PTRACE = 19
 
 _PID = validators.at_least(1)
 
 
+def _known_names(_instance: object, attribute: "Attribute[Any]", value: Patterns) -> None:
+    check_names(attribute.name, value)
+
+
 @frozen
 class VaddrOptions:
-    """The options of `vaddr`: exactly one of `pid`, `pids` and `command`."""
+    """The options of `vaddr`: exactly one of `pid`, `pids`, `command` and `match`."""
 
     pid: int | None = field(
         default=None, validator=optional(_PID), metadata={"help": "the process to monitor"}
@@ -46,6 +51,23 @@ class VaddrOptions:
     command: tuple[str, ...] = field(
         default=(), metadata={"help": "a program and its arguments, to start and monitor"}
     )
+    match: dict[str, str | tuple[str, ...]] = field(
+        factory=dict,
+        validator=_known_names,
+        metadata={
+            "help": "all processes that are like this, now and later: patterns by label, such as "
+            '{ comm = "redis*", user = ["redis", "www-data"] }'
+        },
+    )
+    exclude: dict[str, str | tuple[str, ...]] = field(
+        factory=dict,
+        validator=_known_names,
+        metadata={"help": "what of these is left out, likewise"},
+    )
+    when_gone: Literal["wait", "end"] = field(
+        default="wait",
+        metadata={"help": "with match, when the last of them has ended: wait for others, or end"},
+    )
     descendants: bool = field(
         default=False,
         metadata={"help": "monitor the children, grandchildren and so on as well"},
@@ -56,8 +78,11 @@ class VaddrOptions:
     )
 
     def __attrs_post_init__(self) -> None:
-        if sum((self.pid is not None, bool(self.pids), bool(self.command))) != 1:
-            raise ValueError("must have exactly one of pid, pids and command")
+        given = (self.pid is not None, self.pids, self.command, self.match)
+        if sum(map(bool, given)) != 1:
+            raise ValueError("must have exactly one of pid, pids, command and match")
+        if self.exclude and not self.match:
+            raise ValueError("has exclude, which only goes with match")
 
 
 def make_vaddr(options: VaddrOptions, backends: Mapping[str, Backend]) -> ProcessMemory:
@@ -74,7 +99,10 @@ def make_vaddr(options: VaddrOptions, backends: Mapping[str, Backend]) -> Proces
     return ProcessMemory(source, cast(ProcessBackend, backend), better_backends=better)
 
 
-def _source(options: VaddrOptions) -> CommandSource | PidSource:
+def _source(options: VaddrOptions) -> ProcessSource:
+    if options.match:
+        rule = Rule(options.match, options.exclude)
+        return RuleSource(rule, options.descendants, options.when_gone == "wait")
     if options.command:
         return CommandSource(options.command, options.descendants)
     pids = options.pids if options.pid is None else (options.pid,)

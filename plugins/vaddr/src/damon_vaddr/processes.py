@@ -15,6 +15,7 @@ from damon_vaddr import descriptors
 from damon_vaddr.mappings import parse_maps
 from damon_vaddr.procfs import (
     living_thread,
+    name_of,
     pids,
     proc_problem,
     read_stat,
@@ -25,8 +26,6 @@ logger = logging.getLogger(__name__)
 
 #: The kernel's pid_t is an int; system calls don't accept greater numbers.
 _GREATEST_PID = (1 << 31) - 1
-#: The kernel keeps this many bytes of a name, and programs may have longer ones.
-_COMM_BYTES = 15
 #: How often a file is opened again because its thread has just exited, though others go on.
 _ATTEMPTS = 10
 _HIDDEN = "/proc doesn't show it to this user (mount option hidepid): run as root"
@@ -86,21 +85,7 @@ class Process:
             ProcessLookupError: The process has ended.
             OSError: Its name can't be read.
         """
-        return f"{self.name()}[{self.pid}]"
-
-    def name(self) -> str:
-        """Return its name for users: printable, and whole where the kernel has cut it off.
-
-        Raises:
-            ProcessLookupError: The process has ended.
-            OSError: It can't be read.
-        """
-        name = read_stat(self.pid).name
-        if len(name) == _COMM_BYTES:
-            with open(self.open_file("cmdline"), "rb") as file:
-                longer = os.path.basename(file.read().partition(b"\0")[0])
-            name = longer if longer.startswith(name) else name
-        return printable(os.fsdecode(name))
+        return f"{name_of(self.pid)}[{self.pid}]"
 
     def ended(self) -> bool:
         """Return whether the process has ended or is a zombie."""
@@ -184,11 +169,6 @@ class Process:
             if descriptor is not None:
                 os.close(descriptor)
         self._pidfd = self._spare = None
-
-
-def printable(text: str) -> str:
-    """Return a text of a program for users: it may be any bytes, which not every output accepts."""
-    return "".join(char if char.isprintable() else "?" for char in text)
 
 
 def _open_pidfd(pid: int) -> tuple[int | None, int | None]:

@@ -10,6 +10,8 @@ _PROC = "/proc"
 #: The states of threads that have exited, and the kernel's flag of its own threads.
 _EXITED = frozenset("ZXx")
 _PF_KTHREAD = 0x0020_0000
+#: The kernel keeps this many bytes of a name, and programs may have longer ones.
+_COMM_BYTES = 15
 
 
 @frozen
@@ -100,6 +102,42 @@ def thread_group(thread: int) -> int | None:
     except (FileNotFoundError, ProcessLookupError, PermissionError):
         return None
     return int(found[1]) if found else None
+
+
+def name_of(pid: int) -> str:
+    """Return the name of a process: printable, and whole where the kernel has cut it off.
+
+    Raises:
+        ProcessLookupError: There is no such process, or it is hidden.
+        OSError: Another failure, such as too many open files.
+    """
+    name = read_stat(pid).name
+    if len(name) == _COMM_BYTES:
+        longer = os.path.basename(command_line(pid).partition(b"\0")[0])
+        name = longer if longer.startswith(name) else name
+    return printable(os.fsdecode(name))
+
+
+def command_line(pid: int) -> bytes:
+    """Return the arguments of a process, each with a zero byte behind it.
+
+    Raises:
+        ProcessLookupError: There is no such process, or it is hidden.
+        OSError: Another failure, such as too many open files.
+    """
+    thread = living_thread(pid)
+    if thread is None:
+        raise ProcessLookupError(pid)
+    try:
+        with open(f"{_PROC}/{pid}/task/{thread}/cmdline", "rb") as file:
+            return file.read()
+    except FileNotFoundError as error:
+        raise ProcessLookupError(pid) from error
+
+
+def printable(text: str) -> str:
+    """Return a text of a program for users: it may be any bytes, which not every output accepts."""
+    return "".join(char if char.isprintable() else "?" for char in text)
 
 
 def pids(proc: str | Path = _PROC) -> list[int]:
