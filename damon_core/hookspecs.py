@@ -29,7 +29,7 @@ what it cost. Once the context was asked to stop, nobody waits for a hook for lo
 needs longer, to deliver what is queued or to end a program, has an attribute ``stop_timeout_us``:
 how long each of its hooks may take then, in microseconds.
 
-Four attributes of a primitive count besides its hooks. ``sampling`` is its way of sampling: which
+Five attributes of a primitive count besides its hooks. ``sampling`` is its way of sampling: which
 memory a check looks at, and who looks (`damon_core.contract.sampling`); without it the primitive
 counts the accesses of whole regions itself. ``spent_elsewhere_us`` is the CPU time in microseconds
 that others, such as the kernel, have spent on sampling for the context: it counts as the worker's
@@ -37,7 +37,10 @@ own, for `Stats` and the CPU budget. ``better_backends`` are the names of backen
 and are preferred to the one that was named (`damon_core.preferred_backends`): messages about long
 intervals name them where that would help. ``ends_on_interrupt`` is true while something runs that
 the primitive has started and that Ctrl-C in a terminal reaches too, such as a command: it is left
-to end by itself, and a second Ctrl-C stops the context.
+to end by itself, and a second Ctrl-C stops the context. ``startup_capabilities`` are the
+numbers of the Linux capabilities that it doesn't need any more once `init` has returned: then the
+worker gives them up, for itself and programs that it starts, and so does the command ``damon``.
+Another part that needs one of these uses it in its factory.
 
 If the primitive raises, its context ends in order: `before_terminate`, `cleanup`; then
 `context.error` holds the exception: a `DamonError` as it is, any other as the cause of a

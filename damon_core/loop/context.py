@@ -25,6 +25,7 @@ from damon_core.errors import NotRunningError, PluginError, one_line
 from damon_core.loop.isolation import ContextHooks, WatchedPolicy
 from damon_core.loop.kdamond import Kdamond
 from damon_core.loop.pacing import BudgetKeeper, Pace, SharedBudget, TollKeeper
+from damon_core.loop.privileges import drop_capabilities
 from damon_core.loop.sampling import RegionSampling
 from damon_core.loop.worker import Worker
 from damon_core.memory.labels import NO_LABELS, freeze_labels
@@ -233,6 +234,15 @@ class Context:
         """Whether what is monitored ends by itself after Ctrl-C, as a command that runs."""
         return bool(getattr(self._primitive, "ends_on_interrupt", False))
 
+    def drop_startup_capabilities(self) -> None:
+        """Give up, in the calling thread and for good, what the primitive needs only to start.
+
+        These are its `startup_capabilities`. The worker does so by itself once it has started. The
+        other threads of a program are its own: it may call this when nothing is to be started again
+        from them.
+        """
+        drop_capabilities(getattr(self._primitive, "startup_capabilities", ()))
+
     @property
     def snapshot(self) -> Snapshot | None:
         """The last complete aggregation of this or the last run; None before the first."""
@@ -330,6 +340,7 @@ class Context:
             configured=lambda: self._attributes,
             labels=self._labels,
             spent_elsewhere_us=self._spent_elsewhere_us,
+            on_init=self.drop_startup_capabilities,
         )
 
     def _spent_elsewhere_us(self) -> int:

@@ -47,6 +47,7 @@ class Kdamond:
         labels: Labels of every target.
         spent_elsewhere_us: Returns the CPU time that others have spent on sampling for the
             context, in microseconds.
+        on_init: Called in the thread of the run once the targets are there.
 
     Attributes:
         watch: Which call is going on.
@@ -66,6 +67,7 @@ class Kdamond:
         configured: Callable[[], Attributes],
         labels: Mapping[str, str],
         spent_elsewhere_us: Callable[[], int],
+        on_init: Callable[[], None],
     ) -> None:
         self.watch = hooks.watch
         self.snapshot: Snapshot | None = None
@@ -80,6 +82,7 @@ class Kdamond:
         self._hooks = hooks
         self._clock = context.clock
         self._spent_elsewhere_us = spent_elsewhere_us
+        self._on_init = on_init
         self._stop_requested = False
         self._wake = threading.Event()
         self._named: set[tuple[WatchedPart, str]] = set()  # that took long
@@ -121,6 +124,7 @@ class Kdamond:
             self._cpu_start_us = self._all_cpu_us()
             self._sampling.begin(self.limits)
             self._hooks.call("init", self._context)
+            self._on_init()
             self._ask("before_start")
             self._pace.begun(self._spent_us())
             self._monitor()

@@ -5,6 +5,7 @@ Importing this imports nothing but click, so that help and completion come at on
 
 import functools
 import math
+import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
@@ -28,6 +29,7 @@ def pass_plugins(function: "Callable[Concatenate[Plugins, P], T]") -> Callable[P
 
     @functools.wraps(function)
     def command(*args: P.args, **options: P.kwargs) -> T:
+        _import_numpy()
         from damon_core import Plugins
 
         context = click.get_current_context()
@@ -37,6 +39,22 @@ def pass_plugins(function: "Callable[Concatenate[Plugins, P], T]") -> Callable[P
         return function(plugins, *args, **options)
 
     return command
+
+
+def _import_numpy() -> None:
+    """Import numpy, before damon_core does, without the threads that it starts for large matrices.
+
+    Nothing uses them here. They would keep the capabilities that other threads give up, and what
+    they did wouldn't count as a worker's time. Programs that a command starts have theirs.
+    """
+    name = "OPENBLAS_NUM_THREADS"
+    if name in os.environ:
+        return
+    os.environ[name] = "1"
+    try:
+        import numpy as np  # noqa: F401
+    finally:
+        del os.environ[name]
 
 
 def _stays(value: object, ctx: click.Context | None) -> bool:
@@ -52,6 +70,7 @@ class _Duration(click.ParamType):  # type: ignore[type-arg]  # not generic befor
     ) -> "Microseconds":
         if _stays(value, ctx):
             return value  # type: ignore[return-value]  # a default, in microseconds already
+        _import_numpy()
         from damon_core import AttributeValueError, parse_duration
 
         try:
@@ -68,6 +87,7 @@ class _Size(click.ParamType):  # type: ignore[type-arg]
     ) -> "Bytes":
         if _stays(value, ctx):
             return value  # type: ignore[return-value]  # a default, in bytes already
+        _import_numpy()
         from damon_core import AttributeValueError, parse_size
 
         try:

@@ -140,6 +140,9 @@ def running_contexts(
 ) -> Generator[set[Context], None, None]:
     """Run contexts as one group while inside; stop them in order when it is left.
 
+    The calling thread gives up the capabilities that the contexts needed only to start, so they
+    can't be started again.
+
     Args:
         contexts: The contexts, not running.
         stop: Called by the handler of SIGINT, SIGTERM and, unless it is ignored, SIGHUP (when
@@ -161,6 +164,8 @@ def running_contexts(
     give_up = stopping.give_up
     with _on_stop_signals(stopping.handle):
         start(*contexts, cpu_budget=cpu_budget)
+        for context in contexts:
+            context.drop_startup_capabilities()
         try:
             yield reported
         except BaseException:

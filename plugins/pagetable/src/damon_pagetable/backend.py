@@ -19,6 +19,7 @@ from damon_pagetable.flushing import FlushedProcess, Flusher, FlushStats
 from damon_pagetable.layout import BestCut, Known
 from damon_pagetable.look import Looks
 from damon_pagetable.options import PageTableOptions
+from damon_pagetable.privileges import needed_to_load_only
 from damon_pagetable.tables import PageTables
 
 logger = logging.getLogger(__name__)
@@ -80,6 +81,11 @@ class PageTable:
         self._reset_us = reset_us()
         self._flusher = Flusher() if options is None or options.flush_tlb else None
         self.layout = BestCut(self._known)
+
+    @property
+    def startup_capabilities(self) -> Collection[int]:
+        """What is needed to open page tables, and not to read them."""
+        return needed_to_load_only()
 
     def flush_stats(self, target: ProcessTarget) -> FlushStats:
         """Return how often the TLB of a target was flushed, and the effect.

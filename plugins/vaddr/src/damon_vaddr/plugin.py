@@ -1,6 +1,5 @@
 """The hooks of damon-vaddr: they register the primitive `vaddr` and the backend `referenced`."""
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, cast
 
@@ -27,7 +26,7 @@ from damon_vaddr.procfs import proc_problem
 from damon_vaddr.selection import Patterns, Rule, RuleSource, check_names
 from damon_vaddr.sources import CommandSource, PidSource, ProcessSource
 
-_CAP_SYS_PTRACE = 19
+_CAP_DAC_OVERRIDE, _CAP_SYS_PTRACE = 1, 19
 
 _PID = validators.at_least(1)
 
@@ -127,9 +126,12 @@ def probe_processes() -> Sequence[Finding]:
     problem = proc_problem()
     found = Finding("/proc of this pid namespace", problem is None, problem or "")
     name = "processes of other users"
-    if os.geteuid() == 0 or _has_capability(_CAP_SYS_PTRACE):
+    if all(map(_has_capability, (_CAP_DAC_OVERRIDE, _CAP_SYS_PTRACE))):
         return (found, Finding(name, True))
-    detail = "only your processes can be monitored: run as root to monitor others"
+    detail = (
+        "only your processes can be monitored: run as root, or with CAP_SYS_PTRACE and "
+        "CAP_DAC_OVERRIDE, to monitor others"
+    )
     return (found, Finding(name, False, detail, required=False))
 
 

@@ -63,6 +63,12 @@ class ProcessMemory:
         return int(getattr(self._backend, "cpu_us", 0))
 
     @property
+    def startup_capabilities(self) -> Collection[int]:
+        """The capabilities that the backend needs only until `init` has returned."""
+        capabilities: Collection[int] = getattr(self._backend, "startup_capabilities", ())
+        return capabilities
+
+    @property
     def ends_on_interrupt(self) -> bool:
         """Whether a command runs that was started, and that Ctrl-C in a terminal reaches too."""
         return bool(getattr(self._source, "command_runs", False))

@@ -331,7 +331,7 @@ def why_unreadable(pid: int) -> str:
     """Return why a process's memory may not be read, and what to do."""
     if not os.path.exists(f"/proc/{pid}"):
         return _HIDDEN
-    needed = "as root or with CAP_SYS_PTRACE"
+    needed = "as root, or with CAP_SYS_PTRACE and CAP_DAC_OVERRIDE"
     try:
         process = psutil.Process(pid)
         # After a change of its user a process isn't dumpable: not even that user may read it.
