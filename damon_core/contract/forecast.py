@@ -40,13 +40,15 @@ class Costs:
         begin_us: CPU time of the beginning.
         update_us: CPU time of an update.
         toll: What an aggregation costs the target that it costs most, if the target accesses all
-            of its memory meanwhile.
+            of its memory meanwhile; with an opening, what an epoch costs it.
+        opening_us: CPU time that opens an epoch, where a way of sampling has epochs.
         facts: What is known of single steps.
         note: What users should know besides.
     """
 
     sampling: SamplingFactory
     check_us: float | None = None
+    opening_us: int = 0
     begin_us: int = 0
     update_us: int = 0
     toll: Toll = field(factory=Toll)

@@ -15,9 +15,14 @@ the context's policy and returns the `Sampling` of one run. Five come with the c
   `touched_bytes`: what was accessed since the clearing. It may leave out a clearing, to see what is
   idle for longer than an aggregation; then both are its best knowledge of the aggregation.
 - `damon_core.SpacedSampling`: for primitives that see every page, of which again what shows
-  accesses adds up. The primitive clears in the first `prepare_access_checks` of an aggregation. The
-  checks are looks: one, two, four, eight … sampling intervals after it, and at the end. So when a
+  accesses adds up. The time between two clearings is an epoch, of one or more aggregations: as many
+  as the cost of a clearing needs. In `prepare_access_checks` the primitive clears those targets
+  whose `epoch` has changed since it last did. The checks are looks: in the first aggregation of an
+  epoch one, two, four, eight … sampling intervals after it began, and at the end. So when a
   page is first found accessed, and so how often it is accessed, is known to within a factor of two.
+  In later aggregations there is one look, at the end: it finds what was accessed for the first time
+  in the epoch. The primitive infers the rest, and sets a target's `outdated` where it finds that
+  much has changed, so that the next clearing comes early.
   In `describe_regions` the primitive leaves the regions of the aggregation in `context.targets`,
   cut as suits what it knows of the pages, at most ``context.limits.max_regions`` of them, complete
   with `nr_accesses` (out of ``context.intervals.checks``), `touched_bytes`, `age` and `idle_us`,
@@ -56,6 +61,17 @@ class Sampling(Protocol):
     @property
     def missed_checks(self) -> int:
         """How many checks of this run were due but not made."""
+
+    @property
+    def most_aggregations(self) -> int:
+        """How many aggregations an epoch may have; 1 where each begins anew."""
+
+    @property
+    def opening(self) -> bool:
+        """Whether what the primitive does now opens an epoch, so that its cost is that of all."""
+
+    def set_epoch(self, epoch_us: float) -> None:
+        """Let epochs take at least some time from now on, where they have many aggregations."""
 
     def begin(self, limits: RegionLimits) -> None:
         """Begin the run."""

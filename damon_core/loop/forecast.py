@@ -12,6 +12,7 @@ from damon_core.attributes import (
 )
 from damon_core.contract.forecast import Costs
 from damon_core.loop.pacing import BudgetKeeper, Pace, SharedBudget, TollKeeper
+from damon_core.memory.target import Toll
 from damon_core.policies.evidence import EvidencePolicy
 from damon_core.validators import check, positive, share
 
@@ -53,6 +54,8 @@ class Expected:
         intervals: The intervals in force.
         limit: Which limit stretches them, an argument of `Context`; empty if none does.
         cpu_share: The share of one processor that the worker uses.
+        epoch_us: How long it is from one clearing to the next, where that is longer than an
+            aggregation; 0 where it isn't.
         slowdown: The share of its time that a target loses.
         longest_stall_us: The longest time for which a target's memory map is locked.
     """
@@ -60,6 +63,7 @@ class Expected:
     intervals: Intervals
     limit: str
     cpu_share: float
+    epoch_us: int = 0
     slowdown: float
     longest_stall_us: int
 
@@ -82,7 +86,10 @@ def expect(costs: Costs, intervals: Intervals, limits: Limits) -> Expected:
         sampling,
     )
     pace.begun(costs.begin_us)
-    aggregations = elapsed_us = since_update_us = 0
+    aggregations = elapsed_us = since_update_us = epoch_us = 0
+    toll = costs.toll
+    if costs.opening_us:
+        pace.opened(costs.opening_us)
     for _ in range(_CHECKS):
         in_force = pace.wanted
         step_us = sampling.step_us(in_force)
@@ -90,17 +97,27 @@ def expect(costs: Costs, intervals: Intervals, limits: Limits) -> Expected:
         since_update_us += step_us
         pace.checked(check_us, in_force)
         if elapsed_us >= in_force.aggregation_us:
-            pace.aggregated(None, _END_US, elapsed_us, costs.toll)
+            pace.aggregated(None, _END_US, elapsed_us, toll)
             aggregations += 1
+            epoch_us += elapsed_us
             elapsed_us = 0
+            if costs.opening_us:
+                toll = Toll()
+                if epoch_us >= pace.epoch_us:
+                    pace.opened(costs.opening_us)
+                    toll, epoch_us = costs.toll, 0
         if since_update_us >= in_force.update_us:
             pace.updated(costs.update_us)
             since_update_us = 0
         if aggregations == _AGGREGATIONS:
             break
     settled = pace.wanted
+    every_us = settled.aggregation_us
+    if costs.opening_us:
+        every_us = max(every_us, round(pace.epoch_us))
     cpu_share = (
         check_us / sampling.step_us(settled)
+        + costs.opening_us / every_us
         + _END_US / settled.aggregation_us
         + costs.update_us / settled.update_us
     )
@@ -108,7 +125,8 @@ def expect(costs: Costs, intervals: Intervals, limits: Limits) -> Expected:
         intervals=settled,
         limit=pace.limit,
         cpu_share=cpu_share,
-        slowdown=costs.toll.cpu_us / settled.aggregation_us,
+        epoch_us=every_us if every_us > settled.aggregation_us else 0,
+        slowdown=costs.toll.cpu_us / every_us,
         longest_stall_us=costs.toll.longest_us,
     )
 

@@ -239,6 +239,8 @@ class Kdamond:
             self._apply_changes()
             sampling.choose(context.targets)
             self._hooks.call("prepare_access_checks", context)
+            if sampling.opening:
+                self._pace.opened(self._spent_us())
             self._ask("after_sampling")
             while not sampling.rest(grid, self.intervals):
                 if self._stop_requested or not self._target_valid():
@@ -251,7 +253,10 @@ class Kdamond:
             checks = sampling.observe(context.targets, grid, self.intervals)
             self._samples += checks
             self._checks += checks
-            self._pace.checked(self._spent_us(), self.intervals)
+            if sampling.opening:
+                self._pace.opened(self._spent_us())
+            else:
+                self._pace.checked(self._spent_us(), self.intervals)
 
             if sampling.is_complete(aggregated_us, grid, self.intervals):
                 self._aggregate(grid.due_us - aggregated_us)

@@ -28,6 +28,8 @@ _MOST_FOR_UPDATES = 0.5
 _MOST_FOR_DEBT = 0.3
 #: Overspending is paid back within this time, or within an aggregation if that is longer.
 _PAID_BACK_IN_US = 1_000_000
+#: The least part of the budget that the looks of an epoch leave to its opening.
+_LEFT_BY_LOOKS = 0.2
 #: How much CPU time the first aggregation may take, whatever the budget, if it has many checks.
 _CREDIT_US = 50_000
 #: The share of the time for which the map of a target is locked, where that takes twice as long at
@@ -130,6 +132,7 @@ class BudgetKeeper:
         factor: How far intervals are to be stretched, at least; up to 1 for not at all.
         update_us: The least update interval: updates never take more than half of the budget, and
             the more they take the fewer checks are made.
+        epoch_us: How long an epoch is to take, at least, for what it costs to open one.
         allowed: The share of one processor that this worker may use, of both budgets.
     """
 
@@ -144,16 +147,23 @@ class BudgetKeeper:
         self._check_us: float | None = None
         self._aggregate_us: float | None = None
         self._update_cost_us: float | None = None
+        self._opening_us: float | None = None
+        self.epoch_us = 0.0
         self._debt_us = 0.0
         # Of the running aggregation:
         self._checks = 0
         self._checks_us = 0
+        self._opened_us = 0
         self._time_us = 0
         self._recent_us: float | None = None  # the cost of a check, once too much was spent
 
     def begun(self, cpu_us: int) -> None:
         """Add the CPU time that the beginning of the run took."""
         self._debt_us += cpu_us
+
+    def opened(self, cpu_us: int) -> None:
+        """Add CPU time that the opening of an epoch took: it is spread over the epoch."""
+        self._opened_us += cpu_us
 
     def checked(self, cpu_us: int, base: Intervals, in_force: Intervals) -> bool:
         """Add the CPU time of a check; return whether the least intervals were recomputed.
@@ -204,6 +214,9 @@ class BudgetKeeper:
         mean_us = _smoothed(self._check_us, self._checks_us / max(self._checks, 1))
         self._check_us = max(self._recent_us or 0.0, mean_us)
         self._aggregate_us = _smoothed(self._aggregate_us, cpu_us)
+        if self._opened_us:
+            self._opening_us = _raised(self._opening_us, self._opened_us)
+            self._opened_us = 0
         self._checks = self._checks_us = self._time_us = 0
         self._recent_us = None
         self.fit(base)
@@ -217,7 +230,8 @@ class BudgetKeeper:
         """
         cost_us = check_us if check_us is not None else self._check_us or 0.0
         end_us = self._aggregate_us or 0.0
-        demand = cost_us / self._sampling.step_us(base) + end_us / base.aggregation_us
+        opening_us = self._opening_us or 0.0
+        demand = cost_us / self._sampling.step_us(base) + (end_us + opening_us) / base.aggregation_us
         update_cost_us = self._update_cost_us or 0.0
         whole = min(self._budget, demand + update_cost_us / base.update_us)
         self.allowed = min(self._budget, self._shared.allowance(id(self), whole))
@@ -231,8 +245,17 @@ class BudgetKeeper:
             payable_us = left * max(_PAID_BACK_IN_US, in_force.aggregation_us)
             left *= 1 - min(_MOST_FOR_DEBT, self._debt_us / payable_us)
         needed = self._sampling.needed_factor(base, cost_us, end_us, left)
+        most = self._sampling.most_aggregations
+        if opening_us:
+            least_us = cost_us + end_us + opening_us / most
+            needed = max(needed, least_us / left / base.aggregation_us)
         if needed > max(self.factor, 1.0) or needed < max(_ROOM * self.factor, 1 / _HEADROOM):
             self.factor = needed * _HEADROOM
+        if opening_us:
+            aggregation_us = self._sampling.stretched(base, max(self.factor, 1.0)).aggregation_us
+            looks = (cost_us + end_us) / aggregation_us
+            left = max(left - looks, left * _LEFT_BY_LOOKS)
+            self.epoch_us = _HEADROOM * opening_us / left
 
     def end(self) -> None:
         """Leave the group's budget to the others."""
@@ -249,16 +272,47 @@ class TollKeeper:
         factor: How far intervals are to be stretched, at least; up to 1 for not at all.
         stalls: Whether the reason is that the map is locked for too long.
         stall_us: The longest time for which it is locked in an aggregation, on average.
+        epoch_us: How long an epoch is to take, at least, where it has many aggregations.
     """
 
     def __init__(self, max_slowdown: float, max_stall_us: float) -> None:
         self.factor = 0.0
+        self.epoch_us = 0.0
         self.stalls = False
         self.stall_us = 0.0
         self.max_slowdown = max_slowdown
         self.max_stall_us = max_stall_us
         self._lost: float | None = None  # shares of the time, if nothing were stretched
         self._held: float | None = None
+        # Of an epoch, on average, and of the running one.
+        self._epoch: tuple[float, float] | None = None
+        self._sums = (0, 0)
+
+    def aggregated_in_epoch(self, toll: Toll, most_us: int, *, opened: bool) -> None:
+        """Add what an aggregation has cost a target, in an epoch that it shares with others.
+
+        Args:
+            toll: What it has cost.
+            most_us: How long an epoch may take if the intervals aren't stretched.
+            opened: Whether the aggregation was the first one of its epoch.
+        """
+        if opened:
+            self.stall_us = _smoothed(self.stall_us or None, toll.longest_us)
+            if any(self._sums):
+                known = self._epoch or self._sums
+                lost_us, held_us = (
+                    _smoothed(before, now, _WEIGHT_AT_ONCE)
+                    for before, now in zip(known, self._sums, strict=True)
+                )
+                self._epoch = lost_us, held_us
+            self._sums = (0, 0)
+        self._sums = self._sums[0] + toll.cpu_us, self._sums[1] + toll.held_us
+        lost_us, held_us = map(max, self._sums, self._epoch or self._sums)
+        needed_us = lost_us / self.max_slowdown
+        rare_us = held_us / allowed_share(self.stall_us, self.max_stall_us)
+        self.stalls = rare_us > needed_us
+        self.epoch_us = _HEADROOM * max(needed_us, rare_us)
+        self._stretch(max(needed_us, rare_us) / most_us)
 
     def aggregated(self, toll: Toll, elapsed_us: int, in_force: float) -> None:
         """Add what an aggregation, stretched by the factor `in_force`, has cost a target."""
@@ -270,7 +324,9 @@ class TollKeeper:
         needed = self._lost / self.max_slowdown
         rare = self._held / allowed_share(self.stall_us, self.max_stall_us)
         self.stalls = rare > needed
-        needed = max(needed, rare)
+        self._stretch(max(needed, rare))
+
+    def _stretch(self, needed: float) -> None:
         if needed > max(self.factor, 1.0) or needed < max(_ROOM * self.factor, 1 / _HEADROOM):
             self.factor = needed * _HEADROOM
 
@@ -334,6 +390,7 @@ class Pace:
         self._tuner = GoalTuner(goal) if goal else None
         self._budget = budget
         self._sampling = sampling
+        self._opened = False  # whether the running aggregation opened an epoch
         self.wanted = self._base = self._in_force = intervals
         self.change(intervals)
 
@@ -350,6 +407,11 @@ class Pace:
     def begun(self, cpu_us: int) -> None:
         """Add the CPU time that the beginning of the run took."""
         self._budget.begun(cpu_us)
+
+    def opened(self, cpu_us: int) -> None:
+        """Add CPU time that the opening of an epoch took."""
+        self._opened = True
+        self._budget.opened(cpu_us)
 
     def checked(self, cpu_us: int, in_force: Intervals) -> None:
         """Add the CPU time of a check that was made with the intervals in force."""
@@ -368,7 +430,13 @@ class Pace:
             elapsed_us: How long it took.
             toll: What it has cost the target that it cost most.
         """
-        self._tolls.aggregated(toll, elapsed_us, self._stretched_by(elapsed_us))
+        most = self._sampling.most_aggregations
+        if most > 1:
+            most_us = most * self._base.aggregation_us
+            self._tolls.aggregated_in_epoch(toll, most_us, opened=self._opened)
+            self._opened = False
+        else:
+            self._tolls.aggregated(toll, elapsed_us, self._stretched_by(elapsed_us))
         if self._tuner is not None and access_share is not None:
             self._tuned_us = self._tuner.tuned(self._tuned_us, access_share)
             self._rebase()
@@ -399,6 +467,11 @@ class Pace:
     def _factor(self) -> float:
         """How far intervals are stretched."""
         return max(self._budget.factor, self._tolls.factor, 1.0)
+
+    @property
+    def epoch_us(self) -> float:
+        """How long an epoch is to take, at least, where it has many aggregations."""
+        return max(self._budget.epoch_us, self._tolls.epoch_us)
 
     @property
     def limit(self) -> str:
@@ -450,3 +523,4 @@ class Pace:
         stretched = self._sampling.stretched(base, self._factor)
         update_us = max(stretched.update_us, self._budget.update_us)
         self.wanted = evolve(stretched, update_us=update_us)
+        self._sampling.set_epoch(self.epoch_us)

@@ -15,12 +15,25 @@ from damon_core.memory.target import Target
 
 #: While an aggregation adds up, the worker wakes this often to see whether it is to go on.
 _LONGEST_SLEEP_US = 100_000
-#: How often the number of looks and the length of an aggregation are fitted to each other.
-_ROUNDS = 3
+
+
+#: The share of the CPU budget that looks may take before aggregations become longer. The rest is
+#: for the openings of epochs; they get what looks leave.
+_LOOKS_SHARE = 0.75
+#: How many aggregations an epoch may have: what is known of rates gets no older.
+_MOST_AGGREGATIONS = 64
+#: An epoch may end early after this share of its time. What it is short of, the next is longer.
+_EARLY = 0.25
 
 
 class _Timed:
     """An aggregation is complete when its interval has passed since the last one."""
+
+    most_aggregations = 1
+    opening = False
+
+    def set_epoch(self, epoch_us: float) -> None:
+        """Do nothing: each aggregation begins anew."""
 
     def is_complete(self, began_us: int, grid: Grid, intervals: Intervals) -> bool:
         """Return whether the aggregation interval has passed."""
@@ -187,19 +200,30 @@ class AccumulatingSampling(_Evenly, RegionSampling):
 
 
 class SpacedSampling(_Timed, _Evenly):
-    """The primitive looks at all pages, each time twice as long after an aggregation began.
+    """The primitive looks at all pages, each time twice as long after an epoch began.
 
-    To save time aggregations become longer; the sampling interval stays, so there are more looks,
-    but few: one more where they are twice as long.
+    An epoch begins with a clearing and has as many aggregations as needed for its cost. Only the
+    first aggregation has several looks, the later ones have one, at the end. To save time epochs
+    become longer, then aggregations too; the sampling interval stays.
     """
 
     policy_name = ""
+    most_aggregations = _MOST_AGGREGATIONS
 
     def __init__(self, _policy: RegionPolicy) -> None:
         self.missed_checks = 0
+        self.opening = False
         self._began_us: int | None = None  # of the running aggregation
         self._looks = 0  # so far
         self._counted = 0  # checks that these stand for
+        self._first = True  # whether the aggregation is the first one of its epoch
+        self._epoch = 0
+        self._epoch_us = 0.0  # that epochs take at least
+        self._opened_us: int | None = None
+        self._looked_us = 0  # the last look
+        self._owed_us = 0.0  # by which epochs were shorter
+        self._aggregation_us = 0
+        self._outdated = False
 
     def begin(self, limits: RegionLimits) -> None:
         """Do nothing: the primitive cuts the regions."""
@@ -207,12 +231,35 @@ class SpacedSampling(_Timed, _Evenly):
     def set_limits(self, limits: RegionLimits) -> None:
         """Do nothing: the primitive reads the limits."""
 
+    def set_epoch(self, epoch_us: float) -> None:
+        """Let epochs take at least some time from now on."""
+        self._epoch_us = epoch_us
+
     def choose(self, targets: Sequence[Target]) -> None:
-        """Do nothing: all pages are looked at."""
+        """Begin an epoch if it is time; all pages are looked at."""
+        if self._began_us is None:
+            self._first = self.opening = self._is_due()
+            if self._first:
+                self._epoch += 1
+                self._outdated = False
+        for target in targets:
+            target.epoch = self._epoch
+
+    def _is_due(self) -> bool:
+        """Return whether an epoch is to begin with the next aggregation."""
+        if self._opened_us is None:
+            return True
+        # An aggregation that is a little short is no reason for one more.
+        passed_us = self._looked_us - self._opened_us + self._aggregation_us // 8
+        needed_us = self._epoch_us * (_EARLY if self._outdated else 1.0) + self._owed_us
+        if passed_us < needed_us:
+            return False
+        self._owed_us = max(self._owed_us + self._epoch_us - passed_us, 0.0)
+        return True
 
     def step_us(self, intervals: Intervals) -> int:
-        """Return the time from one look to the next, on average."""
-        return max(round(intervals.aggregation_us / _looks_of(intervals)), 1)
+        """Return the aggregation interval: that long it is from look to look in most of them."""
+        return intervals.aggregation_us
 
     def rest(self, grid: Grid, intervals: Intervals) -> bool:
         """Sleep until the next look is due, in steps."""
@@ -220,14 +267,16 @@ class SpacedSampling(_Timed, _Evenly):
             # From the clearing on, which may be late.
             grid.follow()
             self._began_us = grid.due_us
+            if self._first:
+                self._opened_us = grid.due_us
         due_us = self._began_us + self._distance_us(intervals)
         sleep_us = min(due_us, grid.due_us + _LONGEST_SLEEP_US)
         grid.until(sleep_us, intervals.sampling_us)
         return grid.due_us >= due_us
 
     def _distance_us(self, intervals: Intervals) -> int:
-        """Return how long after the clearing the next look is."""
-        if self._looks + 1 >= _looks_of(intervals):
+        """Return how long after the beginning of the aggregation the next look is."""
+        if not self._first or self._looks + 1 >= _looks_of(intervals):
             return intervals.aggregation_us
         return intervals.sampling_us << self._looks
 
@@ -240,10 +289,13 @@ class SpacedSampling(_Timed, _Evenly):
         checks = max(distance_us // intervals.sampling_us - self._counted, 0)
         self._looks += 1
         self._counted += checks
+        self._looked_us = grid.due_us
+        # The last look is one that every aggregation has.
+        self.opening = self._first and not due
         return checks
 
     def is_complete(self, began_us: int, grid: Grid, intervals: Intervals) -> bool:
-        """Return whether the interval has passed since the accessed bits were cleared."""
+        """Return whether the interval has passed since the aggregation began."""
         if self._began_us is not None:
             began_us = self._began_us
         return super().is_complete(began_us, grid, intervals)
@@ -253,19 +305,19 @@ class SpacedSampling(_Timed, _Evenly):
     ) -> None:
         """Begin the next aggregation: the primitive completes the regions of this one."""
         self._began_us, self._looks, self._counted = None, 0, 0
+        self._aggregation_us = intervals.aggregation_us
 
     def adapt(self, targets: Sequence[Target]) -> None:
-        """Do nothing: the primitive cuts the regions."""
+        """Note whether the primitive has found that much has changed; it cuts the regions."""
+        for target in targets:
+            self._outdated |= target.outdated
+            target.outdated = False
 
     def needed_factor(
         self, intervals: Intervals, check_us: float, aggregation_us: float, share: float
     ) -> float:
-        """Return how far aggregations are to be stretched so that sampling takes a share."""
-        factor = super().needed_factor(intervals, check_us, aggregation_us, share)
-        for _ in range(_ROUNDS):
-            looks = _looks_of(self.stretched(intervals, max(factor, 1.0)))
-            factor = (looks * check_us + aggregation_us) / share / intervals.aggregation_us
-        return factor
+        """Return how far aggregations are to be stretched so that looks take part of a share."""
+        return super().needed_factor(intervals, check_us, aggregation_us, share * _LOOKS_SHARE)
 
     def stretched(self, intervals: Intervals, factor: float) -> Intervals:
         """Return intervals with longer aggregations."""

@@ -114,6 +114,10 @@ class Target:
             it in `describe_regions`, and it is dropped after the callbacks.
         labels: What else it is known by, such as its ``unit`` and ``container``. A mapping that is
             assigned becomes one that can't be changed.
+        epoch: Where what shows accesses is cleared once for several aggregations: the number of
+            the epoch, which the way of sampling sets. The primitive clears when it changes.
+        outdated: Set by the primitive where so much has changed that the next epoch should begin
+            soon.
     """
 
     name: str
@@ -125,3 +129,5 @@ class Target:
     idle_ages: IdleAges = field(factory=IdleAges, init=False)
     page_map: PageMap | None = field(default=None, init=False, repr=False)
     labels: Mapping[str, str] = field(default=NO_LABELS, converter=freeze_labels, init=False)
+    epoch: int = field(default=0, init=False, repr=False)
+    outdated: bool = field(default=False, init=False, repr=False)

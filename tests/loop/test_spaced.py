@@ -1,17 +1,26 @@
 """Sampling at growing distances: when looks are, what they stand for, how they are stretched."""
 
+from collections.abc import Callable
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
 from damon_core import (
+    Context,
+    Costs,
     HookContext,
     Intervals,
+    Limits,
     Regions,
     SpacedSampling,
     Target,
+    Toll,
     VirtualClock,
     hookimpl,
+    start,
 )
+from damon_core.loop.forecast import expect
 from damon_core.policies.kernel import KernelPolicy
 from damon_core.testing import Recorder, run_virtual
 
@@ -102,10 +111,187 @@ def test_to_save_time_aggregations_become_longer() -> None:
 
 
 @pytest.mark.parametrize("share", [0.1, 0.02, 0.001])
-def test_stretched_intervals_take_the_share(share: float) -> None:
-    """Though a longer aggregation has more looks."""
+def test_stretched_intervals_leave_a_quarter_to_clearings(share: float) -> None:
+    """A look and the end take the rest, at most."""
     sampling = SpacedSampling(KernelPolicy())
     factor = sampling.needed_factor(Intervals(), 2_000.0, 1_000.0, share)
     stretched = sampling.stretched(Intervals(), factor)
-    looks_us = stretched.aggregation_us / sampling.step_us(stretched) * 2_000
-    assert (looks_us + 1_000) / stretched.aggregation_us == pytest.approx(share, rel=0.15)
+    assert 3_000 / stretched.aggregation_us == pytest.approx(0.75 * share, rel=0.01)
+
+
+class CpuClock(VirtualClock):
+    """Virtual time in which work takes time and processor time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._cpu_us = 0
+
+    def cpu_us(self) -> int:
+        return self._cpu_us
+
+    def work(self, us: int) -> None:
+        self._cpu_us += us
+        self.advance(us)
+
+
+class Costly(SeesAll):
+    """Clearing and looking take CPU time, and clearing costs the target.
+
+    Args:
+        clear_us: CPU time of a clearing.
+        look_us: That of a look.
+        toll: What a clearing costs the target.
+        outdated: In which aggregations much has changed.
+    """
+
+    def __init__(
+        self,
+        clear_us: int = 0,
+        look_us: int = 0,
+        toll: Toll | None = None,
+        outdated: Callable[[int], bool] = lambda _: False,
+    ) -> None:
+        super().__init__()
+        self.cleared_us: list[int] = []
+        self.numbers: list[int] = []  # of aggregations that began with a clearing
+        self._clear_us, self._look_us, self._toll = clear_us, look_us, toll or Toll()
+        self._outdated = outdated
+        self._epoch = -1
+        self.number = 0
+
+    @hookimpl
+    def prepare_access_checks(self, context: HookContext) -> None:
+        target = context.targets[0]
+        if target.epoch == self._epoch:
+            return
+        self._epoch = target.epoch
+        assert isinstance(context.clock, CpuClock)
+        context.clock.work(self._clear_us)
+        self.cleared_us.append(context.clock.now_us())
+        self.numbers.append(self.number)
+        target.toll = target.toll.with_cpu(self._toll.cpu_us).with_held(self._toll.held_us)
+
+    @hookimpl
+    def check_accesses(self, context: HookContext) -> None:
+        super().check_accesses(context)
+        assert isinstance(context.clock, CpuClock)
+        context.clock.work(self._look_us)
+
+    @hookimpl
+    def describe_regions(self, context: HookContext) -> None:
+        super().describe_regions(context)
+        self.number += 1
+        context.targets[0].outdated = self._outdated(self.number)
+
+
+def run_costly(memory: Costly, seconds: int = 60, **limits: float | None) -> Context:
+    """Run for some seconds of virtual time."""
+    clock = CpuClock()
+
+    class End:
+        @hookimpl
+        def after_aggregation(self, context: HookContext) -> bool:
+            return context.clock.now_us() >= seconds * 1_000_000
+
+    context = Context(memory, [End()], clock=clock, **limits)  # type: ignore[arg-type]
+    start(context)
+    assert context.wait(60)
+    assert context.error is None
+    return context
+
+
+def distances(memory: Costly) -> list[float]:
+    """Return how long it is from clearing to clearing, in seconds, once that has settled."""
+    return [(b - a) / 1e6 for a, b in pairwise(memory.cleared_us[len(memory.cleared_us) // 2 :])]
+
+
+def test_cheap_clearings_come_in_each_aggregation() -> None:
+    """A clearing of 0.3 ms and five looks of 0.1 ms take less than 2 % of 100 ms."""
+    memory = Costly(clear_us=300, look_us=100)
+    context = run_costly(memory, seconds=10)
+    assert memory.numbers == list(range(memory.number))
+    assert context.stats.cpu_us / context.clock.now_us() <= 0.02
+
+
+def test_dear_clearings_are_rarer_while_aggregations_stay() -> None:
+    """50 ms and four looks of 0.5 ms, at the 1.5 % that one look each 100 ms leaves."""
+    memory = Costly(clear_us=50_000, look_us=500)
+    context = run_costly(memory)
+    assert context.snapshot is not None
+    assert context.snapshot.intervals == Intervals()
+    assert distances(memory)[-1] == pytest.approx(1.15 * 0.052 / 0.015, rel=0.05)
+    assert context.stats.cpu_us / context.clock.now_us() <= 0.022
+
+
+def test_later_aggregations_of_an_epoch_have_one_look() -> None:
+    """At their end."""
+    memory = Costly(clear_us=50_000, look_us=500)
+    run_costly(memory, seconds=10)
+    cleared_us = memory.cleared_us[-2]
+    looks_ms = [round((at - cleared_us) / 1e3) for at in memory.looked_us if at > cleared_us]
+    assert looks_ms[:4] == [5, 10, 20, 40]
+    assert np.diff(looks_ms[4:12]) == pytest.approx(100, abs=2)
+
+
+def test_dear_looks_stretch_aggregations_and_leave_room_for_clearings() -> None:
+    """10 ms a look: three quarters of 2 % of some 0.67 s."""
+    memory = Costly(clear_us=50_000, look_us=10_000)
+    context = run_costly(memory, seconds=120)
+    assert context.snapshot is not None
+    assert 667_000 <= context.snapshot.intervals.aggregation_us <= 800_000
+    assert context.stats.cpu_us / context.clock.now_us() <= 0.022
+
+
+def test_what_a_clearing_costs_the_target_makes_epochs_longer() -> None:
+    """50 ms lost are 1 % of 5 s; aggregations stay."""
+    memory = Costly(toll=Toll(cpu_us=50_000))
+    context = run_costly(memory)
+    assert context.snapshot is not None
+    assert context.snapshot.intervals == Intervals()
+    assert distances(memory)[-1] == pytest.approx(1.15 * 5, rel=0.05)
+
+
+def test_long_stalls_make_epochs_longer() -> None:
+    """For 5 ms each the map may be locked for 0.4 % of the time with a limit of 5 ms."""
+    memory = Costly(toll=Toll(0, 5_000, 5_000))
+    run_costly(memory, max_stall_us=5_000)
+    assert distances(memory)[-1] == pytest.approx(1.15 * 1.25, rel=0.1)
+
+
+def test_epochs_have_64_aggregations_at_most() -> None:
+    """Then aggregations become longer: 1 s lost is 1 % of 100 s."""
+    memory = Costly(toll=Toll(cpu_us=1_000_000))
+    context = run_costly(memory, seconds=400)
+    assert context.snapshot is not None
+    assert context.snapshot.intervals.aggregation_us == pytest.approx(1.15 * 100e6 / 64, rel=0.02)
+
+
+def test_a_change_brings_the_next_clearing_early() -> None:
+    """After a quarter of an epoch; what that was short of makes the next one longer."""
+    changes: list[int] = []
+    memory = Costly(clear_us=50_000, outdated=lambda number: number in changes)
+    run_costly(memory, seconds=30)
+    usual = memory.numbers[-1] - memory.numbers[-2]
+    changes.append(memory.numbers[-1] + usual // 2)
+    again = Costly(clear_us=50_000, outdated=lambda number: number in changes)
+    run_costly(again, seconds=45)
+    begun = again.numbers.index(memory.numbers[-1])
+    early, late = np.diff(again.numbers[begun : begun + 3])
+    assert early == usual // 2
+    assert early + late == pytest.approx(2 * usual, abs=2)
+
+
+def test_constant_changes_cost_no_more_than_the_budget() -> None:
+    """Though each asks for a clearing."""
+    memory = Costly(clear_us=50_000, outdated=lambda _: True)
+    context = run_costly(memory)
+    assert context.stats.cpu_us / context.clock.now_us() <= 0.022
+
+
+def test_forecast_knows_epochs() -> None:
+    """As the run comes to."""
+    costs = Costs(sampling=SpacedSampling, check_us=500, opening_us=52_000)
+    found = expect(costs, Intervals(), Limits())
+    assert found.intervals == Intervals()
+    assert found.epoch_us == pytest.approx(1.15 * 52_000 / 0.009, rel=0.1)
+    assert found.cpu_share <= 0.02
