@@ -231,7 +231,9 @@ class BudgetKeeper:
         cost_us = check_us if check_us is not None else self._check_us or 0.0
         end_us = self._aggregate_us or 0.0
         opening_us = self._opening_us or 0.0
-        demand = cost_us / self._sampling.step_us(base) + (end_us + opening_us) / base.aggregation_us
+        demand = (
+            cost_us / self._sampling.step_us(base) + (end_us + opening_us) / base.aggregation_us
+        )
         update_cost_us = self._update_cost_us or 0.0
         whole = min(self._budget, demand + update_cost_us / base.update_us)
         self.allowed = min(self._budget, self._shared.allowance(id(self), whole))

@@ -24,6 +24,8 @@ _LOOKS_SHARE = 0.75
 _MOST_AGGREGATIONS = 64
 #: An epoch may end early after this share of its time. What it is short of, the next is longer.
 _EARLY = 0.25
+#: It does where the primitive says so, or if aggregations have become longer or shorter by more.
+_ALIKE = 0.75
 
 
 class _Timed:
@@ -222,7 +224,7 @@ class SpacedSampling(_Timed, _Evenly):
         self._opened_us: int | None = None
         self._looked_us = 0  # the last look
         self._owed_us = 0.0  # by which epochs were shorter
-        self._aggregation_us = 0
+        self._aggregation_us = self._first_us = 0  # of the last aggregation, and the first one
         self._outdated = False
 
     def begin(self, limits: RegionLimits) -> None:
@@ -249,6 +251,8 @@ class SpacedSampling(_Timed, _Evenly):
         """Return whether an epoch is to begin with the next aggregation."""
         if self._opened_us is None:
             return True
+        if not _ALIKE * self._first_us <= self._aggregation_us <= self._first_us / _ALIKE:
+            self._outdated = True
         # An aggregation that is a little short is no reason for one more.
         passed_us = self._looked_us - self._opened_us + self._aggregation_us // 8
         needed_us = self._epoch_us * (_EARLY if self._outdated else 1.0) + self._owed_us
@@ -269,6 +273,7 @@ class SpacedSampling(_Timed, _Evenly):
             self._began_us = grid.due_us
             if self._first:
                 self._opened_us = grid.due_us
+                self._first_us = intervals.aggregation_us
         due_us = self._began_us + self._distance_us(intervals)
         sleep_us = min(due_us, grid.due_us + _LONGEST_SLEEP_US)
         grid.until(sleep_us, intervals.sampling_us)

@@ -6,6 +6,7 @@ from typing import Protocol
 
 import numpy as np
 import pytest
+from damon_pagetable.advice import Adviser
 from damon_pagetable.flushing import FlushedProcess, Flusher, smallest_range
 from damon_pagetable.look import Look, accessed, look, resident
 from damon_pagetable.tables import PageTables
@@ -35,7 +36,7 @@ class Flushing:
         self.pagemap = self.process.open_file("pagemap")
         self.state = FlushedProcess()
         self._tables = tables
-        self._flusher = Flusher()
+        self._flusher = Flusher(Adviser())
 
     def look(self) -> Look:
         return look(self._tables, self.pagemap)
@@ -117,7 +118,7 @@ def test_no_flush_before_pages_in_use_were_found(flushing: Flushing, process: Wo
     state.begin()
     empty.bits.fill(1)
     flushing.target.layout_input = LayoutInput(flushing.process.maps())
-    assert not Flusher().flush(flushing.target, state, flushing.pagemap, empty)
+    assert not Flusher(Adviser()).flush(flushing.target, state, flushing.pagemap, empty)
     assert state.wanted
 
 

@@ -14,6 +14,7 @@ from damon_vaddr import (
 )
 
 from damon_core import HookContext, PluginError, SpacedSampling
+from damon_pagetable.advice import Adviser
 from damon_pagetable.errors import ObstacleError, VerifierError
 from damon_pagetable.flushing import FlushedProcess, Flusher, FlushStats
 from damon_pagetable.layout import BestCut, Known
@@ -21,6 +22,7 @@ from damon_pagetable.look import Looks
 from damon_pagetable.options import PageTableOptions
 from damon_pagetable.privileges import needed_to_load_only
 from damon_pagetable.tables import PageTables
+from damon_pagetable.witnesses import choose, clear, clear_cold
 
 logger = logging.getLogger(__name__)
 
@@ -37,12 +39,14 @@ class _Files:
     Attributes:
         pagemap: Its pagemap; what it shows isn't read, it leads to the page tables.
         looks: Looks at these.
-        aggregation: The number of the last aggregation when they were cleared; -1 for never.
+        epoch: The number of the epoch in which the bits were cleared; -1 for never.
+        aggregation: The number of the last aggregation when this one began; -1 for never.
         flushing: The flushes of its TLB.
     """
 
     pagemap: int
     looks: Looks
+    epoch: int = field(default=-1, init=False)
     aggregation: int = field(default=-1, init=False)
     flushing: FlushedProcess = field(factory=FlushedProcess, init=False)
 
@@ -50,9 +54,10 @@ class _Files:
 class PageTable:
     """Sees accesses to every page of processes, through their own page tables.
 
-    At the beginning of an aggregation the accessed bits of a process are cleared, by clear_refs.
-    Each look after that finds all pages that were accessed since. Looks take no lock and don't
-    disturb the process.
+    At the beginning of an epoch the accessed bits of a process are cleared, by clear_refs. Each
+    look after that finds all pages that were accessed since. Looks take no lock and don't disturb
+    the process. Of what is set in later aggregations of the epoch a few witnesses are cleared, by
+    MADV_COLD: they show whether it is still in use.
 
     Every page of a process is in its target's `page_map`. Files and shared memory that several
     processes of a context map count once, in the first of them, with the accesses of all.
@@ -79,7 +84,10 @@ class PageTable:
         self._files: dict[ProcessTarget, _Files] = {}
         self._known: dict[ProcessTarget, Known] = {}
         self._reset_us = reset_us()
-        self._flusher = Flusher() if options is None or options.flush_tlb else None
+        options = options or PageTableOptions()
+        self._adviser = Adviser()
+        self._flusher = Flusher(self._adviser) if options.flush_tlb else None
+        self._has_witnesses = options.witnesses
         self.layout = BestCut(self._known)
 
     @property
@@ -125,12 +133,16 @@ class PageTable:
     def prepare(
         self, targets: Sequence[ProcessTarget], context: HookContext
     ) -> Collection[ProcessTarget]:
-        """Clear the accessed bits of each process, once in each aggregation of the context."""
+        """Clear the accessed bits of each process once in an epoch, those of witnesses else."""
         number = context.snapshot.number if context.snapshot is not None else 0
         gone = []
         for target in targets:
             files, known = self._files[target], self._known[target]
             if files.aggregation == number:
+                continue
+            if files.epoch == target.epoch:
+                files.aggregation = number
+                self._begin_later(target, context)
                 continue
             try:
                 held_us = clear_accessed_bits(target.process)
@@ -141,14 +153,40 @@ class PageTable:
                 if not is_shortage(error):
                     raise
                 continue  # Accesses add up until a file can be opened again.
-            files.aggregation = number
+            files.epoch, files.aggregation = target.epoch, number
             target.toll = target.toll.with_held(held_us)
-            if known.last_us:
+            if known.last_us and not known.inference.later:
                 files.flushing.end(known.pages.touched_share())
             files.flushing.begin()
             known.pages.clear()
             known.cleared_us, known.first_us = context.clock.now_us(), 0
+            known.inference.begin_epoch(known.cleared_us)
         return gone
+
+    def _begin_later(self, target: ProcessTarget, context: HookContext) -> None:
+        """Begin an aggregation that isn't the first one of its epoch."""
+        files, known = self._files[target], self._known[target]
+        inference, pages = known.inference, known.pages
+        if not inference.later:
+            files.flushing.end(pages.touched_share())
+            files.flushing.wanted = False
+        pidfd = target.process.pidfd
+        inference.begin(pages, context.clock.now_us())
+        if self._has_witnesses and pidfd is not None and not self._adviser.refused:
+            for each in inference.cooled:
+                clear_cold(each, pages, pidfd, files.pagemap, self._adviser)
+            chosen = choose(
+                pages,
+                files.flushing.usable(target.layout_input.maps),
+                target.regions,
+                longest=inference.longest,
+                recent_us=known.last_us,
+                interval_us=context.intervals.aggregation_us,
+            )
+            inference.witnesses = clear(chosen, pidfd, files.pagemap, self._adviser)
+            target.toll = target.toll.with_held(inference.witnesses.held_us)
+        inference.cooled = []
+        pages.settle(known.last_us)
 
     def check(
         self, targets: Sequence[ProcessTarget], context: HookContext
@@ -166,7 +204,10 @@ class PageTable:
         known.first_us = known.first_us or known.last_us
         known.since_us = known.since_us or now_us
         known.checks = context.intervals.checks
-        pages = known.pages.add(found, known.last_us, now_us)
+        later = known.inference.later
+        pages = known.pages.add(found, known.last_us, now_us, later=later)
+        if known.inference.witnesses is not None:
+            pages += known.inference.witnesses.look(found)
         if self._flusher is not None and self._flusher.flush(
             target, files.flushing, files.pagemap, found
         ):

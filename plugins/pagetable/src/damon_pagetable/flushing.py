@@ -15,11 +15,7 @@ Whether it makes a difference is measured: one aggregation in 16 is without a fl
 is found in these, nearly all are.
 """
 
-import ctypes
-import errno
 import logging
-import os
-import re
 from collections import deque
 from typing import NamedTuple
 
@@ -28,14 +24,11 @@ from attrs import define, field
 from damon_vaddr import Mapped, ProcessTarget
 
 from damon_core import PAGE_SIZE_BYTES, Range
+from damon_pagetable.advice import Adviser, anonymous, is_of_small_pages
 from damon_pagetable.look import Look, accessed
 from damon_pagetable.tables import IntColumn
 
 logger = logging.getLogger(__name__)
-
-# The number of this system call is the same on all architectures but alpha.
-_SYS_PROCESS_MADVISE = 440
-_MADV_COLD = 20
 
 #: x86 flushes the whole TLB if the accessed bits that were cleared span more pages than this.
 _FLUSH_PAGES = 33
@@ -46,15 +39,6 @@ _TRIAL = 16
 #: The results of this many aggregations of each kind are compared, and of at least as many.
 _COMPARED = 16
 _ENOUGH = 3
-
-_ENTRY_BYTES = 8
-_PRESENT = np.uint64(1 << 63)
-_FRAME = np.uint64((1 << 55) - 1)
-#: Heads and tails of compound pages; include/uapi/linux/kernel-page-flags.h.
-_COMPOUND = 1 << 15 | 1 << 16
-
-# Private, writable, without a file: "7f…-7f… rw-p 00000000 00:00 0", with or without a name.
-_ANONYMOUS = re.compile(rb"(?m)^([0-9a-f]+)-([0-9a-f]+) .w.p [0-9a-f]+ [0-9a-f:]+ 0\b")
 
 
 class FlushStats(NamedTuple):
@@ -123,8 +107,7 @@ class FlushedProcess:
         """Return the private anonymous memory of the process."""
         if maps is not self._maps:
             self._maps = maps
-            found = _ANONYMOUS.findall(maps)
-            self._anonymous = Mapped.of([Range(int(a, 16), int(b, 16)) for a, b in found])
+            self._anonymous = anonymous(maps)
         return self._anonymous
 
     def _helps(self) -> bool:
@@ -136,16 +119,15 @@ class FlushedProcess:
         return bool(np.mean(self._with) - np.mean(self._without) > 2 * noise)
 
 
-class _Iovec(ctypes.Structure):
-    _fields_ = (("base", ctypes.c_void_p), ("length", ctypes.c_size_t))
-
-
 class Flusher:
-    """Flushes the TLBs of processes, until the kernel refuses."""
+    """Flushes the TLBs of processes, until the kernel refuses.
 
-    def __init__(self) -> None:
-        self._syscall = ctypes.CDLL(None, use_errno=True).syscall
-        self._works = True
+    Args:
+        adviser: Gives the advice.
+    """
+
+    def __init__(self, adviser: Adviser) -> None:
+        self._adviser = adviser
         self._rng = np.random.default_rng()
 
     def flush(
@@ -159,10 +141,10 @@ class Flusher:
             pagemap: Its open pagemap.
             look: What has just been found.
         """
-        if not self._works or not process.wanted or target.process.pidfd is None:
+        if self._adviser.refused or not process.wanted or target.process.pidfd is None:
             return False
         chosen = self._choose(process.usable(target.layout_input.maps), look)
-        if chosen is None or not _is_of_small_pages(pagemap, chosen):
+        if chosen is None or not is_of_small_pages(pagemap, chosen):
             return False
         if not self._advise(target.process.pidfd, chosen):
             return False
@@ -187,24 +169,15 @@ class Flusher:
         return best
 
     def _advise(self, pidfd: int, chosen: Range) -> bool:
-        iovec = _Iovec(chosen.start, _size(chosen))
-        if self._syscall(_SYS_PROCESS_MADVISE, pidfd, ctypes.byref(iovec), 1, _MADV_COLD, 0) >= 0:
+        if self._adviser.cold(pidfd, [chosen]):
             return True
-        code = ctypes.get_errno()
-        if code in (errno.EPERM, errno.EACCES, errno.ENOSYS):
-            self._works = False
-            needs = "Linux 5.10" if code == errno.ENOSYS else "CAP_SYS_NICE"
+        if self._adviser.refused:
             logger.warning(
-                "TLBs can't be flushed, so very hot memory may look idle: process_madvise: %s"
-                " (needs %s); set flush_tlb = false to avoid this warning",
-                os.strerror(code),
-                needs,
+                "TLBs can't be flushed, so very hot memory may look idle: process_madvise: %s;"
+                " set flush_tlb = false to avoid this warning",
+                self._adviser.refused,
             )
         return False
-
-
-def _mean(shares: "deque[float]") -> float | None:
-    return float(np.mean(shares)) if shares else None
 
 
 def _size(addresses: Range) -> int:
@@ -228,19 +201,3 @@ def smallest_range(pages: IntColumn, usable: Mapped) -> Range | None:
         return None
     best = int(np.argmin(pages[other] - pages[first]))
     return Range(int(pages[first[best]]), int(pages[other[best]]) + PAGE_SIZE_BYTES)
-
-
-def _is_of_small_pages(pagemap: int, addresses: Range) -> bool:
-    """Return whether a range has no part of a larger page, as far as this user may know."""
-    count = _size(addresses) // PAGE_SIZE_BYTES
-    place = addresses.start // PAGE_SIZE_BYTES * _ENTRY_BYTES
-    try:
-        entries = np.frombuffer(os.pread(pagemap, count * _ENTRY_BYTES, place), np.uint64)
-        frames = (entries & _FRAME)[(entries & _PRESENT) != 0].tolist()
-        if 0 in frames:  # They aren't shown without CAP_SYS_ADMIN.
-            return False
-        with open("/proc/kpageflags", "rb", buffering=0) as file:
-            flags = [os.pread(file.fileno(), 8, frame * _ENTRY_BYTES) for frame in frames]
-    except OSError:
-        return False
-    return not any(int.from_bytes(each, "little") & _COMPOUND for each in flags)

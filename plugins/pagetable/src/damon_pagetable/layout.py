@@ -16,7 +16,8 @@ from damon_core import (
     Regions,
     period_of,
 )
-from damon_pagetable.pages import FRESH, PageCodes, Pages
+from damon_pagetable.inference import Inference
+from damon_pagetable.pages import FRESH, NEW, PageCodes, Pages
 from damon_pagetable.regions import Runs, cut, is_as_good
 from damon_pagetable.sharing import count_once
 from damon_pagetable.tables import IntColumn
@@ -38,6 +39,7 @@ class Known:
         last_us: How long after that the last look was.
         checks: The number of checks that an aggregation stands for.
         last_checks: The same for the previous aggregation.
+        inference: What is inferred where an epoch has several aggregations.
     """
 
     pages: Pages = field(factory=Pages, init=False)
@@ -47,6 +49,11 @@ class Known:
     last_us: int = field(default=0, init=False)
     checks: int = field(default=1, init=False)
     last_checks: int = field(default=1, init=False)
+    inference: Inference = field(factory=Inference, init=False)
+
+    def end(self, now_us: int) -> PageCodes:
+        """End an aggregation; return the codes of all pages."""
+        return self.inference.end(self.pages, self.last_us, now_us)
 
 
 class BestCut:
@@ -66,13 +73,13 @@ class BestCut:
 
     def describe(self, targets: Sequence[ProcessTarget], now_us: int) -> None:
         """Cut the pages of all targets into regions."""
-        known = [self._known[each] for each in targets]
-        found = [each.pages.found(each.last_us, now_us) for each in known]
+        found = [self._known[each].end(now_us) for each in targets]
         if len(targets) > 1:
             count_once(found, [parse_shared(each.layout_input.maps) for each in targets])
         sizes = [int(np.count_nonzero(each.codes)) for each in found]
         spare = max(self._max_regions - _LEAST_REGIONS * len(targets), 0)
         for target, pages, size in zip(targets, found, sizes, strict=True):
+            target.outdated |= self._known[target].inference.outdated
             share = self._max_regions // len(targets)
             limit = min(_LEAST_REGIONS, share) + spare * size // max(sum(sizes), 1)
             self._cut(target, pages, limit, now_us)
@@ -89,7 +96,7 @@ class BestCut:
         starts = cut(runs, limit)
         if len(old) <= limit and is_as_good(runs, old.start, starts):
             starts = old.start
-        fresh, idle_ages = _regions(page_map, starts, known.checks)
+        fresh, idle_ages = _regions(page_map, starts, known)
         if len(fresh):
             target.idle_ages = idle_ages
         _inherit(fresh, old, known)
@@ -97,7 +104,7 @@ class BestCut:
         known.last_checks = known.checks
 
 
-def _regions(page_map: PageMap, starts: IntColumn, checks: int) -> tuple[Regions, IdleAges]:
+def _regions(page_map: PageMap, starts: IntColumn, known: Known) -> tuple[Regions, IdleAges]:
     """Return regions, each with the memory from one start to the next, and their counters.
 
     Returns:
@@ -113,8 +120,11 @@ def _regions(page_map: PageMap, starts: IntColumn, checks: int) -> tuple[Regions
     regions = Regions(page_map.addresses(start), page_map.addresses(end - 1) + PAGE_SIZE_BYTES)
     regions.resident_bytes = pages[some] * PAGE_SIZE_BYTES
     soon = tally.count(ABSENT + 1, page_map.shortest)
-    regions.nr_accesses = soon[some] / pages[some] * checks
-    regions.touched_bytes = tally.count(ABSENT + 1, page_map.longest)[some] * PAGE_SIZE_BYTES
+    regions.nr_accesses = soon[some] / pages[some] * known.checks
+    touched = tally.count(ABSENT + 1, page_map.longest)
+    if known.inference.weights is not None:
+        touched = _weighted(touched, tally, known, page_map.longest)
+    regions.touched_bytes = touched[some] * PAGE_SIZE_BYTES
     regions.idle_us = page_map.code_idle_us[tally.smallest()[some]]
     ages: dict[str, int] = {}
     for span in IDLE_SPANS:
@@ -125,6 +135,28 @@ def _regions(page_map: PageMap, starts: IntColumn, checks: int) -> tuple[Regions
         setattr(regions, span.column, tally.count(least)[some] * PAGE_SIZE_BYTES)
         ages[span.age] = 0
     return regions, IdleAges(**ages)
+
+
+def _weighted(touched: IntColumn, tally: Tally, known: Known, longest: int) -> IntColumn:
+    """Return how many pages were touched, where not just those with short periods were.
+
+    Args:
+        touched: How many have periods up to the longest of what counts as touched.
+        tally: Counts pages.
+        known: What is known of the process.
+        longest: That period.
+    """
+    weights = known.inference.weights
+    assert weights is not None
+    found = touched.astype(np.float64)
+    counted = np.arange(1, NEW) <= longest
+    for period in (np.flatnonzero(weights[1:NEW] != counted) + 1).tolist():
+        found += (weights[period] - (period <= longest)) * tally.count(period, period)
+    # Of what is new all was touched.
+    new = tally.of(known.pages.codes.reshape(-1)).count(NEW, NEW)
+    found += (1.0 - weights[min(known.inference.typical, longest)]) * new
+    whole: IntColumn = np.rint(found).astype(np.int64)
+    return np.clip(whole, np.minimum(new, touched), tally.count(ABSENT + 1))
 
 
 def _inherit(fresh: Regions, old: Regions, known: Known) -> None:

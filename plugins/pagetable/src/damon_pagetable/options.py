@@ -13,3 +13,10 @@ class PageTableOptions:
             "help": "flush the TLB of processes, so that accesses to hot memory aren't missed"
         },
     )
+
+    witnesses: bool = field(
+        default=True,
+        metadata={
+            "help": "clear some pages between two clearings, to see whether others are still used"
+        },
+    )

@@ -4,7 +4,9 @@ Pages are kept by blocks of 2 MiB, a row of 512 for each; a huge page is a row o
 each page there is one byte, its code: the smaller, the more recently the page was accessed.
 
 - 0: it isn't in memory.
-- 1 to 47: it was accessed since the clearing. The code is its period, see `damon_core.PageMap`.
+- 1 to 46: it was accessed since the clearing. The code is its period, see `damon_core.PageMap`.
+- 47: it was accessed for the first time since the clearing, in an aggregation that isn't the first
+  one after it; when that has ended it gets its period's code.
 - 48: it has come into memory since the clearing and wasn't accessed yet.
 - 49 to 255: it was accessed before. The code is the place of a time in a table, the latest first.
   With each clearing there is a new time; when the table is full two neighbouring times become one,
@@ -12,14 +14,14 @@ each page there is one byte, its code: the smaller, the more recently the page w
   aggregations is exact, and longer idle times are within an eighth.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from attrs import frozen
 
-from damon_core import ABSENT, BLOCK_BYTES, CODES, UNTOUCHED, period_of
+from damon_core import ABSENT, BLOCK_BYTES, CODES, UNTOUCHED, Range, period_of
 from damon_pagetable.look import Look, accessed, resident
 from damon_pagetable.machine import ENTRIES
 from damon_pagetable.tables import Bits, IntColumn, table_bytes
@@ -29,6 +31,9 @@ GIANT_BLOCKS = table_bytes(2) // BLOCK_BYTES
 
 #: The code of a page that is new and wasn't accessed.
 FRESH = UNTOUCHED
+#: The code of a page that was first accessed in the running aggregation, if that is a later one of
+#: its epoch. Smaller ones are periods.
+NEW = FRESH - 1
 #: How many times of last accesses are kept.
 _MOST_TIMES = CODES - FRESH - 1
 #: How many blocks are worked on at once, so that what is in between stays in the caches.
@@ -42,6 +47,11 @@ def touched(codes: ByteRows, up_to: int = FRESH - 1) -> _Bools:
     """Return which pages were accessed since the clearing, with a period up to a given one."""
     found: _Bools = codes - np.uint8(1) < np.uint8(min(up_to, FRESH - 1))
     return found
+
+
+def code_of(us: float) -> int:
+    """Return the code of pages that were accessed in some time after the clearing."""
+    return min(max(period_of(round(us)), 1), NEW - 1)
 
 
 def chunks(count: int, size: int = _CHUNK) -> Iterator[slice]:
@@ -110,6 +120,97 @@ class Pages:
         self._rows: _Rows | None = None  # of the last look
         self._looked_us: int | None = None  # when there was a look since the clearing
 
+    @property
+    def blocks(self) -> IntColumn:
+        """Addresses of the blocks, ascending."""
+        return self._blocks
+
+    @property
+    def codes(self) -> ByteRows:
+        """The codes of their pages."""
+        return self._codes
+
+    def count(self, least: int, most: int) -> int:
+        """Return how many pages have codes from `least` to `most`."""
+        return sum(
+            int(np.count_nonzero(self._codes[rows] - np.uint8(least) <= np.uint8(most - least)))
+            for rows in chunks(len(self._codes))
+        )
+
+    def settle(self, us: float) -> int:
+        """End an aggregation: give pages that were new in it the code of a time.
+
+        Args:
+            us: How long after the clearing they were found.
+
+        Returns:
+            The code.
+        """
+        code = code_of(us)
+        for rows in chunks(len(self._codes)):
+            codes = self._codes[rows]
+            codes ^= (codes == NEW).view(np.uint8) * np.uint8(NEW ^ code)
+        return code
+
+    def recode(self, addresses: Range, least: int, most: int, code: int) -> int:
+        """Give pages another code.
+
+        Args:
+            addresses: Where they are.
+            least: They have at least this code.
+            most: They have at most this code.
+            code: The other code.
+
+        Returns:
+            Their number.
+        """
+        count = 0
+        for rows, pages in self._parts(addresses):
+            part = self._codes[rows, pages]
+            wanted = part - np.uint8(least) <= np.uint8(most - least)
+            count += int(np.count_nonzero(wanted))
+            np.copyto(part, np.uint8(code), where=wanted)
+        return count
+
+    def places(self, addresses: Range, code: int) -> tuple[int, int] | None:
+        """Return the addresses of the first and the last page with a code in a range."""
+        found: list[int] = []
+        for rows, pages in self._parts(addresses):
+            at = np.flatnonzero(self._codes[rows, pages] == code)
+            if len(at):
+                begin = int(self._blocks[rows.start]) + pages.start * PAGE_SIZE_BYTES
+                found += (begin + int(each) * PAGE_SIZE_BYTES for each in (at[0], at[-1]))
+        return (found[0], found[-1]) if found else None
+
+    def _parts(self, addresses: Range) -> Iterator[tuple[slice, slice]]:
+        """Cut the pages in a range into rectangles of rows and pages."""
+        first = int(np.searchsorted(self._blocks, addresses.start, side="right")) - 1
+        last = int(np.searchsorted(self._blocks, addresses.end))
+        for row in range(max(first, 0), last):
+            begin, end = (
+                min(max((each - int(self._blocks[row])) // PAGE_SIZE_BYTES, 0), ENTRIES)
+                for each in addresses
+            )
+            if begin < end:
+                yield slice(row, row + 1), slice(begin, end)
+
+    def cool(self, ranges: Sequence[Range], most: int, since_us: int) -> int:
+        """Note that pages have been idle, though they were accessed in this epoch.
+
+        Args:
+            ranges: Where they are.
+            most: They have at most this code.
+            since_us: Since when; not before the clearing.
+
+        Returns:
+            Their number.
+        """
+        last = np.uint8(FRESH + self._times.add(since_us))
+        for rows in chunks(len(self._codes)):
+            codes = self._codes[rows]
+            codes += (codes > FRESH) & (codes <= last)
+        return sum(self.recode(each, 1, most, FRESH + 1) for each in ranges)
+
     def clear(self) -> None:
         """Begin anew: the accessed bits of the process have been cleared."""
         if self._looked_us is None:
@@ -123,20 +224,21 @@ class Pages:
             codes += moves.view(np.uint8)
         self._looked_us = None
 
-    def add(self, look: Look, elapsed_us: int, now_us: int) -> int:
+    def add(self, look: Look, elapsed_us: int, now_us: int, *, later: bool = False) -> int:
         """Add what a look found.
 
         Args:
             look: The look.
             elapsed_us: The time since the clearing.
             now_us: The time of the clock.
+            later: Whether the aggregation isn't the first one after the clearing.
 
         Returns:
             The number of pages found accessed for the first time since the clearing; a huge page
             counts as one.
         """
         self._looked_us = now_us
-        period = _code_of(elapsed_us)
+        period = NEW if later else code_of(elapsed_us)
         rows, same = self._rows, True
         if rows is None or not rows.is_of(look):
             rows, same = self._follow(look), False
@@ -184,21 +286,32 @@ class Pages:
             there += int(np.count_nonzero(codes))
         return used / max(there, 1)
 
-    def found(self, elapsed_us: int, now_us: int) -> PageCodes:
+    def found(
+        self, elapsed_us: int, now_us: int, *, longest: int | None = None, new: int = NEW
+    ) -> PageCodes:
         """Return what is known at the end of an aggregation.
 
         Args:
             elapsed_us: The time from the clearing to the last look.
             now_us: The time of the clock.
+            longest: The longest period of a page that was touched in the aggregation; that of the
+                elapsed time if it is None.
+            new: The period that pages get that are new in the aggregation.
         """
-        longest = _code_of(elapsed_us)
+        untouched = code_of(elapsed_us) + 1
+        longest = untouched - 1 if longest is None else longest
         idle_us = np.zeros(CODES, dtype=np.int64)
         latest_us = now_us if self._looked_us is None else self._looked_us
         times = np.append(latest_us, self._times.values_us())
         known = np.maximum(now_us - times, 0)
         idle_us[FRESH : FRESH + len(known)] = known
         idle_us[FRESH + len(known) :] = known[-1]
-        return PageCodes(self._blocks, self._codes.copy(), idle_us, longest)
+        codes = self._codes.copy()
+        if new != NEW:
+            for rows in chunks(len(codes)):
+                part = codes[rows]
+                part ^= (part == NEW).view(np.uint8) * np.uint8(NEW ^ new)
+        return PageCodes(self._blocks, codes, idle_us, longest)
 
     def _follow(self, look: Look) -> "_Rows":
         """Let the rows be those of a look's blocks, and of missed ones that are known."""

@@ -91,8 +91,9 @@ def forecast(targets: Sequence[ProcessForecast]) -> Costs:
     maps_us = sum(target.maps_us for target in targets)
     return Costs(
         sampling=SpacedSampling,
-        # An aggregation has one clearing and, with the usual intervals, five looks.
-        check_us=(clear_us + _END_PAGE_US * sum(pages)) / 5 + look_us,
+        check_us=look_us + _END_PAGE_US * sum(pages),
+        # With the usual intervals four looks come before the one that each aggregation has.
+        opening_us=round(clear_us + 4 * look_us),
         begin_us=maps_us,
         update_us=maps_us,
         toll=Toll(round(most * reset_us()), held_us, held_us),

@@ -41,6 +41,10 @@ class Tally:
         self._codes = codes
         self._first = first
 
+    def of(self, codes: Codes) -> "Tally":
+        """Return what counts other codes of the same pages."""
+        return Tally(codes, self._first)
+
     def count(self, least: int, most: int = 255) -> IntColumn:
         """Return how many pages of each span have codes from `least` to `most`."""
         found: IntColumn = np.zeros(len(self._first), dtype=np.int64)
