@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 from attrs import frozen
 
-from damon_core import ABSENT, BLOCK_BYTES, CODES, UNTOUCHED, Range, period_of
+from damon_core import ABSENT, BLOCK_BYTES, CODES, PAGE_SIZE_BYTES, UNTOUCHED, Range, period_of
 from damon_pagetable.look import Look, accessed, resident
 from damon_pagetable.machine import ENTRIES
 from damon_pagetable.tables import Bits, IntColumn, table_bytes
