@@ -183,6 +183,22 @@ def test_looks_see_huge_pages_in_use(tables: PageTables, process: Worker, pagema
     assert [before, used_among(looks.look(), start, 3)] == [[], [1]]
 
 
+def test_some_blocks_stand_for_all(tables: PageTables, process: Worker, pagemap: int) -> None:
+    """Of 256 MiB, half of which was used, and some more that Python has."""
+    process.ask("area = anonymous(256 * 256)")
+    process.clear()
+    process.ask(f"area[: {128 << 20} : 4096] = b'y' * {128 << 8}")
+    everything, looks = look(tables, pagemap), Looks(tables, pagemap)
+    looks.limit(48)
+    some = looks.look()
+    assert some.cells is not None
+    assert len(some.blocks) <= 48
+    weights = some.cells.at(some.blocks).weights
+    estimated = weights @ np.count_nonzero(accessed(some.bits), axis=1)
+    assert some.cells.weights.sum() == len(everything.blocks) + len(everything.huge.addresses)
+    assert estimated == pytest.approx(np.count_nonzero(accessed(everything.bits)), rel=0.15)
+
+
 def used_among(found: Look, start: int, count: int) -> list[int]:
     """Return the numbers of the accessed ones among some huge pages."""
     used = found.huge.addresses[found.huge.accessed]

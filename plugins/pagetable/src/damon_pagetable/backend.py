@@ -2,6 +2,7 @@
 
 import logging
 import os
+import time
 from collections.abc import Callable, Collection, Sequence
 
 from attrs import define, field
@@ -15,6 +16,7 @@ from damon_vaddr import (
 
 from damon_core import HookContext, PluginError, SpacedSampling
 from damon_pagetable.advice import Adviser
+from damon_pagetable.budget import LookBudget
 from damon_pagetable.errors import ObstacleError, VerifierError
 from damon_pagetable.flushing import FlushedProcess, Flusher, FlushStats
 from damon_pagetable.layout import BestCut, Known
@@ -88,6 +90,7 @@ class PageTable:
         self._adviser = Adviser()
         self._flusher = Flusher(self._adviser) if options.flush_tlb else None
         self._has_witnesses = options.witnesses
+        self._budget = LookBudget()
         self.layout = BestCut(self._known)
 
     @property
@@ -159,6 +162,7 @@ class PageTable:
                 files.flushing.end(known.pages.touched_share())
             files.flushing.begin()
             known.pages.clear()
+            files.looks.limit(self._most_blocks(files, context))
             known.cleared_us, known.first_us = context.clock.now_us(), 0
             known.inference.begin_epoch(known.cleared_us)
         return gone
@@ -188,6 +192,14 @@ class PageTable:
         inference.cooled = []
         pages.settle(known.last_us)
 
+    def _most_blocks(self, files: _Files, context: HookContext) -> float:
+        """Return how many blocks of a process a look may take: its part of those of all."""
+        all_blocks = [each.looks.blocks for each in self._files.values()]
+        # Those that weren't looked at yet count as the others on average.
+        mean = sum(all_blocks) / max(len([count for count in all_blocks if count]), 1) or 1.0
+        total = sum(count or mean for count in all_blocks)
+        return self._budget.most_blocks(context) * (files.looks.blocks or mean) / total
+
     def check(
         self, targets: Sequence[ProcessTarget], context: HookContext
     ) -> Collection[ProcessTarget]:
@@ -196,6 +208,7 @@ class PageTable:
 
     def _look(self, target: ProcessTarget, context: HookContext) -> bool:
         files, known = self._files[target], self._known[target]
+        begun_ns = time.thread_time_ns()
         found = files.looks.look()
         if not os.pread(files.pagemap, 8, 0):  # Its memory is gone: it ended or called exec.
             return False
@@ -206,6 +219,10 @@ class PageTable:
         known.checks = context.intervals.checks
         later = known.inference.later
         pages = known.pages.add(found, known.last_us, now_us, later=later)
+        blocks = len(found.blocks) + len(found.huge.addresses)
+        self._budget.looked((time.thread_time_ns() - begun_ns) / 1_000, blocks)
+        if found.cells is not None:
+            pages = round(pages * float(found.cells.weights.mean()))
         if known.inference.witnesses is not None:
             pages += known.inference.witnesses.look(found)
         if self._flusher is not None and self._flusher.flush(

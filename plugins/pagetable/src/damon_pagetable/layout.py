@@ -8,6 +8,7 @@ from damon_vaddr import LayoutInput, ProcessTarget, parse_shared
 
 from damon_core import (
     ABSENT,
+    BLOCK_PAGES,
     IDLE_SPANS,
     PAGE_SIZE_BYTES,
     IdleAges,
@@ -16,6 +17,7 @@ from damon_core import (
     Regions,
     period_of,
 )
+from damon_pagetable.choosing import Cells
 from damon_pagetable.inference import Inference
 from damon_pagetable.pages import FRESH, NEW, PageCodes, Pages
 from damon_pagetable.regions import Runs, cut, is_as_good
@@ -74,7 +76,7 @@ class BestCut:
     def describe(self, targets: Sequence[ProcessTarget], now_us: int) -> None:
         """Cut the pages of all targets into regions."""
         found = [self._known[each].end(now_us) for each in targets]
-        if len(targets) > 1:
+        if len(targets) > 1 and all(each.cells is None for each in found):
             count_once(found, [parse_shared(each.layout_input.maps) for each in targets])
         sizes = [int(np.count_nonzero(each.codes)) for each in found]
         spare = max(self._max_regions - _LEAST_REGIONS * len(targets), 0)
@@ -91,12 +93,13 @@ class BestCut:
             shortest=period_of(known.first_us),
             longest=pages.longest,
             watched_us=now_us - known.since_us,
+            weights=None if pages.cells is None else pages.cells.weights,
         )
-        runs, old = Runs.of(page_map), target.regions
+        runs, old = Runs.of(page_map, pages.cells), target.regions
         starts = cut(runs, limit)
         if len(old) <= limit and is_as_good(runs, old.start, starts):
             starts = old.start
-        fresh, idle_ages = _regions(page_map, starts, known)
+        fresh, idle_ages = _regions(page_map, pages.cells, starts, known)
         if len(fresh):
             target.idle_ages = idle_ages
         _inherit(fresh, old, known)
@@ -104,7 +107,9 @@ class BestCut:
         known.last_checks = known.checks
 
 
-def _regions(page_map: PageMap, starts: IntColumn, known: Known) -> tuple[Regions, IdleAges]:
+def _regions(
+    page_map: PageMap, cells: Cells | None, starts: IntColumn, known: Known
+) -> tuple[Regions, IdleAges]:
     """Return regions, each with the memory from one start to the next, and their counters.
 
     Returns:
@@ -112,12 +117,21 @@ def _regions(page_map: PageMap, starts: IntColumn, known: Known) -> tuple[Region
         process has been watched for so long.
     """
     codes = page_map.codes.reshape(-1)
-    first = np.unique(page_map.places(starts))
-    tally = Tally(codes, first[first < len(codes)])
+    first = page_map.places(starts)
+    first = first[first < len(codes)]
+    if cells is not None:  # No region begins inside of a cell.
+        row = first // BLOCK_PAGES
+        first = np.where(cells.exact[row], first, cells.first[row] * BLOCK_PAGES)
+    tally = Tally(codes, np.unique(first), page_map.weights)
     pages = tally.count(ABSENT + 1)
     some = pages > 0
-    start, end = tally.bounds(some)
-    regions = Regions(page_map.addresses(start), page_map.addresses(end - 1) + PAGE_SIZE_BYTES)
+    begins, ends = tally.bounds(some)
+    start, end = page_map.addresses(begins), page_map.addresses(ends - 1) + PAGE_SIZE_BYTES
+    if cells is not None:
+        row, last = begins // BLOCK_PAGES, (ends - 1) // BLOCK_PAGES
+        start = np.where(cells.exact[row], start, cells.start[row])
+        end = np.where(cells.exact[last], end, cells.end[last])
+    regions = Regions(start, end)
     regions.resident_bytes = pages[some] * PAGE_SIZE_BYTES
     soon = tally.count(ABSENT + 1, page_map.shortest)
     regions.nr_accesses = soon[some] / pages[some] * known.checks

@@ -1,15 +1,17 @@
 """A look at all page tables of a process: which pages are in memory, and which were accessed."""
 
 import itertools
+import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from attrs import frozen
+from attrs import evolve, frozen
 
+from damon_pagetable.choosing import BLOCK_SHIFT, Cells, shift_for
 from damon_pagetable.machine import ENTRIES
-from damon_pagetable.tables import Bits, IntColumn, PageTables, Tables, entry_bytes
+from damon_pagetable.tables import Bits, IntColumn, PageTables, Tables, entry_bytes, table_bytes
 from damon_pagetable.walking import Bit, State
 
 #: Tables of these levels and below may have huge pages instead of tables.
@@ -21,6 +23,9 @@ _NOTHING: IntColumn = np.zeros(0, dtype=np.int64)
 #: A page is the process's own memory if it has the first of these bits and not the second.
 _RESIDENT = (Bit.PRESENT | Bit.SPECIAL).value
 _SHAPE = np.uint8((Bit.PRESENT | Bit.SPECIAL | Bit.LEAF).value)
+#: Of how many parts of 1 GiB all blocks are known; of more, some are chosen.
+_MOST_UNITS = 192
+_UNIT_SHIFT = table_bytes(2).bit_length() - 1
 #: The address of the memory of the top table.
 _TOP: IntColumn = np.zeros(1, dtype=np.int64)
 
@@ -50,6 +55,8 @@ class Look(NamedTuple):
         giant: The pages of 1 GiB.
         missed: Addresses of blocks of 2 MiB whose tables are unknown, because the process changed
             them again and again meanwhile.
+        cells: What the blocks stand for, those of huge pages included, if these are only some of
+            the process's; giant pages are then among the huge ones, by blocks.
     """
 
     blocks: IntColumn
@@ -57,6 +64,7 @@ class Look(NamedTuple):
     huge: HugePages
     giant: HugePages
     missed: IntColumn
+    cells: Cells | None = None
 
 
 class Looks:
@@ -73,6 +81,11 @@ class Looks:
     def __init__(self, tables: PageTables, descriptor: int) -> None:
         self._tables = tables
         self._descriptor = descriptor
+        self._most = math.inf
+        self._blocks = 0
+        self._shift = BLOCK_SHIFT  # the size of cells
+        self._units: Cells | None = None  # if only some were read
+        self._chosen: _Chosen | None = None
         self._levels: Sequence[_Level] = ()
         self._rows: Sequence[slice] = ()
         self._states = self._shape = b""
@@ -85,15 +98,57 @@ class Looks:
             BpfError: The kernel refuses.
         """
         levels, huge = self._again() or self._level_by_level()
-        below = levels[-1].below
-        blocks, bits, missed = _read(self._tables, self._descriptor, 1, below)
-        return Look(blocks, bits, huge[-1], huge[-2], missed)
+        if self._chosen is None:
+            self._chosen = self._choose(levels)
+        chosen = self._chosen
+        blocks, bits, missed = _read(self._tables, self._descriptor, 1, chosen.tables)
+        if chosen.cells is None:
+            return Look(blocks, bits, huge[-1], huge[-2], missed)
+        used = np.append(huge[-1].accessed, huge[-2].accessed)[chosen.places]
+        return Look(blocks, bits, HugePages(chosen.huge, used), _NO_HUGE, missed, chosen.cells)
+
+    def limit(self, most_blocks: float) -> None:
+        """Look at no more than some blocks from now on, chosen from all parts of the memory."""
+        if most_blocks != self._most:
+            self._most, self._chosen = most_blocks, None
+
+    @property
+    def blocks(self) -> int:
+        """How many blocks the process has, as far as is known: huge pages count, too."""
+        return self._blocks
+
+    def _choose(self, levels: Sequence["_Level"]) -> "_Chosen":
+        """Choose what the next looks look at."""
+        tables, huge, giant = levels[-1].below, levels[-1].huge, levels[-2].huge
+        self._blocks = len(tables) + len(huge) + len(giant) * ENTRIES
+        if self._units is None and self._blocks <= self._most and self._shift == BLOCK_SHIFT:
+            return _Chosen(tables)
+        parts = (giant[:, np.newaxis] + np.arange(ENTRIES) * table_bytes(1)).reshape(-1)
+        blocks = np.concatenate((tables, huge, parts))
+        order = np.argsort(blocks, kind="stable")
+        candidates = Cells.alone(blocks[order], table_bytes(1))
+        if self._units is not None:
+            candidates = self._units.spread(candidates)
+            self._blocks = round(float(candidates.weights.sum()))
+        self._shift = shift_for(candidates.blocks, max(self._most, 1), self._shift)
+        if self._units is None and self._shift == BLOCK_SHIFT:
+            return _Chosen(tables)
+        cells = candidates.chosen(self._shift)
+        number = order[np.searchsorted(candidates.blocks, cells.blocks)]
+        large = number[number >= len(tables)] - len(tables)
+        # Of which huge or giant page each of these blocks is, among all of both.
+        part = np.maximum(large - len(huge), 0)
+        places = np.where(large < len(huge), large, len(huge) + part // ENTRIES)
+        found = blocks[number]
+        is_table = number < len(tables)
+        return _Chosen(found[is_table], found[~is_table], places, cells)
 
     def addresses(self) -> dict[int, IntColumn]:
         """Return the addresses of the tables that the last look has read, by level."""
         numbers = range(self._tables.machine.levels, 1, -1)
         found = {n: each.addresses for n, each in zip(numbers, self._levels, strict=True)}
-        return {**found, 1: self._levels[-1].below}
+        assert self._chosen is not None
+        return {**found, 1: self._chosen.tables}
 
     def _again(self) -> "_Higher | None":
         """Read the tables of higher levels of the last look; None unless they are the same."""
@@ -116,11 +171,28 @@ class Looks:
         for number in range(self._tables.machine.levels, 1, -1):
             addresses, bits, _ = _read(self._tables, self._descriptor, number, addresses)
             level = _Level.of(number, addresses, bits)
+            if number == _HIGHEST_LEAF:
+                level = self._some_units(level)
             levels.append(level)
             huge.append(level.huge_pages(bits))
             addresses = level.below
         self._keep(levels)
+        self._chosen = None
         return levels, huge
+
+    def _some_units(self, level: "_Level") -> "_Level":
+        """Choose from what there is of 1 GiB, tables or pages, if it is too much."""
+        units = np.append(level.below, level.huge)
+        if len(units) <= _MOST_UNITS:
+            self._units = None
+            return level
+        units.sort()
+        alone = Cells.alone(units, table_bytes(2))
+        self._units = alone.chosen(shift_for(units, _MOST_UNITS, _UNIT_SHIFT))
+        below, huge = (np.isin(each, self._units.blocks) for each in (level.below, level.huge))
+        return evolve(
+            level, below=level.below[below], huge=level.huge[huge], places=level.places[huge]
+        )
 
     def _keep(self, levels: Sequence["_Level"]) -> None:
         """Make ready to read the same again."""
@@ -171,6 +243,23 @@ class _Level:
             return _NO_HUGE
         used = bits.reshape(-1)[self.places] & Bit.ACCESSED.value
         return HugePages(self.huge, used != 0)
+
+
+@frozen(eq=False)
+class _Chosen:
+    """What is looked at.
+
+    Attributes:
+        tables: Addresses of the blocks whose tables are read.
+        huge: Addresses of blocks that are huge pages, or parts of giant ones.
+        places: The number of the page of each of these, among all huge and then giant ones.
+        cells: What they all stand for; None if that is themselves.
+    """
+
+    tables: IntColumn
+    huge: IntColumn = _NOTHING
+    places: IntColumn = _NOTHING
+    cells: Cells | None = None
 
 
 #: Levels above the last, from the top down, and the huge pages of each.

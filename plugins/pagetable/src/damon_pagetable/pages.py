@@ -22,6 +22,7 @@ import numpy.typing as npt
 from attrs import frozen
 
 from damon_core import ABSENT, BLOCK_BYTES, CODES, PAGE_SIZE_BYTES, UNTOUCHED, Range, period_of
+from damon_pagetable.choosing import Cells
 from damon_pagetable.look import Look, accessed, resident
 from damon_pagetable.machine import ENTRIES
 from damon_pagetable.tables import Bits, IntColumn, table_bytes
@@ -67,12 +68,14 @@ class PageCodes(NamedTuple):
         codes: The code of each page.
         code_idle_us: The idle time of each code.
         longest: The longest period of a page that was accessed in the aggregation.
+        cells: What each block stands for; None if all blocks are known.
     """
 
     blocks: IntColumn
     codes: ByteRows
     code_idle_us: IntColumn
     longest: int
+    cells: Cells | None = None
 
 
 class Times:
@@ -118,6 +121,7 @@ class Pages:
         self._codes: ByteRows = np.zeros((0, ENTRIES), dtype=np.uint8)
         self._times = Times()
         self._rows: _Rows | None = None  # of the last look
+        self._cells: Cells | None = None
         self._looked_us: int | None = None  # when there was a look since the clearing
 
     @property
@@ -237,7 +241,7 @@ class Pages:
             The number of pages found accessed for the first time since the clearing; a huge page
             counts as one.
         """
-        self._looked_us = now_us
+        self._looked_us, self._cells = now_us, look.cells
         period = NEW if later else code_of(elapsed_us)
         rows, same = self._rows, True
         if rows is None or not rows.is_of(look):
@@ -311,7 +315,8 @@ class Pages:
             for rows in chunks(len(codes)):
                 part = codes[rows]
                 part ^= (part == NEW).view(np.uint8) * np.uint8(NEW ^ new)
-        return PageCodes(self._blocks, codes, idle_us, longest)
+        cells = None if self._cells is None else self._cells.at(self._blocks)
+        return PageCodes(self._blocks, codes, idle_us, longest, cells)
 
     def _follow(self, look: Look) -> "_Rows":
         """Let the rows be those of a look's blocks, and of missed ones that are known."""
@@ -359,11 +364,6 @@ class _Rows:
             and look.giant.addresses is self.giant
             and not len(look.missed)
         )
-
-
-def _code_of(us: int) -> int:
-    """Return the code of pages that were accessed in some time after the clearing."""
-    return min(max(period_of(us), 1), FRESH - 1)
 
 
 def _put(codes: ByteRows, code: int, where: _Bools) -> None:

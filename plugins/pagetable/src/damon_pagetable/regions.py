@@ -15,8 +15,10 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from attrs import evolve
 
 from damon_core import BLOCK_BYTES, PAGE_SIZE_BYTES, PageMap
+from damon_pagetable.choosing import Cells
 from damon_pagetable.machine import ENTRIES
 from damon_pagetable.pages import ByteRows, chunks
 from damon_pagetable.tables import IntColumn
@@ -49,12 +51,19 @@ class Runs(NamedTuple):
     sums: _FloatColumn
 
     @classmethod
-    def of(cls, known: PageMap) -> "Runs":
+    def of(cls, known: PageMap, cells: Cells | None = None) -> "Runs":
         """Return the runs of pages with the same period.
 
         If they are very many, they are fewer: those of small cells are merged, but a cell that has
         no more than two keeps its border where it is.
+
+        Args:
+            known: All pages.
+            cells: What the blocks stand for, if some stand for others: all of the memory for which
+                such blocks stand together is one run.
         """
+        if cells is not None:
+            return cls._of_cells(known, cells)
         count, cell_pages = len(known.blocks), 0
         runs = cls.joined(())
         parts = [runs]
@@ -72,18 +81,42 @@ class Runs(NamedTuple):
         return cls.joined(parts)
 
     @classmethod
+    def _of_cells(cls, known: PageMap, cells: Cells) -> "Runs":
+        exact = cells.exact
+        pages, sums = np.zeros((2, len(exact)))
+        for rows in chunks(len(exact), _PART):
+            codes = known.codes[rows]
+            pages[rows] = np.count_nonzero(codes, axis=1)
+            sums[rows] = known.code_periods[codes].sum(axis=1, dtype=np.int64)
+        some = ~exact & (pages > 0)
+        counts = np.rint(cells.weights * pages)[some].astype(np.int64)
+        sums = (sums / np.maximum(pages, 1))[some] * counts
+        runs = cls(cells.start[some], cells.end[some], counts, sums)
+        if len(counts):  # Several blocks may stand for one cell.
+            begins = np.append(True, runs.start[1:] != runs.start[:-1])
+            runs = runs.merged(np.flatnonzero(begins))
+        alone = evolve(known, blocks=known.blocks[exact], codes=known.codes[exact], weights=None)
+        both = cls._one_after_the_other((runs, cls.of(alone)))
+        order = np.argsort(both.start)
+        return cls(both.start[order], both.end[order], both.pages[order], both.sums[order])
+
+    @classmethod
     def joined(cls, parts: Sequence["Runs"]) -> "Runs":
         """Join runs; where one ends with what the next one begins with, they become one."""
+        joined = cls._one_after_the_other(parts)
+        mean = joined.sums / joined.pages
+        new = (joined.start[1:] != joined.end[:-1]) | (mean[1:] != mean[:-1])
+        return joined if new.all() else joined.merged(np.append(0, np.flatnonzero(new) + 1))
+
+    @classmethod
+    def _one_after_the_other(cls, parts: Sequence["Runs"]) -> "Runs":
         nothing: IntColumn = np.zeros(0, dtype=np.int64)
-        joined = cls(
+        return cls(
             np.concatenate((nothing, *(each.start for each in parts))),
             np.concatenate((nothing, *(each.end for each in parts))),
             np.concatenate((nothing, *(each.pages for each in parts))),
             np.concatenate((np.zeros(0), *(each.sums for each in parts))),
         )
-        mean = joined.sums / joined.pages
-        new = (joined.start[1:] != joined.end[:-1]) | (mean[1:] != mean[:-1])
-        return joined if new.all() else joined.merged(np.append(0, np.flatnonzero(new) + 1))
 
     @classmethod
     def _of_part(cls, blocks: IntColumn, codes: ByteRows, known: PageMap) -> "Runs":

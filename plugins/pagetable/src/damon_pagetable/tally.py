@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from damon_pagetable.machine import ENTRIES
 from damon_pagetable.tables import IntColumn
 
 #: How many pages are counted at once.
@@ -21,11 +22,13 @@ class _Part(NamedTuple):
         codes: Their codes.
         spans: Which spans between borders it has pages of.
         begins: Where each of these begins in it.
+        weights: Those of its blocks.
     """
 
     codes: Codes
     spans: slice
     begins: IntColumn
+    weights: npt.NDArray[np.float64] | None
 
 
 class Tally:
@@ -35,15 +38,19 @@ class Tally:
         codes: A code for each page; see `damon_pagetable.pages`.
         first: The number of the first page of each span, ascending. A span ends where the next one
             begins, the last one with the last page.
+        weights: For how many blocks each block of 512 pages stands; None for one.
     """
 
-    def __init__(self, codes: Codes, first: IntColumn) -> None:
+    def __init__(
+        self, codes: Codes, first: IntColumn, weights: npt.NDArray[np.float64] | None = None
+    ) -> None:
         self._codes = codes
         self._first = first
+        self._weights = weights
 
     def of(self, codes: Codes) -> "Tally":
         """Return what counts other codes of the same pages."""
-        return Tally(codes, self._first)
+        return Tally(codes, self._first, self._weights)
 
     def count(self, least: int, most: int = 255) -> IntColumn:
         """Return how many pages of each span have codes from `least` to `most`."""
@@ -53,7 +60,13 @@ class Tally:
         for part in self._parts():
             # Codes below the least become very large.
             wanted = part.codes - np.uint8(least) <= np.uint8(most - least)
-            found[part.spans] += np.add.reduceat(wanted, part.begins, dtype=np.int64)
+            if part.weights is None:
+                found[part.spans] += np.add.reduceat(wanted, part.begins, dtype=np.int64)
+            else:
+                weighted = (wanted.reshape(-1, ENTRIES) * part.weights[:, np.newaxis]).reshape(-1)
+                found[part.spans] += np.rint(np.add.reduceat(weighted, part.begins)).astype(
+                    np.int64
+                )
         return found
 
     def smallest(self) -> Codes:
@@ -85,7 +98,10 @@ class Tally:
             high = int(np.searchsorted(self._first, begin + len(codes)))
             if low < high:
                 begins = np.maximum(self._first[low:high] - begin, 0)
-                yield _Part(codes, slice(low, high), begins)
+                weights = self._weights
+                if weights is not None:
+                    weights = weights[begin // ENTRIES : (begin + len(codes)) // ENTRIES]
+                yield _Part(codes, slice(low, high), begins, weights)
 
 
 def _first_there(codes: Codes) -> int:

@@ -1,0 +1,128 @@
+"""Which blocks of 2 MiB are looked at where not all of a process can be.
+
+Memory is cut into cells: ranges of addresses of equal size, a power of two. In each cell that has
+memory one block is chosen at random, and stands for all of them. So all parts of the memory are
+looked at equally closely, and what is dense is known better than by chance.
+
+The random order of all blocks is fixed: what is chosen stays chosen, and if cells become larger,
+some of the blocks that were chosen still are. So for how long a block is idle is known, however
+often others come and go.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from damon_pagetable.tables import IntColumn, table_bytes
+
+FloatColumn = npt.NDArray[np.float64]
+
+#: The size of cells that have one block each.
+BLOCK_SHIFT = table_bytes(1).bit_length() - 1
+#: Cells are made smaller if there are no more than this share of the most that are allowed.
+_ROOM = 0.7
+#: Numbers of splitmix64, which takes each number of 64 bits to another.
+_MIX = ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB))
+_GOLDEN = 0x9E3779B97F4A7C15
+_LAST_SHIFT = np.uint64(31)
+
+
+class Cells(NamedTuple):
+    """Blocks that stand for others, in columns.
+
+    Attributes:
+        blocks: Their addresses, ascending.
+        weights: For how many blocks each stands, itself included.
+        start: The address of the first block for which each stands. Blocks of one cell, which have
+            the same, stand for all of the cell together.
+        end: The first address after the last one.
+    """
+
+    blocks: IntColumn
+    weights: FloatColumn
+    start: IntColumn
+    end: IntColumn
+
+    @classmethod
+    def alone(cls, addresses: IntColumn, size: int) -> "Cells":
+        """Return the blocks, or other parts of memory of some size, at addresses: for themselves.
+
+        Args:
+            addresses: Their addresses, ascending.
+            size: Their size in bytes.
+        """
+        return cls(addresses, np.ones(len(addresses)), addresses, addresses + size)
+
+    @property
+    def exact(self) -> npt.NDArray[np.bool_]:
+        """Which blocks stand for themselves only."""
+        alone: npt.NDArray[np.bool_] = self.weights == 1
+        return alone
+
+    @property
+    def first(self) -> IntColumn:
+        """For each block the number of the first one of its cell."""
+        return np.searchsorted(self.start, self.start)
+
+    def at(self, blocks: IntColumn) -> "Cells":
+        """Return those of some blocks, all of which are known."""
+        rows = np.searchsorted(self.blocks, blocks)
+        return Cells(self.blocks[rows], self.weights[rows], self.start[rows], self.end[rows])
+
+    def spread(self, blocks: "Cells") -> "Cells":
+        """Let blocks stand for more: each for its part of what the cell that it is in stands for.
+
+        Args:
+            blocks: Blocks in these cells, each of which stands for itself.
+        """
+        row = np.searchsorted(self.blocks, blocks.blocks, side="right") - 1
+        weights, alone = self.weights[row], self.weights[row] == 1
+        start = np.where(alone, blocks.start, self.start[row])
+        return Cells(blocks.blocks, weights, start, np.where(alone, blocks.end, self.end[row]))
+
+    def chosen(self, shift: int) -> "Cells":
+        """Return one of each cell, for all in it.
+
+        Args:
+            shift: The size of cells in bytes, as its logarithm to base 2.
+        """
+        first = _begins(self.blocks, shift)
+        if len(first) == len(self.blocks):
+            return self
+        order = _order(self.blocks)
+        count = np.diff(first, append=len(order))
+        place = np.flatnonzero(order == np.minimum.reduceat(order, first).repeat(count))
+        last = first + count - 1
+        weights = np.add.reduceat(self.weights, first)
+        return Cells(self.blocks[place], weights, self.start[first], self.end[last])
+
+
+def shift_for(blocks: IntColumn, most: float, current: int) -> int:
+    """Return the size of cells with which no more than some blocks are chosen, as its logarithm.
+
+    Args:
+        blocks: The addresses of all blocks, ascending.
+        most: How many may be chosen, at least 1.
+        current: The size so far: it is kept where it does nearly as well.
+    """
+    shift = current
+    while len(_begins(blocks, shift)) > most:
+        shift += 1
+    while shift > BLOCK_SHIFT and len(_begins(blocks, shift - 1)) <= _ROOM * most:
+        shift -= 1
+    return shift
+
+
+def _begins(addresses: IntColumn, shift: int) -> IntColumn:
+    """Return the numbers of those addresses that are the first in a cell."""
+    cell = addresses >> shift
+    return np.flatnonzero(np.append(True, cell[1:] != cell[:-1])[: len(cell)])
+
+
+def _order(addresses: IntColumn) -> npt.NDArray[np.uint64]:
+    """Return a number for each block by which they are in random order."""
+    mixed = (addresses >> BLOCK_SHIFT).astype(np.uint64) * np.uint64(_GOLDEN)
+    for shift, factor in _MIX:
+        mixed = (mixed ^ (mixed >> np.uint64(shift))) * np.uint64(factor)
+    return mixed ^ (mixed >> _LAST_SHIFT)
