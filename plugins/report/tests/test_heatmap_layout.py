@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from damon_core import Area, Snapshot
+from damon_core.testing import RegionRow, make_snapshot
 
 KIB, MIB, TIB = 1 << 10, 1 << 20, 1 << 40
 SECOND_US = 1_000_000
@@ -101,6 +102,28 @@ class TestPlaces:
         accessed_bytes = sum(place.accessed_bytes for place in places)
         assert accessed_bytes == pytest.approx(10 * count * MIB / 10)
 
+    def test_a_place_has_as_much_memory_as_it_had_at_most(self) -> None:
+        """Of a mapping that is filled and emptied again, or of which none is in memory."""
+        areas = {"a": (area(0, 64, "reserved"), area(64, 128, "used"))}
+        survey = Survey(3 * SECOND_US)
+        for second, resident in enumerate((1, 40, 2)):
+            rows = [
+                RegionRow(0, 64 * MIB, resident_bytes=0),
+                RegionRow(64 * MIB, 128 * MIB, resident_bytes=resident * MIB),
+            ]
+            survey.add(make_snapshot({"a": rows}, time_us=SECOND_US * (second + 1), areas=areas))
+        (places,) = survey.places().values()
+        assert [place.resident_bytes for place in places] == [0, 40 * MIB]
+
+    def test_memory_of_a_region_over_several_areas_fits_them(self) -> None:
+        """It is spread evenly, and none gets more than its size."""
+        areas = {"a": (area(0, 1, "one"), area(100, 101, "other"))}
+        survey = Survey(SECOND_US)
+        rows = [RegionRow(0, 101 * MIB, resident_bytes=40 * MIB)]
+        survey.add(make_snapshot({"a": rows}, areas=areas))
+        (places,) = survey.places().values()
+        assert [place.resident_bytes for place in places] == [MIB, MIB]
+
 
 def bands(layout: Layout) -> list[list[str]]:
     """Return the names of bands, group by group."""
@@ -129,6 +152,26 @@ class TestLayOut:
         huge, page = lay_out({key("a"): places}, ROOM).bands
         assert (page.height, page.rows) == (17, 1)
         assert page.height < huge.height <= ROOM.height
+
+    def test_reserved_memory_takes_no_height(self) -> None:
+        """Terabytes that are mapped, of which some pages are in memory, are below hot megabytes."""
+        places = [
+            Place(0, 14 * TIB, "shadow", resident_bytes=92 * KIB),
+            Place(20 * TIB, 20 * TIB + 41 * MIB, "hot", 1.0, 1.0),
+        ]
+        hot, shadow = lay_out({key("a"): places}, ROOM).bands
+        assert hot.height > 4 * shadow.height
+
+    def test_reserved_memory_takes_no_band_from_what_has_memory(self) -> None:
+        """The band of the rest has the place without memory, however large."""
+        places = [
+            Place(0, 14 * TIB, "reserved", resident_bytes=0),
+            Place(15 * TIB, 15 * TIB + 4 * KIB, "page"),
+            Place(16 * TIB, 16 * TIB + 4 * KIB, "other page"),
+            Place(17 * TIB, 17 * TIB + TIB, "reserved too", resident_bytes=0),
+        ]
+        layout = lay_out({key("a"): places}, Room(800, 17, 30, bands=3))
+        assert bands(layout) == [["other page", "page", "2 others"]]
 
     def test_one_page_gets_enough_height_to_be_seen(self) -> None:
         """A picture isn't flatter than a fifth of the room."""
@@ -229,3 +272,9 @@ def test_addresses_are_selected() -> None:
     places = {key("a"): [Place(0, 4, "x"), Place(6, 9, "y")], key("b"): [Place(20, 30, "z")]}
     assert [(each.start, each.end) for each in select(places, 2, 7)[key("a")]] == [(2, 4), (6, 7)]
     assert list(select(places, 2, 7)) == [key("a")]
+
+
+def test_of_selected_addresses_a_share_is_in_memory() -> None:
+    """As much as the selection cuts out."""
+    ((place,),) = select({key("a"): [Place(0, 8, "x", resident_bytes=4)]}, 0, 2).values()
+    assert place.resident_bytes == 1

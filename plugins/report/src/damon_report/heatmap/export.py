@@ -35,6 +35,7 @@ def _band(group: str, band: Band, cells: FloatGrid) -> dict[str, Any]:
         "group": group or None,
         "name": band.name,
         "size_bytes": band.size_bytes,
+        "resident_bytes": round(band.resident_bytes),
         "places": band.places,
         "ranges": [
             {

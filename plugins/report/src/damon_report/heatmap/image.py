@@ -133,8 +133,8 @@ def _figure(heat: Heat, caption: Caption, width: int, style: Style) -> "Figure":
     figure.text(
         _LEFT / width,
         10 / height,
-        "Larger bands are higher, but not in proportion; sizes are beside the names. Unmapped "
-        "addresses between bands are left out."
+        "Bands with more memory are higher, but not in proportion; how much it was at most is "
+        "beside the names. Unmapped addresses between bands are left out."
         + (" Grey: no data." if np.isnan(heat.frequency).any() else ""),
         color=style.faint,
         fontsize=_FONT - 1,
@@ -236,7 +236,7 @@ def _write_band(
     colour = style.faint if band.rest else style.text
     points = 72 / _DPI
     write(name, 0, middle, (24 - _LEFT) * points, "left", color=colour, va="center_baseline")
-    size = format_size(band.size_bytes)
+    size = format_size(band.resident_bytes)
     write(size, 0, middle, -4, "right", color=style.faint, va="center_baseline")
     if len(band.parts) > 1:
         return

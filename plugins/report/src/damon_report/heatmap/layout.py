@@ -1,18 +1,19 @@
 """The layout of a heat map: bands of addresses in groups, without unmapped addresses.
 
-Heights grow slower than sizes, so that a hot page beside a terabyte stays visible; drawings show
-the true sizes as text. Places without enough room for their own band share one: nothing is left
+Heights grow with what was in memory: an allocator may map terabytes that it never touches. They
+grow slower than that, so that a hot page beside a terabyte stays visible; drawings show the true
+sizes as text. Places without enough room for their own band share one: nothing is left
 out.
 """
 
 from collections.abc import Mapping, Sequence
 
-from attrs import evolve, frozen
+from attrs import evolve, field, frozen
 
 from damon_core import PAGE_SIZE_BYTES
 from damon_report.heatmap.places import Place, TargetKey
 
-#: The exponent of heights by sizes: a band of 16 times the size is twice as high.
+#: The exponent of heights by bytes in memory: a band of 16 times the bytes is twice as high.
 DAMPING = 0.25
 #: The part of the room that is always used, even for few small bands.
 _LOWEST = 0.2
@@ -20,12 +21,22 @@ _LOWEST = 0.2
 
 @frozen
 class Part:
-    """A range of a target's addresses, with its name."""
+    """A range of a target's addresses, with its name, and the most that was in memory of it."""
 
     key: TargetKey
     start: int
     end: int
     name: str = ""
+    resident_bytes: float = field()
+
+    @resident_bytes.default
+    def _size(self) -> float:
+        return float(self.end - self.start)
+
+    @classmethod
+    def of(cls, key: TargetKey, place: Place) -> "Part":
+        """Return all of a place."""
+        return cls(key, place.start, place.end, place.name, place.resident_bytes)
 
     @property
     def size_bytes(self) -> int:
@@ -60,6 +71,11 @@ class Band:
     def size_bytes(self) -> int:
         """The bytes of address space, without holes."""
         return sum(part.size_bytes for part in self.parts)
+
+    @property
+    def resident_bytes(self) -> float:
+        """The most bytes of its places that were in memory; all of them if that isn't known."""
+        return sum(part.resident_bytes for part in self.parts)
 
     def row_borders(self) -> list[int]:
         """Return the borders of rows, from the lowest, in bytes of the band without holes."""
@@ -170,25 +186,25 @@ def lay_out(places: Mapping[TargetKey, Sequence[Place]], room: Room) -> Layout:
     return _with_heights(groups, room)
 
 
-def _heat(places: Sequence[Place]) -> tuple[float, float, int]:
+def _heat(places: Sequence[Place]) -> tuple[float, float, float]:
     return (
         sum(place.accessed_bytes for place in places),
         sum(place.touched_bytes for place in places),
-        sum(place.size_bytes for place in places),
+        sum(place.resident_bytes for place in places),
     )
 
 
 def _chosen(places: Mapping[TargetKey, Sequence[Place]], most: int) -> set[tuple[TargetKey, Place]]:
-    """Return the hottest and largest places of all targets, which get their own bands."""
+    """Return the places of all targets that get their own bands: the hottest, those with memory."""
     every = [(key, place) for key, those in places.items() for place in those]
-    accessed, touched, size = (total or 1 for total in _heat([place for _, place in every]))
+    accessed, touched, resident = (total or 1 for total in _heat([place for _, place in every]))
 
     def weight(each: tuple[TargetKey, Place]) -> float:
         place = each[1]
         return (
             place.accessed_bytes / accessed
             + place.touched_bytes / touched
-            + place.size_bytes / size
+            + place.resident_bytes / resident
         )
 
     return set(sorted(every, key=weight, reverse=True)[:most])
@@ -204,14 +220,14 @@ def _bands_of_target(
     bands = [
         Band(
             place.name,
-            (Part(key, place.start, place.end, place.name),),
+            (Part.of(key, place),),
             folded=after is None or after.start > place.end,
         )
         for place, after in zip(shown, [*shown[1:], None], strict=True)
     ]
     bands.reverse()
     if rest:
-        parts = tuple(Part(key, place.start, place.end, place.name) for place in rest)
+        parts = tuple(Part.of(key, place) for place in rest)
         name = f"{len(rest)} others" if shown else f"{len(rest)} mappings"
         bands.append(Band(name, parts, len(rest), rest=True))
     return tuple(bands)
@@ -227,26 +243,24 @@ def _bands_of_targets(
     bands = [
         Band(
             names[key],
-            tuple(Part(key, place.start, place.end, place.name) for place in places[key]),
+            tuple(Part.of(key, place) for place in places[key]),
             len(places[key]),
         )
         for key in shown
     ]
     rest = order[len(shown) :]
     if rest:
-        parts = tuple(
-            Part(key, place.start, place.end, place.name) for key in rest for place in places[key]
-        )
+        parts = tuple(Part.of(key, place) for key in rest for place in places[key])
         bands.append(Band(f"{len(rest)} other targets", parts, len(parts), rest=True))
     return tuple(bands)
 
 
 def _with_heights(groups: Sequence[Group], room: Room) -> Layout:
-    """Return the layout with heights: the least, plus a share of the rest by damped size."""
+    """Return the layout with heights: the least, plus a share of the rest by damped memory."""
     bands = [band for group in groups for band in group.bands]
     free = room.height - room.heading * sum(bool(group.name) for group in groups)
     free -= room.least * len(bands)
-    damped = [band.size_bytes**DAMPING for band in bands]
+    damped = [band.resident_bytes**DAMPING for band in bands]
     # A single page gets just the least height, and a single band needn't fill the whole room.
     smallest = PAGE_SIZE_BYTES**DAMPING
     wanted = [max(size / smallest - 1, 0.0) * room.least for size in damped]
@@ -278,7 +292,7 @@ def select(
     """Return the parts of places that lie between two addresses."""
     found = {
         key: [
-            evolve(place, start=max(place.start, start), end=min(place.end, end))
+            _cut(place, max(place.start, start), min(place.end, end))
             for place in each
             if place.start < end and start < place.end
         ]
@@ -287,10 +301,15 @@ def select(
     return {key: each for key, each in found.items() if each}
 
 
+def _cut(place: Place, start: int, end: int) -> Place:
+    resident_bytes = place.resident_bytes * (end - start) / place.size_bytes
+    return evolve(place, start=start, end=end, resident_bytes=resident_bytes)
+
+
 def layout_of_ranges(key: TargetKey, places: Sequence[Place], rows: int, height: int) -> Layout:
     """Return a layout of places of one target, all with the same rows and height."""
     bands = [
-        Band(place.name, (Part(key, place.start, place.end, place.name),), rows=rows, height=height)
+        Band(place.name, (Part.of(key, place),), rows=rows, height=height)
         for place in sorted(places, key=lambda place: place.start, reverse=True)
     ]
     return Layout((Group("", tuple(bands)),))

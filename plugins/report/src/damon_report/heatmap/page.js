@@ -35,7 +35,6 @@
     for (const band of group.bands) {
       below += band.folded ? 5 : 1;
       const item = { band, top: below, bottom: below + band.height, row, rows: band.rows, group: group.name };
-      band.size = band.parts.reduce((sum, part) => sum + part[1] - part[0], 0);
       for (let i = 0; i < band.rows; i++) {
         bandOfRow.push(item);
         rowBytes[row + i] = band.borders[band.rows - i] - band.borders[band.rows - i - 1];
@@ -211,7 +210,7 @@
       }
       if (middle - lastName < 13) continue;
       lastName = middle;
-      const bytes = size(item.band.size);
+      const bytes = size(item.band.resident_bytes);
       context.textAlign = "left";
       context.fillStyle = item.band.rest ? faint : text;
       context.fillText(short(context, base(item.band.name), LEFT - 90), 0, middle);

@@ -102,6 +102,7 @@ def _band(band: Band, names: dict[str, int], targets: dict[str, int]) -> dict[st
         "height": band.height,
         "folded": band.folded,
         "rest": band.rest,
+        "resident_bytes": round(band.resident_bytes),
         "borders": band.row_borders(),
         "parts": [
             [

@@ -10,6 +10,7 @@ from damon_core import Area, Snapshot, TargetSnapshot
 from damon_report.heatmap.folding import (
     COVERED,
     HEAT,
+    RESIDENT,
     TOUCHED,
     FloatGrid,
     Folding,
@@ -41,6 +42,8 @@ class Place:
         accessed_bytes: The bytes accessed in a sampling interval, summed over the measured
             moments, to compare the heat of places.
         touched_bytes: Likewise the bytes accessed in an aggregation.
+        resident_bytes: The most bytes that were in memory at a measured moment; the size of the
+            range if that isn't known.
     """
 
     start: int
@@ -48,6 +51,11 @@ class Place:
     name: str
     accessed_bytes: float = 0.0
     touched_bytes: float = 0.0
+    resident_bytes: float = field()
+
+    @resident_bytes.default
+    def _size(self) -> float:
+        return float(self.end - self.start)
 
     @property
     def size_bytes(self) -> int:
@@ -57,7 +65,15 @@ class Place:
 
 @define(eq=False)
 class _Seen:
-    """The areas of one target so far."""
+    """The areas of one target so far.
+
+    Attributes:
+        sums: Of each area the sums of `region_sums` over the measured moments; of `RESIDENT`
+            the greatest.
+        latest: The areas of the latest aggregation.
+        folding: The same as columns.
+        most: The number of areas beyond which neighbours are joined.
+    """
 
     sums: dict[Area, FloatGrid] = field(factory=dict)
     latest: tuple[Area, ...] | None = None
@@ -75,7 +91,12 @@ class _Seen:
             borders = np.array([(area.start, area.end) for area in areas], np.int64).ravel()
             below = region_sums(target, self.folding, borders, self.folding.mapped_below(borders))
             for area, sums in zip(areas, (below[:, 1::2] - below[:, ::2]).T, strict=True):
-                self.sums[area] = self.sums.get(area, 0) + sums
+                before = self.sums.get(area)
+                if before is not None:
+                    most_resident = max(before[RESIDENT], sums[RESIDENT])
+                    sums = sums + before  # noqa: PLW2901
+                    sums[RESIDENT] = most_resident
+                self.sums[area] = sums
             if len(self.sums) > self.most:
                 self._join_neighbours()
 
@@ -146,14 +167,18 @@ def _settled(sums: dict[Area, FloatGrid]) -> Iterator[Place]:
         here = np.array([sums[area] for area in areas]) * shares[:, np.newaxis]
         name = areas[int(here[:, COVERED].argmax())].name
         accessed, touched = float(here[:, HEAT].sum()), float(here[:, TOUCHED].sum())
+        # Those of a region are spread evenly over it, which may give some of its areas too many.
+        resident = min(float(here[:, RESIDENT].max()), float(end - start))
         if place is not None and place.end == start and place.name == name:
+            start = place.start  # noqa: PLW2901
             accessed += place.accessed_bytes
             touched += place.touched_bytes
-            place = Place(place.start, end, name, accessed, touched)
+            resident += place.resident_bytes
+            place = Place(start, end, name, accessed, touched, resident)
             continue
         if place is not None:
             yield place
-        place = Place(start, end, name, accessed, touched)
+        place = Place(start, end, name, accessed, touched, resident)
     if place is not None:
         yield place
 

@@ -102,8 +102,8 @@ def _cells(cells: FloatGrid, height: int, colour: bool) -> list[Text]:
 
 
 def _labels(band: Band, label: int) -> list[str]:
-    """Return the label before each line of a band."""
-    size = format_size(band.size_bytes)
+    """Return the label before each line of a band: its name, and the most that was in memory."""
+    size = format_size(band.resident_bytes)
     name = shortened(printable(base_name(band.name)), max(label - len(size) - 2, 1))
     first = f"{name:<{max(label - 1 - len(size), 0)}}{size} "
     if band.height == 1:
