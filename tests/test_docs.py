@@ -146,6 +146,24 @@ def test_links_are_valid(page: Path) -> None:
         assert (page.parent / target).exists(), target
 
 
+def _anchors(page: Path) -> set[str]:
+    """Return the names of a page's headings, as links call them."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
+    words = [re.sub(r"[^\w\- ]", "", heading.lower()) for heading in headings]
+    return {each.replace(" ", "-") for each in words}
+
+
+def _links_to_headings(page: Path) -> list[tuple[str, str]]:
+    return re.findall(r"\]\((?!https?:)([^)#]*)#([^)]+)\)", page.read_text())
+
+
+@pytest.mark.parametrize("page", _pages_with(_links_to_headings), ids=_ids)
+def test_links_to_headings_are_valid(page: Path) -> None:
+    """Every heading that a link names is on the page that it leads to."""
+    for target, anchor in _links_to_headings(page):
+        assert anchor in _anchors(page.parent / target if target else page), (target, anchor)
+
+
 @pytest.mark.parametrize("example", sorted((ROOT / "examples").glob("*.toml")), ids=_ids)
 def test_examples_are_valid(example: Path) -> None:
     """Every example passes `damon check`, and its first lines say what it is for."""
