@@ -129,7 +129,7 @@ def test_options_are_documented_as_they_are(page: str, number: int, options: typ
     elsewhere = ELSEWHERE.get(options.__name__, set())
     assert set(documented) == set(found) - elsewhere
     for name, text in documented.items():
-        default = found[name].default
+        default: Any = found[name].default
         if isinstance(default, attrs.Factory):  # type: ignore[arg-type]
             default = default.factory()
         if default is attrs.NOTHING:
