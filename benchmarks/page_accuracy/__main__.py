@@ -73,6 +73,7 @@ def row(name: str, score: Score) -> list[str]:
     return [
         name,
         *counts(score.map),
+        number(None if score.later is None else score.later.f1),
         *counts(score.regions),
         share(score.unsure),
         share(score.working_set),
@@ -80,7 +81,7 @@ def row(name: str, score: Score) -> list[str]:
         share(score.regions_rates),
         delays[len(delays) // 2] if delays else "-",
         format_duration(round(score.interval_us), 3),
-        str(score.aggregations),
+        f"{score.aggregations} ({score.clearings})",
         share(score.cpu),
         share(score.slowdown),
     ]
@@ -91,6 +92,7 @@ COLUMNS = [
     "map: precision",
     "recall",
     "F1",
+    "later F1",
     "regions: precision",
     "recall",
     "F1",
@@ -100,7 +102,7 @@ COLUMNS = [
     "rates, regions",
     "delay (aggregations)",
     "aggregation",
-    "number",
+    "number (clearings)",
     "CPU",
     "slow-down",
 ]

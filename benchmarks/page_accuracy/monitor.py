@@ -7,6 +7,7 @@ from typing import Any
 from attrs import define, field, frozen
 from damon_vaddr import PidSource, ProcessBackend, ProcessMemory
 
+from benchmarks.clearings import Clearings
 from damon_core import Context, HookContext, Intervals, PageMap, Snapshot, hookimpl, start, stop
 
 #: A time that isn't known exactly: between these two, in nanoseconds of CLOCK_MONOTONIC.
@@ -22,7 +23,7 @@ class Result:
     Attributes:
         snapshot: Its snapshot.
         page_map: Its map, of a backend that has one.
-        cleared: Whether accessed bits were cleared at its begin.
+        cleared: Whether all accessed bits were cleared at its begin.
         begin_ns: When it began.
         looks_ns: When pages were looked at.
         cpu_us: The monitor's CPU time so far.
@@ -52,15 +53,15 @@ class Keep:
     """
 
     results: list[Result] = field(factory=list, init=False)
+    _clearings: Clearings = field(factory=Clearings, init=False)
     _cleared_ns: Between | None = field(default=None, init=False)
     _looks_ns: list[Between] = field(factory=list, init=False)
 
     @hookimpl(wrapper=True)
     def prepare_access_checks(self, context: HookContext) -> Generator[None, Any, Any]:
-        held_us = _held_us(context)
         began_ns = time.monotonic_ns()
         result = yield
-        if _held_us(context) > held_us:
+        if self._clearings.is_new(context):
             self._cleared_ns = began_ns, time.monotonic_ns()
         return result
 
@@ -76,7 +77,9 @@ class Keep:
         snapshot = context.snapshot
         if snapshot is None or not snapshot.targets:
             return
-        if self._cleared_ns is None:
+        if self._cleared_ns is None and self._clearings.epoch and self.results:
+            begin_ns = self.results[-1].end_ns
+        elif self._cleared_ns is None:
             ended_ns = snapshot.time_us * 1_000 + time.monotonic_ns() - time.time_ns()
             began_ns = ended_ns - snapshot.elapsed_us * 1_000
             begin_ns = began_ns - _SLACK_NS, began_ns + _SLACK_NS
@@ -97,24 +100,30 @@ class Keep:
         self._cleared_ns, self._looks_ns = None, []
 
 
-def _held_us(context: HookContext) -> int:
-    return sum(target.toll.held_us for target in context.targets)
-
-
 def monitored(
     pid: int, backend: ProcessBackend, intervals: Intervals | None, seconds: float, most_s: float
 ) -> list[Result]:
-    """Monitor a process with the usual budgets.
+    """Monitor a process with the usual intervals and budgets, or with others and no budget.
 
     Args:
         pid: The process.
         backend: The backend.
-        intervals: The intervals; the usual ones for None.
+        intervals: The intervals, if they aren't the usual ones.
         seconds: How long.
         most_s: How long to wait for three aggregations.
     """
     keep = Keep()
-    with Context(ProcessMemory(PidSource([pid]), backend), [keep], intervals=intervals) as context:
+    primitive = ProcessMemory(PidSource([pid]), backend)
+    usual = Context(primitive, [keep])
+    unlimited = Context(
+        primitive,
+        [keep],
+        intervals=intervals,
+        cpu_budget=None,
+        max_slowdown=None,
+        max_stall_us=None,
+    )
+    with usual if intervals is None else unlimited as context:
         start(context)
         began_s = time.monotonic()
         context.wait(seconds)

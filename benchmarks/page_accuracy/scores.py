@@ -71,21 +71,24 @@ class Score:
     """How good the results of a backend are.
 
     Attributes:
-        map: Pages by the map; None without one.
+        map: Pages by the map, of the aggregations that began with a clearing; None without one.
+        later: Pages by the map, of the others; None if there were none.
         regions: Pages of regions of which at least half was touched.
         unsure: The share of pages in use of which it isn't sure.
         working_set: The error of the touched bytes, of all aggregations.
-        map_rates: By the map: how much of the memory used is in another class of rates than it
-            should be.
-        regions_rates: By the regions: the error of the sum of rates by bytes.
+        map_rates: By the map after clearings: how much of the memory used is in another class of
+            rates than it should be, on average.
+        regions_rates: By the regions: the error of the sum of rates by bytes, on average.
         interval_us: How long an aggregation took.
         aggregations: Their number.
+        clearings: How many of them began with a clearing.
         delays: How long each change took to be noticed, by the map, or by the regions without one.
         cpu: The share of a processor, after the first aggregation.
         slowdown: By our account, after the first aggregation.
     """
 
     map: Counts | None
+    later: Counts | None
     regions: Counts
     unsure: float
     working_set: float
@@ -93,6 +96,7 @@ class Score:
     regions_rates: float
     interval_us: float
     aggregations: int
+    clearings: int
     delays: Sequence[Delay]
     cpu: float
     slowdown: float
@@ -112,7 +116,7 @@ class Judge:
 
     def score(self, results: Sequence[Result]) -> Score:
         """Return the score of all results."""
-        by_map, by_regions = Counts(), Counts()
+        by_map, later, by_regions = Counts(), Counts(), Counts()
         unsure = used = said = 0
         off = 0.0
         misplaced, rates = [], []
@@ -129,22 +133,26 @@ class Judge:
                 periods = self.periods(result.page_map)
                 # Where not all memory was looked at, only what was is compared.
                 known = (result.page_map.weights is None) | (periods != ABSENT)
-                by_map.add(_is_used(periods, result.page_map), surely & known, maybe & known)
-                misplaced.append(self._misplaced(result, periods, touched))
+                counts = by_map if result.cleared else later
+                counts.add(_is_used(periods, result.page_map), surely & known, maybe & known)
+                if result.cleared:
+                    misplaced.append(self._misplaced(result, periods, touched))
         first, last = results[0], results[-1]
         spent_us = last.snapshot.time_us - first.snapshot.time_us
         cpu_us = last.cpu_us - first.cpu_us
         if not spent_us:  # There is only one.
             spent_us, cpu_us = last.snapshot.elapsed_us, last.cpu_us
         return Score(
-            by_map if misplaced else None,
+            by_map if by_map.used else None,
+            later if later.used else None,
             by_regions,
             unsure / max(used, 1),
             off / max(used * PAGE_SIZE_BYTES, 1),
-            max(misplaced) if misplaced else None,
-            max(rates),
+            statistics.mean(misplaced) if misplaced else None,
+            statistics.mean(rates),
             statistics.median(each.snapshot.elapsed_us for each in results),
             len(results),
+            sum(each.cleared for each in results),
             self._delays(results),
             cpu_us / spent_us,
             last.slowdown,

@@ -13,14 +13,13 @@ What `damon doctor` foretold for the program, and what damon says itself at its 
 
 With --turns N it is measured otherwise, for machines whose speed varies by more than is to be seen:
 what one result takes from the program, in N blocks of four turns (benchmarks/slowdown/turns.py).
-That, by the interval at which `damon record` has its results, is the slow-down.
+That, by the time from one to the next at the usual budgets, is the slow-down.
 """
 
 import argparse
 import statistics
 import sys
 import tempfile
-import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -45,8 +44,8 @@ from benchmarks.slowdown.monitors import (
     nothing,
     peer,
 )
-from benchmarks.slowdown.turns import Lost, Monitor, gated, peers, take_turns
-from damon_core import Plugins, format_duration, make_backend
+from benchmarks.slowdown.turns import Lost, Monitor, gated, peers, settle, take_turns
+from damon_core import Plugins, format_duration, make_backend, make_forecast
 
 #: A program is alone for this part of the time that it is watched for, before and after that.
 ALONE = 0.2
@@ -220,10 +219,24 @@ def duration_of(us: float) -> str:
     return f"{us / 1_000:.2f} ms" if us >= 1_000 else f"{us:.3g} us"
 
 
-#: How long `damon record` is watched to know its interval, and a turn, for each GiB at least.
-TURNS_RECORD_S = 15.0
+#: How long damon settles down before turns; how long a turn is at least, and for each GiB.
+TURNS_SETTLE_S = 20.0
 SHORTEST_TURN_S = 1.0
 TURN_S_PER_GIB = 0.25
+
+
+def make(backend: str) -> ProcessBackend:
+    """Make a backend."""
+    backends = Plugins.discover().backends("vaddr")
+    return cast(ProcessBackend, make_backend("vaddr", backend, backends))
+
+
+def foretold_us(pid: int, backend: str) -> int:
+    """Return how long it is foretold to be from one clearing to the next."""
+    forecast = make_forecast(Plugins.discover(), "vaddr", {"pid": pid})
+    (expected,) = (each.expected for each in forecast.backends if each.name == backend)
+    assert expected is not None
+    return expected.epoch_us or expected.intervals.aggregation_us
 
 
 def turns_row(
@@ -234,26 +247,19 @@ def turns_row(
     if options.quick:
         turn_s = 0.2
     with running(case, program, folder) as load:
-        foretold = foretell(load.pid, options.backend)
-        seconds = 2.0 if options.quick else min(case.seconds(foretold), TURNS_RECORD_S)
-        with (
-            load.busy(),
-            damon_record(load.pid, seconds, folder, ("--backend", options.backend)) as record,
-        ):
-            while record.goes_on():
-                time.sleep(0.1)
-        interval_us = record.came.interval_us or foretold.aggregation_us
-        backend = cast(
-            ProcessBackend,
-            make_backend("vaddr", options.backend, Plugins.discover().backends("vaddr")),
-        )
+        clearing_us = foretold_us(load.pid, options.backend)
+        seconds = 2.0 if options.quick else TURNS_SETTLE_S
+        with load.busy():
+            settled = settle(load.pid, make(options.backend), seconds, clearing_us)
+        backend = make(options.backend)
+        interval_us = settled.clearing_us
         with gated(load.pid, backend, interval_us, turn_s) as (gate, aggregation_us):
             monitors: dict[str, Monitor] = {NAMES[0]: gate}
             if options.peers:
                 monitors |= peers(load.pid)
-            cleared = gate.clearings
+            cleared = gate.cleared
             found = take_turns(load, monitors, blocks, turn_s)
-            clearings = (gate.clearings - cleared) / (2 * blocks * gate.results)
+            clearings = (gate.cleared - cleared) / (2 * blocks * gate.results)
         speed = statistics.mean(each.per_s for block in found[NAMES[0]] for each in block.without)
         huge = huge_share(load.pid, case.size_bytes)
     cells = []
@@ -273,10 +279,13 @@ def turns_row(
         f"{4 * blocks} of {turn_s:g} s",
         f"{gate.results} in {format_duration(aggregation_us, 3)}",
         f"{clearings:.2f}",
+        duration(settled.interval_us),
         duration(interval_us),
         *cells,
         cpu,
-        share(record.came.cpu),
+        share(settled.slowdown),
+        share(settled.cpu),
+        duration(settled.longest_stall_us),
     ]
 
 
@@ -286,11 +295,20 @@ def interval(lost: Lost) -> str:
 
 def print_turns(rows: Sequence[Sequence[str]], names: Sequence[str]) -> None:
     each = [text for name in names for text in (f"{name}: a result takes", "slow-down")]
-    columns = ["", "M/s alone", "turns", "results of each", "clearings", "interval", *each]
+    columns = [
+        "",
+        "M/s alone",
+        "turns",
+        "results of each",
+        "clearings",
+        "interval",
+        "of clearings",
+        *each,
+    ]
     print_table(
         "What results take from programs, in turns, and the slow-down by it at the usual budgets: "
         "trimmed means (95 % confidence intervals)",
-        [*columns, "of CPU time", "CPU"],
+        [*columns, "of CPU time", "own account", "CPU", "longest stall"],
         rows,
     )
 

@@ -2,9 +2,12 @@
 
 In each turn a monitor has some results from its begin on, and then rests, or there is none. Turns
 with and without follow one another (A B B A), so that slow changes of the machine's speed cancel
-out. The difference of the program's speed is what the results took from it; how many there are a
-second is known from `damon record`, which therefore needn't be watched for hours. The whole effect
-of a result has to be over within its turn: what is cleared is set again.
+out. The difference of the program's speed is what the results took from it. How many there are a
+second with the usual budgets needn't be watched for hours. The whole effect of a result has to be
+over within its turn: what is cleared is set again.
+
+Each of these results begins with a clearing of accessed bits. Where most are without one, they
+count as free: what they cost the program, a few bits, is far below what can be measured so.
 """
 
 import statistics
@@ -18,6 +21,7 @@ import numpy.typing as npt
 from attrs import define, field, frozen
 from damon_vaddr import PidSource, ProcessBackend, ProcessMemory
 
+from benchmarks.clearings import Clearings
 from benchmarks.measure import progress
 from benchmarks.peers import WSS_WAIT_S, clear, referenced, wss
 from benchmarks.slowdown.loads import Load, running_s
@@ -125,22 +129,20 @@ class Gate(Monitor):
 
     Attributes:
         results: How many.
-        clearings: How often accessed bits were cleared in all.
+        cleared: How often accessed bits were cleared in all.
     """
 
     results: int
-    clearings: int = field(default=0, init=False)
+    cleared: int = field(default=0, init=False)
+    _clearings: Clearings = field(factory=Clearings, init=False)
     _go: threading.Event = field(factory=threading.Event, init=False)
     _ready: threading.Event = field(factory=threading.Event, init=False)
     _left: int = field(default=1, init=False)
-    _held_us: int = field(default=0, init=False)
     _ends: bool = field(default=False, init=False)
 
     @hookimpl
     def after_sampling(self, context: HookContext) -> None:
-        held_us = sum(target.toll.held_us for target in context.targets)
-        self.clearings += held_us > self._held_us
-        self._held_us = held_us
+        self.cleared += self._clearings.is_new(context)
 
     @hookimpl
     def after_aggregation(self) -> bool:
@@ -163,6 +165,68 @@ class Gate(Monitor):
         """Let the context end."""
         self._ends = True
         self._go.set()
+
+
+@frozen
+class Settled:
+    """How a context settles down with the usual intervals and budgets.
+
+    Attributes:
+        interval_us: The time from one result to the next.
+        clearing_us: The time from one clearing of accessed bits to the next.
+        cpu: The share of a processor that it uses.
+        slowdown: The share of its time that the program loses, by our account.
+        longest_stall_us: The longest time for which the program's memory map was locked.
+    """
+
+    interval_us: int
+    clearing_us: int
+    cpu: float
+    slowdown: float
+    longest_stall_us: int
+
+
+@define
+class _Times:
+    """A callback that notes when accessed bits were cleared."""
+
+    us: list[int] = field(factory=list, init=False)
+    _clearings: Clearings = field(factory=Clearings, init=False)
+
+    @hookimpl
+    def after_sampling(self, context: HookContext) -> None:
+        if self._clearings.is_new(context):
+            self.us.append(context.clock.now_us())
+
+
+def settle(pid: int, backend: ProcessBackend, seconds: float, foretold_us: int) -> Settled:
+    """Monitor a process for some time.
+
+    Args:
+        pid: The process.
+        backend: The backend.
+        seconds: How long.
+        foretold_us: The time from one clearing to the next, if it is longer than that.
+    """
+    times = _Times()
+    with Context(ProcessMemory(PidSource([pid]), backend), [times]) as context:
+        start(context)
+        context.wait(seconds)
+        interval_us, stats = context.intervals.aggregation_us, context.stats
+        if context.running:
+            stop(context)
+        if context.error is not None:
+            raise context.error
+    # The first ones come sooner.
+    distances = np.diff(times.us[len(times.us) // 2 :])
+    clearing_us = float(np.mean(distances)) if len(distances) else foretold_us
+    return Settled(
+        interval_us,
+        max(round(clearing_us), interval_us),
+        stats.cpu_us / seconds / 1e6,
+        stats.slowdown,
+        stats.longest_stall_us,
+    )
 
 
 @define
@@ -198,7 +262,7 @@ def gated(
     Args:
         pid: The process.
         backend: The backend.
-        interval_us: The time from one result to the next at the usual budgets.
+        interval_us: The time from one clearing to the next at the usual budgets.
         turn_s: How long a turn is.
 
     Yields:
