@@ -1,5 +1,6 @@
 """Memory of which only some blocks are looked at: what is chosen, and what it says of the rest."""
 
+import math
 from collections.abc import Callable, Sequence
 from typing import cast
 
@@ -11,9 +12,9 @@ from damon_pagetable.layout import BestCut, Known
 from damon_pagetable.look import Look, Looks
 from damon_pagetable.machine import Machine
 from damon_pagetable.tables import IntColumn, PageTables, Tables, entry_bytes
-from damon_pagetable.walking import WINDOW, Bit, State
+from damon_pagetable.walking import Bit, State
 from damon_vaddr import LayoutInput, Process, ProcessTarget
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from damon_core import BLOCK_BYTES, PAGE_SIZE_BYTES, Range, RegionLimits, Regions
@@ -65,10 +66,8 @@ class FakeTables:
 
     def read_again(
         self, descriptor: int, parts: Sequence[tuple[int, IntColumn]]
-    ) -> Callable[[], Tables] | None:
+    ) -> Callable[[], Tables]:
         """Return a function that reads tables."""
-        if sum(len(addresses) for _, addresses in parts) > WINDOW:
-            return None
 
         def read() -> Tables:
             found = [self.read(descriptor, *each) for each in parts]
@@ -101,6 +100,7 @@ blocks_anywhere = st.sets(st.integers(0, 1 << 26), min_size=1, max_size=200).map
 shifts = st.integers(BLOCK_SHIFT, BLOCK_SHIFT + 28)
 
 
+@settings(max_examples=50)
 @given(blocks_anywhere, shifts)
 def test_chosen_blocks_stand_for_all(blocks: IntColumn, shift: int) -> None:
     """Each is one of those for which it stands, and these don't overlap."""
@@ -111,6 +111,7 @@ def test_chosen_blocks_stand_for_all(blocks: IntColumn, shift: int) -> None:
     assert (chosen.end[:-1] <= chosen.start[1:]).all()
 
 
+@settings(max_examples=50)
 @given(blocks_anywhere, shifts)
 def test_larger_cells_keep_some_of_the_blocks(blocks: IntColumn, shift: int) -> None:
     """So what is known of them isn't lost."""
@@ -119,6 +120,7 @@ def test_larger_cells_keep_some_of_the_blocks(blocks: IntColumn, shift: int) -> 
     assert np.isin(coarse.blocks, fine.blocks).all()
 
 
+@settings(max_examples=50)
 @given(blocks_anywhere, shifts, st.data())
 def test_blocks_that_go_take_no_others_with_them(
     blocks: IntColumn, shift: int, data: st.DataObject
@@ -130,6 +132,7 @@ def test_blocks_that_go_take_no_others_with_them(
     assert np.isin(before[np.isin(before, blocks[stays])], after).all()
 
 
+@settings(max_examples=50)
 @given(blocks_anywhere, st.integers(1, 300), shifts)
 def test_no_more_are_chosen_than_allowed(blocks: IntColumn, most: int, current: int) -> None:
     """Whatever the size of cells was before."""
@@ -176,11 +179,20 @@ def test_cost_of_a_look_is_flat() -> None:
 
 
 def test_memory_that_is_not_there_costs_next_to_nothing() -> None:
-    """A block in each of 100 mappings of a TiB."""
+    """A block in each of 100 mappings of a TiB: three tables each."""
     sparse = [Range(TIB * n, TIB * n + BLOCK_BYTES) for n in range(1, 101)]
     tables = FakeTables(sparse)
-    assert len(looks_at(tables, 1_000).look().blocks) == 100
-    assert tables.reads <= 301
+    found = looks_at(tables, 1_000).look()
+    assert found.cells is None
+    assert len(found.blocks) == 100
+    assert tables.reads == 301
+
+
+def test_without_a_limit_everything_is_looked_at() -> None:
+    """However much it is."""
+    found = looks_at(FakeTables([Range(BASE, BASE + TIB)], leaves=2), math.inf).look()
+    assert found.cells is None
+    assert len(found.huge.addresses) == TIB / BLOCK_BYTES
 
 
 def test_as_long_as_all_fits_all_is_looked_at() -> None:

@@ -199,6 +199,25 @@ def test_some_blocks_stand_for_all(tables: PageTables, process: Worker, pagemap:
     assert estimated == pytest.approx(np.count_nonzero(accessed(everything.bits)), rel=0.15)
 
 
+def test_terabytes_that_are_not_there_cost_nothing(
+    tables: PageTables, process: Worker, pagemap: int
+) -> None:
+    """64 TiB, of which a page every 4 TiB is in memory: three tables each, at most."""
+    looks = Looks(tables, pagemap)
+    looks.look()
+    before = sum(map(len, looks.addresses().values()))
+    start = process.ask(
+        "flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | 0x4000\n"
+        "area = mmap.mmap(-1, 64 << 40, flags=flags)\n"
+        "area.madvise(mmap.MADV_NOHUGEPAGE)\n"
+        "for place in range(0, 64 << 40, 4 << 40): area[place] = 1\n"
+        "answer = address(area)"
+    )
+    pages = pages_of(looks.look(), resident)
+    assert len([page for page in pages if start <= page < start + (64 << 40)]) == 16
+    assert sum(map(len, looks.addresses().values())) - before <= 3 * 16 + 3
+
+
 def used_among(found: Look, start: int, count: int) -> list[int]:
     """Return the numbers of the accessed ones among some huge pages."""
     used = found.huge.addresses[found.huge.accessed]

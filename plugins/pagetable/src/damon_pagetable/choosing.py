@@ -98,18 +98,19 @@ class Cells(NamedTuple):
         return Cells(self.blocks[place], weights, self.start[first], self.end[last])
 
 
-def shift_for(blocks: IntColumn, most: float, current: int) -> int:
+def shift_for(blocks: IntColumn, most: float, current: int, least: int = BLOCK_SHIFT) -> int:
     """Return the size of cells with which no more than some blocks are chosen, as its logarithm.
 
     Args:
         blocks: The addresses of all blocks, ascending.
         most: How many may be chosen, at least 1.
         current: The size so far: it is kept where it does nearly as well.
+        least: The least size.
     """
     shift = current
     while len(_begins(blocks, shift)) > most:
         shift += 1
-    while shift > BLOCK_SHIFT and len(_begins(blocks, shift - 1)) <= _ROOM * most:
+    while shift > least and len(_begins(blocks, shift - 1)) <= _ROOM * most:
         shift -= 1
     return shift
 

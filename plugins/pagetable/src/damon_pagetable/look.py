@@ -23,8 +23,8 @@ _NOTHING: IntColumn = np.zeros(0, dtype=np.int64)
 #: A page is the process's own memory if it has the first of these bits and not the second.
 _RESIDENT = (Bit.PRESENT | Bit.SPECIAL).value
 _SHAPE = np.uint8((Bit.PRESENT | Bit.SPECIAL | Bit.LEAF).value)
-#: Of how many parts of 1 GiB all blocks are known; of more, some are chosen.
-_MOST_UNITS = 192
+#: There is one part of 1 GiB, of which all blocks are known, for at least so many blocks.
+_BLOCKS_A_UNIT = 4
 _UNIT_SHIFT = table_bytes(2).bit_length() - 1
 #: The address of the memory of the top table.
 _TOP: IntColumn = np.zeros(1, dtype=np.int64)
@@ -84,6 +84,7 @@ class Looks:
         self._most = math.inf
         self._blocks = 0
         self._shift = BLOCK_SHIFT  # the size of cells
+        self._unit_shift = _UNIT_SHIFT  # of those parts of 1 GiB of which one is read
         self._units: Cells | None = None  # if only some were read
         self._chosen: _Chosen | None = None
         self._levels: Sequence[_Level] = ()
@@ -110,7 +111,7 @@ class Looks:
     def limit(self, most_blocks: float) -> None:
         """Look at no more than some blocks from now on, chosen from all parts of the memory."""
         if most_blocks != self._most:
-            self._most, self._chosen = most_blocks, None
+            self._most, self._read_again = most_blocks, None
 
     @property
     def blocks(self) -> int:
@@ -182,13 +183,13 @@ class Looks:
 
     def _some_units(self, level: "_Level") -> "_Level":
         """Choose from what there is of 1 GiB, tables or pages, if it is too much."""
-        units = np.append(level.below, level.huge)
-        if len(units) <= _MOST_UNITS:
+        units = np.sort(np.append(level.below, level.huge))
+        most = max(self._most / _BLOCKS_A_UNIT, 1)
+        self._unit_shift = shift_for(units, most, self._unit_shift, _UNIT_SHIFT)
+        if self._unit_shift == _UNIT_SHIFT:
             self._units = None
             return level
-        units.sort()
-        alone = Cells.alone(units, table_bytes(2))
-        self._units = alone.chosen(shift_for(units, _MOST_UNITS, _UNIT_SHIFT))
+        self._units = Cells.alone(units, table_bytes(2)).chosen(self._unit_shift)
         below, huge = (np.isin(each, self._units.blocks) for each in (level.below, level.huge))
         return evolve(
             level, below=level.below[below], huge=level.huge[huge], places=level.places[huge]

@@ -137,7 +137,7 @@ class PageTables:
 
     def read_again(
         self, descriptor: int, parts: Sequence[tuple[int, IntColumn]]
-    ) -> Callable[[], Tables] | None:
+    ) -> Callable[[], Tables]:
         """Make ready to read some tables of several levels again and again.
 
         Args:
@@ -146,11 +146,11 @@ class PageTables:
 
         Returns:
             A function that reads them and returns all in this order; what it returns is valid until
-            other tables are read. None if they are too many.
+            other tables are read.
         """
         total = sum(len(addresses) for _, addresses in parts)
         if total > walking.WINDOW:
-            return None
+            return lambda: self._read_parts(descriptor, parts)
         programs, arguments, first = [], [], 0
         for level, addresses in parts:
             batch = walking.batch_of(level)
@@ -170,6 +170,11 @@ class PageTables:
             return Tables(states, bits)
 
         return read
+
+    def _read_parts(self, descriptor: int, parts: Sequence[tuple[int, IntColumn]]) -> Tables:
+        found = [self.read(descriptor, level, addresses) for level, addresses in parts]
+        states = np.concatenate([each.states for each in found])
+        return Tables(states, np.concatenate([each.bits for each in found]))
 
     def _use_base(self, base: int) -> None:
         self._base = base
