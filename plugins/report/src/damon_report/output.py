@@ -1,14 +1,17 @@
-"""Output other than tables: JSON, and lines of text."""
+"""Output other than tables: JSON, lines of text, and files of pictures."""
 
 import json
+import os
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import click
 from rich.console import Console
 from rich.text import Text
 
-from damon_core import InputError
+from damon_core import PRIVATE_MODE, InputError, output_path
 from damon_report.files import IMAGES
 
 
@@ -27,6 +30,24 @@ def check_picture(path: Path) -> None:
         raise InputError(f"'{path}' must end in {' or '.join(IMAGES)} for a picture")
     if not path.parent.is_dir():
         raise InputError(f"'{path}': there is no directory '{path.parent}': create it")
+
+
+@contextmanager
+def picture_file(path: Path) -> Generator[IO[bytes], None, None]:
+    """Open a file for a picture, and close it at the end.
+
+    A new one is for its owner alone, as records are: a picture has addresses and names, too. One
+    that is there is replaced, and keeps its rights.
+
+    Raises:
+        InputError: The file can't be written, or `output_path` refuses it.
+    """
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        with open(os.open(output_path(path), flags, PRIVATE_MODE), "wb") as file:
+            yield file
+    except OSError as error:
+        raise InputError(f"can't write '{path}': {error.strerror or error}") from error
 
 
 def heading(console: Console, text: str) -> None:

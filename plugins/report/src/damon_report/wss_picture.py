@@ -10,9 +10,10 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter
 
-from damon_core import InputError, format_size
+from damon_core import format_size
 from damon_report.figures import short_duration
 from damon_report.naming import FloatColumn, base_name, printable, shortened
+from damon_report.output import picture_file
 from damon_report.record import Record
 from damon_report.times import local_time, time_ticks
 from damon_report.working_sets import Series
@@ -55,7 +56,7 @@ _DARK = _Style("#111418", "#e8eaed", "#98a2b0", "#2b313a", "#fb8c4a", "#4d6784")
 
 
 def draw(record: Record, found: Iterable[Series], path: Path, *, dark: bool) -> None:
-    """Draw working sets to a file.
+    """Draw working sets to a file; a new one is for its owner alone.
 
     Raises:
         InputError: The file can't be written.
@@ -93,10 +94,8 @@ def draw(record: Record, found: Iterable[Series], path: Path, *, dark: bool) -> 
     )
     figure.set_layout_engine("constrained")
     figure.align_ylabels()
-    try:
-        figure.savefig(path, facecolor=style.back)
-    except OSError as error:
-        raise InputError(f"'{path}' can't be written: {error.strerror}") from error
+    with picture_file(path) as file:
+        figure.savefig(file, format=path.suffix[1:], facecolor=style.back)
 
 
 def _what(record: Record, found: Iterable[Series]) -> str:

@@ -3,13 +3,13 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from damon_core import InputError
 from damon_report.files import HEIGHT, PAGE, WIDTH
 from damon_report.heatmap import image
 from damon_report.heatmap.caption import Caption
 from damon_report.heatmap.grid import Heat
 from damon_report.heatmap.layout import Room
 from damon_report.heatmap.page import COLUMNS, ROOM, page
+from damon_report.output import picture_file
 
 
 def save(
@@ -26,7 +26,7 @@ def save(
 
     Args:
         measure: Returns the heat map for a room and a number of columns, and its caption.
-        path: The file; an existing one is replaced.
+        path: The file; a new one is for its owner alone, an existing one is replaced.
         records: The files of the record, for the commands that a page shows.
         record_begin_us: When the record begins, Unix microseconds.
         dark: Draw light on dark; a page starts dark even if the browser prefers light.
@@ -36,13 +36,12 @@ def save(
     Raises:
         InputError: The file can't be written.
     """
-    try:
-        if path.suffix == PAGE:
-            heat, caption = measure(ROOM, COLUMNS)
-            text = page(heat, caption, records, record_begin_us, dark=dark)
-            path.write_text(text, encoding="utf-8")
-        else:
-            heat, caption = measure(image.room(height), image.columns(width))
-            image.draw(heat, caption, width=width, dark=dark, file=path, kind=path.suffix[1:])
-    except OSError as error:
-        raise InputError(f"can't write '{path}': {error.strerror or error}") from error
+    if path.suffix == PAGE:
+        heat, caption = measure(ROOM, COLUMNS)
+        text = page(heat, caption, records, record_begin_us, dark=dark)
+        with picture_file(path) as file:
+            file.write(text.encode())
+    else:
+        heat, caption = measure(image.room(height), image.columns(width))
+        with picture_file(path) as file:
+            image.draw(heat, caption, width=width, dark=dark, file=file, kind=path.suffix[1:])

@@ -1,6 +1,5 @@
 """Heat maps as pictures, PNG or SVG, in a light and a dark style."""
 
-from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 import numpy as np
@@ -72,7 +71,7 @@ def columns(width: int) -> int:
 
 
 def draw(
-    heat: Heat, caption: Caption, *, width: int, dark: bool, file: Path | IO[bytes], kind: str
+    heat: Heat, caption: Caption, *, width: int, dark: bool, file: IO[bytes], kind: str
 ) -> None:
     """Draw a heat map with its working set below.
 
@@ -81,7 +80,7 @@ def draw(
         caption: The caption above the heat map.
         width: Width in pixels; the height follows from the layout.
         dark: Whether to draw light on dark.
-        file: The file to write.
+        file: The file to write to.
         kind: ``png`` or ``svg``.
 
     Raises:
