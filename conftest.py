@@ -18,7 +18,7 @@ from hypothesis import settings
 
 from tests.lab.needs import KERNEL_NEEDS, why_unmet
 
-pytest_plugins = ["tests.lab.plugin"]
+pytest_plugins = ["tests.lab.plugin", "tests.workers"]
 
 # A busy machine is slow, not wrong.
 settings.register_profile("patient", deadline=None)

@@ -3,7 +3,6 @@
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from typing import Protocol
 
 import numpy as np
 import pytest
@@ -16,20 +15,11 @@ from damon_idle.pagemap import Pagemap
 from damon_vaddr import LayoutInput, Process, ProcessTarget
 
 from damon_core import Range
+from tests.workers import Worker
 
 PAGE = 4096
 HUGE = 2 << 20
 NOTHING = np.zeros(0, dtype=np.int64)
-
-
-class Worker(Protocol):
-    """What the fixture `process` starts."""
-
-    pid: int
-
-    def do(self, statements: str) -> None: ...
-    def ask(self, statements: str) -> int: ...
-    def area(self, pages: int) -> int: ...
 
 
 @frozen

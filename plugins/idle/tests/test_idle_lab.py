@@ -37,23 +37,13 @@ from damon_core import (
     hookimpl,
     start,
 )
+from tests.workers import Worker
 
 pytestmark = pytest.mark.needs("idle-page-tracking")
 
 PAGE = 4096
 HUGE = 2 << 20
 CGROUPS = Path("/sys/fs/cgroup")
-
-
-class Worker(Protocol):
-    """What the fixture `start_worker` starts."""
-
-    pid: int
-    program: "subprocess.Popen[str]"
-
-    def do(self, statements: str) -> None: ...
-    def ask(self, statements: str) -> int: ...
-    def area(self, pages: int) -> int: ...
 
 
 StartWorker = Callable[[], Worker]

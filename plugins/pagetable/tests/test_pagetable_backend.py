@@ -7,7 +7,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from typing import Protocol
 
 import numpy as np
 import pytest
@@ -33,6 +32,7 @@ from damon_core import (
     stop,
 )
 from damon_core.testing import Recorder, eventually
+from tests.workers import Worker
 
 pytestmark = pytest.mark.needs("root", "page-tables")
 
@@ -56,14 +56,6 @@ print(memory.ctypes.data, flush=True)
 while True:
     used += 1
 """
-
-
-class Worker(Protocol):
-    """What the fixture `process` starts."""
-
-    pid: int
-
-    def ask(self, statements: str) -> int: ...
 
 
 @frozen

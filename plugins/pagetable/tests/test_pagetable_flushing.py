@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Callable, Iterator
-from typing import Protocol
 
 import numpy as np
 import pytest
@@ -13,17 +12,9 @@ from damon_pagetable.tables import PageTables
 from damon_vaddr import LayoutInput, Mapped, Process, ProcessTarget
 
 from damon_core import Range
+from tests.workers import Worker
 
 PAGE = 4096
-
-
-class Worker(Protocol):
-    """What the fixture `process` starts."""
-
-    pid: int
-
-    def ask(self, statements: str) -> int: ...
-    def clear(self) -> None: ...
 
 
 class Flushing:

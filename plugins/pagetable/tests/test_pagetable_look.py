@@ -4,7 +4,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from json import JSONDecodeError
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,19 +13,12 @@ from damon_pagetable.look import Look, Looks, accessed, look, resident
 from damon_pagetable.tables import Bits, PageTables, entry_bytes, table_bytes
 from damon_pagetable.walking import BATCH, Bit, State
 
+from tests.workers import Worker
+
 pytestmark = pytest.mark.needs("root", "page-tables")
 
 PAGE = 4096
 HUGE = 2 << 20
-
-
-class Worker(Protocol):
-    """What the fixture `process` starts."""
-
-    pid: int
-
-    def ask(self, statements: str) -> int: ...
-    def clear(self) -> None: ...
 
 
 @pytest.fixture

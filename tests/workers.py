@@ -1,4 +1,7 @@
-"""Processes that execute statements when a test sends them."""
+"""A pytest plugin: processes that execute statements when a test sends them.
+
+Tests of backends make memory of a known layout with them, and touch it when they say.
+"""
 
 import json
 import subprocess
@@ -9,7 +12,7 @@ import pytest
 
 #: Executes statements from its input, one per line, and prints the value of `answer` after each.
 _WORKER = """
-import ctypes, json, mmap, os, sys
+import ctypes, json, mmap, os, random, sys
 
 def address(area):
     return ctypes.addressof(ctypes.c_char.from_buffer(area))
@@ -24,7 +27,9 @@ def anonymous(pages, advice=mmap.MADV_NOHUGEPAGE, fill=True):
 
 def mapped(path, pages, flags=mmap.MAP_SHARED):
     with open(path, "r+b") as file:
-        return mmap.mmap(file.fileno(), pages * 4096, flags=flags)
+        area = mmap.mmap(file.fileno(), pages * 4096, flags=flags)
+    area.madvise(mmap.MADV_NOHUGEPAGE)
+    return area
 
 def huge(count):
     # With room to align, as areas start at any page.
@@ -70,6 +75,11 @@ class Worker:
         return self.ask(
             f"area = anonymous({pages}); filler = anonymous(64); answer = address(area)"
         )
+
+    def clear(self) -> None:
+        """Clear its accessed bits."""
+        with open(f"/proc/{self.pid}/clear_refs", "w") as file:
+            file.write("1")
 
 
 @pytest.fixture
