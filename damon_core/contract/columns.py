@@ -35,7 +35,7 @@ class Column:
     """
 
     name: str
-    dtype: Literal["int64", "float64", "text", "areas", "owners", "labels"]
+    dtype: Literal["int64", "float64", "text", "areas", "owners", "labels", "spectrum"]
     of: Literal["aggregation", "target", "region"]
     meaning: str
     label: str
@@ -223,6 +223,15 @@ COLUMNS: Final[Mapping[str, Column]] = MappingProxyType(
                 "target",
                 "owners of the target's memory, such as cgroups, if they are known",
                 "owners",
+            ),
+            Column(
+                "spectrum",
+                "spectrum",
+                "target",
+                "bytes of the target by how often they are accessed; unknown where the backend "
+                "doesn't know every page",
+                "spectra",
+                optional=True,
             ),
         )
     }

@@ -69,6 +69,8 @@ class RecordInfo:
         filled_in: The `COLUMNS` that weren't recorded, so that snapshots read from the record have
             something else there (see `RecordReader`). Formats that keep this say so also of a
             record that was converted.
+        pages: Whether it has every page of targets, where the backend knew them
+            (`TargetSnapshot.page_map`); a writer whose format can keep them does if this is set.
     """
 
     host: str = ""
@@ -77,6 +79,7 @@ class RecordInfo:
     program: str = ""
     contexts: tuple[ContextInfo, ...] = ()
     filled_in: tuple[str, ...] = ()
+    pages: bool = False
 
     @classmethod
     def here(cls, contexts: Sequence[HookContext] = ()) -> Self:

@@ -42,7 +42,8 @@ class RecordReader(SelfClosing, Protocol):
 
     The columns that a record lacks are filled in: `resident_bytes` with sizes, `idle_us` with what
     follows from ages, intervals with what follows from times, areas, owners and what monitoring
-    has cost with nothing; `touched_bytes`, bytes idle for spans and their ages stay unknown.
+    has cost with nothing; `touched_bytes`, bytes idle for spans, their ages and spectra stay
+    unknown.
     `RecordInfo.filled_in` of `info` names them.
     """
 
@@ -106,6 +107,7 @@ class RecordFormat:
         write: Begins a new file. It raises `InputError` if that can't be written. What was in a
             file of this name before is never lost: the writer appends to it or moves it away.
         summary: One line for listings.
+        pages: Whether it can keep every page of targets; see `RecordInfo.pages`.
 
     Raises:
         ValueError: The name or a suffix has other characters.
@@ -116,6 +118,7 @@ class RecordFormat:
     read: Callable[[Path], RecordReader]
     write: Callable[[Path, RecordInfo], RecordWriter]
     summary: str = ""
+    pages: bool = False
 
 
 def format_of(path: Path, formats: Sequence[RecordFormat]) -> RecordFormat:

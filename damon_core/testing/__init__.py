@@ -20,6 +20,7 @@ from damon_core.testing.running import eventually, run, run_virtual
 from damon_core.testing.snapshots import (
     RegionRow,
     assert_possible,
+    assert_same_pages,
     assert_same_snapshot,
     make_snapshot,
 )
@@ -32,6 +33,7 @@ __all__ = [
     "ScriptedRegion",
     "StopAfter",
     "assert_possible",
+    "assert_same_pages",
     "assert_same_snapshot",
     "eventually",
     "make_snapshot",

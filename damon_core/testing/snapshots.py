@@ -1,7 +1,7 @@
 """Snapshots made by hand, and compared."""
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -10,8 +10,14 @@ from damon_core.contract.context import HookContext
 from damon_core.hookspecs import hookimpl
 from damon_core.memory.idle import IDLE_SPANS, UNKNOWN, IdleAges, IdleSpan
 from damon_core.memory.labels import NO_LABELS, freeze_labels
+from damon_core.memory.pages import PageMap
 from damon_core.memory.regions import IntColumn
-from damon_core.memory.snapshot import Snapshot, TargetRows, TargetSnapshot, assemble_snapshot
+from damon_core.memory.snapshot import (
+    Snapshot,
+    TargetRows,
+    TargetSnapshot,
+    assemble_snapshot,
+)
 from damon_core.memory.target import Area, Owner, Toll
 
 #: 2023-11-14 22:13:20 UTC, where `damon_core.VirtualClock` begins as well.
@@ -62,6 +68,7 @@ def make_snapshot(
     tolls: Mapping[str, Toll] | None = None,
     idle_ages: Mapping[str, IdleAges] | None = None,
     labels: Mapping[str, Mapping[str, str]] | None = None,
+    page_maps: Mapping[str, PageMap] | None = None,
 ) -> Snapshot:
     """Return the snapshot of an aggregation with these regions.
 
@@ -79,6 +86,7 @@ def make_snapshot(
         tolls: What monitoring has cost targets, by their names.
         idle_ages: How old their idle bytes are, by their names.
         labels: What else they are known by, by their names.
+        page_maps: Every page of targets, by their names; the snapshot has them for good.
     """
     intervals = intervals or Intervals()
     elapsed_us = intervals.aggregation_us if elapsed_us is None else elapsed_us
@@ -118,6 +126,7 @@ def make_snapshot(
                 (tolls or {}).get(name, Toll()),
                 (idle_ages or {}).get(name, IdleAges()),
                 labels=freeze_labels((labels or {}).get(name, NO_LABELS)),
+                **_exact((page_maps or {}).get(name)),
             )
             for name, regions in targets.items()
         ],
@@ -128,6 +137,12 @@ def make_snapshot(
         intervals=intervals,
         max_nr_accesses=intervals.checks if max_nr_accesses is None else max_nr_accesses,
     )
+
+
+def _exact(page_map: PageMap | None) -> dict[str, Any]:
+    """Return what a target has where every page is known, or where not."""
+    spectrum = None if page_map is None else page_map.spectrum()
+    return {"spectrum": spectrum, "pages": lambda: page_map}
 
 
 def assert_same_snapshot(found: Snapshot, expected: Snapshot, *, rtol: float = 0.0) -> None:
@@ -144,7 +159,7 @@ def assert_same_snapshot(found: Snapshot, expected: Snapshot, *, rtol: float = 0
     """
     for name in ("context", "number", "time_us", "elapsed_us", "intervals", "max_nr_accesses"):
         _assert_equal(name, getattr(found, name), getattr(expected, name))
-    for name in ("name", "areas", "owners", "toll", "idle_ages", "labels"):
+    for name in ("name", "areas", "owners", "toll", "idle_ages", "labels", "spectrum"):
         _assert_equal(
             f"the targets' {name}",
             [getattr(target, name) for target in found.targets],
@@ -165,6 +180,24 @@ def assert_same_snapshot(found: Snapshot, expected: Snapshot, *, rtol: float = 0
         np.testing.assert_array_equal(
             one.nr_accesses[whole], other.nr_accesses[whole], "whole nr_accesses"
         )
+
+
+def assert_same_pages(found: PageMap | None, expected: PageMap | None) -> None:
+    """Compare what two maps know of each page; the codes by which they do may differ.
+
+    Raises:
+        AssertionError: They differ; the message says in what.
+    """
+    if found is None or expected is None:
+        _assert_equal("whether pages are known", found is None, expected is None)
+        return
+    for name in ("shortest", "longest", "watched_us"):
+        _assert_equal(name, getattr(found, name), getattr(expected, name))
+    for name in ("blocks", "periods", "idle_us", "weights"):
+        one, other = getattr(found, name), getattr(expected, name)
+        _assert_equal(f"whether {name} are known", one is None, other is None)
+        if one is not None:
+            np.testing.assert_array_equal(one, other, name)
 
 
 def _knows_touched(touched_bytes: IntColumn | None) -> bool:

@@ -12,12 +12,14 @@ from damon_core import (
     COLUMNS,
     IDLE_SPANS,
     REGION_COLUMNS,
+    SPECTRUM_US,
     Area,
     Column,
     IdleAges,
     Intervals,
     Owner,
     Snapshot,
+    Spectrum,
     TargetRows,
     TargetSnapshot,
     assemble_snapshot,
@@ -31,9 +33,16 @@ def a_snapshot() -> Snapshot:
     numbers = {name: np.array([7]) for name in REGION_COLUMNS}
     numbers |= {"nr_accesses": np.array([7.0]), "touched_bytes": np.array([5])}
     numbers |= {span.column: np.array([2]) for span in IDLE_SPANS}
+    spectrum = Spectrum((1,) * len(SPECTRUM_US), 1)
     areas, owners = (Area(0, 9, "[heap]"),), (Owner("cgroup", "/a", 1, 2, 3),)
     target = TargetRows(
-        "redis[7]", 1, areas, owners, idle_ages=IdleAges(1, 2, 3), labels={"a": "b"}
+        "redis[7]",
+        1,
+        areas,
+        owners,
+        idle_ages=IdleAges(1, 2, 3),
+        labels={"a": "b"},
+        spectrum=spectrum,
     )
     return assemble_snapshot(
         numbers,
@@ -55,15 +64,22 @@ def test_a_column_is_an_attribute_of_its_type(column: Column) -> None:
     if column.of == "region":
         assert found.dtype == column.dtype
     else:
-        types = {"int64": int, "text": str, "areas": tuple, "owners": tuple, "labels": Mapping}
+        types = {
+            "int64": int,
+            "text": str,
+            "areas": tuple,
+            "owners": tuple,
+            "labels": Mapping,
+            "spectrum": Spectrum,
+        }
         assert isinstance(found, types[column.dtype])
 
 
 def test_every_attribute_of_a_snapshot_is_in_a_column() -> None:
-    """What isn't would be lost by all formats."""
+    """What isn't would be lost by all formats; every page is kept on request."""
     named = {column.attribute.partition(".")[0] for column in COLUMNS.values()}
     attributes = {field.name for kind in (Snapshot, TargetSnapshot) for field in fields(kind)}
-    assert attributes - named == {"targets", "spectrum", "_pages"}
+    assert attributes - named == {"targets", "_pages"}
 
 
 def test_what_a_record_lacks_is_filled_in() -> None:

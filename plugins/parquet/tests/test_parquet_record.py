@@ -23,6 +23,7 @@ from hypothesis import strategies as st
 
 from damon_core import (
     IDLE_SPANS,
+    SPECTRUM_US,
     UNKNOWN,
     Area,
     ContextInfo,
@@ -34,12 +35,17 @@ from damon_core import (
     RecordInfo,
     RegionLimits,
     Snapshot,
+    Spectrum,
     TargetRows,
     Toll,
     assemble_snapshot,
     freeze_labels,
 )
-from damon_core.testing import RegionRow, assert_same_snapshot, make_snapshot
+from damon_core.testing import (
+    RegionRow,
+    assert_same_snapshot,
+    make_snapshot,
+)
 
 T0 = 1_700_000_000_000_000
 INFO = RecordInfo(
@@ -96,6 +102,9 @@ OWNERS = st.lists(st.builds(Owner, NAMES, NAMES, NUMBERS, NUMBERS, NUMBERS), max
 
 PRINTABLE = NAMES.filter(str.isprintable)
 LABELS = st.dictionaries(st.sampled_from(["unit", "pod"]), PRINTABLE).map(freeze_labels)
+SPECTRA = st.none() | st.builds(
+    Spectrum, st.tuples(*[st.none() | NUMBERS] * len(SPECTRUM_US)), NUMBERS
+)
 TOLLS = st.just(Toll()) | st.builds(Toll, NUMBERS, NUMBERS, NUMBERS)
 
 
@@ -114,6 +123,7 @@ def snapshots(draw: st.DrawFn) -> list[Snapshot]:
                 draw(TOLLS),
                 draw(IDLE_AGES),
                 labels=draw(LABELS),
+                spectrum=draw(SPECTRA),
             )
             for name in draw(st.lists(st.sampled_from("abc"), unique=True))
         ]
@@ -216,6 +226,7 @@ def test_files_of_older_versions_are_read(tmp_path: Path) -> None:
         *(span.column for span in IDLE_SPANS),
         *(span.age for span in IDLE_SPANS),
         *("lost_us", "held_us", "longest_stall_us"),
+        "spectrum",
     )
     pq.write_table(pq.read_table(path).drop(later), path)
     (found,) = read(path)

@@ -37,6 +37,7 @@ class ParquetCallback:
     def __init__(self, options: ParquetOptions) -> None:
         self._rotation = Rotation(every_us=options.rotate_every, keep=options.keep)
         self._group = options.group
+        self._pages = options.pages
         self._path = output_path(options.path)
         directory = self._path.parent
         if not directory.is_dir():
@@ -61,7 +62,7 @@ class ParquetCallback:
         """Open the file, or join the contexts that write it."""
         with self._lock:
             if not self._contexts:
-                self._info = RecordInfo.here()
+                self._info = evolve(RecordInfo.here(), pages=self._pages)
                 self._written = None
             writer = self._writer or self._open(time.time_ns() // 1000)
             self._contexts.add(context)

@@ -51,7 +51,7 @@ from damon_parquet.rowgroup import (
     with_groups,
     without_groups,
 )
-from damon_parquet.schema import MEANINGS_KEY, SCHEMA, metadata_of
+from damon_parquet.schema import MEANINGS_KEY, metadata_of, schema_of
 
 logger = logging.getLogger(__name__)
 
@@ -110,7 +110,9 @@ class RowGroupFile:
 
     def explain(self, info: RecordInfo) -> None:
         """Change what footers say of how the record is made, from the next on."""
-        _, footer = split(encode_table(SCHEMA.with_metadata(metadata_of(info)).empty_table()))
+        _, footer = split(
+            encode_table(schema_of(info).with_metadata(metadata_of(info)).empty_table())
+        )
         self._file = without_groups(footer)
         self._is_file_described = False
 

@@ -17,6 +17,7 @@ class ParquetOptions:
         rotate_every: Begin a new file at each whole multiple of this, in UTC. None: never.
         keep: How many files that were moved aside stay, beside the one being written. None: all.
         group: A group that may read the file. None: only its owner may.
+        pages: Whether to keep every page, where the backend knows them.
     """
 
     path: Path = field(
@@ -36,4 +37,8 @@ class ParquetOptions:
         default=None,
         validator=optional(validators.group),
         metadata={"help": "a group that may read the file; by default only its owner may"},
+    )
+    pages: bool = field(
+        default=False,
+        metadata={"help": "keep every page, where the backend knows them"},
     )

@@ -36,4 +36,8 @@ def register_callbacks(register: Callable[[Callback], None]) -> None:
 @hookimpl
 def register_formats(register: Callable[[RecordFormat], None]) -> None:
     """Offer the format ``parquet``."""
-    register(RecordFormat("parquet", (".parquet",), _read, _write, "compressed rows for years"))
+    register(
+        RecordFormat(
+            "parquet", (".parquet",), _read, _write, "compressed rows for years", pages=True
+        )
+    )

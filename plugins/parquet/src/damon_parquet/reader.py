@@ -80,8 +80,12 @@ class ParquetReader(SelfClosing):
             if begin_us is not None and last_us <= begin_us:
                 note_areas(part.read, known)
                 continue
+            where = f"'{self._path}', {part.name}"
             try:
-                for snapshot in snapshots_of(part.read, known, part.present(), check=part.checked):
+                found = snapshots_of(
+                    part.read, known, part.present(), where=where, check=part.checked
+                )
+                for snapshot in found:
                     if (begin_us is None or snapshot.time_us > begin_us) and (
                         end_us is None or snapshot.time_us <= end_us
                     ):
@@ -89,7 +93,7 @@ class ParquetReader(SelfClosing):
             except (ValueError, pa.ArrowException) as error:
                 if isinstance(error, DamonError):
                     raise
-                raise DamonError(f"'{self._path}', {part.name}: {_reason(error)}") from error
+                raise DamonError(f"{where}: {_reason(error)}") from error
             # Row groups are large and of different sizes: what is kept of one fits none.
             pa.default_memory_pool().release_unused()
 

@@ -17,7 +17,7 @@ from attrs import define, field
 
 from damon_core import DamonError, InputError
 from damon_parquet.parts import Part, open_file, time_span_us
-from damon_parquet.schema import FIELDS, SCHEMA, SPARSE
+from damon_parquet.schema import FIELDS, SPARSE, WITH_PAGES
 from damon_parquet.snapshots import codes, numbers
 
 #: Columns that can be filled in.
@@ -40,13 +40,13 @@ def rewritten_parts(fd: int, path: Path, metadata: Any) -> tuple[list[Part], set
     """
     file = open_file(fd, metadata)
     types = {each.name: each.type for each in file.schema_arrow}
-    missing = FIELDS.keys() - types.keys()
+    missing = set(WITH_PAGES.names) - types.keys()
     needed = [name for name in FIELDS if name in missing - set(_OPTIONAL)]
     if len(needed) > len(FIELDS) - len(_OPTIONAL) - len(_KEYS):
         raise InputError(f"'{path}' is Parquet, but no record of memory accesses")
     if needed:
         raise InputError(f"'{path}' is no record: it lacks {_listed(needed)}")
-    for name in FIELDS:
+    for name in WITH_PAGES.names:
         if name not in missing and not _can_be(types[name], _wanted(name)):
             raise InputError(
                 f"'{path}': the column '{name}' is of type {types[name]}, not {_wanted(name)}"
@@ -120,7 +120,7 @@ class _Rows:
             reason = str(error).partition("\n")[0]
             raise DamonError(f"{where}: {reason}") from error
         for name in needed:
-            if not SCHEMA.field(name).nullable and table[name].null_count:
+            if not WITH_PAGES.field(name).nullable and table[name].null_count:
                 raise DamonError(f"{where}: the column '{name}' has empty fields")
         return pa.table(
             {
@@ -294,7 +294,7 @@ def _follows(keys: pa.Table, run: _GroupRun, last: _Last) -> bool:
 
 def _wanted(name: str) -> pa.DataType:
     """Return the type that a column is to have; names of all kinds become plain ones."""
-    kind = FIELDS[name][0]
+    kind = WITH_PAGES.field(name).type
     return pa.string() if pa.types.is_dictionary(kind) else kind
 
 

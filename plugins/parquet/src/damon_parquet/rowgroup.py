@@ -29,9 +29,12 @@ _FEW_VALUES = [
     "areas.list.element.name",
     "owners.list.element.kind",
     "owners.list.element.name",
+    "spectrum.list.element.within_us",
+    "pages.runs.list.element.period",
+    "pages.runs.list.element.idle_us",
 ]
 #: Columns in which what repeats are single bytes of the values.
-_BY_BYTE = ("nr_accesses", "alike_since")
+_BY_BYTE = ("nr_accesses", "alike_since", "pages.runs.list.element.pages")
 #: Reads as fast as any other level, writes still fast enough, and finds most.
 _LEVEL = 5
 #: No page ends before the row group does: what repeats is found only within a page.

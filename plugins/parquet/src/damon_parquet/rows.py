@@ -12,15 +12,19 @@ import pyarrow as pa
 from damon_core import (
     COLUMNS,
     REGION_COLUMNS,
+    SPECTRUM_US,
     UNKNOWN,
     Area,
     Column,
+    PageMap,
     Snapshot,
+    Spectrum,
     TargetSnapshot,
     Toll,
     rounded_counts,
 )
-from damon_parquet.schema import IDLE, IDLE_AGES, SCHEMA, TOLL
+from damon_parquet.pages import to_pages
+from damon_parquet.schema import IDLE, IDLE_AGES, SCHEMA, TOLL, WITH_PAGES
 
 #: The areas of targets as rows before have them, context by context.
 KnownAreas = dict[str, dict[str, tuple[Area, ...]]]
@@ -28,12 +32,19 @@ KnownAreas = dict[str, dict[str, tuple[Area, ...]]]
 _Column = npt.NDArray[Any]
 
 
-def to_table(snapshots: Sequence[Snapshot], known: KnownAreas) -> pa.Table:
+#: The pages of the targets of a snapshot, in their order.
+Maps = Sequence[PageMap | None]
+
+
+def to_table(
+    snapshots: Sequence[Snapshot], known: KnownAreas, maps: Sequence[Maps] | None = None
+) -> pa.Table:
     """Return the rows of snapshots, those of one aggregation one behind the other.
 
     Args:
         snapshots: In the order of their rows.
         known: The areas that earlier rows have; those that differ are kept now, and noted.
+        maps: Every page of the targets of each snapshot, if the record keeps these.
     """
     targets = [target for snapshot in snapshots for target in snapshot.targets or (None,)]
     # A target without regions, and an aggregation without targets, are kept by a row of zeros.
@@ -90,15 +101,38 @@ def to_table(snapshots: Sequence[Snapshot], known: KnownAreas) -> pa.Table:
     columns["owners"] = _lists(
         [each and [attrs.astuple(owner) for owner in each] for each in owners], begins, "owners"
     )
+    spectra = [None if each is None else _classes(each.spectrum) for each in targets]
+    columns["spectrum"] = _lists(spectra, begins, "spectrum")
+    schema = SCHEMA
+    if maps is not None:
+        schema = WITH_PAGES
+        of_each = [
+            each
+            for snapshot, kept in zip(snapshots, maps, strict=True)
+            for each in (kept if snapshot.targets else (None,))
+        ]
+        columns["pages"] = to_pages(of_each, begins)
     return pa.table(
-        [columns[field.name].cast(field.type) for field in SCHEMA],
-        schema=SCHEMA,
+        [
+            columns[field.name] if field.name == "pages" else columns[field.name].cast(field.type)
+            for field in schema
+        ],
+        schema=schema,
     )
 
 
 def to_json(target: TargetSnapshot) -> str:
     """Return the labels of a target as text: the same for the same labels."""
     return json.dumps(dict(target.labels), sort_keys=True)
+
+
+def _classes(spectrum: Spectrum | None) -> list[tuple[int | None, int]] | None:
+    """Return the times and bytes of what is known of a spectrum, last all bytes."""
+    if spectrum is None:
+        return None
+    sizes = zip(SPECTRUM_US, spectrum.within_bytes, strict=True)
+    known: list[tuple[int | None, int]] = [(us, size) for us, size in sizes if size is not None]
+    return [*known, (None, spectrum.total_bytes)]
 
 
 def _changes(snapshot: Snapshot, known: KnownAreas) -> list[tuple[Area, ...] | None]:

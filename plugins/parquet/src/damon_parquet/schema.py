@@ -7,6 +7,7 @@ import cattrs
 import pyarrow as pa
 
 from damon_core import COLUMNS, IDLE_SPANS, Column, RecordInfo
+from damon_parquet.pages import PAGES
 
 _AREA = pa.struct(
     [
@@ -24,6 +25,12 @@ _OWNER = pa.struct(
         pa.field("accessed_bytes", pa.int64(), nullable=False),
     ]
 )
+_CLASS = pa.struct(
+    [
+        pa.field("within_us", pa.int64()),
+        pa.field("bytes", pa.int64(), nullable=False),
+    ]
+)
 _TYPES = {
     "int64": pa.int64(),
     # As exact as `rounded_counts`, and half as long.
@@ -33,6 +40,7 @@ _TYPES = {
     "labels": pa.dictionary(pa.int32(), pa.string()),
     "areas": pa.list_(pa.field("element", _AREA, nullable=False)),
     "owners": pa.list_(pa.field("element", _OWNER, nullable=False)),
+    "spectrum": pa.list_(pa.field("element", _CLASS, nullable=False)),
 }
 _TIMESTAMP = pa.timestamp("us", tz="UTC")
 
@@ -67,6 +75,8 @@ _REMARKS = {
     "changed",
     "owners": _FIRST_ROW,
     "labels": "a JSON object",
+    "spectrum": f"those accessed within a time, in microseconds, or null for all that are in "
+    f"memory; {_FIRST_ROW}",
     **dict.fromkeys((*IDLE_AGES, *TOLL), _FIRST_ROW),
 }
 
@@ -92,18 +102,30 @@ AGGREGATION = tuple(
 )
 
 #: Columns that files of older versions don't have.
-NEW = ("touched_bytes", *IDLE, *IDLE_AGES, *TOLL, "labels")
+NEW = ("touched_bytes", *IDLE, *IDLE_AGES, *TOLL, "labels", "spectrum")
 
 #: Columns that may be null.
 NULLABLE = ("target", "idle_since", *NEW, "areas", "owners")
 
 #: Columns that are null wherever the primitive or backend can't know them, and the path to their
 #: values: the statistics of a row group say whether there are any.
-SPARSE = {"owners": "owners.list.element.kind", **{name: name for name in NEW}}
+SPARSE = {name: name for name in NEW} | {
+    "owners": "owners.list.element.kind",
+    "spectrum": "spectrum.list.element.bytes",
+    "pages": "pages.longest",
+}
 
 SCHEMA = pa.schema(
     [pa.field(name, kind, nullable=name in NULLABLE) for name, (kind, _) in FIELDS.items()]
 )
+#: What there is besides in records that have every page.
+PAGES_MEANING = (
+    "every page of the target: runs of pages of which the same is known, with the logarithm to "
+    "base 2 of the microseconds within which they are accessed, rounded up, and how long ago they "
+    f"last were, 0 if in the aggregation; {_FIRST_ROW}"
+)
+#: Every column that a file can have.
+WITH_PAGES = SCHEMA.append(pa.field("pages", PAGES))
 
 #: The keys of the file's metadata.
 _INFO_KEY = b"damon"
@@ -111,10 +133,17 @@ MEANINGS_KEY = b"damon.columns"
 _VERSION = 1
 
 
+def schema_of(info: RecordInfo) -> pa.Schema:
+    """Return the columns of a record: every page has one only if it is kept."""
+    return WITH_PAGES if info.pages else SCHEMA
+
+
 def metadata_of(info: RecordInfo) -> dict[bytes, bytes]:
     """Return the metadata that explains a file: how it was made, and what its columns mean."""
     made: dict[str, Any] = {"version": _VERSION, **cattrs.unstructure(info)}
     meanings = {name: meaning for name, (_, meaning) in FIELDS.items()}
+    if info.pages:
+        meanings["pages"] = PAGES_MEANING
     return {
         _INFO_KEY: json.dumps(made).encode(),
         MEANINGS_KEY: json.dumps(meanings).encode(),

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Generator, Mapping, Sequence
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -12,6 +13,7 @@ from attrs import frozen
 
 from damon_core import (
     NO_LABELS,
+    SPECTRUM_US,
     UNKNOWN,
     Area,
     AttributeValueError,
@@ -19,12 +21,15 @@ from damon_core import (
     Intervals,
     Owner,
     Snapshot,
+    Spectrum,
     TargetRows,
     Toll,
     assemble_snapshot,
     freeze_labels,
     region_mistake,
 )
+from damon_parquet.pages import PagesColumn
+from damon_parquet.raw import raw
 from damon_parquet.rows import KnownAreas
 from damon_parquet.schema import AGGREGATION, IDLE, IDLE_AGES, TOLL
 
@@ -47,7 +52,12 @@ def note_areas(read: Read, known: KnownAreas) -> None:
 
 
 def snapshots_of(
-    read: Read, known: KnownAreas, present: set[str], *, check: bool = False
+    read: Read,
+    known: KnownAreas,
+    present: set[str],
+    *,
+    where: str,
+    check: bool = False,
 ) -> Generator[Snapshot]:
     """Yield the snapshots of rows.
 
@@ -55,6 +65,7 @@ def snapshots_of(
         read: Reads columns of it. They are read a few at a time: all together take much memory.
         known: The areas that earlier rows have; those of these rows are noted.
         present: Which of the columns that are often null have any values: to read none takes long.
+        where: Where in which file the rows are, for messages.
         check: Whether rows may say what can't be.
 
     Raises:
@@ -69,6 +80,10 @@ def snapshots_of(
     begins = targets.tolist()
     areas = _lists_by_row(read(["areas"]).column(0), _areas)
     owners = _lists_by_row(read(["owners"]).column(0), _owners) if "owners" in present else {}
+    spectra = (
+        _lists_by_row(read(["spectrum"]).column(0), _spectrum) if "spectrum" in present else {}
+    )
+    pages = PagesColumn(read, where, is_known="pages" in present)
     touched_bytes, has_touched = _touched(read, outline, present)
     idle = _idle(read, present)
     tolls, ages = _tolls(read, present), _idle_ages(read, present)
@@ -95,6 +110,8 @@ def snapshots_of(
                     tolls.get(row, Toll()),
                     ages.get(row, IdleAges()),
                     labels=labels[part],
+                    spectrum=spectra.get(row),
+                    pages=partial(pages.page_map, row),
                 )
             )
         known[context] = now
@@ -188,7 +205,7 @@ def _regions(read: Read, outline: _Outline) -> dict[str, _Column]:
     number, time = (np.repeat(outline.heads[name], count) for name in ("number", "time"))
     columns = {"age": number - numbers(read(["alike_since"]), "alike_since")}
     since = read(["idle_since"]).column(0).cast(pa.int64()).combine_chunks()
-    columns["idle_us"] = time - _raw(since)
+    columns["idle_us"] = time - raw(since)
     columns["idle_us"][_flags(since.is_null())] = 0
     table = read(["start", "end", "resident_bytes", "nr_accesses"])
     columns["nr_accesses"] = numbers(table, "nr_accesses").astype(np.float64)
@@ -205,7 +222,7 @@ def _touched(
         return np.empty(0), np.zeros(len(outline.rows) - 1, bool)
     column = read(["touched_bytes"]).column(0).combine_chunks()
     unknown = np.add.reduceat(_flags(column.is_null()), outline.rows[:-1])
-    return _raw(column), unknown == 0
+    return raw(column), unknown == 0
 
 
 def _tolls(read: Read, present: set[str]) -> dict[int, Toll]:
@@ -223,7 +240,7 @@ def _idle(read: Read, present: set[str]) -> dict[str, _Column]:
     columns = {}
     for name in sorted(present.intersection(IDLE)):
         array = read([name]).column(0).combine_chunks()
-        columns[name] = np.where(_flags(array.is_null()), UNKNOWN, _raw(array))
+        columns[name] = np.where(_flags(array.is_null()), UNKNOWN, raw(array))
     return columns
 
 
@@ -233,7 +250,7 @@ def _idle_ages(read: Read, present: set[str]) -> dict[int, IdleAges]:
     for name in sorted(present.intersection(IDLE_AGES)):
         array = read([name]).column(0).combine_chunks()
         rows = np.flatnonzero(_flags(array.is_valid()))
-        for row, age_us in zip(rows.tolist(), _raw(array)[rows].tolist(), strict=True):
+        for row, age_us in zip(rows.tolist(), raw(array)[rows].tolist(), strict=True):
             ages.setdefault(row, {})[name] = age_us
     return {row: IdleAges(**of_target) for row, of_target in ages.items()}
 
@@ -265,23 +282,11 @@ def numbers(table: pa.Table, name: str) -> _Column:
     column = table.column(name).combine_chunks()
     if name == "time":
         column = column.cast(pa.int64())
-    return _raw(column)
-
-
-def _raw(array: pa.Array) -> _Column:
-    """Return numbers as they lie in memory; those that are null mean nothing.
-
-    By DLPack, as pyarrow's own ways import pandas where that is installed, for half a second.
-    """
-    whole = pa.Array.from_buffers(
-        array.type, len(array), [None, array.buffers()[1]], offset=array.offset
-    )
-    column: _Column = np.from_dlpack(whole)
-    return column
+    return raw(column)
 
 
 def _flags(array: pa.Array) -> npt.NDArray[np.bool_]:
-    return _raw(array.cast(pa.uint8())).astype(bool)
+    return raw(array.cast(pa.uint8())).astype(bool)
 
 
 def codes(table: pa.Table, name: str) -> tuple[_Column, list[str]]:
@@ -290,7 +295,7 @@ def codes(table: pa.Table, name: str) -> tuple[_Column, list[str]]:
     if not pa.types.is_dictionary(column.type):
         column = column.dictionary_encode()
     column = column.unify_dictionaries().combine_chunks()
-    codes = np.where(_flags(column.indices.is_null()), -1, _raw(column.indices))
+    codes = np.where(_flags(column.indices.is_null()), -1, raw(column.indices))
     return codes, column.dictionary.to_pylist()
 
 
@@ -310,3 +315,8 @@ def _areas(items: Sequence[dict[str, Any]]) -> tuple[Area, ...]:
 
 def _owners(items: Sequence[dict[str, Any]]) -> tuple[Owner, ...]:
     return tuple(Owner(**item) for item in items)
+
+
+def _spectrum(items: Sequence[dict[str, Any]]) -> Spectrum:
+    sizes = {item["within_us"]: item["bytes"] for item in items}
+    return Spectrum(tuple(sizes.get(us) for us in SPECTRUM_US), sizes[None])

@@ -20,7 +20,7 @@ from damon_core import (
     output_path,
 )
 from damon_parquet.file import RowGroupFile, is_at, make_room
-from damon_parquet.rows import KnownAreas, to_table
+from damon_parquet.rows import KnownAreas, Maps, to_table
 
 logger = logging.getLogger(__name__)
 
@@ -30,6 +30,8 @@ pa.array(())
 
 #: A row group is written when it has as many rows, which bounds memory, …
 _MAX_ROWS = 1 << 19
+#: … or the maps of as many pages are kept for it, a byte each, …
+_MAX_PAGES = 1 << 23
 #: … or covers as much time, which bounds what a kill costs; the first ones less, …
 _MAX_SPAN_US = 60_000_000
 #: … but each a second, or so many bytes of addresses and names alone would be written.
@@ -87,8 +89,8 @@ class ParquetWriter(SelfClosing):
             raise
         self._closed = False
         self._is_elsewhere = False
-        self._snapshots: list[Snapshot] = []
-        self._rows = 0
+        self._snapshots: list[tuple[Snapshot, Maps]] = []
+        self._rows = self._pages = 0
         self._begun_us: int | None = None
         self._flushed_us = 0
         self._known_areas: KnownAreas = {}
@@ -116,11 +118,17 @@ class ParquetWriter(SelfClosing):
         now_us = snapshot.time_us
         if self._begun_us is None:
             self._begun_us = self._flushed_us = now_us - snapshot.elapsed_us
-        self._snapshots.append(snapshot)
+        maps: Maps = ()
+        if self._info.pages:
+            # Now: those of a context that goes on are gone when the row group is written.
+            maps = [target.page_map() for target in snapshot.targets]
+            self._pages += sum(each.codes.size for each in maps if each is not None)
+        self._snapshots.append((snapshot, maps))
         self._rows += len(snapshot)
         due_us = min(max(self._flushed_us - self._begun_us, _MIN_SPAN_US), _MAX_SPAN_US)
         # A clock that was set back must not put it off.
-        if self._rows >= _MAX_ROWS or abs(now_us - self._flushed_us) >= due_us:
+        is_full = self._rows >= _MAX_ROWS or self._pages >= _MAX_PAGES
+        if is_full or abs(now_us - self._flushed_us) >= due_us:
             self._flushed_us = now_us
             self._flush()
 
@@ -148,7 +156,7 @@ class ParquetWriter(SelfClosing):
 
     def _flush(self) -> None:
         """Have a thread write what was collected; wait for what is still being written."""
-        snapshots, self._snapshots, self._rows = self._snapshots, [], 0
+        snapshots, self._snapshots, self._rows, self._pages = self._snapshots, [], 0, 0
         try:
             self._wait()
         finally:
@@ -159,12 +167,15 @@ class ParquetWriter(SelfClosing):
         if before is not None:
             before.result()
 
-    def _append(self, snapshots: list[Snapshot]) -> None:
+    def _append(self, kept: list[tuple[Snapshot, Maps]]) -> None:
         # Several contexts hand theirs over as they come.
-        snapshots.sort(key=lambda each: each.time_us)
+        kept.sort(key=lambda each: each[0].time_us)
+        snapshots, maps = zip(*kept, strict=True)
         try:
             self._follow()
-            self._file.append(to_table(snapshots, self._known_areas))
+            self._file.append(
+                to_table(snapshots, self._known_areas, maps if self._info.pages else None)
+            )
         except BaseException:
             self._known_areas.clear()  # some were in what is lost
             raise

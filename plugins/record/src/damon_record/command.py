@@ -33,6 +33,11 @@ Examples:
     help="Write to this file; its ending says the format, such as .csv.",
 )
 @click.option("--for", "for_us", type=DURATION, help="Stop after this time, such as 10s.")
+@click.option(
+    "--pages",
+    is_flag=True,
+    help="Keep every page, run-length coded, where the backend knows them; in Parquet only.",
+)
 @pass_plugins
 def record(
     plugins: "Plugins",
@@ -40,6 +45,7 @@ def record(
     watch: WatchOptions,
     output: Path,
     for_us: int | None,
+    pages: bool,
 ) -> None:
     """Record the memory accesses of a process, a cgroup, a COMMAND or the machine to a file.
 
@@ -48,7 +54,7 @@ def record(
     """
     from damon_record.recording import record_to
 
-    record_to(output, plugins, watch, for_us)
+    record_to(output, plugins, watch, for_us, pages=pages)
 
 
 _CONVERT_EPILOG = """\b

@@ -42,6 +42,8 @@ def losses(info: RecordInfo, snapshots: Sequence[Snapshot], kept: RecordReader) 
     if any(len(before.targets) != len(after.targets) for before, after in pairs):
         lost.append("targets without regions")
     lost += _counts(pairs)
+    if info.pages and not kept.info.pages:
+        lost.append("every page")
     return lost
 
 

@@ -6,6 +6,7 @@ from importlib import metadata
 from pathlib import Path
 
 import click
+from attrs import evolve
 from damon_cli.session import closing_contexts, run_contexts
 from damon_cli.watching import WatchOptions
 from rich.console import Console
@@ -13,6 +14,7 @@ from rich.console import Console
 from damon_core import (
     Context,
     DamonError,
+    InputError,
     Plugins,
     RecordInfo,
     Stats,
@@ -25,7 +27,9 @@ from damon_record.tally import Tally
 from damon_record.writing import Writing
 
 
-def record_to(output: Path, plugins: Plugins, watch: WatchOptions, for_us: int | None) -> None:
+def record_to(
+    output: Path, plugins: Plugins, watch: WatchOptions, for_us: int | None, *, pages: bool
+) -> None:
     """Record to a file until the end, and print a summary.
 
     Args:
@@ -33,16 +37,33 @@ def record_to(output: Path, plugins: Plugins, watch: WatchOptions, for_us: int |
         plugins: What is installed.
         watch: What to watch, and how.
         for_us: Microseconds after which to stop.
+        pages: Whether to keep every page.
+
+    Raises:
+        InputError: The format can't keep them.
     """
-    record_format = format_of(output, plugins.formats())
+    formats = plugins.formats()
+    record_format = format_of(output, formats)
+    if pages and not record_format.pages:
+        can = ", ".join(each.suffixes[0] for each in formats if each.pages) or "no installed format"
+        raise InputError(
+            f"--pages: '{output}' can't keep every page in the format {record_format.name}; "
+            f"possible: {can}"
+        )
     writing, tally = Writing(), Tally()
     context = watch.build(plugins, [writing, tally], "record")
     with closing_contexts([context]):
         # Before the context starts: no command is started for a file that can't be written.
-        writing.writer = record_format.write(output, RecordInfo.here([context]))
+        info = evolve(RecordInfo.here([context]), pages=pages)
+        writing.writer = record_format.write(output, info)
         with progress(Console(stderr=True), context, for_us) as tick:
             run_contexts([context], for_us=for_us, tick=tick)
     _summarise(tally, context, output, _next_command(output))
+    if pages and not tally.knows_pages:
+        click.echo(
+            "no page is in it: "
+            f"{_backend(context)} doesn't know every page, as the backend pagetable does"
+        )
 
 
 def _summarise(tally: Tally, context: Context, output: Path, next_command: str) -> None:
@@ -72,6 +93,13 @@ def _summarise(tally: Tally, context: Context, output: Path, next_command: str) 
         f"look at them with: {next_command}",
     )
     click.echo("\n".join(lines))
+
+
+def _backend(context: Context) -> str:
+    """Return what a message calls the backend, or the primitive that has none."""
+    if context.backend_name:
+        return f"the backend {context.backend_name}"
+    return f"the primitive {context.primitive_name}"
 
 
 def _why_nothing(in_force_us: int, configured_us: int) -> str:

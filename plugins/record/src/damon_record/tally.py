@@ -16,6 +16,7 @@ class Tally:
         targets: Names of all targets that there were.
         last: The last aggregation that had any memory.
         aggregation_us: The aggregation interval that was last in force.
+        knows_pages: Whether every page was known of any target.
     """
 
     name = "tally"
@@ -26,6 +27,7 @@ class Tally:
     targets: set[str] = field(factory=set)
     last: Snapshot | None = None
     aggregation_us: int = 0
+    knows_pages: bool = False
 
     @hookimpl
     def after_sampling(self, context: Context) -> None:
@@ -38,6 +40,7 @@ class Tally:
         snapshot = context.snapshot
         assert snapshot is not None
         self.working_sets_bytes.append(snapshot.working_set_bytes())
+        self.knows_pages |= any(each.page_map() is not None for each in snapshot.targets)
         self.elapsed_us += snapshot.elapsed_us
         self.rows += len(snapshot)
         self.targets.update(target.name for target in snapshot.targets)

@@ -46,7 +46,11 @@ class Chain(SelfClosing):
         """The metadata of the last record, with the contexts and lacking columns of all records."""
         infos = [reader.info for _, reader in self._parts] or [self._all[0].info]
         contexts = {context.name: context for info in infos for context in info.contexts}
-        whole = evolve(infos[-1], contexts=tuple(contexts.values()))
+        whole = evolve(
+            infos[-1],
+            contexts=tuple(contexts.values()),
+            pages=any(info.pages for info in infos),
+        )
         return whole.without(name for info in infos for name in info.filled_in)
 
     def span_us(self) -> tuple[int, int] | None:

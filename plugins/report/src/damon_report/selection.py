@@ -94,7 +94,14 @@ _Part = tuple[TargetRows, dict[str, npt.NDArray[Any]]]
 
 def _whole(target: TargetSnapshot) -> _Part:
     rows = TargetRows(
-        target.name, len(target), target.areas, target.owners, target.toll, target.idle_ages
+        target.name,
+        len(target),
+        target.areas,
+        target.owners,
+        target.toll,
+        target.idle_ages,
+        target.spectrum,
+        target.page_map,
     )
     return rows, target.columns()
 
