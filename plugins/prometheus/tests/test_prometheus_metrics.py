@@ -7,12 +7,24 @@ from collections.abc import Callable
 from email.message import Message
 from pathlib import Path
 
+import numpy as np
 import pytest
 from damon_prometheus import Listener, PrometheusCallback, PrometheusOptions
 from damon_prometheus.collector import bounded_targets
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
-from damon_core import Context, IdleAges, Microseconds, Owner, Toll, hookimpl
+from damon_core import (
+    BLOCK_BYTES,
+    BLOCK_PAGES,
+    Context,
+    HookContext,
+    IdleAges,
+    Microseconds,
+    Owner,
+    PageMap,
+    Toll,
+    hookimpl,
+)
 from damon_core.testing import (
     Recorder,
     RegionRow,
@@ -54,6 +66,61 @@ def scraped(
 def test_working_set(scraped: Callable[..., dict[str, float]]) -> None:
     """The working set is what was accessed in the last aggregation."""
     assert scraped()['damon_working_set_bytes{context="db",target="one"}'] == 3 * MIB
+
+
+class Exact(ScriptedMemory):
+    """Memory of which every page is known: 3 pages are accessed all the time, 5 aren't."""
+
+    def __init__(self) -> None:
+        region = ScriptedRegion(0, BLOCK_BYTES, heat=1.0)
+        super().__init__({"one": [region], "two": [region]}, checks=20)
+
+    @hookimpl
+    def describe_regions(self, context: HookContext) -> None:
+        periods = np.zeros((1, BLOCK_PAGES), dtype=np.uint8)
+        periods[0, :8] = [13] * 3 + [30] * 5
+        for target in context.targets:
+            target.page_map = PageMap.of_periods(
+                np.array([0]), periods, shortest=13, longest=20, watched_us=60_000_000
+            )
+
+
+def touched(
+    make_listener: MakeListener, values: Values, options: PrometheusOptions
+) -> dict[str, float]:
+    """Return the spectra of a scrape."""
+    listener, found = make_listener(), dict[str, float]()
+
+    class Scrape:
+        @hookimpl
+        def after_aggregation(self) -> None:
+            found.update(values(listener))
+
+    run_virtual(Exact(), PrometheusCallback(options, listener), Scrape(), aggregations=1)
+    return {name: value for name, value in found.items() if name.startswith("damon_touched")}
+
+
+def test_spectrum(make_listener: MakeListener, values: Values) -> None:
+    """What is accessed at least every so often, cumulative, as far as that is known."""
+    found = touched(make_listener, values, PrometheusOptions())
+    assert {name.split("within=")[1]: value for name, value in found.items() if "one" in name} == {
+        '"8.192ms"}': 3 * 4096,
+        '"65.54ms"}': 3 * 4096,
+        '"524.3ms"}': 3 * 4096,
+        '"4.194s"}': 3 * 4096,
+        '"33.55s"}': 3 * 4096,
+    }
+
+
+def test_spectra_of_other_targets_add_up(make_listener: MakeListener, values: Values) -> None:
+    """As their bytes do."""
+    found = touched(make_listener, values, PrometheusOptions(max_targets=1))
+    assert len([name for name in found if 'target="other"' in name]) == 5
+
+
+def test_no_spectrum_where_pages_aren_t_known(scraped: Callable[..., dict[str, float]]) -> None:
+    """Not even zeros."""
+    assert not [name for name in scraped() if name.startswith("damon_touched")]
 
 
 def test_accessed_bytes(scraped: Callable[..., dict[str, float]]) -> None:
@@ -500,6 +567,13 @@ def test_readme_lists_all_metrics(make_context: Make, make_listener: MakeListene
             at_aggregation=scrape,
         )
     )
+
+    class Scrape:
+        @hookimpl
+        def after_aggregation(self, context: Context) -> None:
+            scrape(context)
+
+    run_virtual(Exact(), PrometheusCallback(listener=listener), Scrape(), aggregations=1)
     readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
     table = re.findall(r"^\| `(damon_\w+)` \| (\w+) \| ([\w, ]*?) ?\|", readme, re.MULTILINE)
     assert {

@@ -20,10 +20,12 @@ from prometheus_client.registry import Collector
 
 from damon_core import (
     PAGE_SIZE_BYTES,
+    SPECTRUM_US,
     Context,
     IdleAges,
     Owner,
     Snapshot,
+    Spectrum,
     TargetSnapshot,
     Toll,
     format_duration,
@@ -83,6 +85,12 @@ _IDLE_MEASURED = _Family(
     "damon_idle_measured_timestamp_seconds",
     "When the idle bytes were measured, in Unix time.",
     (*_TARGET, "at_least"),
+)
+_TOUCHED = _Family(
+    "damon_touched_bytes",
+    "Bytes that are accessed within the time that the label says, and so at least that often; "
+    "missing where that isn't known.",
+    (*_TARGET, "within"),
 )
 _REGIONS = _Family("damon_regions", "Number of regions.", _TARGET)
 _OWNER_BYTES = _Family("damon_owner_bytes", "Monitored bytes of an owner.", _OWNER)
@@ -168,6 +176,7 @@ _FAMILIES = (
     _FREQUENCY,
     _IDLE,
     _IDLE_MEASURED,
+    _TOUCHED,
     _REGIONS,
     _OWNER_BYTES,
     _OWNER_WORKING_SET,
@@ -322,6 +331,10 @@ def _add_snapshot(scrape: _Scrape, served: _Served, snapshot: Snapshot) -> None:
                 at_least = (*labels, format_duration(threshold_us))
                 scrape.add(_IDLE, at_least, idle.bytes)
                 scrape.add(_IDLE_MEASURED, at_least, (snapshot.time_us - idle.age_us) / 1e6)
+        if target.spectrum is not None:
+            for within_us, size in zip(SPECTRUM_US, target.spectrum.within_bytes, strict=True):
+                if size is not None:
+                    scrape.add(_TOUCHED, (*labels, format_duration(within_us)), size)
         time.sleep(_PAUSE_S)
     _add_owners(scrape, served, snapshot)
 
@@ -393,5 +406,6 @@ def _together(name: str, targets: Sequence[TargetSnapshot]) -> TargetSnapshot:
         name=name,
         owners=tuple(owner for target in targets for owner in target.owners),
         idle_ages=reduce(IdleAges.oldest, (target.idle_ages for target in targets)),
+        spectrum=Spectrum.sum(target.spectrum for target in targets),
         **columns,
     )
