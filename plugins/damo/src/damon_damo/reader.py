@@ -49,6 +49,7 @@ LACKING = (
     "areas",
     "owners",
     "labels",
+    "spectrum",
 )
 
 #: What comes of values that are missing or of another kind.
