@@ -8,12 +8,23 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from damon_csv.rows import ROW
 from damon_damo.reader import LACKING
 from damon_parquet.schema import FIELDS
 
-from damon_core import COLUMNS, Plugins, check_config, hookspecs
+from damon_core import (
+    BLOCK_BYTES,
+    BLOCK_PAGES,
+    COLUMNS,
+    HookContext,
+    PageMap,
+    Plugins,
+    check_config,
+    hookspecs,
+)
+from damon_core.testing import ScriptedMemory, ScriptedRegion, run_virtual
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -113,6 +124,27 @@ def test_python_of_the_documentation_runs(
     monkeypatch.chdir(tmp_path)
     for number, block in enumerate(_blocks(page, "python")):
         exec(compile(block, f"{page.name}[{number}]", "exec"), {"__name__": "documentation"})
+
+
+def test_callback_of_the_documentation_that_asks_for_pages() -> None:
+    """It finds what is hot in memory of which every page is known."""
+
+    class Exact(ScriptedMemory):
+        @hookspecs.hookimpl
+        def describe_regions(self, context: HookContext) -> None:
+            periods = np.zeros((1, BLOCK_PAGES), dtype=np.uint8)
+            periods[0, 5:9] = 25, 13, 16, 17
+            context.targets[0].page_map = PageMap.of_periods(
+                np.array([BLOCK_BYTES]), periods, shortest=13, longest=20, watched_us=1
+            )
+
+    (block,) = [each for each in _blocks(ROOT / "docs/python.md", "python") if "HotPages" in each]
+    names: dict[str, Any] = {}
+    exec(block, names)
+    callback = names["HotPages"]()
+    memory = Exact({"t": [ScriptedRegion(BLOCK_BYTES, 2 * BLOCK_BYTES, heat=1.0)]})
+    run_virtual(memory, callback, aggregations=1)
+    assert callback.found == {"t": (2, [BLOCK_BYTES + 6 * 4096])}
 
 
 @pytest.mark.parametrize(
