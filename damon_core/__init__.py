@@ -40,6 +40,7 @@ from damon_core.contract.sampling import Sampling, SamplingFactory
 from damon_core.deployment.building import build_contexts
 from damon_core.deployment.model import Config, ContextConfig, PartConfig
 from damon_core.deployment.reading import check_config, load_config
+from damon_core.deployment.running import Deployment
 from damon_core.errors import (
     AttributeValueError,
     BusyError,
@@ -139,6 +140,7 @@ __all__ = [  # noqa: RUF022  # by reader
     "load_config",
     "check_config",
     "build_contexts",
+    "Deployment",
     "Config",
     "ContextConfig",
     "PartConfig",

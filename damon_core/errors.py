@@ -8,7 +8,7 @@ import errno
 import os
 from collections.abc import Iterable, Sequence
 
-from attrs import frozen
+from attrs import field, frozen
 
 
 def one_line(error: BaseException) -> str:
@@ -129,12 +129,14 @@ class TargetError(InputError):
     Attributes:
         target: The target as the user named it.
         reason: What is wrong with it.
+        may_come: Whether it isn't there yet, and may be later.
     """
 
-    def __init__(self, target: str, reason: str) -> None:
+    def __init__(self, target: str, reason: str, *, may_come: bool = False) -> None:
         super().__init__(f"{target}: {reason}")
         self.target = target
         self.reason = reason
+        self.may_come = may_come
 
 
 class PluginError(InputError):
@@ -158,10 +160,12 @@ class Problem:
     Attributes:
         path: Where it is, such as ``context[0].callback[1].path``.
         message: What was found there, and what is allowed.
+        error: The error that says so, if a part raised one.
     """
 
     path: str
     message: str
+    error: InputError | None = field(default=None, eq=False, repr=False)
 
     def __str__(self) -> str:
         return f"{self.path}: {self.message}" if self.path else self.message

@@ -49,6 +49,38 @@ def build_contexts(
     return [context for context in contexts if context is not None]
 
 
+def build_context(
+    config: ContextConfig,
+    plugins: Plugins,
+    callbacks: Sequence[object] = (),
+    make_clock: Callable[[], Clock] = SystemClock,
+    *,
+    source: str = "",
+    place: str = "context[0]",
+) -> Context:
+    """Make one context of a configuration, as `build_contexts` makes all.
+
+    Args:
+        config: How the context is configured.
+        plugins: The plugins that the configuration was checked with.
+        callbacks: Further callbacks, called after its own.
+        make_clock: Makes its clock.
+        source: What errors call the configuration.
+        place: Where the context stands in it.
+
+    Raises:
+        ConfigError: Parts can't be used here as configured; the error lists all of them.
+        DamonError: A part's factory fails in another way than it should.
+    """
+    with ExitStack() as made:
+        building = _Building(source, plugins, made)
+        context = building.context(config, place, callbacks, make_clock())
+        if context is None:
+            raise ConfigError(source, building.problems)
+        made.pop_all()
+    return context
+
+
 @define(eq=False)
 class _Building:
     """The making of all contexts, which goes on after a mistake to find the others.
@@ -107,7 +139,7 @@ class _Building:
         try:
             part: object = config.part.factory(config.options, *arguments)
         except InputError as error:
-            self.problems.append(Problem(place, error.message))
+            self.problems.append(Problem(place, error.message, error))
             return None
         except DamonError:
             raise

@@ -291,6 +291,11 @@ class Context:
         """
         return self._hooks.watch.place
 
+    @property
+    def hook_us(self) -> int:
+        """How long the hook that is going on has taken so far, in microseconds; 0 between hooks."""
+        return self._hooks.watch.call_us
+
     def close(self) -> None:
         """Give back what the parts hold: the primitive's `cleanup`, then every part's `release`.
 

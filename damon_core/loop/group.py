@@ -75,7 +75,9 @@ class _RunningContexts:
 _running_contexts = _RunningContexts()
 
 
-def start(*contexts: Context, exclusive: bool = True, cpu_budget: float | None = None) -> None:
+def start(
+    *contexts: Context, exclusive: bool = True, cpu_budget: float | SharedBudget | None = None
+) -> None:
     """Start a group of contexts, each in its own worker thread.
 
     Contexts start in order. The first that fails ends the call with its error; those that were
@@ -86,7 +88,8 @@ def start(*contexts: Context, exclusive: bool = True, cpu_budget: float | None =
         exclusive: Run alone in this process. Groups started with False run side by side.
         cpu_budget: The share of one processor that the group may use, all workers together; by
             default the largest budget of its contexts. Contexts that need less than an equal part
-            get what they need; the others share the rest equally.
+            get what they need; the others share the rest equally. A `SharedBudget` may be given
+            to several calls: it is that of all their contexts.
 
     Raises:
         BusyError: A context of an earlier start is still running and either that group or this
@@ -94,9 +97,12 @@ def start(*contexts: Context, exclusive: bool = True, cpu_budget: float | None =
         AttributeValueError: `cpu_budget` isn't above 0.
         DamonError: No thread could be started.
     """
+    if isinstance(cpu_budget, SharedBudget):
+        _running_contexts.start(contexts, exclusive, cpu_budget)
+        return
     if cpu_budget is not None:
         check(above(0), "cpu_budget", cpu_budget)
-    if cpu_budget is None:
+    else:
         budgets = [context.cpu_budget for context in contexts]
         # A context without a budget doesn't limit the group either.
         cpu_budget = max((budget or math.inf for budget in budgets), default=math.inf)

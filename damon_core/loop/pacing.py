@@ -89,18 +89,21 @@ class SharedBudget:
     shifts the next decision.
 
     Args:
-        budget: Share of one processor for all together.
+        limit: Share of one processor for all together.
+
+    Attributes:
+        limit: The same; members follow a change within a few aggregations.
     """
 
-    def __init__(self, budget: float) -> None:
-        self._budget = budget
+    def __init__(self, limit: float) -> None:
+        self.limit = limit
         self._demands: dict[int, float] = {}
 
     def allowance(self, member: int, demand: float) -> float:
         """Return the share that a member may spend if its configured intervals need `demand`."""
         self._demands[member] = demand
         others = sorted(self._demands.values())
-        left = self._budget
+        left = self.limit
         for position, other in enumerate(others):
             equal = left / (len(others) - position)
             if other >= equal:

@@ -105,6 +105,12 @@ class Watch:
             self.leave(before)
 
     @property
+    def call_us(self) -> int:
+        """How long the call that is going on has taken, in microseconds; 0 between calls."""
+        call = self.call
+        return 0 if call is None else max(self._clock.now_us() - call.began_us, 0)
+
+    @property
     def place(self) -> str:
         """The call that is going on, as messages name it; empty between calls."""
         if (call := self.call) is None:

@@ -1,6 +1,7 @@
 """`damon run` as a real process: its ends, its order, its exit codes."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -183,6 +184,13 @@ def run(*args: str | Path) -> subprocess.CompletedProcess[str]:
     return result
 
 
+def lines(stderr: str) -> list[str]:
+    """Return the lines of a log without times, and without those of all that begins and ends."""
+    found = [re.sub(r"^\d{4}-\S+ (?=damon: )", "", line) for line in stderr.splitlines()]
+    usual = re.compile(r"damon: INFO: (?:starting, |stopping |context '.' (?:begins|has)|all )")
+    return [line for line in found if not usual.match(line)]
+
+
 def wait_for(notes: Path, line: str) -> None:
     """Wait until something was written down."""
     eventually(lambda: notes.exists() and line in notes.read_text())
@@ -203,9 +211,7 @@ END = ["before_terminate", "cleanup", "cleanup", "release"]
 WHOLE = ["init", "aggregation", *END]
 
 
-@pytest.mark.parametrize(
-    "number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda n: n.name
-)
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda n: n.name)
 def test_signals_end_all_contexts_in_order(
     number: signal.Signals,
     notes: Path,
@@ -218,7 +224,7 @@ def test_signals_end_all_contexts_in_order(
     wait_for(notes, "b aggregation")
     process.send_signal(number)
     out, err = process.communicate(timeout=60)
-    assert (process.returncode, out, err) == (0, "", "")
+    assert (process.returncode, out, lines(err)) == (0, "", [])
     assert of(notes, "a") == WHOLE
     assert of(notes, "b") == WHOLE
 
@@ -275,7 +281,7 @@ def test_a_release_that_hangs_ends_with_a_signal(
     process.terminate()
     _, err = process.communicate(timeout=60)
     assert process.returncode == 1
-    assert err.startswith(
+    assert lines(err)[0].startswith(
         "damon: context 'a' can't be closed: callback 'note' has been in release for "
     )
 
@@ -284,22 +290,22 @@ def test_a_callback_that_asks_to_stop_is_named(config: Callable[..., Path]) -> N
     """The end of a service's monitoring doesn't come without a word."""
     result = run("run", config(a="callback: stops = true"))
     assert result.returncode == 0
-    assert result.stderr == (
-        "damon: INFO: context 'a' stops: callback 'note' asks for it in after_aggregation\n"
-    )
+    assert lines(result.stderr) == [
+        "damon: INFO: context 'a' stops: callback 'note' asks for it in after_aggregation"
+    ]
 
 
 def test_the_time_is_over(notes: Path, config: Callable[..., Path]) -> None:
     """`--for` ends all in order."""
     result = run("run", config(a=""), "--for", "500ms")
-    assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
+    assert (result.returncode, result.stdout, lines(result.stderr)) == (0, "", [])
     assert of(notes, "a") == WHOLE
 
 
 def test_all_targets_end(notes: Path, config: Callable[..., Path]) -> None:
     """When the last target has ended, so does the command, by itself."""
     result = run("run", config(a="checks = 20", b="checks = 40"))
-    assert (result.returncode, result.stderr) == (0, "")
+    assert (result.returncode, lines(result.stderr)) == (0, [])
     assert of(notes, "a") == of(notes, "b") == WHOLE
 
 
@@ -321,7 +327,7 @@ def test_exit_codes_of_a_primitive_that_fails(
     result = run("run", config(a=f"raises = '{raises}'"))
     assert result.returncode == code
     assert result.stderr.endswith(line)
-    assert len(result.stderr.splitlines()) == 1
+    assert len(lines(result.stderr)) == 1
     assert of(notes, "a") == ["init", *END]
 
 
@@ -353,7 +359,7 @@ def test_what_stretches_intervals_is_said(tmp_path: Path) -> None:
     )
     result = run("run", path, "--for", "2s")
     assert result.returncode == 0
-    (line, *_) = result.stderr.splitlines()
+    (line, *_) = lines(result.stderr)
     assert line.startswith("damon: WARNING: context 'a': one aggregation every ")
     assert line.endswith(" at 0.01 % of a processor; a higher cpu_budget makes it shorter")
 

@@ -58,11 +58,14 @@ def find_cgroup(path: str, mounted: list[Hierarchy] | None = None) -> Path:
         inside = any(directory.is_relative_to(root.mount) for root in roots)
         if inside and (directory / "cgroup.procs").is_file():
             return directory
-    if Path(path).is_absolute() and Path(path).exists():
+    exists = Path(path).is_absolute() and Path(path).exists()
+    if exists:
         reason = "not a cgroup: it isn't a directory in a cgroup hierarchy"
     else:
         reason = "there is no such cgroup"
     mounts = ", ".join(str(root.mount) for root in roots)
     raise TargetError(
-        label, f"{reason}; looked in {mounts}; see /proc/PID/cgroup for the cgroup of a process"
+        label,
+        f"{reason}; looked in {mounts}; see /proc/PID/cgroup for the cgroup of a process",
+        may_come=not exists,
     )

@@ -20,6 +20,7 @@ from damon_core import (
     BackendOption,
     Finding,
     Primitive,
+    TargetError,
     hookimpl,
     make_backend,
     preferred_backends,
@@ -57,7 +58,13 @@ def make_cgroup(options: CgroupOptions, backends: Mapping[str, Backend]) -> Proc
         PluginError: The backend doesn't exist or doesn't work on this machine.
         ConfigError: An option of the backend is wrong.
     """
-    source = CgroupSource(find_cgroup(options.path), options.descendants, options.wait)
+    try:
+        directory = find_cgroup(options.path)
+    except TargetError as error:
+        # Without `wait` what isn't there is an end, at the beginning as well as later.
+        may_come = error.may_come and options.wait
+        raise TargetError(error.target, error.reason, may_come=may_come) from error
+    source = CgroupSource(directory, options.descendants, options.wait)
     backend = make_backend("cgroup", options.backend, backends)
     better = preferred_backends("cgroup", options.backend, backends)
     return ProcessMemory(

@@ -1,10 +1,15 @@
 """Logging of the command ``damon``: lines on standard error."""
 
+import json
 import logging
+import os
 from collections.abc import Callable
+from datetime import UTC, datetime
 
 #: The logger of contexts that run.
 _LOOP = "damon_core.loop.kdamond"
+#: Those of a service: what begins and ends, and why.
+_SERVICE = ("damon_core.deployment.running", "damon_cli.daemon")
 
 
 def log_to_stderr(verbose: bool) -> Callable[[], None]:
@@ -34,6 +39,19 @@ def log_to_stderr(verbose: bool) -> Callable[[], None]:
     return end
 
 
+def log_as_service(form: str) -> None:
+    """Log as a service does from now on: with times, and what begins and ends.
+
+    Args:
+        form: ``text``, or ``json`` for an object a line.
+    """
+    for name in _SERVICE:
+        logging.getLogger(name).setLevel(logging.INFO)
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler.formatter, _Format):
+            handler.setFormatter(handler.formatter.of_service(form))
+
+
 def _is_not_reported_otherwise(record: logging.LogRecord) -> bool:
     """Return False for failures of contexts: the command that runs them reports these, once."""
     return record.name != _LOOP or record.levelno != logging.ERROR
@@ -42,11 +60,40 @@ def _is_not_reported_otherwise(record: logging.LogRecord) -> bool:
 class _Format(logging.Formatter):
     """One line a message; tracebacks only for those who asked for them."""
 
-    def __init__(self, tracebacks: bool) -> None:
-        super().__init__("damon: %(levelname)s: %(message)s")
+    def __init__(self, tracebacks: bool, form: str = "damon: %(levelname)s: %(message)s") -> None:
+        super().__init__(form)
         self._tracebacks = tracebacks
+
+    def of_service(self, form: str) -> "_Format":
+        """Return one with the time in each line."""
+        if form == "json":
+            return _JsonFormat(self._tracebacks)
+        # The journal has times, too.
+        time = "" if "JOURNAL_STREAM" in os.environ else "%(asctime)s "
+        return _Format(self._tracebacks, f"{time}damon: %(levelname)s: %(message)s")
+
+    def formatTime(  # noqa: N802  # as logging calls it
+        self, record: logging.LogRecord, datefmt: str | None = None
+    ) -> str:
+        """Return when it was, in UTC."""
+        return datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
 
     def format(self, record: logging.LogRecord) -> str:
         if not self._tracebacks:
             record = logging.makeLogRecord({**record.__dict__, "exc_info": None, "exc_text": None})
         return super().format(record)
+
+
+class _JsonFormat(_Format):
+    """An object a line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = {
+            "time": self.formatTime(record),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if self._tracebacks and record.exc_info:
+            line["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(line)

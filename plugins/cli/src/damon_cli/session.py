@@ -136,20 +136,27 @@ def run_contexts(
 
 @contextmanager
 def running_contexts(
-    contexts: Sequence[Context], stop: Callable[[], None], cpu_budget: float | None = None
+    contexts: Sequence[Context],
+    stop: Callable[[], None],
+    cpu_budget: float | None = None,
+    *,
+    begin: Callable[[], None] | None = None,
+    on_reload: Callable[[], None] | None = None,
 ) -> Generator[set[Context], None, None]:
     """Run contexts as one group while inside; stop them in order when it is left.
 
     The calling thread gives up the capabilities that the contexts needed only to start, so they
-    can't be started again.
+    can't be started again; unless `begin` starts them, which may do so later, too.
 
     Args:
-        contexts: The contexts, not running.
+        contexts: The contexts, not running; others may be added later.
         stop: Called by the handler of SIGINT, SIGTERM and, unless it is ignored, SIGHUP (when
             entered in the main thread); it has to bring about the end. A second signal ends the
             waiting for hooks that hang. A Ctrl-C that reaches a command that is monitored, too,
             lets it end by itself; it doesn't count as the first signal.
         cpu_budget: The share of one processor for all together, as `damon_core.start` has it.
+        begin: Starts them, in another way than as one group.
+        on_reload: Called by the handler of SIGHUP, which then doesn't ask for the end.
 
     Yields:
         The contexts whose failure was reported already; add those that you report.
@@ -162,11 +169,14 @@ def running_contexts(
     reported: set[Context] = set()
     stopping = _Stopping(stop, contexts)
     give_up = stopping.give_up
-    with _on_stop_signals(stopping.handle):
-        start(*contexts, cpu_budget=cpu_budget)
-        for context in contexts:
-            context.drop_startup_capabilities()
+    with _on_stop_signals(stopping.handle, on_reload):
         try:
+            if begin is None:
+                start(*contexts, cpu_budget=cpu_budget)
+                for context in contexts:
+                    context.drop_startup_capabilities()
+            else:
+                begin()
             yield reported
         except BaseException:
             _stop_all(contexts, give_up)
@@ -296,15 +306,21 @@ def _in_foreground() -> bool:
 
 
 @contextmanager
-def _on_stop_signals(handle: Callable[[int], None]) -> Generator[None, None, None]:
-    """Turn signals that ask to stop into calls while inside."""
+def _on_stop_signals(
+    handle: Callable[[int], None], on_reload: Callable[[], None] | None = None
+) -> Generator[None, None, None]:
+    """Turn signals that ask to stop, or to read the configuration again, into calls."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    numbers = [signal.SIGINT, signal.SIGTERM]
-    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as under nohup
-        numbers.append(signal.SIGHUP)
-    before = {number: signal.signal(number, lambda each, _: handle(each)) for number in numbers}
+    before = {
+        number: signal.signal(number, lambda each, _: handle(each))
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    if on_reload is not None:
+        before[signal.SIGHUP] = signal.signal(signal.SIGHUP, lambda _number, _frame: on_reload())
+    elif signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as under nohup
+        before[signal.SIGHUP] = signal.signal(signal.SIGHUP, lambda each, _: handle(each))
     try:
         yield
     finally:

@@ -1,0 +1,222 @@
+"""A deployment that runs: its contexts begin when their targets are there, and may be replaced."""
+
+import logging
+import math
+from collections.abc import Callable, Sequence
+
+from attrs import define, evolve, field
+
+from damon_core.clock import Clock, SystemClock
+from damon_core.deployment.building import build_context
+from damon_core.deployment.model import Config, ContextConfig
+from damon_core.errors import (
+    ConfigError,
+    DamonError,
+    NotRunningError,
+    Problem,
+    StopTimeoutError,
+    TargetError,
+    one_line,
+)
+from damon_core.loop.context import Context
+from damon_core.loop.group import start, stop
+from damon_core.loop.pacing import SharedBudget
+from damon_core.registry.discovery import Plugins
+
+logger = logging.getLogger(__name__)
+
+
+@define(eq=False)
+class _Member:
+    """A context of the configuration in force.
+
+    Attributes:
+        config: How it is configured.
+        place: Where that stands.
+        context: The context; None if it couldn't be built.
+        absent: Why not, if its target isn't there.
+        waits: Whether that may come.
+        has_ended: Whether it ran, and its end was logged.
+    """
+
+    config: ContextConfig
+    place: str
+    context: Context | None = None
+    absent: str = ""
+    waits: bool = False
+    has_ended: bool = False
+
+
+@define(eq=False)
+class Deployment:
+    """The contexts of a configuration, for programs that run for long.
+
+    What isn't there keeps nothing else from being monitored: a context whose target is absent is
+    left out, with a line in the log, and begins later if the target may come. Another
+    configuration may take the place of the one in force.
+
+    It isn't thread-safe: one thread calls it. All contexts share one CPU budget.
+
+    Args:
+        plugins: What parts there are.
+        callbacks: Further callbacks of every context, called after its own.
+        make_clock: Makes the clock of each context.
+
+    Attributes:
+        contexts: Those that were built and are not closed yet; always the same list.
+    """
+
+    plugins: Plugins
+    callbacks: Sequence[object] = ()
+    make_clock: Callable[[], Clock] = SystemClock
+    contexts: list[Context] = field(factory=list, init=False)
+    _members: dict[str, _Member] = field(factory=dict, init=False)
+    _budget: SharedBudget = field(factory=lambda: SharedBudget(math.inf), init=False)
+
+    @property
+    def budget(self) -> float:
+        """The share of one processor that all contexts together may use."""
+        return self._budget.limit
+
+    @property
+    def waiting(self) -> dict[str, str]:
+        """Why contexts haven't begun yet, by their names: their targets may come."""
+        return {name: each.absent for name, each in self._members.items() if each.waits}
+
+    @property
+    def left_out(self) -> dict[str, str]:
+        """Why contexts can't begin, by their names: their targets are not there, and won't be."""
+        members = self._members.items()
+        return {name: each.absent for name, each in members if each.absent and not each.waits}
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether a context runs, or may begin yet."""
+        return any(
+            each.waits or (each.context is not None and each.context.running)
+            for each in self._members.values()
+        )
+
+    def apply(self, config: Config) -> None:
+        """Put a configuration in force.
+
+        Contexts are told apart by their names. One that is configured as before goes on, with its
+        ages and counters; so does one of which only intervals or region limits have changed. Others
+        are stopped, and begin anew.
+
+        Raises:
+            ConfigError: Parts of contexts can't be used as configured, with all such mistakes. The
+                other contexts are in force.
+        """
+        wanted = {
+            each.name: (f"context[{index}]", each) for index, each in enumerate(config.contexts)
+        }
+        for name, member in list(self._members.items()):
+            if name in wanted and self._keeps(member, wanted[name][1]):
+                member.place, member.config = wanted[name]
+            else:
+                self._end(name)
+        budgets = [each.cpu_budget for each in config.contexts]
+        self._budget.limit = config.cpu_budget or max(budgets)
+        problems: list[Problem] = []
+        for name, (place, each) in wanted.items():
+            if name not in self._members:
+                self._members[name] = _Member(each, place)
+                problems += self._begin(self._members[name], config.source)
+        if problems:
+            raise ConfigError(config.source, problems)
+
+    def tend(self) -> list[Context]:
+        """Begin contexts whose targets have come, and log which have ended; to be called often.
+
+        Returns:
+            Contexts whose failure was logged now, as others go on.
+        """
+        failed = []
+        for member in self._members.values():
+            context = member.context
+            if context is None:
+                if member.waits:
+                    for problem in self._begin(member, ""):
+                        logger.error("context '%s': %s", member.config.name, problem)
+            elif not context.running and not member.has_ended:
+                member.has_ended = True
+                error = context.error
+                if error is None:
+                    logger.info("context '%s' has ended", context.name)
+                elif self.goes_on:  # otherwise the program ends with it
+                    reason = error.message if isinstance(error, DamonError) else one_line(error)
+                    logger.error("context '%s' failed: %s; others go on", context.name, reason)
+                    failed.append(context)
+        return failed
+
+    def _keeps(self, member: _Member, config: ContextConfig) -> bool:
+        """Return whether a context can go on with another configuration; let it do so."""
+        context = member.context
+        if context is None or (context.error is not None and not context.running):
+            return False
+        alike = evolve(member.config, intervals=config.intervals, limits=config.limits)
+        if alike != config:
+            return False
+        if config != member.config:
+            context.commit(intervals=config.intervals, limits=config.limits)
+            logger.info("context '%s' goes on with other intervals or limits", config.name)
+        return True
+
+    def _begin(self, member: _Member, source: str) -> list[Problem]:
+        """Build and start a context; return what is wrong with its configuration."""
+        name = member.config.name
+        try:
+            context = build_context(
+                member.config,
+                self.plugins,
+                self.callbacks,
+                self.make_clock,
+                source=source,
+                place=member.place,
+            )
+        except ConfigError as error:
+            member.waits = False
+            absent = [each.error for each in error.problems if isinstance(each.error, TargetError)]
+            if len(absent) < len(error.problems):
+                return list(error.problems)
+            self._note_absent(member, absent)
+            return []
+        member.context, member.absent, member.waits = context, "", False
+        self.contexts.append(context)
+        try:
+            start(context, exclusive=False, cpu_budget=self._budget)
+        except DamonError as error:
+            return [Problem(member.place, error.message)]
+        parts = ", ".join(each.part.name for each in member.config.callbacks) or "nothing"
+        logger.info("context '%s' begins: %s to %s", name, context.primitive_name, parts)
+        return []
+
+    @staticmethod
+    def _note_absent(member: _Member, absent: Sequence[TargetError]) -> None:
+        reason = "; ".join(error.message for error in absent)
+        member.waits = all(error.may_come for error in absent)
+        if reason != member.absent:
+            member.absent = reason
+            level = logging.WARNING if member.waits else logging.ERROR
+            state = "waits for its target" if member.waits else "can't begin"
+            logger.log(level, "context '%s' %s: %s", member.config.name, state, reason)
+
+    def _end(self, name: str) -> None:
+        """Stop and close a context that is not in force any more."""
+        context = self._members.pop(name).context
+        if context is None:
+            return
+        try:
+            if context.running:
+                stop(context)
+            context.close()
+        except NotRunningError:  # it has ended meanwhile
+            context.close()
+        except StopTimeoutError as error:  # it stays in `contexts`, for whoever ends the program
+            logger.error("%s", error)
+            return
+        except Exception as error:
+            logger.error("context '%s' can't be closed: %s", name, one_line(error), exc_info=error)
+        self.contexts.remove(context)
+        logger.info("context '%s' has ended: it is no longer configured like this", name)

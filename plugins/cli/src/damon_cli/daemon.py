@@ -1,0 +1,120 @@
+"""``damon run`` for long: contexts that come and go, another configuration, and systemd."""
+
+import logging
+import math
+import threading
+import time
+from collections.abc import Callable
+
+from attrs import define, field
+
+from damon_cli.notify import Notifier
+from damon_cli.session import closing_contexts, running_contexts
+from damon_core import Config, Context, DamonError, Deployment, InputError
+
+logger = logging.getLogger(__name__)
+
+_TICK_S = 0.1
+#: How often targets that aren't there are looked for, and the state of systemd is renewed.
+_TEND_S = 1.0
+
+
+@define(eq=False)
+class Daemon:
+    """Runs a deployment until its end, a signal, or the end of a time.
+
+    SIGHUP reads the configuration again: as a whole, and what is wrong with it changes nothing.
+
+    Args:
+        deployment: The deployment.
+        load: Reads and checks the configuration.
+        notifier: Whom to say what is going on.
+    """
+
+    deployment: Deployment
+    load: Callable[[], Config]
+    notifier: Notifier = field(factory=Notifier)
+    _stop: threading.Event = field(factory=threading.Event, init=False)
+    _reload: threading.Event = field(factory=threading.Event, init=False)
+
+    def run(self, config: Config, for_us: int | None = None) -> None:
+        """Run, beginning with a configuration that was read.
+
+        Args:
+            config: The configuration.
+            for_us: Microseconds after which to stop.
+
+        Raises:
+            InputError: Nothing of it can run.
+            DamonError: A context failed, or couldn't begin; raised after all have ended.
+        """
+        deployment = self.deployment
+        with (
+            closing_contexts(deployment.contexts),
+            running_contexts(
+                deployment.contexts,
+                self._wake_up,
+                begin=lambda: self._begin(config),
+                on_reload=self._reload.set,
+            ) as reported,
+        ):
+            self.notifier.ready()
+            self._loop(reported, None if for_us is None else time.monotonic() + for_us / 1e6)
+            self.notifier.stopping()
+            logger.info("stopping %s", _count(deployment.contexts))
+        logger.info("all contexts have ended")
+        if left_out := deployment.left_out:
+            raise DamonError("\n".join(f"context '{each}' was left out" for each in left_out))
+
+    def _wake_up(self) -> None:
+        self._stop.set()
+
+    def _begin(self, config: Config) -> None:
+        logger.info("starting, with %s in %s", _count(config.contexts), config.source)
+        self.deployment.apply(config)
+        if not self.deployment.goes_on and not self.deployment.contexts:
+            raise InputError("\n".join(self.deployment.left_out.values()))
+
+    def _loop(self, reported: set[Context], deadline_s: float | None) -> None:
+        tended_s = 0.0
+        while not self._stop.is_set():
+            now_s = time.monotonic()
+            if deadline_s is not None and now_s >= deadline_s:
+                return
+            if self._reload.is_set():
+                self._reload.clear()
+                self._apply_anew()
+            if now_s - tended_s >= _TEND_S or not self.deployment.goes_on:
+                tended_s = now_s
+                reported.update(self.deployment.tend())
+                if not self.deployment.goes_on:
+                    return
+                self._show()
+            left_s = _TICK_S if deadline_s is None else min(deadline_s - now_s, _TICK_S)
+            self._stop.wait(max(left_s, 0.0))
+
+    def _apply_anew(self) -> None:
+        self.notifier.reloading()
+        try:
+            self.deployment.apply(self.load())
+            logger.info("the configuration was read again, and is in force")
+        except InputError as error:
+            for line in error.message.splitlines():
+                logger.error("the configuration was read again, and can't be used: %s", line)
+        self.notifier.ready()
+
+    def _show(self) -> None:
+        running = [each for each in self.deployment.contexts if each.running]
+        text = f"monitoring {_count(running)}"
+        if waiting := len(self.deployment.waiting):
+            text += f", {waiting} more when their targets are there"
+        # A part that hangs is a reason to begin anew: without a sign of life systemd does so.
+        patience_us = self.notifier.watchdog_s * 1e6 or math.inf
+        hanging = [each.place for each in running if each.hook_us > patience_us]
+        self.notifier.status(hanging[0] if hanging else text)
+        if not hanging:
+            self.notifier.alive()
+
+
+def _count(contexts: "list[Context] | tuple[object, ...]") -> str:
+    return "1 context" if len(contexts) == 1 else f"{len(contexts)} contexts"
