@@ -23,6 +23,7 @@ import numpy as np
 import numpy.typing as npt
 from attrs import frozen
 from damon_pagetable import PageTables, look
+from damon_pagetable.choosing import Cells, FloatColumn
 from damon_pagetable.errors import ObstacleError
 from damon_pagetable.look import Looks
 from damon_pagetable.pages import Pages
@@ -193,6 +194,38 @@ def limited_rows(size: Size, runs: int, tables: PageTables) -> Iterator[list[str
         yield [name, "1/1", str(found), f"{took_us / 1_000:.2f}", f"{took_us / whole_us:.3f}"]
 
 
+def used_shares(blocks: int, rng: np.random.Generator) -> Iterator[tuple[str, FloatColumn]]:
+    """Yield how much of each of neighbouring blocks is used."""
+    areas = np.zeros(blocks)
+    for begin, end in ((0.05, 0.15), (0.4, 0.45), (0.7, 0.72)):
+        areas[int(blocks * begin) : int(blocks * end)] = 1
+    yield "three areas", areas
+    yield "a tenth in 64 KiB", rng.binomial(32, 0.1, blocks) / 32
+    yield "a tenth of the pages", rng.binomial(512, 0.1, blocks) / 512
+    yield "a tenth in 2 MiB", (rng.random(blocks) < 0.1).astype(np.float64)
+    yield "1 % in one piece", (np.arange(blocks) // (blocks // 100) == 42).astype(np.float64)
+
+
+def error_rows(runs: int) -> Iterator[list[str]]:
+    """Compare working sets of 16 GiB with those estimated from some blocks; yield lines."""
+    count, rng = (16 << 30) // BLOCK_BYTES, np.random.default_rng(1)
+    errors: dict[str, list[str]] = {}
+    for part in (4, 16, 64):
+        found: dict[str, list[float]] = {}
+        for _ in range(runs):
+            begin = int(rng.integers(1 << 20))  # It decides what is chosen.
+            alone = Cells.alone((begin + np.arange(count)) * BLOCK_BYTES, BLOCK_BYTES)
+            chosen = alone.chosen(count / part)
+            for name, used in used_shares(count, rng):
+                estimate = float(chosen.weights @ used[chosen.blocks // BLOCK_BYTES - begin])
+                found.setdefault(name, []).append(100 * (estimate / float(used.sum()) - 1))
+        for name, each in found.items():
+            typical = float(np.sqrt(np.mean(np.square(each))))
+            most = max(map(abs, each))
+            errors.setdefault(name, []).append(f"{typical:.1f} % ({most:.1f} %)")
+    yield from ([name, *each] for name, each in errors.items())
+
+
 def patterns(pages: int) -> Iterator[tuple[str, npt.NDArray[np.uint8]]]:
     """Yield periods of pages."""
     rng = np.random.default_rng(1)
@@ -264,6 +297,11 @@ def main() -> None:
         "Looks at some of the blocks of 2 MiB, kept: ms of CPU time, and beside all blocks",
         ["process", "blocks", "tables read", "ms", "ratio"],
         limited,
+    )
+    print_table(
+        "Error of the working set of 16 GiB from some of its blocks: root mean square (greatest)",
+        ["used", "1/4", "1/16", "1/64"],
+        list(error_rows(2 if quick else 100)),
     )
     pages = 1 << (14 if quick else 20)
     print_table(

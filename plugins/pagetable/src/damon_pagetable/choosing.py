@@ -1,8 +1,8 @@
 """Which blocks of 2 MiB are looked at where not all of a process can be.
 
-Memory is cut into cells: ranges of addresses of equal size, a power of two. In each cell that has
-memory one block is chosen at random, and stands for all of them. So all parts of the memory are
-looked at equally closely, and what is dense is known better than by chance.
+Memory is cut into cells: ranges of addresses of one size, a power of two, some of them halved. In
+each cell that has memory one block is chosen at random, and stands for all of it. So all parts of
+the memory are looked at about equally closely, and estimates are better than those by mere chance.
 
 The random order of all blocks is fixed: what is chosen stays chosen, and if cells become larger,
 some of the blocks that were chosen still are. So for how long a block is idle is known, however
@@ -20,8 +20,6 @@ FloatColumn = npt.NDArray[np.float64]
 
 #: The size of cells that have one block each.
 BLOCK_SHIFT = table_bytes(1).bit_length() - 1
-#: Cells are made smaller if there are no more than this share of the most that are allowed.
-_ROOM = 0.7
 #: Numbers of splitmix64, which takes each number of 64 bits to another.
 _MIX = ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB))
 _GOLDEN = 0x9E3779B97F4A7C15
@@ -81,44 +79,56 @@ class Cells(NamedTuple):
         start = np.where(alone, blocks.start, self.start[row])
         return Cells(blocks.blocks, weights, start, np.where(alone, blocks.end, self.end[row]))
 
-    def chosen(self, shift: int) -> "Cells":
-        """Return one of each cell, for all in it.
+    def chosen(self, most: float, shift: int = BLOCK_SHIFT) -> "Cells":
+        """Choose one of each cell, for all in it.
 
         Args:
-            shift: The size of cells in bytes, as its logarithm to base 2.
+            most: How many to choose, at most; at least 1.
+            shift: The least size of cells in bytes, as its logarithm to base 2.
+
+        Returns:
+            Those that were chosen; these if that is all of them.
         """
-        first = _begins(self.blocks, shift)
-        if len(first) == len(self.blocks):
+        count = len(self.blocks)
+        if count <= most:
             return self
+        first = _cells(self.blocks, most, shift)
         order = _order(self.blocks)
-        count = np.diff(first, append=len(order))
-        place = np.flatnonzero(order == np.minimum.reduceat(order, first).repeat(count))
-        last = first + count - 1
+        size = np.diff(first, append=count)
+        place = np.flatnonzero(order == np.minimum.reduceat(order, first).repeat(size))
         weights = np.add.reduceat(self.weights, first)
+        last = first + size - 1
         return Cells(self.blocks[place], weights, self.start[first], self.end[last])
 
 
-def shift_for(blocks: IntColumn, most: float, current: int, least: int = BLOCK_SHIFT) -> int:
-    """Return the size of cells with which no more than some blocks are chosen, as its logarithm.
+def _cells(addresses: IntColumn, most: float, shift: int) -> IntColumn:
+    """Cut memory into cells; return the numbers of those addresses that are the first in one.
 
-    Args:
-        blocks: The addresses of all blocks, ascending.
-        most: How many may be chosen, at least 1.
-        current: The size so far: it is kept where it does nearly as well.
-        least: The least size.
+    There are cells of two sizes, one of which is half of the other, so that there are as many as
+    there may be. Which of the larger ones are halved is at random, but always the same.
     """
-    shift = current
-    while len(_begins(blocks, shift)) > most:
+    while True:
+        begins = _begins(addresses, shift)
+        count = int(np.count_nonzero(begins))
+        if count <= most:
+            break
         shift += 1
-    while shift > least and len(_begins(blocks, shift - 1)) <= _ROOM * most:
-        shift -= 1
-    return shift
+    halves = np.flatnonzero(_begins(addresses, shift - 1) & ~begins)
+    room = int(most - count)
+    if room < len(halves):
+        order = _order(addresses[halves] >> shift << shift)
+        halves = halves[np.argpartition(order, room)[:room]] if room else halves[:0]
+    begins[halves] = True
+    return np.flatnonzero(begins)
 
 
-def _begins(addresses: IntColumn, shift: int) -> IntColumn:
-    """Return the numbers of those addresses that are the first in a cell."""
+def _begins(addresses: IntColumn, shift: int) -> npt.NDArray[np.bool_]:
+    """Return which addresses are the first in a cell."""
     cell = addresses >> shift
-    return np.flatnonzero(np.append(True, cell[1:] != cell[:-1])[: len(cell)])
+    begins = np.empty(len(cell), dtype=np.bool_)
+    begins[:1] = True
+    np.not_equal(cell[1:], cell[:-1], out=begins[1:])
+    return begins
 
 
 def _order(addresses: IntColumn) -> npt.NDArray[np.uint64]:

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from attrs import evolve, frozen
 
-from damon_pagetable.choosing import BLOCK_SHIFT, Cells, shift_for
+from damon_pagetable.choosing import Cells
 from damon_pagetable.machine import ENTRIES
 from damon_pagetable.tables import Bits, IntColumn, PageTables, Tables, entry_bytes, table_bytes
 from damon_pagetable.walking import Bit, State
@@ -83,8 +83,6 @@ class Looks:
         self._descriptor = descriptor
         self._most = math.inf
         self._blocks = 0
-        self._shift = BLOCK_SHIFT  # the size of cells
-        self._unit_shift = _UNIT_SHIFT  # of those parts of 1 GiB of which one is read
         self._units: Cells | None = None  # if only some were read
         self._chosen: _Chosen | None = None
         self._levels: Sequence[_Level] = ()
@@ -122,7 +120,7 @@ class Looks:
         """Choose what the next looks look at."""
         tables, huge, giant = levels[-1].below, levels[-1].huge, levels[-2].huge
         self._blocks = len(tables) + len(huge) + len(giant) * ENTRIES
-        if self._units is None and self._blocks <= self._most and self._shift == BLOCK_SHIFT:
+        if self._units is None and self._blocks <= self._most:
             return _Chosen(tables)
         parts = (giant[:, np.newaxis] + np.arange(ENTRIES) * table_bytes(1)).reshape(-1)
         blocks = np.concatenate((tables, huge, parts))
@@ -131,10 +129,7 @@ class Looks:
         if self._units is not None:
             candidates = self._units.spread(candidates)
             self._blocks = round(float(candidates.weights.sum()))
-        self._shift = shift_for(candidates.blocks, max(self._most, 1), self._shift)
-        if self._units is None and self._shift == BLOCK_SHIFT:
-            return _Chosen(tables)
-        cells = candidates.chosen(self._shift)
+        cells = candidates.chosen(max(self._most, 1))
         number = order[np.searchsorted(candidates.blocks, cells.blocks)]
         large = number[number >= len(tables)] - len(tables)
         # Of which huge or giant page each of these blocks is, among all of both.
@@ -185,11 +180,10 @@ class Looks:
         """Choose from what there is of 1 GiB, tables or pages, if it is too much."""
         units = np.sort(np.append(level.below, level.huge))
         most = max(self._most / _BLOCKS_A_UNIT, 1)
-        self._unit_shift = shift_for(units, most, self._unit_shift, _UNIT_SHIFT)
-        if self._unit_shift == _UNIT_SHIFT:
+        if len(units) <= most:
             self._units = None
             return level
-        self._units = Cells.alone(units, table_bytes(2)).chosen(self._unit_shift)
+        self._units = Cells.alone(units, table_bytes(2)).chosen(most, _UNIT_SHIFT)
         below, huge = (np.isin(each, self._units.blocks) for each in (level.below, level.huge))
         return evolve(
             level, below=level.below[below], huge=level.huge[huge], places=level.places[huge]
