@@ -97,6 +97,7 @@ class Kdamond:
         self._since_us: dict[Target, int] = {}  # when each was added
         self._ended_us: int | None = None
         self._target_cpu_us = 0
+        self._slowdown_before = 0.0  # of the last targets, when all had ended
         self._longest_stall_us = 0
 
     def stop(self) -> None:
@@ -311,6 +312,8 @@ class Kdamond:
     def _take_toll(self, elapsed_us: int) -> Toll:
         """Return what the aggregation has cost the target that it cost most."""
         targets = self._context.targets
+        if not targets and self._tolls:  # They have ended: what they lost stays known.
+            self._slowdown_before = self._slowdown()
         before, self._tolls = self._tolls, {each: each.toll for each in targets}
         for target in targets:
             target.toll = target.toll.settled()
@@ -334,7 +337,7 @@ class Kdamond:
                 for target, added_us in since_us.items()
                 if target in tolls
             ),
-            default=0.0,
+            default=self._slowdown_before,
         )
 
     def _apply_changes(self) -> None:

@@ -700,6 +700,23 @@ class Taking(Work):
         )
 
 
+class Leaving(Taking):
+    """Its target ends in the second aggregation."""
+
+    @hookimpl
+    def check_accesses(self, context: Context) -> None:
+        if context.snapshot is None:
+            super().check_accesses(context)
+        else:
+            context.targets = []
+            self.checked_us.append(context.clock.now_us())
+
+    @hookimpl
+    def describe_regions(self, context: Context) -> None:
+        if context.targets:
+            super().describe_regions(context)
+
+
 class TestTolls:
     @pytest.mark.parametrize(
         ("toll", "least_us"),
@@ -731,6 +748,12 @@ class TestTolls:
         """10 ms of the first 100; at the first look after that it is 105."""
         work = Taking(0, Toll(10_000), checks=3)
         assert run(work).stats.slowdown == pytest.approx(10 / 105)
+
+    def test_the_slowdown_of_targets_that_have_ended_stays(self) -> None:
+        """10 ms of the 100 ms of the first aggregation, and of the time until that was seen."""
+        stats = run(Leaving(0, Toll(10_000), checks=12)).stats
+        assert stats.aggregations > 1
+        assert 0.001 < stats.slowdown < 0.1
 
     def test_looks_that_take_longer_than_the_interval(self) -> None:
         """The first aggregation takes twice its interval, and costs what any other does."""
