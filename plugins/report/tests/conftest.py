@@ -13,6 +13,7 @@ from damon_core import (
     DamonError,
     InputError,
     Intervals,
+    PageMap,
     Plugins,
     RecordFormat,
     RecordInfo,
@@ -43,11 +44,12 @@ def make_snapshot(
     intervals: Intervals | None = None,
     resident: float = 1.0,
     touched: float | None = None,
+    page_maps: dict[str, PageMap] | None = None,
 ) -> Snapshot:
     """Return an aggregation of a second by hand: regions are (start, end, accesses, idle_s, age).
 
     Start and end are in MiB; accesses are of 10 checks. Shares of each region are resident and
-    touched.
+    touched. Every page of targets may be known.
     """
 
     def row(
@@ -73,6 +75,7 @@ def make_snapshot(
         intervals=intervals or Intervals(100_000, SECOND_US, SECOND_US),
         max_nr_accesses=10,
         areas=areas,
+        page_maps=page_maps,
     )
 
 

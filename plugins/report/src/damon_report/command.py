@@ -252,6 +252,40 @@ def idle(
     show_idle(record, at=at, by=by, limit=limit, as_json=as_json)
 
 
+_SPECTRUM_EPILOG = """\b
+Examples:
+  damon report spectrum                      # at the end of the record
+  damon report spectrum --at 10m --by target
+  damon report spectrum --mapping '[heap]'   # of records with every page: damon record --pages
+"""
+
+
+@report.command(epilog=_SPECTRUM_EPILOG, short_help="How much memory is accessed how often.")
+@record_options
+@click.option(
+    "--at", metavar="TIME", type=MOMENT, help="The state at this time [default: at the end]."
+)
+@click.option(
+    "--by",
+    type=click.Choice(["context", "target", "program"]),
+    default="context",
+    show_default=True,
+    help="Group memory by this. A program is all targets that differ only in their pid.",
+)
+@limited(20)
+def spectrum(
+    *, record: "Record", at: "Moment | None", by: By, limit: int | None, as_json: bool
+) -> None:
+    """Show how much memory of RECORD is accessed at least every 8 ms, 66 ms, 0.5 s …, at one time.
+
+    It is known where the backend sees every page, as pagetable does: from the sampling interval up
+    to the time for which the target had been watched.
+    """
+    from damon_report.spectrum import show_spectrum
+
+    show_spectrum(record, at=at, by=by, limit=limit, as_json=as_json)
+
+
 _DIFF_EPILOG = """\b
 Examples:
   damon report diff before.parquet after.parquet

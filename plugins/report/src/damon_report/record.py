@@ -22,6 +22,7 @@ from damon_core import (
     format_of,
 )
 from damon_report.chain import Chain
+from damon_report.exact import by_page
 from damon_report.files import DEFAULT_PATH
 from damon_report.moments import Moment
 from damon_report.naming import AreaCache, printable
@@ -113,8 +114,11 @@ class Record(SelfClosing):
             raise InputError(self._why_no_time())
         return start_us, end_us
 
-    def snapshots(self) -> Iterator[Snapshot]:
+    def snapshots(self, *, pages: bool = False) -> Iterator[Snapshot]:
         """Yield the selected part of each snapshot, in order of time.
+
+        Args:
+            pages: Whether regions are to be runs of pages, where the record has every page.
 
         Raises:
             InputError: Nothing is selected.
@@ -123,14 +127,14 @@ class Record(SelfClosing):
         begin_us, end_us = self.span_us()
         found = False
         with reading_progress("reading", (begin_us, end_us)) as advance:
-            for snapshot in self._between(begin_us, end_us):
+            for snapshot in self._between(begin_us, end_us, pages=pages):
                 found = found or self._counts(snapshot)
                 advance(snapshot.time_us)
                 yield snapshot
         if not found:
             raise InputError(self._why_nothing())
 
-    def last(self, at: Moment | None = None) -> list[Snapshot]:
+    def last(self, at: Moment | None = None, *, pages: bool = False) -> list[Snapshot]:
         """Return the last selected snapshot of each context, sorted by name.
 
         Without `at` that is the last one with regions, if any: often a record ends after its
@@ -138,6 +142,7 @@ class Record(SelfClosing):
 
         Args:
             at: A time; the snapshot is the last one complete by then, even without regions.
+            pages: As in `snapshots`.
 
         Raises:
             InputError: Nothing is selected.
@@ -156,7 +161,7 @@ class Record(SelfClosing):
         for window_us in _WINDOWS_US:
             # Usually a short window at the end is enough.
             from_us = max(begin_us, end_us - window_us)
-            for snapshot in self._between(from_us, end_us):
+            for snapshot in self._between(from_us, end_us, pages=pages):
                 if len(snapshot) or (at is not None and self._counts(snapshot)):
                     found[snapshot.context] = snapshot
                 elif self._counts(snapshot):
@@ -172,13 +177,15 @@ class Record(SelfClosing):
         """Close the record."""
         self.reader.close()
 
-    def _between(self, begin_us: int, end_us: int) -> Iterator[Snapshot]:
+    def _between(self, begin_us: int, end_us: int, *, pages: bool) -> Iterator[Snapshot]:
         whole = (begin_us, end_us) == self._whole_us
         any_was_read = False
         try:
             for snapshot in self.reader.snapshots(*((None, None) if whole else (begin_us, end_us))):
                 any_was_read = True
-                selected = self.selection.of_snapshot(snapshot, self.areas)
+                if pages and self.info.pages:
+                    snapshot = by_page(snapshot)  # noqa: PLW2901
+                selected = self.selection.of_snapshot(snapshot, self.areas, pages=pages)
                 if selected is not None:
                     yield selected
         except DamonError as error:

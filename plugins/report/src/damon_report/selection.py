@@ -11,12 +11,14 @@ from attrs import frozen
 from damon_core import (
     IDLE_SPANS,
     UNKNOWN,
+    PageMap,
     Snapshot,
     TargetRows,
     TargetSnapshot,
     assemble_snapshot,
     join_columns,
 )
+from damon_report.exact import part_of
 from damon_report.moments import Moment
 from damon_report.naming import AreaCache, IntColumn, Pieces, cut
 
@@ -56,11 +58,18 @@ class Selection:
         """Whether only parts of targets are selected."""
         return bool(self.mappings or self.addresses)
 
-    def of_snapshot(self, snapshot: Snapshot, areas: AreaCache) -> Snapshot | None:
+    def of_snapshot(
+        self, snapshot: Snapshot, areas: AreaCache, *, pages: bool = False
+    ) -> Snapshot | None:
         """Return the selected part of a snapshot; None if its context or targets aren't selected.
 
         Regions are cut at the borders of the selection, and their bytes are divided. A selected
         target without any selected region stays, without regions.
+
+        Args:
+            snapshot: The snapshot.
+            areas: A cache of columns of areas.
+            pages: Whether parts of targets keep their pages, and so have a spectrum.
         """
         if self.contexts and not matches(snapshot.context, self.contexts):
             return None
@@ -70,12 +79,12 @@ class Selection:
             if not targets:
                 return None
         if self.cuts:
-            return _assembled(snapshot, [self._clipped(target, areas) for target in targets])
+            return _assembled(snapshot, [self._clipped(target, areas, pages) for target in targets])
         if len(targets) == len(snapshot.targets):
             return snapshot
         return _assembled(snapshot, [_whole(target) for target in targets])
 
-    def _clipped(self, target: TargetSnapshot, areas: AreaCache) -> "_Part":
+    def _clipped(self, target: TargetSnapshot, areas: AreaCache, pages: bool) -> "_Part":
         columns = areas.columns(target.areas)
         pieces = cut(target, columns, self.addresses or ())
         chosen = np.ones(len(pieces.start), np.bool_)
@@ -85,7 +94,11 @@ class Selection:
             by_area = [mapping_matches(name, self.mappings) for name in columns.names]
             # The last element is for pieces outside of areas, whose index is -1.
             chosen &= np.array([*by_area, False])[pieces.area]
-        return _joined(target, pieces, np.flatnonzero(chosen))
+        kept = np.flatnonzero(chosen)
+        page_map = target.page_map() if pages else None
+        if page_map is not None:
+            page_map = part_of(page_map, pieces.start[kept], pieces.end[kept])
+        return _joined(target, pieces, kept, page_map)
 
 
 #: A target's entry in a snapshot, and its columns.
@@ -100,13 +113,16 @@ def _whole(target: TargetSnapshot) -> _Part:
         target.owners,
         target.toll,
         target.idle_ages,
-        target.spectrum,
-        target.page_map,
+        labels=target.labels,
+        spectrum=target.spectrum,
+        pages=target.page_map,
     )
     return rows, target.columns()
 
 
-def _joined(target: TargetSnapshot, pieces: Pieces, chosen: IntColumn) -> _Part:
+def _joined(
+    target: TargetSnapshot, pieces: Pieces, chosen: IntColumn, page_map: PageMap | None
+) -> _Part:
     """Return the chosen pieces as regions; adjacent pieces of one region are joined again."""
     start, end, region = pieces.start[chosen], pieces.end[chosen], pieces.region[chosen]
     begins = np.ones(len(chosen), np.bool_)
@@ -131,7 +147,14 @@ def _joined(target: TargetSnapshot, pieces: Pieces, chosen: IntColumn) -> _Part:
             known = idle_bytes[of_region] != UNKNOWN
             columns[span.column] = np.where(known, parts.round().astype(np.int64), UNKNOWN)
     rows = TargetRows(
-        target.name, len(first), target.areas, toll=target.toll, idle_ages=target.idle_ages
+        target.name,
+        len(first),
+        target.areas,
+        toll=target.toll,
+        idle_ages=target.idle_ages,
+        labels=target.labels,
+        spectrum=None if page_map is None else page_map.spectrum(),
+        pages=lambda: page_map,
     )
     return rows, columns
 

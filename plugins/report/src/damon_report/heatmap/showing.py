@@ -80,14 +80,14 @@ def _measure(record: Record, room: Room, columns: int) -> tuple[Heat, Caption]:
     """Read a record twice: first for the places, then for their heat."""
     begin_us, end_us = record.span_us()
     survey = Survey(end_us - begin_us)
-    for snapshot in record.snapshots():
+    for snapshot in record.snapshots(pages=True):
         survey.add(snapshot)
     places = survey.places()
     if record.selection.addresses is not None:
         places = select(places, *record.selection.addresses)
     if not places:
         raise InputError(f"'{record.name}' has no memory to show: it has no regions")
-    heat = heat_of(record.snapshots(), lay_out(places, room), begin_us, end_us, columns)
+    heat = heat_of(record.snapshots(pages=True), lay_out(places, room), begin_us, end_us, columns)
     return heat, caption(heat, record.info, survey.aggregations)
 
 
