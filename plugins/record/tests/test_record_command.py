@@ -16,6 +16,8 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+from click.testing import CliRunner, Result
+from damon_cli.main import main
 from damon_record.recording import _why_nothing
 
 from damon_core.testing import eventually
@@ -34,6 +36,11 @@ def damon(*arguments: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
         [*RECORD, *arguments], capture_output=True, text=True, timeout=120, check=False
     )
+
+
+def mistaken(*arguments: str) -> Result:
+    """Run ``damon record`` in this process: for what is refused before anything starts."""
+    return CliRunner().invoke(main, [*RECORD[1:], *arguments])
 
 
 def read(path: Path) -> list[dict[str, str]]:
@@ -212,47 +219,47 @@ class TestMistakes:
     )
     def test_exactly_one_target(self, what: list[str], tmp_path: Path) -> None:
         """None or two of pid, cgroup, paddr and command are refused."""
-        done = damon("-o", str(tmp_path / "out.csv"), *what)
-        assert done.returncode == 2
+        done = mistaken("-o", str(tmp_path / "out.csv"), *what)
+        assert done.exit_code == 2
         assert "exactly one of --pid, --cgroup, --paddr and a COMMAND" in done.stderr
 
     def test_the_machine_has_no_descendants(self, tmp_path: Path) -> None:
         """--descendants with --paddr is refused, not passed over."""
-        done = damon("-o", str(tmp_path / "out.csv"), "--paddr", "--descendants")
-        assert done.returncode == 2
+        done = mistaken("-o", str(tmp_path / "out.csv"), "--paddr", "--descendants")
+        assert done.exit_code == 2
         assert "--descendants means nothing with --paddr" in done.stderr
 
     def test_the_machine_is_watched_by_the_primitive_for_it(self, tmp_path: Path) -> None:
         """--paddr chooses among the backends of physical memory."""
-        done = damon("-o", str(tmp_path / "out.csv"), "--paddr", "--backend", "nonsense")
-        assert done.returncode == 2
+        done = mistaken("-o", str(tmp_path / "out.csv"), "--paddr", "--backend", "nonsense")
+        assert done.exit_code == 2
         assert "there is no backend 'nonsense'; known: auto, idle, kernel" in done.stderr
 
     def test_unknown_ending(self, tmp_path: Path) -> None:
         """A file whose ending is of no format is refused with the possible ones."""
-        done = damon("-o", str(tmp_path / "out.txt"), "true")
-        assert done.returncode == 2
+        done = mistaken("-o", str(tmp_path / "out.txt"), "true")
+        assert done.exit_code == 2
         assert ".csv" in done.stderr.partition("possible: ")[2]
         assert ".parquet" in done.stderr.partition("possible: ")[2]
 
     def test_no_such_process(self, tmp_path: Path) -> None:
         """A pid without a process is reported in one line."""
-        done = damon("--pid", "4194304", "-o", str(tmp_path / "out.csv"))
-        assert done.returncode == 2
+        done = mistaken("--pid", "4194304", "-o", str(tmp_path / "out.csv"))
+        assert done.exit_code == 2
         assert "4194304" in done.stderr
         assert len(done.stderr.splitlines()) == 1
 
     def test_a_command_that_is_not_there(self, tmp_path: Path) -> None:
         """A misspelt command is reported in one line."""
-        done = damon("-o", str(tmp_path / "out.csv"), "--", "no-such-program")
-        assert done.returncode == 2
+        done = mistaken("-o", str(tmp_path / "out.csv"), "--", "no-such-program")
+        assert done.exit_code == 2
         assert "no-such-program" in done.stderr
         assert len(done.stderr.splitlines()) == 1
 
     def test_a_command_that_may_not_be_executed(self, tmp_path: Path) -> None:
         """It isn't said to be missing."""
-        done = damon("-o", str(tmp_path / "out.csv"), "--", str(tmp_path))
-        assert done.returncode == 2
+        done = mistaken("-o", str(tmp_path / "out.csv"), "--", str(tmp_path))
+        assert done.exit_code == 2
         assert done.stderr.endswith(f"command '{tmp_path}': it is a directory, not a program\n")
 
     @pytest.mark.needs("root")
@@ -268,14 +275,14 @@ class TestMistakes:
         """What was recorded before stays where it is if there is nothing to watch."""
         output = tmp_path / "out.parquet"
         output.write_bytes(b"a record")
-        damon("--pid", "4194304", "-o", str(output))
+        mistaken("--pid", "4194304", "-o", str(output))
         assert [each.name for each in tmp_path.iterdir()] == ["out.parquet"]
 
     def test_nothing_starts_without_an_output(self, tmp_path: Path) -> None:
         """A command isn't started if the file can't be written."""
         started = tmp_path / "started"
-        done = damon("-o", str(tmp_path / "none" / "out.csv"), "--", "touch", str(started))
-        assert done.returncode == 2
+        done = mistaken("-o", str(tmp_path / "none" / "out.csv"), "--", "touch", str(started))
+        assert done.exit_code == 2
         assert not started.exists()
 
     @pytest.mark.parametrize(
@@ -290,8 +297,8 @@ class TestMistakes:
     )
     def test_bad_attributes(self, options: list[str], message: str, tmp_path: Path) -> None:
         """Impossible intervals, limits and backends are reported."""
-        done = damon("-o", str(tmp_path / "out.csv"), *options, "--", "true")
-        assert done.returncode == 2
+        done = mistaken("-o", str(tmp_path / "out.csv"), *options, "--", "true")
+        assert done.exit_code == 2
         assert message in done.stderr
         assert "Traceback" not in done.stderr
 
