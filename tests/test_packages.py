@@ -1,6 +1,7 @@
 """What the packages of this repository declare: enough for their imports, and all of them alike."""
 
 import ast
+import functools
 import re
 import shutil
 import subprocess
@@ -65,15 +66,21 @@ def imported(sources: Iterable[str]) -> set[str]:
     return found
 
 
+@functools.cache
+def distributions() -> dict[str, list[str]]:
+    """Return which distributions have each top-level name: all their lists of files are read."""
+    # Those of this repository are installed without a copy of their files, which nobody lists.
+    ours = {name.replace("-", "_"): [name] for name in FOLDERS}
+    return {**packages_distributions(), **ours}
+
+
 def undeclared(sources: Iterable[str], declared: Iterable[str]) -> set[str]:
     """Return what modules import that isn't in the standard library and no declared package has."""
     allowed = {canonicalize_name(name) for name in declared}
-    # Those of this repository are installed without a copy of their files, which nobody lists.
-    provided = {**packages_distributions(), **{name.replace("-", "_"): [name] for name in FOLDERS}}
     return {
         name
         for name in imported(sources) - sys.stdlib_module_names
-        if not allowed & {canonicalize_name(each) for each in provided.get(name, [])}
+        if not allowed & {canonicalize_name(each) for each in distributions().get(name, [])}
     }
 
 
