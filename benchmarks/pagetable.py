@@ -25,13 +25,15 @@ from attrs import frozen
 from damon_pagetable import PageTables, look
 from damon_pagetable.choosing import Cells, FloatColumn
 from damon_pagetable.errors import ObstacleError
+from damon_pagetable.layout import BestCut, Known
 from damon_pagetable.look import Looks
 from damon_pagetable.pages import Pages
 from damon_pagetable.regions import Runs, cut
 from damon_pagetable.walking import ADDRESSES, ENTRY_BITS, WINDOW, batch_of
+from damon_vaddr import LayoutInput, Process, ProcessTarget
 
 from benchmarks.measure import Comparison, is_quick, print_table, progress
-from damon_core import BLOCK_BYTES, PageMap
+from damon_core import BLOCK_BYTES, PageMap, RegionLimits
 
 MIB = 1 << 20
 PAGE = mmap.PAGESIZE
@@ -155,11 +157,13 @@ def rows_of(
         blocks = look(tables, pagemap).blocks.tolist()
         smaps_us = cpu_us(partial(read_whole, f"/proc/{pid}/smaps"), 1)
         pagemap_us = cpu_us(partial(read_pagemap, pagemap, blocks), 1)
-        pages = Pages()
-        pages.add(look(tables, pagemap), 5_000, 10**9)
-        seen = look(tables, pagemap)
-        add_us = cpu_us(partial(pages.add, seen, 5_000, 10**9), rounds)
-        end_us = cpu_us(partial(pages.found, 100_000, 10**9), rounds)
+        target, known = ProcessTarget(str(pid), process=Process(pid, 0)), Known()
+        layout = BestCut({target: known})
+        layout.lay_out(target, LayoutInput(), RegionLimits(10, 1_000))
+        seen = looks.look()
+        add_us = cpu_us(partial(known.pages.add, seen, 5_000, 10**9), rounds)
+        known.since_us, known.first_us, known.last_us = 1, 5_000, 100_000
+        end_us = cpu_us(partial(layout.describe, [target], 10**9), rounds)
     finally:
         os.close(pagemap)
     each = [found.figure, found.baseline, add_us, end_us, smaps_us, pagemap_us]

@@ -12,7 +12,7 @@ from attrs import evolve, frozen
 from damon_pagetable.choosing import Cells
 from damon_pagetable.machine import ENTRIES
 from damon_pagetable.tables import Bits, IntColumn, PageTables, Tables, entry_bytes, table_bytes
-from damon_pagetable.walking import Bit, State
+from damon_pagetable.walking import WINDOW, Bit, State
 
 #: Tables of these levels and below may have huge pages instead of tables.
 _HIGHEST_LEAF = 3
@@ -84,7 +84,8 @@ class Looks:
         self._most = math.inf
         self._blocks = 0
         self._units: Cells | None = None  # if only some were read
-        self._chosen: _Chosen | None = None
+        self._chosen = _Chosen(_NOTHING)
+        self._higher = 0  # how many tables of higher levels there are
         self._levels: Sequence[_Level] = ()
         self._rows: Sequence[slice] = ()
         self._states = self._shape = b""
@@ -96,11 +97,12 @@ class Looks:
         Raises:
             BpfError: The kernel refuses.
         """
-        levels, huge = self._again() or self._level_by_level()
-        if self._chosen is None:
-            self._chosen = self._choose(levels)
+        huge, leaves = self._again() or self._level_by_level()
         chosen = self._chosen
-        blocks, bits, missed = _read(self._tables, self._descriptor, 1, chosen.tables)
+        if leaves is not None and leaves.states.tobytes() == self._states[self._higher * 8 :]:
+            blocks, bits, missed = chosen.tables, leaves.bits.copy(), _NOTHING
+        else:
+            blocks, bits, missed = _read(self._tables, self._descriptor, 1, chosen.tables)
         if chosen.cells is None:
             return Look(blocks, bits, huge[-1], huge[-2], missed)
         used = np.append(huge[-1].accessed, huge[-2].accessed)[chosen.places]
@@ -143,25 +145,25 @@ class Looks:
         """Return the addresses of the tables that the last look has read, by level."""
         numbers = range(self._tables.machine.levels, 1, -1)
         found = {n: each.addresses for n, each in zip(numbers, self._levels, strict=True)}
-        assert self._chosen is not None
         return {**found, 1: self._chosen.tables}
 
-    def _again(self) -> "_Higher | None":
-        """Read the tables of higher levels of the last look; None unless they are the same."""
+    def _again(self) -> "_Found | None":
+        """Read the tables of the last look; None unless those of higher levels are the same."""
         if self._read_again is None:
             return None
-        states, bits = self._read_again()
-        if states.tobytes() != self._states or (bits & _SHAPE).tobytes() != self._shape:
+        (states, bits), count = self._read_again(), self._higher
+        same = states[:count].tobytes() == self._states[: count * 8]
+        if not same or (bits[:count] & _SHAPE).tobytes() != self._shape:
             self._read_again = None
             return None
         huge = [
             level.huge_pages(bits[rows])
             for level, rows in zip(self._levels, self._rows, strict=True)
         ]
-        return self._levels, huge
+        return huge, Tables(states[count:], bits[count:]) if len(states) > count else None
 
-    def _level_by_level(self) -> "_Higher":
-        """Read the tables of higher levels from the top down."""
+    def _level_by_level(self) -> "_Found":
+        """Read the tables of higher levels from the top down, and choose what is looked at."""
         addresses = _TOP
         levels, huge = [], []
         for number in range(self._tables.machine.levels, 1, -1):
@@ -172,9 +174,25 @@ class Looks:
             levels.append(level)
             huge.append(level.huge_pages(bits))
             addresses = level.below
+        self._chosen = self._choose(levels)
         self._keep(levels)
-        self._chosen = None
-        return levels, huge
+        return huge, None
+
+    def _keep(self, levels: Sequence["_Level"]) -> None:
+        """Make ready to read the same again."""
+        ends = np.cumsum([len(each.addresses) for each in levels]).tolist()
+        self._levels, self._higher = levels, ends[-1]
+        self._rows = [slice(*each) for each in itertools.pairwise((0, *ends))]
+        self._shape = b"".join(each.shape for each in levels)
+        numbers = range(self._tables.machine.levels, 1, -1)
+        parts = [(number, each.addresses) for number, each in zip(numbers, levels, strict=True)]
+        total = self._higher + len(self._chosen.tables)
+        if total <= WINDOW:  # All are read at once.
+            parts.append((1, self._chosen.tables))
+        else:
+            total = self._higher
+        self._states = np.full(total, _READ, dtype=np.uint64).tobytes()
+        self._read_again = self._tables.read_again(self._descriptor, parts)
 
     def _some_units(self, level: "_Level") -> "_Level":
         """Choose from what there is of 1 GiB, tables or pages, if it is too much."""
@@ -188,17 +206,6 @@ class Looks:
         return evolve(
             level, below=level.below[below], huge=level.huge[huge], places=level.places[huge]
         )
-
-    def _keep(self, levels: Sequence["_Level"]) -> None:
-        """Make ready to read the same again."""
-        ends = np.cumsum([len(each.addresses) for each in levels]).tolist()
-        self._rows = [slice(*each) for each in itertools.pairwise((0, *ends))]
-        self._states = np.full(ends[-1], _READ, dtype=np.uint64).tobytes()
-        self._shape = b"".join(each.shape for each in levels)
-        numbers = range(self._tables.machine.levels, 1, -1)
-        parts = [(number, each.addresses) for number, each in zip(numbers, levels, strict=True)]
-        self._read_again = self._tables.read_again(self._descriptor, parts)
-        self._levels = levels
 
 
 @frozen(eq=False)
@@ -257,8 +264,9 @@ class _Chosen:
     cells: Cells | None = None
 
 
-#: Levels above the last, from the top down, and the huge pages of each.
-_Higher = tuple[Sequence[_Level], Sequence[HugePages]]
+#: The huge pages of each level above the last, from the top down, and the tables of the last, if
+#: they were read together.
+_Found = tuple[Sequence[HugePages], Tables | None]
 
 
 def look(tables: PageTables, descriptor: int) -> Look:
