@@ -5,6 +5,7 @@ import os
 import time
 from collections.abc import Callable, Collection, Sequence
 
+import numpy as np
 from attrs import define, field
 from damon_vaddr import (
     ProcessTarget,
@@ -24,7 +25,7 @@ from damon_pagetable.look import Looks
 from damon_pagetable.options import PageTableOptions
 from damon_pagetable.privileges import needed_to_load_only
 from damon_pagetable.tables import PageTables
-from damon_pagetable.witnesses import choose, clear, clear_cold
+from damon_pagetable.witnesses import Witnesses, choose, clear, clear_cold
 
 logger = logging.getLogger(__name__)
 
@@ -91,6 +92,7 @@ class PageTable:
         self._flusher = Flusher(self._adviser) if options.flush_tlb else None
         self._has_witnesses = options.witnesses
         self._budget = LookBudget()
+        self._rng = np.random.default_rng()
         self.layout = BestCut(self._known)
 
     @property
@@ -105,6 +107,14 @@ class PageTable:
             KeyError: It isn't monitored.
         """
         return self._files[target].flushing.stats
+
+    def witnesses(self, target: ProcessTarget) -> Witnesses | None:
+        """Return the witnesses of the last aggregation; None if it was the first of its epoch.
+
+        Raises:
+            KeyError: The target isn't monitored.
+        """
+        return self._known[target].inference.witnesses
 
     def add(self, target: ProcessTarget) -> None:
         """Open the files of a process.
@@ -186,6 +196,7 @@ class PageTable:
                 longest=inference.longest,
                 recent_us=known.last_us,
                 interval_us=context.intervals.aggregation_us,
+                rng=self._rng,
             )
             inference.witnesses = clear(chosen, pidfd, files.pagemap, self._adviser)
             target.toll = target.toll.with_held(inference.witnesses.held_us)
@@ -221,6 +232,7 @@ class PageTable:
         pages = known.pages.add(found, known.last_us, now_us, later=later)
         blocks = len(found.blocks) + len(found.huge.addresses)
         self._budget.looked((time.thread_time_ns() - begun_ns) / 1_000, blocks)
+        known.inference.look(pages, known.last_us)
         if found.cells is not None:
             pages = round(pages * float(found.cells.weights.mean()))
         if known.inference.witnesses is not None:

@@ -26,17 +26,17 @@ from damon_pagetable.witnesses import Verdict, Witnesses
 
 _Weights = npt.NDArray[np.float64]
 
-#: So many witnesses of hot pages are needed to contradict, and by so many standard errors.
-_ENOUGH = 8
-_CLEARLY = 3.0
+#: So many cells of hot pages are needed to contradict, and by so many standard errors.
+_ENOUGH = 4
+_CLEARLY = 4.0
 #: Aggregations whose lengths differ by less than this are alike.
 _SAME = 0.75
 #: Smaller parts of what is touched aren't divided among periods.
 _PRECISION = 0.005
 #: If so much of what is touched has changed, the next epoch should begin soon.
 _MUCH = 0.125
-#: Where there are no witnesses, so much is more than is new at random.
-_MORE = 0.25
+#: By this factor more may be new than there was at the end of the first aggregation.
+_MORE = 1.25
 
 
 @define(eq=False)
@@ -54,6 +54,8 @@ class Inference:
     """
 
     later: bool = field(default=False, init=False)
+    _rate: float = field(default=0.0, init=False)  # of new pages, at the end of the first
+    _looked_us: int = field(default=0, init=False)
     witnesses: Witnesses | None = field(default=None, init=False)
     weights: _Weights | None = field(default=None, init=False)
     typical: int = field(default=NEW, init=False)
@@ -69,6 +71,7 @@ class Inference:
         self.later, self.outdated, self.weights = False, False, None
         self.witnesses, self.typical, self.cooled = None, NEW, []
         self._began_us = now_us
+        self._rate, self._looked_us = 0.0, 0
 
     def begin(self, pages: Pages, now_us: int) -> None:
         """Begin a later aggregation of the epoch; `Pages.settle` comes after it."""
@@ -78,6 +81,17 @@ class Inference:
             self.typical = self._median(pages)
         self._began_us = now_us
         self.witnesses = None
+
+    def look(self, new: int, elapsed_us: int) -> None:
+        """Note how many pages a look found accessed for the first time in the epoch.
+
+        Args:
+            new: Their number.
+            elapsed_us: The time from the clearing to the look.
+        """
+        if not self.later:
+            self._rate = new / max(elapsed_us - self._looked_us, 1)
+            self._looked_us = elapsed_us
 
     def _median(self, pages: Pages) -> int:
         """Return the median period of what was touched in the first aggregation."""
@@ -105,17 +119,29 @@ class Inference:
         verdict = Verdict()
         if self.witnesses is not None:
             verdict = self.witnesses.verdict(interval_us)
-        self.cooled = verdict.cold
+        self.cooled, before = verdict.cold, pages.count(1, longest)
         cold = pages.cool(verdict.cold, longest, self._began_us) if verdict.cold else 0
         hot = sum(pages.recode(each, longest + 1, NEW - 1, self.typical) for each in verdict.hot)
         new = pages.count(NEW, NEW)
         known, slow = pages.count(1, longest), pages.count(longest + 1, NEW - 1)
-        again = self._again((known, slow), new, cold, verdict, usual=self._is_usual(interval_us))
+        # Ever less is new in a steady program.
+        is_change = new > _MORE * self._rate * interval_us + _MUCH * self._level
         self.outdated = cold + hot > _MUCH * self._level
-        if not verdict.of_hot.asked and new > _MORE * self._level:
-            self.outdated = True
-        differs = abs(again - known) > _PRECISION * self._level
-        self.weights = _weights(pages, again) if differs else None
+        if len(verdict.of_hot.of_cells) < _ENOUGH:
+            self.outdated |= is_change
+            again = float(known) if is_change else self._level - new
+        else:
+            again = self._level - max(new, cold)
+            shares, counts = (verdict.of_hot, verdict.of_slow), (before, slow)
+            seen = sum(each.mean * count for each, count in zip(shares, counts, strict=True))
+            seen += hot
+            errors = [each.error * count for each, count in zip(shares, counts, strict=True)]
+            differs = abs(seen - again) > _CLEARLY * math.hypot(*errors)
+            if differs or not self._is_usual(interval_us):
+                again = seen
+        again = min(max(again, 0.0), float(known + slow))
+        is_all = abs(again - known) <= _PRECISION * self._level
+        self.weights = None if is_all else _weights(pages, again)
         self._level = again + new
         typical = min(self.typical, longest)
         return pages.found(elapsed_us, now_us, longest=longest, new=typical)
@@ -130,30 +156,6 @@ class Inference:
     def _is_usual(self, interval_us: int) -> bool:
         """Return whether an aggregation is about as long as the first one of the epoch."""
         return _SAME * self._first_us < interval_us < self._first_us / _SAME
-
-    def _again(
-        self, known: tuple[int, int], new: int, cold: int, verdict: Verdict, *, usual: bool
-    ) -> float:
-        """Return how many of the pages that were accessed before were touched again.
-
-        Args:
-            known: How many pages count as touched, and how many as too slow for that.
-            new: How many are new.
-            cold: How many have turned out to be cold.
-            verdict: What the witnesses say.
-            usual: Whether the aggregation is about as long as the first one of the epoch.
-        """
-        hot, slow = known
-        most = float(hot + slow)
-        expected = min(max(self._level - max(new, cold), 0.0), most)
-        shares = verdict.of_hot, verdict.of_slow
-        if verdict.of_hot.asked < _ENOUGH:
-            return expected if usual and new <= _MORE * self._level else float(hot)
-        found = sum(each.share * count for each, count in zip(shares, known, strict=True))
-        errors = [each.error * count for each, count in zip(shares, known, strict=True)]
-        if usual and abs(found - expected) <= _CLEARLY * math.hypot(*errors):
-            return expected
-        return found
 
 
 def _weights(pages: Pages, touched: float) -> _Weights:

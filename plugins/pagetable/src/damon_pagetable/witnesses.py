@@ -16,6 +16,7 @@ look shows it.
 """
 
 import enum
+import math
 import time
 from collections.abc import Iterator
 
@@ -71,27 +72,22 @@ class Cell:
 
 
 @define(eq=False)
-class Count:
-    """How many witnesses there were, and how many of them came back."""
+class Shares:
+    """Which share of the witnesses of each cell came back. Cells have equal parts of the pages."""
 
-    asked: int = 0
-    returned: int = 0
-
-    def add(self, returned: npt.NDArray[np.bool_]) -> None:
-        """Add those of a cell."""
-        self.asked += len(returned)
-        self.returned += int(np.count_nonzero(returned))
+    of_cells: list[float] = field(factory=list)
 
     @property
-    def share(self) -> float:
-        """The share that came back; half if there were none."""
-        return self.returned / self.asked if self.asked else 0.5
+    def mean(self) -> float:
+        """The mean; half if there are no cells."""
+        return sum(self.of_cells) / len(self.of_cells) if self.of_cells else 0.5
 
     @property
     def error(self) -> float:
-        """The standard error of the share."""
-        asked, returned = self.asked, self.returned
-        return float(((returned + 1) * (asked - returned + 1) / (asked + 2) ** 3) ** 0.5)
+        """The standard error of the mean, at least that of half a witness cell."""
+        mean, count = self.mean, max(len(self.of_cells), 1)
+        squares = sum((each - mean) ** 2 for each in self.of_cells)
+        return math.sqrt(squares + 0.25) / count
 
 
 @define(eq=False)
@@ -101,14 +97,14 @@ class Verdict:
     Attributes:
         cold: Where pages that were hot are cold.
         hot: Where pages that seemed slow are hot.
-        of_hot: The other witnesses of pages that are hot.
+        of_hot: The witnesses of pages that were hot.
         of_slow: Those of pages that are slow.
     """
 
     cold: list[Range] = field(factory=list)
     hot: list[Range] = field(factory=list)
-    of_hot: Count = field(factory=Count)
-    of_slow: Count = field(factory=Count)
+    of_hot: Shares = field(factory=Shares)
+    of_slow: Shares = field(factory=Shares)
 
 
 class Witnesses:
@@ -159,14 +155,13 @@ class Witnesses:
             returned = self.returned[cell.witnesses]
             accesses = elapsed_us / (_MIDDLE * self._periods_us[cell.witnesses])
             if cell.kind is Kind.HOT:
+                found.of_hot.of_cells.append(float(returned.mean()))
                 if not returned.any() and accesses.sum() >= _COLD_EVIDENCE:
                     found.cold.append(cell.addresses)
-                else:
-                    found.of_hot.add(returned)
             elif returned.all() and -np.log1p(-np.exp(-accesses)).sum() >= _HOT_EVIDENCE:
                 found.hot.append(cell.addresses)
             else:
-                found.of_slow.add(returned)
+                found.of_slow.of_cells.append(float(returned.mean()))
         return found
 
 
@@ -178,6 +173,7 @@ def choose(
     longest: int,
     recent_us: int,
     interval_us: int,
+    rng: np.random.Generator,
 ) -> Witnesses:
     """Return witnesses for the aggregation that begins.
 
@@ -188,9 +184,9 @@ def choose(
         longest: The longest period of pages that count as hot.
         recent_us: How long after the clearing the new ones were found.
         interval_us: The aggregation interval.
+        rng: Chooses.
     """
     most = min(max(int(interval_us * _SHARE / _CELL_US), _LEAST_CELLS), _MOST_CELLS)
-    rng = np.random.default_rng()
     cells: list[Cell] = []
     addresses: list[int] = []
     periods_us: list[int] = []
