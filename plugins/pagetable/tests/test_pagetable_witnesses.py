@@ -65,6 +65,7 @@ class Watched:
             HookContext,
             SimpleNamespace(
                 clock=self._clock,
+                cpu_budget=None,
                 intervals=INTERVALS,
                 snapshot=SimpleNamespace(number=self._number),
             ),
@@ -109,7 +110,7 @@ def test_what_is_used_stays_touched(watched: Watched) -> None:
     watched.aggregation(use(0, 1_000))
     for _ in range(2):
         touched, witnesses = watched.aggregation(use(0, 1_000))
-        assert touched == pytest.approx(1_000, abs=8)
+        assert touched == pytest.approx(1_000, abs=16)
         assert witnesses
 
 
@@ -117,15 +118,15 @@ def test_what_isn_t_used_any_more_is_cold(watched: Watched) -> None:
     """And if it is used again, it is found so."""
     watched.aggregation(use(0, 1_000))
     assert watched.aggregation(use(0, 500))[0] == pytest.approx(500, abs=70)
-    assert watched.aggregation(use(0, 500))[0] == pytest.approx(500, abs=8)
-    assert watched.aggregation(use(0, 800))[0] == pytest.approx(800, abs=8)
+    assert watched.aggregation(use(0, 500))[0] == pytest.approx(500, abs=16)
+    assert watched.aggregation(use(0, 800))[0] == pytest.approx(800, abs=16)
 
 
 def test_new_epoch_clears_all(watched: Watched) -> None:
     """There are no witnesses in its first aggregation."""
     watched.aggregation(use(0, 1_000))
     touched, witnesses = watched.aggregation(use(0, 100), epoch=2)
-    assert touched == pytest.approx(100, abs=8)
+    assert touched == pytest.approx(100, abs=16)
     assert not witnesses
 
 
@@ -173,7 +174,7 @@ def test_witnesses_can_be_switched_off(process: Worker) -> None:
     opened.address = process.ask("area = anonymous(2000)\nanswer = address(area)")
     opened.aggregation(use(0, 1_000))
     touched, witnesses = opened.aggregation(use(0, 500))
-    assert touched == pytest.approx(1_000, abs=8)
+    assert touched == pytest.approx(1_000, abs=16)
     assert not witnesses
     opened.close()
 

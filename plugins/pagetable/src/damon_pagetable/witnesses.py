@@ -198,7 +198,7 @@ def choose(
     for kind, least, greatest, count in kinds:
         ranks = _Ranks(pages, least, greatest)
         for begin, end in _parts(ranks.count, count):
-            rank = int(rng.integers(begin, end))
+            rank = int(rng.integers(begin, max(end - _EACH, begin) + 1))
             places = ranks.from_rank(rank, min(_EACH, end - rank))
             whole = Range(ranks.address(begin), ranks.address(end - 1) + PAGE_SIZE_BYTES)
             within = _within(whole, places[0], usable, regions)
@@ -268,11 +268,16 @@ class _Ranks:
         return found
 
     def from_rank(self, rank: int, count: int) -> list[int]:
-        """Return the addresses of the page of a rank and of the next ones in its block."""
+        """Return the addresses of the page of a rank and of the next ones.
+
+        Where its block hasn't as many, there are some from before it.
+        """
         row = int(np.searchsorted(self._up_to, rank, side="right"))
         inside = rank - int(self._up_to[row - 1] if row else 0)
         wanted = self._pages.codes[row] - self._least <= self._most
-        found = np.flatnonzero(wanted)[inside : inside + count]
+        places = np.flatnonzero(wanted)
+        inside = max(min(inside, len(places) - count), 0)
+        found = places[inside : inside + count]
         block = int(self._pages.blocks[row])
         return [block + page * PAGE_SIZE_BYTES for page in found.tolist()]
 
