@@ -17,7 +17,7 @@ BLOCK_PAGES: Final = 512
 BLOCK_BYTES: Final = BLOCK_PAGES * PAGE_SIZE_BYTES
 #: The code of a page that isn't in memory, which is also its period.
 ABSENT: Final = 0
-#: The least code of a page that wasn't accessed in the aggregation. Smaller codes are periods.
+#: The least code of a page that wasn't accessed since the clearing. Smaller codes are periods.
 UNTOUCHED: Final = 48
 #: How many codes there are.
 CODES: Final = 256
@@ -69,14 +69,15 @@ class PageMap:
         blocks: Addresses of blocks of `BLOCK_BYTES`, ascending. Memory that is in none of them
             isn't resident; or if there are `weights`, perhaps it wasn't looked at.
         codes: For each block a row with the codes of its `BLOCK_PAGES` pages. `ABSENT`: it isn't in
-            memory. Less than `UNTOUCHED`: it was accessed in the aggregation, and this is its
+            memory. Less than `UNTOUCHED`: it was accessed since the clearing, and this is its
             period. Others: it wasn't accessed. A huge page is as many equal ones.
         code_idle_us: For each of the `CODES` codes, how long ago such pages were last accessed, in
-            microseconds; 0 for those that were accessed in the aggregation. From `UNTOUCHED` on
+            microseconds; 0 for those that were accessed since the clearing. From `UNTOUCHED` on
             greater codes don't have shorter times.
         shortest: The shortest period that a page can have: that of the first look.
         longest: The longest period of a page that was accessed in the aggregation: all others have
-            longer ones.
+            longer ones. Where a clearing serves several aggregations, there may be some that were
+            accessed since it and not in this one.
         watched_us: For how long the target has been watched, in microseconds. A page that has been
             idle for all of it may have been idle for longer.
         weights: For how many blocks each block stands, itself included; None if all of the
@@ -145,7 +146,7 @@ class PageMap:
     def idle_us(self) -> IntColumn:
         """How long ago each page was last accessed, in rows like the codes; it is computed.
 
-        0 for those that were accessed in the aggregation, and for those that aren't in memory.
+        0 for those that were accessed since the clearing, and for those that aren't in memory.
         """
         return self._each(self.code_idle_us)
 

@@ -418,3 +418,32 @@ class TestCtrlC:
 def test_help_has_examples() -> None:
     """The help shows how it is called."""
     assert "damon record --pid 1234 --for 30s\n" in damon("--help").stdout
+
+
+def test_pages_in_a_format_that_keeps_none(tmp_path: Path, busy: int) -> None:
+    """It is refused before anything is watched, with what would do."""
+    done = damon("--pid", str(busy), "--pages", "-o", str(tmp_path / "out.csv"))
+    assert done.returncode == 2
+    assert "can't keep every page in the format csv; possible: .parquet" in done.stderr
+
+
+def test_pages_of_a_backend_that_knows_none(tmp_path: Path, busy: int) -> None:
+    """The record is made, and why it has none is said."""
+    output = str(tmp_path / "out.parquet")
+    done = damon("--pid", str(busy), "--pages", "-o", output, "--for", "1s")
+    assert done.returncode == 0
+    assert "no page is in it: the backend referenced doesn't know every page" in done.stdout
+
+
+@pytest.mark.needs("root", "page-tables")
+def test_pages_are_recorded(tmp_path: Path, busy: int) -> None:
+    """The MiB that the program uses is in them, to the page."""
+    output = tmp_path / "out.parquet"
+    done = damon(
+        *("--pid", str(busy), "--pages", "-o", str(output), "--for", "3s"),
+        *("--backend", "pagetable", "--aggregation", "500ms", "--sampling", "100ms"),
+    )
+    assert done.returncode == 0, done.stderr
+    rows = pq.read_table(output, columns=["pages"]).column("pages").drop_null().to_pylist()
+    longest, runs = rows[-1]["longest"], rows[-1]["runs"]
+    assert sum(run["pages"] for run in runs if run["period"] <= longest) >= 256

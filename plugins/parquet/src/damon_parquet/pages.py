@@ -175,18 +175,16 @@ def _page_map(scalar: pa.StructScalar) -> PageMap:
     start, counts, weights = _columns(scalar["blocks"], _BLOCKS)
     blocks = start.repeat(counts) + _within(counts) * BLOCK_BYTES
     weighted = bool(len(weights)) and weights[0] != _ALL
-    codes, idle_us = _decoded(blocks, _columns(scalar["runs"], _RUNS), numbers["longest"])
+    codes, idle_us = _decoded(blocks, _columns(scalar["runs"], _RUNS))
     return PageMap(
         blocks, codes, idle_us, **numbers, weights=weights.repeat(counts) if weighted else None
     )
 
 
-def _decoded(
-    blocks: _Column, runs: Sequence[_Column], longest: int
-) -> tuple[npt.NDArray[np.uint8], _Column]:
+def _decoded(blocks: _Column, runs: Sequence[_Column]) -> tuple[npt.NDArray[np.uint8], _Column]:
     """Return the codes of pages, and the idle times that these mean."""
     gaps, pages, periods, idle_us = runs
-    untouched = periods > longest
+    untouched = idle_us > 0
     times = np.unique(idle_us[untouched])
     if len(times) > CODES - UNTOUCHED:
         raise ValueError("the pages of a target have more idle times than there can be")

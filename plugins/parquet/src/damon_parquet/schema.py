@@ -122,7 +122,7 @@ SCHEMA = pa.schema(
 PAGES_MEANING = (
     "every page of the target: runs of pages of which the same is known, with the logarithm to "
     "base 2 of the microseconds within which they are accessed, rounded up, and how long ago they "
-    f"last were, 0 if in the aggregation; {_FIRST_ROW}"
+    f"last were, 0 if since the clearing; {_FIRST_ROW}"
 )
 #: Every column that a file can have.
 WITH_PAGES = SCHEMA.append(pa.field("pages", PAGES))
