@@ -1,7 +1,8 @@
-"""Our monitor and the kernel's DAMON with the same workloads, intervals and limits, in turns.
+"""Our backends and the kernel's DAMON with the same workloads, intervals and limits, in turns.
 
-It needs a kernel with idle page tracking whose DAMON isn't in use, so it boots the lab's machine
-(tests/lab/README.md), first with one processor, then with two, and measures inside it.
+They need a kernel whose DAMON isn't in use, so it boots the lab's machine (tests/lab/README.md),
+first with one processor, then with two, and measures inside it what works on its kernel: `idle` and
+the kernel's DAMON on the lab's own, `pagetable` and the kernel's DAMON on Debian's.
 """
 
 import argparse
@@ -14,11 +15,18 @@ from collections.abc import Sequence
 from attrs import evolve
 
 from benchmarks.beside_kernel.answers import NOTICED_F1, MonitorRun, Score
-from benchmarks.beside_kernel.monitors import Monitor, Plan, kernel, no_monitor, ours
+from benchmarks.beside_kernel.monitors import (
+    Monitor,
+    Plan,
+    idle,
+    kernel,
+    no_monitor,
+    pagetable,
+)
 from benchmarks.beside_kernel.workloads import moving, spinning, three_areas
 from benchmarks.measure import print_table, progress
 from damon_core import Intervals
-from tests.lab.needs import GUEST
+from tests.lab.needs import GUEST, KERNEL_NEEDS
 
 
 def in_turns(
@@ -53,8 +61,8 @@ def median_delay_us(runs: Sequence[MonitorRun]) -> tuple[int, bool]:
 
 
 def aims_row(title: str, results: dict[str, list[MonitorRun]]) -> list[str]:
-    """Return our gain in F1, and our delay as a share of the kernel's."""
-    base, own = results["kernel DAMON"], results["ours"]
+    """Return the gain in F1 of `idle`, and its delay as a share of the kernel's."""
+    base, own = results["kernel DAMON"], results["idle"]
     gain = total(own).f1 - total(base).f1
     (base_us, noticed), (own_us, found) = median_delay_us(base), median_delay_us(own)
     # Where the kernel noticed nothing, its delay is longer than measured.
@@ -81,19 +89,31 @@ def accuracy(runs: Sequence[MonitorRun]) -> list[str]:
         f"{score.recall:.3f}",
         f"{score.f1:.3f}",
         f"{half.f1:.3f}",
+        f"{score.error:.3f}",
         percent([run.cpu_share for run in runs]),
         percent([run.missed_share for run in runs]),
     ]
 
 
-ACCURACY = ["precision", "recall", "F1", "F1, 2nd half", "CPU", "missed"]
+ACCURACY = ["precision", "recall", "F1", "F1, 2nd half", "error of frequency", "CPU", "missed"]
 
 
-def one_processor(quick: bool, sampling_us: int, stirs: bool) -> None:
+def working() -> dict[str, Monitor]:
+    """Return the monitors that work on this kernel."""
+    found: dict[str, Monitor] = {}
+    if KERNEL_NEEDS["kernel-damon"].met():
+        found["kernel DAMON"] = kernel
+    if KERNEL_NEEDS["idle-page-tracking"].met():
+        found["idle"] = idle(flush_tlb=True)
+    if KERNEL_NEEDS["page-tables"].met():
+        found["pagetable"] = pagetable
+    return found
+
+
+def one_processor(quick: bool, sampling_us: int, stirs: bool, runs: int) -> None:
     intervals = Intervals(sampling_us, 20 * sampling_us, 200 * sampling_us)
-    runs = 1 if quick else 4
     hot_us = (5 if quick else 15) * intervals.aggregation_us
-    monitors: dict[str, Monitor] = {"kernel DAMON": kernel, "ours": ours(flush_tlb=True)}
+    monitors = working()
     sweep_us = sampling_us // 2
     three = Plan(
         three_areas(sweep_us),
@@ -103,7 +123,9 @@ def one_processor(quick: bool, sampling_us: int, stirs: bool) -> None:
     )
     # The first run in a fresh machine is slow: programs are read and translated.
     progress("warming up")
-    Plan(three.pattern, intervals, 4 * intervals.aggregation_us / 1e6).watch(monitors["ours"])
+    Plan(three.pattern, intervals, 4 * intervals.aggregation_us / 1e6).watch(
+        next(reversed(monitors.values()))
+    )
     changing = Plan(moving(sweep_us, hot_us), intervals, 2.05 * hot_us / 1e6, stirs=stirs)
     aims = []
     for title, plan in (
@@ -118,17 +140,19 @@ def one_processor(quick: bool, sampling_us: int, stirs: bool) -> None:
             [[name, *accuracy(each), delay(each)] for name, each in results.items()],
         )
         sys.stdout.flush()
-        aims.append(aims_row(title, results))
+        if {"kernel DAMON", "idle"} <= monitors.keys():
+            aims.append(aims_row(title, results))
+    if not aims:
+        return
     print_table(
-        "Aims: 0.2 more F1 than kernel DAMON, and half its delay",
+        "Aims: `idle` has 0.2 more F1 than kernel DAMON, and half its delay",
         ["", "F1, more", "reached", "delay, to kernel DAMON's", "reached"],
         aims,
     )
 
 
-def two_processors(quick: bool, sampling_us: int) -> None:
+def two_processors(quick: bool, sampling_us: int, runs: int) -> None:
     intervals = Intervals(sampling_us, 20 * sampling_us, 200 * sampling_us)
-    runs = 1 if quick else 4
     plan = Plan(
         spinning(),
         intervals,
@@ -139,11 +163,11 @@ def two_processors(quick: bool, sampling_us: int) -> None:
     monitors: dict[str, Monitor] = {
         "no monitor": no_monitor,
         "kernel DAMON": kernel,
-        "ours, flush_tlb = false": ours(flush_tlb=False),
-        "ours": ours(flush_tlb=True),
+        "idle, flush_tlb = false": idle(flush_tlb=False),
+        "idle": idle(flush_tlb=True),
     }
     progress("warming up")
-    evolve(plan, seconds=4 * intervals.aggregation_us / 1e6).watch(monitors["ours"])
+    evolve(plan, seconds=4 * intervals.aggregation_us / 1e6).watch(monitors["idle"])
     results = in_turns(plan, monitors, runs, "(c), (d) spinning")
     alone = [run.sweeps_per_s() for run in results["no monitor"]]
     rows = []
@@ -181,21 +205,28 @@ def main() -> None:
         action="store_true",
         help="with one processor: run no other process, so that the emulated TLB hides hot memory",
     )
+    parser.add_argument("--runs", type=int, help="runs of each monitor  [default: 4]")
+    parser.add_argument("--kernel", help="kernel image to boot  [default: the lab's own]")
     options = parser.parse_args()
     if GUEST in os.environ:
         sampling_us = options.sampling_ms * 1_000
+        runs = options.runs or (1 if options.quick else 4)
         if len(os.sched_getaffinity(0)) > 1:
-            two_processors(options.quick, sampling_us)
+            two_processors(options.quick, sampling_us, runs)
         else:
-            one_processor(options.quick, sampling_us, not options.unstirred)
+            one_processor(options.quick, sampling_us, not options.unstirred, runs)
         return
     machine = [sys.executable, "-m", "tests.lab"]
+    machine += [f"--kernel={options.kernel}"] if options.kernel else []
     inside = [sys.executable, "-m", "benchmarks.beside_kernel"]
     inside += [f"--sampling-ms={options.sampling_ms}", *(["--quick"] if options.quick else [])]
     inside += ["--unstirred"] if options.unstirred else []
+    inside += [f"--runs={options.runs}"] if options.runs else []
     for processors in (1, 2):
         if options.only in (None, processors):
-            command = [*machine, "--processors", str(processors), "--", *inside]
+            # Time by instructions, so that other work of this machine doesn't count.
+            counted = ["--counted"] if processors == 1 else []
+            command = [*machine, *counted, "--processors", str(processors), "--", *inside]
             status = subprocess.run(command, check=False).returncode
             if status:
                 sys.exit(status)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
-from attrs import frozen
+from attrs import astuple, frozen
 from damon_demo.truth import Truth
 
 from damon_core import Range
@@ -42,14 +42,16 @@ class Answer:
 
     def reported_hot_bytes(self, ranges: Sequence[Range]) -> float:
         """Return the bytes of ascending ranges that are reported hot."""
-        hot = self.frequency >= HOT_FREQUENCY
+        return self.bytes_by((self.frequency >= HOT_FREQUENCY).astype(float), ranges)
+
+    def bytes_by(self, weight: Floats, ranges: Sequence[Range]) -> float:
+        """Return the bytes of ascending ranges, each as often as its region's weight says."""
         sizes = np.array([[0, end - start] for start, end in ranges]).ravel()
         borders = np.array(ranges).ravel()
         below_start, below_end = (
-            np.interp(addresses, borders, np.cumsum(sizes))
-            for addresses in (self.start[hot], self.end[hot])
+            np.interp(addresses, borders, np.cumsum(sizes)) for addresses in (self.start, self.end)
         )
-        return float((below_end - below_start).sum())
+        return float(((below_end - below_start) * weight).sum())
 
 
 @frozen
@@ -60,25 +62,36 @@ class Score:
         hot: Bytes that were hot.
         reported: Bytes reported hot.
         both: Bytes that were hot and reported hot.
+        wrong: Bytes, each as often as its frequency is wrong: 1 for a hot one that is reported as
+            never accessed.
+        all: Bytes of all areas.
     """
 
     hot: float = 0.0
     reported: float = 0.0
     both: float = 0.0
+    wrong: float = 0.0
+    all: float = 0.0
 
     @classmethod
     def of(cls, answer: Answer, truth: Truth) -> "Score":
         """Return the score of an answer by what was hot when it ended; only areas count."""
         hot = truth.hot_ranges(answer.end_us)
         areas = [Range(area.start, area.end) for area in truth.areas]
+        hot_bytes = float(sum(end - start for start, end in hot))
+        seen_hot, seen = (answer.bytes_by(answer.frequency, ranges) for ranges in (hot, areas))
         return cls(
-            float(sum(end - start for start, end in hot)),
+            hot_bytes,
             answer.reported_hot_bytes(areas),
             answer.reported_hot_bytes(hot),
+            hot_bytes - seen_hot + seen - seen_hot,
+            float(sum(end - start for start, end in areas)),
         )
 
     def __add__(self, other: "Score") -> "Score":
-        return Score(self.hot + other.hot, self.reported + other.reported, self.both + other.both)
+        return Score(
+            *(mine + theirs for mine, theirs in zip(astuple(self), astuple(other), strict=True))
+        )
 
     @property
     def precision(self) -> float | None:
@@ -89,6 +102,11 @@ class Score:
     def recall(self) -> float:
         """The share of the hot bytes that were reported hot."""
         return self.both / self.hot
+
+    @property
+    def error(self) -> float:
+        """The error of the frequency, the mean over all bytes; hot ones are used in each check."""
+        return self.wrong / self.all
 
     @property
     def f1(self) -> float:

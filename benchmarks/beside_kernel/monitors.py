@@ -1,4 +1,4 @@
-"""The two monitors compared: the kernel's DAMON, and ours."""
+"""The monitors compared: the kernel's DAMON, and ours with two backends."""
 
 import contextlib
 import os
@@ -11,7 +11,8 @@ from attrs import frozen
 from damon_demo.process import WorkloadProcess
 from damon_demo.workload import Pattern
 from damon_idle import IdleOptions, ProcessIdle
-from damon_vaddr import PidSource, ProcessMemory
+from damon_pagetable import PageTable
+from damon_vaddr import PidSource, ProcessBackend, ProcessMemory
 
 from benchmarks.beside_kernel.answers import Answer, MonitorRun
 from damon_core import Context, Intervals, RegionLimits, TargetSnapshot, hookimpl, start
@@ -127,18 +128,27 @@ class Keep:
         )
 
 
-def ours(flush_tlb: bool) -> Monitor:
-    """Return our monitor: policy `evidence`, backend `idle`, no CPU budget."""
+def idle(flush_tlb: bool) -> Monitor:
+    """Return our monitor with policy `evidence` and backend `idle`, without a CPU budget."""
+    return _ours(lambda: ProcessIdle(IdleOptions(flush_tlb=flush_tlb)))
 
+
+def pagetable(pid: int, plan: Plan) -> tuple[int, list[Answer]]:
+    """Monitor a process with ours and backend `pagetable`, without limits of the cost."""
+    return _ours(PageTable)(pid, plan)
+
+
+def _ours(make_backend: Callable[[], ProcessBackend]) -> Monitor:
     def watch(pid: int, plan: Plan) -> tuple[int, list[Answer]]:
         keep = Keep()
-        backend = ProcessIdle(IdleOptions(flush_tlb=flush_tlb))
         with Context(
-            ProcessMemory(PidSource([pid]), backend),
+            ProcessMemory(PidSource([pid]), make_backend()),
             [keep],
             intervals=plan.intervals,
             limits=LIMITS,
             cpu_budget=None,
+            max_slowdown=None,
+            max_stall_us=None,
         ) as context:
             start(context)
             context.wait(plan.seconds)

@@ -42,9 +42,17 @@ def run_of(*answers: Answer) -> MonitorRun:
 def test_only_bytes_of_areas_count() -> None:
     """Half of the bytes reported hot were hot; three fifths of the hot bytes were reported."""
     score = Score.of(answer(1, (90.0, 103.0), (107.0, 110.0)), TRUTH)
-    assert score == Score(hot=5 * MIB, reported=6 * MIB, both=3 * MIB)
+    assert (score.hot, score.reported, score.both) == (5 * MIB, 6 * MIB, 3 * MIB)
     assert (score.precision, score.recall) == (0.5, 0.6)
     assert score.f1 == pytest.approx(2 * 0.5 * 0.6 / 1.1)
+
+
+def test_error_of_the_frequency_is_the_mean_over_all_bytes() -> None:
+    """Hot bytes are accessed in each check: with half the frequency half of each is wrong."""
+    score = Score.of(answer(1, (90.0, 103.0), (107.0, 110.0)), TRUTH)
+    seen_hot, seen_cold, hot_unseen = 3 * 0.5, 3 * 0.5, 2
+    wrong = seen_hot + seen_cold + hot_unseen
+    assert score.error == pytest.approx(wrong * MIB / score.all)
 
 
 def test_an_answer_without_hot_memory_has_no_precision() -> None:

@@ -28,9 +28,20 @@ from tests.lab.machine import Machine
 )
 @click.option("--memory", default="2G", show_default=True, help="Size of the memory.")
 @click.option("--append", default="", help="Kernel parameters.")
+@click.option(
+    "--counted",
+    is_flag=True,
+    help="Let time go by instructions: for measurements that a busy host doesn't change.",
+)
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 def main(
-    kernel: Path | None, processors: int, memory: str, append: str, command: tuple[str, ...]
+    *,
+    kernel: Path | None,
+    processors: int,
+    memory: str,
+    append: str,
+    counted: bool,
+    command: tuple[str, ...],
 ) -> None:
     """Run COMMAND as root in a small virtual machine with this machine's files, read-only.
 
@@ -38,21 +49,23 @@ def main(
     is about ten times slower than this one, so compare times only within one run.
     """
     try:
-        sys.exit(_run(kernel, processors, memory, append, command))
+        image = kernel or _default_kernel()
+        machine = Machine(Kernel.open(image), processors, memory, append, counted)
+        sys.exit(_run(machine, command))
     except LabError as error:
         sys.exit(f"lab: {error}")
 
 
-def _run(
-    image: Path | None, processors: int, memory: str, append: str, command: tuple[str, ...]
-) -> int:
-    if image is None and (given := os.environ.get("DAMON_LAB_KERNELS")):
-        image = Path(given.split(os.pathsep)[0])
-    if image is None:
-        cache = cache_folder()
-        cache.mkdir(parents=True, exist_ok=True)
-        image = own_kernel(cache, lambda what: click.echo(f"lab: {what}", err=True))
-    with Machine(Kernel.open(image), processors, memory, append) as machine:
+def _default_kernel() -> Path:
+    if given := os.environ.get("DAMON_LAB_KERNELS"):
+        return Path(given.split(os.pathsep)[0])
+    cache = cache_folder()
+    cache.mkdir(parents=True, exist_ok=True)
+    return own_kernel(cache, lambda what: click.echo(f"lab: {what}", err=True))
+
+
+def _run(machine: Machine, command: tuple[str, ...]) -> int:
+    with machine:
         machine.start(command, Path.cwd())
         with machine.output[0].open("rb") as out, machine.output[1].open("rb") as err:
             while True:

@@ -47,6 +47,7 @@ for link in fd:fd stdin:fd/0 stdout:fd/1 stderr:fd/2; do
 done
 mount -t debugfs debug /root/sys/kernel/debug
 mount -t tracefs trace /root/sys/kernel/tracing
+mount -t securityfs security /root/sys/kernel/security 2>/dev/null
 mount -t cgroup2 cgroup /root/sys/fs/cgroup
 for controller in $(cat /root/sys/fs/cgroup/cgroup.controllers); do
     echo "+$controller" >/root/sys/fs/cgroup/cgroup.subtree_control

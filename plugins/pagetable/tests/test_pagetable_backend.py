@@ -40,6 +40,8 @@ PAGE = 4096
 MIB = 1 << 20
 #: Long enough that a busy machine runs the program meanwhile.
 INTERVALS = Intervals(100_000, 800_000, 800_000)
+#: An emulated machine on a busy one takes a minute for what takes two seconds here.
+PATIENCE_S = 300
 
 #: Memory of 64 MiB, of which it uses all the time the pages that its arguments say: from, to, step.
 #: It prints where the memory is.
@@ -102,7 +104,7 @@ def watched(pid: int, aggregations: int = 2, backend: PageTable | None = None) -
     recorder = Recorder()
     context = watching(pid, backend or PageTable(), recorder)
     start(context)
-    eventually(lambda: len(recorder.snapshots) >= aggregations)
+    eventually(lambda: len(recorder.snapshots) >= aggregations, PATIENCE_S)
     stop(context)
     context.close()
     return recorder.snapshots
@@ -136,6 +138,7 @@ def test_cold_memory_beside_it_is_idle(busy: Callable[[int, int, int], Busy]) ->
         assert snapshot.idle_us[row] >= least_us
 
 
+@pytest.mark.slow_in_lab
 def test_scattered_pages_count_to_the_page(busy: Callable[[int, int, int], Busy]) -> None:
     """Every tenth page of 40 MiB: no regions can show them all, the working set is right."""
     program = busy(0, 10_240, 10)
@@ -156,13 +159,14 @@ class Asker:
         self.maps.append(context.snapshot.targets[0].page_map())
 
 
+@pytest.mark.slow_in_lab
 def test_the_map_has_every_page(busy: Callable[[int, int, int], Busy]) -> None:
     """For callbacks that ask: how soon after a clearing each was accessed."""
     program = busy(0, 10_240, 10)
     asker = Asker()
     context = watching(program.pid, PageTable(), asker)
     start(context)
-    eventually(lambda: bool(asker.maps))
+    eventually(lambda: bool(asker.maps), PATIENCE_S)
     stop(context)
     context.close()
     known = asker.maps[0]

@@ -5,9 +5,11 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
+from damon_pagetable import system
 from damon_pagetable.assembler import Assembler, Register
 from damon_pagetable.errors import BpfError, VerifierError
 from damon_pagetable.system import Map, Program
@@ -187,6 +189,34 @@ def test_program_that_the_verifier_rejects() -> None:
 
 
 @needs_bpf
+def test_kernel_that_is_locked_down(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the verifier says of its help being refused would explain nothing."""
+    (tmp_path / "lockdown").write_text("none integrity [confidentiality]\n")
+    monkeypatch.setattr(system, "_LOCKDOWN", tmp_path / "lockdown")
+    with pytest.raises(VerifierError, match="locked down for confidentiality"):
+        Program(assembled(lambda code: code.exit()), "damon_test")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "program of this type cannot use helper bpf_probe_read_kernel#113",
+        "unknown func bpf_probe_read_kernel#113",
+    ],
+)
+def test_kernel_that_withholds_its_memory(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where lockdown can't be seen, as in a container, the verifier's words show it."""
+
+    def load(*_: object) -> int:
+        raise BpfError("bpf(2): a program: Invalid argument", errno.EINVAL)
+
+    monkeypatch.setattr(Program, "_load", load)
+    monkeypatch.setattr(Program, "_log", lambda *_: f"0: R1=ctx()\n{line}\n")
+    with pytest.raises(VerifierError, match="doesn't let programs read its memory"):
+        Program(b"", "damon_test")
+
+
+@needs_bpf
 def test_map_that_isn_t_to_be_seen() -> None:
     """What a program reads for itself can't be mapped."""
     with Map(4096, "damon_test") as hidden, pytest.raises(OSError, match="22"):
@@ -210,6 +240,7 @@ def test_maps_and_programs_leave_no_open_files() -> None:
     assert os.listdir("/proc/self/fd") == before
 
 
+@pytest.mark.slow_in_lab
 @needs_bpf
 def test_without_privileges_the_reason_is_what_is_missing() -> None:
     """Users learn which capabilities to give."""

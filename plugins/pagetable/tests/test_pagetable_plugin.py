@@ -99,6 +99,7 @@ def test_verifier_that_says_no(
     assert "R0 !read_ok" in caplog.text
 
 
+@pytest.mark.slow_in_lab
 @pytest.mark.needs("root", "page-tables")
 def test_without_privileges_bpf_is_the_obstacle() -> None:
     """And what to give is said."""

@@ -91,6 +91,7 @@ def results(sleepers: list[int]) -> Results:
     return dict(zip(cases, answers, strict=True))
 
 
+pytestmark = pytest.mark.slow_in_lab
 needs_tables = pytest.mark.needs("root", "page-tables", "setpriv")
 
 

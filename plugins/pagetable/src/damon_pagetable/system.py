@@ -6,6 +6,7 @@ import errno
 import mmap
 import os
 import platform
+import re
 import struct
 from collections.abc import Sequence
 from types import TracebackType
@@ -33,8 +34,15 @@ _LOG_BYTES = 1 << 24
 #: Errors of the verifier; it has no others when it is given no log.
 _REJECTED = (errno.EACCES, errno.EINVAL, errno.E2BIG)
 
+_LOCKDOWN = "/sys/kernel/security/lockdown"
 _NEEDS = "run as root, or with CAP_BPF and CAP_PERFMON"
 _LOCKED = "the kernel is locked down for confidentiality (lockdown=integrity would do)"
+_WITHHELD = (
+    "the kernel doesn't let programs read its memory: it is locked down for confidentiality, or "
+    "needs CONFIG_BPF_EVENTS"
+)
+#: How the verifier puts that; the second form is that of Linux before 6.8.
+_IS_WITHHELD = re.compile("(cannot use helper|unknown func) bpf_probe_read_kernel")
 
 
 class _Held:
@@ -201,7 +209,12 @@ class Calls:
 
 
 def _rejection(error: BpfError, log: str) -> VerifierError:
-    reason = _LOCKED if _is_locked_down() else os.strerror(error.errno)
+    if _is_locked_down():
+        reason = _LOCKED
+    elif _IS_WITHHELD.search(log):
+        reason = _WITHHELD
+    else:
+        reason = f"{os.strerror(error.errno)} (damon --verbose shows its log)"
     return VerifierError(f"the kernel's verifier rejects a program: {reason}", error.errno, log)
 
 
@@ -231,9 +244,9 @@ def _reason(code: int, what: str) -> str:
 
 
 def _is_locked_down() -> bool:
-    """Return whether programs can't read the kernel's memory."""
+    """Return whether programs can't read the kernel's memory, where that can be seen."""
     try:
-        with open("/sys/kernel/security/lockdown", encoding="ascii", errors="replace") as file:
+        with open(_LOCKDOWN, encoding="ascii", errors="replace") as file:
             return "[confidentiality]" in file.read()
     except OSError:
         return False
