@@ -21,7 +21,17 @@ from damon_top.tables import (
 )
 from rich.cells import cell_len
 
-from damon_core import Area, Context, Intervals, TargetSnapshot, Toll
+from damon_core import (
+    BLOCK_PAGES,
+    Area,
+    Context,
+    HookContext,
+    Intervals,
+    PageMap,
+    TargetSnapshot,
+    Toll,
+    hookimpl,
+)
 from damon_core.testing import ScriptedMemory, ScriptedRegion, run_virtual
 
 MIB = 1 << 20
@@ -43,6 +53,28 @@ def cost_line(context: Context, history: History, wanted: Intervals | None = Non
 def picture_of(context: Context, history: History) -> Picture:
     """Return what the screen would show of a context."""
     return Watcher(context, history).look()
+
+
+class Exact(ScriptedMemory):
+    """Memory of which every page is known: 3 pages are accessed all the time, 5 aren't."""
+
+    @hookimpl
+    def describe_regions(self, context: HookContext) -> None:
+        periods = np.zeros((1, BLOCK_PAGES), dtype=np.uint8)
+        periods[0, :8] = [13] * 3 + [18] * 5
+        context.targets[0].page_map = PageMap.of_periods(
+            np.array([0]), periods, shortest=13, longest=19, watched_us=1
+        )
+
+
+def test_spectrum_is_at_the_end_of_the_head() -> None:
+    """Where every page is known: what is accessed within the shortest times."""
+    memory = Exact({"t": [ScriptedRegion(0, 2 * MIB, heat=1.0)]})
+    history = History()
+    context = run_virtual(memory, history, aggregations=1)
+    assert cost_line(context, history).endswith(
+        "  within 8.2ms 12.0 KiB, 66ms 12.0 KiB, 520ms 32.0 KiB"
+    )
 
 
 def only_target(context: Context) -> TargetSnapshot:

@@ -6,11 +6,13 @@ from collections.abc import Iterable
 
 from rich.text import Text
 
-from damon_core import Intervals, format_duration, format_size
+from damon_core import SPECTRUM_US, Intervals, Spectrum, format_duration, format_size
 from damon_top.picture import Picture
 
 _STYLES = {"critical": "bold red", "warning": "yellow"}
 _GAP = "  "
+#: So many times of a spectrum are shown.
+_CLASSES = 3
 
 
 def head_lines(
@@ -48,9 +50,22 @@ def head_lines(
             # A line of 80 columns may end here.
             f"view {100 * view_cpu:.1f} %",
             f"missed {stats.missed_samples}",
+            *_spectrum(None if snapshot is None else snapshot.spectrum),
         ]
     )
     return first.append("\n" + second)
+
+
+def _spectrum(spectrum: Spectrum | None) -> list[str]:
+    """Return how much memory is accessed within the shortest times that are known."""
+    if spectrum is None:
+        return []
+    known = [
+        f"{format_duration(us, 2)} {format_size(size)}"
+        for us, size in zip(SPECTRUM_US, spectrum.within_bytes, strict=True)
+        if size is not None
+    ]
+    return [f"within {', '.join(known[:_CLASSES])}"] if known else []
 
 
 def _interval(interval_us: int, wanted_us: int) -> str:
