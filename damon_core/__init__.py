@@ -53,6 +53,7 @@ from damon_core.errors import (
     Problem,
     StopTimeoutError,
     TargetError,
+    as_line,
     one_line,
 )
 from damon_core.hookspecs import hookimpl
@@ -232,6 +233,7 @@ __all__ = [  # noqa: RUF022  # by reader
     "Problem",
     "StopTimeoutError",
     "TargetError",
+    "as_line",
     "one_line",
     "Bytes",
     "Microseconds",

@@ -5,7 +5,7 @@ from typing import Annotated
 from attrs import field, frozen
 
 from damon_core.units import Microseconds
-from damon_core.validators import not_below, not_shorter_than, positive, share
+from damon_core.validators import at_most, not_below, not_shorter_than, positive, share
 
 #: The share of one processor that a context may use by default.
 DEFAULT_CPU_BUDGET = 0.02
@@ -19,6 +19,10 @@ DEFAULT_MAX_SLOWDOWN = 0.01
 DEFAULT_MAX_STALL_US = 50_000
 #: How long a hook may take by default once its context was asked to stop.
 DEFAULT_STOP_TIMEOUT_US = 10_000_000
+
+#: A context holds all regions in memory, and goes through them in each aggregation.
+MOST_REGIONS = 1_000_000
+MOST_AGGREGATIONS = 1_000_000
 
 #: A plain number in code, and a duration like ``5ms`` where people write it.
 _Duration = Annotated[int, Microseconds]
@@ -96,11 +100,14 @@ class RegionLimits:
         max_regions: The number of regions that is never exceeded; not below `min_regions`.
 
     Raises:
-        AttributeValueError: A value is below 1, or `max_regions` is below `min_regions`.
+        AttributeValueError: A value is below 1 or above `MOST_REGIONS`, or `max_regions` is below
+            `min_regions`.
     """
 
-    min_regions: int = field(default=10, validator=positive)
-    max_regions: int = field(default=1_000, validator=[positive, not_below("min_regions")])
+    min_regions: int = field(default=10, validator=[positive, at_most(MOST_REGIONS)])
+    max_regions: int = field(
+        default=1_000, validator=[positive, at_most(MOST_REGIONS), not_below("min_regions")]
+    )
 
 
 @frozen
@@ -130,7 +137,7 @@ class IntervalsGoal:
     """
 
     access_share: float = field(default=0.04, validator=share)
-    aggregations: int = field(default=3, validator=positive)
+    aggregations: int = field(default=3, validator=[positive, at_most(MOST_AGGREGATIONS)])
     min_sampling_us: _Duration = field(
         default=5_000, validator=positive, metadata={"key": "min_sampling"}
     )

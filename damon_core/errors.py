@@ -10,11 +10,31 @@ from collections.abc import Iterable, Sequence
 
 from attrs import field, frozen
 
+#: A longer line isn't read; what was found and what is allowed are at its ends.
+_MOST_CHARACTERS = 800
+
+
+def as_line(text: str) -> str:
+    """Return a text as one line that can be printed, whatever names and values are in it.
+
+    What isn't printable, such as line breaks and a terminal's escapes, becomes ``\\n`` or
+    ``\\x1b``. Of a very long text the middle is left out.
+    """
+    if not text.isprintable():
+        text = "".join(
+            char if char.isprintable() else char.encode("unicode_escape").decode("ascii")
+            for char in text
+        )
+    if len(text) > _MOST_CHARACTERS:
+        half = _MOST_CHARACTERS // 2
+        text = f"{text[:half]}…{text[-half:]}"
+    return text
+
 
 def one_line(error: BaseException) -> str:
     """Return an exception as one line, even if its message can't be printed."""
     try:
-        text = " ".join(str(error).split())
+        text = as_line(" ".join(str(error).split()))
     except Exception:
         text = "(an exception without a printable message)"
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
@@ -24,12 +44,13 @@ class DamonError(Exception):
     """The root of all errors of damon-core and its first-party plugins.
 
     Attributes:
-        message: What is wrong, where, and what to do, in one line.
+        message: What is wrong, where, and what to do: a line for each mistake or failure, which
+            can be printed (`as_line`).
     """
 
-    def __init__(self, message: str) -> None:
-        super().__init__(message)
-        self.message = message
+    def __init__(self, *lines: str) -> None:
+        self.message = "\n".join(map(as_line, lines))
+        super().__init__(self.message)
 
     def __str__(self) -> str:
         return self.message
@@ -168,7 +189,7 @@ class Problem:
     error: InputError | None = field(default=None, eq=False, repr=False)
 
     def __str__(self) -> str:
-        return f"{self.path}: {self.message}" if self.path else self.message
+        return as_line(f"{self.path}: {self.message}" if self.path else self.message)
 
 
 class ConfigError(InputError):
@@ -180,7 +201,8 @@ class ConfigError(InputError):
     """
 
     def __init__(self, source: str, problems: Sequence[Problem]) -> None:
-        lines = [f"{source}: {problem}" if source else str(problem) for problem in problems]
-        super().__init__("\n".join(lines))
+        super().__init__(
+            *(f"{source}: {problem}" if source else str(problem) for problem in problems)
+        )
         self.source = source
         self.problems = tuple(problems)

@@ -21,6 +21,11 @@ _DURATION = re.compile(rf"{_NUMBER}([A-Za-z]+)")
 _DURATIONS = re.compile(rf"(?:{_DURATION.pattern})+\s*")
 _SIZE = re.compile(rf"{_NUMBER}([A-Za-z]*)\s*")
 
+#: Longer durations are slips of the pen, and more than clocks and timers take.
+_LONGEST_US = 3_650 * _US["d"]
+#: Sizes and addresses are whole numbers of 63 bits.
+_LARGEST_BYTES = (1 << 63) - 1
+
 DURATION_HINT = "write a duration like '5ms', '1.5s' or '10m'"
 SIZE_HINT = "write a size like '4096', '64MiB' or '1.5GB'"
 
@@ -34,25 +39,31 @@ def parse_duration(text: str) -> Microseconds:
 
     Raises:
         AttributeValueError: The text isn't one or several numbers, each with a unit of time, the
-            largest unit first.
+            largest unit first; or it is longer than ten years.
     """
     parts = _DURATION.findall(text) if _DURATIONS.fullmatch(text) else []
     units = [_US.get(unit, 0) for _, unit in parts]
     if not units or 0 in units or sorted(set(units), reverse=True) != units:
         raise AttributeValueError("duration", repr(text), DURATION_HINT)
-    return Microseconds(sum(map(_times, (number for number, _ in parts), units)))
+    total_us = sum(map(_times, (number for number, _ in parts), units))
+    if total_us > _LONGEST_US:
+        raise AttributeValueError("duration", repr(text), "must be at most 3650d, ten years")
+    return Microseconds(total_us)
 
 
 def parse_size(text: str) -> Bytes:
     """Return the bytes of a size such as ``4096``, ``64MiB`` or ``1.5GB``.
 
     Raises:
-        AttributeValueError: The text isn't a number with a unit of size.
+        AttributeValueError: The text isn't a number with a unit of size, or is 8 EiB or more.
     """
     match = _SIZE.fullmatch(text)
     if match is None or match[2] not in _BYTES:
         raise AttributeValueError("size", repr(text), SIZE_HINT)
-    return Bytes(_times(match[1], _BYTES[match[2]]))
+    size_bytes = _times(match[1], _BYTES[match[2]])
+    if size_bytes > _LARGEST_BYTES:
+        raise AttributeValueError("size", repr(text), "must be below 8EiB")
+    return Bytes(size_bytes)
 
 
 def format_duration(us: float, digits: int = 4) -> str:

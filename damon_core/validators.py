@@ -95,6 +95,18 @@ def at_least(bound: float) -> Validator:
     return validate
 
 
+def at_most(bound: float) -> Validator:
+    """Return a validator that allows `bound` and all below."""
+
+    def validate(_instance: object, attribute: "Attribute[Any]", value: float) -> None:
+        if not value <= bound:
+            raise AttributeValueError(
+                attribute.name, value, f"must be at most {_written(bound, attribute)}"
+            )
+
+    return validate
+
+
 def between(least: float, greatest: float) -> Validator:
     """Return a validator that allows `least`, `greatest` and what is between them."""
 

@@ -22,7 +22,7 @@ from damon_core.attributes import (
 from damon_core.contract.registration import Callback, Policy, Primitive
 from damon_core.memory.labels import freeze_labels
 from damon_core.units import Microseconds
-from damon_core.validators import above, at_least, not_empty, positive, printable, share
+from damon_core.validators import above, between, not_empty, positive, printable, share
 
 PartT = TypeVar("PartT", Primitive, Policy, Callback)
 
@@ -87,7 +87,7 @@ class ContextConfig:
         validator=positive,
         metadata={"key": "stop_timeout"},
     )
-    failure_limit: int = field(default=10, validator=at_least(1))
+    failure_limit: int = field(default=10, validator=between(1, 1_000_000))
     labels: dict[str, str] = field(factory=dict, validator=_check_labels)
 
 

@@ -317,6 +317,8 @@ class Snapshot(_Columns):
 _COLUMNS = ("start", "end", "nr_accesses", "age", "idle_us", "resident_bytes")
 _SPANS = tuple(span.column for span in IDLE_SPANS)
 _OPTIONAL = ("touched_bytes", *_SPANS)
+#: Bytes of regions, and the least number that can be there.
+_LEAST_BYTES = {"resident_bytes": 0, "touched_bytes": 0, **dict.fromkeys(_SPANS, UNKNOWN)}
 
 
 @frozen
@@ -410,7 +412,7 @@ def region_mistake(
     follows = np.ones(len(start), bool)
     follows[np.cumsum([0, *sizes])[:-1].clip(max=max(len(start) - 1, 0))] = False
     before = np.concatenate(([0], end[:-1])) if len(end) else end
-    wrong = (
+    wrong: tuple[tuple[npt.NDArray[np.bool_], str], ...] = (
         (start < 0, "its start is negative, or above 2^63"),
         (end <= start, "its end isn't above its start"),
         (
@@ -422,8 +424,11 @@ def region_mistake(
         (counts > max_nr_accesses * 1.01 + 1, "it has more accesses than there were checks"),
         (columns["age"] < 0, "its age is negative"),
         (columns["idle_us"] < 0, "its idle time is negative"),
-        (columns["resident_bytes"] < 0, "its resident bytes are negative"),
     )
+    for name, least in _LEAST_BYTES.items():
+        if name in columns:
+            flags = (columns[name] < least) | (columns[name] > end - start)
+            wrong += ((flags, f"its {name} are negative, or more than it has"),)
     found = [(int(np.argmax(flags)), why) for flags, why in wrong if flags.any()]
     return min(found, default=None, key=lambda each: each[0])
 

@@ -22,11 +22,13 @@ from collections.abc import Sequence
 
 import numpy as np
 from attrs import field, frozen
+from attrs.validators import optional
 
 from damon_core.attributes import RegionLimits
 from damon_core.memory.regions import PAGE_SIZE_BYTES, Regions
 from damon_core.memory.samples import Samples
 from damon_core.memory.target import Target
+from damon_core.validators import at_least
 
 #: A merge tolerates a difference of at most a tenth of the largest nr_accesses, at first.
 _THRESHOLD_DIVISOR = 10
@@ -42,6 +44,7 @@ class KernelPolicyOptions:
 
     seed: int | None = field(
         default=None,
+        validator=optional(at_least(0)),
         metadata={"help": "Seed of the random choices, for repeatable runs; none: random."},
     )
 

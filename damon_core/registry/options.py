@@ -9,6 +9,7 @@ import contextlib
 import copy
 import datetime
 import difflib
+import functools
 import math
 import types
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -56,9 +57,14 @@ def structure(
         ConfigError: With every mistake, each with its path, what was found and what is allowed.
     """
     try:
-        return _Structuring(hooks or {}).converter.structure(raw, options)
+        structuring = _Structuring(hooks) if hooks else _without_hooks()
+        return structuring.converter.structure(raw, options)
     except Exception as error:
         raise ConfigError(source, _problems(error, path)) from error
+
+
+#: Longer numbers aren't shown.
+_MOST_BITS = 256
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
@@ -97,6 +103,8 @@ def _found(value: object) -> str:
         return "a list"
     if isinstance(value, bool):
         return str(value).lower()
+    if isinstance(value, int) and value.bit_length() > _MOST_BITS:
+        return f"a number of {value.bit_length()} bits"  # Python writes no longer ones
     return repr(value) if isinstance(value, str) else str(value)
 
 
@@ -116,9 +124,19 @@ def _leaf(kinds: type | tuple[type, ...], allowed: str, convert: Callable[[Any],
     return hook
 
 
+#: What columns, files and other programs have room for.
+_LARGEST = (1 << 63) - 1
+
+
 def _finite(value: float) -> float:
     if not math.isfinite(number := float(value)):
         raise ValueError
+    return number
+
+
+def _whole(number: int) -> int:
+    if not -_LARGEST <= number <= _LARGEST:
+        raise AttributeValueError("number", "too large", f"must be a whole number up to {_LARGEST}")
     return number
 
 
@@ -142,7 +160,7 @@ _DURATION = _leaf(str, f"a duration: {DURATION_HINT}", parse_duration)
 _SIZE = _leaf((int, str), f"a size: {SIZE_HINT}", lambda value: parse_size(str(value)))
 _LEAVES = {
     bool: _leaf(bool, "true or false", bool),
-    int: _leaf(int, "a whole number", int),
+    int: _leaf(int, "a whole number", _whole),
     float: _leaf((int, float), "a finite number", _finite),
     str: _leaf(str, "a string", str),
     Path: _leaf((str, Path), "a path", _path),
@@ -301,6 +319,12 @@ class _Structuring:
             raise ConfigError("", problems)
         origin: Any = get_origin(cls)
         return tuple(items) if origin is Sequence else origin(items)
+
+
+@functools.cache
+def _without_hooks() -> _Structuring:
+    """Return the converter that most options are made by: it takes long to make."""
+    return _Structuring({})
 
 
 # -- the fields of a class -------------------------------------------------------------

@@ -477,7 +477,7 @@ class TestUnreadable:
         ),
         (
             in_context("failure_limit = 0"),
-            ["context[0].failure_limit: found 0, must be at least 1"],
+            ["context[0].failure_limit: found 0, must be from 1 to 1000000"],
         ),
         (
             in_context("name = ''"),

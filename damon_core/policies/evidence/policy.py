@@ -11,7 +11,7 @@ from damon_core.memory.regions import PAGE_SIZE_BYTES
 from damon_core.memory.target import Target
 from damon_core.policies.evidence.learner import Learner
 from damon_core.policies.evidence.pool import CAPACITY
-from damon_core.validators import positive
+from damon_core.validators import at_least, positive
 
 #: On uniform memory Linux keeps two to three regions per min_regions, and checks each in every
 #: sampling interval: three checks are never more than Linux would make.
@@ -33,6 +33,7 @@ class EvidencePolicyOptions:
 
     seed: int | None = field(
         default=None,
+        validator=optional(at_least(0)),
         metadata={"help": "Seed of the random choices, for repeatable runs; none: random."},
     )
     checks_per_interval: int | None = field(

@@ -218,7 +218,7 @@ class Notify:
     )
     queue_length: int = field(
         default=100,
-        validator=validators.positive,
+        validator=validators.between(1, 1_000_000),
         metadata={"help": "how many notifications may wait; more are dropped and counted"},
     )
     retry_for: Microseconds = field(

@@ -1,5 +1,7 @@
 """The mounted cgroup hierarchies, of version 2 or 1, and the directory of a cgroup in them."""
 
+import errno
+import os
 from pathlib import Path
 
 import psutil
@@ -33,6 +35,17 @@ def hierarchies() -> list[Hierarchy]:
     return sorted(found.values(), key=lambda hierarchy: -hierarchy.version)
 
 
+def _can_be(path: str) -> bool:
+    """Return whether a file can have this path; the system refuses to look for others."""
+    try:
+        os.lstat(path)
+    except (ValueError, UnicodeEncodeError):  # a byte 0, or half a character
+        return False
+    except OSError as error:
+        return error.errno != errno.ENAMETOOLONG
+    return True
+
+
 def find_cgroup(path: str, mounted: list[Hierarchy] | None = None) -> Path:
     """Return the directory of a cgroup.
 
@@ -52,13 +65,13 @@ def find_cgroup(path: str, mounted: list[Hierarchy] | None = None) -> Path:
     candidates = [root.mount / below for root in roots]
     if Path(path).is_absolute():
         candidates.insert(0, Path(path))
-    for candidate in candidates:
+    for candidate in candidates if _can_be(path) else ():
         # Resolved, because /sys/fs/cgroup/cpu may be a link to the mount, and paths may have dots.
         directory = candidate.resolve()
         inside = any(directory.is_relative_to(root.mount) for root in roots)
         if inside and (directory / "cgroup.procs").is_file():
             return directory
-    exists = Path(path).is_absolute() and Path(path).exists()
+    exists = _can_be(path) and Path(path).is_absolute() and Path(path).exists()
     if exists:
         reason = "not a cgroup: it isn't a directory in a cgroup hierarchy"
     else:

@@ -33,7 +33,7 @@ def domain_of(directory: Path) -> Path | None:
     """Return the cgroup that the memory of a threaded cgroup belongs to; None for other cgroups."""
     for path in (directory, *directory.parents):
         try:
-            kind = (path / "cgroup.type").read_text(encoding="ascii").strip()
+            kind = (path / "cgroup.type").read_text("ascii", "replace").strip()
         except OSError:  # version 1, or the root, which is always a domain
             return None if path == directory else path
         if kind != "threaded":

@@ -78,6 +78,13 @@ class _Format(logging.Formatter):
         """Return when it was, in UTC."""
         return datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
 
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  # logging's name
+        from damon_core import as_line
+
+        # Names of processes, mappings and cgroups may contain anything, as a terminal's escapes.
+        record.message = as_line(record.message)
+        return super().formatMessage(record)
+
     def format(self, record: logging.LogRecord) -> str:
         if not self._tracebacks:
             record = logging.makeLogRecord({**record.__dict__, "exc_info": None, "exc_text": None})

@@ -110,7 +110,7 @@ class _Share(click.ParamType):  # type: ignore[type-arg]
         except ValueError:
             share = math.nan
         if rest or not 0 < share <= 1:
-            self.fail(f"'{value}' is not a share above 0%, up to 100%, such as 5%", param, ctx)
+            self.fail(f"{value!r} is not a share above 0%, up to 100%, such as 5%", param, ctx)
         return share
 
 

@@ -51,7 +51,7 @@ def closing_contexts(contexts: Sequence[Context]) -> Generator[Sequence[Context]
             logger.error("%s", line)
         raise
     if lines := _close_all(contexts):
-        raise DamonError("\n".join(lines))
+        raise DamonError(*lines)
 
 
 def _close_all(contexts: Sequence[Context]) -> list[str]:
@@ -216,7 +216,7 @@ def check_output(contexts: Sequence[Context]) -> None:
                     f"it failed {times}{end}; the last time: {stats.last_error}"
                 )
     if lines:
-        raise DamonError("\n".join(lines))
+        raise DamonError(*lines)
 
 
 def _report_failures(contexts: Sequence[Context], reported: set[Context]) -> None:

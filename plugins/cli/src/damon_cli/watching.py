@@ -251,7 +251,7 @@ def _options(written: Sequence[str]) -> dict[str, object]:
     for each in written:
         key, equals, value = each.partition("=")
         if not (key and equals):
-            raise click.BadParameter(f"'{each}' is not KEY=VALUE", param_hint="'--policy-option'")
+            raise click.BadParameter(f"{each!r} is not KEY=VALUE", param_hint="'--policy-option'")
         try:
             options[key] = tomllib.loads(f"value = {value}")["value"]
         except tomllib.TOMLDecodeError:

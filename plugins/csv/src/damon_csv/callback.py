@@ -35,7 +35,7 @@ class CsvOptions:
     )
     keep: int | None = field(
         default=None,
-        validator=optional(validators.positive),
+        validator=optional(validators.between(1, 1_000_000)),
         metadata={"help": "how many files that were moved aside to keep"},
     )
     group: str | None = field(

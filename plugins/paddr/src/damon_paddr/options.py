@@ -88,7 +88,7 @@ class PaddrOptions:
     )
     node: int | None = field(
         default=None,
-        validator=optional(validators.at_least(0)),
+        validator=optional(validators.between(0, 1_023)),
         metadata={"help": "only this NUMA node"},
     )
     cgroup: str | None = field(

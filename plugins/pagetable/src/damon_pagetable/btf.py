@@ -19,6 +19,7 @@ _TYPE_WORDS = 3
 _MEMBER_WORDS = 3
 
 _STRUCT, _UNION = 4, 5
+_MOST_MODIFIERS = 32  # of one type; damaged data may have a circle
 _MODIFIERS = (8, 9, 10, 11, 18)  # typedef, volatile, const, restrict, type tag
 #: How many words follow the first three of a type, by its kind: a number, and one per element.
 _MORE_WORDS = {
@@ -92,7 +93,7 @@ class Btf:
         Raises:
             LayoutError: There is no such structure or member, or the member is a bit field.
         """
-        bits = self._member_bits(self._find(structure), self._name(member))
+        bits = self._member_bits(self._find(structure), self._name(member), set())
         if bits is None or bits % 8:
             raise LayoutError(f"the kernel's struct {structure} has no member {member}")
         return bits // 8
@@ -133,7 +134,9 @@ class Btf:
 
     def _type(self, number: int) -> int:
         """Return the place of a type, without qualifiers and other names for it."""
-        while number:
+        for _ in range(_MOST_MODIFIERS):
+            if not number:
+                break
             while number >= len(self._places):
                 if not self._go_on():
                     raise LayoutError("the kernel's BTF refers to a type that it doesn't have")
@@ -143,8 +146,18 @@ class Btf:
             number = self._words[place + 2]
         raise LayoutError("the kernel's BTF has a member without a type")
 
-    def _member_bits(self, place: int, name: int) -> int | None:
-        """Return the offset in bits of a member of a structure or union; None without it."""
+    def _member_bits(self, place: int, name: int, seen: set[int]) -> int | None:
+        """Return the offset in bits of a member of a structure or union; None without it.
+
+        Args:
+            place: Where the structure or union is.
+            name: The place of the member's name.
+            seen: Where structures and unions are that don't have it. They may contain one another
+                in no sensible kernel, but in damaged data.
+        """
+        if place in seen:
+            return None
+        seen.add(place)
         words = self._words
         info = words[place + 1]
         bit_fields = info >> 31
@@ -158,7 +171,7 @@ class Btf:
             if not words[at]:
                 inner = self._type(words[at + 1])
                 if self._kind(inner) in (_STRUCT, _UNION):
-                    within = self._member_bits(inner, name)
+                    within = self._member_bits(inner, name, seen)
                     if within is not None:
                         return bits + within
         return None

@@ -13,7 +13,8 @@ PAGE_SHIFT = 12
 ENTRIES = 512
 INDEX_BITS = 9
 
-_ADDRESS_SIZES = re.compile(r"(?m)^address sizes\s*: (\d+) bits physical")
+_ADDRESS_SIZES = re.compile(r"(?m)^address sizes\s*: (\d{1,3}) bits physical")
+_ADDRESS_BITS = range(32, 53)  # as many as an entry has room for
 _FLAGS = re.compile(r"(?m)^flags\s*:(.*)$")
 _ZONE = re.compile(r"(?m)^ +spanned +(\d+)$|^ +start_pfn: +(\d+)$")
 _UNACCEPTED = re.compile(r"(?m)^Unaccepted: +([1-9]\d*) kB$")
@@ -57,7 +58,7 @@ class Machine:
             # To touch such memory ends a confidential virtual machine.
             raise ObstacleError("the machine has memory that it hasn't accepted from its host yet")
         sizes, flags = _ADDRESS_SIZES.search(processor), _FLAGS.search(processor)
-        if sizes is None or flags is None:
+        if sizes is None or flags is None or int(sizes[1]) not in _ADDRESS_BITS:
             raise ObstacleError("/proc/cpuinfo doesn't say how many bits addresses have")
         # The processor may have five levels that the kernel doesn't use: then it hides the flag.
         levels = 5 if "la57" in flags[1].split() else 4

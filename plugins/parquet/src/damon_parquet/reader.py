@@ -8,7 +8,14 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from damon_core import DamonError, InputError, RecordInfo, SelfClosing, Snapshot
+from damon_core import (
+    AttributeValueError,
+    DamonError,
+    InputError,
+    RecordInfo,
+    SelfClosing,
+    Snapshot,
+)
 from damon_parquet.file import read_contents
 from damon_parquet.parts import Part, our_parts
 from damon_parquet.rewritten import rewritten_parts
@@ -91,7 +98,7 @@ class ParquetReader(SelfClosing):
                     ):
                         yield snapshot
             except (ValueError, pa.ArrowException) as error:
-                if isinstance(error, DamonError):
+                if isinstance(error, DamonError) and not isinstance(error, AttributeValueError):
                     raise
                 raise DamonError(f"{where}: {_reason(error)}") from error
             # Row groups are large and of different sizes: what is kept of one fits none.

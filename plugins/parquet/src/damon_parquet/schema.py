@@ -159,7 +159,7 @@ def info_from(metadata: dict[bytes, bytes]) -> RecordInfo | None:
     if _INFO_KEY not in metadata:
         return None
     made = json.loads(metadata[_INFO_KEY])
-    version = made.get("version")
+    version = made.get("version") if isinstance(made, dict) else None
     if version != _VERSION:
         raise ValueError(f"it has version {version!r} of the format, known is {_VERSION}")
     try:

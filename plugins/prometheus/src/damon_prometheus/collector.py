@@ -210,7 +210,9 @@ class _Scrape:
         self._families = {family.name: family.empty() for family in _FAMILIES}
 
     def add(self, family: _Family, labels: Sequence[str], value: float) -> None:
-        self._families[family.name].add_metric(labels, value)
+        # A name that isn't Unicode would make an error of the whole scrape.
+        texts = [label.encode(errors="backslashreplace").decode() for label in labels]
+        self._families[family.name].add_metric(texts, value)
 
     def result(self) -> Iterator[Metric]:
         for family in self._families.values():

@@ -124,12 +124,12 @@ class PrometheusOptions(ListenerOptions):
 
     max_targets: int = field(
         default=20,
-        validator=validators.positive,
+        validator=validators.between(1, 1_000_000),
         metadata={"help": 'Number of targets with their own series; the rest is target="other"'},
     )
     max_owners: int = field(
         default=100,
-        validator=validators.positive,
+        validator=validators.between(1, 1_000_000),
         metadata={"help": 'Number of owners with their own series; the rest is owner="other"'},
     )
     idle_thresholds: tuple[Microseconds, ...] = field(

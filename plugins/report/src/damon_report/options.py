@@ -1,6 +1,7 @@
 """Options that several reports have. Nothing that does their work is imported for them."""
 
 import functools
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -43,7 +44,7 @@ class _MomentType(click.ParamType):  # type: ignore[type-arg]  # not generic bef
         try:
             # A time without a zone is local.
             when = datetime.fromisoformat(text).astimezone(UTC)
-        except ValueError:
+        except (ValueError, OverflowError):  # in the first or last year, and another zone
             self.fail(
                 f"{text!r} is not a valid time: write one since the start like '10s' or '1.5h', "
                 "or one like '2026-11-23T10:00:00' or '2026-11-23T10:00:00Z'",
@@ -61,12 +62,10 @@ class _AddressesType(click.ParamType):  # type: ignore[type-arg]
     ) -> tuple[int, int]:
         if isinstance(value, tuple):
             return value
-        start, dash, end = str(value).partition("-")
-        try:
-            found = int(start or "0", 16), int(end, 16) if end else _LAST
-            if not dash or not 0 <= found[0] < found[1] <= _LAST:
-                raise ValueError
-        except ValueError:
+        match = _ADDRESSES.fullmatch(str(value))
+        start, end = match.groups() if match else ("", "")
+        found = int(start or "0", 16), int(end, 16) if end else _LAST
+        if match is None or not found[0] < found[1] <= _LAST:
             self.fail(
                 f"{value!r} is not a valid range of addresses: write one like "
                 "'7f0000000000-7f0000400000', in hexadecimal",
@@ -77,6 +76,7 @@ class _AddressesType(click.ParamType):  # type: ignore[type-arg]
 
 
 _LAST = (1 << 63) - 1
+_ADDRESSES = re.compile(r"(?:0x)?([0-9a-fA-F]{0,16})-(?:0x)?([0-9a-fA-F]{0,16})")
 
 #: A point in time like ``10s`` (since the start) or ``2026-11-23T10:00``; a `Moment`.
 MOMENT = _MomentType()

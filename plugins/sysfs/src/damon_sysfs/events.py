@@ -55,6 +55,8 @@ class EventFormat:
         if len(wanted) < len(_WANTED) or not fit or sys.byteorder != "little":
             raise ValueError("the event damon_aggregated has other fields than expected")
         length = -(-max(offset + size for offset, size in fields.values()) // 4)
+        if length >= _PADDING:
+            raise ValueError("the event damon_aggregated is longer than a header can say")
         row = np.dtype(
             {
                 "names": ["header", *wanted],
@@ -116,7 +118,7 @@ def parse_page(page: bytes, form: EventFormat) -> tuple[list[Events], int]:
     """Return the events of a page of the ring buffer, and the number of events lost before it."""
     time_ns = int.from_bytes(page[:8], "little")
     commit = int.from_bytes(page[8:16], "little")
-    end = _HEADER_BYTES + (commit & _COMMIT)
+    end = min(_HEADER_BYTES + (commit & _COMMIT), len(page))
     lost = 0
     if commit & _MISSED:
         stored = int.from_bytes(page[end : end + 8], "little")

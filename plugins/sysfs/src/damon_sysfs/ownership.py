@@ -16,9 +16,11 @@ import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import attrs
 from attrs import define, field
+from attrs.validators import deep_mapping, instance_of, optional
 from damon_vaddr import kernel_threads, living_thread, proc_problem, read_stat
 
 from damon_core import PluginError
@@ -32,6 +34,12 @@ TRACING = (Path("/sys/kernel/tracing"), Path("/sys/kernel/debug/tracing"))
 MAX_KDAMONDS = 64
 _LINGERING_SECONDS = 0.1
 _KDAMOND = r"kdamond\.\d+"
+
+
+# The file may be damaged.
+_whole, _text = instance_of(int), instance_of(str)
+_whole_if_any = optional(_whole)
+_files_if_any: Any = optional(deep_mapping(_text, _text))
 
 
 @define
@@ -49,14 +57,14 @@ class Claim:
         plan: The files that were written before it was switched on; None while it is off.
     """
 
-    slot: int
-    pid: int
-    started: int | None
-    namespace: int
-    instance: str
-    kdamond: int | None = None
-    kdamond_started: int | None = None
-    plan: dict[str, str] | None = None
+    slot: int = field(validator=_whole)
+    pid: int = field(validator=_whole)
+    started: int | None = field(validator=_whole_if_any)
+    namespace: int = field(validator=_whole)
+    instance: str = field(validator=_text)
+    kdamond: int | None = field(default=None, validator=_whole_if_any)
+    kdamond_started: int | None = field(default=None, validator=_whole_if_any)
+    plan: dict[str, str] | None = field(default=None, validator=_files_if_any)
 
     @property
     def folder(self) -> str:
@@ -73,7 +81,7 @@ class Record:
         claims: All claims.
     """
 
-    before: dict[str, str] | None = None
+    before: dict[str, str] | None = field(default=None, validator=_files_if_any)
     claims: list[Claim] = field(factory=list)
 
 
@@ -97,12 +105,20 @@ class Registry:
         self._tracing = tracing
 
     def read(self) -> Record:
-        """Return the content of the shared file, without the lock."""
+        """Return the content of the shared file, without the lock.
+
+        Raises:
+            PluginError: It is damaged.
+        """
+        path = self._folder / "claims.json"
         try:
-            raw = json.loads((self._folder / "claims.json").read_text(encoding="utf-8"))
+            raw = json.loads(path.read_bytes())
+            return Record(raw["before"], [Claim(**claim) for claim in raw["claims"]])
         except FileNotFoundError:
             return Record()
-        return Record(raw["before"], [Claim(**claim) for claim in raw["claims"]])
+        except (ValueError, TypeError, KeyError, RecursionError) as error:
+            reason = f"{path} is damaged: stop all programs that use the kernel's DAMON, remove it"
+            raise PluginError("kernel", reason) from error
 
     def take(self) -> Claim:
         """Claim the directory of an unused kdamond; clean up after programs that have ended.

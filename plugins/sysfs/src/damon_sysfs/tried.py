@@ -17,6 +17,7 @@ from damon_sysfs.tree import Tree
 _SCHEME = "contexts/0/schemes/0/"
 _TRIED = _SCHEME + "tried_regions"
 _PAUSE_SECONDS = 0.01
+_MOST = (1 << 63) - 1
 _COLUMNS = ("start", "end", "nr_accesses", "age")
 _PASSED = "sz_filter_passed"
 _PASSED_IN_ALL = _SCHEME + "stats/sz_ops_filter_passed"
@@ -105,6 +106,7 @@ def _number(path: str) -> int:
     """Return the number in a file; fast, as there are thousands of files."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        return int(os.read(descriptor, 32))
+        # Addresses go up to 2^64 - 1, columns to half of that.
+        return min(int(os.read(descriptor, 32)), _MOST)
     finally:
         os.close(descriptor)

@@ -28,7 +28,7 @@ from damon_vaddr.sources import CommandSource, PidSource, ProcessSource
 
 _CAP_DAC_OVERRIDE, _CAP_SYS_PTRACE = 1, 19
 
-_PID = validators.at_least(1)
+_PID = validators.between(1, (1 << 31) - 1)
 
 
 def _known_names(_instance: object, attribute: "Attribute[Any]", value: Patterns) -> None:

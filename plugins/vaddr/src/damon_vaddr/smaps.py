@@ -77,12 +77,17 @@ class _Layout:
         record = re.compile(rb"(?s)%b.{%d}%b" % (pattern, len(body) - position, end))
         return cls(record, len(body) + len(end), tuple(ends))
 
-    def numbers(self, text: bytes | memoryview, begins: _Column) -> _Column:
-        """Return the numbers of the fields, a row each, of the records that begin there."""
+    def numbers(self, text: bytes | memoryview, begins: _Column) -> _Column | None:
+        """Return the numbers of the fields, a row each, of the records that begin there.
+
+        None if some have more digits than are read.
+        """
         # Each eight characters of the text, the first of them in the lowest byte.
         words: npt.NDArray[np.uint64] = np.ndarray(len(text) - 7, "<u8", text, strides=(1,))
         ends = np.array(self.ends, dtype=np.int64)[:, np.newaxis]
-        return _decimal(words[begins + ends - _DIGITS])
+        first = begins + ends - _DIGITS
+        in_front = np.frombuffer(text, np.uint8)[first - 1]
+        return _decimal(words[first]) if (in_front == ord(" ")).all() else None
 
 
 def _decimal(words: npt.NDArray[np.uint64]) -> _Column:
@@ -158,5 +163,7 @@ class SmapsParser:
         gaps = np.fromiter(map(len, headers), dtype=np.int64, count=count)
         begins = gaps.cumsum() + layout.length * np.arange(count)
         numbers = layout.numbers(text, begins)
+        if numbers is None:
+            return None
         rss, pss, referenced = numbers[: len(_FIELDS)]
         return headers, rss, pss, referenced, numbers[len(_FIELDS) :].sum(axis=0)

@@ -1,0 +1,182 @@
+"""Names that may contain anything, through every output: what comes back is the same name."""
+
+import csv
+import functools
+import io
+import json
+import random
+from pathlib import Path
+from typing import Any, ClassVar
+
+from click.testing import CliRunner
+from damon_csv.record import CsvReader, CsvWriter
+from damon_csv.rows import format_rows
+from damon_damo import DamoReader
+from damon_damo.writer import DamoWriter
+from damon_parquet.reader import ParquetReader
+from damon_parquet.writer import ParquetWriter
+from damon_prometheus import PrometheusOptions, collector
+from damon_prometheus.collector import _add_snapshot, _Scrape, _Served
+from damon_report.command import report as report_group
+from prometheus_client import CollectorRegistry, Metric, generate_latest
+from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.registry import Collector
+
+from damon_core import Area, Owner, Plugins, RecordInfo, Snapshot
+from damon_core.testing import RegionRow, assert_same_snapshot, make_snapshot
+from tests.fuzz.judging import Fault, Kind, attempt
+from tests.fuzz.mutating import Mutator
+
+MIB = 1 << 20
+
+#: Reports that are asked for, each with what it needs.
+_REPORTS = (
+    ["regions"],
+    ["regions", "--json"],
+    ["summary"],
+    ["summary", "--json"],
+    ["wss", "--by", "target"],
+    ["wss", "--by", "mapping", "--json"],
+    ["idle"],
+    ["heatmap", "--width", "20"],
+)
+
+
+_FORMATS: dict[str, tuple[Any, Any]] = {
+    "csv": (CsvWriter, CsvReader),
+    "parquet": (ParquetWriter, ParquetReader),
+    "damo": (DamoWriter, DamoReader),
+}
+
+
+class Names(Kind):
+    """Names of a context, targets, mappings and owners, and which report, as JSON."""
+
+    name: ClassVar[str] = "names"
+    limit_s: ClassVar[float] = 5.0
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        collector._PAUSE_S = 0  # type: ignore[misc]  # noqa: SLF001  # nobody else waits
+
+    def make(self, chance: random.Random) -> bytes:
+        """Return names."""
+        mutator = Mutator(chance)
+        names = [mutator.name() for _ in range(6)]
+        # Those at the end take longer.
+        way = chance.choices(("csv", "damo", "metrics", "parquet", "report"), (30, 30, 30, 9, 1))[0]
+        report = chance.randrange(len(_REPORTS))
+        return json.dumps({"names": names, "way": way, "report": report}).encode()
+
+    def judge(self, data: bytes) -> bool:
+        """Write them, read them back, and print them."""
+        try:
+            made = json.loads(data)
+            names, way = [str(each) for each in made["names"]], made["way"]
+            report = _REPORTS[made["report"]]
+        except (ValueError, KeyError, TypeError, IndexError):
+            return False
+        if len(names) != 6 or names[1] == names[2]:
+            return False
+        snapshot = _snapshot(*names)
+        if way == "csv":
+            rows = format_rows(snapshot)
+            if (count := rows.count(b"\n")) != 3:
+                raise Fault(f"{count} lines of 3 rows")
+            if any(len(row) != 17 for row in csv.reader(io.StringIO(rows.decode(), newline=""))):
+                raise Fault("rows of other lengths")
+            # Line breaks are written as escapes.
+            names = [name.replace("\r", "\\r").replace("\n", "\\n") for name in names]
+        if way == "metrics":
+            _judge_metrics(snapshot)
+            return True
+        write, read = _FORMATS["parquet" if way == "report" else way]
+        path = self.folder / f"a.{'parquet' if way == 'report' else way}"
+        # Only JSON has halves of characters.
+        expected = names if way == "damo" else map(_whole, names)
+        _judge_record(path, write, read, snapshot, _snapshot(*expected))
+        if way == "report":
+            _judge_report(path, report)
+        return True
+
+
+def _whole(name: str) -> str:
+    return name.encode(errors="backslashreplace").decode()
+
+
+def _snapshot(context: str, one: str, other: str, area: str, kind: str, owner: str) -> Snapshot:
+    hot, cold = RegionRow(0, MIB, 20), RegionRow(MIB, 3 * MIB, 0, 5)
+    return make_snapshot(
+        {one: [hot, cold], other: [hot]},
+        context=context,
+        areas={one: [Area(0, MIB, area), Area(MIB, 2 * MIB, owner)]},
+        owners={one: [Owner(kind, owner, MIB, MIB, 4096)]},
+    )
+
+
+def _judge_record(
+    path: Path, write: Any, read: Any, snapshot: Snapshot, expected: Snapshot
+) -> None:
+    path.unlink(missing_ok=True)
+
+    def through() -> list[Snapshot]:
+        with write(path, RecordInfo("here")) as writer:
+            writer.write(snapshot)
+        with read(path) as reader:
+            return list(reader.snapshots())
+
+    found = attempt(through, str(path))
+    if found is None or len(found) != 1:
+        raise Fault(f"{path.name}: {found}")
+    names = [found[0].context, *(target.name for target in found[0].targets)]
+    wanted = [expected.context, *(target.name for target in expected.targets)]
+    if names != wanted:
+        raise Fault(f"{path.suffix}: {names} instead of {wanted}")
+    if path.suffix not in (".csv", ".damo"):
+        assert_same_snapshot(found[0], expected)
+
+
+def _judge_metrics(snapshot: Snapshot) -> None:
+    options = PrometheusOptions()
+    scrape = _Scrape()
+    _add_snapshot(scrape, _Served(snapshot.context, lambda: None, options), snapshot)  # type: ignore[arg-type]
+    registry = CollectorRegistry()
+    registry.register(_Collected(scrape))
+    text = generate_latest(registry).decode()
+    found = {
+        sample.labels["target"]
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+        if "target" in sample.labels
+    }
+    wanted = {_whole(target.name) for target in snapshot.targets}
+    if found != wanted:
+        raise Fault(f"metrics of {found} instead of {wanted}")
+
+
+class _Collected(Collector):
+    def __init__(self, scrape: _Scrape) -> None:
+        self._scrape = scrape
+
+    def collect(self) -> list[Metric]:
+        return list(self._scrape.result())
+
+
+def _judge_report(path: Path, report: list[str]) -> None:
+    name, *options = report
+    result = CliRunner().invoke(report_group, [name, str(path), *options], obj=_plugins())
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    if result.exit_code:
+        raise Fault(f"{name}: {result.output!r:.300}")
+    if "--json" in options:
+        json.loads(result.stdout)
+        return
+    wrong = [line for line in result.output.splitlines() if not line.isprintable()]
+    if wrong or "\x1b" in result.output:
+        raise Fault(f"{name} prints {wrong!r:.300}")
+
+
+@functools.cache
+def _plugins() -> Plugins:
+    return Plugins.discover()
