@@ -178,7 +178,7 @@ def _judge_answer(notifier: HttpNotifier, notification: Notification, answer: by
 
     def connection() -> http.client.HTTPConnection:
         made = http.client.HTTPConnection("127.0.0.1", 1)
-        made.sock = client  # type: ignore[assignment]
+        made.sock = client
         return made
 
     endpoint.connection = connection  # type: ignore[method-assign]

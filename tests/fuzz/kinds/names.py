@@ -57,7 +57,7 @@ class Names(Kind):
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
-        collector._PAUSE_S = 0  # type: ignore[misc]  # noqa: SLF001  # nobody else waits
+        collector._PAUSE_S = 0  # noqa: SLF001  # nobody else waits
 
     def make(self, chance: random.Random) -> bytes:
         """Return names."""

@@ -29,7 +29,7 @@ _TYPES = (
     "large_string",
     "bool",
 )
-_TYPES = (*_TYPES, "binary", "timestamp", "timestamp ns", "date", "null", "decimal", "dictionary")
+_OTHER_TYPES = ("binary", "timestamp", "timestamp ns", "date", "null", "decimal", "dictionary")
 _COMPRESSIONS = ("none", "snappy", "gzip", "zstd", "lz4", "brotli")
 
 
@@ -134,7 +134,7 @@ class ParquetRecord(Kind):
             return table.rename_columns([new if each == name else each for each in names])
         if what == 8:
             try:
-                kind = _type(chance.choice(_TYPES))
+                kind = _type(chance.choice((*_TYPES, *_OTHER_TYPES)))
                 return table.set_column(place, name, table[name].cast(kind, safe=False))
             except pa.ArrowException:
                 return table

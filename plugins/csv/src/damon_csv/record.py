@@ -348,6 +348,8 @@ class CsvReader(SelfClosing):
             row, why = mistake
             lines = (rows.line + index for rows in parts for index in range(len(rows.rows)))
             raise self._wrong(next(itertools.islice(lines, row, None)), why)
+        # Rounding may have made them more.
+        filled["nr_accesses"] = np.minimum(filled["nr_accesses"], most)
         return assemble_snapshot(
             filled,
             [

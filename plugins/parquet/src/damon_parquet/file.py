@@ -406,7 +406,11 @@ def _whole_blocks(fd: int, size: int, position: int) -> Iterator[tuple[int, Stru
     """Yield the blocks of a chain up to the first that isn't whole: their places and footers."""
     while (block := _block_at(fd, size, position)) is not None and _is_whole(fd, block):
         compressed = os.pread(fd, block.footer_bytes, block.begin + block.pages_bytes)
-        yield position, decode_struct(zlib.decompress(compressed))
+        try:
+            described = decode_struct(zlib.decompress(compressed))
+        except (zlib.error, ValueError):
+            return  # its header, which has no checksum, is damaged
+        yield position, described
         position = block.end
 
 

@@ -127,6 +127,9 @@ def snapshots_of(
         of_regions |= {name: column[kept] for name, column in idle.items()}
         if check:
             _check(of_regions, parts, heads, index)
+        # Rounding may have made them more than there were checks.
+        most = heads["max_nr_accesses"][index]
+        of_regions["nr_accesses"] = np.minimum(of_regions["nr_accesses"], most)
         yield assemble_snapshot(
             of_regions,
             parts,
