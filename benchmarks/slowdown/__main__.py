@@ -45,7 +45,7 @@ from benchmarks.slowdown.monitors import (
     peer,
 )
 from benchmarks.slowdown.turns import Lost, Monitor, gated, peers, settle, take_turns
-from damon_core import Plugins, format_duration, make_backend, make_forecast
+from damon_core import Plugins, format_duration, make_backend
 
 #: A program is alone for this part of the time that it is watched for, before and after that.
 ALONE = 0.2
@@ -193,7 +193,8 @@ def foretold_row(result: Measured) -> list[str]:
     measured = statistics.median(pair.slowdown for pair in result.pairs(NAMES[0]))
     return [
         named(result.case, result.huge),
-        f"{duration(foretold.aggregation_us)} ({duration(foretold.idle_us)})",
+        duration(foretold.aggregation_us),
+        f"{duration(foretold.clearing_us)} ({duration(foretold.idle_us)})",
         duration(statistics.median(intervals)) if intervals else "-",
         share(foretold.slowdown),
         share(statistics.median(accounts)) if accounts else "-",
@@ -231,14 +232,6 @@ def make(backend: str) -> ProcessBackend:
     return cast(ProcessBackend, make_backend("vaddr", backend, backends))
 
 
-def foretold_us(pid: int, backend: str) -> int:
-    """Return how long it is foretold to be from one clearing to the next."""
-    forecast = make_forecast(Plugins.discover(), "vaddr", {"pid": pid})
-    (expected,) = (each.expected for each in forecast.backends if each.name == backend)
-    assert expected is not None
-    return expected.epoch_us or expected.intervals.aggregation_us
-
-
 def turns_row(
     case: Case, blocks: int, program: Path, folder: Path, options: argparse.Namespace
 ) -> list[str]:
@@ -247,7 +240,7 @@ def turns_row(
     if options.quick:
         turn_s = 0.2
     with running(case, program, folder) as load:
-        clearing_us = foretold_us(load.pid, options.backend)
+        clearing_us = foretell(load.pid, options.backend).clearing_us
         seconds = 2.0 if options.quick else TURNS_SETTLE_S
         with load.busy():
             settled = settle(load.pid, make(options.backend), seconds, clearing_us)
@@ -325,7 +318,8 @@ def print_results(results: Sequence[Measured]) -> None:
         [
             "",
             "interval, foretold",
-            "came",
+            "of clearings",
+            "interval that came",
             "slow-down, foretold",
             "own account",
             "measured",

@@ -25,7 +25,7 @@ class Case:
     Attributes:
         kind: "redis", or one of those of benchmarks/slowdown/programs.c.
         size_bytes: Its memory.
-        results: For how many aggregations each monitor watches it in a round.
+        results: For how many clearings of accessed bits each monitor watches it in a round.
         most_seconds: How long at most.
         rounds: How often.
         huge: Whether its memory is in huge pages, as far as there are any.
@@ -46,7 +46,7 @@ class Case:
 
     def seconds(self, foretold: Foretold) -> float:
         """Return how long it is watched."""
-        interval_us = foretold.idle_us if self.kind == "map" else foretold.aggregation_us
+        interval_us = foretold.idle_us if self.kind == "map" else foretold.clearing_us
         whole_s = max(1.1 * self.results * interval_us / 1e6, LEAST_S)
         return min(START_S + whole_s, self.most_seconds)
 

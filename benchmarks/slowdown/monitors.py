@@ -25,12 +25,14 @@ class Foretold:
 
     Attributes:
         aggregation_us: How long an aggregation will take if all memory is accessed meanwhile.
-        idle_us: The same if next to nothing is.
+        clearing_us: How long it will be from one clearing of accessed bits to the next.
+        idle_us: The same if next to nothing is accessed.
         slowdown: The share of its time that the program will lose.
         stall_us: How long its memory map will be locked at once.
     """
 
     aggregation_us: int
+    clearing_us: int
     idle_us: int
     slowdown: float
     stall_us: int
@@ -46,7 +48,8 @@ def foretell(pid: int, backend: str) -> Foretold:
     expected, idle = found["expected"], found["expected_idle"]
     return Foretold(
         expected["aggregation_us"],
-        idle["aggregation_us"],
+        expected["epoch_us"] or expected["aggregation_us"],
+        idle["epoch_us"] or idle["aggregation_us"],
         expected["slowdown"],
         expected["longest_stall_us"],
     )
