@@ -1,5 +1,6 @@
 """The regions of an aggregation, from looks at memory that is made up."""
 
+import tracemalloc
 from collections.abc import Sequence
 
 import numpy as np
@@ -182,3 +183,23 @@ def test_process_that_gives_all_of_its_memory_back() -> None:
     memory.go_on()
     memory.aggregate([bits(0)])
     assert not len(memory.targets[0].regions)
+
+
+def test_what_is_kept_takes_a_byte_a_page() -> None:
+    """And regions are made with little more: 1 GiB with three hot areas."""
+    pages, memory = 1 << 18, Memory()
+    found = bits(pages)
+    for begin in (10_000, 100_000, 200_000):
+        found.ravel()[begin : begin + 20_000] |= Bit.ACCESSED.value
+    memory.aggregate([found])  # What is made once isn't counted.
+    memory = Memory()
+    tracemalloc.start()
+    try:
+        for _ in range(3):
+            memory.aggregate([found])
+            memory.targets[0].page_map = None
+        kept, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert kept < 1.3 * pages
+    assert peak < 8 * pages
