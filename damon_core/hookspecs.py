@@ -48,7 +48,9 @@ If the primitive raises, its context ends in order: `before_terminate`, `cleanup
 be, such as counts above the number of checks: no callback is given that.
 
 If a callback raises, in a hook or a wrapper, that is logged with its name and counted, and all
-others are called. After `Context(failure_limit=...)` failures in a row in one hook the callback is
+others are called. It says that the work of this call is lost, such as rows, and makes the exit code
+of `damon` 1, even if later calls succeed: a callback that makes up for something later doesn't
+raise. After `Context(failure_limit=...)` failures in a row in one hook the callback is
 switched off, except for its `before_terminate`; it is tried again after a second, and then at
 growing intervals of up to five minutes. When it works again that is logged, and what it missed is
 counted (`CallbackStats`).
@@ -266,7 +268,8 @@ def release() -> None:
     Called for every part that was made, in reverse order: if a later part or the context can't be
     made, and by `Context.close` after `cleanup`. It is never called in the worker. It may be called
     without any other hook before it, and more than once. A part that serves several contexts keeps
-    what the others still need. If it raises, that is logged, and the others are released too.
+    what the others still need. If it raises, the others are released too; `Context.close` raises a
+    `PartError` then, and where a context can't be made it is logged.
 
     A factory that raises has to give back what it took until then.
     """

@@ -73,6 +73,16 @@ def test_every_hook_is_in_the_table_with_its_arguments() -> None:
     assert re.findall(r"^\| `(\w+\([^`]*\))` \|", text, re.MULTILINE) == specified
 
 
+def test_the_tests_that_show_what_is_promised_are_there() -> None:
+    """docs/reliability.md names tests, modules or classes of tests, as pytest selects them."""
+    promises = (ROOT / "docs/reliability.md").read_text()
+    named = set(re.findall(r"`([Tt]est\w+)`", promises))
+    files = [*ROOT.glob("tests/**/test_*.py"), *ROOT.glob("plugins/*/tests/test_*.py")]
+    there = "\n".join(f"{file.stem}\n{file.read_text()}" for file in files)
+    assert named
+    assert {name for name in named if name not in there} == set()
+
+
 def _column_rows(page: str) -> list[list[str]]:
     """Return the rows of a page's tables of columns, without backticks."""
     text = (ROOT / page).read_text()

@@ -39,9 +39,14 @@ def _nothing_needed() -> Sequence[Finding]:
 _NAME = re.compile(r"[A-Za-z0-9_-]+")
 
 
+def is_name(value: object) -> bool:
+    """Return whether a part or a format may be called so."""
+    return isinstance(value, str) and _NAME.fullmatch(value) is not None
+
+
 def check_name(_instance: object, _attribute: "Attribute[str]", value: object) -> None:
     """Validate the name of a part or a format."""
-    if not isinstance(value, str) or not _NAME.fullmatch(value):
+    if not is_name(value):
         raise ValueError(f"a name must be of letters, digits, '_' and '-', not {value!r}")
 
 

@@ -10,6 +10,17 @@ from damon_core.errors import one_line
 logger = logging.getLogger(__name__)
 
 
+def release_part(part: object) -> None:
+    """Call `release` of a part if it implements it.
+
+    Raises:
+        BaseException: What it raises.
+    """
+    for attribute, hook, _ in marked(part):
+        if hook == "release":
+            getattr(part, attribute)()
+
+
 def release_parts(parts: Sequence[object]) -> None:
     """Call `release` of the parts that implement it, the last first.
 
@@ -17,10 +28,8 @@ def release_parts(parts: Sequence[object]) -> None:
     """
     for part in reversed(parts):
         try:
-            for attribute, hook, _ in marked(part):
-                if hook == "release":
-                    getattr(part, attribute)()
-        except Exception as error:
+            release_part(part)
+        except (Exception, SystemExit) as error:
             logger.error(
                 "'%s' failed in release: %s", part_name(part), one_line(error), exc_info=error
             )

@@ -143,7 +143,7 @@ class _Building:
             return None
         except DamonError:
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             problem = Problem(place, f"'{config.part.name}' fails: {one_line(error)}")
             raise DamonError(f"{self.source}: {problem}".removeprefix(": ")) from error
         if (wrong := not_an_object(part)) is not None:

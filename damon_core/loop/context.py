@@ -1,6 +1,7 @@
 """A monitoring context: what is monitored, how, and where results go."""
 
 import contextlib
+import logging
 import math
 import threading
 from collections.abc import Iterable, Mapping, Sequence
@@ -21,7 +22,7 @@ from damon_core.clock import Clock, SystemClock
 from damon_core.contract.policy import RegionPolicy
 from damon_core.contract.registration import part_name
 from damon_core.contract.sampling import SamplingFactory
-from damon_core.errors import NotRunningError, PluginError, one_line
+from damon_core.errors import NotRunningError, PartError, PluginError, one_line
 from damon_core.loop.isolation import ContextHooks, WatchedPolicy
 from damon_core.loop.kdamond import Kdamond
 from damon_core.loop.pacing import BudgetKeeper, Pace, SharedBudget, TollKeeper
@@ -34,6 +35,8 @@ from damon_core.memory.target import Target
 from damon_core.policies.evidence import EvidencePolicy
 from damon_core.stats import Stats
 from damon_core.validators import at_least, check, positive, share
+
+logger = logging.getLogger(__name__)
 
 
 class Context:
@@ -124,13 +127,14 @@ class Context:
         self._cpu_budget = cpu_budget
         self._max_slowdown = max_slowdown
         self._max_stall_us = max_stall_us
+        self._stop_timeout_us = stop_timeout_us
         self.primitive_name = part_name(primitive)
         self.backend_name = str(getattr(primitive, "backend_name", ""))
         self._primitive = primitive
         self._make_sampling = _sampling_factory(primitive)
         try:
             self._policy_name = self._make_sampling(self._policy).policy_name
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             reason = f"its attribute 'sampling' is no way of sampling: {one_line(error)}"
             raise PluginError(self.primitive_name, reason) from error
         self._hooks = ContextHooks(
@@ -296,6 +300,18 @@ class Context:
         """How long the hook that is going on has taken so far, in microseconds; 0 between hooks."""
         return self._hooks.watch.call_us
 
+    @property
+    def stop_timeout_us(self) -> int | None:
+        """How long a hook may take once the context is to stop or to be closed, in microseconds.
+
+        It is what the context was given, or more while a hook of a part goes on that needs longer;
+        None for no limit.
+        """
+        if self._stop_timeout_us is None:
+            return None
+        call = self._hooks.watch.call
+        return max(self._stop_timeout_us, call.part.stop_timeout_us if call is not None else 0)
+
     def close(self) -> None:
         """Give back what the parts hold: the primitive's `cleanup`, then every part's `release`.
 
@@ -303,13 +319,24 @@ class Context:
 
         Raises:
             BusyError: The context is running.
-            BaseException: What the primitive's cleanup raised; the parts are released all the same.
+            PartError: A part failed in release, or the primitive in cleanup; all others are
+                released all the same, and further failures are logged.
+            DamonError: What the primitive's cleanup raised on purpose.
         """
         self.worker.refuse_while_running()
         try:
             self._hooks.call("cleanup", self)
-        finally:
-            self._hooks.release(self._policy)
+        except BaseException:
+            self._log_unreleased(self._hooks.release(self._policy))
+            raise
+        if failed := self._hooks.release(self._policy):
+            self._log_unreleased(failed[1:])
+            raise failed[0]
+
+    def _log_unreleased(self, errors: Sequence[PartError]) -> None:
+        """Report parts that failed in release, besides what is raised."""
+        for error in errors:
+            logger.error("context '%s': %s", self.name, error, exc_info=error)
 
     def __enter__(self) -> Self:
         return self

@@ -21,7 +21,7 @@ from damon_core.clock import Clock
 from damon_core.contract.implementations import called_with, hook_implementations
 from damon_core.contract.policy import RegionPolicy
 from damon_core.contract.registration import part_name
-from damon_core.contract.release import release_parts
+from damon_core.contract.release import release_part
 from damon_core.errors import DamonError, PartError, PluginError, one_line
 from damon_core.loop.watch import Watch, WatchedPart
 from damon_core.memory.target import Target
@@ -358,12 +358,22 @@ class ContextHooks:
                 _raise_named(self._primitive_error, self.primitive, hook)
         return results
 
-    def release(self, policy: object) -> None:
-        """Call `release` of the policy, the callbacks and the primitive, whatever they raise."""
+    def release(self, policy: object) -> list[PartError]:
+        """Call `release` of the policy, the callbacks and the primitive, whatever they raise.
+
+        Returns:
+            What they raised, each as an error that names the part.
+        """
+        failed = []
         parts = [*self._parts, (WatchedPart.of("policy", policy), policy)]
         for watched, part in reversed(parts):
             with self.watch.calling(watched, "release"):
-                release_parts([part])
+                try:
+                    release_part(part)
+                except (Exception, SystemExit) as error:
+                    failed.append(PartError(str(watched), "release", one_line(error)))
+                    failed[-1].__cause__ = error
+        return failed
 
     def _new_guard(self, callback: object, taken: set[str]) -> _Guard:
         part = WatchedPart.of("callback", callback, _unique(part_name(callback), taken))

@@ -9,7 +9,7 @@ import attrs
 
 from damon_core.contract.implementations import not_an_object
 from damon_core.contract.registration import Backend
-from damon_core.errors import ConfigError, PluginError, Problem, one_line
+from damon_core.errors import ConfigError, DamonError, PluginError, Problem, one_line
 from damon_core.registry.options import nearest, structure
 
 logger = logging.getLogger(__name__)
@@ -35,6 +35,7 @@ def make_backend(primitive: str, wanted: BackendOption, backends: Mapping[str, B
     Raises:
         PluginError: There is no such backend, it doesn't work here, or none does.
         ConfigError: An option of the backend is wrong.
+        DamonError: Its factory fails in another way than it should.
     """
     options = {} if isinstance(wanted, str) else dict(wanted)
     name = wanted if isinstance(wanted, str) else options.pop("use", None)
@@ -116,7 +117,12 @@ def _make(backend: Backend, options: Mapping[str, object]) -> object:
     checked: object = structure(
         backend.options, options, "backend", f"options of backend '{backend.name}'"
     )
-    made = backend.factory(checked)
+    try:
+        made = backend.factory(checked)
+    except DamonError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise DamonError(f"backend '{backend.name}' fails: {one_line(error)}") from error
     if (wrong := not_an_object(made)) is not None:
         raise PluginError(backend.name, f"its factory returns {wrong}")
     return made
@@ -126,7 +132,8 @@ def missing_of(primitive: str, backend: Backend) -> str:
     """Return what a backend lacks on this machine for a primitive, empty if nothing."""
     try:
         findings = backend.findings(primitive)
-    except Exception as error:  # Whoever wrote it, others' backends must stay usable.
+    # Whoever wrote it, others' backends must stay usable.
+    except (Exception, SystemExit) as error:
         logger.warning("backend '%s': its probe failed", backend.name, exc_info=error)
         return f"its probe failed: {one_line(error)}"
     return "; ".join(

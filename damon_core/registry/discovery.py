@@ -13,7 +13,8 @@ in the same way, and its names are its own. A name that two packages claim with 
 to neither: using it is an error that names both, and everything else of both works.
 """
 
-from collections.abc import Callable, Mapping
+import sys
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar, cast
 
 from attrs import evolve
@@ -28,6 +29,7 @@ from damon_core.contract.registration import (
     NoOptions,
     Policy,
     Primitive,
+    is_name,
 )
 from damon_core.errors import PluginError
 from damon_core.registry.options import nearest, structure
@@ -91,7 +93,10 @@ class Plugins:
         return self._find("callback", name, lambda package: package.callbacks)
 
     def backends(self, primitive: str) -> dict[str, Backend]:
-        """Return the backends that serve a primitive, by name, the preferred first."""
+        """Return the backends that serve a primitive, by name, the preferred first.
+
+        Those of packages that can't be used are there, too, and say why they don't work.
+        """
         self._load_named(primitive)
         offered = [
             backend
@@ -99,12 +104,23 @@ class Plugins:
             if key == backend_key(primitive, backend.name)
         ]
         offered.sort(key=lambda backend: -backend.preference)
-        return {backend.name: backend for backend in offered}
+        found = {backend.name: backend for backend in offered}
+        for name, package in self._skipped(primitive):
+            found.setdefault(name, _missing_backend(primitive, name, package))
+        return found
 
     def formats(self) -> list[RecordFormat]:
-        """Return the formats of records that there are."""
+        """Return the formats of records that there are.
+
+        Those of packages that can't be used are there, too, and refuse with the reason.
+        """
         self._load_named(FORMAT)
-        return [each for _, each in self._owned("format", _refusing_format)]
+        found = [each for _, each in self._owned("format", _refusing_format)]
+        taken = {suffix for each in found for suffix in each.suffixes}
+        for name, package in self._skipped(FORMAT):
+            if f".{name}" not in taken:
+                found.append(_missing_format(name, package))
+        return found
 
     def infos(self) -> list[PluginInfo]:
         """Import all packages and return what each offers, or why it is skipped."""
@@ -203,6 +219,14 @@ class Plugins:
         except PluginError as error:
             package.skip(error.reason)
 
+    def _skipped(self, first: str) -> Iterator[tuple[str, Package]]:
+        """Yield the packages that can't be used and have an entry point ``first.NAME``."""
+        for package in self._packages:
+            for key in package.names if package.skipped else ():
+                before, dot, name = key.partition(".")
+                if dot and before == first and is_name(name):
+                    yield name, package
+
     # -- names that several packages claim ---------------------------------------------
 
     def _claims(self, kind: str, name: str) -> list[Package]:
@@ -283,6 +307,27 @@ def _refusing_format(record_format: RecordFormat, contest: PluginError) -> Recor
         raise contest
 
     return evolve(record_format, read=refuse, write=refuse)
+
+
+def _missing_backend(primitive: str, name: str, package: Package) -> Backend:
+    """Return what stands for a backend whose package can't be used: the last to be chosen."""
+    finding = Finding(f"its package {package.name}", False, package.skipped)
+
+    def refuse(_options: object) -> object:
+        raise PluginError(package.name, package.skipped)
+
+    return Backend(
+        name, refuse, serves=(primitive,), preference=-sys.maxsize, probe=lambda: [finding]
+    )
+
+
+def _missing_format(name: str, package: Package) -> RecordFormat:
+    """Return what stands for a format whose package can't be used."""
+
+    def refuse(*_: object) -> Any:
+        raise PluginError(package.name, package.skipped)
+
+    return RecordFormat(name, (f".{name}",), refuse, refuse)
 
 
 def _object(name: str, made: object) -> object:

@@ -109,7 +109,8 @@ def _forecast(
         costs = backend.forecast(targets)
     except InputError:
         raise
-    except Exception as error:  # Whoever wrote it, the others' forecasts must stay usable.
+    # Whoever wrote it, the others' forecasts must stay usable.
+    except (Exception, SystemExit) as error:
         logger.warning("backend '%s': its forecast failed: %s", backend.name, one_line(error))
         return BackendForecast(backend.name)
     if costs.check_us is None:

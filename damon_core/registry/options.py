@@ -59,7 +59,7 @@ def structure(
     try:
         structuring = _Structuring(hooks) if hooks else _without_hooks()
         return structuring.converter.structure(raw, options)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise ConfigError(source, _problems(error, path)) from error
 
 
@@ -257,7 +257,7 @@ class _Structuring:
             return attrs.NOTHING, [Problem(key, f"is missing{_help(field)}")] if missing else []
         try:
             return self.converter.structure(written, cast(Any, field.type)), []
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             return attrs.NOTHING, _problems(error, key)
 
     @staticmethod
@@ -269,7 +269,7 @@ class _Structuring:
 
     def _union(self, value: object, cls: Any) -> object:
         """Return the value as the first member of the union that takes it."""
-        errors: list[Exception] = []
+        errors: list[Exception | SystemExit] = []
         for member in get_args(cls):
             if member is type(None):
                 if value is None:
@@ -277,7 +277,7 @@ class _Structuring:
                 continue
             try:
                 return self.converter.structure(value, member)
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 errors.append(error)
         tables = [error for error in errors if isinstance(error, ConfigError)]
         if len(errors) == 1 or len(tables) == 1:  # Only one of them is of the kind that was found.
@@ -298,7 +298,7 @@ class _Structuring:
         for key, item in raw.items():
             try:
                 items[str(key)] = self.converter.structure(item, get_args(cls)[1])
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 problems += _problems(error, str(key))
         if problems:
             raise ConfigError("", problems)
@@ -313,7 +313,7 @@ class _Structuring:
         for index, item in enumerate(value):
             try:
                 items.append(self.converter.structure(item, get_args(cls)[0]))
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 problems += _problems(error, f"[{index}]")
         if problems:
             raise ConfigError("", problems)
@@ -363,7 +363,7 @@ def _default(field: "attrs.Attribute[Any]", known: object) -> object:
         return copy.deepcopy(default) if isinstance(default, list | dict | set) else default
     try:
         return default.factory(known) if default.takes_self else default.factory()
-    except Exception:
+    except (Exception, SystemExit):
         return attrs.NOTHING
 
 
@@ -392,7 +392,7 @@ def _refused(
         found, allowed = error.found, error.allowed
         if error.attribute.startswith((f"{field.name}[", f"{field.name}.")):
             entry = error.attribute.removeprefix(field.name)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         found, allowed = _found(value), _text(error)
     if key not in raw:
         return Problem(key, f"is {found} by default, {allowed}")
@@ -407,11 +407,11 @@ def _made(cls: Any, values: Mapping[str, object]) -> object:
         keys = {field.name: _key(field) for field in _fields(cls)}
         key = keys.get(error.attribute, error.attribute)
         raise ConfigError("", [Problem(key, f"found {error.found}, {error.allowed}")]) from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise ConfigError("", [Problem("", _text(error))]) from error
 
 
-def _text(error: Exception) -> str:
+def _text(error: BaseException) -> str:
     # Other exceptions than these are no words for users: they need their type to be understood.
     if not isinstance(error, ValueError | TypeError):
         return one_line(error)

@@ -56,6 +56,8 @@ class Log:
             raise InputError("the file is taken")
         if options.path.name == "bug":
             raise IndexError("out of range")
+        if options.path.name == "exits":
+            raise SystemExit
         if options.path.name == "other":
             raise DamonError("needs another version")
         self.options = options
@@ -660,13 +662,16 @@ class TestBuilding:
         with pytest.raises(DamonError, match=r"^needs another version$"):
             build_contexts(config, plugins)
 
-    def test_a_factory_with_a_bug_is_named(self, path: Path, plugins: Plugins) -> None:
-        """A failure that is no user's mistake says whose it is, in one line."""
-        path.write_text(in_context("") + "[[context.callback]]\nuse = 'log'\npath = 'bug'")
+    @pytest.mark.parametrize(
+        ("name", "error"), [("bug", "IndexError: out of range"), ("exits", "SystemExit")]
+    )
+    def test_a_factory_with_a_bug_is_named(
+        self, name: str, error: str, path: Path, plugins: Plugins
+    ) -> None:
+        """A failure that is no user's mistake says whose it is, in one line; exits are none."""
+        path.write_text(in_context("") + f"[[context.callback]]\nuse = 'log'\npath = '{name}'")
         config = load_config(path, plugins)
         with pytest.raises(DamonError) as caught:
             build_contexts(config, plugins)
         assert not isinstance(caught.value, InputError)
-        assert caught.value.message == (
-            f"{path}: context[0].callback[0]: 'log' fails: IndexError: out of range"
-        )
+        assert caught.value.message == (f"{path}: context[0].callback[0]: 'log' fails: {error}")

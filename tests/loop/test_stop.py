@@ -134,15 +134,32 @@ def test_close_releases_even_if_cleanup_failed(stage: Stage) -> None:
     assert stage.events == ["cleanup", "release"]
 
 
-def test_a_release_that_fails_is_logged(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
-    """The other parts are released all the same."""
+@pytest.mark.parametrize("error", [OSError("on purpose"), SystemExit("on purpose")], ids=repr)
+def test_a_release_that_fails_is_named(error: BaseException, stage: Stage) -> None:
+    """The other parts are released before that is raised."""
+
+    def fail(_: object) -> None:
+        raise error
+
+    context = stage.context(stage.part("primitive"), stage.part("one", release=fail))
+    reason = rf"callback 'one' failed in release: {type(error).__name__}: on purpose"
+    with pytest.raises(PartError, match=reason):
+        context.close()
+    assert stage.events[-2:] == ["one:release", "primitive:release"]
+
+
+def test_no_release_that_fails_is_hidden(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
+    """Of several the first is raised, and the others are logged."""
 
     def fail(_: object) -> None:
         raise OSError("on purpose")
 
-    stage.context(stage.part("primitive"), stage.part("one", release=fail)).close()
-    assert stage.events[-2:] == ["one:release", "primitive:release"]
-    assert caplog.messages == ["'one' failed in release: OSError: on purpose"]
+    parts = stage.part("primitive", release=fail), stage.part("one", release=fail)
+    with pytest.raises(PartError, match="callback 'one'"):
+        stage.context(*parts).close()
+    assert caplog.messages == [
+        "context 'context': primitive 'primitive' failed in release: OSError: on purpose"
+    ]
 
 
 def test_release_is_not_called_by_a_run(stage: Stage) -> None:

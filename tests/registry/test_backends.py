@@ -10,6 +10,7 @@ from damon_core import (
     Backend,
     BackendOption,
     ConfigError,
+    DamonError,
     Finding,
     PluginError,
     make_backend,
@@ -79,16 +80,30 @@ def test_all_reasons_are_told_where_no_backend_works() -> None:
         make_backend("space", AUTO, {"best": BACKENDS["best"]})
 
 
-def test_a_probe_that_fails_does_not_stop_others() -> None:
+@pytest.mark.parametrize("error", [RuntimeError("oops"), SystemExit("oops")], ids=repr)
+def test_a_probe_that_fails_does_not_stop_others(error: BaseException) -> None:
     """A broken backend of one package leaves the others usable."""
 
     def broken() -> Sequence[Finding]:
-        raise RuntimeError("oops")
+        raise error
 
     bad = Backend("bad", Options, serves=("space",), probe=broken)
     assert make_backend("space", AUTO, {"bad": bad, "good": BACKENDS["good"]}) == ("good", 1)
     with pytest.raises(PluginError, match="no backend works here: bad: its probe failed"):
         make_backend("space", AUTO, {"bad": bad})
+
+
+@pytest.mark.parametrize("error", [RuntimeError("oops"), SystemExit("oops")], ids=repr)
+def test_a_factory_that_fails_is_named(error: BaseException) -> None:
+    """Of primitive and backend it is the backend's."""
+
+    def make(_: object) -> object:
+        raise error
+
+    bad = Backend("bad", make, serves=("space",))
+    reason = f"^backend 'bad' fails: {type(error).__name__}: oops$"
+    with pytest.raises(DamonError, match=reason):
+        make_backend("space", "bad", {"bad": bad})
 
 
 def test_a_probe_may_ask_for_which_primitive_it_is() -> None:

@@ -13,6 +13,7 @@ from types import SimpleNamespace
 import pytest
 
 from damon_core import (
+    AUTO,
     Backend,
     Callback,
     Context,
@@ -261,6 +262,34 @@ class TestSkipped:
         with pytest.raises(PluginError) as caught:
             Plugins.discover().primitive("t-broken")
         assert caught.value.message.startswith("plugin 't-broken': ")
+        assert reason in caught.value.reason
+
+    @pytest.mark.parametrize(("source", "reason"), BROKEN.values(), ids=BROKEN)
+    def test_its_backend_says_why(self, site: Site, source: str, reason: str) -> None:
+        """Who names it isn't left without a reason."""
+        site.install("t-broken", source, "t-space.ears")
+        backends = Plugins.discover().backends("t-space")
+        with pytest.raises(PluginError) as caught:
+            make_backend("t-space", "ears", backends)
+        assert caught.value.reason.startswith(
+            "backend 'ears' doesn't work here: its package t-space.ears ("
+        )
+        assert reason in caught.value.reason
+
+    def test_its_backend_is_never_chosen(self, site: Site) -> None:
+        """Whatever else there is, comes first."""
+        site.install("t-broken", BROKEN["exits"][0], "t-space.ears")
+        part = "Backend('eyes', lambda options: 'eyes', serves=('t-space',), preference=-1000)"
+        site.install("t-good", offering("backend", part), "t-space.eyes")
+        assert make_backend("t-space", AUTO, Plugins.discover().backends("t-space")) == "eyes"
+
+    @pytest.mark.parametrize(("source", "reason"), BROKEN.values(), ids=BROKEN)
+    def test_its_format_says_why(self, site: Site, source: str, reason: str) -> None:
+        """Who gives a file of it isn't left without a reason."""
+        site.install("t-broken", source, "format.t-rows")
+        found = format_of(Path("a.t-rows"), Plugins.discover().formats())
+        with pytest.raises(PluginError) as caught:
+            found.read(Path("a.t-rows"))
         assert reason in caught.value.reason
 
     def test_another_core_is_needed(self, site: Site) -> None:

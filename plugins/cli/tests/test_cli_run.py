@@ -67,13 +67,14 @@ class Memory:
 
     @hookimpl
     def release(self):
-        say(self.options.path, self.context.name, "release")
+        self.act(self.context, "release")
 
 @frozen
 class NoteOptions:
     path: Path
     hangs: str = ""
     stops: bool = False
+    fails_once: bool = False
 
 class Note:
     name = "note"
@@ -90,6 +91,8 @@ class Note:
     def after_aggregation(self, context):
         say(self.path, context.name, "aggregation", os.getpid())
         self.hang_in("after_aggregation", context.name)
+        if self.options.fails_once and context.snapshot.number == 2:
+            raise OSError("no room")
         return self.options.stops
 
     @hookimpl
@@ -286,6 +289,24 @@ def test_a_release_that_hangs_ends_with_a_signal(
     )
 
 
+def test_a_release_that_hangs_is_left_alone_in_time(config: Callable[..., Path]) -> None:
+    """As long as any hook may take once a context is to stop."""
+    contexts = config(a="checks = 20\ncallback: hangs = 'release'", stop_timeout="100ms")
+    result = run("run", contexts)
+    assert result.returncode == 1
+    assert result.stderr.startswith("damon: context 'a' can't be closed: callback 'note' has been")
+
+
+def test_a_release_that_fails_is_a_failure(config: Callable[..., Path]) -> None:
+    """A port or a file may still be taken."""
+    result = run("run", config(a="checks = 20\nraises = 'other'\nhook = 'release'"))
+    assert result.returncode == 1
+    assert result.stderr == (
+        "damon: context 'a' can't be closed: primitive 'memory' failed in release: "
+        "RuntimeError: no memory\n"
+    )
+
+
 def test_a_callback_that_asks_to_stop_is_named(config: Callable[..., Path]) -> None:
     """The end of a service's monitoring doesn't come without a word."""
     result = run("run", config(a="callback: stops = true"))
@@ -406,6 +427,16 @@ def test_a_reader_that_goes_away(tmp_path: Path) -> None:
         )
     assert result.returncode == 1
     assert "Traceback" not in result.stderr
+
+
+def test_a_callback_that_works_again_is_a_failure_all_the_same(config: Callable[..., Path]) -> None:
+    """What it was to do at that time is missing, which nobody would notice otherwise."""
+    result = run("run", config(a="checks = 50\ncallback: fails_once = true"))
+    assert result.returncode == 1
+    assert result.stderr.endswith(
+        "damon: the output of callback 'note' of context 'a' isn't complete: it failed once; "
+        "the last time: OSError: no room\n"
+    )
 
 
 def test_output_that_is_lost_is_a_failure(tmp_path: Path) -> None:

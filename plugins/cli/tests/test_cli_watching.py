@@ -17,6 +17,7 @@ from damon_core import (
     ConfigError,
     Context,
     ContextConfig,
+    DamonError,
     EvidencePolicy,
     InputError,
     Intervals,
@@ -363,18 +364,21 @@ class TestClosing:
             fail()
         assert not context.running
 
-    def test_one_that_cannot_be_closed(self, caplog: pytest.LogCaptureFixture) -> None:
-        """The others are closed, and it is logged."""
+    def test_one_that_cannot_be_closed(self) -> None:
+        """The others are closed before that is raised."""
         events: list[str] = []
 
         def fail(_: object) -> None:
             raise OSError("on purpose")
 
         failing = Context(Recorder(events, "failing", cleanup=fail), name="failing")
-        with closing_contexts([Context(Recorder(events, "one")), failing]):
+        line = (
+            "context 'failing' can't be closed: primitive 'failing' failed in cleanup: "
+            "OSError: on purpose"
+        )
+        with (
+            pytest.raises(DamonError, match=f"^{line}$"),
+            closing_contexts([Context(Recorder(events, "one")), failing]),
+        ):
             pass
         assert events[-2:] == ["one:cleanup", "one:release"]
-        assert caplog.messages == [
-            "context 'failing' can't be closed: PartError: primitive 'failing' failed in cleanup: "
-            "OSError: on purpose"
-        ]

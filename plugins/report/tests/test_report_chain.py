@@ -136,3 +136,14 @@ def test_an_empty_file_among_others_is_left_out(
     whole = parsed(reports.run("wss", days["whole"], "--json"))
     assert parsed(reports.run("wss", days["whole"], str(empty), "--json")) == whole
     assert f"'{empty}' is empty and left out" in caplog.messages
+
+
+def test_records_may_begin_before_others_end(
+    snapshot: Callable[..., Snapshot], reports: Any
+) -> None:
+    """When an aggregation began may be a guess, as in CSV after a break: its end counts."""
+    first = [snapshot(number, {"db[1]": [(0, number, 5)]}) for number in (1, 2, 3)]
+    end_us = first[-1].time_us + 1_000_000
+    second = snapshot(4, {"db[1]": [(0, 1, 5)]}, time_us=end_us, elapsed_us=3_500_000)
+    names = reports.add("first", first), reports.add("second", [second])
+    assert reports.run("wss", *names).exit_code == 0

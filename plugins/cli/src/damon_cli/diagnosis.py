@@ -85,7 +85,7 @@ def _probe(
     try:
         findings = tuple((probe or part.probe)())
         works = all(finding.works or not finding.required for finding in findings)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         findings, works = (Finding("probe", False, f"failed: {one_line(error)}"),), False
     return Diagnosis(kind, part.name, part.summary, works, findings)
 

@@ -26,23 +26,21 @@ logger = logging.getLogger(__name__)
 
 _TICK_S = 0.1
 _LOCAL_FLAGS = 3  # their place in what tcgetattr returns
-#: How long closing a context may take: no more than its parts had to stop.
-_CLOSE_TIMEOUT_S = 10.0
 
 
 @contextmanager
 def closing_contexts(contexts: Sequence[Context]) -> Generator[Sequence[Context], None, None]:
     """Close contexts when it is left, the last first; those that run are stopped before.
 
-    One that can't be closed doesn't keep the others open, and is logged. One that hangs is left
-    alone after a while, or after a signal that asks to stop.
+    One that can't be closed doesn't keep the others open. One that hangs is left alone after its
+    `stop_timeout_us`, or after a signal that asks to stop.
 
     Yields:
         The contexts.
 
     Raises:
-        DamonError: A context can't be stopped or closed, because a hook hangs; logged where
-            another error is raised.
+        DamonError: A context can't be stopped or closed, because a hook fails or hangs; logged
+            where another error is raised.
     """
     try:
         yield contexts
@@ -55,7 +53,7 @@ def closing_contexts(contexts: Sequence[Context]) -> Generator[Sequence[Context]
 
 
 def _close_all(contexts: Sequence[Context]) -> list[str]:
-    """Stop and close contexts; return what hangs, without what was reported before."""
+    """Stop and close contexts; return what fails or hangs, without what was reported before."""
     known = [context for context in contexts if isinstance(context.error, StopTimeoutError)]
     lines = []
     give_up = threading.Event()
@@ -70,28 +68,39 @@ def _close_all(contexts: Sequence[Context]) -> list[str]:
 
 
 def _close(context: Context, give_up: threading.Event) -> str:
-    """Close a context, in a thread so that a part that hangs can be left alone; return which."""
+    """Close a context, in a thread so that a part that hangs can be left alone.
+
+    Returns:
+        What hangs or has failed; empty if nothing did.
+    """
+    failed = []
 
     def close() -> None:
         try:
             context.close()
         except BaseException as error:
+            reason = error.message if isinstance(error, DamonError) else one_line(error)
+            text = f"context '{context.name}' can't be closed: {reason}"
+            if context.error is None:
+                failed.append(text)
             # The failure of a run was reported, and cleanup often fails again for its reason.
-            level = logging.ERROR if context.error is None else logging.DEBUG
-            text = "context '%s' can't be closed: %s"
-            logger.log(level, text, context.name, one_line(error), exc_info=error)
+            logger.debug("%s", text, exc_info=error)
 
     thread = threading.Thread(target=close, name=f"close {context.name}", daemon=True)
     try:
         thread.start()
     except RuntimeError:  # The machine has no thread left: then without.
         close()
-        return ""
-    deadline = time.monotonic() + _CLOSE_TIMEOUT_S
-    while thread.is_alive() and time.monotonic() < deadline and not give_up.is_set():
+        return "".join(failed)
+    began_s = time.monotonic()
+    while thread.is_alive() and not give_up.is_set():
+        limit_us = context.stop_timeout_us
+        if limit_us is not None and time.monotonic() - began_s >= limit_us / 1e6:
+            break
         thread.join(_TICK_S)
-    place = context.place
-    return f"context '{context.name}' can't be closed: {place}" if thread.is_alive() else ""
+    if thread.is_alive():
+        return f"context '{context.name}' can't be closed: {context.place}"
+    return "".join(failed)
 
 
 def _stop_all(contexts: Sequence[Context], give_up: threading.Event) -> None:

@@ -16,6 +16,7 @@ from damon_core import (
     format_size,
 )
 from damon_record.losses import losses
+from damon_record.writing import begin_record
 
 #: So many aggregations are looked at for what the other format doesn't keep.
 _SAMPLE = 50
@@ -37,7 +38,7 @@ def convert_record(source: Path, output: Path, plugins: Plugins) -> None:
         if os.path.lexists(output):
             raise InputError(f"'{output}' is there already: remove it, or choose another name")
         with (
-            output_format.write(output, reader.info) as writer,
+            begin_record(output_format, output, reader.info) as writer,
             reading_progress("converting", _span_us(reader)) as advance,
         ):
             try:

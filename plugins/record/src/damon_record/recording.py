@@ -24,7 +24,7 @@ from damon_core import (
 )
 from damon_record.display import progress
 from damon_record.tally import Tally
-from damon_record.writing import Writing
+from damon_record.writing import Writing, begin_record
 
 
 def record_to(
@@ -55,7 +55,7 @@ def record_to(
     with closing_contexts([context]):
         # Before the context starts: no command is started for a file that can't be written.
         info = evolve(RecordInfo.here([context]), pages=pages)
-        writing.writer = record_format.write(output, info)
+        writing.writer = begin_record(record_format, output, info)
         with progress(Console(stderr=True), context, for_us) as tick:
             run_contexts([context], for_us=for_us, tick=tick)
     _summarise(tally, context, output, _next_command(output))

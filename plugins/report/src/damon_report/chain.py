@@ -27,12 +27,17 @@ class Chain(SelfClosing):
 
     def __init__(self, readers: Mapping[Path, RecordReader]) -> None:
         spans = {path: reader.span_us() for path, reader in readers.items()}
-        known = sorted((span, path) for path, span in spans.items() if span is not None)
+        # By their ends: when the first aggregation began may be a guess.
+        known = sorted(
+            ((span, path) for path, span in spans.items() if span is not None),
+            key=lambda each: (each[0][1], each[0][0], each[1]),
+        )
         for (span, path), (next_span, following) in pairwise(known):
-            # The start of an aggregation is only known to some microseconds, and with several
-            # contexts an aggregation that ends in the next record may begin in this one.
+            # With several contexts an aggregation that ends in the next record may have ended
+            # before the last of this one.
             shorter_us = min(span[1] - span[0], next_span[1] - next_span[0])
-            if span[1] - next_span[0] > shorter_us / 2:
+            latest_us = span[1] - shorter_us / 2
+            if next_span[0] < latest_us and _first_end_us(readers[following]) < latest_us:
                 raise InputError(
                     f"'{following}' begins at {local_time(next_span[0])}, before '{path}' ends: "
                     "report them one by one"
@@ -79,3 +84,11 @@ class Chain(SelfClosing):
         """Close all records."""
         for reader in self._all:
             reader.close()
+
+
+def _first_end_us(reader: RecordReader) -> int:
+    """Return when the first aggregation of a record has ended; 0 if that can't be read."""
+    try:
+        return next((snapshot.time_us for snapshot in reader.snapshots()), 0)
+    except DamonError:
+        return 0
