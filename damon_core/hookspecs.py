@@ -39,7 +39,8 @@ intervals name them where that would help. ``ends_on_interrupt`` is true while s
 the primitive has started and that Ctrl-C in a terminal reaches too, such as a command: it is left
 to end by itself, and a second Ctrl-C stops the context. ``startup_capabilities`` are the
 numbers of the Linux capabilities that it doesn't need any more once `init` has returned: then the
-worker gives them up, for itself and programs that it starts, and so does the command ``damon``.
+worker gives them up, for itself and programs that it starts, and so does the command ``damon``
+unless it may start contexts later.
 Another part that needs one of these uses it in its factory.
 
 If the primitive raises, its context ends in order: `before_terminate`, `cleanup`; then
