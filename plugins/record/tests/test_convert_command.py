@@ -4,17 +4,21 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
 from damon_core import (
+    BLOCK_BYTES,
+    BLOCK_PAGES,
     Area,
+    PageMap,
     Plugins,
     RecordInfo,
     Snapshot,
     format_of,
 )
-from damon_core.testing import RegionRow, make_snapshot
+from damon_core.testing import RegionRow, assert_same_pages, make_snapshot
 
 DAMON = Path(sys.executable).with_name("damon")
 T0 = 1_700_000_000_000_000
@@ -142,3 +146,31 @@ def test_mistakes_are_one_line(tmp_path: Path, source: str, output: str, message
     assert done.returncode == 2
     assert len(done.stderr.splitlines()) == 1
     assert any(part in done.stderr for part in message.split("|"))
+
+
+def with_pages(path: Path) -> None:
+    """Write a record that has every page of its target."""
+    periods = np.full((1, BLOCK_PAGES), 13, dtype=np.uint8)
+    pages = PageMap.of_periods(np.array([0]), periods, shortest=13, longest=20, watched_us=1)
+    record_format = format_of(path, Plugins.discover().formats())
+    with record_format.write(path, RecordInfo(pages=True)) as writer:
+        region = RegionRow(0, BLOCK_BYTES, 3)
+        writer.write(make_snapshot({"redis[7]": [region]}, page_maps={"redis[7]": pages}))
+
+
+def test_pages_go_with_a_record(tmp_path: Path) -> None:
+    """From Parquet to Parquet."""
+    with_pages(tmp_path / "in.parquet")
+    done = convert(tmp_path / "in.parquet", tmp_path / "out.parquet")
+    assert "doesn't keep" not in done.stdout
+    (found,), (wanted,) = read(tmp_path / "out.parquet"), read(tmp_path / "in.parquet")
+    assert wanted.targets[0].page_map() is not None
+    assert_same_pages(found.targets[0].page_map(), wanted.targets[0].page_map())
+
+
+def test_pages_that_a_format_doesn_t_keep(tmp_path: Path) -> None:
+    """That is said, as of spectra."""
+    with_pages(tmp_path / "in.parquet")
+    done = convert(tmp_path / "in.parquet", tmp_path / "out.csv")
+    assert "spectra" in done.stdout
+    assert "every page" in done.stdout
