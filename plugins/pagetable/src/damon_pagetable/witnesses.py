@@ -37,7 +37,7 @@ from damon_pagetable.walking import Bit
 _EACH = 4
 #: So long takes the checking and clearing of the witnesses of a cell, in microseconds; and the part
 #: of an aggregation that may go into it.
-_CELL_US = 25
+_CELL_US = 60
 _SHARE = 1 / 1_000
 _LEAST_CELLS, _MOST_CELLS = 4, 32
 #: A cell is cold if its witnesses stay away where the probability of that is exp(-3), and hot if
@@ -199,18 +199,16 @@ def choose(
         ranks = _Ranks(pages, least, greatest)
         for begin, end in _parts(ranks.count, count):
             rank = int(rng.integers(begin, max(end - _EACH, begin) + 1))
-            places = ranks.from_rank(rank, min(_EACH, end - rank))
+            found = ranks.from_rank(rank, min(_EACH, end - rank))
             whole = Range(ranks.address(begin), ranks.address(end - 1) + PAGE_SIZE_BYTES)
-            within = _within(whole, places[0], usable, regions)
-            places = [each for each in places if within.start <= each < within.end]
-            if not places:
+            within = _within(whole, found[0][0], usable, regions)
+            found = [(each, code) for each, code in found if within.start <= each < within.end]
+            if not found:
                 continue
             first = len(addresses)
-            addresses += places
+            addresses += [each for each, _ in found]
+            periods_us += [recent_us if code == NEW else 1 << code for _, code in found]
             cells.append(Cell(kind, within, slice(first, len(addresses))))
-            for each in places:
-                code = ranks.code(each)
-                periods_us.append(recent_us if code == NEW else 1 << code)
     return Witnesses(cells, np.array(addresses, np.int64), np.array(periods_us, np.int64))
 
 
@@ -267,29 +265,27 @@ class _Ranks:
         found: IntColumn = sums.view(np.uint8).reshape(-1, 8).sum(axis=1, dtype=np.int64)
         return found
 
-    def from_rank(self, rank: int, count: int) -> list[int]:
-        """Return the addresses of the page of a rank and of the next ones.
+    def from_rank(self, rank: int, count: int) -> list[tuple[int, int]]:
+        """Return the addresses and codes of the page of a rank and of the next ones.
 
         Where its block hasn't as many, there are some from before it.
         """
         row = int(np.searchsorted(self._up_to, rank, side="right"))
         inside = rank - int(self._up_to[row - 1] if row else 0)
-        wanted = self._pages.codes[row] - self._least <= self._most
+        codes = self._pages.codes[row]
+        wanted = codes - self._least <= self._most
         places = np.flatnonzero(wanted)
         inside = max(min(inside, len(places) - count), 0)
         found = places[inside : inside + count]
         block = int(self._pages.blocks[row])
-        return [block + page * PAGE_SIZE_BYTES for page in found.tolist()]
+        return [
+            (block + page * PAGE_SIZE_BYTES, code)
+            for page, code in zip(found.tolist(), codes[found].tolist(), strict=True)
+        ]
 
     def address(self, rank: int) -> int:
         """Return the address of the page of a rank."""
-        return self.from_rank(rank, 1)[0]
-
-    def code(self, address: int) -> int:
-        """Return the code of a page."""
-        row = int(np.searchsorted(self._pages.blocks, address, side="right")) - 1
-        page = (address - int(self._pages.blocks[row])) // PAGE_SIZE_BYTES
-        return int(self._pages.codes[row, page])
+        return self.from_rank(rank, 1)[0][0]
 
 
 def _parts(count: int, most: int) -> Iterator[tuple[int, int]]:

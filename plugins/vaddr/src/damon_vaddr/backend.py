@@ -41,8 +41,9 @@ class ProcessBackend(Protocol):
         `nr_accesses`; each sets `touched_bytes` to what was accessed since. A `prepare` may leave
         the clearing out, to see what is idle for longer than an aggregation.
 
-        `SpacedSampling`: `prepare` clears as above, and each `check` looks at all pages. The
-        regions are made by the `layout`, whose `describe` leaves them complete.
+        `SpacedSampling`: `prepare` clears the targets whose `epoch` has changed, and each `check`
+        looks at all pages. The regions are made by the `layout`, whose `describe` leaves them
+        complete, and may set `outdated`.
 
         `PageSampling`: `prepare` and `check` handle the pages at `samples.addresses`. `check` sets
         `samples.accessed`, and `samples.known` to False for pages without an answer. A page that

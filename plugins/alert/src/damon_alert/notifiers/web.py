@@ -121,7 +121,9 @@ class Endpoint:
                 return response.status, response.read(200)
         except (OSError, http.client.HTTPException) as error:
             # OSErrors and http.client's errors often come without a text.
-            raise DeliveryError(str(error).strip() or type(error).__name__, temporary=True) from error
+            raise DeliveryError(
+                str(error).strip() or type(error).__name__, temporary=True
+            ) from error
         except ValueError as error:
             raise DeliveryError(f"the request can't be made: {error}", temporary=False) from error
         finally:
