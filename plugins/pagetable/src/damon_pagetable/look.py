@@ -88,7 +88,8 @@ class Looks:
         self._higher = 0  # how many tables of higher levels there are
         self._levels: Sequence[_Level] = ()
         self._rows: Sequence[slice] = ()
-        self._states = self._shape = b""
+        self._states = self._shape = self._bits = b""
+        self._huge: Sequence[HugePages] = ()
         self._read_again: Callable[[], Tables] | None = None
 
     def look(self) -> Look:
@@ -97,10 +98,10 @@ class Looks:
         Raises:
             BpfError: The kernel refuses.
         """
-        huge, leaves = self._again() or self._level_by_level()
+        huge, read = self._again() or self._level_by_level()
         chosen = self._chosen
-        if leaves is not None and leaves.states.tobytes() == self._states[self._higher * 8 :]:
-            blocks, bits, missed = chosen.tables, leaves.bits.copy(), _NOTHING
+        if read is not None:
+            blocks, bits, missed = chosen.tables, read, _NOTHING
         else:
             blocks, bits, missed = _read(self._tables, self._descriptor, 1, chosen.tables)
         if chosen.cells is None:
@@ -152,15 +153,21 @@ class Looks:
         if self._read_again is None:
             return None
         (states, bits), count = self._read_again(), self._higher
-        same = states[:count].tobytes() == self._states[: count * 8]
-        if not same or (bits[:count] & _SHAPE).tobytes() != self._shape:
+        all_read = states.tobytes() == self._states
+        higher = bits[:count].tobytes()
+        if higher != self._bits:  # Else the same huge pages were accessed, too.
+            if (bits[:count] & _SHAPE).tobytes() != self._shape:
+                self._read_again = None
+                return None
+            self._bits = higher
+            self._huge = [
+                level.huge_pages(bits[rows])
+                for level, rows in zip(self._levels, self._rows, strict=True)
+            ]
+        if not all_read and (states[:count] != _READ).any():
             self._read_again = None
             return None
-        huge = [
-            level.huge_pages(bits[rows])
-            for level, rows in zip(self._levels, self._rows, strict=True)
-        ]
-        return huge, Tables(states[count:], bits[count:]) if len(states) > count else None
+        return self._huge, bits[count:].copy() if all_read and len(states) > count else None
 
     def _level_by_level(self) -> "_Found":
         """Read the tables of higher levels from the top down, and choose what is looked at."""
@@ -191,6 +198,7 @@ class Looks:
             parts.append((1, self._chosen.tables))
         else:
             total = self._higher
+        self._bits = b""
         self._states = np.full(total, _READ, dtype=np.uint64).tobytes()
         self._read_again = self._tables.read_again(self._descriptor, parts)
 
@@ -264,9 +272,9 @@ class _Chosen:
     cells: Cells | None = None
 
 
-#: The huge pages of each level above the last, from the top down, and the tables of the last, if
-#: they were read together.
-_Found = tuple[Sequence[HugePages], Tables | None]
+#: The huge pages of each level above the last, from the top down, and the bits of the tables of the
+#: last, if they were read together.
+_Found = tuple[Sequence[HugePages], Bits | None]
 
 
 def look(tables: PageTables, descriptor: int) -> Look:
