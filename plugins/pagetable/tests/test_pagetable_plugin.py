@@ -13,7 +13,7 @@ from damon_pagetable.machine import Machine
 from damon_vaddr import ProcessForecast
 from damon_vaddr import plugin as vaddr
 
-from damon_core import Backend, Finding, SpacedSampling
+from damon_core import Backend, Finding, Plugins, SpacedSampling
 
 GIB = 1 << 30
 
@@ -24,6 +24,12 @@ def backend() -> Backend:
     found: list[Backend] = []
     package.register_backends(found.append)
     return found[0]
+
+
+def test_order_of_backends_is_that_of_the_measurements() -> None:
+    """The kernel's own is cheapest; of those that cost the same the exact one comes first."""
+    order = [*Plugins.discover().backends("vaddr")]
+    assert order == ["kernel", "pagetable", "idle", "referenced"]
 
 
 def test_backend_serves_processes_and_comes_before_referenced(backend: Backend) -> None:

@@ -113,6 +113,7 @@ def register_backends(register: Callable[[Backend], None]) -> None:
             probe=probe,
             forecast=forecast,
             serves=("vaddr", "cgroup"),
-            preference=5,
+            # After the kernel's DAMON and before idle page tracking: docs/benchmarks.md has why.
+            preference=15,
         )
     )
