@@ -90,7 +90,7 @@ class Simulation:
                 rng=self._rng,
             )
             self._bits[(inference.witnesses.addresses - START) // PAGE_SIZE_BYTES] = False
-            pages.settle(known.last_us)
+            pages.settle(inference.settled(known.last_us))
         self.truth = np.zeros(PAGES, dtype=np.bool_)
         passed_us = 0
         for distance_us in self._distances(first=first):

@@ -201,7 +201,7 @@ class PageTable:
             inference.witnesses = clear(chosen, pidfd, files.pagemap, self._adviser)
             target.toll = target.toll.with_held(inference.witnesses.held_us)
         inference.cooled = []
-        pages.settle(known.last_us)
+        pages.settle(inference.settled(known.last_us))
 
     def _most_blocks(self, files: _Files, context: HookContext) -> float:
         """Return how many blocks of a process a look may take: its part of those of all."""

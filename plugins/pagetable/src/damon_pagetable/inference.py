@@ -4,7 +4,8 @@ Exact is what was accessed for the first time in the epoch: its bits are new. Of
 earlier in it the bits are set, so it is inferred how much of it was accessed again:
 
 - At first, that a page that was accessed in the first aggregation of the epoch is accessed in each,
-  with the period that was found there, and one that was accessed later isn't again.
+  with the period that was found there, and one that was accessed later isn't again, unless more was
+  new than accesses at random make it.
 - Witnesses (see `damon_pagetable.witnesses`) find where that is wrong: cold cells, and hot ones.
 - As much is touched in all as in the first aggregation: what is new stands for something that isn't
   touched any more, that with the longest periods. So the working set stays right where accesses are
@@ -56,6 +57,7 @@ class Inference:
     later: bool = field(default=False, init=False)
     _rate: float = field(default=0.0, init=False)  # of new pages, at the end of the first
     _looked_us: int = field(default=0, init=False)
+    _is_change: bool = field(default=False, init=False)  # whether more was new than at random
     witnesses: Witnesses | None = field(default=None, init=False)
     weights: _Weights | None = field(default=None, init=False)
     typical: int = field(default=NEW, init=False)
@@ -71,7 +73,7 @@ class Inference:
         self.later, self.outdated, self.weights = False, False, None
         self.witnesses, self.typical, self.cooled = None, NEW, []
         self._began_us = now_us
-        self._rate, self._looked_us = 0.0, 0
+        self._rate, self._looked_us, self._is_change = 0.0, 0, False
 
     def begin(self, pages: Pages, now_us: int) -> None:
         """Begin a later aggregation of the epoch; `Pages.settle` comes after it."""
@@ -81,6 +83,13 @@ class Inference:
             self.typical = self._median(pages)
         self._began_us = now_us
         self.witnesses = None
+
+    def settled(self, elapsed_us: int) -> int:
+        """Return the period of what was new in the last aggregation, found at some time in it.
+
+        What is more than accesses at random can be is hot, until witnesses say otherwise.
+        """
+        return self.typical if self._is_change else code_of(elapsed_us)
 
     def look(self, new: int, elapsed_us: int) -> None:
         """Note how many pages a look found accessed for the first time in the epoch.
@@ -125,11 +134,11 @@ class Inference:
         new = pages.count(NEW, NEW)
         known, slow = pages.count(1, longest), pages.count(longest + 1, NEW - 1)
         # Ever less is new in a steady program.
-        is_change = new > _MORE * self._rate * interval_us + _MUCH * self._level
+        self._is_change = new > _MORE * self._rate * interval_us + _MUCH * self._level
         self.outdated = cold + hot > _MUCH * self._level
         if len(verdict.of_hot.of_cells) < _ENOUGH:
-            self.outdated |= is_change
-            again = float(known) if is_change else self._level - new
+            self.outdated |= self._is_change
+            again = float(known) if self._is_change else self._level - new
         else:
             again = self._level - max(new, cold)
             shares, counts = (verdict.of_hot, verdict.of_slow), (before, slow)

@@ -141,20 +141,11 @@ class Pages:
             for rows in chunks(len(self._codes))
         )
 
-    def settle(self, us: float) -> int:
-        """End an aggregation: give pages that were new in it the code of a time.
-
-        Args:
-            us: How long after the clearing they were found.
-
-        Returns:
-            The code.
-        """
-        code = code_of(us)
+    def settle(self, code: int) -> None:
+        """End an aggregation: give pages that were new in it the code of a period."""
         for rows in chunks(len(self._codes)):
             codes = self._codes[rows]
             codes ^= (codes == NEW).view(np.uint8) * np.uint8(NEW ^ code)
-        return code
 
     def recode(self, addresses: Range, least: int, most: int, code: int) -> int:
         """Give pages another code.
