@@ -14,7 +14,8 @@ until grep -q ready "$folder/out"; do sleep 0.2; done
 rm -f "$2"
 damon record --pid $program --backend "$1" --sampling 20ms --aggregation 500ms \
 	--cpu-budget 20% --max-slowdown 5% --max-stall 500ms -o "$2" &
-while [ ! -e "$2" ]; do sleep 0.1; done
+record=$!
+until [ -e "$2" ] || ! kill -0 $record; do sleep 0.1; done
 sleep 2
 echo go >&3
 wait

@@ -41,12 +41,13 @@ S
 	-f "$folder/script.sql" bench &
 bench=$!
 sleep 6
-pid=$(query "select pid from pg_stat_activity where application_name = 'pgbench'")
+pid=$(query "select pid from pg_stat_activity
+	where application_name = 'pgbench' and backend_type = 'client backend'")
 rm -f "$2"
 damon record --pid "$pid" --backend "$1" --sampling 100ms --aggregation 1s --cpu-budget 20% \
 	--max-slowdown 5% --max-stall 500ms --for 72s -o "$2" &
 record=$!
-while [ ! -e "$2" ]; do sleep 0.1; done
+until [ -e "$2" ] || ! kill -0 $record; do sleep 0.1; done
 sleep 8
 phase 0 1 250000
 sleep 14
