@@ -116,7 +116,7 @@ def test_rules_that_make_no_sense(fields: dict[str, Any], message: str) -> None:
         ),
         ({"to": "http", "url": "http://h", "headers": {"a b": "1"}}, "isn't the name of a header"),
         ({"to": "http", "url": "http://h", "headers": {"a": "1\n2"}}, "must be printable ASCII"),
-        ({"to": "log", "queue_length": 0}, "queue_length is 0: must be above 0"),
+        ({"to": "log", "queue_length": 0}, "queue_length is 0: must be from 1 to 1000000"),
     ],
 )
 def test_receivers_that_make_no_sense(fields: dict[str, Any], message: str) -> None:

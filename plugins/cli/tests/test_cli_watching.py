@@ -243,7 +243,7 @@ def test_goal(called: Called) -> None:
                 "--max-regions: found -1, must be above 0",
             ],
         ),
-        (["--failure-limit", "0"], ["--failure-limit: found 0, must be at least 1"]),
+        (["--failure-limit", "0"], ["--failure-limit: found 0, must be from 1 to 1000000"]),
         (
             ["--policy", "stedy"],
             [

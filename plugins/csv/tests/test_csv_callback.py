@@ -124,7 +124,7 @@ def test_the_factory_refuses_a_file_with_other_columns(tmp_path: Path, content: 
     [
         ({"rotate_size": 0}, "above 0"),
         ({"rotate_every": 0}, "above 0"),
-        ({"rotate_size": 9, "keep": 0}, "above 0"),
+        ({"rotate_size": 9, "keep": 0}, "must be from 1 to"),
         ({"keep": 3}, "keep needs"),
     ],
 )

@@ -306,7 +306,7 @@ class TestOptions:
             ({"ranges": [{"start": 4096}]}, "ranges[0].end: is missing"),
             ({"ranges": ["1000-3000", "2000-4000"]}, "2000-4000 overlaps another range"),
             ({"ranges": ["1000-2000"], "node": 0}, "at most one of ranges and node"),
-            ({"node": -1}, "node: found -1, must not be negative"),
+            ({"node": -1}, "node: found -1, must be from 0 to 1023"),
         ],
     )
     def test_mistakes(self, options: dict[str, object], message: str) -> None:

@@ -154,7 +154,7 @@ def snapshots(draw: st.DrawFn) -> list[Snapshot]:
                 time_us=T0 + number * draw(st.sampled_from([1_000, 61_000_000])),
                 elapsed_us=draw(st.integers(0, 1 << 40)),
                 intervals=Intervals(sampling_us, draw(st.integers(sampling_us, 1 << 40)), 10_000),
-                max_nr_accesses=draw(st.integers(0, 1 << 40)),
+                max_nr_accesses=draw(st.integers(1 << 24, 1 << 40)),
             )
         )
     return sorted(drawn, key=lambda each: each.time_us)

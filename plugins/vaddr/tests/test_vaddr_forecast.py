@@ -165,7 +165,7 @@ def test_nothing_is_foretold_of_a_program_that_is_to_be_started() -> None:
     ("pid", "reason"),
     [
         (2, "it has no user memory: it is a kernel thread"),
-        (99_999_999_999, "there is no such process"),
+        ((1 << 22) + 1, "there is no such process"),
     ],
 )
 def test_processes_that_cannot_be_foretold(pid: int, reason: str) -> None:

@@ -578,8 +578,8 @@ def test_a_snapshot_has_the_names_of_mappings(sleeper: "subprocess.Popen[str]") 
     [
         ({}, "exactly one of pid, pids, command and match"),
         ({"pid": 1, "command": ["true"]}, "exactly one of pid, pids, command and match"),
-        ({"pid": 0}, "pid: found 0, must be at least 1"),
-        ({"pids": [-3]}, r"pids\[0\]: found -3, must be at least 1"),
+        ({"pid": 0}, "pid: found 0, must be from 1 to 2147483647"),
+        ({"pids": [-3]}, r"pids\[0\]: found -3, must be from 1 to 2147483647"),
     ],
 )
 def test_wrong_options_are_explained(options: Mapping[str, object], message: str) -> None:
