@@ -11,6 +11,7 @@ import datetime
 import difflib
 import functools
 import math
+import os
 import types
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -143,6 +144,7 @@ def _whole(number: int) -> int:
 def _path(text: str | Path) -> Path:
     if not str(text) or "\0" in str(text):
         raise ValueError
+    os.fsencode(text)  # a ValueError if it can't be the name of a file
     return Path(text).expanduser()
 
 
