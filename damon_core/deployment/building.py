@@ -146,6 +146,9 @@ class _Building:
         except (Exception, SystemExit) as error:
             problem = Problem(place, f"'{config.part.name}' fails: {one_line(error)}")
             raise DamonError(f"{self.source}: {problem}".removeprefix(": ")) from error
+        except BaseException as error:  # a signal: what takes for ever is worth to be known
+            error.add_note(f"{place}: '{config.part.name}' was being made when a signal came")
+            raise
         if (wrong := not_an_object(part)) is not None:
             self.problems.append(
                 Problem(place, f"'{config.part.name}': its factory returns {wrong}")

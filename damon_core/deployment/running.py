@@ -137,8 +137,7 @@ class Deployment:
             context = member.context
             if context is None:
                 if member.waits:
-                    for problem in self._begin(member, ""):
-                        logger.error("context '%s': %s", member.config.name, problem)
+                    self._try_again(member)
             elif not context.running and not member.has_ended:
                 member.has_ended = True
                 error = context.error
@@ -149,6 +148,16 @@ class Deployment:
                     logger.error("context '%s' failed: %s; others go on", context.name, reason)
                     failed.append(context)
         return failed
+
+    def _try_again(self, member: _Member) -> None:
+        """Begin a context that waits, if it can by now; what is wrong with it harms no other."""
+        try:
+            lines = [str(each) for each in self._begin(member, "")]
+        except DamonError as error:
+            lines = error.message.splitlines()
+        if lines:
+            member.absent, member.waits = "; ".join(lines), False
+            logger.error("context '%s' can't begin: %s", member.config.name, member.absent)
 
     def _keeps(self, member: _Member, config: ContextConfig) -> bool:
         """Return whether a context can go on with another configuration; let it do so."""

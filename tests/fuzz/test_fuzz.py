@@ -53,6 +53,7 @@ class Sick(Kind):
         return True
 
 
+@pytest.mark.slow
 def test_each_way_to_fail_is_found(tmp_path: Path) -> None:
     """Also those that end the process; and what follows is tried all the same."""
     report = run(Sick(tmp_path), 1, 60)

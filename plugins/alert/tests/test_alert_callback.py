@@ -197,6 +197,7 @@ def test_dead_receiver_delays_nothing(dead_url: str) -> None:
     check_receiver_delays_nothing(dead_url)
 
 
+@pytest.mark.slow
 def test_hanging_receiver_delays_nothing(hanging_url: str) -> None:
     """With a receiver that never responds all aggregations run, and the run ends in time."""
     # One attempt may take a minute: only a callback that waited for it would fail here.

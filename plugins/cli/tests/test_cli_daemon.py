@@ -219,3 +219,43 @@ def test_a_watchdog_of_another_process(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WATCHDOG_USEC", "5000000")
     monkeypatch.setenv("WATCHDOG_PID", "1")
     assert Notifier.of_environment().watchdog_s == 0
+
+
+def test_a_factory_that_hangs(tmp_path: Path) -> None:
+    """A signal ends it, and the line says which part was being made."""
+    module = tmp_path / "site" / "hanging.py"
+    module.parent.mkdir()
+    module.write_text(
+        "import time\n"
+        "from damon_core import Callback, hookimpl\n"
+        "@hookimpl\n"
+        "def register_callbacks(register):\n"
+        "    register(Callback('x', make))\n"
+        "def make(options):\n"
+        "    print('hangs', flush=True)\n"
+        "    time.sleep(600)\n"
+    )
+    info = module.parent / "hanging-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: hanging\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[damon]\ncallback.x = hanging\n")
+    path = tmp_path / "damon.toml"
+    path.write_text(
+        '[[context]]\n[context.primitive]\nuse = "sim"\nsize = "1MiB"\nuniform = { rate = 0.5 }\n'
+        '[[context.callback]]\nuse = "x"\n'
+    )
+    with subprocess.Popen(
+        [DAMON, "run", path],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(module.parent)},
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.readline() == "hangs\n"
+        process.terminate()
+        assert process.wait(60) == 1
+        assert process.stderr.read().endswith(
+            "damon: context[0].callback[0]: 'x' was being made when a signal came\n"
+        )

@@ -96,6 +96,7 @@ def test_a_second_run_has_a_file_of_its_own(tmp_path: Path) -> None:
     assert len(recorded(tmp_path)) == 100
 
 
+@pytest.mark.slow
 def test_an_hourly_file_of_a_day_of_monitoring(tmp_path: Path) -> None:
     """The virtual clock's day becomes files by the hour; the last three are kept."""
     path = tmp_path / "out.parquet"

@@ -287,6 +287,7 @@ class TestOthers:
         )
         return path
 
+    @pytest.mark.slow
     def test_pandas(self, path: Path) -> None:
         """Addresses are integers, times are times, names are categories."""
         table = pd.read_parquet(path)

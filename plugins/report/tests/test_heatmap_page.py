@@ -218,6 +218,7 @@ class TestWhatIsShown:
         shown.point(0.2, 0.2)
         assert shown.details("hover")["accessed"].startswith("no data")
 
+    @pytest.mark.slow
     def test_many_targets(self, opened: Open, snapshot: Callable[..., Snapshot]) -> None:
         """The hottest of 300 targets have their own bands, the others share one."""
         targets = {f"worker[{i}]": [(0, 4, 10 if i == 42 else 0)] for i in range(300)}

@@ -134,6 +134,7 @@ def test_an_area_that_moves_with_the_aggregation_is_seen_in_one_region() -> None
     ]
 
 
+@pytest.mark.slow
 def test_an_hour_of_monitoring_passes_quickly() -> None:
     """A hot area of 8 TiB that moves every 5 s is found wherever it is."""
     pattern = Moving(Bytes(1 << 43), 100, Microseconds(5 * SECOND))

@@ -196,6 +196,7 @@ def test_a_window_closes_when_the_working_set_grows() -> None:
     assert memory.touched_bytes[-2:] == [8 * PAGE] * 2
 
 
+@pytest.mark.slow
 def test_longer_spans_are_measured_more_rarely() -> None:
     """A minute after 10 minutes, 10 minutes after 100, and 10 s every 5 minutes."""
     memory = Memory()
@@ -211,6 +212,7 @@ def test_longer_spans_are_measured_more_rarely() -> None:
     assert (600, 6_000) in [(length, begin // 60 * 60) for begin, length in windows]
 
 
+@pytest.mark.slow
 def test_windows_are_open_for_a_bounded_share_of_the_time() -> None:
     """A tenth, over a long time."""
     watch, held_us, step_us = IdleWatch(), 0, 5 * SECOND_US

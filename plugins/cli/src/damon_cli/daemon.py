@@ -4,7 +4,8 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 
 from attrs import define, field
 
@@ -17,6 +18,10 @@ logger = logging.getLogger(__name__)
 _TICK_S = 0.1
 #: How often targets that aren't there are looked for, and the state of systemd is renewed.
 _TEND_S = 1.0
+
+
+class _Interrupted(BaseException):
+    """A signal has come while a part was being made, which may take for ever."""
 
 
 @define(eq=False)
@@ -36,6 +41,7 @@ class Daemon:
     notifier: Notifier = field(factory=Notifier)
     _stop: threading.Event = field(factory=threading.Event, init=False)
     _reload: threading.Event = field(factory=threading.Event, init=False)
+    _makes_parts: bool = field(default=False, init=False)
 
     def run(self, config: Config, for_us: int | None = None) -> None:
         """Run, beginning with a configuration that was read.
@@ -49,29 +55,45 @@ class Daemon:
             DamonError: A context failed, or couldn't begin; raised after all have ended.
         """
         deployment = self.deployment
-        with (
-            closing_contexts(deployment.contexts),
-            running_contexts(
-                deployment.contexts,
-                self._wake_up,
-                begin=lambda: self._begin(config),
-                on_reload=self._reload.set,
-            ) as reported,
-        ):
-            self.notifier.ready()
-            self._loop(reported, None if for_us is None else time.monotonic() + for_us / 1e6)
-            self.notifier.stopping()
-            logger.info("stopping %s", _count(deployment.contexts))
+        try:
+            with (
+                closing_contexts(deployment.contexts),
+                running_contexts(
+                    deployment.contexts,
+                    self._signalled,
+                    begin=lambda: self._begin(config),
+                    on_reload=self._reload.set,
+                ) as reported,
+            ):
+                self.notifier.ready()
+                self._loop(reported, None if for_us is None else time.monotonic() + for_us / 1e6)
+                self.notifier.stopping()
+                logger.info("stopping %s", _count(deployment.contexts))
+        except _Interrupted as error:
+            raise DamonError(*_what_was_made(error)) from error
         logger.info("all contexts have ended")
         if left_out := deployment.left_out:
-            raise DamonError("\n".join(f"context '{each}' was left out" for each in left_out))
+            raise DamonError(*(f"context '{each}' was left out" for each in left_out))
 
-    def _wake_up(self) -> None:
+    def _signalled(self) -> None:
+        """End the loop; and what a factory may hang in, as signal handlers can."""
         self._stop.set()
+        if self._makes_parts:
+            self._makes_parts = False
+            raise _Interrupted
+
+    @contextmanager
+    def _making_parts(self) -> Generator[None, None, None]:
+        self._makes_parts = True
+        try:
+            yield
+        finally:
+            self._makes_parts = False
 
     def _begin(self, config: Config) -> None:
         logger.info("starting, with %s in %s", _count(config.contexts), config.source)
-        self.deployment.apply(config)
+        with self._making_parts():
+            self.deployment.apply(config)
         if not self.deployment.goes_on and not self.deployment.contexts:
             raise InputError("\n".join(self.deployment.left_out.values()))
 
@@ -86,7 +108,8 @@ class Daemon:
                 self._apply_anew()
             if now_s - tended_s >= _TEND_S or not self.deployment.goes_on:
                 tended_s = now_s
-                reported.update(self.deployment.tend())
+                with self._making_parts():
+                    reported.update(self.deployment.tend())
                 if not self.deployment.goes_on:
                     return
                 self._show()
@@ -96,9 +119,10 @@ class Daemon:
     def _apply_anew(self) -> None:
         self.notifier.reloading()
         try:
-            self.deployment.apply(self.load())
+            with self._making_parts():
+                self.deployment.apply(self.load())
             logger.info("the configuration was read again, and is in force")
-        except InputError as error:
+        except DamonError as error:
             for line in error.message.splitlines():
                 logger.error("the configuration was read again, and can't be used: %s", line)
         self.notifier.ready()
@@ -114,6 +138,11 @@ class Daemon:
         self.notifier.status(hanging[0] if hanging else text)
         if not hanging:
             self.notifier.alive()
+
+
+def _what_was_made(error: _Interrupted) -> list[str]:
+    """Return which part was being made when a signal came."""
+    return list(getattr(error, "__notes__", ())) or ["it was stopped while it started"]
 
 
 def _count(contexts: "list[Context] | tuple[object, ...]") -> str:
