@@ -16,6 +16,10 @@ from damon_core.loop.context import Context
 from damon_core.registry.discovery import Plugins
 
 
+def _ignore(_part: str) -> None:
+    """Do nothing."""
+
+
 def build_contexts(
     config: Config,
     plugins: Plugins,
@@ -57,6 +61,7 @@ def build_context(
     *,
     source: str = "",
     place: str = "context[0]",
+    on_part: Callable[[str], object] = _ignore,
 ) -> Context:
     """Make one context of a configuration, as `build_contexts` makes all.
 
@@ -67,13 +72,14 @@ def build_context(
         make_clock: Makes its clock.
         source: What errors call the configuration.
         place: Where the context stands in it.
+        on_part: Called with which part is about to be made, and with "" when it is.
 
     Raises:
         ConfigError: Parts can't be used here as configured; the error lists all of them.
         DamonError: A part's factory fails in another way than it should.
     """
     with ExitStack() as made:
-        building = _Building(source, plugins, made)
+        building = _Building(source, plugins, made, on_part=on_part)
         context = building.context(config, place, callbacks, make_clock())
         if context is None:
             raise ConfigError(source, building.problems)
@@ -90,12 +96,14 @@ class _Building:
         plugins: What backends there are.
         made: Releases every part that was made.
         problems: The mistakes so far.
+        on_part: As `build_context` has it.
     """
 
     source: str
     plugins: Plugins
     made: ExitStack
     problems: list[Problem] = field(factory=list)
+    on_part: Callable[[str], object] = _ignore
 
     def context(
         self, config: ContextConfig, path: str, callbacks: Sequence[object], clock: Clock
@@ -136,6 +144,7 @@ class _Building:
 
     def _part(self, config: PartConfig[Any], place: str, *arguments: object) -> object:
         """Return what a factory made; None if that is a problem."""
+        self.on_part(f"{place}: '{config.part.name}'")
         try:
             part: object = config.part.factory(config.options, *arguments)
         except InputError as error:
@@ -146,9 +155,8 @@ class _Building:
         except (Exception, SystemExit) as error:
             problem = Problem(place, f"'{config.part.name}' fails: {one_line(error)}")
             raise DamonError(f"{self.source}: {problem}".removeprefix(": ")) from error
-        except BaseException as error:  # a signal: what takes for ever is worth to be known
-            error.add_note(f"{place}: '{config.part.name}' was being made when a signal came")
-            raise
+        finally:
+            self.on_part("")
         if (wrong := not_an_object(part)) is not None:
             self.problems.append(
                 Problem(place, f"'{config.part.name}': its factory returns {wrong}")

@@ -64,12 +64,14 @@ class Deployment:
 
     Attributes:
         contexts: Those that were built and are not closed yet; always the same list.
+        making: Which part is being made now, for messages; empty between parts.
     """
 
     plugins: Plugins
     callbacks: Sequence[object] = ()
     make_clock: Callable[[], Clock] = SystemClock
     contexts: list[Context] = field(factory=list, init=False)
+    making: str = field(default="", init=False)
     _members: dict[str, _Member] = field(factory=dict, init=False)
     _budget: SharedBudget = field(factory=lambda: SharedBudget(math.inf), init=False)
 
@@ -183,6 +185,7 @@ class Deployment:
                 self.make_clock,
                 source=source,
                 place=member.place,
+                on_part=self._note_part,
             )
         except ConfigError as error:
             member.waits = False
@@ -200,6 +203,9 @@ class Deployment:
         parts = ", ".join(each.part.name for each in member.config.callbacks) or "nothing"
         logger.info("context '%s' begins: %s to %s", name, context.primitive_name, parts)
         return []
+
+    def _note_part(self, part: str) -> None:
+        self.making = part
 
     @staticmethod
     def _note_absent(member: _Member, absent: Sequence[TargetError]) -> None:

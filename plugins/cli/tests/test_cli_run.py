@@ -190,7 +190,7 @@ def run(*args: str | Path) -> subprocess.CompletedProcess[str]:
 def lines(stderr: str) -> list[str]:
     """Return the lines of a log without times, and without those of all that begins and ends."""
     found = [re.sub(r"^\d{4}-\S+ (?=damon: )", "", line) for line in stderr.splitlines()]
-    usual = re.compile(r"damon: INFO: (?:starting, |stopping |context '.' (?:begins|has)|all )")
+    usual = re.compile(r"damon: INFO: (?:started, |stopping |context '.' (?:begins|has)|all )")
     return [line for line in found if not usual.match(line)]
 
 

@@ -27,7 +27,15 @@ def snapshot_of(
 ) -> Snapshot:
     """Return a snapshot with this number of pages in each target, partly resident and touched."""
     rows = (
-        RegionRow(4096 * each, 4096 * (each + 1), nr_accesses, each, None, 100 * each, 9 * each)
+        RegionRow(
+            4096 * each,
+            4096 * (each + 1),
+            nr_accesses,
+            each,
+            None,
+            100 * each % 4096,
+            9 * each % 1024,
+        )
         for each in range(sum(targets.values()))
     )
     return make_snapshot(

@@ -4,8 +4,7 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 from attrs import define, field
 
@@ -21,7 +20,7 @@ _TEND_S = 1.0
 
 
 class _Interrupted(BaseException):
-    """A signal has come while a part was being made, which may take for ever."""
+    """A signal has come while a part was being made, which may take for ever; it says which."""
 
 
 @define(eq=False)
@@ -41,7 +40,6 @@ class Daemon:
     notifier: Notifier = field(factory=Notifier)
     _stop: threading.Event = field(factory=threading.Event, init=False)
     _reload: threading.Event = field(factory=threading.Event, init=False)
-    _makes_parts: bool = field(default=False, init=False)
 
     def run(self, config: Config, for_us: int | None = None) -> None:
         """Run, beginning with a configuration that was read.
@@ -70,32 +68,22 @@ class Daemon:
                 self.notifier.stopping()
                 logger.info("stopping %s", _count(deployment.contexts))
         except _Interrupted as error:
-            raise DamonError(*_what_was_made(error)) from error
+            raise DamonError(f"{error} was being made when a signal came") from error
         logger.info("all contexts have ended")
         if left_out := deployment.left_out:
             raise DamonError(*(f"context '{each}' was left out" for each in left_out))
 
     def _signalled(self) -> None:
-        """End the loop; and what a factory may hang in, as signal handlers can."""
+        """End the loop; and what a factory may hang in, as a handler of signals can."""
         self._stop.set()
-        if self._makes_parts:
-            self._makes_parts = False
-            raise _Interrupted
-
-    @contextmanager
-    def _making_parts(self) -> Generator[None, None, None]:
-        self._makes_parts = True
-        try:
-            yield
-        finally:
-            self._makes_parts = False
+        if self.deployment.making:
+            raise _Interrupted(self.deployment.making)
 
     def _begin(self, config: Config) -> None:
-        logger.info("starting, with %s in %s", _count(config.contexts), config.source)
-        with self._making_parts():
-            self.deployment.apply(config)
+        self.deployment.apply(config)
         if not self.deployment.goes_on and not self.deployment.contexts:
             raise InputError("\n".join(self.deployment.left_out.values()))
+        logger.info("started, with %s in %s", _count(config.contexts), config.source)
 
     def _loop(self, reported: set[Context], deadline_s: float | None) -> None:
         tended_s = 0.0
@@ -108,8 +96,7 @@ class Daemon:
                 self._apply_anew()
             if now_s - tended_s >= _TEND_S or not self.deployment.goes_on:
                 tended_s = now_s
-                with self._making_parts():
-                    reported.update(self.deployment.tend())
+                reported.update(self.deployment.tend())
                 if not self.deployment.goes_on:
                     return
                 self._show()
@@ -119,8 +106,7 @@ class Daemon:
     def _apply_anew(self) -> None:
         self.notifier.reloading()
         try:
-            with self._making_parts():
-                self.deployment.apply(self.load())
+            self.deployment.apply(self.load())
             logger.info("the configuration was read again, and is in force")
         except DamonError as error:
             for line in error.message.splitlines():
@@ -138,11 +124,6 @@ class Daemon:
         self.notifier.status(hanging[0] if hanging else text)
         if not hanging:
             self.notifier.alive()
-
-
-def _what_was_made(error: _Interrupted) -> list[str]:
-    """Return which part was being made when a signal came."""
-    return list(getattr(error, "__notes__", ())) or ["it was stopped while it started"]
 
 
 def _count(contexts: "list[Context] | tuple[object, ...]") -> str:
