@@ -34,7 +34,11 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
-    """Mark tests with kernel needs, and those of the lab itself, so that `-m lab` selects them."""
+    """Mark tests with kernel needs, and those of the lab itself, so that `-m lab` selects them.
+
+    `-k` knows kernel needs by their names, with underscores.
+    """
+    item.extra_keyword_matches.update(need.replace("-", "_") for need in kernel_needs(item))
     if kernel_needs(item) or any("lab" in marker.args for marker in item.iter_markers("needs")):
         item.add_marker("lab")
 
