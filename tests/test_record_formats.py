@@ -3,12 +3,13 @@
 from collections.abc import Iterator, Sequence
 from itertools import accumulate, pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from damon_core import Plugins, RecordFormat, RecordInfo, Snapshot, format_of
+from damon_core import InputError, Plugins, RecordFormat, RecordInfo, Snapshot, format_of
 from damon_core.testing import RegionRow, make_snapshot
 
 FORMATS: dict[str, RecordFormat] = {each.name: each for each in Plugins.discover().formats()}
@@ -117,3 +118,14 @@ def test_a_converted_record_still_lacks_what_it_lacked(
         with format_of(path, list(FORMATS.values())).read(path) as reader:
             info = reader.info
     assert "resident_bytes" in info.filled_in
+
+
+def test_a_format_that_cannot_be_used_is_named() -> None:
+    """A file of it may have an ending that only its package knows."""
+
+    def refuse(*_: object) -> Any:
+        raise AssertionError
+
+    broken = RecordFormat("damo", (".damo",), refuse, refuse, problem="fails to register: x")
+    with pytest.raises(InputError, match="format 'damo' can't be used: fails to register: x"):
+        format_of(Path("own.data"), [broken])

@@ -108,6 +108,8 @@ class RecordFormat:
             file of this name before is never lost: the writer appends to it or moves it away.
         summary: One line for listings.
         pages: Whether it can keep every page of targets; see `RecordInfo.pages`.
+        problem: Why it can't be used; empty for all but what stands for the format of a package
+            that can't be loaded.
 
     Raises:
         ValueError: The name or a suffix has other characters.
@@ -119,6 +121,7 @@ class RecordFormat:
     write: Callable[[Path, RecordInfo], RecordWriter]
     summary: str = ""
     pages: bool = False
+    problem: str = ""
 
 
 def format_of(path: Path, formats: Sequence[RecordFormat]) -> RecordFormat:
@@ -139,6 +142,8 @@ def format_of(path: Path, formats: Sequence[RecordFormat]) -> RecordFormat:
             hint = (
                 "; compressed files aren't read: decompress it, or choose a format that compresses"
             )
+        for each in formats:
+            hint += f"; format '{each.name}' can't be used: {each.problem}" if each.problem else ""
         raise InputError(f"'{path}' has no ending of a known format; possible: {known}{hint}")
     ending = max(matching, key=len)
     if len(endings[ending]) > 1:

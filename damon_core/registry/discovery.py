@@ -327,7 +327,7 @@ def _missing_format(name: str, package: Package) -> RecordFormat:
     def refuse(*_: object) -> Any:
         raise PluginError(package.name, package.skipped)
 
-    return RecordFormat(name, (f".{name}",), refuse, refuse)
+    return RecordFormat(name, (f".{name}",), refuse, refuse, problem=package.skipped)
 
 
 def _object(name: str, made: object) -> object:

@@ -160,4 +160,4 @@ def _show(outcomes: list[Outcome], missing: dict[str, str], what: str) -> None:
 
 
 if __name__ == "__main__":
-    forking.main(lambda: _matrix(**_options(standalone_mode=False)))
+    forking.main(_options, _matrix)

@@ -190,10 +190,15 @@ class _Judge:
     def _is_making(self) -> bool:
         return self.reached.place.hook == "factory" or self.reached.place.kind == "package"
 
+    @property
+    def _is_named_while_made(self) -> bool:
+        """Whether `damon run` makes it: it can say where a signal has found it."""
+        return self.reached.place.hook == "factory" and self.reached.place.kind != "format"
+
     def _code(self) -> int:
         if self.fault == "slow":
             return 0
-        if self.fault == "hang" and self._is_making:
+        if self.fault == "hang" and self._is_making and not self._is_named_while_made:
             return -signal.SIGTERM  # nothing runs yet: it is the end
         # A package that can't be used is as one that isn't there: a mistake of the file.
         return 2 if self.reached.place.kind == "package" else 1
@@ -206,9 +211,13 @@ class _Judge:
             return f"fails to register: {reason}" if fault in ("raise", "exit") else ""
         part = self._part()
         if self._is_making:
+            if fault == "hang" and self._is_named_while_made:
+                # A backend is made by its primitive.
+                name = place.part.partition(".")[0]
+                return f"'{name}' was being made when a signal came"
             return f"{self._made()} fails: {reason}" if fault in ("raise", "exit") else ""
         hook = place.hook
-        if place.kind in ("backend", "format"):
+        if place.kind in ("backend", "format") or hook == "release":  # others may call it
             hook = r"\w+"
         if fault == "hang":
             return f"{part} has been in {hook} for"

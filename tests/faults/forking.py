@@ -29,10 +29,17 @@ class Become(BaseException):
         self.work = work
 
 
-def main(run: Callable[[], None]) -> None:
-    """Run a main module; a fork of it does its work, as the last thing of its stack."""
+def main(command: click.Command, run: Callable[..., None]) -> None:
+    """Run a main module; a fork of it does its work, as the last thing of its stack.
+
+    Args:
+        command: Returns the options.
+        run: Called with them.
+    """
     try:
-        run()
+        options = command(standalone_mode=False)
+        if isinstance(options, dict):  # not after --help
+            run(**options)
         return
     except click.ClickException as error:
         error.show()

@@ -246,4 +246,4 @@ def _progress(done: int, of: int) -> None:
 
 
 if __name__ == "__main__":
-    forking.main(lambda: _kill(**_options(standalone_mode=False)))
+    forking.main(_options, _kill)
