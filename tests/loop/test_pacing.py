@@ -46,23 +46,9 @@ from damon_core.loop.pacing import (
 from damon_core.memory.target import Toll
 from damon_core.policies.kernel import KernelPolicy
 from damon_core.testing import ScriptedMemory, ScriptedRegion, run_virtual
+from tests.cpu_clock import CpuClock
 
 SECOND = 1_000_000
-
-
-class CpuClock(VirtualClock):
-    """Virtual time in which work takes time and processor time."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._cpu_us = 0
-
-    def cpu_us(self) -> int:
-        return self._cpu_us
-
-    def work(self, us: int) -> None:
-        self._cpu_us += us
-        self.advance(us)
 
 
 class EvenRegions(RegionSampling):

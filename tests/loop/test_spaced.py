@@ -23,6 +23,7 @@ from damon_core import (
 from damon_core.loop.forecast import expect
 from damon_core.policies.kernel import KernelPolicy
 from damon_core.testing import Recorder, run_virtual
+from tests.cpu_clock import CpuClock
 
 MIB = 1 << 20
 
@@ -117,21 +118,6 @@ def test_stretched_intervals_leave_a_quarter_to_clearings(share: float) -> None:
     factor = sampling.needed_factor(Intervals(), 2_000.0, 1_000.0, share)
     stretched = sampling.stretched(Intervals(), factor)
     assert 3_000 / stretched.aggregation_us == pytest.approx(0.75 * share, rel=0.01)
-
-
-class CpuClock(VirtualClock):
-    """Virtual time in which work takes time and processor time."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._cpu_us = 0
-
-    def cpu_us(self) -> int:
-        return self._cpu_us
-
-    def work(self, us: int) -> None:
-        self._cpu_us += us
-        self.advance(us)
 
 
 class Costly(SeesAll):

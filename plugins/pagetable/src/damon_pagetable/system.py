@@ -9,11 +9,10 @@ import platform
 import re
 import struct
 from collections.abc import Sequence
-from types import TracebackType
-from typing import Self
 
 import numpy as np
 
+from damon_core import SelfClosing
 from damon_pagetable.assembler import INSTRUCTION_BYTES
 from damon_pagetable.errors import BpfError, VerifierError
 
@@ -45,7 +44,7 @@ _WITHHELD = (
 _IS_WITHHELD = re.compile("(cannot use helper|unknown func) bpf_probe_read_kernel")
 
 
-class _Held:
+class _Held(SelfClosing):
     """Something of the kernel that lasts as long as its file descriptor is open.
 
     Attributes:
@@ -59,17 +58,6 @@ class _Held:
         if self.descriptor >= 0:
             os.close(self.descriptor)
             self.descriptor = -1
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 class Map(_Held):

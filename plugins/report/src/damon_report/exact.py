@@ -1,5 +1,7 @@
 """Every page of targets in reports, where a record has them."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from damon_core import (
@@ -39,8 +41,20 @@ def by_page(snapshot: Snapshot) -> Snapshot:
             pages=target.page_map,
         )
         parts.append((rows, columns))
+    return assembled(snapshot, parts)
+
+
+def assembled(
+    snapshot: Snapshot, parts: Sequence[tuple[TargetRows, dict[str, np.ndarray]]]
+) -> Snapshot:
+    """Return a snapshot of the same aggregation with other regions.
+
+    Args:
+        snapshot: The snapshot of the aggregation.
+        parts: Of each target what it has besides its columns, and these.
+    """
     return assemble_snapshot(
-        join_columns([columns for _, columns in parts]),
+        join_columns([columns for _, columns in parts] or [snapshot.columns()]),
         [rows for rows, _ in parts],
         context=snapshot.context,
         number=snapshot.number,

@@ -16,7 +16,7 @@ from damon_report.output import echo_json, heading, note
 from damon_report.record import Record
 from damon_report.shares import bytes_by
 from damon_report.tables import DECORATION, Column, bar, new_console, show_table
-from damon_report.times import local_time
+from damon_report.times import since_start
 
 _S = 1_000_000
 #: The lower bounds of the buckets of idle time, microseconds.
@@ -148,12 +148,8 @@ def show_idle(
         echo_json("idle", document)
         return
     for snapshot, rows in zip(snapshots, found, strict=True):
-        heading(
-            console,
-            f"{printable(snapshot.context)}: "
-            f"{short_duration(snapshot.time_us - record.start_us)} after the start "
-            f"({local_time(snapshot.time_us)})",
-        )
+        when = since_start(snapshot.time_us, record.start_us)
+        heading(console, f"{printable(snapshot.context)}: {when}")
         if by == "context":
             _show_buckets(console, rows[0])
         else:

@@ -15,7 +15,7 @@ from damon_report.naming import AreaCache, IntColumn, Pieces, cut, printable
 from damon_report.output import echo_json, heading, note
 from damon_report.record import Record
 from damon_report.tables import DECORATION, Column, bar, new_console, show_table
-from damon_report.times import local_time
+from damon_report.times import since_start
 
 
 @frozen
@@ -193,12 +193,8 @@ def show_regions(
     for snapshot in snapshots:
         names = {row.target for row in chosen if row.context == snapshot.context}
         what = printable(names.pop()) if len(names) == 1 else f"{len(names)} targets"
-        heading(
-            console,
-            f"{printable(snapshot.context)}, {what}: "
-            f"{short_duration(snapshot.time_us - record.start_us)} after the start "
-            f"({local_time(snapshot.time_us)})",
-        )
+        when = since_start(snapshot.time_us, record.start_us)
+        heading(console, f"{printable(snapshot.context)}, {what}: {when}")
     _show(console, shown, chosen, total)
     if len(shown) < len(chosen):
         note(console, f"{len(chosen) - len(shown)} more regions: --limit 0 shows all")

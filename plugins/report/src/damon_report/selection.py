@@ -15,10 +15,8 @@ from damon_core import (
     Snapshot,
     TargetRows,
     TargetSnapshot,
-    assemble_snapshot,
-    join_columns,
 )
-from damon_report.exact import part_of
+from damon_report.exact import assembled, part_of
 from damon_report.moments import Moment
 from damon_report.naming import AreaCache, IntColumn, Pieces, cut
 
@@ -79,10 +77,10 @@ class Selection:
             if not targets:
                 return None
         if self.cuts:
-            return _assembled(snapshot, [self._clipped(target, areas, pages) for target in targets])
+            return assembled(snapshot, [self._clipped(target, areas, pages) for target in targets])
         if len(targets) == len(snapshot.targets):
             return snapshot
-        return _assembled(snapshot, [_whole(target) for target in targets])
+        return assembled(snapshot, [_whole(target) for target in targets])
 
     def _clipped(self, target: TargetSnapshot, areas: AreaCache, pages: bool) -> "_Part":
         columns = areas.columns(target.areas)
@@ -157,16 +155,3 @@ def _joined(
         pages=lambda: page_map,
     )
     return rows, columns
-
-
-def _assembled(snapshot: Snapshot, parts: Sequence[_Part]) -> Snapshot:
-    return assemble_snapshot(
-        join_columns([columns for _, columns in parts] or [snapshot.columns()]),
-        [rows for rows, _ in parts],
-        context=snapshot.context,
-        number=snapshot.number,
-        time_us=snapshot.time_us,
-        elapsed_us=snapshot.elapsed_us,
-        intervals=snapshot.intervals,
-        max_nr_accesses=snapshot.max_nr_accesses,
-    )

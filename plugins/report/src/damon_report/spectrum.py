@@ -15,7 +15,7 @@ from damon_report.options import By
 from damon_report.output import echo_json, heading, note
 from damon_report.record import Record
 from damon_report.tables import DECORATION, Column, bar, new_console, show_table
-from damon_report.times import local_time
+from damon_report.times import since_start
 
 _BAR_CHARACTERS = 20
 
@@ -89,12 +89,8 @@ def show_spectrum(
         return
     console = new_console()
     for snapshot, rows in zip(snapshots, found, strict=True):
-        heading(
-            console,
-            f"{printable(snapshot.context)}: "
-            f"{short_duration(snapshot.time_us - record.start_us)} after the start "
-            f"({local_time(snapshot.time_us)})",
-        )
+        when = since_start(snapshot.time_us, record.start_us)
+        heading(console, f"{printable(snapshot.context)}: {when}")
         if by == "context":
             _show_classes(console, rows[0].spectrum)
         else:

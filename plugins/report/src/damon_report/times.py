@@ -2,6 +2,8 @@
 
 from datetime import UTC, datetime, timedelta
 
+from damon_report.figures import short_duration
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _S = 1_000_000
 _STEPS_US = (
@@ -17,6 +19,11 @@ def local_time(time_us: int) -> str:
     """Return Unix microseconds as local time, to the second, with the zone."""
     when = (_EPOCH + timedelta(microseconds=time_us)).astimezone()
     return when.strftime("%Y-%m-%d %H:%M:%S %z")
+
+
+def since_start(time_us: int, start_us: int) -> str:
+    """Return a time of a record for people, with when that was."""
+    return f"{short_duration(time_us - start_us)} after the start ({local_time(time_us)})"
 
 
 def utc_time(time_us: int) -> str:
