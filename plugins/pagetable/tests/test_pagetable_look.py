@@ -41,6 +41,32 @@ def between(pages: set[int], start: int, count: int) -> list[int]:
     return sorted((page - start) // PAGE for page in pages if start <= page < start + count * PAGE)
 
 
+def accessed_after(
+    process: Worker, statements: str, looks: Callable[[], Look], start: int, count: int
+) -> list[int]:
+    """Return which small pages from an address on looks find accessed after statements.
+
+    A kernel that watches the machine's memory for itself clears single bits now and then, so
+    pages that weren't seen are tried again: what is seen only grows, up to what is accessed.
+    """
+    seen: set[int] = set()
+    for _ in range(5):
+        process.ask(statements)
+        seen.update(between(pages_of(looks(), accessed), start, count))
+    return sorted(seen)
+
+
+def huge_accessed_after(
+    process: Worker, statements: str, looks: Callable[[], Look], start: int, count: int
+) -> list[int]:
+    """Return which huge pages looks find accessed after statements; tried again likewise."""
+    seen: set[int] = set()
+    for _ in range(5):
+        process.ask(statements)
+        seen.update(used_among(looks(), start, count))
+    return sorted(seen)
+
+
 def test_pages_in_memory(tables: PageTables, process: Worker, pagemap: int) -> None:
     """Only pages that were touched are there."""
     start = process.ask(
@@ -58,26 +84,30 @@ def test_pages_accessed_since_the_bits_were_cleared(
     """Exact to the page."""
     start = process.ask("area = anonymous(2000); answer = address(area)")
     process.clear()
-    process.ask("for page in range(3, 2000, 97): area[page * 4096] = 2")
-    pages = pages_of(look(tables, pagemap), accessed)
-    assert between(pages, start, 2000) == list(range(3, 2000, 97))
+    statements = "for page in range(3, 2000, 97): area[page * 4096] = 2"
+    pages = accessed_after(process, statements, lambda: look(tables, pagemap), start, 2000)
+    assert pages == list(range(3, 2000, 97))
 
 
 def test_reads_count_as_accesses(tables: PageTables, process: Worker, pagemap: int) -> None:
     """Not only writes set the accessed bit."""
     start = process.ask("area = anonymous(600); answer = address(area)")
     process.clear()
-    process.ask("answer = area[5 * 4096]")
-    assert between(pages_of(look(tables, pagemap), accessed), start, 600) == [5]
+    assert accessed_after(process, "area[5 * 4096]", lambda: look(tables, pagemap), start, 600) == [
+        5
+    ]
 
 
 def test_looks_don_t_change_anything(tables: PageTables, process: Worker, pagemap: int) -> None:
     """A second look finds what the first found."""
     start = process.ask("area = anonymous(600); answer = address(area)")
     process.clear()
-    process.ask("area[5 * 4096] = 1")
-    look(tables, pagemap)
-    assert between(pages_of(look(tables, pagemap), accessed), start, 600) == [5]
+
+    def second() -> Look:
+        look(tables, pagemap)
+        return look(tables, pagemap)
+
+    assert accessed_after(process, "area[5 * 4096] = 1", second, start, 600) == [5]
 
 
 def test_all_of_a_process_is_seen(tables: PageTables, process: Worker, pagemap: int) -> None:
@@ -109,13 +139,14 @@ def test_huge_pages(tables: PageTables, process: Worker, pagemap: int) -> None:
     """Each is one entry, with one accessed bit."""
     start = process.ask("area, answer = huge(4)")
     process.clear()
-    process.ask(f"area[{start} - address(area) + (2 << 20) + 12345] = 1")
-    found = look(tables, pagemap).huge
-    ours = (found.addresses >= start) & (found.addresses < start + 4 * HUGE)
-    if not ours.any():
+    statement = f"area[{start} - address(area) + (2 << 20) + 12345] = 1"
+    seen = huge_accessed_after(process, statement, lambda: look(tables, pagemap), start, 4)
+    addresses = look(tables, pagemap).huge.addresses
+    ours = addresses[(addresses >= start) & (addresses < start + 4 * HUGE)]
+    if not len(ours):
         pytest.skip("this machine gives no transparent huge pages")
-    assert found.addresses[ours].tolist() == [start + number * HUGE for number in range(4)]
-    assert found.accessed[ours].tolist() == [False, True, False, False]
+    assert ours.tolist() == [start + number * HUGE for number in range(4)]
+    assert seen == [1]
 
 
 def test_memory_without_permission_is_still_there(
@@ -171,9 +202,9 @@ def test_looks_see_huge_pages_in_use(tables: PageTables, process: Worker, pagema
     if start not in looks.look().huge.addresses.tolist():
         pytest.skip("the kernel had no huge pages to give")
     process.clear()
-    before = used_among(looks.look(), start, 3)
-    process.ask(f"area[{start} - address(area) + {HUGE} + 5] = 2")
-    assert [before, used_among(looks.look(), start, 3)] == [[], [1]]
+    assert used_among(looks.look(), start, 3) == []
+    statement = f"area[{start} - address(area) + {HUGE} + 5] = 2"
+    assert huge_accessed_after(process, statement, looks.look, start, 3) == [1]
 
 
 def test_some_blocks_stand_for_all(tables: PageTables, process: Worker, pagemap: int) -> None:
