@@ -67,6 +67,12 @@ from damon_core.loop.sampling import (
     RegionSampling,
     SpacedSampling,
 )
+from damon_core.memory.bounded import (
+    OTHER,
+    bounded_owners,
+    bounded_targets,
+    largest_owners,
+)
 from damon_core.memory.idle import IDLE_SPANS, UNKNOWN, IdleAges, IdleSpan
 from damon_core.memory.labels import NO_LABELS, freeze_labels
 from damon_core.memory.pages import (
@@ -132,6 +138,10 @@ __all__ = [  # noqa: RUF022  # by reader
     "PageRuns",
     "Spectrum",
     "SPECTRUM_US",
+    "bounded_targets",
+    "bounded_owners",
+    "largest_owners",
+    "OTHER",
     "Stats",
     "CallbackStats",
     "Clock",

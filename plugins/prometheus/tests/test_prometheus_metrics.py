@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from damon_prometheus import Listener, PrometheusCallback, PrometheusOptions
-from damon_prometheus.collector import bounded_targets
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from damon_core import (
@@ -23,6 +22,7 @@ from damon_core import (
     Owner,
     PageMap,
     Toll,
+    bounded_targets,
     hookimpl,
 )
 from damon_core.testing import (

@@ -9,9 +9,7 @@ import threading
 import time
 import weakref
 from collections.abc import Iterator, Sequence
-from functools import reduce
 from importlib.metadata import version
-from typing import Any
 
 from attrs import define, field, frozen
 from prometheus_client import Metric
@@ -19,24 +17,21 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from damon_core import (
+    OTHER,
     PAGE_SIZE_BYTES,
     SPECTRUM_US,
     Context,
-    IdleAges,
-    Owner,
     Snapshot,
-    Spectrum,
-    TargetSnapshot,
     Toll,
+    bounded_owners,
+    bounded_targets,
     format_duration,
-    join_columns,
+    largest_owners,
 )
 from damon_prometheus.options import PrometheusOptions
 
 logger = logging.getLogger(__name__)
 
-#: The name of the series that add up all targets, or owners, beyond the maximum number.
-OTHER = "other"
 #: The number of buckets for frequencies above 0.
 FREQUENCY_BUCKETS = 10
 
@@ -349,65 +344,3 @@ def _add_owners(scrape: _Scrape, served: _Served, snapshot: Snapshot) -> None:
             scrape.add(_OWNER_BYTES, labels, owner.total_bytes)
             scrape.add(_OWNER_WORKING_SET, labels, owner.working_set_bytes)
             scrape.add(_OWNER_ACCESSED, labels, owner.accessed_bytes)
-
-
-def largest_owners(targets: Sequence[TargetSnapshot], max_owners: int) -> set[tuple[str, str]]:
-    """Return kind and name of the owners with the largest working sets over all targets."""
-    owners = bounded_owners([owner for target in targets for owner in target.owners])
-    owners.sort(key=lambda owner: (-owner.working_set_bytes, -owner.total_bytes))
-    return {(owner.kind, owner.name) for owner in owners[:max_owners]}
-
-
-def bounded_owners(
-    owners: Sequence[Owner], named: set[tuple[str, str]] | None = None
-) -> list[Owner]:
-    """Return one owner for each kind and name; those not in `named` are added up for each kind.
-
-    Args:
-        owners: The owners.
-        named: Kind and name of the owners to keep separate; None keeps all.
-    """
-    groups: dict[tuple[str, str], list[Owner]] = {}
-    for owner in owners:
-        key = (owner.kind, owner.name)
-        groups.setdefault(key if named is None or key in named else (owner.kind, OTHER), []).append(
-            owner
-        )
-    return [
-        Owner(
-            kind,
-            name,
-            sum(owner.total_bytes for owner in group),
-            sum(owner.working_set_bytes for owner in group),
-            sum(owner.accessed_bytes for owner in group),
-        )
-        for (kind, name), group in groups.items()
-    ]
-
-
-def bounded_targets(targets: Sequence[TargetSnapshot], max_targets: int) -> list[TargetSnapshot]:
-    """Return the `max_targets` targets with the largest working sets, and one for all others.
-
-    Targets with the same name become one.
-    """
-    if len(targets) > max_targets:
-        targets = sorted(targets, key=lambda target: target.working_set_bytes(), reverse=True)
-    groups: dict[str, list[TargetSnapshot]] = {}
-    for position, target in enumerate(targets):
-        groups.setdefault(target.name if position < max_targets else OTHER, []).append(target)
-    return [_together(name, group) for name, group in groups.items()]
-
-
-def _together(name: str, targets: Sequence[TargetSnapshot]) -> TargetSnapshot:
-    if len(targets) == 1 and targets[0].name == name:
-        return targets[0]
-    columns: dict[str, Any] = join_columns([target.columns() for target in targets])
-    return TargetSnapshot(
-        targets[0].intervals,
-        targets[0].max_nr_accesses,
-        name=name,
-        owners=tuple(owner for target in targets for owner in target.owners),
-        idle_ages=reduce(IdleAges.oldest, (target.idle_ages for target in targets)),
-        spectrum=Spectrum.sum(target.spectrum for target in targets),
-        **columns,
-    )
