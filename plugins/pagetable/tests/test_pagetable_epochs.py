@@ -311,6 +311,15 @@ def test_longer_aggregations_within_an_epoch() -> None:
     assert simulation.aggregation() == 1_000
 
 
+def test_map_has_about_as_much_as_is_touched() -> None:
+    """Also in longer aggregations, in which pages with longer periods may have been accessed."""
+    simulation = Simulation(at_random(1_000 / np.arange(1, PAGES + 1)))
+    simulation.epoch(1)
+    simulation.interval_us = 3 * SECOND // 2
+    found = simulation.aggregation()
+    assert np.count_nonzero(simulation.touched_pages()) == pytest.approx(found, rel=0.15)
+
+
 @settings(max_examples=40, deadline=None)
 @given(
     st.lists(

@@ -16,6 +16,7 @@ aggregation it is taken to be that of most pages of the first.
 """
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -149,8 +150,13 @@ class Inference:
             if differs or not self._is_usual(interval_us):
                 again = seen
         again = min(max(again, 0.0), float(known + slow))
-        is_all = abs(again - known) <= _PRECISION * self._level
-        self.weights = None if is_all else _weights(pages, again)
+        self.weights = None
+        if abs(again - known) > _PRECISION * self._level:
+            counts = [pages.count(period, period) for period in range(1, NEW)]
+            self.weights = _weights(counts, again)
+            # The map can't divide a period: it has about as much as is touched.
+            excess = np.abs(np.cumsum(counts[:longest]) - again)
+            longest = int(np.flatnonzero(excess == excess.min())[-1]) + 1
         self._level = again + new
         typical = min(self.typical, longest)
         return pages.found(elapsed_us, now_us, longest=longest, new=typical)
@@ -167,11 +173,10 @@ class Inference:
         return _SAME * self._first_us < interval_us < self._first_us / _SAME
 
 
-def _weights(pages: Pages, touched: float) -> _Weights:
-    """Divide touched pages among the periods, the shortest first."""
+def _weights(counts: Sequence[int], touched: float) -> _Weights:
+    """Divide touched pages among the periods from 1 on, the shortest first."""
     weights = np.zeros(CODES)
-    for period in range(1, NEW):
-        count = pages.count(period, period)
+    for period, count in enumerate(counts, 1):
         weights[period] = min(touched / count, 1.0) if count else float(touched > 0)
         touched = max(touched - count, 0.0)
     return weights
