@@ -152,10 +152,10 @@ class Inference:
         again = min(max(again, 0.0), float(known + slow))
         self.weights = None
         if abs(again - known) > _PRECISION * self._level:
-            counts = [pages.count(period, period) for period in range(1, NEW)]
-            self.weights = _weights(counts, again)
+            by_period = [pages.count(period, period) for period in range(1, NEW)]
+            self.weights = _weights(by_period, again)
             # The map can't divide a period: it has about as much as is touched.
-            excess = np.abs(np.cumsum(counts[:longest]) - again)
+            excess = np.abs(np.cumsum(by_period[:longest]) - again)
             longest = int(np.flatnonzero(excess == excess.min())[-1]) + 1
         self._level = again + new
         typical = min(self.typical, longest)
