@@ -24,7 +24,11 @@ pytest_plugins = ["tests.lab.plugin", "tests.workers"]
 settings.register_profile("patient", deadline=None)
 settings.load_profile("patient")
 
-_HINTS = {"promtool": "prometheus", "alertmanager": "prometheus-alertmanager"}
+_HINTS = {
+    "alertmanager": "prometheus-alertmanager",
+    "promtool": "prometheus",
+    "systemd-analyze": "systemd",
+}
 
 
 def _missing(need: str) -> str | None:

@@ -1,8 +1,12 @@
 """Capabilities of threads: what a worker gives up once it has started (capabilities(7))."""
 
 import ctypes
+import logging
+import os
 import sys
 from collections.abc import Collection
+
+logger = logging.getLogger(__name__)
 
 #: The form of the sets that `capset` is given: two words of 32 bits each.
 _VERSION = 0x20080522
@@ -22,7 +26,7 @@ def drop_capabilities(numbers: Collection[int]) -> None:
     """
     if not numbers or sys.platform != "linux":
         return
-    libc = ctypes.CDLL(None)
+    libc = ctypes.CDLL(None, use_errno=True)
     header = (ctypes.c_uint32 * 2)(_VERSION, 0)  # of this thread
     # For the lower and the upper half of the numbers: effective, permitted, inheritable.
     halves = (ctypes.c_uint32 * 3 * 2)()
@@ -32,4 +36,6 @@ def drop_capabilities(numbers: Collection[int]) -> None:
         word, bit = divmod(number, 32)
         for which in (_EFFECTIVE, _PERMITTED):
             halves[word][which] &= ~(1 << bit)
-    libc.capset(header, halves)
+    if libc.capset(header, halves):  # as where a service may not call it
+        reason = os.strerror(ctypes.get_errno())
+        logger.warning("capabilities that aren't needed any more can't be given up: %s", reason)
