@@ -1,6 +1,6 @@
 """The context as hooks see it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from damon_core.attributes import Intervals, RegionLimits
@@ -72,6 +72,14 @@ class HookContext(Protocol):
     @property
     def stats(self) -> Stats:
         """Counts since the start, and the cost."""
+
+    @property
+    def left_out(self) -> Mapping[str, int]:
+        """How many of what should be monitored are left out now, by reason.
+
+        A reason is one word, such as ``unreadable``, as in a label of a metric; the log says more.
+        Empty if nothing is left out, or the primitive doesn't count.
+        """
 
     @property
     def error(self) -> BaseException | None:

@@ -260,6 +260,15 @@ class Context:
         return kdamond.stats() if kdamond is not None else Stats()
 
     @property
+    def left_out(self) -> Mapping[str, int]:
+        """How many of what should be monitored are left out now, by reason, such as unreadable.
+
+        From any thread; empty if nothing is left out, or the primitive doesn't count.
+        """
+        found: Mapping[str, int] = getattr(self._primitive, "left_out", {})
+        return {reason: count for reason, count in found.items() if count}
+
+    @property
     def error(self) -> BaseException | None:
         """What ended this or the last run, None if it didn't fail."""
         kdamond = self.worker.kdamond

@@ -418,6 +418,33 @@ def test_a_process_that_may_not_be_read_is_skipped_with_one_warning(
     assert f"pid {sleeper.pid} is not monitored: its memory may not be read" in caplog.text
 
 
+def test_processes_that_may_not_be_read_are_counted(sleeper: "subprocess.Popen[str]") -> None:
+    """The context says how many are left out now, and why."""
+
+    class Refusing(Counting):
+        def add(self, target: ProcessTarget) -> None:
+            raise PermissionError(13, os.strerror(13))
+
+    context = Context(
+        ProcessMemory(PidSource([sleeper.pid]), Refusing()), [StopAfter(3)], clock=VirtualClock()
+    )
+    _monitor(context)
+    assert context.left_out == {"unreadable": 1}
+
+
+@pytest.mark.parametrize(("group_by", "group"), [("comm", "python3"), ("none", None)])
+def test_targets_carry_their_group(
+    start_program: StartProgram, group_by: str, group: str | None
+) -> None:
+    """As a label, by which outputs add them up."""
+    program = start_program("open('/proc/self/comm', 'w').write('python3'); print(); input()")
+    assert program.stdout is not None
+    program.stdout.readline()
+    memory = ProcessMemory(PidSource([program.pid]), Counting(), group_by=group_by)
+    snapshot = _monitor(Context(memory, [StopAfter(1)], clock=VirtualClock()))
+    assert snapshot.targets[0].labels.get("group") == group
+
+
 @pytest.mark.parametrize("by_pages", [True, False])
 def test_regions_are_what_the_backend_needs(
     sleeper: "subprocess.Popen[str]", by_pages: bool

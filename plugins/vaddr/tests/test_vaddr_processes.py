@@ -164,18 +164,21 @@ _HIDDEN = textwrap.dedent(f"""
         PidSource([sleeper.pid])
     except TargetError as error:
         print(error)
-    ProcessTable().add_all([sleeper.pid])
+    table = ProcessTable()
+    table.add_all([sleeper.pid])
     print(sleeper.pid)
+    print(dict(table.left_out))
 """)
 
 
 @pytest.mark.needs("root", "unshare")
 def test_a_hidden_process_is_not_said_to_be_missing() -> None:
     """/proc may be mounted with hidepid; as a named process and as one of several."""
-    named, member, pid = _run(_HIDDEN, "--pid", "--mount-proc").splitlines()
+    named, member, pid, count = _run(_HIDDEN, "--pid", "--mount-proc").splitlines()
     reason = "/proc doesn't show it to this user (mount option hidepid): run as root"
     assert named == f"pid {pid}: {reason}"
     assert member == f"pid {pid} is not monitored: {reason}"
+    assert count == "{'hidden': 1}"
 
 
 def test_the_id_of_a_thread_is_refused(without_first_thread: "subprocess.Popen[str]") -> None:

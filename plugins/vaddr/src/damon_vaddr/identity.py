@@ -34,6 +34,11 @@ LABELS: Final[Mapping[str, str]] = MappingProxyType(
     }
 )
 
+#: The label that names the group of a process, which is what outputs add up by default.
+GROUP: Final = "group"
+#: What `group_by` is where there are no groups.
+NO_GROUP: Final = "none"
+
 
 class Identities:
     """Makes the labels of processes, those of `LABELS`.

@@ -1,9 +1,9 @@
 """The hooks of damon-vaddr: they register the primitive `vaddr` and the backend `referenced`."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal, cast
+from typing import Literal, cast
 
-from attrs import Attribute, field, frozen
+from attrs import field, frozen
 from attrs.validators import optional
 
 from damon_core import (
@@ -21,18 +21,16 @@ from damon_core import (
 from damon_vaddr import referenced
 from damon_vaddr.backend import ProcessBackend
 from damon_vaddr.forecast import ProcessForecast, forecast_processes, forecast_referenced
+from damon_vaddr.identity import NO_GROUP
+from damon_vaddr.options import EXCLUDE_HELP, GROUP_BY_HELP, MATCH_HELP, GroupBy, known_names
 from damon_vaddr.primitive import ProcessMemory
 from damon_vaddr.procfs import proc_problem
-from damon_vaddr.selection import Patterns, Rule, RuleSource, check_names
+from damon_vaddr.selection import Rule, RuleSource
 from damon_vaddr.sources import CommandSource, PidSource, ProcessSource
 
 _CAP_DAC_OVERRIDE, _CAP_SYS_PTRACE = 1, 19
 
 _PID = validators.between(1, (1 << 31) - 1)
-
-
-def _known_names(_instance: object, attribute: "Attribute[Any]", value: Patterns) -> None:
-    check_names(attribute.name, value)
 
 
 @frozen
@@ -51,17 +49,10 @@ class VaddrOptions:
         default=(), metadata={"help": "a program and its arguments, to start and monitor"}
     )
     match: dict[str, str | tuple[str, ...]] = field(
-        factory=dict,
-        validator=_known_names,
-        metadata={
-            "help": "all processes that are like this, now and later: patterns by label, such as "
-            '{ comm = "redis*", user = ["redis", "www-data"] }'
-        },
+        factory=dict, validator=known_names, metadata={"help": MATCH_HELP}
     )
     exclude: dict[str, str | tuple[str, ...]] = field(
-        factory=dict,
-        validator=_known_names,
-        metadata={"help": "what of these is left out, likewise"},
+        factory=dict, validator=known_names, metadata={"help": EXCLUDE_HELP}
     )
     when_gone: Literal["wait", "end"] = field(
         default="wait",
@@ -71,6 +62,7 @@ class VaddrOptions:
         default=False,
         metadata={"help": "monitor the children, grandchildren and so on as well"},
     )
+    group_by: GroupBy = field(default=NO_GROUP, metadata={"help": GROUP_BY_HELP})
     backend: BackendOption = field(
         default=AUTO,
         metadata={"help": "how accesses are detected; 'auto' is the best backend that works"},
@@ -95,7 +87,12 @@ def make_vaddr(options: VaddrOptions, backends: Mapping[str, Backend]) -> Proces
     source = _source(options)
     backend = make_backend("vaddr", options.backend, backends)
     better = preferred_backends("vaddr", options.backend, backends)
-    return ProcessMemory(source, cast(ProcessBackend, backend), better_backends=better)
+    return ProcessMemory(
+        source,
+        cast(ProcessBackend, backend),
+        better_backends=better,
+        group_by=options.group_by,
+    )
 
 
 def _source(options: VaddrOptions) -> ProcessSource:

@@ -2,15 +2,16 @@
 
 import contextlib
 import logging
-from collections.abc import Collection, Iterable, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import cast
 
 from damon_core import HookContext, Range, SamplingFactory, hookimpl, part_name
 from damon_vaddr.backend import ProcessBackend
 from damon_vaddr.descriptors import is_shortage
-from damon_vaddr.identity import Identities
+from damon_vaddr.identity import GROUP, NO_GROUP, Identities
 from damon_vaddr.mappings import Claims, parse_areas, parse_shared
-from damon_vaddr.processes import Process, why_left_out
+from damon_vaddr.processes import Process, reason_left_out, why_left_out
 from damon_vaddr.sources import ProcessSource
 from damon_vaddr.target import LayoutInput, ProcessTarget
 
@@ -28,10 +29,13 @@ class ProcessMemory:
         backend: Detects their accesses.
         name: The primitive's name in logs.
         better_backends: What works here and is preferred to the backend.
+        group_by: The label that says which group a process belongs to, or ``none``: targets have
+            its value as their label ``group``.
 
     Attributes:
         sampling: The backend's way of sampling.
         backend_name: The backend's name.
+        left_out: How many processes of the source aren't monitored, by the words of `REASONS`.
     """
 
     def __init__(
@@ -40,8 +44,13 @@ class ProcessMemory:
         backend: ProcessBackend,
         name: str = "vaddr",
         better_backends: Sequence[str] = (),
+        group_by: str = NO_GROUP,
     ) -> None:
         self.better_backends = better_backends
+        self.left_out: Mapping[str, int] = {}
+        self._group_by = group_by
+        # Why processes of the source have no target, by the words of `REASONS`.
+        self._refused: dict[Process, str] = {}
         self.name = name
         self.backend_name = part_name(backend)
         self._source = source
@@ -77,6 +86,7 @@ class ProcessMemory:
     def init(self, context: HookContext) -> None:
         """Find the processes and make their regions."""
         self._warned.clear()
+        self.left_out = {}
         self._source.start()
         self._follow(context)
 
@@ -129,7 +139,9 @@ class ProcessMemory:
             if not is_shortage(error):
                 raise
             self._say_once(0, f"processes that are new are not monitored: {why_left_out(0, error)}")
+            self.left_out = {**self.left_out, reason_left_out(0, error): 1}
             return
+        self._refused.clear()
         known = {target.process: target for target in _targets(context)}
         self._drop(context, [known[process] for process in known.keys() - set(processes)])
         maps = {process: self._read_maps(process) for process in processes}
@@ -147,6 +159,14 @@ class ProcessMemory:
             else:
                 self._rename(context, known[process])
                 self._make_regions(context, known[process], text, limit)
+        self._count_left_out(context)
+
+    def _count_left_out(self, context: HookContext) -> None:
+        """Count the processes that the source can't open, and those that may not be read."""
+        left_out = Counter(getattr(self._source, "left_out", {}))
+        monitored = {target.process for target in _targets(context)}
+        left_out.update(why for each, why in self._refused.items() if each not in monitored)
+        self.left_out = left_out
 
     def _claim_shared(self, maps: dict[Process, bytes]) -> None:
         """Find the memory of each process that counts in an earlier one."""
@@ -174,7 +194,7 @@ class ProcessMemory:
     def _add(self, context: HookContext, process: Process, maps: bytes, limit: int) -> None:
         try:
             target = ProcessTarget(process.label(), process=process)
-            target.labels = self._identities.labels(process)
+            target.labels = self._labels(process)
             self._make_regions(context, target, maps, limit)
             self._backend.add(target)
         except ProcessLookupError:
@@ -192,7 +212,12 @@ class ProcessMemory:
             if name != target.name:
                 logger.info("context '%s': %s is now %s", context.name, target.name, name)
                 target.name = name
-                target.labels = self._identities.labels(target.process)
+                target.labels = self._labels(target.process)
+
+    def _labels(self, process: Process) -> Mapping[str, str]:
+        """Return the labels of a process, and its group."""
+        labels = self._identities.labels(process)
+        return {**labels, GROUP: labels.get(self._group_by, "")}
 
     def _drop(self, context: HookContext, targets: Iterable[ProcessTarget]) -> None:
         for target in targets:
@@ -219,7 +244,8 @@ class ProcessMemory:
             return b""
 
     def _warn(self, process: Process, error: OSError) -> None:
-        """Log why a process is skipped, once for each pid."""
+        """Log why a process is skipped, once for each pid; count it."""
+        self._refused[process] = reason_left_out(process.pid, error)
         reason = why_left_out(process.pid, error)
         self._say_once(process.pid, f"pid {process.pid} is not monitored: {reason}")
 

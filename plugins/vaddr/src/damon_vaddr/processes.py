@@ -5,7 +5,10 @@ import errno
 import logging
 import os
 import select
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from types import MappingProxyType
+from typing import Final
 
 import psutil
 from attrs import define, field
@@ -28,6 +31,16 @@ logger = logging.getLogger(__name__)
 _GREATEST_PID = (1 << 31) - 1
 #: How often a file is opened again because its thread has just exited, though others go on.
 _ATTEMPTS = 10
+#: Why processes are left out, in one word, and what it means.
+REASONS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "unreadable": "this user may not read its memory",
+        "hidden": "/proc doesn't show it to this user",
+        "open_files": "too many files are open",
+        "other_namespace": "it belongs to another pid namespace, or is hidden",
+        "failed": "another failure, which the log names",
+    }
+)
 _HIDDEN = "/proc doesn't show it to this user (mount option hidepid): run as root"
 
 
@@ -195,6 +208,9 @@ def _open_pidfd(pid: int) -> tuple[int | None, int | None]:
 class ProcessTable:
     """The processes that a source follows, by pid.
 
+    Attributes:
+        left_out: How many the last `add_all` couldn't add, by the reasons of `REASONS`.
+
     Raises:
         TargetError: /proc belongs to another pid namespace.
     """
@@ -206,6 +222,7 @@ class ProcessTable:
         self._by_pidfd: dict[int, Process] = {}
         self._epoll: select.epoll | None = None
         self._reported: dict[str, int] = {}
+        self.left_out: Counter[str] = Counter()
 
     def __len__(self) -> int:
         return len(self._by_pid)
@@ -233,10 +250,12 @@ class ProcessTable:
         How many are left out is logged with the reason, and again when they are twice as many.
         """
         left_out: dict[str, list[int]] = {}
+        self.left_out = Counter()
         for pid in sorted(wanted):
             try:
                 self.add(pid)
             except OSError as error:
+                self.left_out[reason_left_out(pid, error)] += 1
                 left_out.setdefault(why_left_out(pid, error), []).append(pid)
         for reason, left in left_out.items():
             if len(left) >= 2 * self._reported.get(reason, 0):
@@ -280,6 +299,7 @@ class ProcessTable:
     def close(self) -> None:
         """Remove and close all processes; the table may be used again."""
         self._reported.clear()
+        self.left_out = Counter()
         for process in self:
             self.drop(process)
         if self._epoll is not None:
@@ -313,6 +333,15 @@ def descendants_of(parents: set[int]) -> set[int]:
         found |= new
         left += new
     return found
+
+
+def reason_left_out(pid: int, error: OSError) -> str:
+    """Return why a process can't be monitored, as one of `REASONS`."""
+    if descriptors.is_shortage(error):
+        return "open_files"
+    if isinstance(error, PermissionError):
+        return "unreadable" if os.path.exists(f"/proc/{pid}") else "hidden"
+    return "failed"
 
 
 def why_left_out(pid: int, error: OSError) -> str:

@@ -1,6 +1,7 @@
 """Rules that select processes by what they are known by, and the source that follows them."""
 
 import os
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from fnmatch import fnmatchcase
 
@@ -15,6 +16,9 @@ from damon_vaddr.procfs import Stat, command_line, pids, printable, read_stat
 Patterns = Mapping[str, str | tuple[str, ...]]
 #: What is compared, too, but is no label: command lines may be long, and have passwords in them.
 _CMDLINE = "cmdline"
+#: What only those may ask that may read the process's memory.
+_EXE = "exe"
+_CGROUP = "cgroup"
 _NAMES = (*LABELS, _CMDLINE)
 
 
@@ -40,15 +44,24 @@ class Rule:
         check_names("match", self.match)
         check_names("exclude", self.exclude)
 
+    def asks(self, name: str) -> bool:
+        """Return whether something is compared by a name."""
+        return name in self.match or name in self.exclude
+
     @property
-    def asks_cmdline(self) -> bool:
-        """Whether command lines are compared."""
-        return _CMDLINE in self.match or _CMDLINE in self.exclude
+    def is_empty(self) -> bool:
+        """Whether it selects everything."""
+        return not self.match and not self.exclude
 
     def selects(self, labels: Mapping[str, str]) -> bool:
         """Return whether a process is selected, given its labels and perhaps its ``cmdline``."""
         excluded = bool(self.exclude) and _matches(self.exclude, labels)
         return not excluded and _matches(self.match, labels)
+
+    def without(self, name: str) -> "Rule":
+        """Return the rule that asks the same but for one name."""
+        match = {each: pattern for each, pattern in self.match.items() if each != name}
+        return Rule(match, {} if name in self.exclude else self.exclude)
 
 
 def check_names(attribute: str, patterns: Patterns) -> None:
@@ -65,21 +78,97 @@ def check_names(attribute: str, patterns: Patterns) -> None:
 
 def _matches(patterns: Patterns, labels: Mapping[str, str]) -> bool:
     return all(
-        any(fnmatchcase(labels.get(name, ""), each) for each in _several(pattern))
+        any(_is_like(name, labels.get(name, ""), each) for each in _several(pattern))
         for name, pattern in patterns.items()
     )
+
+
+def _is_like(name: str, value: str, pattern: str) -> bool:
+    # Paths of cgroups are written without the first slash, too, as by systemd.
+    if name == _CGROUP and not pattern.startswith(("/", "*")):
+        value = value.removeprefix("/")
+    return fnmatchcase(value, pattern)
 
 
 def _several(pattern: str | tuple[str, ...]) -> Iterable[str]:
     return (pattern,) if isinstance(pattern, str) else pattern
 
 
+class Selector:
+    """Asks processes whether a rule selects them.
+
+    One that was refused is asked again when it has another name, as after it has executed another
+    program. This program itself is never selected, nor are threads of the kernel.
+
+    Args:
+        rule: The rule.
+
+    Attributes:
+        left_out: How many couldn't be asked though they may be meant, by the words of `REASONS`.
+    """
+
+    def __init__(self, rule: Rule) -> None:
+        self._rule = rule
+        self._identities = Identities()
+        # What processes were when they were refused, by their pids, and why they couldn't be asked.
+        self._refused: dict[int, tuple[tuple[int, bytes], str]] = {}
+        self.left_out: Counter[str] = Counter()
+
+    def clear(self) -> None:
+        """Forget what was refused."""
+        self._refused.clear()
+        self.left_out = Counter()
+
+    def select(self, asked: Iterable[int]) -> set[int]:
+        """Return the pids of those that are selected.
+
+        Args:
+            asked: All that are there and aren't selected yet.
+        """
+        refused: dict[int, tuple[tuple[int, bytes], str]] = {}
+        selected, self.left_out = set(), Counter()
+        for pid in asked:
+            if pid == os.getpid():
+                continue
+            try:
+                stat = read_stat(pid)
+                now, why = (stat.started, stat.name), ""
+                before = self._refused.get(pid)
+                if before is not None and before[0] == now:
+                    why = before[1]
+                else:
+                    is_selected, why = self._ask(pid, stat)
+                    if is_selected:
+                        selected.add(pid)
+                        continue
+                refused[pid] = now, why
+            except ProcessLookupError:  # it has ended meanwhile
+                continue
+            except PermissionError:
+                why = "hidden"
+            if why:
+                self.left_out[why] += 1
+        self._refused = refused
+        return selected
+
+    def _ask(self, pid: int, stat: Stat) -> tuple[bool, str]:
+        """Return whether a process is selected, and why not if it couldn't be asked."""
+        if stat.is_of_kernel:
+            return False, ""
+        labels = dict(self._identities.labels_of_pid(pid))
+        if self._rule.asks(_CMDLINE):
+            arguments = command_line(pid).rstrip(b"\0").replace(b"\0", b" ")
+            labels[_CMDLINE] = printable(os.fsdecode(arguments))
+        if _EXE not in labels and self._rule.asks(_EXE):
+            # Excluded programs are monitored only if they are known to be others.
+            return False, "unreadable" if self._rule.without(_EXE).selects(labels) else ""
+        return self._rule.selects(labels), ""
+
+
 class RuleSource:
     """All processes that a rule selects, now and later.
 
-    They are looked for when the context updates. A process that was refused is asked again when it
-    has another name, as after it has executed another program; one that was selected stays. This
-    program itself is never selected.
+    They are looked for when the context updates, as `Selector` does; one that was selected stays.
 
     Args:
         rule: The rule.
@@ -91,18 +180,20 @@ class RuleSource:
     """
 
     def __init__(self, rule: Rule, descendants: bool = False, wait: bool = True) -> None:
-        self._rule = rule
+        self._selector = Selector(rule)
         self._descendants = descendants
         self._wait = wait
-        self._identities = Identities()
         self._table = ProcessTable()
-        # What processes were when they were refused, by their pids: asked again if they change.
-        self._refused: dict[int, tuple[int, bytes]] = {}
         self._has_found = False
+
+    @property
+    def left_out(self) -> Mapping[str, int]:
+        """How many can't be monitored, or can't be asked, by the words of `REASONS`."""
+        return self._table.left_out + self._selector.left_out
 
     def start(self) -> None:
         """Begin anew."""
-        self._refused.clear()
+        self._selector.clear()
         self._has_found = False
 
     def processes(self) -> Collection[Process]:
@@ -111,39 +202,12 @@ class RuleSource:
         Raises:
             OSError: They can't be found just now, as too many files are open.
         """
-        self._table.add_all(self._found())
+        found = self._selector.select(pid for pid in pids() if pid not in self._table)
         if self._descendants:
-            self._table.add_all(descendants_of({process.pid for process in self._table}))
+            found |= descendants_of(found.union(process.pid for process in self._table))
+        self._table.add_all(found - {os.getpid()})
         self._has_found |= len(self._table) > 0
         return list(self._table)
-
-    def _found(self) -> set[int]:
-        """Return the pids of processes that are selected and not followed yet."""
-        refused: dict[int, tuple[int, bytes]] = {}
-        found = set()
-        for pid in pids():
-            if pid in self._table or pid == os.getpid():
-                continue
-            try:
-                stat = read_stat(pid)
-                now = (stat.started, stat.name)
-                if self._refused.get(pid) != now and self._selects(pid, stat):
-                    found.add(pid)
-                else:
-                    refused[pid] = now
-            except (ProcessLookupError, PermissionError):  # it has ended meanwhile, or is hidden
-                continue
-        self._refused = refused
-        return found
-
-    def _selects(self, pid: int, stat: Stat) -> bool:
-        if stat.is_of_kernel:
-            return False
-        labels = dict(self._identities.labels_of_pid(pid))
-        if self._rule.asks_cmdline:
-            arguments = command_line(pid).rstrip(b"\0").replace(b"\0", b" ")
-            labels[_CMDLINE] = printable(os.fsdecode(arguments))
-        return self._rule.selects(labels)
 
     def take_ended(self) -> Collection[Process]:
         """Return the processes that ended since the last call."""

@@ -1,7 +1,7 @@
 """Sources of processes to monitor: given pids or a command to start, and their descendants."""
 
 import subprocess
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
 from damon_core import DamonError, TargetError, why_not_a_program
@@ -18,9 +18,10 @@ from damon_vaddr.processes import (
 class ProcessSource(Protocol):
     """Finds the processes to monitor. Only the worker calls it.
 
-    Each run of the context calls `start` at its beginning and `close` at its end. A source whose
-    `close` waits for something has an attribute ``stop_timeout_us``: how long that may take, in
-    microseconds.
+    Each run of the context calls `start` at its beginning and `close` at its end. After `processes`
+    an attribute ``left_out`` says how many it leaves out, by the words of `REASONS`; without one it
+    is none. A source whose `close` waits for something has an attribute ``stop_timeout_us``: how
+    long that may take, in microseconds.
     """
 
     def start(self) -> None:
@@ -58,6 +59,11 @@ class _Followed:
     def __init__(self, descendants: bool) -> None:
         self._descendants = descendants
         self._table = ProcessTable()
+
+    @property
+    def left_out(self) -> Mapping[str, int]:
+        """How many can't be monitored, by reason."""
+        return self._table.left_out
 
     def processes(self) -> Collection[Process]:
         """Return the current processes."""
