@@ -16,6 +16,7 @@ from damon_core.contract.columns import (
 )
 from damon_core.contract.context import HookContext
 from damon_core.contract.forecast import Costs, TargetForecast
+from damon_core.contract.measures import Measure
 from damon_core.contract.outputs import PRIVATE_MODE, WriterLock, let_read, output_path
 from damon_core.contract.policy import RegionPolicy
 from damon_core.contract.provenance import ContextInfo, RecordInfo
@@ -165,6 +166,7 @@ __all__ = [  # noqa: RUF022  # by reader
     # Who writes plugins: what hooks are given, and what a package registers (docs/plugins.md).
     "hookimpl",
     "HookContext",
+    "Measure",
     "Primitive",
     "Backend",
     "Policy",

@@ -46,6 +46,10 @@ worker gives them up, for itself and programs that it starts, and so does the co
 unless it may start contexts later.
 Another part that needs one of these uses it in its factory.
 
+Any part may have a method ``measures(context)``, which returns a `damon_core.Measure` for each
+number that it knows of itself, such as what it has delivered. It is called from any thread, while
+the context runs and afterwards, by callbacks that export metrics.
+
 If the primitive raises, its context ends in order: `before_terminate`, `cleanup`; then
 `context.error` holds the exception: a `DamonError` as it is, any other as the cause of a
 `PartError` that names part and hook. It is the same where what a primitive or a policy gives can't

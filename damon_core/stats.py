@@ -33,7 +33,8 @@ class Stats:
         aggregations: Aggregations completed.
         updates: Updates of the targets made.
         cpu_us: CPU time of the worker, kernel time included, and of others that sample for it,
-            such as the kernel, up to the last iteration.
+            such as the kernel, up to the last iteration; and what other threads have spent for
+            the context, such as scrapes.
         target_cpu_us: CPU time that the targets have lost through monitoring, as far as that is
             known.
         slowdown: The share of its time that a target has lost since it was added: of the one that

@@ -5,6 +5,7 @@ from typing import Any, Protocol
 
 from damon_core.attributes import Intervals, RegionLimits
 from damon_core.clock import Clock
+from damon_core.contract.measures import Measure
 from damon_core.memory.snapshot import Snapshot
 from damon_core.memory.target import Target
 from damon_core.stats import Stats
@@ -88,6 +89,16 @@ class HookContext(Protocol):
     @property
     def running(self) -> bool:
         """Whether the context has a worker."""
+
+    def measures(self) -> Sequence[Measure]:
+        """Return the numbers that the parts know of themselves; from any thread."""
+
+    def charge_cpu(self, cpu_us: int) -> None:
+        """Count CPU time that another thread has spent for the context, in microseconds.
+
+        It belongs to the cost of monitoring, like the worker's own: it is in `stats`, and comes out
+        of the CPU budget. May be called from any thread.
+        """
 
     def private(self, callback: object) -> dict[str, Any]:
         """Return the private data that a callback keeps with this context.

@@ -19,6 +19,7 @@ from damon_core.attributes import (
     RegionLimits,
 )
 from damon_core.clock import Clock, SystemClock
+from damon_core.contract.measures import Measure
 from damon_core.contract.policy import RegionPolicy
 from damon_core.contract.registration import part_name
 from damon_core.contract.sampling import SamplingFactory
@@ -128,6 +129,7 @@ class Context:
         self._max_slowdown = max_slowdown
         self._max_stall_us = max_stall_us
         self._stop_timeout_us = stop_timeout_us
+        self._unmeasured: set[int] = set()  # parts that failed to say what they know
         self.primitive_name = part_name(primitive)
         self.backend_name = str(getattr(primitive, "backend_name", ""))
         self._primitive = primitive
@@ -273,6 +275,36 @@ class Context:
         """What ended this or the last run, None if it didn't fail."""
         kdamond = self.worker.kdamond
         return kdamond.error if kdamond is not None else None
+
+    def measures(self) -> list[Measure]:
+        """Return the numbers that the parts know of themselves; from any thread.
+
+        A part that fails is logged once, and left out.
+        """
+        found: list[Measure] = []
+        for part in (self._primitive, *self._callbacks):
+            measures = getattr(part, "measures", None)
+            if not callable(measures):
+                continue
+            try:
+                found += measures(self)
+            except Exception as error:
+                if id(part) not in self._unmeasured:
+                    self._unmeasured.add(id(part))
+                    name, reason = part_name(part), one_line(error)
+                    message = "context '%s': '%s' failed in measures: %s"
+                    logger.error(message, self.name, name, reason, exc_info=error)
+        return found
+
+    def charge_cpu(self, cpu_us: int) -> None:
+        """Count CPU time that another thread has spent for the context, in microseconds.
+
+        It belongs to the cost of monitoring, like the worker's own: it is in `stats`, and comes out
+        of the CPU budget. May be called from any thread; without effect while nothing runs.
+        """
+        kdamond = self.worker.kdamond
+        if self.running and kdamond is not None:
+            kdamond.charge(cpu_us)
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until the context isn't running.

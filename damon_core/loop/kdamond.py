@@ -89,6 +89,9 @@ class Kdamond:
         self._missed = 0  # checks, up to the last that was made
         self._samples = self._aggregations = self._updates = 0
         self._cpu_start_us = self._cpu_us = 0
+        self._charging = threading.Lock()
+        self._charged_us = 0  # by other threads
+        self._charged_before_us = 0  # at the last aggregation
         self._checks = 0  # of the running aggregation
         self._own_labels = labels
         # As they were when last complete; None before the first aggregation.
@@ -105,6 +108,11 @@ class Kdamond:
         self._stop_requested = True
         self._wake.set()
 
+    def charge(self, cpu_us: int) -> None:
+        """Count CPU time that another thread has spent for the run; from any thread."""
+        with self._charging:
+            self._charged_us += cpu_us
+
     def stats(self) -> Stats:
         """Return the counts of this run so far."""
         return Stats(
@@ -112,7 +120,7 @@ class Kdamond:
             missed_samples=self._sampling.missed_checks,
             aggregations=self._aggregations,
             updates=self._updates,
-            cpu_us=self._cpu_us,
+            cpu_us=self._cpu_us + self._charged_us,
             target_cpu_us=self._target_cpu_us,
             slowdown=self._slowdown(),
             longest_stall_us=self._longest_stall_us,
@@ -297,6 +305,9 @@ class Kdamond:
         self._checks = 0
         total_bytes = snapshot.total_bytes
         seen = snapshot.accessed_bytes() / total_bytes if total_bytes else None
+        charged_us = self._charged_us
+        self._pace.charged(charged_us - self._charged_before_us, elapsed_us)
+        self._charged_before_us = charged_us
         self._pace.aggregated(seen, self._spent_us(), elapsed_us, self._take_toll(elapsed_us))
 
     def _label_targets(self) -> None:

@@ -26,6 +26,10 @@ _WEIGHT_AT_ONCE = 0.5
 #: The greatest parts of the budget for updates, and for paying back what was overspent.
 _MOST_FOR_UPDATES = 0.5
 _MOST_FOR_DEBT = 0.3
+#: The greatest part of the budget that is kept for what other threads spend, and the time over
+#: which that is averaged: a scrape comes now and then, and is no reason to stretch at once.
+_MOST_FOR_CHARGES = 0.3
+_CHARGES_OVER_US = 60_000_000
 #: Overspending is paid back within this time, or within an aggregation if that is longer.
 _PAID_BACK_IN_US = 1_000_000
 #: The least part of the budget that the looks of an epoch leave to its opening.
@@ -151,6 +155,7 @@ class BudgetKeeper:
         self._aggregate_us: float | None = None
         self._update_cost_us: float | None = None
         self._opening_us: float | None = None
+        self._charges = 0.0  # share of a processor that other threads spend
         self.epoch_us = 0.0
         self._debt_us = 0.0
         # Of the running aggregation:
@@ -203,6 +208,11 @@ class BudgetKeeper:
         self._update_cost_us = _smoothed(self._update_cost_us, cpu_us)
         self.fit(base, self._recent_us)
 
+    def charged(self, cpu_us: int, elapsed_us: int) -> None:
+        """Add the CPU time that other threads have spent in an aggregation."""
+        weight = elapsed_us / (elapsed_us + _CHARGES_OVER_US)
+        self._charges = _smoothed(self._charges, cpu_us / max(elapsed_us, 1), weight)
+
     def aggregated(self, cpu_us: int, elapsed_us: int, base: Intervals) -> None:
         """Add the CPU time of the end of an aggregation, and recompute.
 
@@ -238,13 +248,17 @@ class BudgetKeeper:
             cost_us / self._sampling.step_us(base) + (end_us + opening_us) / base.aggregation_us
         )
         update_cost_us = self._update_cost_us or 0.0
-        whole = min(self._budget, demand + update_cost_us / base.update_us)
+        whole = min(self._budget, demand + update_cost_us / base.update_us + self._charges)
         self.allowed = min(self._budget, self._shared.allowance(id(self), whole))
         self.update_us = math.ceil(update_cost_us / (self.allowed * _MOST_FOR_UPDATES))
         in_force = self._sampling.stretched(base, max(self.factor, 1.0))
         # An iteration has one update at most.
         every_us = max(base.update_us, self.update_us, self._sampling.step_us(in_force))
-        left = self._left = self.allowed - update_cost_us / every_us
+        left = self._left = (
+            self.allowed
+            - update_cost_us / every_us
+            - min(self._charges, self.allowed * _MOST_FOR_CHARGES)
+        )
         if check_us is None:
             # Within an aggregation only costs count; overspending is known at its end.
             payable_us = left * max(_PAID_BACK_IN_US, in_force.aggregation_us)
@@ -423,6 +437,10 @@ class Pace:
         self._in_force = in_force
         if self._budget.checked(cpu_us, self._base, in_force):
             self._decide()
+
+    def charged(self, cpu_us: int, elapsed_us: int) -> None:
+        """Add the CPU time that other threads have spent in an aggregation of some length."""
+        self._budget.charged(cpu_us, elapsed_us)
 
     def aggregated(
         self, access_share: float | None, cpu_us: int, elapsed_us: int, toll: Toll

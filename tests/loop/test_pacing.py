@@ -572,6 +572,37 @@ class TestAccumulating:
         assert spent(context) <= 0.022
 
 
+class Scraped:
+    """A callback for which another thread spends CPU time after each aggregation."""
+
+    def __init__(self, share: float) -> None:
+        self.share = share
+
+    @hookimpl
+    def after_aggregation(self, context: Context) -> None:
+        assert context.snapshot is not None
+        context.charge_cpu(round(self.share * context.snapshot.elapsed_us))
+
+
+class TestCharges:
+    def test_they_are_in_the_statistics(self) -> None:
+        """What another thread spends for a context counts as its CPU time."""
+        alone, work = Work(check_us=100), Work(check_us=100)
+        difference = run(work, Scraped(0.01)).stats.cpu_us - run(alone).stats.cpu_us
+        assert difference == sum(round(0.01 * each.elapsed_us) for each in work.snapshots)
+
+    def test_they_come_out_of_the_budget(self) -> None:
+        """A context whose scrapes cost a quarter of its budget leaves them that."""
+        context = run(Work(check_us=1_000, until_us=3600 * SECOND), Scraped(0.005))
+        assert 0.015 <= spent(context) <= 0.022
+
+    def test_they_stop_no_monitoring(self) -> None:
+        """Scrapes that cost more than the whole budget leave the worker most of it."""
+        work = Work(check_us=1_000, until_us=3600 * SECOND)
+        run(work, Scraped(0.5))
+        assert len(work.checked_us) * 1_000 >= 0.012 * 3600 * SECOND
+
+
 class TestGroup:
     def test_cheap_ones_have_what_they_need(self) -> None:
         """One that costs much doesn't slow down those that cost little."""
