@@ -28,7 +28,7 @@ def install(directory: Path, drop_in: Path | None) -> Path:
 
 def settings(path: Path) -> dict[str, list[str]]:
     """Return the words of all settings, by name."""
-    found = defaultdict(list)
+    found: dict[str, list[str]] = defaultdict(list)
     for name, words in re.findall(r"^(\w+)=(.*)$", path.read_text(), re.MULTILINE):
         found[name] += words.split()
     return found
@@ -87,6 +87,6 @@ def test_page_tables_take_two_more() -> None:
 def test_an_operators_example_is_right() -> None:
     """`damon check` accepts the configuration that is installed with it."""
     damon = Path(sys.executable).parent / "damon"
-    command = [damon, "check", ROOT / "deploy/damon.toml"]
+    command = [str(damon), "check", str(ROOT / "deploy/damon.toml")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
