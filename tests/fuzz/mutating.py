@@ -125,6 +125,8 @@ NAMES = (
 )
 
 _BYTES = (0, 1, 9, 10, 13, 31, 32, 34, 39, 44, 47, 58, 92, 127, 128, 192, 254, 255)
+#: What is replaced lies so near to a place that was chosen.
+_NEAR_BYTES = 500
 _NUMBER = re.compile(rb"-?[0-9]+(?:\.[0-9]+)?")
 _WORD = re.compile(rb"[A-Za-z_]+|[0-9a-fA-F]+|[^A-Za-z0-9_\s]")
 _LINE = re.compile(rb"[^\n]*\n?")
@@ -312,7 +314,9 @@ class Mutator:
         return data[:at] + part * self.chance.choice((1, 2, 10)) + data[at:]
 
     def _replaced(self, pattern: "re.Pattern[bytes]", data: bytes, new: bytes) -> bytes:
-        found = list(pattern.finditer(data))
+        # Not all that there are: an input may be a thousand times as long.
+        begin = max(self._place(data) - _NEAR_BYTES, 0)
+        found = list(pattern.finditer(data, begin, begin + 2 * _NEAR_BYTES))
         if not found:
             return data
         one = self.chance.choice(found)

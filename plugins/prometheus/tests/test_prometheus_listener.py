@@ -439,6 +439,7 @@ def test_swapped_certificate(certificate: TlsOptions) -> None:
         {"idle_thresholds": (Microseconds(2), Microseconds(1))},
         {"idle_thresholds": (Microseconds(10_000_000), Microseconds(10_000_001))},
         {"bearer_token_variable": ""},
+        {"bearer_token_variable": "\ud800"},
         {"bearer_token_variable": "X", "bearer_token_file": Path("x")},
         {"bearer_token_file": Path("x"), "basic_auth": BasicAuthOptions("u", Path("x"))},
     ],

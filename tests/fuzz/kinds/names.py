@@ -5,6 +5,8 @@ import functools
 import io
 import json
 import random
+import re
+import types
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -57,7 +59,8 @@ class Names(Kind):
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
-        collector._PAUSE_S = 0  # noqa: SLF001  # nobody else waits
+        # Nobody else waits, and even a sleep of no time takes long.
+        collector.time = types.SimpleNamespace(sleep=lambda _seconds: None)  # type: ignore[assignment]
 
     def make(self, chance: random.Random) -> bytes:
         """Return names."""
@@ -142,7 +145,9 @@ def _judge_metrics(snapshot: Snapshot) -> None:
     _add_snapshot(scrape, _Served(snapshot.context, lambda: None, options), snapshot)  # type: ignore[arg-type]
     registry = CollectorRegistry()
     registry.register(_Collected(scrape))
-    text = generate_latest(registry).decode()
+    # Each set of labels once: to read them takes longer than all else.
+    labels = set(re.findall(r"(?m)^[a-z_]+(\{.*\}) ", generate_latest(registry).decode()))
+    text = "".join(f"x{each} 1\n" for each in labels)
     found = {
         sample.labels["target"]
         for family in text_string_to_metric_families(text)

@@ -285,6 +285,10 @@ def _check_headers(notify: Notify) -> None:
     for name, value in notify.headers.items():
         if not value.isprintable() or not value.isascii():
             raise AttributeValueError("headers", repr(name), "its value must be printable ASCII")
+    for variable in notify.headers_from_env.values():
+        if not variable or not variable.isprintable():
+            allowed = "must be the name of an environment variable"
+            raise AttributeValueError("headers_from_env", repr(variable), allowed)
 
 
 @frozen

@@ -89,7 +89,7 @@ class ListenerOptions:
     )
     bearer_token_variable: str | None = field(
         default=None,
-        validator=optional(validators.not_empty),
+        validator=optional(validators.printable),
         metadata={"help": "Demand the bearer token in this environment variable"},
     )
     basic_auth: BasicAuthOptions | None = field(
