@@ -112,6 +112,7 @@ def _cgroup_of(pid: int) -> Iterator[Path]:
         group.rmdir()
 
 
+@pytest.mark.slow
 @pytest.mark.needs("root", "redis-server", "prometheus", "alertmanager")
 def test_redis_under_load_reaches_every_receiver(tmp_path: Path) -> None:
     """One `damon run`: rows in pandas, an answer of Prometheus, an alert in Alertmanager."""

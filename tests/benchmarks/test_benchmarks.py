@@ -132,6 +132,7 @@ def test_accuracy_refuses_unknown_patterns() -> None:
     assert "there is no pattern 'nosuch': choose from zones, stairs" in done.stderr
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_run() -> None:
     """A run depends only on its seed."""
     case = find_case("phases", 3)
@@ -163,6 +164,7 @@ def test_random_pages_are_scored_page_by_page() -> None:
     assert score == pytest.approx(AreaTruth(areas).score(estimate))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["zones", "5 TiB", "window", "far"])
 def test_an_oracle_errs_less_than_the_kernel(name: str) -> None:
     """Knowing all borders is an advantage where areas are larger than the gaps between checks."""

@@ -192,6 +192,7 @@ def check_receiver_delays_nothing(url: str) -> None:
     assert stats.queued == 0
 
 
+@pytest.mark.slow
 def test_dead_receiver_delays_nothing(dead_url: str) -> None:
     """With a closed port all aggregations run, the queue fills, and drops are counted."""
     check_receiver_delays_nothing(dead_url)

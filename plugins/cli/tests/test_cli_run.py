@@ -361,6 +361,7 @@ def test_others_go_on(notes: Path, config: Callable[..., Path]) -> None:
     assert of(notes, "b") == WHOLE
 
 
+@pytest.mark.slow
 def test_no_failure_is_hidden_by_another(notes: Path, config: Callable[..., Path]) -> None:
     """The second that fails is reported as well, even at the very end."""
     contexts = config(a="raises = 'input'", b="raises = 'other'\nhook = 'cleanup'\nchecks = 500")
@@ -440,6 +441,7 @@ def test_a_callback_that_works_again_is_a_failure_all_the_same(config: Callable[
     )
 
 
+@pytest.mark.slow
 def test_output_that_is_lost_is_a_failure(tmp_path: Path) -> None:
     """The last line says of which callback, and why."""
     there = tmp_path / "there"

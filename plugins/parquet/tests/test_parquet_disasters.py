@@ -88,6 +88,7 @@ def test_every_row_group_is_there_as_soon_as_it_is_written(tmp_path: Path) -> No
     assert lags[-1] == 0
 
 
+@pytest.mark.slow
 def test_a_file_cut_anywhere_has_all_row_groups_before_the_cut(tmp_path: Path) -> None:
     """A power cut leaves a beginning of what was written last."""
     path, copy = tmp_path / "out.parquet", tmp_path / "copy.parquet"
@@ -143,6 +144,7 @@ def test_kill_9_leaves_all_whole_row_groups(tmp_path: Path) -> None:
     assert len(found) in (acknowledged, acknowledged + 1)
 
 
+@pytest.mark.slow
 @pytest.mark.needs("root")
 def test_a_full_disk_costs_whole_row_groups_only(small_disk: Callable[[int], Path]) -> None:
     """What was written stays, for others too; what comes when there is room again follows."""

@@ -160,6 +160,7 @@ def snapshots(draw: st.DrawFn) -> list[Snapshot]:
     return sorted(drawn, key=lambda each: each.time_us)
 
 
+@pytest.mark.slow
 @settings(max_examples=40)
 @given(snapshots())
 def test_what_is_written_comes_back(
@@ -198,6 +199,7 @@ def test_areas_that_stay_are_one_object(tmp_path: Path) -> None:
     assert len({id(each.targets[0].areas) for each in read(path)}) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("begin_us", [None, T0 + 50_000_000])
 def test_areas_that_go_are_gone(tmp_path: Path, begin_us: int | None) -> None:
     """That a target has none any more is recorded too, and known after the beginning."""
@@ -255,6 +257,7 @@ def test_the_file_explains_itself(tmp_path: Path) -> None:
     assert list(json.loads(metadata[b"damon.columns"])) == list(FIELDS)
 
 
+@pytest.mark.slow
 def test_span(tmp_path: Path) -> None:
     """From the beginning of the first aggregation to the end of the last."""
     path = tmp_path / "out.parquet"
@@ -386,6 +389,7 @@ class TestWrongFiles:
         with pytest.raises(InputError, match="is Parquet, but no record of memory accesses"):
             ParquetReader(path)
 
+    @pytest.mark.slow
     def test_damage_within(self, tmp_path: Path) -> None:
         """What comes before is read; the error says which row group."""
         path = tmp_path / "out.parquet"

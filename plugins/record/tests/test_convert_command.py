@@ -67,6 +67,7 @@ def numbers(snapshots: list[Snapshot]) -> list[object]:
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("source", ["in.csv", "in.parquet"])
 @pytest.mark.parametrize("output", ["out.csv", "out.parquet"])
 def test_any_to_any(tmp_path: Path, source: str, output: str) -> None:

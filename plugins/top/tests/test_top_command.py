@@ -199,6 +199,7 @@ class TestTerminal:
         assert used <= {"0", "1", "2", "7", "39", "49"}
         assert terminal.shown.isascii()
 
+    @pytest.mark.slow
     def test_the_last_picture_stays_until_it_is_left(
         self, terminals: list[Terminal], pid_file: Path
     ) -> None:
