@@ -60,7 +60,7 @@ class Names(Kind):
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
         # Nobody else waits, and even a sleep of no time takes long.
-        collector.time = types.SimpleNamespace(sleep=lambda _seconds: None)  # type: ignore[assignment]
+        vars(collector)["time"] = types.SimpleNamespace(sleep=lambda _seconds: None)
 
     def make(self, chance: random.Random) -> bytes:
         """Return names."""
