@@ -14,6 +14,7 @@ from damon_cgroup.plugin import CgroupOptions
 from damon_csv.callback import CsvOptions
 from damon_demo.command import demo
 from damon_idle.options import IdleOptions
+from damon_otlp.options import OtlpOptions
 from damon_paddr.options import PaddrOptions
 from damon_pagetable.options import PageTableOptions
 from damon_parquet.options import ParquetOptions
@@ -95,6 +96,7 @@ PAGES: list[tuple[str, int, type]] = [
     ("plugins/cgroup/README.md", 0, CgroupOptions),
     ("plugins/csv/README.md", 0, CsvOptions),
     ("plugins/idle/README.md", 0, IdleOptions),
+    ("plugins/otlp/README.md", 0, OtlpOptions),
     ("plugins/paddr/README.md", 0, PaddrOptions),
     ("plugins/pagetable/README.md", 0, PageTableOptions),
     ("plugins/parquet/README.md", 0, ParquetOptions),

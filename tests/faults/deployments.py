@@ -31,6 +31,7 @@ _SIM = {"size": "1GiB", "uniform": {"rate": 0.5}}
 _CALLBACKS: dict[str, dict[str, Any]] = {
     "csv": {"path": "own.csv"},
     "parquet": {"path": "own.parquet"},
+    "otlp": {"timeout": "1s"},
     "prometheus": {"port": 0},
     "alert": {
         "rule": [{"name": "any", "when": "working_set", "above": "1B"}],
