@@ -1,0 +1,1 @@
+"""Half an hour of what happens to an operator: `python -m tests.soak`."""
