@@ -167,10 +167,14 @@ def redis_load(folder: Path, port: int) -> Program:
     return Program("redis-load", ("sh", "-c", script), folder)
 
 
+def _binaries() -> Path:
+    """Return where Debian has the programs of PostgreSQL."""
+    return max(Path("/usr/lib/postgresql").glob("*/bin"))
+
+
 def postgres(folder: Path, group: Path) -> Program:
     """Return a PostgreSQL with a cgroup of its own and some rows; it is set up, and not started."""
-    binaries = sorted(Path("/usr/lib/postgresql").glob("*/bin"))[-1]
-    data, port = folder / "postgres", free_port()
+    binaries, data, port = _binaries(), folder / "postgres", free_port()
     data.mkdir()
     shutil.chown(data, "postgres", "postgres")
     subprocess.run(
@@ -200,7 +204,7 @@ def postgres(folder: Path, group: Path) -> Program:
 def postgres_load(folder: Path, port: int) -> Program:
     """Return pgbench, which begins again when the server is back."""
     script = (
-        f"export PGHOST=127.0.0.1 PGPORT={port} PGUSER=postgres; "
+        f"export PGHOST=127.0.0.1 PGPORT={port} PGUSER=postgres PATH={_binaries()}:$PATH; "
         "until pgbench -i -s 5 -q postgres; do sleep 1; done; "
         "while true; do pgbench -S -c 2 -R 200 -T 5 postgres; sleep 0.2; done"
     )
