@@ -41,7 +41,11 @@ class MemoryOptions:
     path: str = ""
     command: tuple[str, ...] = ()
     descendants: bool = False
-    wait: bool = True
+    cgroups: tuple[str, ...] = ()
+    match: dict[str, tuple[str, ...]] = field(factory=dict)
+    exclude: dict[str, tuple[str, ...]] = field(factory=dict)
+    when_gone: str = "wait"
+    group_by: str = "none"
     backend: str = "auto"
 
 
@@ -144,7 +148,25 @@ def called() -> Called:
     [
         (["--pid", "5"], "vaddr", MemoryOptions(pid=5)),
         (["--cgroup", "/a"], "cgroup", MemoryOptions(path="/a")),
-        (["--cgroup", "/a", "--until-removed"], "cgroup", MemoryOptions(path="/a", wait=False)),
+        (["--cgroup", "/a", "--until-gone"], "cgroup", MemoryOptions(path="/a", when_gone="end")),
+        (["--cgroup", "a/*"], "cgroup", MemoryOptions(cgroups=("a/*",))),
+        (["--cgroup", "/a", "--cgroup", "/b"], "cgroup", MemoryOptions(cgroups=("/a", "/b"))),
+        (["--match", "comm=a*"], "vaddr", MemoryOptions(match={"comm": ("a*",)})),
+        (
+            ["--match", "comm=a", "--match", "comm=b", "--match", "user=c"],
+            "vaddr",
+            MemoryOptions(match={"comm": ("a", "b"), "user": ("c",)}),
+        ),
+        (
+            ["--cgroup", "/a", "--match", "comm=b", "--exclude", "exe=/c=d"],
+            "cgroup",
+            MemoryOptions(path="/a", match={"comm": ("b",)}, exclude={"exe": ("/c=d",)}),
+        ),
+        (
+            ["--match", "comm=a", "--group-by", "unit"],
+            "vaddr",
+            MemoryOptions(match={"comm": ("a",)}, group_by="unit"),
+        ),
         (["--paddr"], "paddr", MemoryOptions()),
         (["--", "make", "-j2"], "vaddr", MemoryOptions(command=("make", "-j2"))),
         (["--pid", "5", "--descendants"], "vaddr", MemoryOptions(pid=5, descendants=True)),
@@ -282,10 +304,14 @@ def test_a_primitive_that_is_not_installed() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "give exactly one of --pid, --cgroup, --paddr and a COMMAND after --"),
+        ([], "give exactly one of --pid, --cgroup, --match, --paddr and a COMMAND after --"),
+        (["--pid", "5", "--match", "comm=a"], "only --cgroup and --match go together"),
         (["--pid", "5", "--paddr"], "give exactly one of"),
         (["--paddr", "--descendants"], "--descendants means nothing with --paddr"),
-        (["--pid", "5", "--until-removed"], "--until-removed means nothing without --cgroup"),
+        (["--paddr", "--group-by", "unit"], "--group-by means nothing with --paddr"),
+        (["--pid", "5", "--until-gone"], "--until-gone means nothing without --cgroup or --match"),
+        (["--pid", "5", "--exclude", "comm=a"], "--exclude means nothing without --cgroup"),
+        (["--match", "redis"], "'redis' is not LABEL=PATTERN, such as comm=redis*"),
         (["--pid", "5", "--goal", "400%"], "'400%' is not a share above 0%, up to 100%"),
         (["--pid", "5", "--policy-option", "seed=3"], "--policy-option needs --policy"),
         (["--pid", "5", "--policy", "a", "--policy-option", "seed"], "'seed' is not KEY=VALUE"),

@@ -85,7 +85,7 @@ name = "d"
 primitive = { use = "sim", size = "1MiB", zones = [{ size = "1MiB", rate = 1 }] }
 [[context]]
 name = "e"
-primitive = { use = "cgroup", path = "/", wait = false }
+primitive = { use = "cgroup", path = "/", when_gone = "end" }
 """
 
 _WORDS = (

@@ -1,18 +1,26 @@
 """The hook of damon-cgroup: it registers the primitive `cgroup`."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import cast
+from pathlib import Path
+from typing import Literal, cast
 
 from attrs import field, frozen
 from damon_vaddr import (
+    EXCLUDE_HELP,
+    GROUP_BY_HELP,
+    NO_GROUP,
+    GroupBy,
     ProcessBackend,
     ProcessForecast,
     ProcessMemory,
+    Rule,
     forecast_processes,
+    known_names,
     probe_processes,
 )
 
 from damon_cgroup.hierarchy import find_cgroup, hierarchies
+from damon_cgroup.patterns import CgroupPatterns, known_patterns
 from damon_cgroup.source import CgroupSource
 from damon_core import (
     AUTO,
@@ -29,25 +37,54 @@ from damon_core import (
 
 @frozen
 class CgroupOptions:
-    """The options of `cgroup`."""
+    """The options of `cgroup`: exactly one of `path` and `cgroups`."""
 
     path: str = field(
-        metadata={"help": "the cgroup: an absolute path, or one like 'system.slice/redis.service'"}
+        default="",
+        metadata={"help": "the cgroup: an absolute path, or one like 'system.slice/redis.service'"},
     )
-    descendants: bool = field(
-        default=False, metadata={"help": "monitor the processes of the cgroups below it as well"}
-    )
-    wait: bool = field(
-        default=True,
+    cgroups: tuple[str, ...] = field(
+        default=(),
+        validator=known_patterns,
         metadata={
-            "help": "when the cgroup is removed, wait until it is back, as when its service "
-            "restarts; false: that is the end"
+            "help": "all cgroups that match one of these, now and later, such as "
+            "'system.slice/*.service'; ** is any number of levels"
         },
     )
+    exclude_cgroups: tuple[str, ...] = field(
+        default=(),
+        validator=known_patterns,
+        metadata={"help": "what of these is left out, with all below, likewise"},
+    )
+    match: dict[str, str | tuple[str, ...]] = field(
+        factory=dict,
+        validator=known_names,
+        metadata={"help": "only processes that are like this: patterns by label, as for vaddr"},
+    )
+    exclude: dict[str, str | tuple[str, ...]] = field(
+        factory=dict, validator=known_names, metadata={"help": EXCLUDE_HELP}
+    )
+    descendants: bool = field(
+        default=False, metadata={"help": "monitor the processes of the cgroups below as well"}
+    )
+    when_gone: Literal["wait", "end"] = field(
+        default="wait",
+        metadata={
+            "help": "when the last of the cgroups is removed: wait until one is back, as when a "
+            "service restarts, or end"
+        },
+    )
+    group_by: GroupBy = field(default=NO_GROUP, metadata={"help": GROUP_BY_HELP})
     backend: BackendOption = field(
         default=AUTO,
         metadata={"help": "how accesses are detected; 'auto' is the best backend that works"},
     )
+
+    def __attrs_post_init__(self) -> None:
+        if bool(self.path) == bool(self.cgroups):
+            raise ValueError("must have exactly one of path and cgroups")
+        if self.exclude_cgroups and not self.cgroups:
+            raise ValueError("has exclude_cgroups, which only goes with cgroups")
 
 
 def make_cgroup(options: CgroupOptions, backends: Mapping[str, Backend]) -> ProcessMemory:
@@ -58,27 +95,40 @@ def make_cgroup(options: CgroupOptions, backends: Mapping[str, Backend]) -> Proc
         PluginError: The backend doesn't exist or doesn't work on this machine.
         ConfigError: An option of the backend is wrong.
     """
+    waits = options.when_gone == "wait"
     try:
-        directory = find_cgroup(options.path)
+        source = _source(options)
     except TargetError as error:
-        # Without `wait` what isn't there is an end, at the beginning as well as later.
-        may_come = error.may_come and options.wait
+        # If what is gone is the end, so is what isn't there at the beginning.
+        may_come = error.may_come and waits
         raise TargetError(error.target, error.reason, may_come=may_come) from error
-    source = CgroupSource(directory, options.descendants, options.wait)
     backend = make_backend("cgroup", options.backend, backends)
-    better = preferred_backends("cgroup", options.backend, backends)
     return ProcessMemory(
-        source, cast(ProcessBackend, backend), name="cgroup", better_backends=better
+        source,
+        cast(ProcessBackend, backend),
+        name="cgroup",
+        better_backends=preferred_backends("cgroup", options.backend, backends),
+        group_by=options.group_by,
     )
 
 
+def _source(options: CgroupOptions) -> CgroupSource:
+    cgroups: Path | CgroupPatterns
+    if options.path:
+        cgroups = find_cgroup(options.path)
+    else:
+        cgroups = CgroupPatterns.of_machine(options.cgroups, options.exclude_cgroups)
+    rule = Rule(options.match, options.exclude)
+    return CgroupSource(cgroups, options.descendants, options.when_gone == "wait", rule)
+
+
 def forecast_cgroup(options: CgroupOptions) -> Sequence[ProcessForecast]:
-    """Return what is known of the processes that the cgroup has now.
+    """Return what is known of the processes that the cgroups have now.
 
     Raises:
         TargetError: The cgroup doesn't exist.
     """
-    return forecast_processes(CgroupSource(find_cgroup(options.path), options.descendants))
+    return forecast_processes(_source(options))
 
 
 def probe() -> Sequence[Finding]:

@@ -1,38 +1,79 @@
-"""The source of processes that follows the members of a cgroup."""
+"""The source of processes that follows the members of cgroups."""
 
 import logging
 import os
-from collections.abc import Collection, Iterator
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
-from damon_vaddr import Process, ProcessTable, is_shortage
+from attrs import frozen
+from damon_vaddr import Process, ProcessTable, Rule, Selector, is_shortage
 
 from damon_cgroup.members import UNSEEN, domain_of, has_children, read_members
+from damon_cgroup.patterns import CgroupPatterns, children
 from damon_core import TargetError
 
 logger = logging.getLogger(__name__)
 
+#: How many cgroups that were removed are remembered, to say that they are back.
+_REMEMBERED = 1_000
+
+
+@frozen
+class _Followed:
+    """A cgroup that is there.
+
+    Attributes:
+        directory: Its directory.
+        inode: The number of that: another cgroup of the same path has another one.
+    """
+
+    directory: Path
+    inode: int
+
 
 class CgroupSource:
-    """All processes of a cgroup; it may be empty in between.
+    """All processes of a cgroup, or of those that match patterns; there may be none in between.
+
+    Cgroups are known by their paths: one that is removed and made again is the same.
 
     Args:
-        directory: The cgroup's directory.
-        descendants: Whether processes of the cgroups below it are monitored as well.
-        wait: Whether to wait, when the cgroup is removed, until there is one with the same path
-            again, as when a service restarts; otherwise its removal is the end.
+        cgroups: The cgroup's directory, or patterns.
+        descendants: Whether processes of the cgroups below are monitored as well.
+        wait: Whether to wait, when all are removed, until there is one again, as when a service
+            restarts; otherwise that is the end.
+        rule: Which of the processes are monitored; all by default. With a rule or patterns this
+            program itself is not.
 
     Raises:
         TargetError: /proc belongs to another pid namespace.
     """
 
-    def __init__(self, directory: Path, descendants: bool = False, wait: bool = True) -> None:
-        self._directory = directory
+    def __init__(
+        self,
+        cgroups: Path | CgroupPatterns,
+        descendants: bool = False,
+        wait: bool = True,
+        rule: Rule | None = None,
+    ) -> None:
+        self._cgroups = cgroups
         self._descendants = descendants
         self._wait = wait
+        self._selector = None if rule is None or rule.is_empty else Selector(rule)
         self._table = ProcessTable()
-        self._is_there = True
+        self._followed: dict[str, _Followed] = {}
+        self._removed: dict[str, None] = {}
+        # A cgroup that was named has been there.
+        self._has_found = isinstance(cgroups, Path)
+        self._has_begun = False
+        self._unseen = 0
         self._said: set[str] = set()
+
+    @property
+    def left_out(self) -> Mapping[str, int]:
+        """How many can't be monitored, or can't be asked, by the words of `REASONS`."""
+        asked = Counter() if self._selector is None else self._selector.left_out
+        return self._table.left_out + asked + Counter(other_namespace=self._unseen)
 
     def start(self) -> None:
         """Check that the cgroup exists and may be read.
@@ -41,22 +82,35 @@ class CgroupSource:
             TargetError: The cgroup was removed, unless it is waited for, or may not be read.
         """
         self._said.clear()
-        label = f"cgroup '{self._directory}'"
+        self._followed.clear()
+        self._removed.clear()
+        self._has_begun = False
+        if isinstance(self._cgroups, Path):
+            self._check(self._cgroups)
+        else:
+            self._has_found = False
+            if self._selector is not None:
+                self._selector.clear()
+            if not self._find():
+                logger.warning("no cgroup matches %s now: waiting for one", self._cgroups)
+
+    def _check(self, directory: Path) -> None:
+        label = f"cgroup '{directory}'"
         if self.finished():
             raise TargetError(label, "it has been removed")
         try:
-            read_members(self._directory)
+            read_members(directory)
         except OSError as error:
             raise TargetError(label, f"its members can't be read: {error.strerror}") from error
-        if domain := domain_of(self._directory):
+        if domain := domain_of(directory):
             logger.info(
                 "%s is threaded: its memory belongs to cgroup '%s'; the processes of its threads "
                 "are monitored",
                 label,
                 domain,
             )
-        if not self._members():
-            below = has_children(self._directory) and not self._descendants
+        if not self._members([directory]):
+            below = has_children(directory) and not self._descendants
             logger.warning(
                 "%s has no processes now%s",
                 label,
@@ -69,15 +123,17 @@ class CgroupSource:
         Raises:
             OSError: Too many files are open.
         """
-        was_there, self._is_there = self._is_there, os.path.isdir(self._directory)
-        if was_there != self._is_there:
-            state = "is back" if self._is_there else "was removed: waiting until it is back"
-            logger.info("cgroup '%s' %s", self._directory, state)
-        pids = self._members()
+        self._follow()
+        pids = self._members([each.directory for each in self._followed.values()])
         for process in self._table:
             if process.pid not in pids:
                 self._table.drop(process)
-        self._table.add_all(pids)
+        new = {pid for pid in pids if pid not in self._table}
+        if self._selector is not None:
+            new = self._selector.select(new)
+        elif not isinstance(self._cgroups, Path):
+            new.discard(os.getpid())
+        self._table.add_all(new)
         return list(self._table)
 
     def take_ended(self) -> Collection[Process]:
@@ -85,37 +141,96 @@ class CgroupSource:
         return self._table.take_ended()
 
     def finished(self) -> bool:
-        """Return whether the cgroup was removed, and isn't waited for."""
-        return not self._wait and not os.path.isdir(self._directory)
+        """Return whether all cgroups were removed, and aren't waited for."""
+        if self._wait or not self._has_found:
+            return False
+        is_there = any(os.path.isdir(each.directory) for each in self._followed.values())
+        return not is_there and not self._find()
 
     def close(self) -> None:
         """Close the processes."""
         self._table.close()
 
-    def _members(self) -> set[int]:
+    def _find(self) -> Mapping[str, Path]:
+        """Return the directories of the cgroups that are there, by what they are called."""
+        if isinstance(self._cgroups, Path):
+            return {str(self._cgroups): self._cgroups} if self._cgroups.is_dir() else {}
+        return self._cgroups.find(self._warn)
+
+    def _follow(self) -> None:
+        """Follow which cgroups there are; log which come and go."""
+        found: dict[str, _Followed] = {}
+        for name, directory in self._find().items():
+            try:
+                found[name] = _Followed(directory, directory.stat().st_ino)
+            except OSError:  # removed meanwhile
+                continue
+        for name in self._followed.keys() - found.keys():
+            waits = ": waiting until it is back" if self._wait else ""
+            logger.info("cgroup '%s' was removed%s", name, waits)
+            self._removed[name] = None
+            if len(self._removed) > _REMEMBERED:
+                del self._removed[next(iter(self._removed))]
+        for name, followed in found.items():
+            before = self._followed.get(name)
+            if before is not None and before.inode != followed.inode:
+                logger.info("cgroup '%s' was removed, and is back", name)
+            elif before is None and name in self._removed:
+                del self._removed[name]
+                logger.info("cgroup '%s' is back", name)
+            elif before is None and self._has_begun:
+                logger.info("cgroup '%s' is there", name)
+        if not self._has_begun:
+            self._log_beginning(found)
+        self._followed, self._has_begun = found, True
+        self._has_found |= bool(found)
+
+    def _log_beginning(self, found: Collection[str]) -> None:
+        if not isinstance(self._cgroups, Path):
+            if found:
+                logger.info("%d cgroups match %s", len(found), self._cgroups)
+        elif not found:
+            self._removed[str(self._cgroups)] = None
+            logger.info("cgroup '%s' was removed: waiting until it is back", self._cgroups)
+
+    def _members(self, directories: Collection[Path]) -> set[int]:
         """Return the pids of the members, and with `descendants` of those below.
 
         What can't be read is left out, with a warning.
         """
         found: list[int] = []
-        for directory in self._directories():
+        for directory in self._directories(directories):
             try:
                 found += read_members(directory)
             except OSError as error:
                 self._warn(error)
-        if unseen := found.count(UNSEEN):
+        self._unseen = found.count(UNSEEN)
+        if self._unseen:
             self._say(
                 "unseen",
-                f"{unseen} of the members of cgroup '{self._directory}' are not monitored: they "
-                "can't be seen from here, as they belong to another pid namespace or are hidden",
+                f"{self._unseen} of the members of cgroup '{self._cgroups}' are not monitored: "
+                "they can't be seen from here, as they belong to another pid namespace or are "
+                "hidden",
             )
         return set(found) - {UNSEEN}
 
-    def _directories(self) -> Iterator[Path]:
-        yield self._directory
-        if self._descendants:
-            for path, names, _ in os.walk(self._directory, onerror=self._warn):
-                yield from (Path(path, name) for name in names)
+    def _directories(self, directories: Collection[Path]) -> Iterator[Path]:
+        """Return directories, and with `descendants` those below that aren't left out."""
+        left = list(directories)
+        seen: set[Path] = set()
+        while left:
+            directory = left.pop()
+            if directory in seen:
+                continue
+            seen.add(directory)
+            yield directory
+            if self._descendants:
+                left += [
+                    each for each in children(directory, self._warn) if not self._excludes(each)
+                ]
+
+    def _excludes(self, directory: Path) -> bool:
+        return isinstance(self._cgroups, CgroupPatterns) and self._cgroups.excludes(directory)
 
     def _warn(self, error: OSError) -> None:
         """Warn of what can't be read; a cgroup that was removed in the meantime is no failure."""

@@ -23,6 +23,8 @@ _OPTIONS = {
     "primitive.use": "",
     "primitive.pid": "--pid",
     "primitive.path": "--cgroup",
+    "primitive.cgroups": "--cgroup",
+    "primitive.group_by": "--group-by",
     "primitive.command": "COMMAND",
     "primitive.backend": "--backend",
     "sampling_interval": "--sampling",
@@ -38,7 +40,12 @@ _OPTIONS = {
     "policy": "--policy",
     "policy.use": "--policy",
 }
-_POLICY_OPTION = "policy."
+#: Those that stand for keys in a table of one.
+_TABLES = {
+    "policy.": "--policy-option ",
+    "primitive.match.": "--match ",
+    "primitive.exclude.": "--exclude ",
+}
 
 
 def build_context(
@@ -76,6 +83,7 @@ def _option(path: str) -> str:
     key = path.removeprefix("context[0]").removeprefix(".")
     if key in _OPTIONS:
         return _OPTIONS[key]
-    if key.startswith(_POLICY_OPTION):
-        return f"--policy-option {key.removeprefix(_POLICY_OPTION)}"
+    for table, option in _TABLES.items():
+        if key.startswith(table):
+            return f"{option}{key.removeprefix(table)}"
     return key

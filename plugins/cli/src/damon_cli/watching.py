@@ -22,6 +22,8 @@ __all__ = ["WatchOptions", "watch_options"]
 
 T = TypeVar("T")
 
+#: What makes a pattern of the path of a cgroup.
+_MAGIC = frozenset("*?[")
 #: Options that are keys of a ``[[context]]`` table as they are.
 _KEYS = (
     "sampling_interval",
@@ -42,23 +44,29 @@ class WatchOptions:
 
     Attributes:
         pid: The process with this id.
-        cgroup: The processes of the cgroup with this path.
+        cgroups: The processes of the cgroup with this path, or of those that match one of these.
+        match: Processes that are like this, of all or of the cgroups: patterns by label.
+        exclude: What of these is left out, likewise.
         physical: The physical memory of the machine.
         command: What to start and watch; or a configuration file, see `configuration`.
         backend: The backend; None for the best available.
         descendants: Whether to watch child processes, or child cgroups, too.
         attributes: What else was given, as keys and values of a ``[[context]]`` table.
-        until_removed: Whether the removal of the cgroup is the end, and isn't waited out.
+        until_gone: Whether it is the end when nothing of it is left, and others aren't waited for.
+        group_by: The label that says which group a process belongs to.
     """
 
     pid: int | None
-    cgroup: str | None
+    cgroups: tuple[str, ...]
+    match: Mapping[str, Sequence[str]]
+    exclude: Mapping[str, Sequence[str]]
     physical: bool
     command: tuple[str, ...]
     backend: str | None
     descendants: bool
     attributes: Mapping[str, object]
-    until_removed: bool = False
+    until_gone: bool = False
+    group_by: str | None = None
 
     @property
     def configuration(self) -> Path | None:
@@ -90,25 +98,50 @@ class WatchOptions:
 
     def _primitive(self) -> dict[str, object]:
         """Return the primitive and its options, as a table."""
-        given = [self.pid is not None, self.cgroup is not None, self.physical, bool(self.command)]
-        if sum(given) != 1:
+        single = [self.pid is not None, self.physical, bool(self.command)]
+        if sum(single) + bool(self.cgroups or self.match) != 1:
             raise click.UsageError(
-                "give exactly one of --pid, --cgroup, --paddr and a COMMAND after --"
+                "give exactly one of --pid, --cgroup, --match, --paddr and a COMMAND after --; "
+                "only --cgroup and --match go together"
             )
-        if self.physical and self.descendants:
-            raise click.UsageError("--descendants means nothing with --paddr: leave it out")
-        if self.until_removed and self.cgroup is None:
-            raise click.UsageError("--until-removed means nothing without --cgroup: leave it out")
+        self._check_usage()
         options: dict[str, object] = {} if self.backend is None else {"backend": self.backend}
         if self.physical:
             return {"use": "paddr", **options}
         options["descendants"] = self.descendants
-        if self.cgroup is not None:
-            waiting = {"wait": False} if self.until_removed else {}
-            return {"use": "cgroup", "path": self.cgroup, **waiting, **options}
+        if self.group_by is not None:
+            options["group_by"] = self.group_by
         if self.pid is not None:
             return {"use": "vaddr", "pid": self.pid, **options}
-        return {"use": "vaddr", "command": list(self.command), **options}
+        if self.command:
+            return {"use": "vaddr", "command": list(self.command), **options}
+        for key, patterns in (("match", self.match), ("exclude", self.exclude)):
+            if patterns:
+                options[key] = {name: list(each) for name, each in patterns.items()}
+        if self.until_gone:
+            options["when_gone"] = "end"
+        return {"use": "cgroup" if self.cgroups else "vaddr", **self._cgroups(), **options}
+
+    def _cgroups(self) -> dict[str, object]:
+        """Return the option that says which cgroups are meant; none if all are."""
+        if len(self.cgroups) == 1 and _MAGIC.isdisjoint(self.cgroups[0]):
+            return {"path": self.cgroups[0]}
+        return {"cgroups": list(self.cgroups)} if self.cgroups else {}
+
+    def _check_usage(self) -> None:
+        """Refuse options that mean nothing for what is watched."""
+        without_paddr = (
+            ("--descendants", self.descendants),
+            ("--group-by", self.group_by is not None),
+        )
+        for flag, is_given in without_paddr:
+            if self.physical and is_given:
+                raise click.UsageError(f"{flag} means nothing with --paddr: leave it out")
+        for flag, given in (("--exclude", bool(self.exclude)), ("--until-gone", self.until_gone)):
+            if given and not (self.cgroups or self.match):
+                raise click.UsageError(
+                    f"{flag} means nothing without --cgroup or --match: leave it out"
+                )
 
 
 def _duration(flag: str, key: str, default: str, help: str) -> Any:
@@ -125,16 +158,41 @@ def _number(flag: str, default: int, help: str) -> Any:
 #: Defaults are only shown here: what isn't given is left to the table, whose defaults they are.
 _PARAMETERS = (
     click.option("--pid", type=click.IntRange(min=1), metavar="N", help="Watch this process."),
-    click.option("--cgroup", metavar="PATH", help="Watch the processes of this cgroup."),
+    click.option(
+        "--cgroup",
+        "cgroups",
+        metavar="PATH",
+        multiple=True,
+        help="Watch the processes of this cgroup, or of all that match a pattern such as "
+        "'system.slice/*.service'; may be repeated.",
+    ),
+    click.option(
+        "--match",
+        metavar="LABEL=PATTERN",
+        multiple=True,
+        help="Watch the processes that are like this, now and later, such as 'comm=redis*' or "
+        "user=www-data; may be repeated: all labels must match, one pattern of each.",
+    ),
+    click.option(
+        "--exclude",
+        metavar="LABEL=PATTERN",
+        multiple=True,
+        help="Leave out what of these is like this.",
+    ),
+    click.option(
+        "--group-by",
+        metavar="LABEL",
+        help="Name the group of each process by this label, such as unit, cgroup or comm.",
+    ),
     click.option(
         "--paddr", "physical", is_flag=True, help="Watch the physical memory of the machine (root)."
     ),
     click.option("--backend", metavar="NAME", help="Backend [default: best available]."),
     click.option("--descendants", is_flag=True, help="Watch child processes or child cgroups too."),
     click.option(
-        "--until-removed",
+        "--until-gone",
         is_flag=True,
-        help="End when the cgroup is removed, rather than wait until it is back.",
+        help="End when the last cgroup or process that matches is gone: don't wait for others.",
     ),
     _duration("--sampling", "sampling_interval", "5ms", "Time between two checks."),
     _duration(
@@ -211,12 +269,15 @@ def watch_options(function: Callable[..., T]) -> Callable[..., T]:
     def command(
         *args: object,
         pid: int | None,
-        cgroup: str | None,
+        cgroups: tuple[str, ...],
+        match: Sequence[str],
+        exclude: Sequence[str],
+        group_by: str | None,
         physical: bool,
         command: tuple[str, ...],
         backend: str | None,
         descendants: bool,
-        until_removed: bool,
+        until_gone: bool,
         goal: float | None,
         policy: str | None,
         policy_options: Sequence[str],
@@ -234,13 +295,36 @@ def watch_options(function: Callable[..., T]) -> Callable[..., T]:
         elif policy_options:
             raise click.UsageError("--policy-option needs --policy")
         watch = WatchOptions(
-            pid, cgroup, physical, command, backend, descendants, attributes, until_removed
+            pid,
+            cgroups,
+            _patterns("--match", match),
+            _patterns("--exclude", exclude),
+            physical,
+            command,
+            backend,
+            descendants,
+            attributes,
+            until_gone,
+            group_by,
         )
         return function(*args, watch=watch, **others)
 
     for parameter in reversed(_PARAMETERS):
         command = parameter(command)
     return command
+
+
+def _patterns(flag: str, written: Sequence[str]) -> dict[str, list[str]]:
+    """Return patterns by label that were written LABEL=PATTERN."""
+    patterns: dict[str, list[str]] = {}
+    for each in written:
+        label, equals, pattern = each.partition("=")
+        if not (label and equals):
+            raise click.BadParameter(
+                f"{each!r} is not LABEL=PATTERN, such as comm=redis*", param_hint=f"'{flag}'"
+            )
+        patterns.setdefault(label, []).append(pattern)
+    return patterns
 
 
 def _options(written: Sequence[str]) -> dict[str, object]:

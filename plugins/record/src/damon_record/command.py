@@ -15,6 +15,8 @@ Examples:
   damon record --pid 1234 --for 30s
   damon record --descendants -o build.parquet -- make -j2
   damon record --cgroup /sys/fs/cgroup/system.slice --for 1m -o system.csv
+  damon record --cgroup 'system.slice/*.service' --group-by unit --for 1h
+  damon record --match 'comm=php-fpm*' --match user=www-data --exclude 'cmdline=*--once*'
   damon record --paddr --for 1m
 """
 
@@ -50,7 +52,8 @@ def record(
     """Record the memory accesses of a process, a cgroup, a COMMAND or the machine to a file.
 
     Goes on until the target ends, the time is over, or SIGINT or SIGTERM comes. Give exactly
-    one of --pid, --cgroup, --paddr and a COMMAND (after --), which is started and watched.
+    one of --pid, --cgroup, --match, --paddr and a COMMAND (after --), which is started and
+    watched; --cgroup and --match may be repeated, and go together.
     """
     from damon_record.recording import record_to
 

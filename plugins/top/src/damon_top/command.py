@@ -13,6 +13,8 @@ _EPILOG = """\b
 Examples:
   damon top --pid 1234
   damon top --cgroup /sys/fs/cgroup/system.slice --descendants
+  damon top --cgroup 'system.slice/*.service' --group-by unit
+  damon top --match 'comm=postgres*'
   damon top --paddr
   damon top examples/service-prometheus.toml
   damon top -- make -j2
@@ -38,9 +40,9 @@ Examples:
 def top(plugins: "Plugins", *, watch: WatchOptions, refresh_us: int, serve: str | None) -> None:
     """Show live which memory a process, a cgroup, a COMMAND or the machine uses.
 
-    Give exactly one of --pid, --cgroup, --paddr, a COMMAND (after --), which is started and
-    watched, and a CONFIG.toml, whose contexts run with their callbacks as `damon run` runs them.
-    Press ? for help, q to quit.
+    Give exactly one of --pid, --cgroup, --match, --paddr, a COMMAND (after --), which is started
+    and watched, and a CONFIG.toml, whose contexts run with their callbacks as `damon run` runs
+    them. Press ? for help, q to quit.
     """
     from damon_top.live import show_live
 

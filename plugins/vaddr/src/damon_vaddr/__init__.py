@@ -5,6 +5,7 @@ from damon_vaddr.calibration import WalkCosts, reset_us, walk_costs
 from damon_vaddr.clearing import clear_accessed_bits
 from damon_vaddr.descriptors import is_shortage
 from damon_vaddr.forecast import ProcessForecast, forecast_processes
+from damon_vaddr.identity import LABELS, NO_GROUP
 from damon_vaddr.layouts import FirstRanges, Layout, Mappings, Ranges
 from damon_vaddr.mappings import (
     Mapped,
@@ -13,9 +14,10 @@ from damon_vaddr.mappings import (
     parse_shared,
     three_ranges,
 )
+from damon_vaddr.options import EXCLUDE_HELP, GROUP_BY_HELP, GroupBy, known_names
 from damon_vaddr.plugin import VaddrOptions, make_vaddr, probe_processes
 from damon_vaddr.primitive import ProcessMemory
-from damon_vaddr.processes import Process, ProcessTable, descendants_of
+from damon_vaddr.processes import REASONS, Process, ProcessTable, descendants_of
 from damon_vaddr.procfs import (
     kernel_threads,
     living_thread,
@@ -25,12 +27,19 @@ from damon_vaddr.procfs import (
 )
 from damon_vaddr.referenced import Referenced, ReferencedOptions
 from damon_vaddr.rivals import find_rivals, rivals_finding
+from damon_vaddr.selection import Rule, RuleSource, Selector
 from damon_vaddr.sources import CommandSource, PidSource, ProcessSource
 from damon_vaddr.target import LayoutInput, ProcessTarget
 
 __all__ = [
+    "EXCLUDE_HELP",
+    "GROUP_BY_HELP",
+    "LABELS",
+    "NO_GROUP",
+    "REASONS",
     "CommandSource",
     "FirstRanges",
+    "GroupBy",
     "Layout",
     "LayoutInput",
     "Mapped",
@@ -46,6 +55,9 @@ __all__ = [
     "Ranges",
     "Referenced",
     "ReferencedOptions",
+    "Rule",
+    "RuleSource",
+    "Selector",
     "SharedMapping",
     "VaddrOptions",
     "WalkCosts",
@@ -55,6 +67,7 @@ __all__ = [
     "forecast_processes",
     "is_shortage",
     "kernel_threads",
+    "known_names",
     "living_thread",
     "make_vaddr",
     "parse_maps",
