@@ -70,8 +70,12 @@ from damon_core.loop.sampling import (
 )
 from damon_core.memory.bounded import (
     OTHER,
+    TARGET,
     bounded_owners,
     bounded_targets,
+    common_labels,
+    grouped_targets,
+    label_of,
     largest_owners,
 )
 from damon_core.memory.idle import IDLE_SPANS, UNKNOWN, IdleAges, IdleSpan
@@ -143,6 +147,10 @@ __all__ = [  # noqa: RUF022  # by reader
     "bounded_owners",
     "largest_owners",
     "OTHER",
+    "grouped_targets",
+    "common_labels",
+    "label_of",
+    "TARGET",
     "Stats",
     "CallbackStats",
     "Clock",

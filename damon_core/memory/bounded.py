@@ -14,6 +14,8 @@ from damon_core.memory.target import Owner
 
 #: The name of all targets, or owners, beyond the greatest number.
 OTHER: Final = "other"
+#: What stands for the name of a target among its labels.
+TARGET: Final = "target"
 
 
 def largest_owners(targets: Sequence[TargetSnapshot], max_owners: int) -> set[tuple[str, str]]:
@@ -50,6 +52,37 @@ def bounded_owners(
     ]
 
 
+def label_of(target: TargetSnapshot, label: str) -> str:
+    """Return the value of a target's label, empty if it has none; of ``target`` its name."""
+    return target.name if label == TARGET else target.labels.get(label, "")
+
+
+def common_labels(targets: Sequence[TargetSnapshot]) -> dict[str, str]:
+    """Return the labels that targets have in common."""
+    first, *others = targets
+    return {
+        name: value
+        for name, value in first.labels.items()
+        if all(other.labels.get(name) == value for other in others)
+    }
+
+
+def grouped_targets(targets: Sequence[TargetSnapshot], by: Sequence[str]) -> list[TargetSnapshot]:
+    """Return one target for those whose labels have the same values, and so for each.
+
+    It has the labels that all of them have, and is called by the values, separated by blanks; by
+    nothing where none has such a label.
+
+    Args:
+        targets: The targets.
+        by: Names of labels, as `label_of` takes them.
+    """
+    groups: dict[tuple[str, ...], list[TargetSnapshot]] = {}
+    for target in targets:
+        groups.setdefault(tuple(label_of(target, label) for label in by), []).append(target)
+    return [_together(" ".join(filter(None, key)), group) for key, group in groups.items()]
+
+
 def bounded_targets(targets: Sequence[TargetSnapshot], max_targets: int) -> list[TargetSnapshot]:
     """Return the `max_targets` targets with the largest working sets, and one for all others.
 
@@ -74,5 +107,6 @@ def _together(name: str, targets: Sequence[TargetSnapshot]) -> TargetSnapshot:
         owners=tuple(owner for target in targets for owner in target.owners),
         idle_ages=reduce(IdleAges.oldest, (target.idle_ages for target in targets)),
         spectrum=Spectrum.sum(target.spectrum for target in targets),
+        labels=common_labels(targets),
         **columns,
     )

@@ -216,12 +216,9 @@ class PageMap:
             column.flags.writeable = False
         return PageRuns(start, pages, period)
 
-    def bytes_by_period(self) -> IntColumn:
-        """Return how much memory has each period, by the period: a spectrum of rates of use.
-
-        The sum up to a period is what is accessed at least that often. Where there are weights
-        these are estimates.
-        """
+    @cached_property
+    def pages_by_code(self) -> FloatColumn:
+        """How many pages have each code; of those that aren't in memory 0."""
         pages = np.zeros(CODES)
         for first in range(0, len(self.codes), _CHUNK):
             rows = self.codes[first : first + _CHUNK]
@@ -230,8 +227,26 @@ class PageMap:
                 weights = weights.repeat(BLOCK_PAGES)
             pages += np.bincount(rows.reshape(-1), weights, CODES)
         pages[ABSENT] = 0
-        sums = np.bincount(self.code_periods, pages) * PAGE_SIZE_BYTES
+        pages.flags.writeable = False
+        return pages
+
+    def bytes_by_period(self) -> IntColumn:
+        """Return how much memory has each period, by the period: a spectrum of rates of use.
+
+        The sum up to a period is what is accessed at least that often. Where there are weights
+        these are estimates.
+        """
+        sums = np.bincount(self.code_periods, self.pages_by_code) * PAGE_SIZE_BYTES
         return np.rint(sums).astype(np.int64)
+
+    def touched_bytes(self, within_us: int) -> int:
+        """Return how much memory was last accessed at most some time ago, in microseconds.
+
+        Memory that was accessed since the clearing is part of it, also where that was longer ago;
+        and so is memory that has been watched for a shorter time.
+        """
+        recent = self.code_idle_us <= within_us
+        return round(float(self.pages_by_code[recent].sum())) * PAGE_SIZE_BYTES
 
     def spectrum(self) -> Spectrum:
         """Return how much memory is accessed at least every 8 ms, every 66 ms …"""

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from attrs import field, frozen
 
 from damon_core.attributes import Intervals
-from damon_core.memory.idle import IDLE_SPANS, UNKNOWN, IdleAges
+from damon_core.memory.idle import IDLE_SPANS, UNKNOWN, IdleAges, IdleSpan
 from damon_core.memory.labels import NO_LABELS
 from damon_core.memory.pages import PageMap
 from damon_core.memory.regions import FloatColumn, IntColumn, Regions
@@ -191,21 +191,35 @@ class _Columns:
         untouched = self.resident_bytes - self.touched_bytes
         if at_least_us <= 0:
             return Idle(untouched, untouched)
-        aggregation_us, high, age_us = self.intervals.aggregation_us, untouched, 0
+        aggregation_us, high = self.intervals.aggregation_us, untouched
         if at_least_us <= aggregation_us:
             low = untouched
         if at_least_us < aggregation_us:  # What was touched may have been idle since.
             high = self.resident_bytes
-        measured = [span for span in IDLE_SPANS if getattr(self, span.column) is not None]
-        for span in [span for span in measured if span.us >= at_least_us][:1]:
+        longer, shorter = self._idle_spans(at_least_us)
+        for span in longer:
             column = getattr(self, span.column)
             low = np.where(column != UNKNOWN, np.maximum(low, column), low)
-            age_us = getattr(self.idle_ages, span.age) or 0
-        for span in [span for span in measured if span.us <= at_least_us][-1:]:
+        for span in shorter:
             column = getattr(self, span.column)
             high = np.where(column != UNKNOWN, np.minimum(high, column), high)
-            age_us = max(age_us, getattr(self.idle_ages, span.age) or 0)
-        return Idle(np.minimum(low, high), high, age_us)
+        return Idle(np.minimum(low, high), high, self.idle_age_us(at_least_us))
+
+    def _idle_spans(self, at_least_us: int) -> tuple[list[IdleSpan], list[IdleSpan]]:
+        """Return the measured spans next to a time: one that isn't shorter, one not longer."""
+        measured = [span for span in IDLE_SPANS if getattr(self, span.column) is not None]
+        return (
+            [span for span in measured if span.us >= at_least_us][:1],
+            [span for span in measured if span.us <= at_least_us][-1:],
+        )
+
+    def idle_age_us(self, at_least_us: int) -> int:
+        """Return how old the oldest number is that `idle` stems from; 0 for one of now."""
+        if self.touched_bytes is None or at_least_us <= 0:
+            return 0
+        longer, shorter = self._idle_spans(at_least_us)
+        ages = (getattr(self.idle_ages, span.age) or 0 for span in (*longer, *shorter))
+        return max(ages, default=0)
 
     @overload
     def idle_bytes(self) -> int: ...

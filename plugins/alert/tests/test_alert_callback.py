@@ -3,6 +3,7 @@
 import http.server
 import json
 import logging
+import re
 import socket
 import threading
 import time
@@ -73,6 +74,48 @@ def test_alerts_of_a_run() -> None:
     run_alert(callback, 5)
     assert receiver.statuses == ["firing", "resolved", "firing", "resolved", "firing"]
     assert (callback.stats.sent, callback.stats.queued) == (5, 0)
+
+
+def test_what_became_of_notifications_is_measured() -> None:
+    """By receiver, for whatever exports metrics."""
+    callback = AlertCallback(AlertOptions((LARGE,), ()), [Receiver()])
+    context = run_alert(callback, 5)
+    found = {
+        " ".join((each.name, *each.labels.values())): each.value for each in context.measures()
+    }
+    assert found == {
+        "alert_notifications in this process sent": 5,
+        "alert_notifications in this process failed": 0,
+        "alert_notifications in this process dropped": 0,
+        "alert_notifications_queued in this process": 0,
+        "alerts_firing": 0,
+    }
+
+
+def test_readme_lists_what_is_measured() -> None:
+    """With the names and labels that exporters for Prometheus make of it."""
+    callback = AlertCallback(AlertOptions((LARGE,), ()), [Receiver()])
+    measured = {
+        f"damon_{each.name}" + "_total" * each.counter: {"context", *each.labels}
+        for each in run_alert(callback, 1).measures()
+    }
+    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    table = re.findall(r"^\| `(damon_\w+)` \| \w+ \| ([\w, ]*?) \|", readme, re.MULTILINE)
+    assert {name: set(labels.split(", ")) for name, labels in table} == measured
+
+
+def test_firing_alerts_are_measured() -> None:
+    """Of the context that is asked about."""
+    seen: list[float] = []
+
+    def look(context: Context) -> None:
+        seen.extend(each.value for each in context.measures() if each.name == "alerts_firing")
+
+    callback = AlertCallback(AlertOptions((LARGE,), ()))
+    run_virtual(
+        memory(3), callback, Recorder(after_aggregation=look), intervals=FAST, aggregations=3
+    )
+    assert seen == [1, 0, 1]
 
 
 def test_firing_alerts_can_be_read_while_the_context_runs() -> None:

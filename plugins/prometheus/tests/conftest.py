@@ -98,7 +98,7 @@ def values() -> Callable[[Listener], dict[str, float]]:
 
     def collect(listener: Listener) -> dict[str, float]:
         result: dict[str, float] = {}
-        for family in listener.registry.collect():
+        for family in (*listener.contexts.collect(), *listener.registry.collect()):
             for sample in family.samples:
                 labels = ",".join(f'{key}="{value}"' for key, value in sample.labels.items())
                 key = f"{sample.name}{{{labels}}}" if labels else sample.name

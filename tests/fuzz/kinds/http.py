@@ -10,6 +10,9 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from damon_prometheus.authorization import Authorization
+from damon_prometheus.collector import ContextsCollector
+from damon_prometheus.exposition import Exposition
+from damon_prometheus.health import Health
 from damon_prometheus.server import MetricsServer, _Handler
 from prometheus_client import CollectorRegistry, Gauge
 from prometheus_client.parser import text_string_to_metric_families
@@ -87,7 +90,7 @@ class HttpRequest(Kind):
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
-        registry = CollectorRegistry()
+        registry, contexts = CollectorRegistry(), ContextsCollector()
         for name in ("damon_x", "damon_y"):
             gauge = Gauge(name, 'a "b" \\ c', ["target"], registry=registry)
             for target in ('a"b\\c', "ümläut", "\n"):
@@ -95,7 +98,13 @@ class HttpRequest(Kind):
         token = Authorization("Bearer", b"secret")
         self._servers = {
             first: MetricsServer(
-                socket.AF_INET, ("127.0.0.1", 0), registry, tls=None, authorization=authorization
+                socket.AF_INET,
+                ("127.0.0.1", 0),
+                Exposition(contexts, registry),
+                Health(contexts),
+                tls=None,
+                authorization=authorization,
+                charge=contexts.charge,
             )
             for first, authorization in ((b"o", None), (b"t", token))
         }
@@ -125,7 +134,7 @@ class HttpRequest(Kind):
             return False
         client = _Socket(data[1:])
         try:
-            _Handler(client, ("127.0.0.1", 1), server)  # type: ignore[arg-type]
+            _Handler({}, client, ("127.0.0.1", 1), server)
         except OSError:  # logged at level DEBUG: the client's own mistake
             return False
         return _judge_response(client.out.getvalue(), data[1:])

@@ -6,7 +6,6 @@ import io
 import json
 import random
 import re
-import types
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -17,8 +16,9 @@ from damon_damo import DamoReader
 from damon_damo.writer import DamoWriter
 from damon_parquet.reader import ParquetReader
 from damon_parquet.writer import ParquetWriter
-from damon_prometheus import PrometheusOptions, collector
-from damon_prometheus.collector import _add_snapshot, _Scrape, _Served
+from damon_prometheus import PrometheusOptions
+from damon_prometheus.following import Followed
+from damon_prometheus.series import snapshot_metrics
 from damon_report.command import report as report_group
 from prometheus_client import CollectorRegistry, Metric, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
@@ -56,11 +56,6 @@ class Names(Kind):
 
     name: ClassVar[str] = "names"
     limit_s: ClassVar[float] = 5.0
-
-    def __init__(self, folder: Path) -> None:
-        super().__init__(folder)
-        # Nobody else waits, and even a sleep of no time takes long.
-        vars(collector)["time"] = types.SimpleNamespace(sleep=lambda _seconds: None)
 
     def make(self, chance: random.Random) -> bytes:
         """Return names."""
@@ -140,11 +135,10 @@ def _judge_record(
 
 
 def _judge_metrics(snapshot: Snapshot) -> None:
-    options = PrometheusOptions()
-    scrape = _Scrape()
-    _add_snapshot(scrape, _Served(snapshot.context, lambda: None, options), snapshot)  # type: ignore[arg-type]
+    followed = Followed(snapshot, 0, (None,) * len(snapshot.targets), {})
+    metrics = snapshot_metrics(snapshot.context, PrometheusOptions(), followed)
     registry = CollectorRegistry()
-    registry.register(_Collected(scrape))
+    registry.register(_Collected(metrics))
     # Each set of labels once: to read them takes longer than all else.
     labels = set(re.findall(r"(?m)^[a-z_]+(\{.*\}) ", generate_latest(registry).decode()))
     text = "".join(f"x{each} 1\n" for each in labels)
@@ -160,11 +154,11 @@ def _judge_metrics(snapshot: Snapshot) -> None:
 
 
 class _Collected(Collector):
-    def __init__(self, scrape: _Scrape) -> None:
-        self._scrape = scrape
+    def __init__(self, metrics: dict[str, Metric]) -> None:
+        self._metrics = metrics
 
     def collect(self) -> list[Metric]:
-        return list(self._scrape.result())
+        return list(self._metrics.values())
 
 
 def _judge_report(path: Path, report: list[str]) -> None:

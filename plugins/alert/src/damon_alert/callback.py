@@ -1,7 +1,7 @@
 """The alert callback: rules on one side, receivers on the other."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from attrs import frozen
 
@@ -14,10 +14,16 @@ from damon_alert.notifiers.log import LogNotifier
 from damon_alert.notifiers.program import ProgramNotifier
 from damon_alert.options import AlertOptions, Notify
 from damon_alert.rules import Evaluator
-from damon_core import Context, hookimpl
+from damon_core import Context, HookContext, Measure, hookimpl
 
 #: A delivery that is cancelled returns within a second; with it on a busy machine.
 _CANCELLED_WITHIN_US = 5_000_000
+
+_OUTCOMES = (
+    "Notifications of alerts: sent; failed, as the receiver refused them or didn't answer; or "
+    "dropped, as the queue was full or monitoring ended."
+)
+_QUEUED = "Notifications of alerts that wait for delivery."
 
 
 @frozen
@@ -105,13 +111,32 @@ class AlertCallback:
         """The current counts of all receivers; may be read from any thread."""
         return AlertStats(tuple(receiver.counters.stats for receiver in self._receivers))
 
+    def measures(self, context: HookContext) -> Iterator[Measure]:
+        """Return what became of the notifications to each receiver, for exporters of metrics."""
+        for receiver in self.stats.receivers:
+            name = "".join(char if char.isprintable() else "?" for char in receiver.receiver)
+            notifier = {"notifier": name}
+            outcomes = {
+                "sent": receiver.sent,
+                "failed": receiver.failed,
+                "dropped": receiver.dropped,
+            }
+            for outcome, count in outcomes.items():
+                labels = {**notifier, "outcome": outcome}
+                yield Measure("alert_notifications", count, _OUTCOMES, labels, counter=True)
+            yield Measure("alert_notifications_queued", receiver.queued, _QUEUED, notifier)
+        yield Measure("alerts_firing", len(self._firing(context)), "Alerts that are firing.")
+
+    def _firing(self, context: HookContext) -> tuple[Notification, ...]:
+        run: _Run | None = context.private(self).get("run")
+        return () if run is None else run.evaluator.firing
+
     def firing(self, context: Context) -> tuple[Notification, ...]:
         """Return the firing alerts of a context, in the rules' order.
 
         May be called from any thread.
         """
-        run: _Run | None = context.private(self).get("run")
-        return () if run is None else run.evaluator.firing
+        return self._firing(context)
 
     @hookimpl
     def before_start(self, context: Context) -> None:

@@ -29,6 +29,7 @@ class PrometheusCallback:
         self.listener = listener or Listener(self._options)
         # Until the first context starts, the callback itself counts as the listener's user.
         self.listener.acquire(self)
+        self.listener.contexts.expect(self)
 
     @hookimpl
     def before_start(self, context: Context) -> None:
@@ -37,6 +38,11 @@ class PrometheusCallback:
         self.listener.release(self)
         self.listener.contexts.begin(self, context, self._options)
         self.listener.serve()
+
+    @hookimpl
+    def after_aggregation(self, context: Context) -> None:
+        """Serve the snapshot, with what is known of its pages only now."""
+        self.listener.contexts.follow(self, context)
 
     @hookimpl
     def before_terminate(self, context: Context) -> None:
@@ -48,4 +54,5 @@ class PrometheusCallback:
     @hookimpl
     def release(self) -> None:
         """Close the listener if no context needs it."""
+        self.listener.contexts.forget(self)
         self.listener.release(self)

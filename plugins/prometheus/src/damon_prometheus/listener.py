@@ -11,11 +11,13 @@ import weakref
 from collections.abc import Hashable
 from typing import Any
 
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, ProcessCollector
 
 from damon_core import InputError
 from damon_prometheus.authorization import read_authorization
 from damon_prometheus.collector import ContextsCollector
+from damon_prometheus.exposition import Exposition
+from damon_prometheus.health import Health
 from damon_prometheus.options import ListenerOptions, TlsOptions
 from damon_prometheus.server import MetricsServer
 
@@ -31,8 +33,9 @@ class Listener:
 
     Attributes:
         options: The options that were given.
-        registry: The registry that is served; you may register further collectors with it.
         contexts: The collector of the contexts' metrics.
+        registry: What is served besides: metrics of the process, and further collectors that you
+            may register.
 
     Raises:
         InputError: The address can't be listened on, or the certificate or a secret can't be
@@ -43,7 +46,9 @@ class Listener:
         self.options = options or ListenerOptions()
         self.contexts = ContextsCollector()
         self.registry = CollectorRegistry(support_collectors_without_names=True)
-        self.registry.register(self.contexts)
+        # By the link, as /proc may belong to another pid namespace.
+        ProcessCollector(registry=self.registry)
+        self._health = Health(self.contexts)
         self._family, self._address = resolve(self.options)
         self._lock = threading.Lock()
         self._users: set[Hashable] = set()
@@ -98,7 +103,13 @@ class Listener:
         tls = None if options.tls is None else _tls_context(options.tls)
         try:
             server = MetricsServer(
-                self._family, self._address, self.registry, tls=tls, authorization=authorization
+                self._family,
+                self._address,
+                Exposition(self.contexts, self.registry),
+                self._health,
+                tls=tls,
+                authorization=authorization,
+                charge=self.contexts.charge,
             )
         except OSError as error:
             raise InputError(_cannot_listen(options.address, self.port, error)) from error

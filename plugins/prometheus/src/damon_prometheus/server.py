@@ -7,16 +7,16 @@ import ssl
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from socketserver import TCPServer
 from typing import Any
-
-from prometheus_client import CollectorRegistry, make_wsgi_app
-from prometheus_client.exposition import choose_encoder
+from urllib.parse import parse_qs
 
 from damon_prometheus.authorization import Authorization
+from damon_prometheus.exposition import Exposition
+from damon_prometheus.health import Health
 
 logger = logging.getLogger(__name__)
 
@@ -38,7 +38,10 @@ class MetricsServer(ThreadingHTTPServer):
     Args:
         family: The socket's address family.
         address: The socket's address.
-        registry: The registry whose metrics are served.
+        exposition: Makes the page of metrics.
+        health: Says what is wrong.
+        charge: Called with the CPU time of each request in seconds, and what of it was for single
+            contexts.
         tls: The TLS context for HTTPS; None serves HTTP.
         authorization: The authorization that a request needs; None allows every request.
 
@@ -53,14 +56,17 @@ class MetricsServer(ThreadingHTTPServer):
         self,
         family: socket.AddressFamily,
         address: tuple[Any, ...],
-        registry: CollectorRegistry,
+        exposition: Exposition,
+        health: Health,
         *,
+        charge: Callable[[float, Mapping[str, float]], None],
         tls: ssl.SSLContext | None,
         authorization: Authorization | None,
     ) -> None:
         self.address_family = family
         self.authorization = authorization
-        self.exposition: Callable[..., Iterable[bytes]] = make_wsgi_app(registry)
+        self.exposition, self.health = exposition, health
+        self._charge = charge
         self._tls = tls
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
@@ -136,7 +142,12 @@ class MetricsServer(ThreadingHTTPServer):
         """Do the TLS handshake and respond, in the client's thread."""
         if isinstance(request, ssl.SSLSocket):
             request.do_handshake()
-        super().finish_request(request, client_address)
+        shares: dict[str, float] = {}
+        try:
+            _Handler(shares, request, client_address, self)
+        finally:
+            # The thread is this client's: all that it has used.
+            self._charge(time.thread_time(), shares)
 
     def shutdown_request(self, request: Any) -> None:
         """Forget a client and close its connection."""
@@ -171,34 +182,42 @@ def _disconnect(connection: socket.socket) -> None:
         socket.socket.shutdown(connection, socket.SHUT_RDWR)
 
 
-def _acceptable(accept: str | None) -> str | None:
-    """Return what a client accepts; None for anything if the client library can't read it."""
-    try:
-        choose_encoder(accept or "")
-    except (TypeError, ValueError):
-        return None
-    return accept
-
-
 class _Handler(BaseHTTPRequestHandler):
-    """Responds to one request."""
+    """Responds to one request.
+
+    Args:
+        shares: Is given the CPU time that was for single contexts, in seconds, by their labels.
+        arguments: What socketserver gives a handler.
+    """
 
     server: MetricsServer
     server_version = "damon-prometheus"
     sys_version = ""
 
+    def __init__(self, shares: dict[str, float], *arguments: Any) -> None:
+        self._shares = shares
+        super().__init__(*arguments)
+
     def do_GET(self) -> None:
-        """Serve the metrics, and a page with a link to them."""
+        """Serve the metrics, a page with a link to them, and checks of health."""
         self.server.answering(self.connection)
         authorization = self.server.authorization
-        if authorization and not authorization.accepts(self.headers.get("Authorization")):
+        allowed = not authorization or authorization.accepts(self.headers.get("Authorization"))
+        path, _, query = self.path.partition("?")
+        # Checks of health have no password; who has none learns no names.
+        if path == "/-/healthy":
+            self._say(self.server.health.stale(), "healthy", show=allowed)
+            return
+        if path == "/-/ready":
+            self._say(self.server.health.not_ready(), "ready", show=allowed)
+            return
+        if authorization and not allowed:
             self._answer(
                 HTTPStatus.UNAUTHORIZED,
                 [("Content-Type", "text/plain"), ("WWW-Authenticate", authorization.challenge)],
                 b"401 Unauthorized\n",
             )
             return
-        path, _, query = self.path.partition("?")
         if path == "/metrics":
             self._serve_metrics(query)
         elif path == "/":
@@ -209,6 +228,14 @@ class _Handler(BaseHTTPRequestHandler):
                 [("Content-Type", "text/plain")],
                 b"404 Not Found: the metrics are at /metrics\n",
             )
+
+    def _say(self, problems: Iterable[str], state: str, *, show: bool) -> None:
+        """Answer that all is well, or 503 and why not."""
+        found = list(problems)
+        status = HTTPStatus.SERVICE_UNAVAILABLE if found else HTTPStatus.OK
+        lines = [f"not {state}" if found else state, *(found if show else ())]
+        body = "".join(f"{line}\n" for line in lines).encode(errors="backslashreplace")
+        self._answer(status, [("Content-Type", "text/plain; charset=utf-8")], body)
 
     do_HEAD = do_GET  # noqa: N815  # checks of health use it
 
@@ -222,18 +249,11 @@ class _Handler(BaseHTTPRequestHandler):
     do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = _refuse  # noqa: N815
 
     def _serve_metrics(self, query: str) -> None:
-        # The client library's WSGI application negotiates the format and compresses.
-        environ = {
-            "REQUEST_METHOD": "GET",
-            "PATH_INFO": "/metrics",
-            "QUERY_STRING": query,
-            "HTTP_ACCEPT": _acceptable(self.headers.get("Accept")),
-            "HTTP_ACCEPT_ENCODING": self.headers.get("Accept-Encoding"),
-        }
-        headers: list[tuple[str, str]] = []
         try:
-            body = b"".join(
-                self.server.exposition(environ, lambda _status, fields: headers.extend(fields))
+            answer = self.server.exposition.answer(
+                self.headers.get("Accept"),
+                self.headers.get("Accept-Encoding"),
+                parse_qs(query).get("name[]", ()),
             )
         except Exception:
             logger.exception("the metrics can't be collected")
@@ -243,7 +263,8 @@ class _Handler(BaseHTTPRequestHandler):
                 b"500 Internal Server Error: see the log of damon\n",
             )
             return
-        self._answer(HTTPStatus.OK, headers, body)
+        self._shares.update(answer.shares)
+        self._answer(HTTPStatus.OK, answer.headers, answer.body)
 
     def _answer(self, status: HTTPStatus, headers: list[tuple[str, str]], body: bytes) -> None:
         self.send_response(status)
