@@ -39,6 +39,7 @@ from damon_core.contract.registration import (
 from damon_core.contract.rotation import Rotation, move_aside, moved_aside
 from damon_core.contract.sampling import Sampling, SamplingFactory
 from damon_core.deployment.building import build_contexts
+from damon_core.deployment.forecasting import forecast_context
 from damon_core.deployment.model import Config, ContextConfig, PartConfig
 from damon_core.deployment.reading import check_config, load_config
 from damon_core.deployment.running import Deployment
@@ -107,7 +108,13 @@ from damon_core.memory.target import Area, Owner, Target, Toll
 from damon_core.policies.evidence import EvidencePolicy, EvidencePolicyOptions
 from damon_core.policies.kernel import KernelPolicy, KernelPolicyOptions
 from damon_core.programs import why_not_a_program
-from damon_core.registry.backends import AUTO, BackendOption, make_backend, preferred_backends
+from damon_core.registry.backends import (
+    AUTO,
+    BackendOption,
+    backends_of,
+    make_backend,
+    preferred_backends,
+)
 from damon_core.registry.discovery import Plugins
 from damon_core.registry.forecast import BackendForecast, Forecast, make_forecast
 from damon_core.registry.packages import PluginInfo
@@ -167,6 +174,7 @@ __all__ = [  # noqa: RUF022  # by reader
     "Plugins",
     "PluginInfo",
     "make_forecast",
+    "forecast_context",
     "Forecast",
     "BackendForecast",
     "Expected",
@@ -185,6 +193,7 @@ __all__ = [  # noqa: RUF022  # by reader
     "AUTO",
     "make_backend",
     "preferred_backends",
+    "backends_of",
     "TargetForecast",
     "Costs",
     "validators",

@@ -2,7 +2,7 @@
 
 import itertools
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, TypeAlias
 
 import attrs
@@ -58,14 +58,9 @@ def backend_problems(options: object, backends: Mapping[str, Backend]) -> list[P
         backends: Those registered for the primitive.
     """
     problems = []
-    cls: Any = type(options)
-    for field in attrs.fields(attrs.resolve_types(cls)):
-        if field.type != BackendOption:
-            continue
-        wanted: BackendOption = getattr(options, field.name)
+    for key, wanted in _wanted(options):
         own = {} if isinstance(wanted, str) else dict(wanted)
         name = wanted if isinstance(wanted, str) else own.pop("use", None)
-        key = str(field.metadata.get("key", field.alias))
         try:
             if name in backends:
                 structure(backends[str(name)].options, own)
@@ -74,6 +69,28 @@ def backend_problems(options: object, backends: Mapping[str, Backend]) -> list[P
         except ConfigError as error:
             problems += [Problem(f"{key}.{each.path}", each.message) for each in error.problems]
     return problems
+
+
+def backends_of(options: object, backends: Mapping[str, Backend]) -> tuple[Backend, ...]:
+    """Return the backends that a primitive with such options may take; all of them for "auto".
+
+    Args:
+        options: Checked options of a primitive, which name backends that exist.
+        backends: Those registered for the primitive, the preferred first.
+    """
+    for _, wanted in _wanted(options):
+        name = wanted if isinstance(wanted, str) else wanted.get("use")
+        if name in backends:
+            return (backends[str(name)],)
+    return tuple(backends.values())
+
+
+def _wanted(options: object) -> Iterator[tuple[str, BackendOption]]:
+    """Yield the keys of options that name backends, and what they say."""
+    cls: Any = type(options)
+    for field in attrs.fields(attrs.resolve_types(cls)):
+        if field.type == BackendOption:
+            yield str(field.metadata.get("key", field.alias)), getattr(options, field.name)
 
 
 def _unknown(name: object, backends: Mapping[str, Backend]) -> str:

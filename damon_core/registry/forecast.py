@@ -7,7 +7,7 @@ from attrs import frozen
 
 from damon_core.attributes import Intervals
 from damon_core.contract.forecast import Costs, TargetForecast
-from damon_core.contract.registration import Backend
+from damon_core.contract.registration import Backend, Primitive
 from damon_core.errors import InputError, PluginError, one_line
 from damon_core.loop.forecast import Expected, Limits, expect, expect_idle
 from damon_core.registry.backends import missing_of
@@ -82,14 +82,38 @@ def make_forecast(
         InputError: The options can't be used on this machine now.
     """
     part = plugins.primitive(primitive)
-    if part.forecast is None:
-        raise PluginError(primitive, "it has no forecast")
     checked: object = structure(part.options, options, source=f"options of primitive '{primitive}'")
-    targets = tuple(part.forecast(checked))
+    return forecast_part(plugins, part, checked, intervals=intervals, limits=limits)
+
+
+def forecast_part(
+    plugins: Plugins,
+    part: Primitive,
+    options: object,
+    *,
+    intervals: Intervals | None = None,
+    limits: Limits | None = None,
+) -> Forecast:
+    """Return what monitoring would come to, as `make_forecast` does.
+
+    Args:
+        plugins: What is installed.
+        part: The primitive.
+        options: Its checked options.
+        intervals: The configured intervals.
+        limits: What monitoring may cost.
+
+    Raises:
+        PluginError: The primitive foretells nothing.
+        InputError: The options can't be used on this machine now.
+    """
+    if part.forecast is None:
+        raise PluginError(part.name, "it has no forecast")
+    targets = tuple(part.forecast(options))
     limits = limits or Limits()
     backends = tuple(
-        _forecast(primitive, backend, targets, intervals or Intervals(), limits)
-        for backend in plugins.backends(primitive).values()
+        _forecast(part.name, backend, targets, intervals or Intervals(), limits)
+        for backend in plugins.backends(part.name).values()
     )
     return Forecast(targets, backends, limits)
 

@@ -1,7 +1,7 @@
 """What works on this machine: every part probed, and the work of ``damon doctor``."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
 import attrs
@@ -31,11 +31,14 @@ def diagnose(plugins: Plugins) -> list[Diagnosis]:
     found: list[Diagnosis] = []
     infos = plugins.infos()
     for info in infos:
-        found += [_diagnose_primitive(plugins, name) for name in info.primitives]
+        found += [
+            diagnose_primitive(plugins.primitive(name), plugins.backends(name).values())
+            for name in info.primitives
+        ]
     for info in infos:
-        found += [_probe("policy", plugins.policy(name)) for name in info.policies]
+        found += [diagnose_part("policy", plugins.policy(name)) for name in info.policies]
     for info in infos:
-        found += [_probe("callback", plugins.callback(name)) for name in info.callbacks]
+        found += [diagnose_part("callback", plugins.callback(name)) for name in info.callbacks]
     found += [
         _unusable("plugin", info.name, info.package, info.skipped) for info in infos if info.skipped
     ]
@@ -57,14 +60,13 @@ def _unusable(kind: str, name: str, package: str, reason: str) -> Diagnosis:
     return Diagnosis(kind, name, package, False, (Finding("usable", False, reason),))
 
 
-def _diagnose_primitive(plugins: Plugins, name: str) -> Diagnosis:
-    """Probe a primitive and its backends; without one that works it doesn't either."""
-    part = plugins.primitive(name)
+def diagnose_primitive(part: Primitive, served_by: Iterable[Backend]) -> Diagnosis:
+    """Probe a primitive and backends that serve it; without one that works it doesn't either."""
     backends = tuple(
-        _probe("backend", backend, partial(backend.findings, name))
-        for backend in plugins.backends(name).values()
+        diagnose_part("backend", backend, partial(backend.findings, part.name))
+        for backend in served_by
     )
-    found = _probe("primitive", part)
+    found = diagnose_part("primitive", part)
     works = found.works and any(backend.works for backend in backends)
     if not backends:
         # Simulated memory, for one, needs none: a primitive that does has an option for it.
@@ -77,11 +79,18 @@ def _diagnose_primitive(plugins: Plugins, name: str) -> Diagnosis:
     return attrs.evolve(found, works=works, backends=backends)
 
 
-def _probe(
+def diagnose_part(
     kind: str,
     part: Primitive | Backend | Policy | Callback,
     probe: Callable[[], Sequence[Finding]] | None = None,
 ) -> Diagnosis:
+    """Probe a part; a probe that fails is a finding, too.
+
+    Args:
+        kind: What kind of part it is.
+        part: The part.
+        probe: What to call instead of its own probe.
+    """
     try:
         findings = tuple((probe or part.probe)())
         works = all(finding.works or not finding.required for finding in findings)

@@ -1,5 +1,6 @@
-"""``damon doctor``: what works on this machine, and what monitoring a process would come to."""
+"""``damon doctor``: what works on this machine, and what monitoring would take and come to."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -11,9 +12,10 @@ if TYPE_CHECKING:
 
 
 @click.command(
-    epilog="Example: damon doctor --pid 1234 --max-stall 100ms",
+    epilog="Example: damon doctor /etc/damon/damon.toml",
     short_help="Show what works on this machine, and what monitoring a process would cost",
 )
+@click.argument("file", type=click.Path(path_type=Path), required=False)
 @click.option(
     "--pid", type=click.IntRange(min=1), metavar="N", help="Foretell for this process instead."
 )
@@ -44,6 +46,7 @@ def doctor(
     plugins: "Plugins",
     /,
     *,
+    file: Path | None,
     pid: int | None,
     cgroup: str | None,
     descendants: bool,
@@ -56,11 +59,26 @@ def doctor(
     and what 'auto' would take. The processes aren't touched; their memory is looked at for some
     milliseconds. Numbers are for processes that access all of their memory.
 
-    Exits with 0 whatever it finds: a machine needn't be able to do everything.
+    With FILE, a configuration of 'damon run': show what each of its contexts needs of this machine,
+    what has to be done, and what it is expected to cost. Capabilities are those that this command
+    has. The exit code is 0 if all can run, or wait for their targets, and otherwise 1.
+
+    Without FILE it exits with 0 whatever it finds: a machine needn't be able to do everything.
     """
     given = {key: value for key, value in limits.items() if value is not None}
     if pid is not None and cgroup is not None:
         raise click.UsageError("give only one of --pid and --cgroup")
+    if file is not None:
+        if given or descendants or pid is not None or cgroup is not None:
+            raise click.UsageError("what to monitor and its limits are in FILE: give no other")
+        from damon_cli.readiness import examine, show_readiness
+        from damon_core import load_config
+
+        found = examine(load_config(file, plugins), plugins)
+        show_readiness(found, as_json)
+        if not all(each.works for each in found):
+            click.get_current_context().exit(1)
+        return
     if pid is None and cgroup is None:
         if given or descendants:
             raise click.UsageError("limits and --descendants need --pid or --cgroup")

@@ -28,7 +28,7 @@ _MOST_TARGETS = 10
 def show_forecast(forecast: Forecast, as_json: bool) -> None:
     """Print a forecast, for people or as JSON."""
     if as_json:
-        click.echo(json.dumps(_for_programs(forecast), indent=2))
+        click.echo(json.dumps(for_programs(forecast), indent=2))
         return
     console = Console(width=None if sys.stdout.isatty() else _UNBROKEN)
     if not forecast.targets:
@@ -78,12 +78,12 @@ def _backends_table(forecast: Forecast) -> Table:
                 backend.name,
                 format_duration(expected.intervals.aggregation_us, 3),
                 expected.limit or "none",
-                _percent(expected.slowdown),
+                percent(expected.slowdown),
                 Text(
                     format_duration(expected.longest_stall_us, 3),
                     "yellow" if backend.stalls else "",
                 ),
-                _percent(expected.cpu_share),
+                percent(expected.cpu_share),
             )
     return table
 
@@ -151,14 +151,16 @@ def _written(name: str, number: int | None) -> str:
     return format_duration(number, 3) if name.endswith("_us") else str(number)
 
 
-def _percent(share: float) -> str:
+def percent(share: float) -> str:
+    """Return a share as people write it."""
     return f"{share * 100:.2g}%" if share < 1 else f"{share * 100:.0f}%"
 
 
 # -- for programs ----------------------------------------------------------------------
 
 
-def _for_programs(forecast: Forecast) -> Mapping[str, object]:
+def for_programs(forecast: Forecast) -> Mapping[str, object]:
+    """Return a forecast as JSON has it."""
     working = forecast.working
     return {
         "targets": [{"name": target.name, **target.facts} for target in forecast.targets],
