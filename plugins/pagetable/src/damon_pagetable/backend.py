@@ -133,7 +133,7 @@ class PageTable:
         os.close(target.process.open_file("clear_refs", os.O_WRONLY))
         pagemap = target.process.open_kept("pagemap")
         self._files[target] = _Files(pagemap, Looks(self._tables, pagemap))
-        self._known[target] = Known()
+        self._known[target] = Known(pagemap)
 
     def _opened(self) -> PageTables:
         try:

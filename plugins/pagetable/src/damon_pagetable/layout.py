@@ -18,6 +18,7 @@ from damon_core import (
     period_of,
 )
 from damon_pagetable.choosing import Cells
+from damon_pagetable.copies import count_copies_once
 from damon_pagetable.inference import Inference
 from damon_pagetable.pages import FRESH, NEW, PageCodes, Pages
 from damon_pagetable.regions import Runs, cut, is_as_good
@@ -34,6 +35,7 @@ class Known:
     """What is known of a process.
 
     Attributes:
+        pagemap: The descriptor of its pagemap; None if there is none.
         pages: Its pages.
         since_us: When it was first looked at.
         cleared_us: When its accessed bits were last cleared.
@@ -44,6 +46,7 @@ class Known:
         inference: What is inferred where an epoch has several aggregations.
     """
 
+    pagemap: int | None = None
     pages: Pages = field(factory=Pages, init=False)
     since_us: int = field(default=0, init=False)
     cleared_us: int = field(default=0, init=False)
@@ -78,6 +81,9 @@ class BestCut:
         found = [self._known[each].end(now_us) for each in targets]
         if len(targets) > 1 and all(each.cells is None for each in found):
             count_once(found, [parse_shared(each.layout_input.maps) for each in targets])
+            pagemaps = [self._known[each].pagemap for each in targets]
+            if None not in pagemaps:
+                count_copies_once(found, [each for each in pagemaps if each is not None])
         sizes = [int(np.count_nonzero(each.codes)) for each in found]
         spare = max(self._max_regions - _LEAST_REGIONS * len(targets), 0)
         for target, pages, size in zip(targets, found, sizes, strict=True):

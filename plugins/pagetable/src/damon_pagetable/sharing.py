@@ -3,8 +3,7 @@
 Files and shared memory are recognized by what is mapped: a device, an inode and an offset. A page
 that several processes have mapped gets the accesses of all of them in the first one, and isn't
 there in the others. Pages that only others than the first have in their page tables stay theirs.
-
-Private memory of which processes have the same copy since a fork counts in each.
+Private memory is another matter: see `damon_pagetable.copies`.
 """
 
 from collections.abc import Sequence
@@ -91,12 +90,12 @@ def _merge(there: PageCodes, here: PageCodes, overlap: _Overlaps) -> None:
     # Only where both have the page: it is one only if it is in both tables.
     both = (codes[of_owner] != ABSENT) & (others[of_other] != ABSENT)
     of_owner, of_other = of_owner[both], of_other[both]
-    found = _translation(here, there)[others[of_other]]
+    found = translation(here, there)[others[of_other]]
     codes[of_owner] = np.minimum(codes[of_owner], found)
     others[of_other] = ABSENT
 
 
-def _translation(here: PageCodes, there: PageCodes) -> npt.NDArray[np.uint8]:
+def translation(here: PageCodes, there: PageCodes) -> npt.NDArray[np.uint8]:
     """Return, for each code of one process, the one in another that is nearest to it.
 
     The two weren't cleared and looked at at the same moments: touched stays touched.
