@@ -56,6 +56,7 @@ from damon_core.errors import (
     StopTimeoutError,
     TargetError,
     as_line,
+    escaped,
     one_line,
 )
 from damon_core.hookspecs import hookimpl
@@ -263,6 +264,7 @@ __all__ = [  # noqa: RUF022  # by reader
     "StopTimeoutError",
     "TargetError",
     "as_line",
+    "escaped",
     "one_line",
     "Bytes",
     "Microseconds",

@@ -14,17 +14,22 @@ from attrs import field, frozen
 _MOST_CHARACTERS = 800
 
 
+def escaped(text: str) -> str:
+    """Return a text as one that can be printed: line breaks become ``\\n``, escapes ``\\x1b``."""
+    if text.isprintable():
+        return text
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode("ascii")
+        for char in text
+    )
+
+
 def as_line(text: str) -> str:
     """Return a text as one line that can be printed, whatever names and values are in it.
 
-    What isn't printable, such as line breaks and a terminal's escapes, becomes ``\\n`` or
-    ``\\x1b``. Of a very long text the middle is left out.
+    What isn't printable is `escaped`. Of a very long text the middle is left out.
     """
-    if not text.isprintable():
-        text = "".join(
-            char if char.isprintable() else char.encode("unicode_escape").decode("ascii")
-            for char in text
-        )
+    text = escaped(text)
     if len(text) > _MOST_CHARACTERS:
         half = _MOST_CHARACTERS // 2
         text = f"{text[:half]}…{text[-half:]}"

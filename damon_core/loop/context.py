@@ -35,7 +35,7 @@ from damon_core.memory.snapshot import Snapshot
 from damon_core.memory.target import Target
 from damon_core.policies.evidence import EvidencePolicy
 from damon_core.stats import Stats
-from damon_core.validators import at_least, check, positive, share
+from damon_core.validators import at_least, check, positive, printable, share
 
 logger = logging.getLogger(__name__)
 
@@ -110,6 +110,7 @@ class Context:
             check(positive, "max_stall_us", max_stall_us)
         if stop_timeout_us is not None:
             check(positive, "stop_timeout_us", stop_timeout_us)
+        check(printable, "name", name)
         self.name = name
         self._labels = freeze_labels(labels)
         self._targets: list[Target] = []

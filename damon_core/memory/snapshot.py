@@ -10,6 +10,7 @@ import numpy.typing as npt
 from attrs import field, frozen
 
 from damon_core.attributes import Intervals
+from damon_core.errors import escaped
 from damon_core.memory.idle import IDLE_SPANS, UNKNOWN, IdleAges, IdleSpan
 from damon_core.memory.labels import NO_LABELS
 from damon_core.memory.pages import PageMap
@@ -252,7 +253,8 @@ class TargetSnapshot(_Columns):
     """One target's regions at the end of an aggregation; columns are read-only.
 
     Attributes:
-        name: The target's name.
+        name: The target's name; in records of other programs it may be anything, and what can't be
+            printed is escaped.
         areas: Named parts of its address space, ascending and disjoint, if the primitive reports
             them; the same object as long as they don't change.
         owners: Owners of its memory, if the primitive reports them.
@@ -262,7 +264,7 @@ class TargetSnapshot(_Columns):
         labels: What else it is known by, such as its ``unit`` and ``container``.
     """
 
-    name: str = ""
+    name: str = field(default="", converter=escaped)
     areas: tuple[Area, ...] = field(default=(), repr=False)
     owners: tuple[Owner, ...] = ()
     toll: Toll = field(factory=Toll)
@@ -306,7 +308,7 @@ class Snapshot(_Columns):
     It never changes, so any thread may read it at any time.
 
     Attributes:
-        context: The context's name.
+        context: The context's name; as a target's.
         number: 1 for the first aggregation since the start, then 2, 3, …
         time_us: When the aggregation ended, microseconds since 1970-01-01 UTC.
         elapsed_us: How long it took, in microseconds.
@@ -315,7 +317,7 @@ class Snapshot(_Columns):
             known of all.
     """
 
-    context: str = ""
+    context: str = field(default="", converter=escaped)
     number: int = 0
     time_us: int = 0
     elapsed_us: int = 0
@@ -424,7 +426,8 @@ def region_mistake(
     """
     start, end, counts = columns["start"], columns["end"], columns["nr_accesses"]
     follows = np.ones(len(start), bool)
-    follows[np.cumsum([0, *sizes])[:-1].clip(max=max(len(start) - 1, 0))] = False
+    firsts = np.cumsum([0, *sizes])[:-1]
+    follows[firsts[firsts < len(start)]] = False  # the last targets may have no regions
     before = np.concatenate(([0], end[:-1])) if len(end) else end
     wrong: tuple[tuple[npt.NDArray[np.bool_], str], ...] = (
         (start < 0, "its start is negative, or above 2^63"),

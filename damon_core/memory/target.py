@@ -5,11 +5,13 @@ from typing import NamedTuple
 
 from attrs import Factory, define, evolve, field, frozen
 
+from damon_core.errors import escaped
 from damon_core.memory.idle import IdleAges
 from damon_core.memory.labels import NO_LABELS, freeze_labels
 from damon_core.memory.pages import PageMap
 from damon_core.memory.regions import Regions
 from damon_core.memory.samples import Samples
+from damon_core.validators import printable
 
 
 class Area(NamedTuple):
@@ -32,14 +34,14 @@ class Owner:
 
     Attributes:
         kind: What it is, such as ``cgroup``.
-        name: What users know it by.
+        name: What users know it by; what can't be printed is escaped, as in its kind.
         total_bytes: Its memory in the target.
         working_set_bytes: Its memory that was accessed in the aggregation.
         accessed_bytes: Its memory accessed in a sampling interval, on average.
     """
 
-    kind: str
-    name: str
+    kind: str = field(converter=escaped)
+    name: str = field(converter=escaped)
     total_bytes: int
     working_set_bytes: int
     accessed_bytes: int
@@ -100,7 +102,8 @@ class Target:
     Owned by the worker of its context: touch it only from hooks.
 
     Attributes:
-        name: What users know it by, such as ``redis-server[1234]``; unique in its context.
+        name: What users know it by, such as ``redis-server[1234]``: printable characters, unique
+            in its context.
         regions: Its regions; a primitive replaces the table when the address space changes.
         areas: Named parts of the address space, ascending and disjoint; neighbours with the same
             name may be reported as one. A primitive replaces the tuple when it changes; empty if
@@ -120,7 +123,7 @@ class Target:
             soon.
     """
 
-    name: str
+    name: str = field(validator=printable)
     regions: Regions = field(factory=Regions)
     areas: tuple[Area, ...] = field(default=(), init=False, repr=False)
     owners: Sequence[Owner] = field(default=(), init=False)

@@ -23,6 +23,7 @@ from tests.faults.sabotage import traced
 
 @click.command()
 @click.option("--only", multiple=True, metavar="WORD", help="Only places with this word in them.")
+@click.option("--part", default="", metavar="WORD", help="Run only parts whose name has this word.")
 @click.option("--share", default=1.0, show_default=True, help="Share of the cells, at random.")
 @click.option("--seed", type=int, help="Seed of the share.  [default: a new one]")
 @click.option("--jobs", default=4, show_default=True, help="Cells at a time.")
@@ -37,7 +38,14 @@ def _options(**options: Any) -> dict[str, Any]:
 
 
 def _matrix(
-    *, only: tuple[str, ...], share: float, seed: int | None, jobs: int, as_json: bool, keep: bool
+    *,
+    only: tuple[str, ...],
+    part: str,
+    share: float,
+    seed: int | None,
+    jobs: int,
+    as_json: bool,
+    keep: bool,
 ) -> None:
     seed = random.randrange(1_000_000) if seed is None else seed
     folder = Path(tempfile.mkdtemp(prefix="damon-faults-"))
@@ -45,6 +53,8 @@ def _matrix(
     report = Console(stderr=True)
     here, missing = [], {}
     for each in deployments(Plugins.discover(), monitored):
+        if part not in each.name:
+            continue
         if each.missing:
             missing[each.name] = each.missing
         else:
@@ -83,10 +93,6 @@ def _matrix(
     else:
         shutil.rmtree(folder)
     sys.exit(any(each.problems for each in outcomes))
-
-
-def _is_wanted(place: Place, words: tuple[str, ...]) -> bool:
-    return all(word in str(place) for word in words)
 
 
 def _do(works: list[Any], jobs: int, what: str, report: Console) -> None:

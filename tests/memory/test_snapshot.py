@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from damon_core import (
     IDLE_SPANS,
     Area,
+    AttributeValueError,
     IdleAges,
     IdleSpan,
     Intervals,
@@ -18,7 +19,7 @@ from damon_core import (
     Snapshot,
     Target,
 )
-from damon_core.memory.snapshot import take_snapshot
+from damon_core.memory.snapshot import region_mistake, take_snapshot
 from damon_core.testing import RegionRow, make_snapshot
 
 CHECKS = 20
@@ -365,6 +366,44 @@ def test_areas_stay_one_object_while_they_do_not_change() -> None:
     snapshots = [snapshot_of(one), snapshot_of(one)]
     assert snapshots[0].targets[0].areas == ((1, 11, "[heap]"),)
     assert snapshots[0].targets[0].areas is snapshots[1].targets[0].areas
+
+
+# -- names -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["a\nb", "\x1b[31m", "\ud800", "", " "])
+def test_names_of_targets_are_printable(name: str) -> None:
+    """So that no output has to change one, and no two become the same."""
+    with pytest.raises(AttributeValueError, match="name"):
+        Target(name)
+
+
+def test_a_target_is_not_renamed_to_what_cannot_be_printed() -> None:
+    """As at its beginning."""
+    one = Target("a")
+    with pytest.raises(AttributeValueError, match="name"):
+        one.name = "a\nb"
+    assert one.name == "a"
+
+
+def test_names_in_records_of_others_are_escaped() -> None:
+    """They may be anything."""
+    owner = Owner("a\tb", "/x\x1b", 0, 0, 0)
+    snapshot = make_snapshot({"a\nb": []}, context="\ud800", owners={"a\nb": [owner]})
+    assert (snapshot.context, snapshot.targets[0].name) == ("\\ud800", "a\\nb")
+    assert (owner.kind, owner.name) == ("a\\tb", "/x\\x1b")
+
+
+# -- records of others -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("ends", "sizes"), [([3, 4], [2, 0]), ([], [0, 0])])
+def test_a_last_target_without_regions_hides_no_mistake(ends: list[int], sizes: list[int]) -> None:
+    """The region before it is still compared with the one before that."""
+    columns = {name: np.zeros(len(ends), np.int64) for name in COLUMNS}
+    columns |= {"start": np.arange(len(ends)), "end": np.array(ends, np.int64)}
+    found = region_mistake(columns, sizes, 20)
+    assert (found and found[0]) == (1 if ends else None)
 
 
 # -- hottest ---------------------------------------------------------------------------------

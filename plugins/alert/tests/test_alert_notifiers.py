@@ -73,11 +73,6 @@ def test_times_are_rfc3339() -> None:
     assert parsed == datetime.datetime(2023, 11, 14, 22, 13, 20, 1, tzinfo=datetime.UTC)
 
 
-def test_names_cannot_forge_lines(make_notification: Make) -> None:
-    """A target's name with a line feed stays on its line."""
-    assert "\n" not in make_notification(target="evil\nname").summary
-
-
 # -- the log -----------------------------------------------------------------------------------
 
 

@@ -24,7 +24,7 @@ from prometheus_client import CollectorRegistry, Metric, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
 
-from damon_core import Area, Owner, Plugins, RecordInfo, Snapshot
+from damon_core import Area, Owner, Plugins, RecordInfo, Snapshot, escaped
 from damon_core.testing import RegionRow, assert_same_snapshot, make_snapshot
 from tests.fuzz.judging import Fault, Kind, attempt
 from tests.fuzz.mutating import Mutator
@@ -74,7 +74,7 @@ class Names(Kind):
             report = _REPORTS[made["report"]]
         except (ValueError, KeyError, TypeError, IndexError):
             return False
-        if len(names) != 6 or names[1] == names[2]:
+        if len(names) != 6 or escaped(names[1]) == escaped(names[2]):
             return False
         snapshot = _snapshot(*names)
         if way == "csv":
@@ -83,8 +83,6 @@ class Names(Kind):
                 raise Fault(f"{count} lines of 3 rows")
             if any(len(row) != 17 for row in csv.reader(io.StringIO(rows.decode(), newline=""))):
                 raise Fault("rows of other lengths")
-            # Line breaks are written as escapes.
-            names = [name.replace("\r", "\\r").replace("\n", "\\n") for name in names]
         if way == "metrics":
             _judge_metrics(snapshot)
             return True
@@ -148,7 +146,7 @@ def _judge_metrics(snapshot: Snapshot) -> None:
         for sample in family.samples
         if "target" in sample.labels
     }
-    wanted = {_whole(target.name) for target in snapshot.targets}
+    wanted = {target.name for target in snapshot.targets}
     if found != wanted:
         raise Fault(f"metrics of {found} instead of {wanted}")
 

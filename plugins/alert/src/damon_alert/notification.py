@@ -98,14 +98,11 @@ class Notification:
         whose = self.context if self.target is None else f"{self.target} in {self.context}"
         limit = f"{rule.condition.comparison} {self.threshold_text}"
         if self.value is None:
-            text = f"{what} of {whose}: no longer measured"
-        elif self.status == "resolved":
-            text = f"{what} of {whose}: {self.value_text}, no longer {limit}"
-        else:
-            lasting = f" for {format_duration(rule.lasting)}" if rule.lasting else ""
-            text = f"{what} of {whose}: {self.value_text}, {limit}{lasting}"
-        # Names of processes may contain any character, even line feeds.
-        return "".join(char if char.isprintable() else "?" for char in text)
+            return f"{what} of {whose}: no longer measured"
+        if self.status == "resolved":
+            return f"{what} of {whose}: {self.value_text}, no longer {limit}"
+        lasting = f" for {format_duration(rule.lasting)}" if rule.lasting else ""
+        return f"{what} of {whose}: {self.value_text}, {limit}{lasting}"
 
     def as_json(self) -> dict[str, Any]:
         """Return the JSON document for programs and HTTP hooks; README.md describes it."""

@@ -60,8 +60,8 @@ def header(columns: Sequence[Column] = ROW) -> bytes:
 def format_rows(snapshot: Snapshot, columns: Sequence[Column] = ROW) -> bytes:
     """Return one row a region, in the order of targets and addresses, as UTF-8.
 
-    Names are quoted where they need it, as Python's csv module does. A row is always one line:
-    line breaks in names become ``\\n`` and ``\\r``, and what isn't Unicode becomes ``\\udc80``.
+    Names are quoted where they need it, as Python's csv module does. A row is always one line, as
+    names are printable.
     """
     lines: list[str] = []
     for target in snapshot.targets:
@@ -73,7 +73,7 @@ def format_rows(snapshot: Snapshot, columns: Sequence[Column] = ROW) -> bytes:
             if column.of == "region" and column.get(target) is not None
         ]
         lines += [row % of_region for of_region in zip(*numbers, strict=True)]
-    return "".join(lines).encode(errors="backslashreplace")
+    return "".join(lines).encode()
 
 
 def _format(snapshot: Snapshot, target: TargetSnapshot, column: Column) -> str:
@@ -108,13 +108,12 @@ def plain(field: str) -> str:
 
 
 def _quoted(name: str) -> str:
-    """Return a name on one line, and in quotes where it needs them.
+    """Return a name in quotes where it needs them.
 
     One that a spreadsheet would take for a formula gets an apostrophe in front, as they have it.
     """
     if _FORMULA.match(name):
         name = f"'{name}"
     text = io.StringIO(newline="")
-    one_line = name.replace("\r", "\\r").replace("\n", "\\n")
-    csv.writer(text, lineterminator="").writerow((one_line, ""))
+    csv.writer(text, lineterminator="").writerow((name, ""))
     return text.getvalue()[:-1]

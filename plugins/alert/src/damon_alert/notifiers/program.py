@@ -114,11 +114,8 @@ class ProgramNotifier:
 
 
 def environment(notification: Notification) -> dict[str, str]:
-    """Return the environment variables of a notification, for programs that don't read JSON.
-
-    What a variable can't hold, a byte 0 and halves of characters, is escaped as in Python.
-    """
-    values = {
+    """Return the environment variables of a notification, for programs that don't read JSON."""
+    return {
         "DAMON_ALERT_STATUS": notification.status,
         "DAMON_ALERT_NAME": notification.rule.name,
         "DAMON_ALERT_SEVERITY": notification.rule.severity,
@@ -127,10 +124,6 @@ def environment(notification: Notification) -> dict[str, str]:
         "DAMON_ALERT_VALUE": notification.value_text,
         "DAMON_ALERT_THRESHOLD": notification.threshold_text,
         "DAMON_ALERT_SUMMARY": notification.summary,
-    }
-    return {
-        name: value.replace("\0", "\\x00").encode(errors="backslashreplace").decode()
-        for name, value in values.items()
     }
 
 
