@@ -37,6 +37,7 @@ from damon_core import (
     hookimpl,
     start,
 )
+from tests.prefork import prefork_server
 from tests.workers import Worker
 
 pytestmark = pytest.mark.needs("idle-page-tracking")
@@ -353,6 +354,13 @@ def test_a_page_that_a_cgroup_shares_counts_once(cgroup: Path, start_worker: Sta
     # What two of the three count is left out; the places of what is in memory are estimates.
     assert note.totals[-1] <= own - 1.5 * (16 << 20)
     assert note.totals[-1] > 16 << 20
+
+
+def test_memory_that_processes_share_since_a_fork_counts_once() -> None:
+    """Here 32 MiB of five processes; in each it would be 160."""
+    with prefork_server(32 << 20) as pids:
+        note = monitor(ProcessMemory(PidSource(pids), ProcessIdle()), 2)
+    assert 0.7 * (32 << 20) < note.totals[-1] < 2 * (32 << 20)
 
 
 @pytest.mark.needs("memory-cgroup")

@@ -1,8 +1,6 @@
 """Private memory that processes have in common since a fork counts once."""
 
 import os
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -15,6 +13,7 @@ from damon_vaddr import PidSource, ProcessMemory
 
 from damon_core import BLOCK_BYTES, PAGE_SIZE_BYTES, Context, PageMap
 from damon_core.testing import StopAfter, run
+from tests.prefork import prefork_server
 
 HOT, COLD = 13, 25
 BASE = 1 << 32
@@ -114,37 +113,11 @@ def test_processes_that_have_ended(pagemap: Entries) -> None:
     assert periods(maps[1], 1) == [HOT]
 
 
-_PREFORK = """
-import mmap, os, time
-common = mmap.mmap(-1, 32 << 20, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-common[::4096] = b"x" * (len(common) // 4096)
-pids = [os.getpid()]
-for _ in range(4):
-    if not (pid := os.fork()):
-        time.sleep(600)
-    pids.append(pid)
-print(*pids, flush=True)
-time.sleep(600)
-"""
-
-
-@pytest.fixture
-def prefork() -> Iterator[list[int]]:
-    """Return the pids of a server of five processes that have 32 MiB in common."""
-    with subprocess.Popen(
-        [sys.executable, "-c", _PREFORK], stdout=subprocess.PIPE, text=True
-    ) as parent:
-        assert parent.stdout is not None
-        pids = [int(each) for each in parent.stdout.readline().split()]
-        yield pids
-        for pid in pids:
-            os.kill(pid, 9)
-
-
 @pytest.mark.needs("root", "page-tables")
-def test_a_server_of_several_processes(prefork: list[int]) -> None:
+def test_a_server_of_several_processes() -> None:
     """What they have in common counts once; in each it would be five times as much."""
-    context = Context(ProcessMemory(PidSource(prefork), PageTable()), [StopAfter(2)])
-    run(context)
+    with prefork_server(32 * MIB) as pids:
+        context = Context(ProcessMemory(PidSource(pids), PageTable()), [StopAfter(2)])
+        run(context)
     assert context.snapshot is not None
     assert 32 * MIB < context.snapshot.total_bytes < 2 * 32 * MIB

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
+from damon_pagetable.choosing import Cells
 from damon_pagetable.layout import BestCut, Known
 from damon_pagetable.look import HugePages, Look
 from damon_pagetable.tables import Bits
@@ -42,7 +43,13 @@ class Memory:
         for target in self.targets:
             self.layout.lay_out(target, LayoutInput(), RegionLimits(1, max_regions))
 
-    def aggregate(self, looks: Sequence[Bits], checks: int = 20, process: int = 0) -> None:
+    def aggregate(
+        self,
+        looks: Sequence[Bits],
+        checks: int = 20,
+        process: int = 0,
+        cells: Cells | None = None,
+    ) -> None:
         """Let an aggregation of a second pass with some looks, the last of them at its end."""
         known = self.known[self.targets[process]]
         known.pages.clear()
@@ -53,7 +60,7 @@ class Memory:
             known.checks = checks
             known.since_us = known.since_us or self.now_us
             blocks = BASE + np.arange(len(each)) * BLOCK
-            found = Look(blocks, each, NONE, NONE, NO_BLOCKS)
+            found = Look(blocks, each, NONE, NONE, NO_BLOCKS, cells)
             known.pages.add(found, known.last_us, self.now_us + known.last_us)
         self.now_us += SECOND
         self.layout.describe(self.targets, self.now_us)
@@ -203,3 +210,16 @@ def test_what_is_kept_takes_a_byte_a_page() -> None:
         tracemalloc.stop()
     assert kept < 1.3 * pages
     assert peak < 8 * pages
+
+
+def test_memory_that_is_not_counted_once_is_said(caplog: pytest.LogCaptureFixture) -> None:
+    """Once, where not all of a process is looked at."""
+    memory = Memory(processes=2)
+    blocks = np.array([BASE])
+    cells = Cells(blocks, np.array([2.0]), blocks, blocks + 2 * BLOCK)
+    for _ in range(2):
+        memory.aggregate([bits(512)], cells=cells)
+    assert [each for each in caplog.messages if "in common" in each] == [
+        "page tables: not all memory is looked at, as that would take too long: what several "
+        "processes have in common counts in each of them"
+    ]

@@ -39,6 +39,7 @@ from damon_core import (
 )
 from damon_core.testing import eventually
 from tests.lab.needs import why_unmet
+from tests.prefork import prefork_server
 
 pytestmark = pytest.mark.needs("root", "kernel-damon")
 
@@ -424,6 +425,18 @@ def test_a_process_that_executes_another_program_is_a_new_target(nothing_left: L
             while not after(context, 1).name.startswith("sleep"):
                 assert time.monotonic() < deadline
         process.kill()
+    assert context.error is None
+
+
+def test_memory_that_processes_share_since_a_fork_counts_once(nothing_left: Left) -> None:
+    """Here 32 MiB of five processes; in each it would be 160."""
+    with prefork_server(32 << 20) as pids:
+        primitive = ProcessMemory(PidSource(pids), KernelProcesses())
+        with Context(primitive, intervals=INTERVALS, cpu_budget=None) as context:
+            start(context)
+            eventually(lambda: context.stats.aggregations >= 3)
+            assert context.snapshot is not None
+            assert 0.7 * (32 << 20) < context.snapshot.total_bytes < 2 * (32 << 20)
     assert context.error is None
 
 

@@ -2,15 +2,17 @@
 
 import subprocess
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import numpy as np
 import psutil
 import pytest
 from damon_vaddr import LayoutInput, Mapped, Process, ProcessTarget, Ranges
 from damon_vaddr.mappings import parse_accessible
-from damon_vaddr.resident import Cells, cells_around
+from damon_vaddr.resident import Cells, cells_around, shares
 
 from damon_core import Range, RegionLimits, Regions
+from tests.prefork import prefork_server
 
 StartProgram = Callable[..., "subprocess.Popen[str]"]
 
@@ -199,3 +201,53 @@ class TestProcess:
         target = ProcessTarget("none", Regions([PAGE], [2 * PAGE]), process=Process.open(1))
         assert target.resident.bytes_in(target.regions.start, target.regions.end).tolist() == [0]
         target.process.close()
+
+
+PRESENT, OF_FILE, EXCLUSIVE = 1 << 63, 1 << 61, 1 << 56
+
+
+class TestShares:
+    """Which part of a page is a process's."""
+
+    @pytest.mark.parametrize(
+        ("entry", "share"),
+        [
+            (PRESENT | 1, 1 / 4),
+            (PRESENT | 2, 1),
+            (PRESENT | EXCLUSIVE | 1, 1),
+            (PRESENT | OF_FILE | 1, 1 / 4),
+            (PRESENT, 1),
+            (1, 1),
+        ],
+    )
+    def test_one_in_as_many_as_map_it(self, entry: int, share: float, tmp_path: Path) -> None:
+        """Of pages in memory whose frame isn't hidden and that aren't one process's alone."""
+        (tmp_path / "counts").write_bytes(np.array([9, 4, 0], dtype=np.uint64).tobytes())
+        found = shares(np.array([entry], dtype=np.uint64), str(tmp_path / "counts"))
+        assert found.tolist() == [share]
+
+    def test_files_that_count_elsewhere(self, tmp_path: Path) -> None:
+        """Where they count whole in one process they aren't divided."""
+        (tmp_path / "counts").write_bytes(np.array([9, 4], dtype=np.uint64).tobytes())
+        entries = np.array([PRESENT | OF_FILE | 1, PRESENT | 1], dtype=np.uint64)
+        found = shares(entries, str(tmp_path / "counts"), counts_files_whole=True)
+        assert found.tolist() == [1, 1 / 4]
+
+    def test_counts_that_may_not_be_read(self, tmp_path: Path) -> None:
+        """Nothing is divided."""
+        entries = np.array([PRESENT | 1], dtype=np.uint64)
+        assert shares(entries, str(tmp_path / "nosuch")).tolist() == [1]
+
+    @pytest.mark.needs("root")
+    def test_a_server_of_several_processes(self) -> None:
+        """What they have in common counts once in the sum; in each it would be five times."""
+        with prefork_server(32 * MIB) as pids:
+            targets = [ProcessTarget(str(pid), process=Process.open(pid)) for pid in pids]
+            for target in targets:
+                given = LayoutInput(target.process.maps(), 1000)
+                Ranges().lay_out(target, given, RegionLimits(10, 1000))
+            Ranges().describe(targets, 0)
+            total = sum(int(target.regions.resident_bytes.sum()) for target in targets)
+            for target in targets:
+                target.process.close()
+        assert 0.7 * 32 * MIB < total < 2 * 32 * MIB

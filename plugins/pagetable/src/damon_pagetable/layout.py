@@ -1,5 +1,6 @@
 """The regions of processes of which every page is known."""
 
+import logging
 from collections.abc import Sequence
 
 import numpy as np
@@ -25,6 +26,8 @@ from damon_pagetable.regions import Runs, cut, is_as_good
 from damon_pagetable.sharing import count_once
 from damon_pagetable.tables import IntColumn
 from damon_pagetable.tally import Tally
+
+logger = logging.getLogger(__name__)
 
 #: Each process gets at least this many regions of the context's, if there are enough.
 _LEAST_REGIONS = 8
@@ -71,6 +74,7 @@ class BestCut:
     def __init__(self, known: dict[ProcessTarget, Known]) -> None:
         self._known = known
         self._max_regions = 0
+        self._has_warned = False
 
     def lay_out(self, target: ProcessTarget, given: LayoutInput, limits: RegionLimits) -> None:
         """Do nothing: regions follow from what is seen."""
@@ -79,7 +83,9 @@ class BestCut:
     def describe(self, targets: Sequence[ProcessTarget], now_us: int) -> None:
         """Cut the pages of all targets into regions."""
         found = [self._known[each].end(now_us) for each in targets]
-        if len(targets) > 1 and all(each.cells is None for each in found):
+        if len(targets) > 1 and any(each.cells is not None for each in found):
+            self._warn_of_sums()
+        elif len(targets) > 1:
             count_once(found, [parse_shared(each.layout_input.maps) for each in targets])
             pagemaps = [self._known[each].pagemap for each in targets]
             if None not in pagemaps:
@@ -91,6 +97,15 @@ class BestCut:
             share = self._max_regions // len(targets)
             limit = min(_LEAST_REGIONS, share) + spare * size // max(sum(sizes), 1)
             self._cut(target, pages, limit, now_us)
+
+    def _warn_of_sums(self) -> None:
+        """Say once that memory isn't counted once."""
+        if not self._has_warned:
+            self._has_warned = True
+            logger.warning(
+                "page tables: not all memory is looked at, as that would take too long: what "
+                "several processes have in common counts in each of them"
+            )
 
     def _cut(self, target: ProcessTarget, pages: PageCodes, limit: int, now_us: int) -> None:
         known = self._known[target]

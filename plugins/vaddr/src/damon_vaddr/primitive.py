@@ -195,6 +195,7 @@ class ProcessMemory:
         try:
             target = ProcessTarget(process.label(), process=process)
             target.labels = self._labels(process)
+            target.resident.counts_files_whole = self._backend.sees_all_users
             self._make_regions(context, target, maps, limit)
             self._backend.add(target)
         except ProcessLookupError:

@@ -7,12 +7,16 @@ as in memory (VmRSS and HugetlbPages in `/proc/PID/status`): where sampled pages
 neighbours it is changed most. So sums are right, the cost doesn't depend on the size of the
 process, and the error is in the places: about the distance of two sampled pages wherever memory
 begins or ends to be resident.
+
+Of several processes in a context each has its share of a page: one in as many as map it, which
+/proc/kpagecount says of the same sampled pages.
 """
 
 import itertools
 import mmap
 import os
 import re
+import sys
 from collections.abc import Sequence
 
 import numpy as np
@@ -36,11 +40,15 @@ _REACH = 4
 _ROUNDS = 4
 _ENTRY_BYTES = 8
 _PRESENT = np.uint64(63)
+_OF_FILE, _EXCLUSIVE = np.uint64(1 << 61), np.uint64(1 << 56)
+_FRAME = np.uint64((1 << 55) - 1)
+_COUNTS = "/proc/kpagecount"
 _IN_MEMORY = re.compile(rb"(?m)^(?:VmRSS|HugetlbPages):\s+(\d+) kB$")
 _KIB = 1024
 
 _IntColumn = npt.NDArray[np.int64]
 _FloatColumn = npt.NDArray[np.float64]
+_Entries = npt.NDArray[np.uint64]
 _BoolColumn = npt.NDArray[np.bool_]
 
 
@@ -128,7 +136,14 @@ def cells_around(
 
 @define(eq=False)
 class ResidentEstimate:
-    """What of a process's mappings is in memory, as far as it counts in this target."""
+    """What of a process's mappings is in memory, as far as it counts in this target.
+
+    Attributes:
+        counts_files_whole: Whether files and shared memory aren't divided among processes, as they
+            count in one of them only.
+    """
+
+    counts_files_whole: bool = field(default=False, init=False)
 
     _pieces: Mapped = field(factory=Mapped, init=False)
     _counted: Mapped = field(factory=Mapped, init=False)
@@ -136,6 +151,9 @@ class ResidentEstimate:
     _taken_us: int | None = field(default=None, init=False)
     _address: _IntColumn = field(factory=lambda: np.zeros(0, dtype=np.int64), init=False)
     _present: _BoolColumn = field(factory=lambda: np.zeros(0, dtype=np.bool_), init=False)
+    # The part of each page that is the process's, and whether that was asked.
+    _share: _FloatColumn = field(factory=lambda: np.zeros(0), init=False)
+    _divides: bool = field(default=False, init=False)
     # The resident bytes below each border of a cell.
     _border: _IntColumn = field(factory=lambda: np.zeros(1, dtype=np.int64), init=False)
     _below: _FloatColumn = field(factory=lambda: np.zeros(1), init=False)
@@ -160,9 +178,13 @@ class ResidentEstimate:
             process: The process.
             regions: Its regions: half of the pages are spread evenly over them.
             now_us: The time.
-            sharing: The number of processes that share the time for reading pages.
+            sharing: The number of processes that share the time for reading pages, and memory.
         """
         interval_us = _PAGE_INTERVAL_US * sharing
+        if sharing > 1 and not self._divides:
+            self._divides, self._taken_us = True, None
+            self._address, self._present = self._address[:0], self._present[:0]
+            self._share = self._share[:0]
         first = self._taken_us is None
         if self._taken_us is None:
             due = max(_LEAST, _MOST // sharing)
@@ -181,11 +203,11 @@ class ResidentEstimate:
         order = np.argsort(self._address, kind="stable")
         address = self._address[order]
         newest = np.append(np.diff(address) > 0, True)[: len(address)]
-        cells = cells_around(
-            self._pieces, address[newest], self._present[order][newest], total_bytes
-        )
+        address, present = address[newest], self._present[order][newest]
+        cells = cells_around(self._pieces, address, present, total_bytes)
         counts = self._counted.holds(cells.start)
-        sums = (cells.scaled_to(total_bytes) * counts).cumsum()
+        share = _share_of(cells, address[present], self._share[order][newest][present])
+        sums = (cells.scaled_to(total_bytes) * counts * share).cumsum()
         self._border = np.append(0, np.column_stack((cells.start, cells.end)).ravel())
         self._below = np.repeat(np.append(0.0, sums), 2)[:-1]
 
@@ -199,11 +221,15 @@ class ResidentEstimate:
     def _sample(self, process: Process, regions: Regions, count: int) -> None:
         """Read random pages: half of them spread over all mappings, half over the regions."""
         address = self._choose(regions, count)
-        present = _present(process, address)
-        if present is not None:
+        entries = _entries(process, address)
+        if entries is not None:
+            share = np.ones(len(entries))
+            if self._divides:
+                share = shares(entries, counts_files_whole=self.counts_files_whole)
             # The newest are last.
             self._address = np.append(self._address, address)[-WINDOW:]
-            self._present = np.append(self._present, present)[-WINDOW:]
+            self._present = np.append(self._present, _is_present(entries))[-WINDOW:]
+            self._share = np.append(self._share, share)[-WINDOW:]
 
     def _choose(self, regions: Regions, count: int) -> _IntColumn:
         pieces, rng = self._pieces, self._rng
@@ -224,8 +250,60 @@ class ResidentEstimate:
         return address - address % mmap.PAGESIZE
 
 
-def _present(process: Process, address: _IntColumn) -> _BoolColumn | None:
-    """Return whether each page is in memory; None if that can't be read."""
+def _share_of(cells: Cells, address: _IntColumn, share: _FloatColumn) -> _FloatColumn:
+    """Return the share of each cell: that of the last page in memory up to its end.
+
+    Args:
+        cells: The cells.
+        address: The addresses of the pages in memory, ascending.
+        share: Their shares.
+    """
+    if not len(address):
+        return np.ones(len(cells.start))
+    last = np.searchsorted(address, cells.end) - 1
+    found: _FloatColumn = share[np.maximum(last, 0)]
+    return found
+
+
+def shares(
+    entries: _Entries, counts: str = _COUNTS, *, counts_files_whole: bool = False
+) -> _FloatColumn:
+    """Return the part of each page that is the process's: one in as many as map it.
+
+    It is 1 where that can't be read, which takes CAP_SYS_ADMIN and a file of root's.
+
+    Args:
+        entries: What pagemap says of the pages.
+        counts: The file with how often frames are mapped.
+        counts_files_whole: Whether pages of files and shared memory aren't divided.
+    """
+    share = np.ones(len(entries))
+    undivided = _EXCLUSIVE | _OF_FILE if counts_files_whole else _EXCLUSIVE
+    divided = np.flatnonzero(_is_present(entries) & (entries & undivided == 0))
+    places = ((entries[divided] & _FRAME) * _ENTRY_BYTES).tolist()
+    try:
+        descriptor = os.open(counts, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return share
+    try:
+        for row, place in zip(divided.tolist(), places, strict=True):
+            if place:  # otherwise the frame is hidden
+                data = os.pread(descriptor, _ENTRY_BYTES, place)
+                share[row] = 1 / max(int.from_bytes(data, sys.byteorder), 1)
+    except OSError:
+        pass
+    finally:
+        os.close(descriptor)
+    return share
+
+
+def _is_present(entries: _Entries) -> _BoolColumn:
+    """Return whether each page is in memory."""
+    return (entries >> _PRESENT).astype(np.bool_)
+
+
+def _entries(process: Process, address: _IntColumn) -> _Entries | None:
+    """Return what pagemap says of each page; None if that can't be read."""
     places = (address // mmap.PAGESIZE * _ENTRY_BYTES).tolist()
     try:
         descriptor = process.open_file("pagemap")
@@ -238,7 +316,7 @@ def _present(process: Process, address: _IntColumn) -> _BoolColumn | None:
         return None
     if len(data) != len(places) * _ENTRY_BYTES:  # its memory is gone
         return None
-    return (np.frombuffer(data, dtype=np.uint64) >> _PRESENT).astype(np.bool_)
+    return np.frombuffer(data, dtype=np.uint64)
 
 
 def _in_memory_bytes(process: Process) -> int | None:
