@@ -45,6 +45,7 @@ def make_snapshot(
     resident: float = 1.0,
     touched: float | None = None,
     page_maps: dict[str, PageMap] | None = None,
+    labels: dict[str, dict[str, str]] | None = None,
 ) -> Snapshot:
     """Return an aggregation of a second by hand: regions are (start, end, accesses, idle_s, age).
 
@@ -76,6 +77,7 @@ def make_snapshot(
         max_nr_accesses=10,
         areas=areas,
         page_maps=page_maps,
+        labels=labels,
     )
 
 

@@ -72,6 +72,7 @@ class TestRegions:
                 "sampling_us": 100_000,
                 "aggregation_us": SECOND_US,
                 "max_nr_accesses": 10,
+                "labels": {},
             }
         ]
         assert document["regions"][1] == {

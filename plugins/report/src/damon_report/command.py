@@ -1,7 +1,7 @@
 """``damon report``: its reports and their options. What a report does is imported when it runs."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 from damon_cli.params import DURATION, SIZE, pass_plugins
@@ -11,6 +11,7 @@ from damon_report.options import (
     MOMENT,
     SHARE,
     By,
+    by_option,
     limited,
     record_options,
     selection_options,
@@ -56,21 +57,23 @@ _SUMMARY_EPILOG = """\b
 Examples:
   damon report summary
   damon report summary redis.parquet --from 10s
+  damon report summary fleet.parquet --by unit
 """
 
 
 @report.command(epilog=_SUMMARY_EPILOG, short_help="A record at a glance, on one screen.")
 @record_options
+@by_option(None, ("target", "program", "mapping"), "Show what is hottest")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def summary(*, record: "Record", as_json: bool) -> None:
+def summary(*, record: "Record", by: By | None, as_json: bool) -> None:
     """Show RECORD at a glance.
 
     The summary shows where and how the record was made, the size of the working set and its
-    largest change, and what is hot and idle.
+    largest change, and what is hot and idle: the mappings, or if it has none the targets.
     """
     from damon_report.summary import show_summary
 
-    show_summary(record, as_json=as_json)
+    show_summary(record, by=by, as_json=as_json)
 
 
 _REGIONS_EPILOG = """\b
@@ -143,19 +146,14 @@ Examples:
   damon report wss                          # percentiles of the working set
   damon report wss --over time              # its size over time
   damon report wss --by mapping             # what it consists of: heap, stack, libraries
+  damon report wss --by unit                # that of each service; any label of targets
   damon report wss -o wss.png               # a picture of it, and of idle memory
 """
 
 
 @report.command(epilog=_WSS_EPILOG, short_help="The size of the working set, and when.")
 @record_options
-@click.option(
-    "--by",
-    type=click.Choice(get_args(By)),
-    default="target",
-    show_default=True,
-    help="Group memory by this. A program is all targets that differ only in their pid.",
-)
+@by_option("target")
 @click.option(
     "--over",
     type=click.Choice(["percentiles", "time"]),
@@ -232,13 +230,7 @@ Examples:
 @click.option(
     "--at", metavar="TIME", type=MOMENT, help="The state at this time [default: at the end]."
 )
-@click.option(
-    "--by",
-    type=click.Choice(get_args(By)),
-    default="context",
-    show_default=True,
-    help="Group memory by this. A program is all targets that differ only in their pid.",
-)
+@by_option("context")
 @limited(20)
 def idle(
     *, record: "Record", at: "Moment | None", by: By, limit: int | None, as_json: bool
@@ -265,13 +257,7 @@ Examples:
 @click.option(
     "--at", metavar="TIME", type=MOMENT, help="The state at this time [default: at the end]."
 )
-@click.option(
-    "--by",
-    type=click.Choice(["context", "target", "program"]),
-    default="context",
-    show_default=True,
-    help="Group memory by this. A program is all targets that differ only in their pid.",
-)
+@by_option("context", ("context", "target", "program"))
 @limited(20)
 def spectrum(
     *, record: "Record", at: "Moment | None", by: By, limit: int | None, as_json: bool
@@ -297,13 +283,7 @@ Examples:
 @click.argument("old", type=click.Path(path_type=Path))
 @click.argument("new", type=click.Path(path_type=Path))
 @selection_options
-@click.option(
-    "--by",
-    type=click.Choice(get_args(By)),
-    default="mapping",
-    show_default=True,
-    help="Compare by this. A program is all targets that differ only in their pid.",
-)
+@by_option("mapping", verb="Compare")
 @limited(30)
 @pass_plugins
 def diff(

@@ -123,7 +123,9 @@ def _uses(record: Record, by: By) -> dict[tuple[str, str], Use]:
     means = Means(record.span_us(), by)
     for snapshot in record.snapshots():
         means.add(snapshot, record.areas)
-    return means.uses()
+    uses = means.uses()
+    record.refuse_unknown(by, (name for _, name in uses))
+    return uses
 
 
 def _ratio(old: float, new: float) -> float | None:

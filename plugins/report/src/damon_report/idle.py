@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 
-from attrs import frozen
+from attrs import field, frozen
 from rich.console import Console
 from rich.text import Text
 
@@ -14,7 +14,7 @@ from damon_report.naming import AreaCache, printable
 from damon_report.options import By
 from damon_report.output import echo_json, heading, note
 from damon_report.record import Record
-from damon_report.shares import bytes_by
+from damon_report.shares import bytes_by, labels_by
 from damon_report.tables import DECORATION, Column, bar, new_console, show_table
 from damon_report.times import since_start
 
@@ -56,6 +56,7 @@ class IdleUse:
         at_least: The memory that has been idle for at least the lower bound of each bucket. The
             first, that wasn't accessed in the aggregation, is always known.
         ages_us: How old these numbers are.
+        labels: The labels that all its targets have.
     """
 
     context: str
@@ -63,6 +64,7 @@ class IdleUse:
     total_bytes: int
     at_least: tuple[Bounds, ...]
     ages_us: tuple[int, ...]
+    labels: dict[str, str] = field(factory=dict)
 
     @property
     def idle_bytes(self) -> int:
@@ -81,6 +83,7 @@ class IdleUse:
         return {
             "context": self.context,
             "name": self.name,
+            "labels": dict(sorted(self.labels.items())),
             "total_bytes": self.total_bytes,
             "idle_bytes": self.idle_bytes,
             "buckets": [
@@ -114,12 +117,13 @@ def idle_memory(snapshot: Snapshot, by: By, areas: AreaCache) -> list[IdleUse]:
         *(each.high for each in found),
     ]
     ages_us = tuple(each.age_us for each in found)
-    uses = []
+    uses, labels = [], labels_by(snapshot, by)
     for name, values in bytes_by(snapshot, by, columns, areas).items():
         total, *bounds = map(round, values)
         pairs = zip(bounds[: len(found)], bounds[len(found) :], strict=True)
         at_least = tuple(Bounds(low, high) for low, high in pairs)
-        uses.append(IdleUse(snapshot.context, name, total, at_least, ages_us))
+        of_all = labels.get(name, {})
+        uses.append(IdleUse(snapshot.context, name, total, at_least, ages_us, of_all))
     return sorted(uses, key=lambda each: (each.name != "", -each.idle_bytes))
 
 
@@ -137,6 +141,7 @@ def show_idle(
     """
     snapshots = record.last(at)
     found = [idle_memory(snapshot, by, record.areas) for snapshot in snapshots]
+    record.refuse_unknown(by, (each.name for rows in found for each in rows))
     console = new_console()
     if as_json:
         document = {

@@ -5,9 +5,10 @@ import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import click
+from click.shell_completion import CompletionItem
 from damon_cli.params import pass_plugins
 
 from damon_report.files import DEFAULT_PATH
@@ -19,8 +20,12 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-#: The ways to group bytes. A program is all targets that differ only in their pid.
-By = Literal["context", "target", "program", "mapping"]
+#: A way to group bytes: one of `GROUPS`, or labels of targets, separated by commas.
+By: TypeAlias = str
+#: The ways that every record knows. A program is all targets that differ only in their pid.
+GROUPS = ("context", "target", "program", "mapping")
+
+_LABELS = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*(?:,[a-zA-Z_][a-zA-Z0-9_]*)*")
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -52,6 +57,55 @@ class _MomentType(click.ParamType):  # type: ignore[type-arg]  # not generic bef
                 ctx,
             )
         return Moment(round((when - _EPOCH).total_seconds() * 1e6), since_start=False)
+
+
+class _ByType(click.ParamType):  # type: ignore[type-arg]
+    name = "group"
+
+    def __init__(self, groups: tuple[str, ...]) -> None:
+        self._groups = groups
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> str:
+        text = str(value)
+        if text in self._groups:
+            return text
+        known = ", ".join(self._groups)
+        if text in GROUPS or not _LABELS.fullmatch(text):
+            self.fail(
+                f"{text!r} is not a way to group: write one of {known}, or the name of a label "
+                "such as unit, or several like namespace,pod",
+                param,
+                ctx,
+            )
+        return text
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        return [CompletionItem(each) for each in self._groups if each.startswith(incomplete)]
+
+
+def by_option(
+    default: str | None, groups: tuple[str, ...] = GROUPS, verb: str = "Group memory"
+) -> Callable[[Callable[..., T]], Callable[..., T]]:
+    """Return a decorator that gives a command the option ``--by``.
+
+    Args:
+        default: What it is if it isn't given.
+        groups: What it may be, besides labels.
+        verb: What is done by it, for the help text.
+    """
+    program = " A program is all targets that differ only in their pid." * ("program" in groups)
+    return click.option(
+        "--by",
+        metavar="|".join((*groups, "LABEL")),
+        type=_ByType(groups),
+        default=default,
+        show_default=default is not None,
+        help=f"{verb} by this, or by a label of targets, such as unit.{program}",
+    )
 
 
 class _AddressesType(click.ParamType):  # type: ignore[type-arg]

@@ -52,8 +52,9 @@ class ContextOverview:
         last: The last snapshot with regions, if there is one.
         targets: The series of each target.
         whole: The series of all targets together.
-        uses: The memory use of each mapping, or of each target if the record has no mappings.
-        uses_of: Whether `uses` is by mapping or by target.
+        uses: The memory use of each mapping, or of each target if the record has no mappings; or of
+            what was asked for.
+        uses_of: What `uses` is by.
     """
 
     name: str
@@ -124,18 +125,28 @@ def biggest_step(line: Timeline) -> Step | None:
     return Step(round(line.edges_us[seen[index]]), before, after)
 
 
-def overview(record: Record) -> list[ContextOverview]:
-    """Read a record once, and return the overview of each context."""
+def overview(record: Record, by: By | None = None) -> list[ContextOverview]:
+    """Read a record once, and return the overview of each context.
+
+    Args:
+        record: The record.
+        by: What memory use is grouped by; None for mappings, or targets if there are none.
+
+    Raises:
+        InputError: Nothing is selected, or no target has the labels.
+    """
     span_us = record.span_us()
     sets = WorkingSets(span_us, "target", 1, _PIECES)
-    means: dict[By, Means] = {by: Means(span_us, by) for by in ("mapping", "target")}
+    means: dict[By, Means] = {
+        each: Means(span_us, each) for each in ((by,) if by else ("mapping", "target"))
+    }
     contexts: dict[str, ContextOverview] = {}
     mapped: set[str] = set()
     for snapshot in record.snapshots():
         contexts.setdefault(snapshot.context, ContextOverview(snapshot.context)).add(snapshot)
         sets.add(snapshot, record.areas)
-        for each in means.values():
-            each.add(snapshot, record.areas)
+        for mean in means.values():
+            mean.add(snapshot, record.areas)
         if snapshot.context not in mapped and any(t.areas for t in snapshot.targets):
             mapped.add(snapshot.context)
     for name, context in contexts.items():
@@ -144,7 +155,9 @@ def overview(record: Record) -> list[ContextOverview]:
             (each for (of, target), each in sets.found.items() if of == name and target),
             key=lambda each: -each.byte_time,
         )
-        context.uses_of = "mapping" if name in mapped else "target"
+        context.uses_of = by or ("mapping" if name in mapped else "target")
         uses = means[context.uses_of].uses()
         context.uses = {member: use for (of, member), use in uses.items() if of == name and member}
+    if by:
+        record.refuse_unknown(by, (name for each in contexts.values() for name in each.uses))
     return [contexts[name] for name in sorted(contexts)]

@@ -2,7 +2,7 @@
 
 import contextlib
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
@@ -26,7 +26,9 @@ from damon_report.exact import by_page
 from damon_report.files import DEFAULT_PATH
 from damon_report.moments import Moment
 from damon_report.naming import AreaCache, printable
+from damon_report.options import GROUPS, By
 from damon_report.selection import Selection, mapping_matches, matches
+from damon_report.shares import OTHERS, UNLABELLED
 from damon_report.times import local_time
 
 logger = logging.getLogger(__name__)
@@ -172,6 +174,23 @@ class Record(SelfClosing):
         if not found:
             raise InputError(self._why_nothing())
         return [found[name] for name in sorted(found)]
+
+    def refuse_unknown(self, by: By, names: Iterable[str]) -> None:
+        """Refuse to group by labels that no target has.
+
+        Args:
+            by: How memory is grouped.
+            names: The names of the groups.
+
+        Raises:
+            InputError: None of them is of a label.
+        """
+        if by in GROUPS or not {*names} <= {"", UNLABELLED, OTHERS}:
+            return
+        targets = [target for each in self.last() for target in each.targets]
+        known = sorted({label for target in targets for label in target.labels})
+        there = f"their labels are: {', '.join(known)}" if known else "they have no labels"
+        raise InputError(f"'{self.name}': no target has the label '{by}'; {there}")
 
     def close(self) -> None:
         """Close the record."""

@@ -14,6 +14,7 @@ from damon_report.moments import Moment
 from damon_report.naming import AreaCache, IntColumn, Pieces, cut, printable
 from damon_report.output import echo_json, heading, note
 from damon_report.record import Record
+from damon_report.shares import labels_by
 from damon_report.tables import DECORATION, Column, bar, new_console, show_table
 from damon_report.times import since_start
 
@@ -233,6 +234,7 @@ def _context_json(snapshot: Snapshot) -> dict[str, object]:
         "sampling_us": snapshot.intervals.sampling_us,
         "aggregation_us": snapshot.intervals.aggregation_us,
         "max_nr_accesses": snapshot.max_nr_accesses,
+        "labels": {name: found for name, found in labels_by(snapshot, "target").items() if found},
     }
 
 

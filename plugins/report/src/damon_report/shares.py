@@ -4,13 +4,15 @@ from collections.abc import Collection, Iterable, Sequence
 
 import numpy as np
 
-from damon_core import Snapshot
+from damon_core import Snapshot, TargetSnapshot, common_labels, label_of
 from damon_report.naming import AreaCache, FloatColumn, IntColumn, cut, without_pid
 from damon_report.options import By
 
 #: Maximum number of names in a report; further names of a record are added up as `OTHERS`.
 MOST = 1_000
 OTHERS = "(others)"
+#: What targets are called that have none of the labels by which they are grouped.
+UNLABELLED = "(no label)"
 
 Column = IntColumn | FloatColumn
 
@@ -33,8 +35,7 @@ def bytes_by(
         rows = slice(position, position + len(target))
         position = rows.stop
         if by != "mapping":
-            name = without_pid(target.name) if by == "program" else target.name
-            _add(sums, name, (float(column[rows].sum()) for column in columns))
+            _add(sums, group_of(target, by), (float(column[rows].sum()) for column in columns))
             continue
         named = areas.columns(target.areas)
         pieces = cut(target, named)
@@ -49,6 +50,24 @@ def bytes_by(
         for index in np.flatnonzero(there).tolist():
             _add(sums, named.labels[index], [sums_of[index] for sums_of in per_label])
     return sums
+
+
+def group_of(target: TargetSnapshot, by: By) -> str:
+    """Return what the target belongs to: its name, its program, or the values of its labels.
+
+    `UNLABELLED` if it has none of the labels.
+    """
+    if by in ("target", "program"):
+        return without_pid(target.name) if by == "program" else target.name
+    return " ".join(filter(None, (label_of(target, each) for each in by.split(",")))) or UNLABELLED
+
+
+def labels_by(snapshot: Snapshot, by: By) -> dict[str, dict[str, str]]:
+    """Return the labels that all targets of each group have; none for parts of targets."""
+    groups: dict[str, list[TargetSnapshot]] = {}
+    for target in snapshot.targets if by not in ("context", "mapping") else ():
+        groups.setdefault(group_of(target, by), []).append(target)
+    return {name: common_labels(targets) for name, targets in groups.items()}
 
 
 def without_surplus(

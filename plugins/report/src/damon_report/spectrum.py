@@ -3,17 +3,18 @@
 from collections.abc import Sequence
 from itertools import pairwise
 
-from attrs import frozen
+from attrs import field, frozen
 from rich.console import Console
 from rich.text import Text
 
 from damon_core import SPECTRUM_US, InputError, Snapshot, Spectrum, format_size
 from damon_report.figures import percent, short_duration
 from damon_report.moments import Moment
-from damon_report.naming import printable, without_pid
+from damon_report.naming import printable
 from damon_report.options import By
 from damon_report.output import echo_json, heading, note
 from damon_report.record import Record
+from damon_report.shares import group_of, labels_by
 from damon_report.tables import DECORATION, Column, bar, new_console, show_table
 from damon_report.times import since_start
 
@@ -28,11 +29,13 @@ class Use:
         context: The context's name.
         name: The name of the part, such as a target; empty for the whole context.
         spectrum: Its memory by how often it is accessed; None where that isn't known.
+        labels: The labels that all its targets have.
     """
 
     context: str
     name: str
     spectrum: Spectrum | None
+    labels: dict[str, str] = field(factory=dict)
 
     def json(self) -> dict[str, object]:
         """Return it as a JSON object, as documented in docs/reports.md."""
@@ -40,6 +43,7 @@ class Use:
         return {
             "context": self.context,
             "name": self.name,
+            "labels": dict(sorted(self.labels.items())),
             "total_bytes": None if self.spectrum is None else self.spectrum.total_bytes,
             "within": [
                 {"within_us": us, "bytes": size}
@@ -52,9 +56,12 @@ def spectra_of(snapshot: Snapshot, by: By) -> list[Use]:
     """Return the spectra of a snapshot: of the whole first, then of the largest parts."""
     groups: dict[str, list[Spectrum | None]] = {}
     for target in snapshot.targets if by != "context" else ():
-        name = without_pid(target.name) if by == "program" else target.name
-        groups.setdefault(name, []).append(target.spectrum)
-    uses = [Use(snapshot.context, name, Spectrum.sum(group)) for name, group in groups.items()]
+        groups.setdefault(group_of(target, by), []).append(target.spectrum)
+    labels = labels_by(snapshot, by)
+    uses = [
+        Use(snapshot.context, name, Spectrum.sum(group), labels[name])
+        for name, group in groups.items()
+    ]
     uses.sort(key=lambda each: -(each.spectrum.total_bytes if each.spectrum else 0))
     return [Use(snapshot.context, "", snapshot.spectrum), *uses]
 
@@ -78,6 +85,7 @@ def show_spectrum(
     if all(target.spectrum is None for each in snapshots for target in each.targets):
         raise InputError(_why_none(record))
     found = [spectra_of(snapshot, by) for snapshot in snapshots]
+    record.refuse_unknown(by, (each.name for rows in found for each in rows))
     if as_json:
         document = {
             **record.json(),

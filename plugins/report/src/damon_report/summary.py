@@ -11,6 +11,7 @@ from damon_core import ContextInfo, format_size
 from damon_report.figures import percent, short_duration
 from damon_report.idle import BUCKETS_US, idle_memory
 from damon_report.naming import printable
+from damon_report.options import GROUPS, By
 from damon_report.output import echo_json
 from damon_report.overview import ContextOverview, overview
 from damon_report.record import Record
@@ -25,9 +26,15 @@ _SPARK_CHARACTERS = 60
 _LABEL = 13
 
 
-def show_summary(record: Record, *, as_json: bool) -> None:
-    """Print a record at a glance, for people or as JSON."""
-    contexts = overview(record)
+def show_summary(record: Record, *, by: By | None, as_json: bool) -> None:
+    """Print a record at a glance, for people or as JSON.
+
+    Args:
+        record: The record.
+        by: What the hottest are of; None for mappings, or targets if there are none.
+        as_json: Whether to print JSON.
+    """
+    contexts = overview(record, by)
     if as_json:
         echo_json("summary", _json(record, contexts))
         return
@@ -148,8 +155,11 @@ def _idle(record: Record, context: ContextOverview) -> str:
 
 def _show_hottest(console: Console, context: ContextOverview) -> None:
     ascii_only = not console.encoding.startswith("utf")
+    plain = context.uses_of in GROUPS
     columns = [
-        Column(f"hottest {context.uses_of}s", least=16),
+        Column(
+            f"hottest {context.uses_of}s" if plain else f"hottest by {context.uses_of}", least=16
+        ),
         Column("working set", right=True),
         Column("of", right=True),
         Column("frequency", right=True),
@@ -212,6 +222,9 @@ def _context_json(record: Record, context: ContextOverview, info: ContextInfo) -
         "interval_changes": context.interval_changes,
         "intervals": [{"from_us": since, **asdict(each)} for since, each in context.intervals],
         "targets": [each.name for each in context.targets],
+        "labels": {
+            each.name: dict(sorted(each.labels.items())) for each in context.targets if each.labels
+        },
         "working_set": {
             "mean_bytes": round(sizes.mean),
             "percentiles_bytes": {

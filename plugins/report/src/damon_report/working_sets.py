@@ -7,7 +7,7 @@ from damon_report.distribution import Distribution
 from damon_report.naming import AreaCache
 from damon_report.options import By
 from damon_report.record import Record
-from damon_report.shares import bytes_by, without_surplus
+from damon_report.shares import bytes_by, labels_by, without_surplus
 from damon_report.timeline import Timeline
 
 
@@ -19,6 +19,7 @@ class Series:
         context: The context's name.
         name: The name of the part, such as a target or mapping; empty for the whole context.
         sizes_bytes: The distribution of working set sizes over time.
+        labels: The labels that all its targets had all the time.
         working_set: The working set over time.
         idle: The memory not accessed in the aggregation, over time.
         total: All resident memory over time.
@@ -30,6 +31,7 @@ class Series:
     idle: Timeline
     total: Timeline
     sizes_bytes: Distribution = field(factory=Distribution)
+    labels: dict[str, str] | None = None
 
     @property
     def byte_time(self) -> float:
@@ -77,6 +79,13 @@ class WorkingSets:
             lines = (series.working_set, series.idle, series.total)
             for line, value in zip(lines, uses, strict=True):
                 line.add(value, from_us, snapshot.time_us)
+        self._add_labels(snapshot)
+
+    def _add_labels(self, snapshot: Snapshot) -> None:
+        for name, labels in labels_by(snapshot, self._by).items():
+            if (series := self.found.get((snapshot.context, name))) is not None:
+                known = labels.items() if series.labels is None else series.labels.items()
+                series.labels = dict(known & labels.items())
 
     def _series(self, context: str, name: str) -> Series:
         series = self.found.get((context, name))
@@ -90,7 +99,8 @@ def working_sets(record: Record, by: By, at_least: int, pieces: int) -> list[Ser
     """Read a record once, and return its series; the arguments are those of `WorkingSets`.
 
     Raises:
-        InputError: Nothing is selected, or no aggregation has `at_least` checks.
+        InputError: Nothing is selected, no aggregation has `at_least` checks, or no target has
+            the labels.
     """
     collected = WorkingSets(record.span_us(), by, at_least, pieces)
     for snapshot in record.snapshots():
@@ -100,4 +110,5 @@ def working_sets(record: Record, by: By, at_least: int, pieces: int) -> list[Ser
             f"'{record.name}': no aggregation has {at_least} checks; they have at most "
             f"{collected.most_checks}"
         )
+    record.refuse_unknown(by, (name for _, name in collected.found))
     return list(collected.found.values())

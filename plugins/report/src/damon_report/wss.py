@@ -208,6 +208,7 @@ def _json(series: Series, over: str) -> dict[str, object]:
     document: dict[str, object] = {
         "context": series.context,
         "name": series.name,
+        "labels": dict(sorted((series.labels or {}).items())),
         "time_us": round(sizes.weight),
         "mean_bytes": round(sizes.mean),
         "percentiles_bytes": {
