@@ -36,6 +36,7 @@ from damon_core.contract.registration import (
     Primitive,
     part_name,
 )
+from damon_core.contract.reloading import Reloader
 from damon_core.contract.rotation import Rotation, move_aside, moved_aside
 from damon_core.contract.sampling import Sampling, SamplingFactory
 from damon_core.deployment.building import build_contexts
@@ -184,6 +185,7 @@ __all__ = [  # noqa: RUF022  # by reader
     "hookimpl",
     "HookContext",
     "Measure",
+    "Reloader",
     "Primitive",
     "Backend",
     "Policy",

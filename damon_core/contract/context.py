@@ -6,6 +6,7 @@ from typing import Any, Protocol
 from damon_core.attributes import Intervals, RegionLimits
 from damon_core.clock import Clock
 from damon_core.contract.measures import Measure
+from damon_core.contract.reloading import Reloader
 from damon_core.memory.snapshot import Snapshot
 from damon_core.memory.target import Target
 from damon_core.stats import Stats
@@ -89,6 +90,10 @@ class HookContext(Protocol):
     @property
     def running(self) -> bool:
         """Whether the context has a worker."""
+
+    @property
+    def reloader(self) -> Reloader | None:
+        """Has the configuration read again; None where the program doesn't do that."""
 
     def measures(self) -> Sequence[Measure]:
         """Return the numbers that the parts know of themselves; from any thread."""

@@ -9,6 +9,7 @@ from attrs import define, evolve, field
 from damon_core.clock import Clock, SystemClock
 from damon_core.deployment.building import build_context
 from damon_core.deployment.model import Config, ContextConfig
+from damon_core.deployment.reloading import Reloading
 from damon_core.errors import (
     ConfigError,
     DamonError,
@@ -64,6 +65,7 @@ class Deployment:
 
     Attributes:
         contexts: Those that were built and are not closed yet; always the same list.
+        reloading: Who asks for another configuration; the contexts have it as their `reloader`.
         making: Which part is being made now, for messages; empty between parts.
     """
 
@@ -71,6 +73,7 @@ class Deployment:
     callbacks: Sequence[object] = ()
     make_clock: Callable[[], Clock] = SystemClock
     contexts: list[Context] = field(factory=list, init=False)
+    reloading: Reloading = field(factory=Reloading, init=False)
     making: str = field(default="", init=False)
     _members: dict[str, _Member] = field(factory=dict, init=False)
     _budget: SharedBudget = field(factory=lambda: SharedBudget(math.inf), init=False)
@@ -195,6 +198,7 @@ class Deployment:
             self._note_absent(member, absent)
             return []
         member.context, member.absent, member.waits = context, "", False
+        context.reloader = self.reloading
         self.contexts.append(context)
         try:
             start(context, exclusive=False, cpu_budget=self._budget)

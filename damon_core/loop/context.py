@@ -22,6 +22,7 @@ from damon_core.clock import Clock, SystemClock
 from damon_core.contract.measures import Measure
 from damon_core.contract.policy import RegionPolicy
 from damon_core.contract.registration import part_name
+from damon_core.contract.reloading import Reloader
 from damon_core.contract.sampling import SamplingFactory
 from damon_core.errors import NotRunningError, PartError, PluginError, one_line
 from damon_core.loop.isolation import ContextHooks, WatchedPolicy
@@ -112,6 +113,7 @@ class Context:
             check(positive, "stop_timeout_us", stop_timeout_us)
         check(printable, "name", name)
         self.name = name
+        self.reloader: Reloader | None = None
         self._labels = freeze_labels(labels)
         self._targets: list[Target] = []
         # One object, so that the worker sees a change of both as one.
@@ -283,7 +285,7 @@ class Context:
         A part that fails is logged once, and left out.
         """
         found: list[Measure] = []
-        for part in (self._primitive, *self._callbacks):
+        for part in (self._primitive, *self._callbacks, self.reloader):
             measures = getattr(part, "measures", None)
             if not callable(measures):
                 continue

@@ -13,6 +13,7 @@ from damon_prometheus.authorization import Authorization
 from damon_prometheus.collector import ContextsCollector
 from damon_prometheus.exposition import Exposition
 from damon_prometheus.health import Health
+from damon_prometheus.lifecycle import Lifecycle
 from damon_prometheus.server import MetricsServer, _Handler
 from prometheus_client import CollectorRegistry, Gauge
 from prometheus_client.parser import text_string_to_metric_families
@@ -102,6 +103,7 @@ class HttpRequest(Kind):
                 ("127.0.0.1", 0),
                 Exposition(contexts, registry),
                 Health(contexts),
+                Lifecycle(enabled=True),
                 tls=None,
                 authorization=authorization,
                 charge=contexts.charge,

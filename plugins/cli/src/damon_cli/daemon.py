@@ -39,7 +39,6 @@ class Daemon:
     load: Callable[[], Config]
     notifier: Notifier = field(factory=Notifier)
     _stop: threading.Event = field(factory=threading.Event, init=False)
-    _reload: threading.Event = field(factory=threading.Event, init=False)
 
     def run(self, config: Config, for_us: int | None = None) -> None:
         """Run, beginning with a configuration that was read.
@@ -60,7 +59,7 @@ class Daemon:
                     deployment.contexts,
                     self._signalled,
                     begin=lambda: self._begin(config),
-                    on_reload=self._reload.set,
+                    on_reload=self.deployment.reloading.request,
                 ) as reported,
             ):
                 self.notifier.ready()
@@ -91,8 +90,7 @@ class Daemon:
             now_s = time.monotonic()
             if deadline_s is not None and now_s >= deadline_s:
                 return
-            if self._reload.is_set():
-                self._reload.clear()
+            if self.deployment.reloading.begin():
                 self._apply_anew()
             if now_s - tended_s >= _TEND_S or not self.deployment.goes_on:
                 tended_s = now_s
@@ -105,12 +103,15 @@ class Daemon:
 
     def _apply_anew(self) -> None:
         self.notifier.reloading()
+        problem = ""
         try:
             self.deployment.apply(self.load())
             logger.info("the configuration was read again, and is in force")
         except DamonError as error:
+            problem = error.message
             for line in error.message.splitlines():
                 logger.error("the configuration was read again, and can't be used: %s", line)
+        self.deployment.reloading.end(problem)
         self.notifier.ready()
 
     def _show(self) -> None:

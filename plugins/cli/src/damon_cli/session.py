@@ -150,7 +150,7 @@ def running_contexts(
     cpu_budget: float | None = None,
     *,
     begin: Callable[[], None] | None = None,
-    on_reload: Callable[[], None] | None = None,
+    on_reload: Callable[[], object] | None = None,
 ) -> Generator[set[Context], None, None]:
     """Run contexts as one group while inside; stop them in order when it is left.
 
@@ -316,7 +316,7 @@ def _in_foreground() -> bool:
 
 @contextmanager
 def _on_stop_signals(
-    handle: Callable[[int], None], on_reload: Callable[[], None] | None = None
+    handle: Callable[[int], None], on_reload: Callable[[], object] | None = None
 ) -> Generator[None, None, None]:
     """Turn signals that ask to stop, or to read the configuration again, into calls."""
     if threading.current_thread() is not threading.main_thread():

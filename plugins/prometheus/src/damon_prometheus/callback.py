@@ -37,6 +37,7 @@ class PrometheusCallback:
         self.listener.acquire((self, context))
         self.listener.release(self)
         self.listener.contexts.begin(self, context, self._options)
+        self.listener.lifecycle.reloader = context.reloader
         self.listener.serve()
 
     @hookimpl

@@ -18,6 +18,7 @@ from damon_prometheus.authorization import read_authorization
 from damon_prometheus.collector import ContextsCollector
 from damon_prometheus.exposition import Exposition
 from damon_prometheus.health import Health
+from damon_prometheus.lifecycle import Lifecycle
 from damon_prometheus.options import ListenerOptions, TlsOptions
 from damon_prometheus.server import MetricsServer
 
@@ -33,6 +34,7 @@ class Listener:
 
     Attributes:
         options: The options that were given.
+        lifecycle: Reads the configuration again for clients.
         contexts: The collector of the contexts' metrics.
         registry: What is served besides: metrics of the process, and further collectors that you
             may register.
@@ -49,6 +51,7 @@ class Listener:
         # By the link, as /proc may belong to another pid namespace.
         ProcessCollector(registry=self.registry)
         self._health = Health(self.contexts)
+        self.lifecycle = Lifecycle(self.options.reload)
         self._family, self._address = resolve(self.options)
         self._lock = threading.Lock()
         self._users: set[Hashable] = set()
@@ -107,6 +110,7 @@ class Listener:
                 self._address,
                 Exposition(self.contexts, self.registry),
                 self._health,
+                self.lifecycle,
                 tls=tls,
                 authorization=authorization,
                 charge=self.contexts.charge,
@@ -142,20 +146,22 @@ class SharedListeners:
         """Return the listener at the address and port of `options`, a new one if there is none.
 
         Raises:
-            InputError: The listener can't be opened, or the existing one differs in TLS or
-                authentication.
+            InputError: The listener can't be opened, or the existing one differs in TLS,
+                authentication or reload.
         """
         _, address = resolve(options)
         known = self._listeners.get(address) if options.port else None
         if known is not None and known.is_open:
-            if (known.options.tls, known.options.authentication) != (
-                options.tls,
-                options.authentication,
+            ours, theirs = options, known.options
+            if (ours.tls, ours.authentication, ours.reload) != (
+                theirs.tls,
+                theirs.authentication,
+                theirs.reload,
             ):
                 raise InputError(
                     f"{_host(address[0])}:{options.port}: two contexts share this listener but "
-                    "differ in tls or authentication: make them the same, or give one of them "
-                    "another port"
+                    "differ in tls, authentication or reload: make them the same, or give one of "
+                    "them another port"
                 )
             return known
         listener = Listener(options)

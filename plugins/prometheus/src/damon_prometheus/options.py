@@ -86,6 +86,7 @@ class ListenerOptions:
         bearer_token_file: Demand the bearer token on the only line of this file.
         bearer_token_variable: Demand the bearer token in this environment variable.
         basic_auth: Demand this user's name and password.
+        reload: Whether clients may have the configuration read again.
 
     Raises:
         ValueError: A value is out of range, or more than one kind of authentication is given.
@@ -114,6 +115,10 @@ class ListenerOptions:
     )
     basic_auth: BasicAuthOptions | None = field(
         default=None, metadata={"help": "Demand basic authentication: user and password_file"}
+    )
+    reload: bool = field(
+        default=False,
+        metadata={"help": "Let clients have the configuration read again: POST /-/reload"},
     )
 
     def __attrs_post_init__(self) -> None:

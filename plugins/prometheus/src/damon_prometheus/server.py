@@ -17,6 +17,7 @@ from urllib.parse import parse_qs
 from damon_prometheus.authorization import Authorization
 from damon_prometheus.exposition import Exposition
 from damon_prometheus.health import Health
+from damon_prometheus.lifecycle import Lifecycle
 
 logger = logging.getLogger(__name__)
 
@@ -40,6 +41,7 @@ class MetricsServer(ThreadingHTTPServer):
         address: The socket's address.
         exposition: Makes the page of metrics.
         health: Says what is wrong.
+        lifecycle: Reads the configuration again.
         charge: Called with the CPU time of each request in seconds, and what of it was for single
             contexts.
         tls: The TLS context for HTTPS; None serves HTTP.
@@ -58,6 +60,7 @@ class MetricsServer(ThreadingHTTPServer):
         address: tuple[Any, ...],
         exposition: Exposition,
         health: Health,
+        lifecycle: Lifecycle,
         *,
         charge: Callable[[float, Mapping[str, float]], None],
         tls: ssl.SSLContext | None,
@@ -66,6 +69,7 @@ class MetricsServer(ThreadingHTTPServer):
         self.address_family = family
         self.authorization = authorization
         self.exposition, self.health = exposition, health
+        self.lifecycle = lifecycle
         self._charge = charge
         self._tls = tls
         self._thread: threading.Thread | None = None
@@ -212,14 +216,16 @@ class _Handler(BaseHTTPRequestHandler):
             self._say(self.server.health.not_ready(), "ready", show=allowed)
             return
         if authorization and not allowed:
-            self._answer(
-                HTTPStatus.UNAUTHORIZED,
-                [("Content-Type", "text/plain"), ("WWW-Authenticate", authorization.challenge)],
-                b"401 Unauthorized\n",
-            )
+            self._demand(authorization)
             return
         if path == "/metrics":
             self._serve_metrics(query)
+        elif path == "/-/reload":
+            self._answer(
+                HTTPStatus.METHOD_NOT_ALLOWED,
+                [("Content-Type", "text/plain"), ("Allow", "POST")],
+                b"405 Method Not Allowed: use POST\n",
+            )
         elif path == "/":
             self._answer(HTTPStatus.OK, [("Content-Type", "text/html; charset=utf-8")], _PAGE)
         else:
@@ -239,6 +245,30 @@ class _Handler(BaseHTTPRequestHandler):
 
     do_HEAD = do_GET  # noqa: N815  # checks of health use it
 
+    def do_POST(self) -> None:
+        """Have the configuration read again."""
+        if self.path.partition("?")[0] != "/-/reload":
+            self._refuse()
+            return
+        self.server.answering(self.connection)
+        authorization = self.server.authorization
+        if authorization and not authorization.accepts(self.headers.get("Authorization")):
+            self._demand(authorization)
+            return
+        if self.headers.get("Origin") is not None:  # a page of another site, in a browser
+            status, text = HTTPStatus.FORBIDDEN, "this isn't for browsers"
+        else:
+            status, text = self.server.lifecycle.reload()
+        body = f"{text}\n".encode(errors="backslashreplace")
+        self._answer(status, [("Content-Type", "text/plain; charset=utf-8")], body)
+
+    def _demand(self, authorization: Authorization) -> None:
+        self._answer(
+            HTTPStatus.UNAUTHORIZED,
+            [("Content-Type", "text/plain"), ("WWW-Authenticate", authorization.challenge)],
+            b"401 Unauthorized\n",
+        )
+
     def _refuse(self) -> None:
         self._answer(
             HTTPStatus.METHOD_NOT_ALLOWED,
@@ -246,7 +276,7 @@ class _Handler(BaseHTTPRequestHandler):
             b"405 Method Not Allowed: use GET\n",
         )
 
-    do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = _refuse  # noqa: N815
+    do_PUT = do_PATCH = do_DELETE = do_OPTIONS = _refuse  # noqa: N815
 
     def _serve_metrics(self, query: str) -> None:
         try:
