@@ -52,6 +52,7 @@ from damon_core import (
 from damon_core.testing import StopAfter, eventually, run
 
 StartProgram = Callable[..., "subprocess.Popen[str]"]
+SharedTotals = list[list[int]]
 _SHORT = Intervals(sampling_us=20_000, aggregation_us=200_000, update_us=50_000)
 
 
@@ -655,45 +656,67 @@ sys.stdin.read()
 """
 
 
-@pytest.mark.parametrize("sees_all_users", [True, False])
-def test_shared_memory_counts_once_if_the_backend_sees_all_users(
-    start_program: StartProgram, tmp_path: Path, sees_all_users: bool
-) -> None:
-    """It counts in the first process; when that ends, in the next one."""
+@pytest.fixture
+def shared_totals(start_program: StartProgram, tmp_path: Path) -> Callable[[bool], SharedTotals]:
+    """Return a function that monitors two processes that share 8 MiB, of which the first ends.
+
+    It returns the bytes of each target, by aggregation; the first process ends after the first.
+    """
     file = tmp_path / "shared"
     file.write_bytes(bytes(8 << 20))
     programs = [start_program(_SHARER, str(file)) for _ in range(2)]
     for program in programs:
         assert program.stdout is not None
         program.stdout.readline()
-    backend = Counting()
-    backend.sees_all_users = sees_all_users
-    source = PidSource([program.pid for program in programs])
-    totals: list[list[int]] = []
 
-    class Note:
-        @hookimpl
-        def after_aggregation(self, context: Context) -> bool:
-            assert context.snapshot is not None
-            totals.append([target.total_bytes for target in context.snapshot.targets])
-            if len(totals) == 1:
-                programs[0].kill()
-                programs[0].wait()
-            return len(totals) == 4
+    def monitor(sees_all_users: bool) -> SharedTotals:
+        backend = Counting()
+        backend.sees_all_users = sees_all_users
+        totals: SharedTotals = []
 
-    context = Context(
-        ProcessMemory(source, backend),
-        [Note()],
-        intervals=_SHORT,
-        clock=VirtualClock(),
-        cpu_budget=None,
-    )
-    _monitor(context)
-    shared = 8 << 20
-    assert totals[0][0] > shared
-    assert (totals[0][1] < shared) == sees_all_users
+        class Note:
+            @hookimpl
+            def after_aggregation(self, context: Context) -> bool:
+                assert context.snapshot is not None
+                totals.append([target.total_bytes for target in context.snapshot.targets])
+                if len(totals) == 1:
+                    programs[0].kill()
+                    programs[0].wait()
+                return len(totals) == 4
+
+        source = PidSource([program.pid for program in programs])
+        _monitor(
+            Context(
+                ProcessMemory(source, backend),
+                [Note()],
+                intervals=_SHORT,
+                clock=VirtualClock(),
+                cpu_budget=None,
+            )
+        )
+        return totals
+
+    return monitor
+
+
+def test_shared_memory_counts_in_the_first_process_if_the_backend_sees_all_users(
+    shared_totals: Callable[[bool], SharedTotals],
+) -> None:
+    """When that ends, in the next one."""
+    totals, shared = shared_totals(True), 8 << 20
+    assert totals[0][0] > shared > totals[0][1]
     assert len(totals[-1]) == 1
     assert totals[-1][0] > shared
+
+
+@pytest.mark.needs("root")
+def test_shared_memory_is_divided_if_the_backend_sees_one_user(
+    shared_totals: Callable[[bool], SharedTotals],
+) -> None:
+    """A process that is left alone has all of it."""
+    totals, shared = shared_totals(False), 8 << 20
+    assert len(totals[-1]) == 1
+    assert totals[-1][0] - totals[0][1] > 0.4 * shared
 
 
 def test_only_memory_counts(sleeper: "subprocess.Popen[str]") -> None:

@@ -181,8 +181,8 @@ class ResidentEstimate:
             sharing: The number of processes that share the time for reading pages, and memory.
         """
         interval_us = _PAGE_INTERVAL_US * sharing
-        if sharing > 1 and not self._divides:
-            self._divides, self._taken_us = True, None
+        if (sharing > 1) != self._divides:  # alone it has all of its memory
+            self._divides, self._taken_us = sharing > 1, None
             self._address, self._present = self._address[:0], self._present[:0]
             self._share = self._share[:0]
         first = self._taken_us is None
