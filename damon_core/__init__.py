@@ -82,7 +82,7 @@ from damon_core.memory.bounded import (
     largest_owners,
 )
 from damon_core.memory.idle import IDLE_SPANS, UNKNOWN, IdleAges, IdleSpan
-from damon_core.memory.labels import NO_LABELS, freeze_labels
+from damon_core.memory.labels import CADVISOR_NAMES, NO_LABELS, freeze_labels
 from damon_core.memory.pages import (
     ABSENT,
     BLOCK_BYTES,
@@ -240,6 +240,7 @@ __all__ = [  # noqa: RUF022  # by reader
     "REGION_COLUMNS",
     "fill_in",
     "NO_LABELS",
+    "CADVISOR_NAMES",
     "freeze_labels",
     "rounded_counts",
     "TargetRows",

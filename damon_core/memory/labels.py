@@ -10,6 +10,17 @@ from damon_core.errors import AttributeValueError
 #: The labels of a target of which nothing but its name is known.
 NO_LABELS: Final[Mapping[str, str]] = MappingProxyType({})
 
+#: What labels are called by cAdvisor and kube-state-metrics, where that differs: outputs beside
+#: theirs, such as metrics, call them so, too, to be joined.
+CADVISOR_NAMES: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "cgroup": "id",
+        "container": "container_id",
+        "container_name": "container",
+        "pod_uid": "uid",
+    }
+)
+
 _NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 
 

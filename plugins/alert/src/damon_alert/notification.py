@@ -2,13 +2,14 @@
 
 import datetime
 import socket
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from attrs import field, frozen
 
 from damon_alert.options import Rule
 from damon_alert.quantities import format_amount
-from damon_core import format_duration
+from damon_core import CADVISOR_NAMES, format_duration
 
 #: The version of the JSON document; it changes if a field is removed or changes its meaning.
 JSON_VERSION = 1
@@ -36,6 +37,8 @@ class Notification:
         fired_us: When the alert began to fire.
         resolved_us: When the alert was resolved, None while it fires.
         host: The name of the machine.
+        group: The values of the labels of a rule that is per label; None for others.
+        target_labels: The labels that all targets of the alert had when it began to fire.
     """
 
     status: Literal["firing", "resolved"]
@@ -47,11 +50,13 @@ class Notification:
     fired_us: int
     resolved_us: int | None = None
     host: str = field(factory=socket.gethostname, kw_only=True)
+    group: str | None = field(default=None, kw_only=True)
+    target_labels: Mapping[str, str] = field(factory=dict, kw_only=True)
 
     @property
     def key(self) -> tuple[str, str, str | None]:
         """The identity of the alert, the same when it fires and when it is resolved."""
-        return self.rule.name, self.context, self.target
+        return self.rule.name, self.context, self.target or self.group
 
     @property
     def name(self) -> str:
@@ -65,8 +70,12 @@ class Notification:
 
     @property
     def labels(self) -> dict[str, str]:
-        """The labels that identify and route the alert."""
+        """The labels that identify and route the alert.
+
+        Those of targets are called as cAdvisor calls them, as in metrics.
+        """
         labels = {
+            **{CADVISOR_NAMES.get(name, name): value for name, value in self.target_labels.items()},
             # Without it the same rule on two machines would be one alert.
             "instance": self.host,
             **self.rule.labels,
@@ -95,7 +104,8 @@ class Notification:
             what += f" for at least {format_duration(rule.idle_for)}"
         if rule.quantity.unit == "count":
             what += f" within {format_duration(rule.within_us)}"
-        whose = self.context if self.target is None else f"{self.target} in {self.context}"
+        part = self.target or self.group
+        whose = self.context if part is None else f"{part} in {self.context}"
         limit = f"{rule.condition.comparison} {self.threshold_text}"
         if self.value is None:
             return f"{what} of {whose}: no longer measured"
@@ -115,6 +125,8 @@ class Notification:
             "host": self.host,
             "context": self.context,
             "target": self.target,
+            "group": self.group,
+            "target_labels": dict(self.target_labels),
             "labels": dict(rule.labels),
             "quantity": rule.when,
             "unit": rule.quantity.unit,

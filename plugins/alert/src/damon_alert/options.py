@@ -1,5 +1,6 @@
 """The options of the alert callback: rules and receivers, checked at construction."""
 
+import fnmatch
 import re
 from pathlib import Path
 from typing import Literal
@@ -14,7 +15,7 @@ from damon_alert.quantities import (
     QuantityName,
     parse_threshold,
 )
-from damon_core import AttributeValueError, Microseconds, validators
+from damon_core import AttributeValueError, Microseconds, TargetSnapshot, label_of, validators
 
 #: The severity of an alert; it determines the log's level.
 Severity = Literal["info", "warning", "critical"]
@@ -41,6 +42,21 @@ def _labels(
             raise AttributeValueError(
                 attribute.name, repr(label), f"{label!r} is set by the rule itself"
             )
+
+
+def _per(_instance: object, _attribute: "Attribute[str]", value: object) -> None:
+    if not isinstance(value, str) or not all(map(_LABEL.fullmatch, value.split(","))):
+        raise AttributeValueError(
+            "per", repr(value), "write context, target, or names of labels like namespace,pod"
+        )
+
+
+def _match(
+    _instance: object, _attribute: "Attribute[dict[str, str]]", value: dict[str, str]
+) -> None:
+    for label in value:
+        if not _LABEL.fullmatch(label):
+            raise AttributeValueError("match", repr(label), "write labels and patterns of values")
 
 
 @frozen
@@ -97,8 +113,18 @@ class Rule:
         validator=validators.at_least(0),
         metadata={"help": "how long the condition must hold before the alert fires"},
     )
-    per: Literal["context", "target"] = field(
-        default="context", metadata={"help": "one alert for the context, or one for each target"}
+    per: str = field(
+        default="context",
+        validator=_per,
+        metadata={
+            "help": "one alert for the context, or one for each target, or for each value of a "
+            "label such as unit, or of several like namespace,pod"
+        },
+    )
+    match: dict[str, str] = field(
+        factory=dict,
+        validator=_match,
+        metadata={"help": "only targets with these labels: { unit = 'redis*' }"},
     )
     idle_for: Microseconds | None = field(
         default=None,
@@ -115,8 +141,10 @@ class Rule:
 
     def __attrs_post_init__(self) -> None:
         quantity = self.quantity
-        if self.per == "target" and not quantity.of_targets:
-            raise AttributeValueError("per", "'target'", f"{self.when} belongs to the context")
+        if self.per != "context" and not quantity.of_targets:
+            raise AttributeValueError("per", repr(self.per), f"{self.when} belongs to the context")
+        if self.match and not quantity.of_targets:
+            raise AttributeValueError("match", "given", f"{self.when} belongs to the context")
         self._check_duration("idle_for", self.when in ("idle", "idle_share"), "idle or idle_share")
         self._check_duration("within", quantity.unit == "count", "a count")
         _ = self.condition  # raises if the thresholds make no sense
@@ -125,6 +153,18 @@ class Rule:
     def quantity(self) -> Quantity:
         """The unit and description of the rule's quantity."""
         return QUANTITIES[self.when]
+
+    @property
+    def per_labels(self) -> tuple[str, ...]:
+        """The labels of which each combination of values has an alert; empty without `per`."""
+        return () if self.per == "context" else tuple(self.per.split(","))
+
+    def concerns(self, target: TargetSnapshot) -> bool:
+        """Return whether the rule is about a target: it has the labels that `match` and `per`."""
+        return all(
+            fnmatch.fnmatchcase(label_of(target, label), pattern)
+            for label, pattern in self.match.items()
+        ) and all(label_of(target, label) for label in self.per_labels)
 
     @property
     def within_us(self) -> int:

@@ -13,7 +13,14 @@ from attrs import define, field
 from damon_alert.notification import Notification
 from damon_alert.options import Condition, Rule
 from damon_alert.quantities import Amount, Window, format_amount, measure
-from damon_core import Snapshot, Stats, TargetSnapshot, format_duration
+from damon_core import (
+    Snapshot,
+    Stats,
+    TargetSnapshot,
+    common_labels,
+    format_duration,
+    grouped_targets,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -89,7 +96,10 @@ class Evaluator:
         self._alerts: list[dict[str | None, Alert]] = [{} for _ in rules]
         self._windows = [Window(rule.within_us) for rule in rules]
         self._warned: set[int] = set()
+        self._warned_of_labels: set[int] = set()
         self._now_us = 0
+        # Of the targets of each alert, as they were when it began to fire.
+        self._labels: dict[tuple[int, str | None], dict[str, str]] = {}
 
     def evaluate(self, snapshot: Snapshot, stats: Stats) -> list[Notification]:
         """Process the result of one aggregation.
@@ -114,11 +124,15 @@ class Evaluator:
                 alert, value = alerts[target], values.get(target)
                 changed = alert.observe(value, self._now_us, snapshot.time_us)
                 if changed or alert.phase is Phase.FIRING:
-                    notification = _notification(rule, alert, snapshot, target, value)
+                    labels = self._labels.get((number, target), {})
+                    notification = _notification(
+                        rule, alert, snapshot, target, value, labels=labels
+                    )
                     changes += [notification] * changed
                     firing += [notification] * (alert.phase is Phase.FIRING)
                 if target not in values:
                     del alerts[target]
+                    self._labels.pop((number, target), None)
         self.firing = tuple(firing)
         return changes
 
@@ -134,11 +148,33 @@ class Evaluator:
             return {None: Amount.known(grown)}
         idle_for_us = rule.idle_for or 0
         parts: dict[str | None, Snapshot | TargetSnapshot] = {None: snapshot}
-        if rule.per == "target":
-            parts = {target.name: target for target in snapshot.targets}
+        if rule.per_labels or rule.match:
+            targets = [target for target in snapshot.targets if rule.concerns(target)]
+            groups = grouped_targets(targets, rule.per_labels)
+            parts = {group.name if rule.per_labels else None: group for group in groups}
+            if snapshot.targets and not targets:
+                self._warn_of_labels(number, rule, snapshot)
         values = {name: measure(rule.when, part, idle_for_us) for name, part in parts.items()}
+        for name, part in parts.items():
+            alert = self._alerts[number].get(name)
+            if alert is None or alert.phase is not Phase.FIRING:
+                self._labels[number, name] = _labels_of(rule, part)
         self._warn_of_bounds(number, rule, snapshot, values.values())
         return values
+
+    def _warn_of_labels(self, number: int, rule: Rule, snapshot: Snapshot) -> None:
+        """Log once that a rule is about none of the targets."""
+        if number not in self._warned_of_labels:
+            self._warned_of_labels.add(number)
+            known = sorted({label for target in snapshot.targets for label in target.labels})
+            there = f"their labels are: {', '.join(known)}" if known else "they have no labels"
+            logger.warning(
+                "context '%s': rule '%s' concerns none of the targets: none has what 'per' and "
+                "'match' name; %s",
+                snapshot.context,
+                rule.name,
+                there,
+            )
 
     def _warn_of_bounds(
         self, number: int, rule: Rule, snapshot: Snapshot, values: Iterable[Amount | None]
@@ -159,15 +195,34 @@ class Evaluator:
         )
 
 
+def _labels_of(rule: Rule, part: Snapshot | TargetSnapshot) -> dict[str, str]:
+    """Return the labels that all targets of an alert have."""
+    if isinstance(part, TargetSnapshot):
+        labels = dict(part.labels)
+    else:
+        labels = common_labels(part.targets) if part.targets else {}
+    if rule.per not in ("target", "pid"):
+        labels.pop("pid", None)  # in a group it is that of one process today
+    return labels
+
+
 def _notification(
-    rule: Rule, alert: Alert, snapshot: Snapshot, target: str | None, value: Amount | None
+    rule: Rule,
+    alert: Alert,
+    snapshot: Snapshot,
+    name: str | None,
+    value: Amount | None,
+    *,
+    labels: dict[str, str],
 ) -> Notification:
     firing = alert.phase is Phase.FIRING
     return Notification(
         status="firing" if firing else "resolved",
         rule=rule,
         context=snapshot.context,
-        target=target,
+        target=name if rule.per == "target" else None,
+        group=None if rule.per == "target" else name,
+        target_labels=labels,
         value=None if value is None else rule.condition.shown(value),
         since_us=alert.since_us,
         fired_us=alert.fired_us,

@@ -1,32 +1,21 @@
 """Targets as series: which labels they have, and which are added up."""
 
-from collections.abc import Mapping, Sequence
-from types import MappingProxyType
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 from attrs import field, frozen
 
-from damon_core import OTHER, TARGET, TargetSnapshot, common_labels, label_of
+from damon_core import CADVISOR_NAMES, OTHER, TARGET, TargetSnapshot, common_labels, label_of
 
-#: What labels of targets are called in Prometheus, where that differs: as cAdvisor and
-#: kube-state-metrics call them, so that series can be joined.
-EXPOSED: Final[Mapping[str, str]] = MappingProxyType(
-    {
-        "cgroup": "id",
-        "container": "container_id",
-        "container_name": "container",
-        "pod_uid": "uid",
-    }
-)
 #: Labels of processes that another one of the same group needn't have.
 _OF_ONE: Final = ("pid",)
 
 
 def exposed(label: str) -> str:
     """Return what a label of targets is called in Prometheus."""
-    return EXPOSED.get(label, label)
+    return CADVISOR_NAMES.get(label, label)
 
 
 def text(value: str) -> str:

@@ -121,6 +121,7 @@ def environment(notification: Notification) -> dict[str, str]:
         "DAMON_ALERT_SEVERITY": notification.rule.severity,
         "DAMON_ALERT_CONTEXT": notification.context,
         "DAMON_ALERT_TARGET": notification.target or "",
+        "DAMON_ALERT_GROUP": notification.group or "",
         "DAMON_ALERT_VALUE": notification.value_text,
         "DAMON_ALERT_THRESHOLD": notification.threshold_text,
         "DAMON_ALERT_SUMMARY": notification.summary,
