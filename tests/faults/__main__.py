@@ -22,7 +22,9 @@ from tests.faults.sabotage import traced
 
 
 @click.command()
-@click.option("--only", multiple=True, metavar="WORD", help="Only places with this word in them.")
+@click.option(
+    "--only", multiple=True, metavar="WORD", help="Only places and faults with this word in them."
+)
 @click.option("--part", default="", metavar="WORD", help="Run only parts whose name has this word.")
 @click.option("--share", default=1.0, show_default=True, help="Share of the cells, at random.")
 @click.option("--seed", type=int, help="Seed of the share.  [default: a new one]")
@@ -67,7 +69,9 @@ def _matrix(
     )
     warm.import_all(folder.iterdir())
     cells = [
-        each for each in _cells(here, folder) if all(word in str(each[1].place) for word in only)
+        each
+        for each in _cells(here, folder)
+        if all(word in f"{each[1].place}, {each[2]}" for word in only)
     ]
     if share < 1:
         rng = random.Random(seed)
@@ -96,11 +100,14 @@ def _matrix(
 
 
 def _do(works: list[Any], jobs: int, what: str, report: Console) -> None:
-    """Do works in forks, with progress where somebody looks on."""
+    """Do works in forks, with progress where somebody looks on, and each tenth for a log."""
 
     def progress(done: int) -> None:
+        line = f"{done} of {len(works)} {what}"
         if report.is_terminal:
-            click.echo(f"\r{done} of {len(works)} {what}", nl=done == len(works), err=True)
+            click.echo(f"\r{line}", nl=done == len(works), err=True)
+        elif done * 10 // len(works) > (done - 1) * 10 // len(works):
+            click.echo(line, err=True)
 
     forking.in_turn(works, jobs, progress)
 
@@ -113,6 +120,7 @@ def _cells(here: list[Deployment], folder: Path) -> list[tuple[Deployment, Reach
     """
     found: dict[Place, tuple[Deployment, Reached]] = {}
     implemented: set[Place] = set()
+    said = ""
     for number, deployment in enumerate(here):
         where = folder / f"trace-{number}"
         if not (where / "trace").exists():
@@ -121,13 +129,14 @@ def _cells(here: list[Deployment], folder: Path) -> list[tuple[Deployment, Reach
         for reached in traced(where):
             if deployment.is_about(reached.place):
                 found.setdefault(reached.place, (deployment, reached))
+        said += (where / "err").read_text()
         rows = json.loads((where / "implemented").read_text())
         implemented |= {
             place for place in (Place(**row) for row in rows) if deployment.is_about(place)
         }
     # The core calls it when a context is closed; what runs in the trace has ended by then.
     if unknown := sorted(str(place) for place in implemented - set(found)):
-        raise click.ClickException(f"never called: {'; '.join(unknown)}")
+        raise click.ClickException(f"never called: {'; '.join(unknown)}\n{said}")
     return [(*each, fault) for each in found.values() for fault in FAULTS]
 
 

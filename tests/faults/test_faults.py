@@ -22,6 +22,12 @@ def test_faults_in_hooks_are_contained() -> None:
     run("tests.faults", "--share", "0.1")
 
 
+@pytest.mark.needs("idle-page-tracking", "root")
+def test_a_fault_in_physical_memory_is_contained() -> None:
+    """One cell of a part that most machines don't have; a person runs all of them in the lab."""
+    run("tests.faults", "--part", "paddr.idle", "--only", "check_accesses, raise", "--jobs", "1")
+
+
 @pytest.mark.slow
 def test_a_kill_costs_no_acknowledged_row() -> None:
     """A tenth of the kills, at other moments in each run."""
