@@ -281,7 +281,7 @@ class TestLines:
     def test_trend(self, ended: Make, history: History) -> None:
         """The working set in each of the last columns of time."""
         context = ended({"a": [(0, MIB, lambda n: float(n >= 4)), (FAR, MIB, 1.0)]}, 6)
-        sizes = working_sets(picture_of(context, history), "a", 4, 1_000_000)
+        sizes = working_sets(picture_of(context, history), ["a"], 4, 1_000_000)
         assert [size / MIB for size in sizes] == [1, 1, 2, 2]
 
     @pytest.mark.parametrize(("colour", "shown"), [(True, " ▁▄█"), (False, " .=@")])

@@ -14,7 +14,7 @@ from damon_top.messages import Messages
 from damon_top.picture import Watcher
 from textual.pilot import Pilot
 
-from damon_core import Context, DamonError, Intervals, hookimpl, start
+from damon_core import Context, DamonError, HookContext, Intervals, hookimpl, start
 from damon_core.testing import ScriptedMemory, ScriptedRegion
 
 MIB = 1 << 20
@@ -30,15 +30,31 @@ Use = Callable[[Pilot[None]], Coroutine[Any, Any, None]]
 def show(history: History) -> Show:
     """Return a maker of views of contexts."""
 
-    def make(*contexts: Context, colour: bool = False, messages: Messages | None = None) -> TopApp:
+    def make(
+        *contexts: Context,
+        colour: bool = False,
+        messages: Messages | None = None,
+        by: tuple[str, ...] = ("target",),
+    ) -> TopApp:
         return TopApp(
             [Watcher(context, history) for context in contexts],
             messages or Messages(),
             refresh_us=1_000_000,
             colour=colour,
+            by=by,
         )
 
     return make
+
+
+class Labelled:
+    """A callback that labels each target with the first letter of its name, but c."""
+
+    @hookimpl
+    def label_targets(self, context: HookContext) -> None:
+        for target in context.targets:
+            letter = target.name[0]
+            target.labels = {} if letter == "c" else {"unit": f"{letter}.service"}
 
 
 def use(app: TopApp, act: Use, size: tuple[int, int] = (80, 24)) -> None:
@@ -436,3 +452,20 @@ redis[12]: 9.0 MiB in 42.7 TiB        never accessed [ .:-=+*#%@] in every check
   555504000000     64.0 MiB               0 %     20s  [anon]
   555500000000      6.0 MiB               0 %      2s  [heap]
 q quit  ? help  s sort: working set  / filter  p pause  + - sampling  tab table"""
+
+
+def test_lines_by_a_label(ended: Make, show: Show) -> None:
+    """What targets of one value use is added up; what has no such label, too."""
+    targets = {name: [(HEAP, size * MIB, 1.0)] for name, size in (("a1", 1), ("a2", 2), ("c1", 4))}
+    screen = after(show(ended(targets, callbacks=[Labelled()]), by=("unit",)))
+    assert re.search(r"UNIT \(2\)", screen)
+    assert re.search(r"a\.service +3\.0 MiB", screen)
+    assert re.search(r"\(no label\) +4\.0 MiB", screen)
+
+
+def test_regions_of_a_line_by_a_label(ended: Make, show: Show) -> None:
+    """They are those of its target with the largest working set."""
+    targets = {"a1": [(HEAP, MIB, 1.0)], "a2": [(STACK, 2 * MIB, 1.0)]}
+    screen = after(show(ended(targets, callbacks=[Labelled()]), by=("unit",)))
+    assert f"{STACK:x}" in screen
+    assert f"{HEAP:x}" not in screen

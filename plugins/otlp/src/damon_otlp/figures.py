@@ -1,6 +1,7 @@
 """The values of metrics, from what contexts have published."""
 
 import time
+from itertools import accumulate
 
 from attrs import frozen
 from opentelemetry.sdk.resources import Resource
@@ -26,7 +27,7 @@ from damon_otlp.resources import resource_of_target, text
 
 #: The number of buckets for frequencies above 0.
 _BUCKETS = 10
-_FREQUENCIES = tuple(f"{bucket / _BUCKETS:g}" for bucket in range(_BUCKETS + 1))
+_FREQUENCIES = tuple(f"{bucket / _BUCKETS:g}" for bucket in range(_BUCKETS))
 #: How long to sleep between two targets. A worker that wakes up meanwhile gets the interpreter's
 #: lock at once; otherwise it would wait for several milliseconds.
 _PAUSE_S = 0.001
@@ -133,8 +134,10 @@ def _add_target(
     # The others are not always the same, so that their sum may shrink, which no counter does.
     if target.toll != Toll() and target.name != OTHER:
         of_target.add(metrics.LOST, target.toll.cpu_us / 1e6)
-    for bound, size in zip(_FREQUENCIES, target.bytes_by_frequency(_BUCKETS), strict=True):
-        of_target.add(metrics.FREQUENCY, size, frequency=bound)
+    # What is above each share: sums from the most frequent down, but not of what isn't accessed.
+    above = [*accumulate(reversed(target.bytes_by_frequency(_BUCKETS)[1:]))]
+    for bound, size in zip(_FREQUENCIES, reversed(above), strict=True):
+        of_target.add(metrics.FREQUENCY, size, frequency__above=bound)
     for threshold_us in options.idle_thresholds:
         idle = target.idle(threshold_us)
         if idle.bytes is not None:

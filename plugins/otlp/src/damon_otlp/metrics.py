@@ -57,8 +57,7 @@ MONITORED = Instrument("damon.monitored", "By", "Monitored resident bytes.")
 FREQUENCY = Instrument(
     "damon.frequency",
     "By",
-    "Bytes by access frequency, the share of checks that found an access: above the next lower "
-    "value of the attribute, and up to this one.",
+    "Bytes that an access was found to in more than the share of checks that the attribute says.",
 )
 IDLE = Instrument(
     "damon.idle",

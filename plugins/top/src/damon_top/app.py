@@ -15,7 +15,7 @@ from textual.containers import VerticalScroll
 from textual.screen import ModalScreen
 from textual.widgets import Input, Static
 
-from damon_core import TargetSnapshot, format_duration
+from damon_core import TARGET, TargetSnapshot, format_duration
 from damon_top.lines import failures, head_lines, key_line, notes
 from damon_top.messages import Messages
 from damon_top.picture import Picture, Watcher
@@ -93,6 +93,7 @@ class TopApp(App[None]):
         messages: Where log records are.
         refresh_us: Microseconds between two looks, and what a column of the heat map stands for.
         colour: Colours and block characters instead of shades by characters.
+        by: The labels by which targets are added up to lines; ``target`` is the name.
     """
 
     ENABLE_COMMAND_PALETTE = False
@@ -126,7 +127,13 @@ class TopApp(App[None]):
     ]
 
     def __init__(
-        self, watchers: Sequence[Watcher], messages: Messages, *, refresh_us: int, colour: bool
+        self,
+        watchers: Sequence[Watcher],
+        messages: Messages,
+        *,
+        refresh_us: int,
+        colour: bool,
+        by: Sequence[str] = (TARGET,),
     ) -> None:
         # Without colours the terminal's own; Textual's NO_COLOR isn't enough for that.
         super().__init__(ansi_color=None if colour else True)
@@ -134,6 +141,7 @@ class TopApp(App[None]):
         self._messages = messages
         self._refresh_us = refresh_us
         self._colour = colour
+        self._by = by
         self._pictures: Sequence[Picture] = ()
         self._current = 0  # which context is shown
         self._selected: dict[str, str] = {}  # which target, of each context
@@ -211,11 +219,11 @@ class TopApp(App[None]):
     def _show(self) -> None:
         """Show the pictures with orders, filters and selections as they are."""
         picture, several = self.picture, len(self._pictures) > 1
-        rows = self._chosen("targets", target_rows(picture), TARGET_ORDERS)
+        rows = self._chosen("targets", target_rows(picture, self._by), TARGET_ORDERS)
         self._names = [row.name for row in rows]
         selected = self._selected.get(picture.name, "")
         index = self._names.index(selected) if selected in self._names else 0
-        target = self._target(self._names[index]) if rows else None
+        target = self._target(rows[index].members[0]) if rows else None
         regions = self._chosen(
             "regions", region_rows(target) if target is not None else [], REGION_ORDERS
         )
@@ -224,7 +232,7 @@ class TopApp(App[None]):
         targets.styles.height = 1 + max(1, min(len(rows), self.size.height // 3 - 4))
         table.styles.height = 1 + max(1, min(len(regions), self.size.height // 3 - 2))
         targets.show(
-            partial(target_heading, count=len(rows)),
+            partial(target_heading, count=len(rows), by=self._by),
             [partial(self._target_line, row) for row in rows],
             index,
         )
@@ -267,7 +275,7 @@ class TopApp(App[None]):
         return next((target for target in targets if target.name == name), None)
 
     def _target_line(self, row: TargetRow, width: int) -> Text:
-        sizes = working_sets(self.picture, row.name, width, self._refresh_us)
+        sizes = working_sets(self.picture, row.members, width, self._refresh_us)
         return target_line(row, sizes, width, self._colour)
 
     def _chosen(

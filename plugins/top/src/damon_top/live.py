@@ -1,5 +1,7 @@
 """The work of ``damon top``: contexts that run, and the view of them."""
 
+from collections.abc import Sequence
+
 import click
 from click.core import ParameterSource
 from damon_cli.session import closing_contexts, running_contexts
@@ -15,16 +17,24 @@ from damon_top.terminal import can_show, has_colours, is_served, kept_for_view
 #: A column of the heat map is made of so many aggregations at most.
 _FRAMES_PER_COLUMN = 4
 #: What goes with a configuration file.
-_OWN = {"command", "refresh_us", "serve"}
+_OWN = {"command", "refresh_us", "by", "serve"}
 
 
-def show_live(plugins: Plugins, watch: WatchOptions, refresh_us: int, serve: str | None) -> None:
+def show_live(
+    plugins: Plugins,
+    watch: WatchOptions,
+    *,
+    refresh_us: int,
+    by: Sequence[str],
+    serve: str | None,
+) -> None:
     """Run contexts and show them until the user quits or all have ended.
 
     Args:
         plugins: What is installed.
         watch: What to watch, and how.
         refresh_us: Microseconds between two looks.
+        by: The labels by which targets are added up to lines.
         serve: ``[HOST:]PORT`` to show it in a browser instead.
     """
     if serve is not None and not is_served():
@@ -46,6 +56,7 @@ def show_live(plugins: Plugins, watch: WatchOptions, refresh_us: int, serve: str
             messages,
             refresh_us=refresh_us,
             colour=has_colours(),
+            by=by,
         )
         with (
             messages.in_place_of_others(),

@@ -10,12 +10,14 @@ from rich.cells import cell_len, set_cell_size
 from rich.style import Style
 from rich.text import Text
 
-from damon_core import Area, TargetSnapshot, format_duration, format_size
+from damon_core import TARGET, Area, TargetSnapshot, format_duration, format_size, label_of
 from damon_top.picture import Picture
 
 _BARS = " ▁▂▃▄▅▆▇█"
 _BAR_LENGTH = 10
 _LEAST_NAME = 12
+#: What targets are called that have none of the labels by which they are grouped.
+UNLABELLED = "(no label)"
 
 
 @frozen(eq=False)
@@ -23,13 +25,15 @@ class TargetRow:
     """A line of the table of targets; sizes in bytes.
 
     Attributes:
-        name: The target.
+        name: The target, or what several have in common.
+        members: The names of the targets, the one with the largest working set first.
         working_set: Accessed in the last aggregation.
         idle: Not accessed in it.
         resident: In memory.
     """
 
     name: str
+    members: Sequence[str]
     working_set: int
     idle: int
     resident: int
@@ -74,13 +78,29 @@ REGION_ORDERS: Mapping[str, Callable[[RegionRow], tuple[object, ...]]] = {
 }
 
 
-def target_rows(picture: Picture) -> list[TargetRow]:
-    """Return a row for each target."""
-    snapshot = picture.snapshot
-    return [
-        TargetRow(target.name, target.working_set_bytes(), target.idle_bytes(), target.total_bytes)
-        for target in (snapshot.targets if snapshot is not None else ())
-    ]
+def target_rows(picture: Picture, by: Sequence[str] = (TARGET,)) -> list[TargetRow]:
+    """Return a row for each target, or for all whose labels have the same values.
+
+    Args:
+        picture: The context.
+        by: The labels; ``target`` stands for the name.
+    """
+    groups: dict[str, list[TargetSnapshot]] = {}
+    for target in picture.snapshot.targets if picture.snapshot is not None else ():
+        values = filter(None, (label_of(target, label) for label in by))
+        groups.setdefault(" ".join(values) or UNLABELLED, []).append(target)
+    return [_together(name, targets) for name, targets in groups.items()]
+
+
+def _together(name: str, targets: Sequence[TargetSnapshot]) -> TargetRow:
+    used = {target.name: target.working_set_bytes() for target in targets}
+    return TargetRow(
+        name,
+        sorted(used, key=lambda each: (-used[each], each)),
+        sum(used.values()),
+        sum(target.idle_bytes() for target in targets),
+        sum(target.total_bytes for target in targets),
+    )
 
 
 def region_rows(target: TargetSnapshot) -> list[RegionRow]:
@@ -111,11 +131,12 @@ def area_names(areas: Sequence[Area]) -> Callable[[int, int], str]:
     return name_of
 
 
-def target_heading(width: int, count: int) -> str:
+def target_heading(width: int, count: int, by: Sequence[str] = (TARGET,)) -> str:
     """Return the heading of the table of targets."""
     name, trend = _target_widths(width)
     sizes = f"{'WORKING SET':>11} {'IDLE':>10} {'RESIDENT':>10}"
-    return f"  {f'TARGET ({count})':<{name}} {sizes}  {'TREND':>{trend}.{trend}}"
+    first = padded(f"{' '.join(by).upper()} ({count})", name)
+    return f"  {first} {sizes}  {'TREND':>{trend}.{trend}}"
 
 
 def target_line(row: TargetRow, working_sets: Sequence[float], width: int, colour: bool) -> Text:
@@ -197,15 +218,17 @@ def padded(text: str, room: int) -> str:
     return set_cell_size(cut(text, room), room)
 
 
-def working_sets(picture: Picture, target: str, columns: int, column_us: int) -> Sequence[float]:
-    """Return the mean working set of a target in each column of time, the last one last."""
+def working_sets(
+    picture: Picture, targets: Sequence[str], columns: int, column_us: int
+) -> Sequence[float]:
+    """Return the mean working set of targets in each column of time, the last one last."""
     last = picture.now_us // column_us
     sums, counts = np.zeros(columns), np.zeros(columns)
     for frame in picture.frames:
         column = (frame.whole.end_us - 1) // column_us - last + columns - 1
-        index = frame.index.get(target)
-        if 0 <= column < columns and index is not None:
-            sums[column] += frame.working_set_bytes[index]
+        there = [frame.index[target] for target in targets if target in frame.index]
+        if 0 <= column < columns and there:
+            sums[column] += frame.working_set_bytes[there].sum()
             counts[column] += 1
     seen = counts > 0
     return (sums[seen] / counts[seen]).tolist()  # type: ignore[no-any-return]
