@@ -358,7 +358,7 @@ def test_same_names(
     assert "'db' is served already" in caplog.text
 
 
-AWKWARD = 'a "b" \\ {c}\nd'
+AWKWARD = 'a "b" \\ {c} ü'
 MANY = {f"p{number}": [(number * MIB, 1.0), (MIB, 0.0)] for number in (2, 5, 1, 4, 3)}
 
 
@@ -508,7 +508,7 @@ def awkward_scrape(make_context: Make, make_listener: MakeListener, get: Get) ->
             make_context(
                 PrometheusCallback(PrometheusOptions(max_targets=2), listener),
                 targets=MANY | {AWKWARD: [(90 * MIB, 1.0)]},
-                owners=OWNERS | {AWKWARD: [owner(AWKWARD, 1)]},
+                owners=OWNERS | {AWKWARD: [owner(f"{AWKWARD}\nd", 1)]},
                 name='naïve "name"',
                 at_aggregation=lambda _context: scrapes.append(
                     get(listener.url, headers={"Accept": accept})
