@@ -216,6 +216,31 @@ def test_what_cannot_be_seen_is_counted(hierarchy: Hierarchy, follow: Follow) ->
     assert source.left_out == {"other_namespace": 2}
 
 
+def test_a_member_is_known_by_the_cgroup_that_it_was_found_in(
+    hierarchy: Hierarchy, follow: Follow, sleepers: Sleepers
+) -> None:
+    """By its path in the hierarchy."""
+    _put(hierarchy, "system.slice/db.service", sleepers())
+    source = follow("system.slice", descendants=True)
+    (process,) = source.processes()
+    assert source.labels(process) == {"cgroup": "/system.slice/db.service"}
+
+
+def test_a_member_that_moves_is_another_target(
+    hierarchy: Hierarchy, follow: Follow, sleepers: Sleepers
+) -> None:
+    """Of another group."""
+    pid = sleepers()
+    _put(hierarchy, "system.slice/web@1.service", pid)
+    source = follow("system.slice/web@*")
+    (before,) = source.processes()
+    _put(hierarchy, "system.slice/web@1.service")
+    _put(hierarchy, "system.slice/web@2.service", pid)
+    (after,) = source.processes()
+    assert after is not before
+    assert source.labels(after) == {"cgroup": "/system.slice/web@2.service"}
+
+
 @pytest.fixture
 def restart(real: Path, sleepers: Sleepers) -> Callable[[], int]:
     """Return a function that restarts a service: its cgroup is removed, made again, and filled."""
@@ -282,7 +307,7 @@ def test_data_after_a_restart(real: Path, restart: Callable[[], int], sleepers: 
     """A context goes on with the new process, of the same group."""
     (real / "cgroup.procs").write_text(str(sleepers()))
     plugins = Plugins({"cgroup": plugin, "vaddr": vaddr_plugin})
-    options = {"cgroups": [str(real)], "backend": "referenced", "group_by": "comm"}
+    options = {"cgroups": [str(real)], "backend": "referenced", "group_by": "cgroup"}
     context = Context(plugins.make_primitive("cgroup", options), intervals=_SHORT)
 
     def groups() -> dict[str, str]:
@@ -292,6 +317,6 @@ def test_data_after_a_restart(real: Path, restart: Callable[[], int], sleepers: 
     start(context)
     eventually(lambda: len(groups()) == 1)
     pid = restart()
-    eventually(lambda: groups() == {f"sleep[{pid}]": "sleep"})
+    eventually(lambda: groups() == {f"sleep[{pid}]": f"/{real.name}"})
     stop(context)
     assert context.error is None

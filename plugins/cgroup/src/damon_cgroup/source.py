@@ -9,6 +9,7 @@ from pathlib import Path
 from attrs import frozen
 from damon_vaddr import Process, ProcessTable, Rule, Selector, is_shortage
 
+from damon_cgroup.hierarchy import hierarchies
 from damon_cgroup.members import UNSEEN, domain_of, has_children, read_members
 from damon_cgroup.patterns import CgroupPatterns, children
 from damon_core import TargetError
@@ -67,6 +68,9 @@ class CgroupSource:
         self._has_found = isinstance(cgroups, Path)
         self._has_begun = False
         self._unseen = 0
+        # The cgroup of each member, by its pid.
+        self._cgroup_of: dict[int, Path] = {}
+        self._roots = hierarchies() if isinstance(cgroups, Path) else cgroups.mounted
         self._said: set[str] = set()
 
     @property
@@ -124,9 +128,11 @@ class CgroupSource:
             OSError: Too many files are open.
         """
         self._follow()
+        before = self._cgroup_of
         pids = self._members([each.directory for each in self._followed.values()])
         for process in self._table:
-            if process.pid not in pids:
+            # In another cgroup it is another target, as it is known by that.
+            if process.pid not in pids or pids[process.pid] != before.get(process.pid):
                 self._table.drop(process)
         new = {pid for pid in pids if pid not in self._table}
         if self._selector is not None:
@@ -134,7 +140,23 @@ class CgroupSource:
         elif not isinstance(self._cgroups, Path):
             new.discard(os.getpid())
         self._table.add_all(new)
+        self._cgroup_of = pids
         return list(self._table)
+
+    def labels(self, process: Process) -> Mapping[str, str]:
+        """Return the cgroup in which a process was found, as its label.
+
+        Version 1 may have it in another one by another hierarchy.
+        """
+        directory = self._cgroup_of.get(process.pid)
+        return {} if directory is None else {"cgroup": self._name(directory)}
+
+    def _name(self, directory: Path) -> str:
+        """Return the path of a cgroup in its hierarchy."""
+        for root in self._roots:
+            if directory.is_relative_to(root.mount):
+                return f"/{directory.relative_to(root.mount)}".removesuffix("/.")
+        return str(directory)
 
     def take_ended(self) -> Collection[Process]:
         """Return the members that ended since the last call."""
@@ -193,18 +215,22 @@ class CgroupSource:
             self._removed[str(self._cgroups)] = None
             logger.info("cgroup '%s' was removed: waiting until it is back", self._cgroups)
 
-    def _members(self, directories: Collection[Path]) -> set[int]:
-        """Return the pids of the members, and with `descendants` of those below.
+    def _members(self, directories: Collection[Path]) -> dict[int, Path]:
+        """Return the pids of the members, and with `descendants` of those below; and where.
 
         What can't be read is left out, with a warning.
         """
-        found: list[int] = []
+        found: dict[int, Path] = {}
+        self._unseen = 0
         for directory in self._directories(directories):
             try:
-                found += read_members(directory)
+                pids = read_members(directory)
             except OSError as error:
                 self._warn(error)
-        self._unseen = found.count(UNSEEN)
+                continue
+            self._unseen += pids.count(UNSEEN)
+            found.update(dict.fromkeys(pids, directory))
+        found.pop(UNSEEN, None)
         if self._unseen:
             self._say(
                 "unseen",
@@ -212,7 +238,7 @@ class CgroupSource:
                 "they can't be seen from here, as they belong to another pid namespace or are "
                 "hidden",
             )
-        return set(found) - {UNSEEN}
+        return found
 
     def _directories(self, directories: Collection[Path]) -> Iterator[Path]:
         """Return directories, and with `descendants` those below that aren't left out."""

@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 
 #: The logger of contexts that run.
 _LOOP = "damon_core.loop.kdamond"
-#: Those of a service: what begins and ends, and why.
-_SERVICE = ("damon_core.deployment.running", "damon_cli.daemon")
+#: Those of a service: what begins and ends, and why; ``damon.events`` is for those of packages.
+_SERVICE = ("damon_core.deployment.running", "damon_cli.daemon", "damon.events")
 
 
 def log_to_stderr(verbose: bool) -> Callable[[], None]:

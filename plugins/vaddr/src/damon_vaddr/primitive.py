@@ -11,6 +11,7 @@ from damon_vaddr.backend import ProcessBackend
 from damon_vaddr.descriptors import is_shortage
 from damon_vaddr.identity import GROUP, NO_GROUP, Identities
 from damon_vaddr.mappings import Claims, parse_areas, parse_shared
+from damon_vaddr.presence import Presence
 from damon_vaddr.processes import Process, reason_left_out, why_left_out
 from damon_vaddr.sources import ProcessSource
 from damon_vaddr.target import LayoutInput, ProcessTarget
@@ -49,6 +50,7 @@ class ProcessMemory:
         self.better_backends = better_backends
         self.left_out: Mapping[str, int] = {}
         self._group_by = group_by
+        self._presence = Presence(group_by)
         # Why processes of the source have no target, by the words of `REASONS`.
         self._refused: dict[Process, str] = {}
         self.name = name
@@ -87,6 +89,7 @@ class ProcessMemory:
         """Find the processes and make their regions."""
         self._warned.clear()
         self.left_out = {}
+        self._presence.clear()
         self._source.start()
         self._follow(context)
 
@@ -96,6 +99,7 @@ class ProcessMemory:
         for process in self._source.take_ended():
             logger.info("context '%s': pid %d has ended", context.name, process.pid)
             self._drop(context, [t for t in _targets(context) if t.process is process])
+            self._presence.log(context.name)
         return not self._source.finished()
 
     @hookimpl
@@ -144,6 +148,8 @@ class ProcessMemory:
         self._refused.clear()
         known = {target.process: target for target in _targets(context)}
         self._drop(context, [known[process] for process in known.keys() - set(processes)])
+        if known:
+            self._presence.log(context.name)
         maps = {process: self._read_maps(process) for process in processes}
         mappings = sum(text.count(b"\n") for text in maps.values())
         max_regions = context.limits.max_regions
@@ -160,6 +166,7 @@ class ProcessMemory:
                 self._rename(context, known[process])
                 self._make_regions(context, known[process], text, limit)
         self._count_left_out(context)
+        self._presence.log(context.name)
 
     def _count_left_out(self, context: HookContext) -> None:
         """Count the processes that the source can't open, and those that may not be read."""
@@ -190,6 +197,8 @@ class ProcessMemory:
                 self._claim_shared({**self._maps, target.process: text})
                 used = sum(len(other.regions) for other in context.targets)
                 self._add(context, target.process, text, context.limits.max_regions - used)
+        if gone:
+            self._presence.log(context.name)
 
     def _add(self, context: HookContext, process: Process, maps: bytes, limit: int) -> None:
         try:
@@ -205,6 +214,7 @@ class ProcessMemory:
             return
         logger.info("context '%s': monitoring %s", context.name, target.name)
         context.targets.append(target)
+        self._presence.add(target)
 
     def _rename(self, context: HookContext, target: ProcessTarget) -> None:
         """Give a target the current name of its process, as servers name their workers late."""
@@ -214,15 +224,19 @@ class ProcessMemory:
                 logger.info("context '%s': %s is now %s", context.name, target.name, name)
                 target.name = name
                 target.labels = self._labels(target.process)
+                self._presence.add(target)
 
     def _labels(self, process: Process) -> Mapping[str, str]:
         """Return the labels of a process, and its group."""
-        labels = self._identities.labels(process)
+        labels = dict(self._identities.labels(process))
+        if (known := getattr(self._source, "labels", None)) is not None:
+            labels.update(known(process))
         return {**labels, GROUP: labels.get(self._group_by, "")}
 
     def _drop(self, context: HookContext, targets: Iterable[ProcessTarget]) -> None:
         for target in targets:
             self._backend.forget(target)
+            self._presence.remove(target)
             context.targets.remove(target)
 
     def _make_regions(

@@ -20,8 +20,9 @@ class ProcessSource(Protocol):
 
     Each run of the context calls `start` at its beginning and `close` at its end. After `processes`
     an attribute ``left_out`` says how many it leaves out, by the words of `REASONS`; without one it
-    is none. A source whose `close` waits for something has an attribute ``stop_timeout_us``: how
-    long that may take, in microseconds.
+    is none. A source that knows labels of a process has a method ``labels``, which is given it:
+    these win over those that are found. A source whose `close` waits for something has an attribute
+    ``stop_timeout_us``: how long that may take, in microseconds.
     """
 
     def start(self) -> None:
