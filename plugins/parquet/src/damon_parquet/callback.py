@@ -17,8 +17,13 @@ from damon_core import (
     output_path,
 )
 from damon_parquet.file import is_record
-from damon_parquet.options import ParquetOptions
+from damon_parquet.options import PUBLISH_EVERY_US, ParquetOptions
+from damon_parquet.publishing import Publisher
+from damon_parquet.store import Store
 from damon_parquet.writer import ParquetWriter
+
+#: How long the end waits for the last file to arrive in a dataset.
+_PUBLISHED_WITHIN_S = 8.0
 
 
 class ParquetCallback:
@@ -26,7 +31,8 @@ class ParquetCallback:
 
     One object may serve several contexts: all that run at a time write one file. Several objects
     can't share a path. A file that is there before is moved aside, and so is one whose time is up
-    (`ParquetOptions.rotate_every`).
+    (`ParquetOptions.rotate_every`). With `ParquetOptions.dataset` files go there once they are
+    complete.
 
     Raises:
         InputError: The directory doesn't exist, or the file can't be written.
@@ -35,7 +41,10 @@ class ParquetCallback:
     name = "parquet"
 
     def __init__(self, options: ParquetOptions) -> None:
-        self._rotation = Rotation(every_us=options.rotate_every, keep=options.keep)
+        every_us = options.rotate_every
+        if options.dataset is not None:
+            every_us = every_us or PUBLISH_EVERY_US
+        self._rotation = Rotation(every_us=every_us, keep=options.keep)
         self._group = options.group
         self._pages = options.pages
         self._path = output_path(options.path)
@@ -56,6 +65,9 @@ class ParquetCallback:
         self._begun_us: int | None = None  # the time of the first aggregation in the file
         self._info = RecordInfo()
         self._contexts: set[Context] = set()
+        self._publisher: Publisher | None = None
+        if options.dataset is not None:
+            self._publisher = Publisher(self._path, Store(options.dataset, options.group))
 
     @hookimpl
     def before_start(self, context: Context) -> None:
@@ -94,9 +106,17 @@ class ParquetCallback:
         """Complete the file with the last context."""
         with self._lock:
             self._contexts.discard(context)
-            if self._writer is not None and not self._contexts:
-                writer, self._writer = self._writer, None
+            if self._writer is None or self._contexts:
+                return
+            writer, self._writer = self._writer, None
+            if self._publisher is None:
                 writer.close()
+                return
+            try:
+                writer.close(aside_us=time.time_ns() // 1000)
+            finally:
+                self._publisher.wake()
+                self._publisher.close(_PUBLISHED_WITHIN_S)
 
     def _open(self, now_us: int) -> ParquetWriter:
         writer = self._writer = ParquetWriter(
@@ -105,6 +125,9 @@ class ParquetCallback:
         self._written = writer.status()
         self._begun_us = None
         self._rotation.remove_oldest(self._path, now_us, is_record)
+        if self._publisher is not None:
+            # What was moved aside just now, and what another left that was killed.
+            self._publisher.wake()
         return writer
 
     def _is_rotation_due(self, time_us: int) -> bool:

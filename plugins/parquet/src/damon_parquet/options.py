@@ -2,10 +2,24 @@
 
 from pathlib import Path
 
-from attrs import field, frozen
+from attrs import Attribute, field, frozen
 from attrs.validators import optional
 
-from damon_core import Microseconds, validators
+from damon_core import AttributeValueError, Microseconds, format_duration, validators
+
+DAY_US = 86_400_000_000
+#: How often files go into a dataset, unless `rotate_every` says otherwise.
+PUBLISH_EVERY_US = Microseconds(3_600_000_000)
+
+
+def _divides_a_day(
+    instance: "ParquetOptions",
+    attribute: "Attribute[Microseconds | None]",
+    value: Microseconds | None,
+) -> None:
+    if instance.dataset is not None and value is not None and DAY_US % value:
+        allowed = "must divide a day with dataset, which has a partition for each: '1h', '6h', '1d'"
+        raise AttributeValueError(attribute.name, format_duration(value), allowed)
 
 
 @frozen
@@ -17,15 +31,21 @@ class ParquetOptions:
         rotate_every: Begin a new file at each whole multiple of this, in UTC. None: never.
         keep: How many files that were moved aside stay, beside the one being written. None: all.
         group: A group that may read the file. None: only its owner may.
+        dataset: A directory or URL: completed files go there, partitioned by host and date.
         pages: Whether to keep every page, where the backend knows them.
     """
 
     path: Path = field(
         metadata={"help": "the file; one that is there is moved aside", "writes": "alone"}
     )
+    dataset: str | None = field(
+        default=None,
+        validator=optional(validators.printable),
+        metadata={"help": "a directory or URL where completed files go, by host and date"},
+    )
     rotate_every: Microseconds | None = field(
         default=None,
-        validator=optional(validators.positive),
+        validator=[optional(validators.positive), _divides_a_day],
         metadata={"help": "begin a new file at each whole multiple of this, in UTC"},
     )
     keep: int | None = field(

@@ -20,8 +20,8 @@ from damon_parquet.file import read_contents
 from damon_parquet.parts import Part, our_parts
 from damon_parquet.rewritten import rewritten_parts
 from damon_parquet.rows import KnownAreas
-from damon_parquet.schema import FIELDS, NEW, info_from
-from damon_parquet.snapshots import note_areas, snapshots_of
+from damon_parquet.schema import FIELDS, NEW, info_from, schema_of
+from damon_parquet.snapshots import note_areas, numbers, snapshots_of
 
 logger = logging.getLogger(__name__)
 
@@ -44,6 +44,7 @@ class ParquetReader(SelfClosing):
         self._path = path
         self._fd = -1
         self._parts: list[Part] = []
+        self._missing: set[str] = set()
         try:
             # A pipe would keep it waiting.
             self._fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -70,6 +71,51 @@ class ParquetReader(SelfClosing):
         first = self._parts[0].read(["time", "elapsed_us"]).slice(0, 1)
         begin_us = first["time"].cast(pa.int64())[0].as_py() - first["elapsed_us"][0].as_py()
         return begin_us, max(part.span_us()[1] for part in self._parts)
+
+    @property
+    def finished(self) -> bool:
+        """Whether its writer has completed it."""
+        return self._finished
+
+    def __len__(self) -> int:
+        """Return the number of its rows."""
+        return int(self._count)
+
+    def times_us(self) -> tuple[int, int] | None:
+        """Return when the first and the last aggregation ended, Unix microseconds."""
+        spans = [part.span_us() for part in self._parts]
+        if not spans:
+            return None
+        return min(span[0] for span in spans), max(span[1] for span in spans)
+
+    def tables(self, begin_us: int, end_us: int) -> Iterator[pa.Table]:
+        """Yield the rows of aggregations that ended after a time and up to another, as written.
+
+        Columns that the record lacks are null.
+
+        Raises:
+            DamonError: The file is damaged from here on.
+        """
+        schema = schema_of(self._info)
+        for part in self._parts:
+            first_us, last_us = part.span_us()
+            if first_us > end_us or last_us <= begin_us:
+                continue
+            there = [name for name in schema.names if name not in self._missing]
+            table = part.read(there)
+            if first_us <= begin_us or last_us > end_us:
+                times = numbers(table, "time")
+                table = table.filter(pa.array((times > begin_us) & (times <= end_us)))
+            if table.num_rows:
+                yield pa.table(
+                    {
+                        field.name: table[field.name].cast(field.type)
+                        if field.name in there
+                        else pa.nulls(len(table), field.type)
+                        for field in schema
+                    },
+                    schema=schema,
+                )
 
     def snapshots(
         self, begin_us: int | None = None, end_us: int | None = None
@@ -115,15 +161,17 @@ class ParquetReader(SelfClosing):
             raise InputError(f"'{self._path}' is not a regular file: copy it to one")
         contents = read_contents(self._fd, self._path)
         info = info_from(contents.metadata.metadata or {})
+        self._finished, self._count = contents.finished, contents.metadata.num_rows
         if contents.blocks is None:
             self._parts, missing = rewritten_parts(self._fd, self._path, contents.metadata)
+            self._missing = set()  # they are filled in
             lacking = {"idle_us" if name == "idle_since" else name for name in missing}
             self._info = (info or RecordInfo()).without(lacking)
             return
         missing = FIELDS.keys() - set(contents.metadata.schema.to_arrow_schema().names)
         if info is None or missing - set(NEW):
             raise InputError(f"'{self._path}' is Parquet, but no record of memory accesses")
-        self._info = info.without(missing)
+        self._info, self._missing = info.without(missing), missing
         if not contents.finished:
             logger.warning(
                 "'%s' was not completed: it is read up to its last whole row group", self._path

@@ -8,6 +8,8 @@ from damon_cli.params import DURATION, pass_plugins
 from damon_cli.watching import WatchOptions, watch_options
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from damon_core import Plugins
 
 _RECORD_EPILOG = """\b
@@ -79,3 +81,32 @@ def convert(plugins: "Plugins", *, source: Path, output: Path) -> None:
     from damon_record.conversion import convert_record
 
     convert_record(source, output, plugins)
+
+
+_COMPACT_EPILOG = """\b
+Examples:
+  damon compact /srv/damon
+  damon compact 's3://bucket/damon?region=eu-central-1' --host 'web-*'
+"""
+
+
+@click.command(epilog=_COMPACT_EPILOG, short_help="Put the files of a dataset together, by day.")
+@click.argument("dataset", metavar="DATASET")
+@click.option(
+    "--host", "hosts", metavar="GLOB", multiple=True, help="Only partitions of these hosts."
+)
+@click.option(
+    "--to",
+    "last",
+    metavar="DATE",
+    type=click.DateTime(["%Y-%m-%d"]),
+    help="Only those of this day (UTC) and before [default: yesterday].",
+)
+def compact(*, dataset: str, hosts: tuple[str, ...], last: "datetime | None") -> None:
+    """Put the files of each host and day in DATASET, a directory or URL, together to one.
+
+    It may be interrupted, and run again, at any time; one compaction of a dataset at a time.
+    """
+    from damon_record.compacting import compact_dataset
+
+    compact_dataset(dataset, hosts, None if last is None else f"{last:%Y-%m-%d}")

@@ -25,7 +25,7 @@ class Chain(SelfClosing):
         InputError: Two records overlap in time.
     """
 
-    def __init__(self, readers: Mapping[Path, RecordReader]) -> None:
+    def __init__(self, readers: Mapping[Path | str, RecordReader]) -> None:
         spans = {path: reader.span_us() for path, reader in readers.items()}
         # By their ends: when the first aggregation began may be a guess.
         known = sorted(

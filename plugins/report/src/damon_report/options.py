@@ -1,6 +1,7 @@
 """Options that several reports have. Nothing that does their work is imported for them."""
 
 import functools
+import os
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -132,6 +133,19 @@ class _AddressesType(click.ParamType):  # type: ignore[type-arg]
 _LAST = (1 << 63) - 1
 _ADDRESSES = re.compile(r"(?:0x)?([0-9a-fA-F]{0,16})-(?:0x)?([0-9a-fA-F]{0,16})")
 
+
+class _RecordType(click.Path):
+    """The path of a record, or the URL of a dataset, which stays a text."""
+
+    def convert(
+        self,
+        value: "str | os.PathLike[str]",
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> Any:
+        return value if "://" in str(value) else super().convert(value, param, ctx)
+
+
 #: A point in time like ``10s`` (since the start) or ``2026-11-23T10:00``; a `Moment`.
 MOMENT = _MomentType()
 #: Addresses like ``7f00-8000``; the first address, and the first after the range.
@@ -161,6 +175,7 @@ SHARE = _ShareType()
 
 
 _OPTIONS = (
+    click.option("--host", "hosts", metavar="GLOB", multiple=True, help="Only hosts of this name."),
     click.option(
         "--context", "contexts", metavar="GLOB", multiple=True, help="Only contexts of this name."
     ),
@@ -201,6 +216,7 @@ def selection_options(function: Callable[..., T]) -> Callable[..., T]:
     @functools.wraps(function)
     def command(
         *args: object,
+        hosts: tuple[str, ...],
         contexts: tuple[str, ...],
         targets: tuple[str, ...],
         mappings: tuple[str, ...],
@@ -211,7 +227,7 @@ def selection_options(function: Callable[..., T]) -> Callable[..., T]:
     ) -> T:
         from damon_report.selection import Selection
 
-        selection = Selection(contexts, targets, mappings, addresses, begin, end)
+        selection = Selection(contexts, targets, mappings, addresses, begin, end, hosts)
         return function(*args, selection=selection, **own)
 
     for option in reversed(_OPTIONS):
@@ -227,7 +243,7 @@ def record_options(function: Callable[..., T]) -> Callable[..., T]:
     ended.
     """
 
-    @click.argument("paths", metavar="[RECORD]...", nargs=-1, type=click.Path(path_type=Path))
+    @click.argument("paths", metavar="[RECORD]...", nargs=-1, type=_RecordType(path_type=Path))
     @selection_options
     @functools.wraps(function)
     @pass_plugins
@@ -235,7 +251,7 @@ def record_options(function: Callable[..., T]) -> Callable[..., T]:
         plugins: "Plugins",
         /,
         *args: object,
-        paths: tuple[Path, ...],
+        paths: "tuple[Path | str, ...]",
         selection: "Selection",
         **own: object,
     ) -> T:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from attrs import define, field
 from damon_cli.reading import reading_progress
+from damon_parquet.dataset import DatasetReader
 
 from damon_core import (
     COLUMNS,
@@ -57,7 +58,7 @@ class Record(SelfClosing):
         areas: A cache of columns of the targets' areas.
     """
 
-    paths: tuple[Path, ...]
+    paths: tuple[Path | str, ...]
     reader: RecordReader
     selection: Selection
     areas: AreaCache = field(factory=AreaCache, init=False)
@@ -264,34 +265,50 @@ def _listed(kind: str, names: set[str]) -> str:
     return f"its {kind}s are: " + ", ".join(some) + (f" and {more} more" if more else "")
 
 
-def open_record(plugins: Plugins, paths: tuple[Path, ...], selection: Selection) -> Record:
-    """Open a record of any installed format, or several of different times as one.
+def open_record(plugins: Plugins, paths: tuple[Path | str, ...], selection: Selection) -> Record:
+    """Open a record of any installed format, several of different times as one, or a dataset.
 
     Raises:
         InputError: A record can't be read or has no known format, records overlap, or they are
             empty.
     """
     with contextlib.ExitStack() as opened:
-        readers = {}
+        readers: dict[Path | str, RecordReader] = {}
         for path in paths:
-            if path == DEFAULT_PATH and not path.exists():
+            if path == DEFAULT_PATH and not Path(path).exists():
                 raise InputError(
                     f"there is no '{path}' in this directory: make one with 'damon record', or "
                     "name another record"
                 )
-            if len(paths) > 1 and path.is_file() and not path.stat().st_size:
+            if len(paths) > 1 and Path(path).is_file() and not Path(path).stat().st_size:
                 # A kill while it was created: that is no reason to refuse the others.
                 logger.warning("'%s' is empty and left out", path)
                 continue
             if path not in readers:
-                reader = format_of(path, plugins.formats()).read(path)
-                readers[path] = opened.enter_context(reader)
+                readers[path] = opened.enter_context(_open(plugins, path, selection))
         if not readers:
             raise InputError(f"'{paths[0]}' and the others are empty")
         whole = Chain(readers) if len(readers) > 1 else next(iter(readers.values()))
         record = Record(tuple(readers), whole, selection)
         opened.pop_all()
         return record
+
+
+def _open(plugins: Plugins, path: Path | str, selection: Selection) -> RecordReader:
+    """Open a dataset, of which only partitions are read that are selected, or a record."""
+    if isinstance(path, str) or path.is_dir():
+        begin, end = selection.begin, selection.end
+        return DatasetReader(
+            str(path),
+            selection.hosts,
+            None if begin is None or begin.since_start else begin.us,
+            None if end is None or end.since_start else end.us,
+        )
+    reader = format_of(path, plugins.formats()).read(path)
+    if selection.hosts and not matches(reader.info.host, selection.hosts):
+        reader.close()
+        raise InputError(f"'{path}' is of host '{printable(reader.info.host)}', not another")
+    return reader
 
 
 def _enumerated(words: Sequence[str], conjunction: str) -> str:

@@ -42,6 +42,7 @@ class Selection:
         addresses: The first address, and the first after the range.
         begin: Only aggregations that ended after this time.
         end: Only aggregations that ended at or before this time.
+        hosts: Names or patterns of hosts.
     """
 
     contexts: tuple[str, ...] = ()
@@ -50,6 +51,7 @@ class Selection:
     addresses: tuple[int, int] | None = None
     begin: Moment | None = None
     end: Moment | None = None
+    hosts: tuple[str, ...] = ()
 
     @property
     def cuts(self) -> bool:

@@ -100,7 +100,7 @@ def draw(record: Record, found: Iterable[Series], path: Path, *, dark: bool) -> 
 
 def _what(record: Record, found: Iterable[Series]) -> str:
     names = sorted({each.name for each in found if each.name})
-    what = printable(names[0]) if len(names) == 1 else record.paths[-1].name
+    what = printable(names[0]) if len(names) == 1 else Path(record.paths[-1]).name
     return f"{what} on {record.info.host}" if record.info.host else what
 
 

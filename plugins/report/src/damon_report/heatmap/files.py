@@ -16,7 +16,7 @@ def save(
     measure: Callable[[Room, int], tuple[Heat, Caption]],
     path: Path,
     *,
-    records: Sequence[Path],
+    records: Sequence[Path | str],
     record_begin_us: int,
     dark: bool = False,
     width: int = WIDTH,

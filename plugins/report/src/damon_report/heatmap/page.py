@@ -29,7 +29,7 @@ _FREQUENCY, _SHARE = np.uint8, np.uint16
 
 
 def page(
-    heat: Heat, caption: Caption, records: Sequence[Path], record_begin_us: int, *, dark: bool
+    heat: Heat, caption: Caption, records: Sequence[Path | str], record_begin_us: int, *, dark: bool
 ) -> str:
     """Return the page of a heat map.
 
@@ -67,7 +67,7 @@ def _picture(heat: Heat, caption: Caption, dark: bool) -> str:
 
 
 def _data(
-    heat: Heat, caption: Caption, records: Sequence[Path], record_begin_us: int
+    heat: Heat, caption: Caption, records: Sequence[Path | str], record_begin_us: int
 ) -> dict[str, Any]:
     names: dict[str, int] = {}
     targets: dict[str, int] = {}

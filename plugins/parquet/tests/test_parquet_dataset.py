@@ -1,0 +1,361 @@
+"""Datasets: what the callback publishes, what is read of it, and compaction."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from damon_parquet.callback import ParquetCallback
+from damon_parquet.compaction import compact
+from damon_parquet.dataset import DatasetReader
+from damon_parquet.options import ParquetOptions
+from damon_parquet.publishing import Publisher, publish
+from damon_parquet.reader import ParquetReader
+from damon_parquet.store import DatasetFile, Store
+from damon_parquet.writer import ParquetWriter
+
+from damon_core import (
+    AttributeValueError,
+    Context,
+    DamonError,
+    InputError,
+    Intervals,
+    Microseconds,
+    RecordInfo,
+    Snapshot,
+    VirtualClock,
+    moved_aside,
+)
+from damon_core.testing import (
+    RegionRow,
+    ScriptedMemory,
+    ScriptedRegion,
+    assert_same_snapshot,
+    eventually,
+    make_snapshot,
+    run,
+)
+
+HOUR_US = 3_600_000_000
+DAY_US = 24 * HOUR_US
+#: 2026-11-26 00:00 UTC.
+BEGIN_US = 1_795_651_200_000_000
+Take = Callable[..., list[Snapshot]]
+
+
+def taken(
+    begin_us: int = BEGIN_US, hours: int = 3, context: str = "db", size: int = 1 << 20
+) -> list[Snapshot]:
+    """Return one aggregation each half hour; the first ends half an hour after the begin."""
+    intervals = Intervals(HOUR_US // 40, HOUR_US // 2, HOUR_US // 2)
+    return [
+        make_snapshot(
+            {"a": [RegionRow(0, size, 5), RegionRow(size, 4 * size, 0, age=number)]},
+            context=context,
+            number=number,
+            time_us=begin_us + number * HOUR_US // 2,
+            intervals=intervals,
+            labels={"a": {"unit": "db.service"}},
+        )
+        for number in range(1, 2 * hours)
+    ]
+
+
+def written(path: Path, snapshots: list[Snapshot], host: str = "web-1") -> Path:
+    """Write a record."""
+    with ParquetWriter(path, RecordInfo(host=host)) as writer:
+        for snapshot in snapshots:
+            writer.write(snapshot)
+    return path
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> Path:
+    """Return a dataset of two hosts and two days, of two files each."""
+    root = tmp_path / "fleet"
+    for host in ("web-1", "web-2"):
+        for day in (0, 1):
+            for half in (0, 1):
+                begin_us = BEGIN_US + day * DAY_US + half * 12 * HOUR_US
+                name = f"{host}-{day}-{half}.parquet"
+                publish(written(tmp_path / name, taken(begin_us), host), Store(str(root)))
+    return root
+
+
+def files(root: Path) -> list[str]:
+    """Return the paths of files in a dataset, without their digests."""
+    return sorted(
+        ".".join((*str(path.relative_to(root)).split(".")[:1], "parquet"))
+        for path in root.rglob("*")
+        if path.is_file()
+    )
+
+
+def test_files_are_partitioned_by_host_and_day(dataset: Path) -> None:
+    """In the way that every engine knows."""
+    assert files(dataset)[:2] == [
+        "host=web-1/date=2026-11-26/web-1-0-0.parquet",
+        "host=web-1/date=2026-11-26/web-1-0-1.parquet",
+    ]
+    assert len(files(dataset)) == 8
+
+
+def test_a_dataset_is_read_as_one_record(dataset: Path) -> None:
+    """Its contexts are named by their hosts; each aggregation is as it was."""
+    with DatasetReader(str(dataset)) as reader:
+        found = list(reader.snapshots())
+    assert {each.context for each in found} == {"web-1/db", "web-2/db"}
+    assert len(found) == 8 * 5
+    (expected,) = [
+        make_snapshot(
+            {"a": [RegionRow(0, 1 << 20, 5), RegionRow(1 << 20, 4 << 20, 0, age=1)]},
+            context="web-1/db",
+            time_us=BEGIN_US + HOUR_US // 2,
+            intervals=found[0].intervals,
+            labels={"a": {"unit": "db.service", "host": "web-1"}},
+        )
+    ]
+    assert_same_snapshot(found[0], expected)
+
+
+def test_the_order_of_a_host_is_that_of_time(dataset: Path) -> None:
+    """Over files and days."""
+    with DatasetReader(str(dataset), ["web-2"]) as reader:
+        times = [each.time_us for each in reader.snapshots()]
+    assert times == sorted(times)
+    assert len(times) == 20
+
+
+def test_hosts_and_days_are_pruned(dataset: Path) -> None:
+    """Nothing of others is looked at: there they are broken."""
+    for path in dataset.rglob("*.parquet"):
+        if "host=web-2" not in str(path) or "date=2026-11-27" not in str(path):
+            path.write_bytes(b"broken")
+    with DatasetReader(str(dataset), ["*-2"], BEGIN_US + DAY_US) as reader:
+        assert len(list(reader.snapshots())) == 10
+
+
+def test_a_broken_file_is_left_out(dataset: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """With a warning, as the others can be read."""
+    next(dataset.rglob("*.parquet")).write_bytes(b"broken")
+    with DatasetReader(str(dataset)) as reader:
+        assert len(list(reader.snapshots())) == 7 * 5
+    assert "left out" in caplog.text
+
+
+def test_nothing_of_what_is_asked_for(dataset: Path) -> None:
+    """It is said where records are expected."""
+    with pytest.raises(InputError, match="host=NAME/date="):
+        DatasetReader(str(dataset), ["db-*"])
+
+
+def test_a_file_is_visible_only_when_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A write that fails leaves nothing that a reader would take for a record."""
+    source = written(tmp_path / "a.parquet", taken())
+
+    def full(_fd: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(DamonError, match="No space left"):
+        publish(source, Store(str(tmp_path / "fleet")))
+    assert files(tmp_path / "fleet") == []
+    assert source.exists()
+
+
+def test_what_is_published_twice_is_there_once(tmp_path: Path) -> None:
+    """As after a kill between the copy and the removal."""
+    source, store = written(tmp_path / "a.parquet", taken()), Store(str(tmp_path / "fleet"))
+    publish(source, store)
+    publish(source, store)
+    assert len(files(tmp_path / "fleet")) == 1
+
+
+def test_a_record_of_several_days_is_divided(tmp_path: Path) -> None:
+    """Each aggregation is in the partition of the day in which it ended."""
+    snapshots = taken(BEGIN_US + 23 * HOUR_US)
+    publish(written(tmp_path / "a.parquet", snapshots), Store(str(tmp_path / "fleet")))
+    assert [path.partition("/")[2] for path in files(tmp_path / "fleet")] == [
+        "date=2026-11-26/a.parquet",
+        "date=2026-11-27/a.parquet",
+    ]
+    with DatasetReader(str(tmp_path / "fleet")) as reader:
+        assert [each.number for each in reader.snapshots()] == [1, 2, 3, 4, 5]
+
+
+def test_a_killed_writer_s_record_is_completed(tmp_path: Path) -> None:
+    """Other programs can read it in the dataset, all of it."""
+    path = tmp_path / "a.parquet"
+    program = (
+        "import sys, time; sys.path.insert(0, sys.argv[2]);"
+        "from pathlib import Path; from test_parquet_dataset import *\n"
+        "writer = ParquetWriter(Path(sys.argv[1]), RecordInfo(host='web-1'))\n"
+        "for each in taken(): writer.write(each)\n"
+        "writer._wait(); print('written', flush=True); time.sleep(60)"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program, path, Path(__file__).parent],
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as writer:
+        assert writer.stdout is not None
+        assert writer.stdout.readline() == "written\n"
+        writer.send_signal(signal.SIGKILL)
+    with ParquetReader(path) as reader:
+        assert not reader.finished
+        count = len(list(reader.snapshots()))
+    publish(path, Store(str(tmp_path / "fleet")))
+    (whole,) = (tmp_path / "fleet").rglob("*.parquet")
+    assert pq.read_metadata(whole).num_rows == 2 * count > 0
+
+
+def busy(aggregations: int) -> ScriptedMemory:
+    """Return a primitive all of whose memory is always accessed."""
+    return ScriptedMemory({"t": [ScriptedRegion(0, 1 << 20)]}, 20 * aggregations, name="busy")
+
+
+def recorded(root: Path) -> list[int]:
+    """Return the numbers of the aggregations in a dataset."""
+    with DatasetReader(str(root)) as reader:
+        return [each.number for each in reader.snapshots()]
+
+
+def record(options: ParquetOptions, aggregations: int = 50, name: str = "db") -> None:
+    """Run a context of aggregations of ten minutes on virtual time."""
+    ten_minutes = Intervals(HOUR_US // 120, HOUR_US // 6, HOUR_US // 6)
+    callback = ParquetCallback(options)
+    context = Context(
+        busy(aggregations), [callback], intervals=ten_minutes, clock=VirtualClock(), name=name
+    )
+    run(context)
+    assert [each.failures for each in context.stats.callbacks.values()] == [0]
+
+
+def test_the_callback_publishes(tmp_path: Path) -> None:
+    """Hour by hour, and the last file at the end; nothing stays behind."""
+    root = tmp_path / "fleet"
+    record(ParquetOptions(tmp_path / "db.parquet", dataset=str(root)))
+    assert recorded(root) == [*range(1, 51)]
+    assert len(files(root)) == 9
+    assert [path.name for path in tmp_path.iterdir()] == ["fleet"]
+
+
+def test_what_couldn_t_be_published_is_published_later(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """By the next run of the same path: nothing is lost while the dataset can't be reached."""
+    root = tmp_path / "fleet"
+    root.write_text("in the way")
+    options = ParquetOptions(tmp_path / "db.parquet", dataset=str(root))
+    record(options, 12)
+    assert "aren't in" in caplog.text
+    assert len(moved_aside(tmp_path / "db.parquet")) == 3
+    root.unlink()
+    record(options, 6, "web")
+    assert sorted(recorded(root)) == sorted([*range(1, 13), *range(1, 7)])
+
+
+def test_a_failure_is_logged_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """However often it is tried."""
+    (tmp_path / "fleet").write_text("in the way")
+    path = written(tmp_path / "a.parquet", taken())
+    path.rename(tmp_path / "a.20261126T000000.000000Z.parquet")
+    publisher = Publisher(path, Store(str(tmp_path / "fleet")))
+    for _ in range(3):
+        publisher.wake()
+        eventually(lambda: not publisher._wanted.is_set())  # noqa: SLF001
+        time.sleep(0.01)
+    publisher.close(30)
+    assert len([each for each in caplog.messages if "is tried again" in each]) == 1
+
+
+@pytest.mark.parametrize("every_us", [7 * HOUR_US, 2 * DAY_US])
+def test_files_of_a_dataset_are_within_days(every_us: int, tmp_path: Path) -> None:
+    """Another rotation is refused."""
+    with pytest.raises(AttributeValueError, match="must divide a day"):
+        ParquetOptions(
+            tmp_path / "a.parquet",
+            dataset=str(tmp_path),
+            rotate_every=Microseconds(every_us),
+        )
+
+
+def snapshots_of(root: Path) -> list[Snapshot]:
+    """Return all snapshots of a dataset."""
+    with DatasetReader(str(root)) as reader:
+        return list(reader.snapshots())
+
+
+def test_compaction_changes_nothing_but_the_files(dataset: Path) -> None:
+    """Each partition has one file then, with the same aggregations."""
+    before = snapshots_of(dataset)
+    done = compact(Store(str(dataset)))
+    assert (done.partitions, done.files) == (4, 8)
+    assert len(files(dataset)) == 4
+    for found, expected in zip(snapshots_of(dataset), before, strict=True):
+        assert_same_snapshot(found, expected)
+
+
+def test_contexts_of_the_same_time_are_put_together(tmp_path: Path) -> None:
+    """In the order of time, as a record of both would be."""
+    store = Store(str(tmp_path / "fleet"))
+    for context in ("db", "web"):
+        publish(written(tmp_path / f"{context}.parquet", taken(context=context)), store)
+    compact(store)
+    found = [(each.number, each.context) for each in snapshots_of(tmp_path / "fleet")]
+    assert found == [(number, f"web-1/{name}") for number in range(1, 6) for name in ("db", "web")]
+
+
+def test_compaction_that_was_killed_loses_and_doubles_nothing(
+    dataset: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the new file and the removal of the old ones, and after the next compaction."""
+    before = [each.number for each in snapshots_of(dataset)]
+    monkeypatch.setattr(Store, "remove", lambda _store, _file: None)
+    compact(Store(str(dataset)))
+    assert len(files(dataset)) == 12
+    assert [each.number for each in snapshots_of(dataset)] == before
+    monkeypatch.undo()
+    compact(Store(str(dataset)))
+    assert len(files(dataset)) == 4
+    assert [each.number for each in snapshots_of(dataset)] == before
+    total = sum(pq.read_metadata(path).num_rows for path in dataset.rglob("*.parquet"))
+    assert total == 2 * len(before)
+
+
+def test_compaction_leaves_later_days_alone(dataset: Path) -> None:
+    """Those that are still written."""
+    compact(Store(str(dataset)), last="2026-11-26")
+    assert len(files(dataset)) == 6
+
+
+def test_hosts_with_strange_names(tmp_path: Path) -> None:
+    """They stay folders of one level, and come back as they were."""
+    store = Store(str(tmp_path / "fleet"))
+    publish(written(tmp_path / "a.parquet", taken(), "a/b=c é"), store)
+    assert [each.host for each in store.files()] == ["a/b=c é"]
+    assert len([*(tmp_path / "fleet").iterdir()]) == 1
+
+
+def test_files_are_private(tmp_path: Path) -> None:
+    """Unless a group may read them."""
+    publish(written(tmp_path / "a.parquet", taken()), Store(str(tmp_path / "fleet")))
+    (path,) = (tmp_path / "fleet").rglob("*.parquet")
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert path.parent.stat().st_mode & 0o777 == 0o700
+
+
+def test_an_unknown_store() -> None:
+    """It is refused with the reason."""
+    with pytest.raises(InputError, match="nowhere"):
+        Store("nowhere://bucket/prefix")
+
+
+def test_removing_what_is_gone(tmp_path: Path) -> None:
+    """As of another compaction."""
+    Store(str(tmp_path)).remove(DatasetFile("a", "2026-11-26", "a.parquet"))
