@@ -18,7 +18,7 @@ from tests.faults.places import Place, Reached
 from tests.faults.witness import Witness, witnessed_us
 
 #: How long a busy machine may need for anything.
-_PATIENCE_S = 60.0
+_PATIENCE_S = 300.0
 #: How long it may need for an end beyond the times that damon allows.
 _SLACK_S = 60.0
 #: How many aggregations show that a context goes on.
