@@ -7,10 +7,10 @@ import click
 from damon_cli.params import DURATION, SIZE, pass_plugins
 
 from damon_report.files import HEIGHT, IMAGES, PAGE, WIDTH
+from damon_report.groups import By
 from damon_report.options import (
     MOMENT,
     SHARE,
-    By,
     by_option,
     limited,
     record_options,

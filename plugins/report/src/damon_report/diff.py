@@ -8,9 +8,9 @@ from rich.console import Console
 
 from damon_core import Plugins, format_size
 from damon_report.figures import percent, short_duration
+from damon_report.groups import By
 from damon_report.means import Means, Use
 from damon_report.naming import printable
-from damon_report.options import By
 from damon_report.output import echo_json, heading, note
 from damon_report.record import Record, open_record
 from damon_report.selection import Selection

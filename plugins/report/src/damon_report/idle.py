@@ -9,9 +9,9 @@ from rich.text import Text
 
 from damon_core import IDLE_SPANS, Snapshot, format_size
 from damon_report.figures import percent, short_duration
+from damon_report.groups import By
 from damon_report.moments import Moment
 from damon_report.naming import AreaCache, printable
-from damon_report.options import By
 from damon_report.output import echo_json, heading, note
 from damon_report.record import Record
 from damon_report.shares import bytes_by, labels_by

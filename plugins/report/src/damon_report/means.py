@@ -4,8 +4,8 @@ import numpy as np
 from attrs import asdict, frozen
 
 from damon_core import Snapshot
+from damon_report.groups import By
 from damon_report.naming import AreaCache, FloatColumn
-from damon_report.options import By
 from damon_report.shares import bytes_by, without_surplus
 
 #: Maximum number of measured aggregations of a context, at equal distances in a long record.

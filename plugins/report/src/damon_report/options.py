@@ -6,13 +6,14 @@ import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 from click.shell_completion import CompletionItem
 from damon_cli.params import pass_plugins
 
 from damon_report.files import DEFAULT_PATH
+from damon_report.groups import GROUPS
 
 if TYPE_CHECKING:
     from damon_core import Plugins
@@ -20,11 +21,6 @@ if TYPE_CHECKING:
     from damon_report.selection import Selection
 
 T = TypeVar("T")
-
-#: A way to group bytes: one of `GROUPS`, or labels of targets, separated by commas.
-By: TypeAlias = str
-#: The ways that every record knows. A program is all targets that differ only in their pid.
-GROUPS = ("context", "target", "program", "mapping")
 
 _LABELS = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*(?:,[a-zA-Z_][a-zA-Z0-9_]*)*")
 

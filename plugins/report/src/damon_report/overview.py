@@ -4,8 +4,8 @@ import numpy as np
 from attrs import define, field, frozen
 
 from damon_core import Intervals, Snapshot
+from damon_report.groups import By
 from damon_report.means import Means, Use
-from damon_report.options import By
 from damon_report.record import Record
 from damon_report.timeline import Timeline
 from damon_report.working_sets import Series, WorkingSets

@@ -25,9 +25,9 @@ from damon_core import (
 from damon_report.chain import Chain
 from damon_report.exact import by_page
 from damon_report.files import DEFAULT_PATH
+from damon_report.groups import GROUPS, By
 from damon_report.moments import Moment
 from damon_report.naming import AreaCache, printable
-from damon_report.options import GROUPS, By
 from damon_report.selection import Selection, mapping_matches, matches
 from damon_report.shares import OTHERS, UNLABELLED
 from damon_report.times import local_time

@@ -5,8 +5,8 @@ from collections.abc import Collection, Iterable, Sequence
 import numpy as np
 
 from damon_core import Snapshot, TargetSnapshot, common_labels, label_of
+from damon_report.groups import By
 from damon_report.naming import AreaCache, FloatColumn, IntColumn, cut, without_pid
-from damon_report.options import By
 
 #: Maximum number of names in a report; further names of a record are added up as `OTHERS`.
 MOST = 1_000

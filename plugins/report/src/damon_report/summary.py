@@ -9,9 +9,9 @@ from rich.text import Text
 
 from damon_core import ContextInfo, format_size
 from damon_report.figures import percent, short_duration
+from damon_report.groups import GROUPS, By
 from damon_report.idle import BUCKETS_US, idle_memory
 from damon_report.naming import printable
-from damon_report.options import GROUPS, By
 from damon_report.output import echo_json
 from damon_report.overview import ContextOverview, overview
 from damon_report.record import Record

@@ -4,8 +4,8 @@ from attrs import define, field
 
 from damon_core import InputError, Snapshot
 from damon_report.distribution import Distribution
+from damon_report.groups import By
 from damon_report.naming import AreaCache
-from damon_report.options import By
 from damon_report.record import Record
 from damon_report.shares import bytes_by, labels_by, without_surplus
 from damon_report.timeline import Timeline

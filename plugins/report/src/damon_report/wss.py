@@ -11,8 +11,8 @@ from rich.console import Console
 
 from damon_core import format_size
 from damon_report.figures import percent, short_duration
+from damon_report.groups import By
 from damon_report.naming import printable
-from damon_report.options import By
 from damon_report.output import check_picture, echo_json, heading, note
 from damon_report.record import Record
 from damon_report.tables import DECORATION, Column, bar, new_console, show_table
