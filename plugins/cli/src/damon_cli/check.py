@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 @click.command(
-    epilog="Example: damon check examples/redis.toml",
+    epilog="Example: damon check examples/service-prometheus.toml",
     short_help="Check a configuration file and report every mistake in it",
 )
 @click.argument("file", type=click.Path(path_type=Path))
