@@ -32,11 +32,6 @@ PORT = 19_464
 BEGINNING_S = 30
 _SAMPLE = re.compile(r"^(\w+)(?:\{(.*)\})? (\S+)$", re.MULTILINE)
 _TICKS_S = 1 / os.sysconf("SC_CLK_TCK")
-#: When the values of a series were measured: of a target, or at least of a context.
-_TIMES = (
-    "damon_target_measured_timestamp_seconds",
-    "damon_last_aggregation_timestamp_seconds",
-)
 
 
 @contextmanager
@@ -100,7 +95,7 @@ class Scrape:
     Attributes:
         took_s: How long it took.
         series: The number of series.
-        ages_s: How old the values of each target were, or of each context.
+        ages_s: How old the oldest value of each context was.
         cpu_s: The CPU time that contexts say they have used.
         targets: The number of targets with values.
     """
@@ -126,11 +121,12 @@ def scrape() -> Scrape | None:
     for name, labels, value in _SAMPLE.findall(text):
         found.setdefault(name, []).append((labels, float(value)))
         series += 1
-    times = next((found[name] for name in _TIMES if name in found), [])
+    times = found.get("damon_last_aggregation_timestamp_seconds", [])
+    ages = [value for _, value in found.get("damon_staleness_seconds", ())]
     return Scrape(
         took_s=took_s,
         series=series,
-        ages_s=[now_s - value for _, value in times],
+        ages_s=ages or [now_s - value for _, value in times],
         cpu_s=sum(value for _, value in found.get("damon_cpu_seconds_total", ())),
         targets=len(
             found.get("damon_target_working_set_bytes", found.get("damon_working_set_bytes", ()))
@@ -273,7 +269,7 @@ def main() -> None:
             "later",
             "by metric",
             "targets",
-            "age: median",
+            "median age",
             "oldest",
             "series",
             "scrape",

@@ -17,6 +17,8 @@ DEFAULT_MAX_SLOWDOWN = 0.01
 #: take no more than a thousandth of the time (`damon_core.loop.pacing.allowed_share`). With a lower
 #: limit, programs of 1 GiB would have an aggregation a minute.
 DEFAULT_MAX_STALL_US = 50_000
+#: How old values may get by default before targets are looked at in turns.
+DEFAULT_MAX_STALENESS_US = 60_000_000
 #: How long a hook may take by default once its context was asked to stop.
 DEFAULT_STOP_TIMEOUT_US = 10_000_000
 

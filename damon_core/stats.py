@@ -40,6 +40,9 @@ class Stats:
         slowdown: The share of its time that a target has lost since it was added: of the one that
             lost the largest. What it loses in the running aggregation isn't known yet.
         longest_stall_us: The longest time for which a target's memory map was locked.
+        staleness_us: How old the oldest value of a target is, now or at the end of the run.
+        resting: How many targets are looked at less often than `max_staleness_us` asks for, as the
+            budget allows no more.
         callbacks: The callbacks by name.
     """
 
@@ -51,6 +54,8 @@ class Stats:
     target_cpu_us: int = 0
     slowdown: float = 0.0
     longest_stall_us: int = 0
+    staleness_us: int = 0
+    resting: int = 0
     callbacks: dict[str, CallbackStats] = field(factory=dict)
 
     @property

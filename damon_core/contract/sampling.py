@@ -73,6 +73,9 @@ class Sampling(Protocol):
     def set_epoch(self, epoch_us: float) -> None:
         """Let epochs take at least some time from now on, where they have many aggregations."""
 
+    def set_longest_sleep(self, sleep_us: float) -> None:
+        """Let what waits for long wake about this often, to see whether the run is to go on."""
+
     def begin(self, limits: RegionLimits) -> None:
         """Begin the run."""
 

@@ -6,6 +6,7 @@ from typing import Any, cast
 
 from attrs import define, field
 
+from damon_core.attributes import DEFAULT_MAX_STALENESS_US
 from damon_core.clock import Clock, SystemClock
 from damon_core.contract.implementations import not_an_object
 from damon_core.contract.policy import RegionPolicy
@@ -13,6 +14,7 @@ from damon_core.contract.release import release_parts
 from damon_core.deployment.model import Config, ContextConfig, PartConfig
 from damon_core.errors import ConfigError, DamonError, InputError, Problem, one_line
 from damon_core.loop.context import Context
+from damon_core.registry.backends import KnownBackends
 from damon_core.registry.discovery import Plugins
 
 
@@ -42,7 +44,7 @@ def build_contexts(
         DamonError: A part's factory fails in another way than it should.
     """
     with ExitStack() as made:
-        building = _Building(config.source, plugins, made)
+        building = _Building(config.source, KnownBackends(plugins.backends), made)
         contexts = [
             building.context(each, f"context[{index}]", callbacks, make_clock())
             for index, each in enumerate(config.contexts)
@@ -61,6 +63,7 @@ def build_context(
     *,
     source: str = "",
     place: str = "context[0]",
+    backends: KnownBackends | None = None,
     on_part: Callable[[str], object] = _ignore,
 ) -> Context:
     """Make one context of a configuration, as `build_contexts` makes all.
@@ -72,6 +75,7 @@ def build_context(
         make_clock: Makes its clock.
         source: What errors call the configuration.
         place: Where the context stands in it.
+        backends: The backends of the plugins, whose probes other contexts may have asked before.
         on_part: Called with which part is about to be made, and with "" when it is.
 
     Raises:
@@ -79,7 +83,8 @@ def build_context(
         DamonError: A part's factory fails in another way than it should.
     """
     with ExitStack() as made:
-        building = _Building(source, plugins, made, on_part=on_part)
+        known = backends or KnownBackends(plugins.backends)
+        building = _Building(source, known, made, on_part=on_part)
         context = building.context(config, place, callbacks, make_clock())
         if context is None:
             raise ConfigError(source, building.problems)
@@ -93,14 +98,14 @@ class _Building:
 
     Attributes:
         source: What errors call the configuration.
-        plugins: What backends there are.
+        backends: What backends there are.
         made: Releases every part that was made.
         problems: The mistakes so far.
         on_part: As `build_context` has it.
     """
 
     source: str
-    plugins: Plugins
+    backends: KnownBackends
     made: ExitStack
     problems: list[Problem] = field(factory=list)
     on_part: Callable[[str], object] = _ignore
@@ -110,7 +115,7 @@ class _Building:
     ) -> Context | None:
         """Return one context; None if there are problems with it."""
         known = len(self.problems)
-        backends = self.plugins.backends(config.primitive.part.name)
+        backends = self.backends.of(config.primitive.part.name)
         primitive = self._part(config.primitive, f"{path}.primitive", backends)
         own = [
             self._part(each, f"{path}.callback[{number}]")
@@ -130,6 +135,7 @@ class _Building:
                 cpu_budget=config.cpu_budget,
                 max_slowdown=config.max_slowdown,
                 max_stall_us=config.max_stall_us,
+                max_staleness_us=config.max_staleness_us or DEFAULT_MAX_STALENESS_US,
                 stop_timeout_us=config.stop_timeout_us,
                 intervals=config.intervals,
                 limits=config.limits,

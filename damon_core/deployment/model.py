@@ -59,6 +59,8 @@ class ContextConfig:
         cpu_budget: The share of one processor that the worker may use.
         max_slowdown: The share of its time that a target may lose.
         max_stall_us: How long a target's memory map may be locked at once, in microseconds.
+        max_staleness_us: How old values may get, in microseconds; None for that of the deployment,
+            once it was read, or the default.
         stop_timeout_us: How long a single hook may take once the context was asked to stop, in
             microseconds.
         failure_limit: Failures in a row in one hook that switch a callback off.
@@ -82,6 +84,9 @@ class ContextConfig:
         validator=positive,
         metadata={"key": "max_stall"},
     )
+    max_staleness_us: Microseconds | None = field(
+        default=None, validator=optional(positive), metadata={"key": "max_staleness"}
+    )
     stop_timeout_us: Microseconds = field(
         default=Microseconds(DEFAULT_STOP_TIMEOUT_US),
         validator=positive,
@@ -99,6 +104,7 @@ class Config:
         contexts: Its contexts, with names unique among them.
         cpu_budget: The share of one processor for all contexts together, for `start`; None for
             its default.
+        max_staleness_us: How old values may get in contexts that don't say it, in microseconds.
         source: What it was read from, for messages; empty where they need no such prefix.
 
     Raises:
@@ -109,4 +115,7 @@ class Config:
         validator=not_empty, metadata={"key": "context", "help": "one or more [[context]] tables"}
     )
     cpu_budget: float | None = field(default=None, validator=optional(above(0)))
+    max_staleness_us: Microseconds | None = field(
+        default=None, validator=optional(positive), metadata={"key": "max_staleness"}
+    )
     source: str = field(default="", metadata={"key": ""})

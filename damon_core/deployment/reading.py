@@ -1,6 +1,7 @@
 """Reading a deployment: a TOML file or a mapping becomes a `Config`, or a list of mistakes."""
 
 import codecs
+import functools
 import os
 import tomllib
 from collections.abc import Callable, Mapping
@@ -84,19 +85,27 @@ def check_config(
         problems += _paths_taken(config)
     if problems or config is None:
         raise ConfigError(source, problems)
-    return evolve(config, source=source)
+    contexts = (
+        each
+        if each.max_staleness_us is not None
+        else evolve(each, max_staleness_us=config.max_staleness_us)
+        for each in config.contexts
+    )
+    return evolve(config, contexts=tuple(contexts), source=source)
 
 
 class _PartHook:
     """Makes a `PartConfig` of a table with the name of a part under ``use`` and its options."""
 
     def __init__(self, plugins: Plugins) -> None:
-        self._plugins = plugins
         self._find: dict[type, Callable[[str], Any]] = {
             Primitive: plugins.primitive,
             Policy: plugins.policy,
             Callback: plugins.callback,
         }
+        # Many contexts have the same parts: what doesn't depend on options is checked once.
+        self._wrong = functools.cache(wrong_factory)
+        self._backends = functools.cache(plugins.backends)
 
     def __call__(self, raw: object, cls: Any) -> PartConfig[Any]:
         if not isinstance(raw, Mapping):
@@ -115,12 +124,10 @@ class _PartHook:
     def _checked(self, part: Any, options: Mapping[Any, object]) -> object:
         """Return the options of a part, if it can be made of them as far as that shows here."""
         is_primitive = isinstance(part, Primitive)
-        if wrong := wrong_factory(part.factory, 2 if is_primitive else 1):
+        if wrong := self._wrong(part.factory, 2 if is_primitive else 1):
             raise ConfigError("", [Problem("use", f"plugin '{part.name}': {wrong}")])
         checked: object = structure(part.options, options)
-        if is_primitive and (
-            problems := backend_problems(checked, self._plugins.backends(part.name))
-        ):
+        if is_primitive and (problems := backend_problems(checked, self._backends(part.name))):
             raise ConfigError("", problems)
         return checked
 

@@ -21,7 +21,8 @@ from damon_core.errors import (
 )
 from damon_core.loop.context import Context
 from damon_core.loop.group import start, stop
-from damon_core.loop.pacing import SharedBudget
+from damon_core.loop.sharing import SharedBudget
+from damon_core.registry.backends import KnownBackends
 from damon_core.registry.discovery import Plugins
 
 logger = logging.getLogger(__name__)
@@ -76,7 +77,11 @@ class Deployment:
     reloading: Reloading = field(factory=Reloading, init=False)
     making: str = field(default="", init=False)
     _members: dict[str, _Member] = field(factory=dict, init=False)
+    _backends: KnownBackends = field(init=False)
     _budget: SharedBudget = field(factory=lambda: SharedBudget(math.inf), init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._backends = KnownBackends(self.plugins.backends)
 
     @property
     def budget(self) -> float:
@@ -188,6 +193,7 @@ class Deployment:
                 self.make_clock,
                 source=source,
                 place=member.place,
+                backends=self._backends,
                 on_part=self._note_part,
             )
         except ConfigError as error:

@@ -11,6 +11,7 @@ from typing import Any, Self, cast
 from damon_core.attributes import (
     DEFAULT_CPU_BUDGET,
     DEFAULT_MAX_SLOWDOWN,
+    DEFAULT_MAX_STALENESS_US,
     DEFAULT_MAX_STALL_US,
     DEFAULT_STOP_TIMEOUT_US,
     Attributes,
@@ -27,9 +28,11 @@ from damon_core.contract.sampling import SamplingFactory
 from damon_core.errors import NotRunningError, PartError, PluginError, one_line
 from damon_core.loop.isolation import ContextHooks, WatchedPolicy
 from damon_core.loop.kdamond import Kdamond
-from damon_core.loop.pacing import BudgetKeeper, Pace, SharedBudget, TollKeeper
+from damon_core.loop.pacing import BudgetKeeper, Pace, TollKeeper
 from damon_core.loop.privileges import drop_capabilities
+from damon_core.loop.rotation import Rotation
 from damon_core.loop.sampling import RegionSampling
+from damon_core.loop.sharing import SharedBudget
 from damon_core.loop.worker import Worker
 from damon_core.memory.labels import NO_LABELS, freeze_labels
 from damon_core.memory.snapshot import Snapshot
@@ -68,6 +71,9 @@ class Context:
             intervals are stretched likewise. None lets it lose what it takes.
         max_stall_us: How long a target's memory map may be locked at once, in microseconds. Where
             that takes longer, intervals are stretched until it is rare. None for no limit.
+        max_staleness_us: How old values may get, in microseconds. Where the CPU budget needs longer
+            aggregations, they look at some targets less often, the biggest first. An aggregation
+            interval that is configured longer counts instead.
         stop_timeout_us: How long a single hook may take once the context was asked to stop, in
             microseconds; then nobody waits for it any longer. None waits for ever.
         labels: What every target is labelled with, besides what is known of it.
@@ -99,6 +105,7 @@ class Context:
         cpu_budget: float | None = DEFAULT_CPU_BUDGET,
         max_slowdown: float | None = DEFAULT_MAX_SLOWDOWN,
         max_stall_us: int | None = DEFAULT_MAX_STALL_US,
+        max_staleness_us: int = DEFAULT_MAX_STALENESS_US,
         stop_timeout_us: int | None = DEFAULT_STOP_TIMEOUT_US,
         labels: Mapping[str, str] = NO_LABELS,
     ) -> None:
@@ -109,6 +116,7 @@ class Context:
             check(share, "max_slowdown", max_slowdown)
         if max_stall_us is not None:
             check(positive, "max_stall_us", max_stall_us)
+        check(positive, "max_staleness_us", max_staleness_us)
         if stop_timeout_us is not None:
             check(positive, "stop_timeout_us", stop_timeout_us)
         check(printable, "name", name)
@@ -131,6 +139,7 @@ class Context:
         self._cpu_budget = cpu_budget
         self._max_slowdown = max_slowdown
         self._max_stall_us = max_stall_us
+        self._max_staleness_us = max_staleness_us
         self._stop_timeout_us = stop_timeout_us
         self._unmeasured: set[int] = set()  # parts that failed to say what they know
         self.primitive_name = part_name(primitive)
@@ -192,6 +201,11 @@ class Context:
     def max_stall_us(self) -> int | None:
         """How long a target's memory map may be locked at once; None for no limit."""
         return self._max_stall_us
+
+    @property
+    def max_staleness_us(self) -> int:
+        """How old values may get before targets are looked at in turns, in microseconds."""
+        return self._max_staleness_us
 
     @property
     def policy_name(self) -> str:
@@ -403,21 +417,37 @@ class Context:
         self._hooks.reset()
         self._targets.clear()
         sampling = self._make_sampling(WatchedPolicy(self._policy, self._hooks.watch))
-        budget = BudgetKeeper(self._cpu_budget or math.inf, shared_budget, sampling)
+        max_us = self._max_staleness_us
+        budget = BudgetKeeper(self._cpu_budget or math.inf, shared_budget, sampling, max_us)
         tolls = TollKeeper(self._max_slowdown or math.inf, self._max_stall_us or math.inf)
         intervals = self._attributes.intervals
         better: Sequence[str] = getattr(self._primitive, "better_backends", ())
-        pace = Pace(intervals, self._goal, budget, tolls, sampling, better_backends=better)
+        rotates = bool(getattr(self._primitive, "leaves_resting_targets_alone", False))
+        pace = Pace(
+            intervals,
+            self._goal,
+            budget,
+            tolls,
+            sampling,
+            better_backends=better,
+            max_staleness_us=max_us,
+            rotates=rotates,
+        )
         return Kdamond(
             self,
             self._hooks,
             sampling=sampling,
             pace=pace,
+            rotation=Rotation(max_us) if rotates else None,
             configured=lambda: self._attributes,
             labels=self._labels,
+            has_more_targets=self._has_more_targets,
             spent_elsewhere_us=self._spent_elsewhere_us,
             on_init=self.drop_startup_capabilities,
         )
+
+    def _has_more_targets(self) -> bool:
+        return bool(getattr(self._primitive, "has_more_targets", False))
 
     def _spent_elsewhere_us(self) -> int:
         return int(getattr(self._primitive, "spent_elsewhere_us", 0))

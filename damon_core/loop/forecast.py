@@ -11,7 +11,8 @@ from damon_core.attributes import (
     Intervals,
 )
 from damon_core.contract.forecast import Costs
-from damon_core.loop.pacing import BudgetKeeper, Pace, SharedBudget, TollKeeper
+from damon_core.loop.pacing import BudgetKeeper, Pace, TollKeeper
+from damon_core.loop.sharing import SharedBudget
 from damon_core.memory.target import Toll
 from damon_core.policies.evidence import EvidencePolicy
 from damon_core.validators import check, positive, share

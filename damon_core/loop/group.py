@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from damon_core.errors import BusyError, NotRunningError, StopTimeoutError
 from damon_core.loop.context import Context
-from damon_core.loop.pacing import SharedBudget
+from damon_core.loop.sharing import SharedBudget
 from damon_core.validators import above, check
 
 logger = logging.getLogger(__name__)

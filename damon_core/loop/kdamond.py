@@ -3,7 +3,7 @@
 import logging
 import math
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from damon_core.attributes import Attributes, Intervals, RegionLimits
 from damon_core.clock import Grid
@@ -13,6 +13,7 @@ from damon_core.errors import DamonError, PartError
 from damon_core.loop.isolation import ContextHooks
 from damon_core.loop.pacing import Pace
 from damon_core.loop.results import wrong_regions, wrong_samples, wrong_targets
+from damon_core.loop.rotation import Rotation
 from damon_core.loop.watch import Call, WatchedPart
 from damon_core.memory.snapshot import Snapshot, take_snapshot
 from damon_core.memory.target import Target, Toll
@@ -43,8 +44,10 @@ class Kdamond:
         hooks: The hook calls of the context.
         sampling: The way of sampling.
         pace: The intervals that are wanted.
+        rotation: Which targets an aggregation looks at; None where it is always all of them.
         configured: Returns the attributes that were last configured.
         labels: Labels of every target.
+        has_more_targets: Returns whether the next updates add targets that are there already.
         spent_elsewhere_us: Returns the CPU time that others have spent on sampling for the
             context, in microseconds.
         on_init: Called in the thread of the run once the targets are there.
@@ -64,8 +67,10 @@ class Kdamond:
         *,
         sampling: Sampling,
         pace: Pace,
+        rotation: Rotation | None,
         configured: Callable[[], Attributes],
         labels: Mapping[str, str],
+        has_more_targets: Callable[[], bool],
         spent_elsewhere_us: Callable[[], int],
         on_init: Callable[[], None],
     ) -> None:
@@ -77,10 +82,15 @@ class Kdamond:
         self._attributes = configured()  # those that are in force
         self.limits: RegionLimits = self._attributes.limits
         self._pace = pace
+        self._rotation = rotation
+        self._rarer_said = 0
+        self._last_checks = 1
+        self._measured_us: int | None = None  # the oldest value
         self._sampling = sampling
         self._context = context
         self._hooks = hooks
         self._clock = context.clock
+        self._has_more_targets = has_more_targets
         self._spent_elsewhere_us = spent_elsewhere_us
         self._on_init = on_init
         self._stop_requested = False
@@ -124,6 +134,8 @@ class Kdamond:
             target_cpu_us=self._target_cpu_us,
             slowdown=self._slowdown(),
             longest_stall_us=self._longest_stall_us,
+            staleness_us=self._staleness_us(),
+            resting=self._rotation.rarer if self._rotation is not None else 0,
             callbacks=self._hooks.callback_stats(),
         )
 
@@ -131,6 +143,7 @@ class Kdamond:
         """Run from `init` to `cleanup`, whatever fails in between."""
         try:
             self._cpu_start_us = self._all_cpu_us()
+            self._await_turn()
             self._sampling.begin(self.limits)
             self._hooks.call("init", self._context)
             self._on_init()
@@ -146,6 +159,21 @@ class Kdamond:
                 end()
             except BaseException as error:
                 self._fail(error)
+
+    def _await_turn(self) -> None:
+        """Wait until the budget of the group allows one more context to begin."""
+        while not self._stop_requested:
+            now_us = self._clock.now_us()
+            if (due_us := self._pace.turn(now_us)) <= now_us:
+                break
+            self._clock.wait_until(due_us, self._wake)
+
+    def _staleness_us(self) -> int:
+        """Return how old the oldest value is."""
+        if self._measured_us is None:
+            return 0
+        now_us = self._clock.now_us() if self._ended_us is None else self._ended_us
+        return max(now_us - self._measured_us, 0)
 
     def _before_terminate(self) -> None:
         self._hooks.call("before_terminate", self._context)
@@ -244,6 +272,7 @@ class Kdamond:
         context, sampling = self._context, self._sampling
         grid = Grid(self._clock, self._wake)
         aggregated_us = updated_us = grid.due_us
+        self._plan()
         while not self._stop_requested and self._target_valid():
             self._apply_changes()
             sampling.choose(context.targets)
@@ -272,24 +301,29 @@ class Kdamond:
                 aggregated_us = grid.due_us
             if grid.due_us - updated_us >= self.intervals.update_us:
                 self._hooks.call("update", context)
+                if self._rotation is not None:
+                    self._rotation.admit(context.targets)
                 self._updates += 1
                 updated_us = grid.due_us
                 self._pace.updated(self._spent_us())
 
     def _aggregate(self, elapsed_us: int) -> None:
         context, sampling = self._context, self._sampling
-        sampling.aggregate(context.targets, self._checks, elapsed_us, self.intervals)
+        looked_at = [each for each in context.targets if not each.resting]
+        sampling.aggregate(looked_at, self._checks, elapsed_us, self.intervals)
         self._hooks.call("describe_regions", context)
         self._refuse(wrong_targets(context.targets))
         self._label_targets()
+        targets, age_us = self._measured()
         snapshot = take_snapshot(
-            context.targets,
+            targets,
             context=context.name,
             number=self._aggregations + 1,
             time_us=self._clock.unix_us(),
             elapsed_us=elapsed_us,
             intervals=self.intervals,
             max_nr_accesses=self._checks,
+            stale_us=age_us,
         )
         if (reason := wrong_regions(snapshot)) and sampling.policy_name:
             raise PartError(f"policy '{sampling.policy_name}'", "aggregate", reason)
@@ -299,16 +333,62 @@ class Kdamond:
         self._ask("after_aggregation")
         self._hooks.call("reset_aggregated", context)
         for target in context.targets:
-            target.regions.reset_aggregated()
+            if self._rotation is None:
+                target.regions.reset_aggregated()
             target.page_map = None
         sampling.adapt(context.targets)
-        self._checks = 0
+        self._last_checks, self._checks = self._checks, 0
         total_bytes = snapshot.total_bytes
         seen = snapshot.accessed_bytes() / total_bytes if total_bytes else None
         charged_us = self._charged_us
         self._pace.charged(charged_us - self._charged_before_us, elapsed_us)
         self._charged_before_us = charged_us
         self._pace.aggregated(seen, self._spent_us(), elapsed_us, self._take_toll(elapsed_us))
+        if self._aggregations == 1:
+            self._pace.has_result(self._cpu_us)
+        self._plan()
+
+    def _plan(self) -> None:
+        """Choose the targets that the next aggregation looks at; only those begin anew."""
+        rotation, targets = self._rotation, self._context.targets
+        if rotation is None:
+            return
+        now_us, pace = self._clock.now_us(), self._pace
+        known = len(rotation.known(targets))
+        is_beginning = known < len(targets) or self._has_more_targets()
+        pace.set_memory(len(targets), is_beginning=is_beginning)
+        rotation.plan(targets, pace.part, pace.wanted.aggregation_us, now_us)
+        pace.looks_at(rotation.part)
+        for target in targets:
+            if not target.resting:
+                target.regions.reset_aggregated()
+        if not is_beginning:
+            self._say_rarer(rotation.rarer)
+
+    def _say_rarer(self, rarer: int) -> None:
+        """Log that targets are looked at less often than they should be; again if twice as many."""
+        if rarer >= max(2 * self._rarer_said, 1):
+            self._rarer_said = rarer
+            targets = len(self._context.targets)
+            notice = self._pace.rotation_notice(rarer, targets)
+            logger.warning("context '%s': %s", self._context.name, notice)
+
+    def _measured(self) -> tuple[Sequence[Target], Callable[[Target], int]]:
+        """Return the targets that have values, and how old these are.
+
+        Values of targets that rest stay, in relation to the checks of this aggregation.
+        """
+        targets, now_us = self._context.targets, self._clock.now_us()
+        self._measured_us = now_us
+        if self._rotation is None:
+            return targets, lambda _: 0
+        rotation = self._rotation
+        rotation.looked(targets, now_us)
+        self._measured_us = rotation.oldest_us(now_us)
+        for target in targets:
+            if target.resting:
+                target.regions.rescale_counters(self._last_checks, self._checks)
+        return rotation.known(targets), lambda target: rotation.age_us(target, now_us)
 
     def _label_targets(self) -> None:
         """Complete the labels of targets that are new, or whose labels the primitive changed."""

@@ -12,6 +12,7 @@ from attrs import evolve
 
 from damon_core.attributes import Intervals, IntervalsGoal
 from damon_core.contract.sampling import Sampling
+from damon_core.loop.sharing import SharedBudget
 from damon_core.memory.target import Toll
 from damon_core.units import format_duration, format_size
 
@@ -26,6 +27,8 @@ _WEIGHT_AT_ONCE = 0.5
 #: The greatest parts of the budget for updates, and for paying back what was overspent.
 _MOST_FOR_UPDATES = 0.5
 _MOST_FOR_DEBT = 0.3
+#: The greatest part for updates where it isn't enough for values to be as old as they may be.
+_FEWER_FOR_UPDATES = 0.2
 #: The greatest part of the budget that is kept for what other threads spend, and the time over
 #: which that is averaged: a scrape comes now and then, and is no reason to stretch at once.
 _MOST_FOR_CHARGES = 0.3
@@ -39,6 +42,12 @@ _CREDIT_US = 50_000
 #: The share of the time for which the map of a target is locked, where that takes twice as long at
 #: once as it should, or longer.
 _RARE = 0.001
+#: The part of the budget that wake-ups may take in which nothing is looked at, and the CPU time of
+#: one.
+_FOR_WAKING = 0.03
+_WAKING_US = 50
+#: As long as some of the memory hasn't been looked at, aggregations with parts of it are shorter.
+_BEGINNING_PARTS = 8
 #: A change of intervals is worth a notice if they are longer, or shorter, by half.
 _NOTABLE = 1.5
 #: Goal tuning changes intervals by at most this factor at once, and leaves smaller changes out.
@@ -83,43 +92,6 @@ class GoalTuner:
         return tuned_us
 
 
-class SharedBudget:
-    """A CPU budget that the contexts of a group share.
-
-    A context that needs less than an equal part gets what it needs; the others share the rest
-    equally. So one expensive context doesn't slow down the cheap ones.
-
-    Each worker writes its own entry. No lock is needed, because a stale entry of another only
-    shifts the next decision.
-
-    Args:
-        limit: Share of one processor for all together.
-
-    Attributes:
-        limit: The same; members follow a change within a few aggregations.
-    """
-
-    def __init__(self, limit: float) -> None:
-        self.limit = limit
-        self._demands: dict[int, float] = {}
-
-    def allowance(self, member: int, demand: float) -> float:
-        """Return the share that a member may spend if its configured intervals need `demand`."""
-        self._demands[member] = demand
-        others = sorted(self._demands.values())
-        left = self.limit
-        for position, other in enumerate(others):
-            equal = left / (len(others) - position)
-            if other >= equal:
-                return equal
-            left -= other
-        return left + demand
-
-    def leave(self, member: int) -> None:
-        """Forget a member that has ended."""
-        self._demands.pop(member, None)
-
-
 class BudgetKeeper:
     """Finds how far intervals have to be stretched for a worker to stay within its CPU budgets.
 
@@ -134,17 +106,31 @@ class BudgetKeeper:
         budget: Share of one processor for this context; `math.inf` for no limit.
         shared: The budget of its group.
         sampling: The way of sampling: it knows how intervals are stretched.
+        max_staleness_us: How long an aggregation may be for its values not to get too old. Of the
+            budget of the group a worker has what it needs for that before others have more.
 
     Attributes:
         factor: How far intervals are to be stretched, at least; up to 1 for not at all.
+        part: Which part of all memory the running aggregation looks at; checks of all of it would
+            cost more accordingly.
+        is_beginning: Whether there is memory that was never looked at; then more may come.
         update_us: The least update interval: updates never take more than half of the budget, and
             the more they take the fewer checks are made.
         epoch_us: How long an epoch is to take, at least, for what it costs to open one.
         allowed: The share of one processor that this worker may use, of both budgets.
     """
 
-    def __init__(self, budget: float, shared: SharedBudget, sampling: Sampling) -> None:
+    def __init__(
+        self,
+        budget: float,
+        shared: SharedBudget,
+        sampling: Sampling,
+        max_staleness_us: float = math.inf,
+    ) -> None:
         self.factor = 0.0
+        self.part = 1.0
+        self.is_beginning = False
+        self._max_staleness_us = max_staleness_us
         self.update_us = 0
         self.allowed = budget
         self._budget = budget
@@ -158,6 +144,7 @@ class BudgetKeeper:
         self._charges = 0.0  # share of a processor that other threads spend
         self.epoch_us = 0.0
         self._debt_us = 0.0
+        self._costs = 0.0, 0.0, budget  # a check, the end of an aggregation, the share for both
         # Of the running aggregation:
         self._checks = 0
         self._checks_us = 0
@@ -165,9 +152,17 @@ class BudgetKeeper:
         self._time_us = 0
         self._recent_us: float | None = None  # the cost of a check, once too much was spent
 
+    def turn(self, now_us: int) -> int:
+        """Return when the run may begin, as `SharedBudget.turn`."""
+        return self._shared.turn(id(self), now_us)
+
     def begun(self, cpu_us: int) -> None:
         """Add the CPU time that the beginning of the run took."""
         self._debt_us += cpu_us
+
+    def has_result(self, cpu_us: int) -> None:
+        """Add the CPU time of the run up to its first result."""
+        self._shared.has_begun(id(self), cpu_us)
 
     def opened(self, cpu_us: int) -> None:
         """Add CPU time that the opening of an epoch took: it is spread over the epoch."""
@@ -190,7 +185,7 @@ class BudgetKeeper:
             self._recent_us = self._checks_us / self._checks
         if self._recent_us is None:
             return False
-        self.fit(base, self._recent_us)
+        self.fit(base, self._recent_us / self.part)
         return True
 
     def _allowed_us(self, in_force: Intervals) -> float:
@@ -206,7 +201,8 @@ class BudgetKeeper:
     def updated(self, cpu_us: int, base: Intervals) -> None:
         """Add the CPU time of an update, and recompute: the next may come soon."""
         self._update_cost_us = _smoothed(self._update_cost_us, cpu_us)
-        self.fit(base, self._recent_us)
+        recent_us = self._recent_us
+        self.fit(base, None if recent_us is None else recent_us / self.part)
 
     def charged(self, cpu_us: int, elapsed_us: int) -> None:
         """Add the CPU time that other threads have spent in an aggregation."""
@@ -224,8 +220,8 @@ class BudgetKeeper:
         too_much_us = self._checks_us + cpu_us - self._left * elapsed_us
         self._debt_us = max(0.0, self._debt_us + too_much_us)
         # After a surprise earlier costs are too low, but the last ones may be too.
-        mean_us = _smoothed(self._check_us, self._checks_us / max(self._checks, 1))
-        self._check_us = max(self._recent_us or 0.0, mean_us)
+        mean_us = _smoothed(self._check_us, self._checks_us / max(self._checks, 1) / self.part)
+        self._check_us = max((self._recent_us or 0.0) / self.part, mean_us)
         self._aggregate_us = _smoothed(self._aggregate_us, cpu_us)
         if self._opened_us:
             self._opening_us = _raised(self._opening_us, self._opened_us)
@@ -249,8 +245,11 @@ class BudgetKeeper:
         )
         update_cost_us = self._update_cost_us or 0.0
         whole = min(self._budget, demand + update_cost_us / base.update_us + self._charges)
-        self.allowed = min(self._budget, self._shared.allowance(id(self), whole))
-        self.update_us = math.ceil(update_cost_us / (self.allowed * _MOST_FOR_UPDATES))
+        least = self._least(base, cost_us, end_us + opening_us, update_cost_us) + self._charges
+        self.allowed = min(self._budget, self._shared.allowance(id(self), whole, least))
+        is_short = least > self.allowed and not self.is_beginning
+        for_updates = _FEWER_FOR_UPDATES if is_short else _MOST_FOR_UPDATES
+        self.update_us = math.ceil(update_cost_us / (self.allowed * for_updates))
         in_force = self._sampling.stretched(base, max(self.factor, 1.0))
         # An iteration has one update at most.
         every_us = max(base.update_us, self.update_us, self._sampling.step_us(in_force))
@@ -263,6 +262,7 @@ class BudgetKeeper:
             # Within an aggregation only costs count; overspending is known at its end.
             payable_us = left * max(_PAID_BACK_IN_US, in_force.aggregation_us)
             left *= 1 - min(_MOST_FOR_DEBT, self._debt_us / payable_us)
+        self._costs = cost_us, end_us, left
         needed = self._sampling.needed_factor(base, cost_us, end_us, left)
         most = self._sampling.most_aggregations
         if opening_us:
@@ -276,9 +276,42 @@ class BudgetKeeper:
             left = max(left - looks, left * _LEFT_BY_LOOKS)
             self.epoch_us = _HEADROOM * opening_us / left
 
+    def _least(
+        self, base: Intervals, cost_us: float, end_us: float, update_cost_us: float
+    ) -> float:
+        """Return the share that aggregations and updates need that are as long as they may be."""
+        most_us = max(self._max_staleness_us, base.aggregation_us)
+        if math.isinf(most_us):
+            return 0.0
+        stretched = stretched_to(self._sampling, base, most_us)
+        checks = cost_us / self._sampling.step_us(stretched)
+        return checks + (end_us + update_cost_us) / stretched.aggregation_us
+
+    def affordable_part(self, base: Intervals, factor: float) -> float:
+        """Return which part of all memory can be looked at in aggregations of some length.
+
+        Args:
+            base: The intervals.
+            factor: How far they are stretched, whatever the budget.
+        """
+        stretched = self._sampling.stretched(base, factor)
+        cost_us, end_us, left = self._costs
+        left_us = left * stretched.aggregation_us - end_us
+        checks = stretched.aggregation_us / self._sampling.step_us(stretched)
+        return left_us / (_HEADROOM * cost_us * checks) if cost_us else 1.0
+
     def end(self) -> None:
         """Leave the group's budget to the others."""
         self._shared.leave(id(self))
+
+
+def stretched_to(sampling: Sampling, base: Intervals, aggregation_us: float) -> Intervals:
+    """Return intervals with aggregations that are stretched to a length."""
+    factor = max(aggregation_us / base.aggregation_us, 1.0)
+    stretched = sampling.stretched(base, factor)
+    if stretched.aggregation_us < aggregation_us:  # where checks become fewer at first
+        stretched = sampling.stretched(base, max(aggregation_us / base.sampling_us, 1.0))
+    return stretched
 
 
 class TollKeeper:
@@ -387,10 +420,16 @@ class Pace:
         tolls: Keeps what targets lose within its limits.
         sampling: The way of sampling: it knows how intervals are stretched.
         better_backends: What works here and is preferred to the backend in use.
+        max_staleness_us: How long an aggregation should be at most: where the budget needs longer
+            ones, and an aggregation may look at a part of the targets, it looks at fewer.
+        rotates: Whether it may.
 
     Attributes:
         wanted: The intervals to put in force: those configured or tuned to the goal, stretched
             where the budget or the targets need longer ones.
+        part: Which part of the memory an aggregation is to look at, of what there is.
+        least_part: The least that it may be.
+        is_beginning: Whether there is memory that was never looked at.
     """
 
     def __init__(
@@ -402,7 +441,13 @@ class Pace:
         sampling: Sampling,
         *,
         better_backends: Sequence[str] = (),
+        max_staleness_us: float = math.inf,
+        rotates: bool = False,
     ) -> None:
+        self.part = self.least_part = 1.0
+        self.is_beginning = False
+        self._max_staleness_us = max_staleness_us
+        self._rotates = rotates
         self._better_backends = better_backends
         self._tolls = tolls
         self._noticed_us = 0
@@ -423,9 +468,33 @@ class Pace:
         self._budget.fit(self._base)
         self._decide()
 
+    def turn(self, now_us: int) -> int:
+        """Return when the run may begin; it asks again then."""
+        return self._budget.turn(now_us)
+
     def begun(self, cpu_us: int) -> None:
         """Add the CPU time that the beginning of the run took."""
         self._budget.begun(cpu_us)
+
+    def has_result(self, cpu_us: int) -> None:
+        """Add the CPU time of the run up to its first result."""
+        self._budget.has_result(cpu_us)
+
+    def set_memory(self, targets: int, *, is_beginning: bool) -> None:
+        """Note how many targets there are, and whether some were never looked at.
+
+        Args:
+            targets: How many there are: an aggregation looks at one at least.
+            is_beginning: Whether some were never looked at.
+        """
+        if (1 / max(targets, 1), is_beginning) != (self.least_part, self.is_beginning):
+            self.least_part, self.is_beginning = 1 / max(targets, 1), is_beginning
+            self._budget.is_beginning = is_beginning
+            self._decide()
+
+    def looks_at(self, part: float) -> None:
+        """Note which part of the memory the next aggregation really looks at."""
+        self._budget.part = part
 
     def opened(self, cpu_us: int) -> None:
         """Add CPU time that the opening of an epoch took."""
@@ -524,6 +593,14 @@ class Pace:
             f"{format_duration(configured_us, 3)}: {self._reason(memory)}"
         )
 
+    def rotation_notice(self, rarer: int, targets: int) -> str:
+        """Return what users should know where targets are looked at in turns."""
+        most = format_duration(round(self._max_staleness_us), 3)
+        return (
+            f"{rarer} of {targets} targets, the biggest, are looked at less often than every "
+            f"{most} (max_staleness): {self._reason('all of them')}"
+        )
+
     def _reason(self, memory: str) -> str:
         """Return which limit stretches the intervals, and what would change that."""
         limit, tolls = self.limit, self._tolls
@@ -542,8 +619,28 @@ class Pace:
         )
 
     def _decide(self) -> None:
-        base = self._base
-        stretched = self._sampling.stretched(base, self._factor)
+        base, factor = self._base, self._factor
+        self.part = 1.0
+        if self._rotates:
+            factor = self._rotated(factor)
+        stretched = self._sampling.stretched(base, factor)
         update_us = max(stretched.update_us, self._budget.update_us)
         self.wanted = evolve(stretched, update_us=update_us)
         self._sampling.set_epoch(self.epoch_us)
+        self._sampling.set_longest_sleep(_WAKING_US / (_FOR_WAKING * self._budget.allowed))
+
+    def _rotated(self, factor: float) -> float:
+        """Return how far intervals are stretched if an aggregation looks at a part of the memory.
+
+        Args:
+            factor: How far they are if it looks at all of it.
+        """
+        most_us = self._max_staleness_us / (_BEGINNING_PARTS if self.is_beginning else 1)
+        most = max(most_us / self._base.aggregation_us, self._tolls.factor, 1.0)
+        if factor <= most:
+            return factor
+        part = self._budget.affordable_part(self._base, most)
+        self.part = min(max(part, self.least_part), 1.0)
+        # Not even the least part may be affordable as often.
+        longer = self.least_part * factor
+        return max(most, min(longer, factor)) if part < self.least_part else most

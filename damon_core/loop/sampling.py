@@ -15,7 +15,8 @@ from damon_core.memory.target import Target
 
 #: While an aggregation adds up, the worker wakes this often to see whether it is to go on.
 _LONGEST_SLEEP_US = 100_000
-
+#: Where the budget is short, it wakes as rarely as this.
+_LONGEST_OF_ALL_US = 15_000_000
 
 #: The share of the CPU budget that looks may take before aggregations become longer. The rest is
 #: for the openings of epochs; they get what looks leave.
@@ -33,9 +34,14 @@ class _Timed:
 
     most_aggregations = 1
     opening = False
+    _longest_sleep_us = _LONGEST_SLEEP_US
 
     def set_epoch(self, epoch_us: float) -> None:
         """Do nothing: each aggregation begins anew."""
+
+    def set_longest_sleep(self, sleep_us: float) -> None:
+        """Sleep for longer at once from now on, or not, where an aggregation adds up by itself."""
+        self._longest_sleep_us = max(_LONGEST_SLEEP_US, min(int(sleep_us), _LONGEST_OF_ALL_US))
 
     def is_complete(self, began_us: int, grid: Grid, intervals: Intervals) -> bool:
         """Return whether the aggregation interval has passed."""
@@ -161,7 +167,7 @@ class AccumulatingSampling(_Evenly, RegionSampling):
             self._began_us = grid.due_us
         interval_us = intervals.aggregation_us if self._looked else intervals.sampling_us
         due_us = self._began_us + interval_us
-        sleep_us = min(due_us, grid.due_us + _LONGEST_SLEEP_US)
+        sleep_us = min(due_us, grid.due_us + self._longest_sleep_us)
         grid.until(sleep_us, intervals.sampling_us)
         return grid.due_us >= due_us
 
@@ -275,7 +281,7 @@ class SpacedSampling(_Timed, _Evenly):
                 self._opened_us = grid.due_us
                 self._first_us = intervals.aggregation_us
         due_us = self._began_us + self._distance_us(intervals)
-        sleep_us = min(due_us, grid.due_us + _LONGEST_SLEEP_US)
+        sleep_us = min(due_us, grid.due_us + self._longest_sleep_us)
         grid.until(sleep_us, intervals.sampling_us)
         return grid.due_us >= due_us
 

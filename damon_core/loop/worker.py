@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from damon_core.errors import BusyError, DamonError, NotRunningError, StopTimeoutError
 from damon_core.loop.kdamond import Kdamond
-from damon_core.loop.pacing import SharedBudget
+from damon_core.loop.sharing import SharedBudget
 
 #: How often a wait for a stop looks where the worker is.
 _LOOK_S = 0.05

@@ -46,6 +46,11 @@ class IdleAges:
     idle_1m_age_us: int | None = None
     idle_10m_age_us: int | None = None
 
+    def older(self, us: int) -> "IdleAges":
+        """Return the ages some microseconds later."""
+        ages = (getattr(self, span.age) for span in IDLE_SPANS)
+        return IdleAges(*(None if age is None else age + us for age in ages))
+
     def oldest(self, other: "IdleAges") -> "IdleAges":
         """Return the greater of each age, for numbers that are added up."""
         pairs = ((getattr(self, span.age), getattr(other, span.age)) for span in IDLE_SPANS)

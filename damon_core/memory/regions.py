@@ -288,6 +288,12 @@ class Regions:
         """Convert the previous aggregation's counters to another number of checks."""
         self.last_nr_accesses = self.last_nr_accesses * new_checks / old_checks
 
+    def rescale_counters(self, old_checks: int, new_checks: int) -> None:
+        """Convert the counters of this and the previous aggregation to another number of checks."""
+        self.rescale_accesses(old_checks, new_checks)
+        scaled = self.nr_accesses * (new_checks / old_checks)
+        self.nr_accesses = np.minimum(scaled, float(new_checks))
+
     def rescale_age(self, old_aggregation_us: int, new_aggregation_us: int) -> None:
         """Convert ages, which count aggregations, to a new aggregation interval."""
         self.age = self.age * old_aggregation_us // new_aggregation_us

@@ -262,6 +262,9 @@ class TargetSnapshot(_Columns):
         spectrum: Its memory by how often it is accessed; None where the backend can't know, as
             when it doesn't see every page.
         labels: What else it is known by, such as its ``unit`` and ``container``.
+        stale_us: How old its values were when the aggregation ended, in microseconds: 0 where they
+            are of this aggregation, more where it was left out, as the budget doesn't allow all
+            targets to be looked at. Its values are those of the last one that looked at it.
     """
 
     name: str = field(default="", converter=escaped)
@@ -284,6 +287,7 @@ class TargetSnapshot(_Columns):
         return self._pages()
 
     labels: Mapping[str, str] = NO_LABELS
+    stale_us: int = 0
 
     def hottest(self, count: int = 10) -> list[RegionView]:
         """Return up to `count` regions by falling nr_accesses, equal ones by falling age."""
@@ -351,6 +355,7 @@ class TargetRows:
         spectrum: Its memory by how often it is accessed, if that is known.
         pages: Returns every page of it, or None.
         labels: What else it is known by.
+        stale_us: How old its values are.
     """
 
     name: str
@@ -362,6 +367,7 @@ class TargetRows:
     spectrum: Spectrum | None = None
     pages: PageSource = no_pages
     labels: Mapping[str, str] = NO_LABELS
+    stale_us: int = 0
 
 
 def take_snapshot(
@@ -373,8 +379,12 @@ def take_snapshot(
     elapsed_us: int,
     intervals: Intervals,
     max_nr_accesses: int,
+    stale_us: Callable[[Target], int] = lambda _: 0,
 ) -> Snapshot:
-    """Return a snapshot of the regions of `targets`: the result of one aggregation."""
+    """Return a snapshot of the regions of `targets`: the result of one aggregation.
+
+    `stale_us` returns how old the values of a target are.
+    """
     tables = [target.regions for target in targets] or [Regions()]
     return assemble_snapshot(
         join_columns(
@@ -394,13 +404,14 @@ def take_snapshot(
                 target.areas,
                 tuple(target.owners),
                 target.toll,
-                target.idle_ages,
+                target.idle_ages.older(age_us) if age_us else target.idle_ages,
                 None if target.page_map is None else target.page_map.spectrum(),
                 # Snapshots may be kept for long, megabytes of pages only if somebody asks.
                 no_pages if target.page_map is None else weakref.ref(target.page_map),
                 target.labels,
+                age_us,
             )
-            for target in targets
+            for target, age_us in zip(targets, map(stale_us, targets), strict=True)
         ],
         context=context,
         number=number,
@@ -512,6 +523,7 @@ def assemble_snapshot(
                 spectrum=target.spectrum,
                 pages=target.pages,
                 labels=target.labels,
+                stale_us=target.stale_us,
                 **views,
             )
         )

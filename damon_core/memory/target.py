@@ -121,6 +121,8 @@ class Target:
             the epoch, which the way of sampling sets. The primitive clears when it changes.
         outdated: Set by the primitive where so much has changed that the next epoch should begin
             soon.
+        resting: Set by the loop where the budget doesn't allow all targets to be looked at: the
+            primitive leaves it alone in this aggregation. Only where it says that it does.
     """
 
     name: str = field(validator=printable)
@@ -134,3 +136,4 @@ class Target:
     labels: Mapping[str, str] = field(default=NO_LABELS, converter=freeze_labels, init=False)
     epoch: int = field(default=0, init=False, repr=False)
     outdated: bool = field(default=False, init=False, repr=False)
+    resting: bool = field(default=False, init=False, repr=False)

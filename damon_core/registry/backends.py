@@ -1,11 +1,14 @@
 """The choice of a backend: the one that a person named, or the preferred one that works here."""
 
+import functools
 import itertools
 import logging
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeAlias
 
 import attrs
+from attrs import define, field
 
 from damon_core.contract.implementations import not_an_object
 from damon_core.contract.registration import Backend
@@ -19,6 +22,37 @@ AUTO = "auto"
 #: The type of a primitive's option that says which backend: a name, or with options of the
 #: backend's own a table: ``{"use": "idle", …}``.
 BackendOption: TypeAlias = str | dict[str, Any]
+
+
+@define(eq=False)
+class KnownBackends:
+    """The backends of primitives, whose probes are asked once for many contexts.
+
+    A probe may take longer than all else that it takes to begin to monitor.
+
+    Args:
+        find: Returns the backends that serve a primitive, as `Plugins.backends` does.
+        valid_s: How long an answer is valid, in seconds: a machine changes.
+    """
+
+    find: Callable[[str], Mapping[str, Backend]]
+    valid_s: float = 60.0
+    _known: dict[str, tuple[float, Mapping[str, Backend]]] = field(factory=dict, init=False)
+
+    def of(self, primitive: str) -> Mapping[str, Backend]:
+        """Return the backends that serve a primitive, the preferred first."""
+        now_s = time.monotonic()
+        known = self._known.get(primitive)
+        if known is None or now_s >= known[0]:
+            backends = self.find(primitive)
+            found = {name: _asked_once(primitive, each) for name, each in backends.items()}
+            known = self._known[primitive] = now_s + self.valid_s, found
+        return known[1]
+
+
+def _asked_once(primitive: str, backend: Backend) -> Backend:
+    """Return a backend that remembers what it needs to serve a primitive."""
+    return attrs.evolve(backend, probe=functools.cache(lambda: backend.findings(primitive)))
 
 
 def make_backend(primitive: str, wanted: BackendOption, backends: Mapping[str, Backend]) -> object:
@@ -67,7 +101,7 @@ def backend_problems(options: object, backends: Mapping[str, Backend]) -> list[P
             elif name != AUTO or own:
                 problems.append(Problem(key, _unknown(name, backends)))
         except ConfigError as error:
-            problems += [Problem(f"{key}.{each.path}", each.message) for each in error.problems]
+            problems += [Problem(f"{key}.{one.path}", one.message) for one in error.problems]
     return problems
 
 

@@ -39,10 +39,10 @@ from damon_core.loop.pacing import (
     BudgetKeeper,
     GoalTuner,
     Pace,
-    SharedBudget,
     TollKeeper,
     allowed_share,
 )
+from damon_core.loop.sharing import SharedBudget
 from damon_core.memory.target import Toll
 from damon_core.policies.kernel import KernelPolicy
 from damon_core.testing import ScriptedMemory, ScriptedRegion, run_virtual

@@ -74,6 +74,11 @@ class CgroupSource:
         self._said: set[str] = set()
 
     @property
+    def has_more(self) -> bool:
+        """Whether some processes are to come with the next updates, as there are many."""
+        return self._table.has_more
+
+    @property
     def left_out(self) -> Mapping[str, int]:
         """How many can't be monitored, or can't be asked, by the words of `REASONS`."""
         asked = Counter() if self._selector is None else self._selector.left_out

@@ -280,6 +280,8 @@ def _add_counts(page: Page, served: Served, context: Context) -> None:
     page.add(f.CPU, labels, stats.cpu_us / 1e6)
     page.add(f.SLOWDOWN, labels, stats.slowdown)
     page.add(f.STALL, labels, stats.longest_stall_us / 1e6)
+    page.add(f.STALENESS, labels, stats.staleness_us / 1e6)
+    page.add(f.RESTING, labels, stats.resting)
     page.add(f.SAMPLING, labels, intervals.sampling_us / 1e6)
     page.add(f.AGGREGATION, labels, intervals.aggregation_us / 1e6)
     for reason, count in context.left_out.items():

@@ -131,6 +131,13 @@ STALL: Final = Family(
     "damon_longest_stall_seconds",
     "Longest time for which monitoring has locked the memory map of a target.",
 )
+STALENESS: Final = Family(
+    "damon_staleness_seconds", "Age of the oldest value of a target that is served."
+)
+RESTING: Final = Family(
+    "damon_resting_targets",
+    "Targets that are looked at less often than max_staleness asks for, as the budget allows.",
+)
 SAMPLING: Final = Family("damon_sampling_interval_seconds", "Sampling interval in force.")
 AGGREGATION: Final = Family("damon_aggregation_interval_seconds", "Aggregation interval in force.")
 RUNNING: Final = Family("damon_running", "1 while the context monitors, 0 when it has ended.")
@@ -157,6 +164,8 @@ COUNTS: Final = (
     CPU,
     SLOWDOWN,
     STALL,
+    STALENESS,
+    RESTING,
     SAMPLING,
     AGGREGATION,
     RUNNING,

@@ -31,6 +31,9 @@ IDLE_SHARE = 0.1
 #: most, unless a steady program changes right then.
 _STEADY = 0.25
 _STEADY_OF_ALL = 0.01
+#: From the last look of an aggregation to the next clearing passes less than this, unless the
+#: process was left out for a while.
+_UNSEEN_US = 1_000_000
 #: Bounds are kept in this many parts of a span, however many aggregations it has.
 _PARTS = 8
 
@@ -208,6 +211,9 @@ class IdleWatch:
         elif len(self._seen):
             for each in self._spans:
                 each.recent.add_touched(self._window_us, self._looked_us, self._seen)
+                # What happened while nobody looked, before this clearing, isn't known any more.
+                if now_us - self._looked_us > _UNSEEN_US:
+                    each.recent.add_touched(self._looked_us, now_us, self._resident)
         self._window_us, self._begun_us, self._held = now_us, now_us, False
         wanted_us = max((each.span.us for each in self._spans if self._may_open(each)), default=0)
         self._until_us = now_us + wanted_us

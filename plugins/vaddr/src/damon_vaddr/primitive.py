@@ -6,7 +6,14 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import cast
 
-from damon_core import HookContext, Range, SamplingFactory, hookimpl, part_name
+from damon_core import (
+    AccumulatingSampling,
+    HookContext,
+    Range,
+    SamplingFactory,
+    hookimpl,
+    part_name,
+)
 from damon_vaddr.backend import ProcessBackend
 from damon_vaddr.descriptors import is_shortage
 from damon_vaddr.identity import GROUP, NO_GROUP, Identities
@@ -64,6 +71,16 @@ class ProcessMemory:
         self._claimed: dict[Process, tuple[Range, ...]] = {}
 
     @property
+    def leaves_resting_targets_alone(self) -> bool:
+        """Whether an aggregation may leave targets out: where each has its own looks."""
+        return self.sampling is AccumulatingSampling
+
+    @property
+    def has_more_targets(self) -> bool:
+        """Whether some are to come with the next updates, as there are many."""
+        return bool(getattr(self._source, "has_more", False))
+
+    @property
     def stop_timeout_us(self) -> int:
         """How long the source may take to close; 0 if it doesn't wait for anything."""
         return int(getattr(self._source, "stop_timeout_us", 0))
@@ -105,12 +122,12 @@ class ProcessMemory:
     @hookimpl
     def prepare_access_checks(self, context: HookContext) -> None:
         """Let the backend prepare."""
-        self._replace(context, self._backend.prepare(_targets(context), context))
+        self._replace(context, self._backend.prepare(_looked_at(context), context))
 
     @hookimpl
     def check_accesses(self, context: HookContext) -> None:
         """Let the backend check."""
-        self._replace(context, self._backend.check(_targets(context), context))
+        self._replace(context, self._backend.check(_looked_at(context), context))
 
     @hookimpl
     def describe_regions(self, context: HookContext) -> None:
@@ -269,6 +286,11 @@ class ProcessMemory:
         if pid not in self._warned:
             self._warned.add(pid)
             logger.warning("%s", text)
+
+
+def _looked_at(context: HookContext) -> Sequence[ProcessTarget]:
+    """Return the targets that this aggregation looks at."""
+    return tuple(target for target in _targets(context) if not target.resting)
 
 
 def _targets(context: HookContext) -> Sequence[ProcessTarget]:

@@ -41,6 +41,9 @@ logger = logging.getLogger(__name__)
 _Column = npt.NDArray[np.int64]
 _FloatColumn = npt.NDArray[np.float64]
 _KIB = 1024
+_SAMPLE_BYTES = 4096
+#: How much of smaps fits in a buffer at first: there may be a buffer for each of many services.
+_BUFFER_BYTES = 1 << 14
 
 
 def _addresses(headers: Sequence[bytes]) -> tuple[_Column, _Column]:
@@ -138,10 +141,10 @@ class Referenced:
 
     def __init__(self, options: ReferencedOptions | None = None) -> None:
         self._idle_share = (options or ReferencedOptions()).idle_share
-        with open("/proc/self/smaps", "rb") as file:
-            self._parser = SmapsParser(file.read())
+        with open("/proc/self/smaps", "rb", buffering=0) as file:
+            self._parser = SmapsParser(file.read(_SAMPLE_BYTES))  # some records, of hundreds
         self._files: dict[ProcessTarget, _Files] = {}
-        self._buffer = bytearray(1 << 18)
+        self._buffer = bytearray(_BUFFER_BYTES)
         self._reset_us = reset_us()
 
     def add(self, target: ProcessTarget) -> None:
@@ -189,7 +192,7 @@ class Referenced:
         self, targets: Sequence[ProcessTarget], context: HookContext | None = None
     ) -> Collection[ProcessTarget]:
         """Read what was referenced since the bits were cleared."""
-        several = len(targets) > 1
+        several = len(targets if context is None else context.targets) > 1
         return [
             each for each in targets if not self._check(each, self._files[each], several, context)
         ]

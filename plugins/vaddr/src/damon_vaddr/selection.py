@@ -187,6 +187,11 @@ class RuleSource:
         self._has_found = False
 
     @property
+    def has_more(self) -> bool:
+        """Whether some processes are to come with the next updates, as there are many."""
+        return self._table.has_more
+
+    @property
     def left_out(self) -> Mapping[str, int]:
         """How many can't be monitored, or can't be asked, by the words of `REASONS`."""
         return self._table.left_out + self._selector.left_out

@@ -62,6 +62,11 @@ class _Followed:
         self._table = ProcessTable()
 
     @property
+    def has_more(self) -> bool:
+        """Whether some processes are to come with the next updates, as there are many."""
+        return self._table.has_more
+
+    @property
     def left_out(self) -> Mapping[str, int]:
         """How many can't be monitored, by reason."""
         return self._table.left_out
