@@ -10,9 +10,9 @@ from attrs import frozen
 #: What members that run may spend while others wait to begin; what is spent on beginning; and how
 #: long the group may spend its whole budget on that at once. Together they leave nothing over in
 #: the first half minute.
-_FOR_RUNNING = 0.5
-_FOR_BEGINNING = 0.4
-_AT_ONCE_US = 3_000_000
+_FOR_RUNNING = 0.35
+_FOR_BEGINNING = 0.6
+_AT_ONCE_US = 2_000_000
 #: What it costs to begin, first result included, as long as nothing is known.
 _GUESS_US = 2_000
 #: The weight of what the last member took to begin, in the running mean.

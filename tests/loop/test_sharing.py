@@ -57,22 +57,22 @@ class TestShares:
 
 class TestTurns:
     def test_a_few_begin_at_once(self) -> None:
-        """Those that take less than the budget of three seconds together."""
+        """Those that take less than the budget of two seconds together."""
         shared = SharedBudget(0.02)
-        assert [shared.turn(member, 0) for member in range(10)] == [0] * 10
+        assert [shared.turn(member, 0) for member in range(12)] == [0] * 12
 
     def test_many_begin_one_after_the_other(self) -> None:
-        """Each takes 2 ms, as far as is known, of 0.8 % of the time."""
+        """Each takes 2 ms, as far as is known, of 1.2 % of the time."""
         shared = SharedBudget(0.02)
         due_us = [shared.turn(member, 0) for member in range(500)]
-        assert due_us[-1] - due_us[-2] == pytest.approx(SECOND / 4)
+        assert due_us[-1] - due_us[-2] == pytest.approx(SECOND / 6, abs=1)
 
     def test_what_takes_longer_delays_those_that_wait(self) -> None:
-        """One that took 10 ms instead of 2 delays the others by a second."""
+        """One that took 14 ms instead of 2 delays the others by a second."""
         shared = SharedBudget(0.02)
         due_us = [shared.turn(member, 0) for member in range(100)][-1]
-        shared.has_begun(0, 10_000)
-        assert shared.turn(99, due_us) == pytest.approx(due_us + SECOND)
+        shared.has_begun(0, 14_000)
+        assert shared.turn(99, due_us) == pytest.approx(due_us + SECOND, abs=1)
 
     def test_whose_turn_it_is_begins(self) -> None:
         """When the time has come, and from then on."""
@@ -109,14 +109,12 @@ class Small:
         context.clock.work(2_000)
 
 
-def test_a_group_keeps_its_budget_from_the_first_half_minute_on() -> None:
-    """300 contexts, each with a clock that begins at 0: 0.6 s in the first 30 s."""
+def test_what_begins_in_the_first_half_minute_leaves_something_to_what_runs() -> None:
+    """Of 300 that take 2 ms each, as many begin as 65 % of the budget allow."""
     shared = SharedBudget(0.02)
-    for number in range(300):  # all wait for their turn, in this order
-        assert shared.turn(number, 0) >= 0
-    begun = [number for number in range(300) if shared.turn(number, 30 * SECOND) <= 30 * SECOND]
-    assert len(begun) >= 100
-    assert len(begun) * 2_000 <= 0.6 * 30 * SECOND * 0.02 * 1.7
+    due_us = [shared.turn(number, 0) for number in range(300)]
+    begun = [each for each in due_us if each <= 30 * SECOND]
+    assert 0.6 * 0.6 <= len(begun) * 0.002 <= 0.65 * 0.6
 
 
 def test_contexts_wait_for_their_turn() -> None:
@@ -134,4 +132,4 @@ def test_contexts_wait_for_their_turn() -> None:
     context = Context(Begins(0), clock=CpuClock(), cpu_budget=0.02)
     context.worker.start("kdamond.0", shared, context.worker.ended)
     assert context.wait(60)
-    assert began_us == [pytest.approx(40 * SECOND / 4 - 3 * SECOND, abs=SECOND / 4)]
+    assert began_us == [pytest.approx(40 * SECOND / 6 - 2 * SECOND, abs=SECOND / 6)]

@@ -9,6 +9,8 @@ from attrs import frozen
 _PROC = "/proc"
 #: The states of threads that have exited, and the kernel's flag of its own threads.
 _EXITED = frozenset("ZXx")
+#: The thread of the kernel that starts all others.
+_KTHREADD = 2
 _PF_KTHREAD = 0x0020_0000
 #: The kernel keeps this many bytes of a name, and programs may have longer ones.
 _COMM_BYTES = 15
@@ -151,7 +153,7 @@ def kernel_threads(name: str, proc: str | Path = _PROC) -> dict[int, str]:
     Processes of users may have any name; they are left out.
     """
     found = {}
-    for pid in pids(proc):
+    for pid in _kernel_pids(proc):
         try:
             stat = read_stat(pid, proc)
         except OSError:  # it has ended meanwhile
@@ -160,6 +162,22 @@ def kernel_threads(name: str, proc: str | Path = _PROC) -> dict[int, str]:
         if stat.is_of_kernel and re.fullmatch(name, text):
             found[pid] = text
     return found
+
+
+def _kernel_pids(proc: str | Path) -> list[int]:
+    """Return pids among which are all threads of the kernel: those alone, if that is known.
+
+    They are the children of kthreadd. A host may have thousands of other processes.
+    """
+    try:
+        with open(f"{proc}/{_KTHREADD}/task/{_KTHREADD}/children", "rb") as file:
+            children = list(map(int, file.read().split()))
+        # In a pid namespace another process has its pid.
+        if read_stat(_KTHREADD, proc).is_of_kernel:
+            return children
+    except (OSError, ValueError):  # the kernel has no CONFIG_PROC_CHILDREN
+        pass
+    return pids(proc)
 
 
 def proc_problem(proc: str | Path = _PROC) -> str | None:
