@@ -287,18 +287,23 @@ class BudgetKeeper:
         checks = cost_us / self._sampling.step_us(stretched)
         return checks + (end_us + update_cost_us) / stretched.aggregation_us
 
-    def affordable_part(self, base: Intervals, factor: float) -> float:
-        """Return which part of all memory can be looked at in aggregations of some length.
+    def in_parts(self, base: Intervals, most_us: float, least_part: float) -> tuple[float, float]:
+        """Return how long aggregations are that look at a part of the memory, and at which part.
+
+        They are longer than `most_us` only where their ends alone would take most of the budget, or
+        the least part isn't affordable as often.
 
         Args:
-            base: The intervals.
-            factor: How far they are stretched, whatever the budget.
+            base: The intervals to stretch.
+            most_us: How long aggregations are to be, if possible.
+            least_part: The least part that one looks at.
         """
-        stretched = self._sampling.stretched(base, factor)
         cost_us, end_us, left = self._costs
-        left_us = left * stretched.aggregation_us - end_us
-        checks = stretched.aggregation_us / self._sampling.step_us(stretched)
-        return left_us / (_HEADROOM * cost_us * checks) if cost_us else 1.0
+        checks = most_us / self._sampling.step_us(stretched_to(self._sampling, base, most_us))
+        all_us = _HEADROOM * cost_us * checks
+        least_us = max(most_us, 2 * end_us / left, (end_us + least_part * all_us) / left)
+        part = (left * least_us - end_us) / all_us if all_us else 1.0
+        return least_us, min(max(part, least_part), 1.0)
 
     def end(self) -> None:
         """Leave the group's budget to the others."""
@@ -639,8 +644,7 @@ class Pace:
         most = max(most_us / self._base.aggregation_us, self._tolls.factor, 1.0)
         if factor <= most:
             return factor
-        part = self._budget.affordable_part(self._base, most)
-        self.part = min(max(part, self.least_part), 1.0)
-        # Not even the least part may be affordable as often.
-        longer = self.least_part * factor
-        return max(most, min(longer, factor)) if part < self.least_part else most
+        longest_us, self.part = self._budget.in_parts(
+            self._base, most * self._base.aggregation_us, self.least_part
+        )
+        return min(longest_us / self._base.aggregation_us, factor)

@@ -122,9 +122,9 @@ def backends_of(options: object, backends: Mapping[str, Backend]) -> tuple[Backe
 def _wanted(options: object) -> Iterator[tuple[str, BackendOption]]:
     """Yield the keys of options that name backends, and what they say."""
     cls: Any = type(options)
-    for field in attrs.fields(attrs.resolve_types(cls)):
-        if field.type == BackendOption:
-            yield str(field.metadata.get("key", field.alias)), getattr(options, field.name)
+    for each in attrs.fields(attrs.resolve_types(cls)):
+        if each.type == BackendOption:
+            yield str(each.metadata.get("key", each.alias)), getattr(options, each.name)
 
 
 def _unknown(name: object, backends: Mapping[str, Backend]) -> str:
