@@ -259,6 +259,8 @@ class ProcessMemory:
     def _make_regions(
         self, context: HookContext, target: ProcessTarget, maps: bytes, limit: int
     ) -> None:
+        if target.resting and len(target.regions):
+            return  # The values of a target that rests are those of the regions that it had.
         given = LayoutInput(maps, limit, self._claimed[target.process])
         if given != target.layout_input:
             self._backend.layout.lay_out(target, given, context.limits)
