@@ -26,7 +26,7 @@ from damon_core.contract.registration import part_name
 from damon_core.contract.reloading import Reloader
 from damon_core.contract.sampling import SamplingFactory
 from damon_core.errors import NotRunningError, PartError, PluginError, one_line
-from damon_core.loop.isolation import ContextHooks, WatchedPolicy
+from damon_core.loop.isolation import ContextHooks, OnFailure, WatchedPolicy
 from damon_core.loop.kdamond import Kdamond
 from damon_core.loop.pacing import BudgetKeeper, Pace, TollKeeper
 from damon_core.loop.privileges import drop_capabilities
@@ -77,6 +77,8 @@ class Context:
         stop_timeout_us: How long a single hook may take once the context was asked to stop, in
             microseconds; then nobody waits for it any longer. None waits for ever.
         labels: What every target is labelled with, besides what is known of it.
+        on_failure: Called in the worker with each failure of a callback, besides its log and its
+            count: a `PartError` whose cause is what the callback raised. Tests fail by it.
 
     Attributes:
         name: What results and messages call it.
@@ -108,6 +110,7 @@ class Context:
         max_staleness_us: int = DEFAULT_MAX_STALENESS_US,
         stop_timeout_us: int | None = DEFAULT_STOP_TIMEOUT_US,
         labels: Mapping[str, str] = NO_LABELS,
+        on_failure: OnFailure | None = None,
     ) -> None:
         check(at_least(1), "failure_limit", failure_limit)
         if cpu_budget is not None:
@@ -152,7 +155,11 @@ class Context:
             reason = f"its attribute 'sampling' is no way of sampling: {one_line(error)}"
             raise PluginError(self.primitive_name, reason) from error
         self._hooks = ContextHooks(
-            primitive, self._callbacks, failure_limit=failure_limit, clock=self._clock
+            primitive,
+            self._callbacks,
+            failure_limit=failure_limit,
+            clock=self._clock,
+            on_failure=on_failure,
         )
         self.worker = Worker(name, self._new_run, stop_timeout_us)
 

@@ -10,7 +10,7 @@ import functools
 import logging
 from collections.abc import Callable, Generator, Sequence
 from types import CoroutineType, GeneratorType
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeAlias
 
 import pluggy
 from attrs import define, evolve
@@ -29,6 +29,9 @@ from damon_core.stats import CallbackStats
 from damon_core.units import format_duration
 
 logger = logging.getLogger(__name__)
+
+#: What is given each failure of a callback: an error that names it, with what it raised as cause.
+OnFailure: TypeAlias = Callable[[PartError], object]
 
 _LAST_CALL = "before_terminate"
 #: A callback that is switched off is tried again after the first pause, then after one twice as
@@ -50,6 +53,7 @@ class _Guard:
     failure_limit: int
     in_a_row: dict[str, int]
     stats: CallbackStats
+    on_failure: OnFailure | None = None
     cause: str = ""  # the hook for which it is switched off
     pause_us: int = 0
     off_since_us: int = 0
@@ -97,6 +101,10 @@ class _Guard:
             reason,
             exc_info=error,
         )
+        if self.on_failure is not None:
+            found = PartError(str(self.part), hook, reason)
+            found.__cause__ = error
+            self.on_failure(found)
         if hook == _LAST_CALL:
             return
         if self.stats.switched_off:
@@ -298,6 +306,7 @@ class ContextHooks:
         callbacks: Objects with callbacks, called in this order unless they say otherwise.
         failure_limit: Failures in a row in one hook that switch a callback off.
         clock: The context's.
+        on_failure: Given each failure of a callback, in the worker.
 
     Attributes:
         watch: Which call is going on.
@@ -308,9 +317,16 @@ class ContextHooks:
     """
 
     def __init__(
-        self, primitive: object, callbacks: Sequence[object], *, failure_limit: int, clock: Clock
+        self,
+        primitive: object,
+        callbacks: Sequence[object],
+        *,
+        failure_limit: int,
+        clock: Clock,
+        on_failure: OnFailure | None = None,
     ) -> None:
         self.watch = Watch(clock)
+        self._on_failure = on_failure
         self._primitive_error: BaseException | None = None
         self._failure_limit = failure_limit
         self._guards: list[_Guard] = []
@@ -377,7 +393,9 @@ class ContextHooks:
 
     def _new_guard(self, callback: object, taken: set[str]) -> _Guard:
         part = WatchedPart.of("callback", callback, _unique(part_name(callback), taken))
-        return _Guard(part, self.watch, self._failure_limit, {}, CallbackStats())
+        return _Guard(
+            part, self.watch, self._failure_limit, {}, CallbackStats(), self._on_failure
+        )
 
     def _register(
         self,

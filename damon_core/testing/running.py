@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from damon_core.clock import VirtualClock
-from damon_core.errors import NotRunningError
+from damon_core.errors import NotRunningError, PartError
 from damon_core.loop.context import Context
 from damon_core.loop.group import start, stop
 from damon_core.testing.parts import StopAfter
@@ -43,17 +43,23 @@ def run(
 
 
 def run_virtual(
-    primitive: object, *callbacks: object, aggregations: int = 0, **attributes: Any
+    primitive: object,
+    *callbacks: object,
+    aggregations: int = 0,
+    callbacks_may_fail: bool = False,
+    **attributes: Any,
 ) -> Context:
     """Run a context on virtual time, for some aggregations or until its targets are invalid.
 
     Every snapshot is judged (`assert_possible`), so that a primitive or a policy whose results
-    can't be shows itself in its tests.
+    can't be shows itself in its tests. What a callback raises is raised here, too, after the end:
+    an assertion in a hook fails its test.
 
     Args:
         primitive: The primitive.
         callbacks: The callbacks, called in this order.
         aggregations: The number of aggregations; 0 for no end but the primitive's.
+        callbacks_may_fail: Don't raise what callbacks raised: the test is about that.
         attributes: Other arguments of `damon_core.Context`; `clock` is a new `VirtualClock` by
             default.
 
@@ -62,13 +68,18 @@ def run_virtual(
 
     Raises:
         AssertionError: It doesn't end, or a snapshot is impossible.
-        BaseException: What ended it, if that is a failure.
+        BaseException: What ended it, if that is a failure, or the first that a callback raised.
     """
     judge = Judge()
+    failures: list[PartError] = []
     attributes.setdefault("clock", VirtualClock())
+    if not callbacks_may_fail:
+        attributes.setdefault("on_failure", failures.append)
     ends = [StopAfter(aggregations)] if aggregations else []
     context = Context(primitive, [*callbacks, *ends, judge], **attributes)
     run(context)
+    if failures and failures[0].__cause__ is not None:
+        raise failures[0].__cause__
     if judge.found is not None:
         raise judge.found
     return context

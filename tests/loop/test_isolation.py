@@ -232,7 +232,8 @@ def run_with(
 ) -> Context:
     """Run a callback "x" on virtual time: an aggregation takes 0.1 s."""
     acts: dict[str, Act] = {hook: act}
-    return run_virtual(object(), Recorder(None, "x", **acts), aggregations=aggregations)
+    part = Recorder(None, "x", **acts)
+    return run_virtual(object(), part, aggregations=aggregations, callbacks_may_fail=True)
 
 
 def test_a_callback_that_is_switched_off_is_tried_again() -> None:
@@ -271,7 +272,7 @@ def test_what_a_callback_missed_is_counted() -> None:
         def after_aggregation(self, context: Context) -> None:
             failing_at_first(context)
 
-    context = run_virtual(object(), Full(), aggregations=60)
+    context = run_virtual(object(), Full(), aggregations=60, callbacks_may_fail=True)
     assert context.stats.callbacks["x"].skipped == 9  # from the 11th to the 19th
 
 

@@ -94,7 +94,7 @@ def test_a_failure_to_write_is_counted_and_ends_nothing(tmp_path: Path) -> None:
     directory.mkdir()
     callback = CsvCallback(CsvOptions(directory / "out.csv"))
     directory.rmdir()
-    context = run_virtual(two_targets(), callback)
+    context = run_virtual(two_targets(), callback, callbacks_may_fail=True)
     stats = context.stats.callbacks["csv"]
     assert context.stats.aggregations == 2
     assert stats.failures == 3

@@ -1,0 +1,217 @@
+"""The lives of contexts in which parts are tried: every one ends, is closed, and shows failures."""
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from attrs import define, field
+
+from damon_core.attributes import Intervals
+from damon_core.clock import Clock, VirtualClock
+from damon_core.contract.context import HookContext
+from damon_core.errors import PartError
+from damon_core.hookspecs import hookimpl
+from damon_core.loop.context import Context
+from damon_core.loop.group import start, stop
+from damon_core.testing.clock import NotingClock
+from damon_core.testing.parts import Recorder, ScriptedMemory, StopAfter
+from damon_core.testing.running import run
+from damon_core.testing.snapshots import Judge
+
+#: Five checks an aggregation, an update every second aggregation.
+INTERVALS = Intervals(sampling_us=20_000, aggregation_us=100_000, update_us=200_000)
+#: How long a life may take on a busy machine, in seconds.
+PATIENCE_S = 60.0
+
+
+class StoppedOnPurposeError(Exception):
+    """What parts raise that are there to fail."""
+
+
+def fail(_context: object) -> object:
+    """Raise, as a part that fails."""
+    raise StoppedOnPurposeError("on purpose")
+
+
+@define(eq=False)
+class Failures:
+    """What the callbacks of a context have raised, but for those that fail on purpose."""
+
+    found: list[PartError] = field(factory=list)
+
+    def note(self, error: PartError) -> None:
+        """Take a failure."""
+        if not isinstance(error.__cause__, StoppedOnPurposeError):
+            self.found.append(error)
+
+    def raise_first(self, where: str) -> None:
+        """Raise the first failure, if there is one.
+
+        Raises:
+            AssertionError: There is; the message says in what it happened.
+        """
+        if self.found:
+            raise AssertionError(f"{where}: {self.found[0]}") from self.found[0].__cause__
+
+
+@contextlib.contextmanager
+def opened(
+    where: str,
+    primitive: object,
+    callbacks: Sequence[object],
+    *,
+    clock: Clock | None = None,
+    **attributes: Any,
+) -> Iterator[Context]:
+    """Make a context on virtual time, and close it; what its callbacks raise is raised here.
+
+    Args:
+        where: What is tried, for messages.
+        primitive: Its primitive.
+        callbacks: Its callbacks.
+        clock: Its clock, a new `VirtualClock` by default.
+        attributes: Other arguments of `Context`.
+
+    Raises:
+        AssertionError: A callback failed, or a snapshot is impossible.
+    """
+    failures, judge = Failures(), Judge()
+    attributes.setdefault("intervals", INTERVALS)
+    context = Context(
+        primitive,
+        [*callbacks, judge],
+        clock=clock or VirtualClock(),
+        on_failure=failures.note,
+        **attributes,
+    )
+    with context:
+        yield context
+        failures.raise_first(where)
+    failures.raise_first(where)
+    if judge.found is not None:
+        raise AssertionError(f"{where}: {judge.found}")
+
+
+def live(
+    where: str, primitive: object, *callbacks: object, aggregations: int = 3, **attributes: Any
+) -> Context:
+    """Let a context live through some aggregations, and close it.
+
+    Returns:
+        The context, closed.
+
+    Raises:
+        AssertionError: A part failed, or the context didn't end.
+    """
+    parts = [*callbacks, StopAfter(aggregations)]
+    with opened(where, primitive, parts, **attributes) as context:
+        end(where, context)
+    return context
+
+
+def end(where: str, *contexts: Context) -> None:
+    """Start contexts that end by themselves, and wait for that.
+
+    Raises:
+        AssertionError: One failed, or hasn't ended.
+    """
+    try:
+        run(*contexts, check=False, timeout_s=PATIENCE_S)
+    except AssertionError as error:
+        raise AssertionError(f"{where}: {error}") from error
+    for context in contexts:
+        if context.error is not None and not _on_purpose(context.error):
+            raise AssertionError(f"{where}: {context.error}") from context.error
+
+
+def _on_purpose(error: BaseException) -> bool:
+    return isinstance(error, StoppedOnPurposeError) or isinstance(
+        error.__cause__, StoppedOnPurposeError
+    )
+
+
+def _stop(context: HookContext) -> None:
+    context.request_stop()
+
+
+def _when(number: int, act: Callable[[Any], object]) -> Callable[[Any], object]:
+    """Return what acts when it is called for the nth time."""
+    calls = 0
+
+    def acting(context: Any) -> object:
+        nonlocal calls
+        calls += 1
+        return act(context) if calls == number else None
+
+    return acting
+
+
+def _yes(_context: object) -> bool:
+    return True
+
+
+#: Where a run can be stopped from a callback: what it is called, and what acts in which hook.
+STOPS: dict[str, dict[str, Callable[[], Callable[[Any], object]]]] = {
+    "stopped by the result of before_start": {"before_start": lambda: _yes},
+    "asked to stop in before_start": {"before_start": lambda: _stop},
+    "stopped in the first after_sampling": {"after_sampling": lambda: _yes},
+    "stopped before the second check": {"after_sampling": lambda: _when(2, _yes)},
+    "asked to stop in the middle of an aggregation": {"after_sampling": lambda: _when(3, _stop)},
+    "asked to stop in label_targets": {"label_targets": lambda: _stop},
+    "stopped by the first after_aggregation": {"after_aggregation": lambda: _yes},
+    "asked to stop in after_aggregation": {"after_aggregation": lambda: _when(2, _stop)},
+}
+
+
+def stopper(acts: dict[str, Callable[[], Callable[[Any], object]]]) -> Recorder:
+    """Return a callback that stops its context as `STOPS` says."""
+    return Recorder(None, "stopper", **{hook: make() for hook, make in acts.items()})
+
+
+def stop_in_sleep(where: str, primitive: object, *callbacks: object, sleep: int = 2) -> None:
+    """Let a context be stopped by another thread while its worker sleeps.
+
+    Raises:
+        AssertionError: It can't be.
+    """
+    clock = NotingClock(hold_at=sleep)
+    with opened(where, primitive, callbacks, clock=clock) as context:
+        start(context)
+        if not clock.held.wait(PATIENCE_S) and context.running:
+            raise AssertionError(f"{where}: no sleep in {PATIENCE_S} s")
+        if context.running:
+            with contextlib.suppress(Exception):
+                stop(context)
+        context.wait(PATIENCE_S)
+        if context.error is not None:
+            raise AssertionError(f"{where}: {context.error}") from context.error
+
+
+class FailingMemory(ScriptedMemory):
+    """A primitive that fails in one hook, on purpose."""
+
+    def __init__(self, hook: str) -> None:
+        super().__init__({"process": []}, name="failing")
+        self._hook = hook
+
+    @hookimpl
+    def init(self, context: HookContext) -> None:
+        """Build the targets, or fail."""
+        super().init(context)
+        self._act("init")
+
+    @hookimpl
+    def check_accesses(self, context: HookContext) -> None:
+        """Check, or fail."""
+        self._act("check_accesses")
+
+    @hookimpl
+    def cleanup(self) -> None:
+        """Fail, if asked to: only in the worker."""
+        if self._hook == "cleanup":
+            self._hook = ""
+            raise StoppedOnPurposeError("on purpose")
+
+    def _act(self, hook: str) -> None:
+        if hook == self._hook:
+            raise StoppedOnPurposeError("on purpose")

@@ -1,0 +1,485 @@
+"""The rules of primitives, and of backends, which are checked on the primitive that uses them."""
+
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from attrs import evolve
+
+from damon_core.attributes import RegionLimits
+from damon_core.clock import VirtualClock
+from damon_core.contract.context import HookContext
+from damon_core.contract.forecast import Costs
+from damon_core.contract.measures import Measure
+from damon_core.contract.release import release_part
+from damon_core.errors import DamonError
+from damon_core.hookspecs import hookimpl
+from damon_core.loop.context import Context
+from damon_core.loop.sampling import DelegatedSampling, PageSampling, SpacedSampling
+from damon_core.memory.regions import PAGE_SIZE_BYTES
+from damon_core.testing.conformance import lives
+from damon_core.testing.conformance.parts import forecast_rule, part_rules
+from damon_core.testing.conformance.process import (
+    assert_nothing_left,
+    captured_output,
+    holdings,
+    unchanged_process,
+)
+from damon_core.testing.conformance.rules import Rule, Subject
+from damon_core.testing.parts import Recorder, StopAfter
+
+_PAGE_WAYS = (PageSampling, SpacedSampling)
+
+
+def _leaves_the_process_alone(subject: Subject) -> None:
+    written = subject.written()
+    with unchanged_process():
+        lives.live("a run of three aggregations", subject.make(written))
+
+
+def _prints_nothing(subject: Subject) -> None:
+    with captured_output() as printed:
+        lives.live("a run of three aggregations", subject.make())
+        found = printed()
+    assert not found, f"it printed {found[:200]!r}"
+
+
+def _builds_targets(subject: Subject) -> None:
+    seen: list[list[str]] = []
+    look = Recorder(None, "look", before_start=lambda context: seen.append(_names(context)))
+    lives.live("a run", subject.make(), look, aggregations=1)
+    assert seen and seen[0], "init left no target, though there is something to monitor"
+
+
+def _names(context: HookContext) -> list[str]:
+    return [target.name for target in context.targets]
+
+
+class _Inspector:
+    """A callback that looks at the targets at every point of a run.
+
+    Attributes:
+        found: The first thing that is wrong; empty if nothing is.
+    """
+
+    name = "inspector"
+
+    def __init__(self, judge: Callable[[HookContext], str]) -> None:
+        self.found = ""
+        self._judge = judge
+
+    def _look(self, hook: str, context: HookContext) -> None:
+        if not self.found and (wrong := self._judge(context)):
+            self.found = f"{wrong} (seen in {hook})"
+
+    @hookimpl
+    def before_start(self, context: HookContext) -> None:
+        """Look."""
+        self._look("before_start", context)
+
+    @hookimpl
+    def after_sampling(self, context: HookContext) -> None:
+        """Look."""
+        self._look("after_sampling", context)
+
+    @hookimpl
+    def after_aggregation(self, context: HookContext) -> None:
+        """Look."""
+        self._look("after_aggregation", context)
+
+    @hookimpl
+    def before_terminate(self, context: HookContext) -> None:
+        """Look."""
+        self._look("before_terminate", context)
+
+
+def _wrong_regions(context: HookContext, aligned: bool) -> str:
+    names = _names(context)
+    if len(set(names)) < len(names):
+        return f"two targets have one name: {names}"
+    for target in context.targets:
+        regions = target.regions
+        start, end = regions.start, regions.end
+        if np.any(start < 0):
+            return f"'{target.name}' has a region with a negative address"
+        if np.any(start >= end):
+            return f"'{target.name}' has a region that is empty or ends before it begins"
+        if np.any(end[:-1] > start[1:]):
+            return f"the regions of '{target.name}' overlap, or aren't ascending"
+        if aligned and (np.any(start % PAGE_SIZE_BYTES) or np.any(end % PAGE_SIZE_BYTES)):
+            return f"'{target.name}' has a region that isn't of whole pages"
+        for column in ("nr_accesses", "age", "idle_us", "resident_bytes"):
+            if len(getattr(regions, column)) != len(start):
+                return f"the column {column} of '{target.name}' has another length"
+    return ""
+
+
+def _regions_are_possible(subject: Subject) -> None:
+    primitive = subject.make()
+    aligned = getattr(primitive, "sampling", None) in _PAGE_WAYS
+    inspector = _Inspector(lambda context: _wrong_regions(context, aligned))
+    lives.live("a run of six aggregations", primitive, inspector, aggregations=6)
+    assert not inspector.found, inspector.found
+
+
+def _wrong_counts(context: HookContext) -> str:
+    for target in context.targets:
+        regions = target.regions
+        size, resident = regions.end - regions.start, regions.resident_bytes
+        if np.any(resident < 0) or np.any(resident > size):
+            return f"'{target.name}' has more resident bytes than its regions, or fewer than none"
+        touched = regions.touched_bytes
+        if touched is not None and (np.any(touched < 0) or np.any(touched > resident)):
+            return f"'{target.name}' has more touched bytes than resident ones, or fewer than none"
+        if np.any(regions.nr_accesses < 0):
+            return f"'{target.name}' has a region with fewer accesses than none"
+        if not np.all(np.isfinite(regions.nr_accesses)):
+            return f"'{target.name}' has a region with an endless number of accesses"
+    return ""
+
+
+class _Counts(_Inspector):
+    """Looks at the counts of every snapshot as well."""
+
+    @hookimpl
+    def after_aggregation(self, context: HookContext) -> None:
+        """Look at the targets and at the snapshot."""
+        super()._look("after_aggregation", context)
+        snapshot = context.snapshot
+        assert snapshot is not None
+        if not self.found and np.any(snapshot.nr_accesses > snapshot.max_nr_accesses):
+            self.found = f"a region has more accesses than the {snapshot.max_nr_accesses} checks"
+
+
+def _counts_are_possible(subject: Subject) -> None:
+    counts = _Counts(_wrong_counts)
+    lives.live("a run of six aggregations", subject.make(), counts, aggregations=6)
+    assert not counts.found, counts.found
+
+
+def _keeps_limits(subject: Subject) -> None:
+    limits = RegionLimits(3, 10)
+    primitive = subject.make()
+    way = getattr(primitive, "sampling", None)
+    most = 0
+
+    def count(context: HookContext) -> None:
+        nonlocal most
+        most = max(most, sum(len(target.regions) for target in context.targets))
+
+    look = Recorder(None, "look", after_aggregation=count)
+    lives.live("at most 10 regions", primitive, look, limits=limits)
+    if way in (SpacedSampling, DelegatedSampling):
+        assert most <= limits.max_regions, (
+            f"it made {most} regions, more than max_regions ({limits.max_regions})"
+        )
+
+
+def _updates_keep_targets(subject: Subject) -> None:
+    seen: list[list[str]] = []
+    look = Recorder(None, "look", after_aggregation=lambda context: seen.append(_names(context)))
+    lives.live("a run with updates", subject.make(), look, aggregations=7)
+    for before, after in zip(seen, seen[1:], strict=False):
+        assert before == after, f"an update made {after} of the targets {before}"
+
+
+def _runs_again(subject: Subject) -> None:
+    where = "a second run after the first has ended"
+    seen: list[list[str]] = []
+    look = Recorder(None, "look", after_aggregation=lambda context: seen.append(_names(context)))
+    parts = [look, StopAfter(2)]
+    with lives.opened(where, subject.make(), parts) as context:
+        lives.end("the first run", context)
+        lives.end(where, context)
+        assert len(seen) == 4, f"{where}: {len(seen) - 2} aggregations instead of 2"
+        assert seen[0] == seen[-1], f"{where}: targets {seen[-1]} instead of {seen[0]}"
+
+
+def _stops_anywhere(subject: Subject) -> None:
+    for where, acts in lives.STOPS.items():
+        lives.live(where, subject.make(), lives.stopper(acts))
+    lives.stop_in_sleep("stopped during a sleep", subject.make())
+
+
+def _outlives_failing_callbacks(subject: Subject) -> None:
+    for hook in ("before_start", "after_sampling", "after_aggregation", "before_terminate"):
+        failing, witness = Recorder(None, "failing", **{hook: lives.fail}), Recorder()
+        lives.live(f"a callback raises in {hook}", subject.make(), failing, witness)
+        count = len(witness.snapshots)
+        assert count == 3, f"a callback raises in {hook}: {count} aggregations instead of 3"
+
+
+def _is_cleaned_up_at_any_time(subject: Subject) -> None:
+    for where, runs in (("without a run", 0), ("after a run", 1)):
+        context = Context(
+            subject.make(), [StopAfter(1)], clock=VirtualClock(), intervals=lives.INTERVALS
+        )
+        for _ in range(runs):
+            lives.end("a run", context)
+        for call in ("cleanup and release", "the same again"):
+            try:
+                context.close()
+            except DamonError as error:
+                raise AssertionError(f"{call} {where}: {error}") from error
+
+
+def _leaves_nothing_behind(subject: Subject) -> None:
+    lives.live("a first run", subject.make())
+    written = subject.written()
+    before = holdings()
+    lives.live("a run", subject.make(written))
+    assert_nothing_left(before, subject.grace_s)
+    release_part(subject.make(written))
+    try:
+        assert_nothing_left(before, subject.grace_s)
+    except AssertionError as error:
+        raise AssertionError(f"released without a run: {error}") from error
+
+
+def _leaves_nothing_after_runs(subject: Subject) -> None:
+    """What a run opens, its cleanup closes: the next run doesn't add to it."""
+    with lives.opened("three runs", subject.make(), [StopAfter(2)]) as context:
+        lives.end("the first run", context)
+        before = holdings()
+        for _ in range(2):
+            lives.end("a further run", context)
+        try:
+            assert_nothing_left(before, subject.grace_s)
+        except AssertionError as error:
+            raise AssertionError(f"with each run: {error}") from error
+
+
+class _Watching(VirtualClock):
+    """Virtual time whose first sleeps take a moment, in which nothing may change.
+
+    Attributes:
+        found: What has changed; empty if nothing has.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found = ""
+        self.context: Context | None = None
+        self._left = 5
+
+    def wait_until(self, deadline_us: int, wake: threading.Event) -> None:
+        """Jump to the deadline; in the first sleeps, after a moment."""
+        context = self.context
+        if context is not None and self._left > 0:
+            self._left -= 1
+            before = _state(context)
+            time.sleep(0.02)
+            if _state(context) != before:
+                self.found = "the targets changed while the worker slept"
+        super().wait_until(deadline_us, wake)
+
+
+def _state(context: Context) -> list[object]:
+    return [
+        (target.name, target.regions.start.tobytes(), target.regions.nr_accesses.tobytes())
+        for target in context.targets
+    ]
+
+
+def _works_in_the_worker(subject: Subject) -> None:
+    clock = _Watching()
+    with lives.opened("a run", subject.make(), [StopAfter(2)], clock=clock) as context:
+        clock.context = context
+        lives.end("a run", context)
+    assert not clock.found, f"{clock.found}: a thread of its own changes them"
+
+
+def _serves_several_contexts(subject: Subject) -> None:
+    made = [subject.make(), subject.make()]
+    assert made[0] is not made[1], "the factory returned the same object twice"
+    where = "two contexts, one after the other"
+    seen: list[list[str]] = []
+    for primitive in made:
+        look = Recorder(
+            None, "look", after_aggregation=lambda context: seen.append(_names(context))
+        )
+        lives.live(where, primitive, look, aggregations=1)
+    assert len(seen) == 2 and len(seen[0]) == len(seen[1]), (
+        f"{where}: the second has the targets {seen[-1]}, the first {seen[0]}"
+    )
+
+
+def _answers_truly(subject: Subject) -> None:
+    primitive = subject.make()
+    answers: list[object] = []
+    hook = getattr(primitive, "target_valid", None)
+    if hook is None:
+        release_part(primitive)
+        return
+    wanted = Recorder(
+        None, "look", after_aggregation=lambda context: answers.append(_asked(hook, context))
+    )
+    lives.live("a run", primitive, wanted, aggregations=1)
+    for answer in answers:
+        assert answer is None or isinstance(answer, bool | np.bool_), (
+            f"target_valid returned {answer!r}, which is no bool"
+        )
+        assert answer is None or answer, "target_valid is false though nothing has ended"
+
+
+def _asked(hook: Callable[..., object], context: HookContext) -> object:
+    try:
+        return hook(context)
+    except TypeError:
+        return hook()
+
+
+_ATTRIBUTES: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
+    "sampling": ("a way of sampling", callable),
+    "spent_elsewhere_us": ("microseconds", lambda value: int(value) >= 0),
+    "left_out": (
+        "a mapping of reasons to counts",
+        lambda value: all(
+            isinstance(reason, str) and int(count) >= 0 for reason, count in value.items()
+        ),
+    ),
+    "better_backends": (
+        "names of backends",
+        lambda value: not isinstance(value, str) and all(isinstance(each, str) for each in value),
+    ),
+    "ends_on_interrupt": ("true or false", lambda value: isinstance(value, bool)),
+    "startup_capabilities": (
+        "numbers of capabilities",
+        lambda value: all(isinstance(each, int) for each in value),
+    ),
+}
+
+
+def _attributes_are_right(subject: Subject) -> None:
+    primitive = subject.make()
+    with lives.opened("a run", primitive, [StopAfter(1)]) as context:
+        for when in ("before a run", "after a run"):
+            for name, (meaning, is_right) in _ATTRIBUTES.items():
+                if not hasattr(primitive, name):
+                    continue
+                value = getattr(primitive, name)
+                try:
+                    right = is_right(value)
+                except Exception:
+                    right = False
+                assert right, f"{when}: its attribute {name} is {value!r}, not {meaning}"
+            measures = getattr(primitive, "measures", None)
+            for measure in measures(context) if measures is not None else ():
+                assert isinstance(measure, Measure), f"{when}: measures returned {measure!r}"
+            if when == "before a run":
+                lives.end("a run", context)
+
+
+def _forecasts_costs(subject: Subject) -> None:
+    primitive, backend = subject.plugins.primitive(subject.primitive), subject.part
+    if backend.forecast is None or primitive.forecast is None:
+        return
+    lives.live("a run, to see whether it works", subject.make(), aggregations=1)
+    checked = _options_of_primitive(subject)
+    targets: Sequence[Any] = primitive.forecast(checked)
+    before = holdings()
+    costs = backend.forecast(targets)
+    assert isinstance(costs, Costs), f"its forecast returned {costs!r}, not Costs"
+    assert_nothing_left(before, subject.grace_s)
+
+
+def _options_of_primitive(subject: Subject) -> Any:
+    """Return checked options of the primitive that a backend is used with."""
+    of_primitive = Subject(
+        "primitive", subject.primitive, subject.plugins, subject.options, subject.directory
+    )
+    written = {"backend": subject.name, **subject.written()}
+    return of_primitive.checked(written)
+
+
+_RUN_RULES = (
+    Rule(
+        "builds-targets",
+        "Its init builds the targets of what there is to monitor.",
+        _builds_targets,
+    ),
+    Rule(
+        "regions-possible",
+        "Its regions are ascending, disjoint, and of whole pages where pages are checked.",
+        _regions_are_possible,
+    ),
+    Rule(
+        "counts-possible",
+        "Accesses are from 0 to the number of checks, and touched <= resident <= size.",
+        _counts_are_possible,
+    ),
+    Rule("limits-kept", "It keeps within the limits where it makes the regions.", _keeps_limits),
+    Rule(
+        "update-keeps-targets",
+        "Its update keeps the targets that are still there, in their order.",
+        _updates_keep_targets,
+    ),
+    Rule("restart", "It works in a second run of its context.", _runs_again),
+    Rule("stop-anywhere", "It may be stopped at any point of a run.", _stops_anywhere),
+    Rule(
+        "failing-callbacks",
+        "It works where callbacks fail.",
+        _outlives_failing_callbacks,
+    ),
+    Rule(
+        "cleanup-any-time",
+        "Its cleanup and release may be called without a run, and more than once.",
+        _is_cleaned_up_at_any_time,
+    ),
+    Rule(
+        "nothing-left",
+        "After its release no descriptor, port, thread or program of it is left.",
+        _leaves_nothing_behind,
+    ),
+    Rule(
+        "nothing-gathers",
+        "Its runs leave no descriptor, thread or program for the next one.",
+        _leaves_nothing_after_runs,
+    ),
+    Rule(
+        "in-the-worker",
+        "It changes targets only in its hooks, never from a thread of its own.",
+        _works_in_the_worker,
+    ),
+    Rule(
+        "several-contexts",
+        "Two of its objects serve two contexts, each by itself.",
+        _serves_several_contexts,
+    ),
+    Rule(
+        "target-valid",
+        "Its target_valid, if there is one, returns true as long as there is something.",
+        _answers_truly,
+    ),
+    Rule(
+        "attributes",
+        "The attributes by which it says more are what the contract says.",
+        _attributes_are_right,
+    ),
+)
+
+_PROCESS_RULES = (
+    Rule(
+        "process-untouched",
+        "It leaves signal handlers, logging, the environment and the working directory alone.",
+        _leaves_the_process_alone,
+    ),
+    Rule("prints-nothing", "It prints nothing: it logs.", _prints_nothing),
+)
+
+#: In the order in which they are checked: what changes the process is seen first.
+PRIMITIVE_RULES = (*_PROCESS_RULES, *part_rules(), forecast_rule(), *_RUN_RULES)
+
+
+def _of_backends(rule: Rule) -> Rule:
+    return evolve(rule, text=f"With its primitive: {rule.text}")
+
+
+BACKEND_RULES = (
+    *map(_of_backends, _PROCESS_RULES),
+    *part_rules(),
+    Rule("forecast", "Its forecast, if there is one, returns Costs.", _forecasts_costs),
+    *map(_of_backends, _RUN_RULES),
+)
