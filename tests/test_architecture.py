@@ -23,7 +23,12 @@ PLUGINS = sorted(path.parent.name for path in (ROOT / "plugins").glob("*/pyproje
 #: but not with "damon-" before them.
 ALSO_WORDS = {"alert", "cgroup", "demo", "idle", "record", "report", "top"}
 #: Modules of the core that are public besides the names that it has itself.
-PUBLIC_MODULES = {"damon_core.hookspecs", "damon_core.testing", "damon_core.validators"}
+PUBLIC_MODULES = {
+    "damon_core.hookspecs",
+    "damon_core.testing",
+    "damon_core.testing.conformance",
+    "damon_core.validators",
+}
 
 
 def name(path: Path) -> str:

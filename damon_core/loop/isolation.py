@@ -393,9 +393,7 @@ class ContextHooks:
 
     def _new_guard(self, callback: object, taken: set[str]) -> _Guard:
         part = WatchedPart.of("callback", callback, _unique(part_name(callback), taken))
-        return _Guard(
-            part, self.watch, self._failure_limit, {}, CallbackStats(), self._on_failure
-        )
+        return _Guard(part, self.watch, self._failure_limit, {}, CallbackStats(), self._on_failure)
 
     def _register(
         self,

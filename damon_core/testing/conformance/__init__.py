@@ -103,14 +103,15 @@ def as_test(suite: Suite, without: Mapping[str, str] | None = None) -> Callable[
 def _test(
     kind: Kind,
     name: str,
-    options: Options,
+    options: Options | None = None,
+    *,
     plugins: Plugins | None,
     without: Mapping[str, str] | None,
     primitive: str = "",
 ) -> Callable[..., None]:
     def subject(directory: Path) -> Subject:
         found = plugins or Plugins.discover()
-        return Subject(kind, name, found, options, directory, primitive)
+        return Subject(kind, name, found, options or {}, directory, primitive)
 
     return as_test(Suite(subject, RULES[kind]), without)
 
@@ -136,7 +137,7 @@ def callback_rules(
     Raises:
         ValueError: `without` names a rule that isn't there.
     """
-    return _test("callback", name, options or {}, plugins, without)
+    return _test("callback", name, options, plugins=plugins, without=without)
 
 
 def primitive_rules(
@@ -157,7 +158,7 @@ def primitive_rules(
     Raises:
         ValueError: `without` names a rule that isn't there.
     """
-    return _test("primitive", name, options or {}, plugins, without)
+    return _test("primitive", name, options, plugins=plugins, without=without)
 
 
 def backend_rules(
@@ -183,7 +184,7 @@ def backend_rules(
     Raises:
         ValueError: `without` names a rule that isn't there.
     """
-    return _test("backend", name, options or {}, plugins, without, primitive)
+    return _test("backend", name, options, plugins=plugins, without=without, primitive=primitive)
 
 
 def policy_rules(
@@ -204,7 +205,7 @@ def policy_rules(
     Raises:
         ValueError: `without` names a rule that isn't there.
     """
-    return _test("policy", name, options or {}, plugins, without)
+    return _test("policy", name, options, plugins=plugins, without=without)
 
 
 def format_rules(
@@ -223,7 +224,7 @@ def format_rules(
     Raises:
         ValueError: `without` names a rule that isn't there.
     """
-    return _test("format", name, {}, plugins, without)
+    return _test("format", name, plugins=plugins, without=without)
 
 
 def subjects_of(

@@ -114,9 +114,7 @@ class _Copies:
     def after_aggregation(self, context: HookContext) -> None:
         """Copy what the snapshot has."""
         assert context.snapshot is not None
-        self.kept.append(
-            (context.snapshot, _columns(context.snapshot))
-        )
+        self.kept.append((context.snapshot, _columns(context.snapshot)))
 
 
 def _columns(snapshot: Snapshot) -> dict[str, Any]:
@@ -142,15 +140,22 @@ def _leaves_snapshots_alone(subject: Subject) -> None:
 
 
 def _serves_several_contexts(subject: Subject) -> None:
+    """A second context lives from its beginning to its end amid the first one's run."""
     where = "two contexts at once"
     made = [subject.make(), subject.make()]
     assert made[0] is not made[1], "the factory returned the same object twice"
+
+    def amid(context: Any) -> None:
+        if context.snapshot.number == 2:
+            lives.end(where, two, exclusive=False)
+
+    parts = [made[0], Recorder(None, "amid", after_aggregation=amid), StopAfter(3)]
     with (
-        lives.opened(where, memory.one_region(), [made[0], StopAfter(3)], name="one") as one,
-        lives.opened(where, memory.many_regions(), [made[1], StopAfter(2)], name="two") as two,
+        lives.opened(where, memory.many_regions(), [made[1], StopAfter(4)], name="two") as two,
+        lives.opened(where, memory.one_region(), parts, name="one") as one,
     ):
-        lives.end(where, one, two)
-        for context, count in ((one, 3), (two, 2)):
+        lives.end(where, one, exclusive=False)
+        for context, count in ((one, 3), (two, 4)):
             assert context.stats.aggregations == count, (
                 f"{where}: '{context.name}' made {context.stats.aggregations} aggregations "
                 f"instead of {count}"

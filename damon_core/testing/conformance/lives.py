@@ -109,14 +109,14 @@ def live(
     return context
 
 
-def end(where: str, *contexts: Context) -> None:
+def end(where: str, *contexts: Context, exclusive: bool = True) -> None:
     """Start contexts that end by themselves, and wait for that.
 
     Raises:
         AssertionError: One failed, or hasn't ended.
     """
     try:
-        run(*contexts, check=False, timeout_s=PATIENCE_S)
+        run(*contexts, exclusive=exclusive, check=False, timeout_s=PATIENCE_S)
     except AssertionError as error:
         raise AssertionError(f"{where}: {error}") from error
     for context in contexts:

@@ -1,8 +1,6 @@
 """Memory of many shapes, over which callbacks and policies are tried."""
 
-from collections.abc import Callable, Sequence
-
-import numpy as np
+from collections.abc import Callable
 
 from damon_core.contract.context import HookContext
 from damon_core.hookspecs import hookimpl
@@ -31,9 +29,7 @@ ODD_NAMES = (
 def regions_of(count: int, size_bytes: int = 16 * PAGE) -> list[ScriptedRegion]:
     """Return regions of one size with a gap between any two, each a little hotter than the last."""
     return [
-        ScriptedRegion(
-            2 * number * size_bytes, (2 * number + 1) * size_bytes, (number % 11) / 10
-        )
+        ScriptedRegion(2 * number * size_bytes, (2 * number + 1) * size_bytes, (number % 11) / 10)
         for number in range(count)
     ]
 
@@ -138,22 +134,3 @@ SHAPES: dict[str, Callable[[], object]] = {
     "1,000 regions": many_regions,
     "targets that come and go": ChangingMemory,
 }
-
-
-def scattered(seed: int, ranges: Sequence[tuple[int, int]]) -> Callable[[np.ndarray], np.ndarray]:  # type: ignore[type-arg]
-    """Return which pages are accessed: some in each range, hot ones more often.
-
-    Args:
-        seed: The same seed gives the same accesses.
-        ranges: First and last addresses of hot memory.
-    """
-    rng = np.random.default_rng(seed)
-
-    def accessed(addresses: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
-        hot = np.zeros(len(addresses), dtype=np.bool_)
-        for start, end in ranges:
-            hot |= (addresses >= start) & (addresses < end)
-        found: np.ndarray = rng.random(len(addresses)) < np.where(hot, 0.9, 0.05)  # type: ignore[type-arg]
-        return found
-
-    return accessed

@@ -106,7 +106,8 @@ def _options_have_defaults(subject: Subject) -> None:
         # Of several that exclude each other one may be needed: the class says so, for no key.
         whole = [problem for problem in error.problems if not problem.path]
         wrong = [problem for problem in error.problems if "is missing" not in problem.message]
-        assert not wrong or needs or whole, f"its defaults are refused: {error}"
+        if wrong and not needs and not whole:
+            raise AssertionError(f"its defaults are refused: {error}") from error
 
 
 def _options_refuse_unknown_keys(subject: Subject) -> None:
@@ -253,5 +254,3 @@ def forecast_rule() -> Rule:
         "Its forecast, if there is one, returns TargetForecasts and leaves nothing behind.",
         _forecast_answers,
     )
-
-

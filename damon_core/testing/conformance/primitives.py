@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -50,7 +51,7 @@ def _builds_targets(subject: Subject) -> None:
     seen: list[list[str]] = []
     look = Recorder(None, "look", before_start=lambda context: seen.append(_names(context)))
     lives.live("a run", subject.make(), look, aggregations=1)
-    assert seen and seen[0], "init left no target, though there is something to monitor"
+    assert any(seen), "init left no target, though there is something to monitor"
 
 
 def _names(context: HookContext) -> list[str]:
@@ -102,17 +103,20 @@ def _wrong_regions(context: HookContext, aligned: bool) -> str:
     for target in context.targets:
         regions = target.regions
         start, end = regions.start, regions.end
-        if np.any(start < 0):
-            return f"'{target.name}' has a region with a negative address"
-        if np.any(start >= end):
-            return f"'{target.name}' has a region that is empty or ends before it begins"
-        if np.any(end[:-1] > start[1:]):
-            return f"the regions of '{target.name}' overlap, or aren't ascending"
-        if aligned and (np.any(start % PAGE_SIZE_BYTES) or np.any(end % PAGE_SIZE_BYTES)):
-            return f"'{target.name}' has a region that isn't of whole pages"
-        for column in ("nr_accesses", "age", "idle_us", "resident_bytes"):
-            if len(getattr(regions, column)) != len(start):
-                return f"the column {column} of '{target.name}' has another length"
+        wrong = {
+            "has a region with a negative address": np.any(start < 0),
+            "has a region that is empty or ends before it begins": np.any(start >= end),
+            "has regions that overlap or aren't ascending": np.any(end[:-1] > start[1:]),
+            "has a region that isn't of whole pages": aligned
+            and np.any((start % PAGE_SIZE_BYTES != 0) | (end % PAGE_SIZE_BYTES != 0)),
+            "has a column of another length": any(
+                len(getattr(regions, column)) != len(start)
+                for column in ("nr_accesses", "age", "idle_us", "resident_bytes")
+            ),
+        }
+        for what, is_so in wrong.items():
+            if is_so:
+                return f"'{target.name}' {what}"
     return ""
 
 
@@ -181,7 +185,7 @@ def _updates_keep_targets(subject: Subject) -> None:
     seen: list[list[str]] = []
     look = Recorder(None, "look", after_aggregation=lambda context: seen.append(_names(context)))
     lives.live("a run with updates", subject.make(), look, aggregations=7)
-    for before, after in zip(seen, seen[1:], strict=False):
+    for before, after in pairwise(seen):
         assert before == after, f"an update made {after} of the targets {before}"
 
 
@@ -301,9 +305,8 @@ def _serves_several_contexts(subject: Subject) -> None:
             None, "look", after_aggregation=lambda context: seen.append(_names(context))
         )
         lives.live(where, primitive, look, aggregations=1)
-    assert len(seen) == 2 and len(seen[0]) == len(seen[1]), (
-        f"{where}: the second has the targets {seen[-1]}, the first {seen[0]}"
-    )
+    counts = [len(names) for names in seen]
+    assert counts[0] == counts[-1], f"{where}: the targets {seen[-1]} instead of {seen[0]}"
 
 
 def _answers_truly(subject: Subject) -> None:

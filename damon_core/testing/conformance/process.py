@@ -132,9 +132,7 @@ def unchanged_process() -> Iterator[None]:
         after = _setup()
     finally:
         root.handlers = kept
-    changed = [
-        name for name in {**before, **after} if before.get(name, "") != after.get(name, "")
-    ]
+    changed = [name for name in {**before, **after} if before.get(name, "") != after.get(name, "")]
     if changed:
         raise AssertionError(f"changed: {', '.join(changed)}")
 

@@ -92,7 +92,7 @@ class TestHelp:
         assert result.exit_code == 0
         assert {"  broken   Of t-broken", "  act      Of t-act"} <= set(result.stdout.splitlines())
 
-    @pytest.mark.parametrize("command", ["check", "doctor", "plugins", "run"])
+    @pytest.mark.parametrize("command", ["check", "doctor", "plugin", "plugins", "run"])
     def test_has_an_example(self, command: str) -> None:
         """The help of each command ends with a line that can be typed."""
         result = damon(command, "--help")
@@ -405,14 +405,14 @@ class TestPlugins:
             "commands": [],
             "contested": [],
         }
-        assert others[0]["commands"] == ["check", "doctor", "plugins", "run"]
+        assert others[0]["commands"] == ["check", "doctor", "plugin", "plugins", "run"]
 
     def test_for_people(self) -> None:
         """A line each: what it offers."""
         lines = damon("plugins").stdout.splitlines()
         assert lines[0].split() == ["plugin", "package", "offers"]
         assert lines[1].split(maxsplit=2)[2].rstrip() == "primitive memory; callback log"
-        assert lines[2].rstrip().endswith("  command check, doctor, plugins, run")
+        assert lines[2].rstrip().endswith("  command check, doctor, plugin, plugins, run")
 
     def test_backends_have_the_names_of_their_primitives(self) -> None:
         """Backends of different primitives may be called alike."""

@@ -1,0 +1,96 @@
+"""Rules checked on what is installed: the work of ``damon plugin check``."""
+
+import json
+import tempfile
+import tomllib
+from collections.abc import Collection, Iterator, Sequence
+from pathlib import Path
+
+import attrs
+import click
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from damon_core import InputError, PluginError, Plugins
+from damon_core.testing.conformance import RULES, Outcome, Subject, outcomes, subjects_of
+
+_STYLES = {"kept": "green", "broken": "red", "not checked": "yellow"}
+#: Characters of a line that isn't broken.
+_UNBROKEN = 10_000
+
+
+def check_installed(
+    plugins: Plugins,
+    name: str,
+    options_text: str,
+    without: Collection[str],
+    *,
+    show_all: bool,
+    as_json: bool,
+) -> int:
+    """Check the rules on what is installed by a name, and print what became of each.
+
+    Returns:
+        The exit code: 1 if a rule is broken.
+
+    Raises:
+        InputError: Nothing of this name is installed, or what was given can't be used.
+    """
+    try:
+        options = tomllib.loads(options_text)
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(f"--options: {error}: write them as in a configuration file") from error
+    known = {rule.name for rules in RULES.values() for rule in rules}
+    if unknown := sorted(set(without) - known):
+        raise InputError(f"--without: no rule is called {', '.join(unknown)}")
+    found: list[Outcome] = []
+    with tempfile.TemporaryDirectory(prefix="damon-check-") as directory:
+        for subject in _subjects(plugins, name, options, Path(directory)):
+            rules = [rule for rule in RULES[subject.kind] if rule.name not in without]
+            found += outcomes(subject, rules)
+    if as_json:
+        click.echo(json.dumps([attrs.asdict(each) for each in found], indent=2))
+    else:
+        _show(found, show_all)
+    return int(any(each.state == "broken" for each in found))
+
+
+def _subjects(
+    plugins: Plugins, name: str, options: dict[str, object], directory: Path
+) -> Iterator[Subject]:
+    subjects = list(subjects_of(name, plugins, options, directory))
+    if subjects:
+        yield from subjects
+        return
+    for info in plugins.infos():
+        if info.skipped and name in (*info.name.split(", "), info.package.split(" ")[0]):
+            raise InputError(f"'{name}' can't be used: {info.skipped}")
+    # Says what else may be meant, of all kinds.
+    try:
+        plugins.callback(name)
+    except PluginError as error:
+        raise InputError(
+            f"nothing called '{name}' is installed: 'damon plugins' lists what is ({error.reason})"
+        ) from error
+
+
+def _show(found: Sequence[Outcome], show_all: bool) -> None:
+    table = Table("part", "rule", "state", "what was seen", box=None, pad_edge=False)
+    for each in found:
+        if show_all or each.state != "kept":
+            text = each.detail or each.text
+            state = Text(each.state, _STYLES[each.state])
+            table.add_row(Text(each.part), Text(each.rule), state, Text(" ".join(text.split())))
+    console = Console()
+    if not console.is_terminal:
+        console.width = _UNBROKEN
+    if table.row_count:
+        console.print(table)
+    for part in dict.fromkeys(each.part for each in found):
+        counts = {
+            state: sum(each.part == part and each.state == state for each in found)
+            for state in _STYLES
+        }
+        summary = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
+        click.echo(f"{part}: {summary}")

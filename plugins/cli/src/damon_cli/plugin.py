@@ -1,0 +1,62 @@
+"""``damon plugin``: for authors of packages."""
+
+from typing import TYPE_CHECKING
+
+import click
+
+from damon_cli.params import pass_plugins
+
+if TYPE_CHECKING:
+    from damon_core import Plugins
+
+
+@click.group(
+    epilog="Example: damon plugin check csv", short_help="Check a package that you write"
+)
+def plugin() -> None:
+    """Check a package that you write."""
+
+
+@plugin.command(
+    epilog="Example: damon plugin check csv --options 'path = \"{tmp}/rows.csv\"'",
+    short_help="Check whether what a package offers is correct",
+)
+@click.argument("name")
+@click.option(
+    "--options",
+    "options_text",
+    default="",
+    metavar="TOML",
+    help="Options of the part, as a configuration file has them; {tmp} is an empty directory.",
+)
+@click.option(
+    "--without",
+    multiple=True,
+    metavar="RULE",
+    help="Leave a rule out that isn't for this part; may be given several times.",
+)
+@click.option("--all", "show_all", is_flag=True, help="Show the rules that are kept, too.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@pass_plugins
+def check(
+    plugins: "Plugins",
+    *,
+    name: str,
+    options_text: str,
+    without: tuple[str, ...],
+    show_all: bool,
+    as_json: bool,
+) -> None:
+    """Check whether what a package offers keeps the rules of its kind.
+
+    NAME is that of a primitive, a backend (also PRIMITIVE.BACKEND), a policy, a callback or a
+    format, or of an installed distribution: then all that it offers is checked. Where options
+    have to be given, rules that need them aren't checked without.
+
+    The exit code is 1 if a rule is broken, and 2 if nothing of this name is installed.
+    """
+    from damon_cli.conformance import check_installed
+
+    click.get_current_context().exit(
+        check_installed(plugins, name, options_text, without, show_all=show_all, as_json=as_json)
+    )

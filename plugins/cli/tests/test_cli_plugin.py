@@ -1,0 +1,85 @@
+"""``damon plugin check``: exit codes, table and JSON."""
+
+import json
+from collections.abc import Sequence
+
+import pytest
+from click.testing import CliRunner, Result
+from damon_cli.main import main
+
+from damon_core import Callback, Plugins, hookimpl
+
+
+class Good:
+    """A callback that does nothing."""
+
+    name = "good"
+
+    def __init__(self, options: object) -> None: ...
+
+
+class Bad(Good):
+    """A callback that takes the first target, though there may be none."""
+
+    @hookimpl
+    def after_aggregation(self, context: object) -> None:
+        context.snapshot.targets[0]  # type: ignore[attr-defined]
+
+
+class Package:
+    """Offers both."""
+
+    @hookimpl
+    def register_callbacks(self, register: object) -> None:
+        register(Callback("good", Good, summary="does nothing"))  # type: ignore[operator]
+        register(Callback("bad", Bad, summary="does wrong"))  # type: ignore[operator]
+
+
+def checked(*arguments: str) -> Result:
+    """Run the command with the package's parts installed."""
+    plugins = Plugins({"package": Package()})
+    words: Sequence[str] = ["plugin", "check", *arguments]
+    return CliRunner().invoke(main, words, obj=plugins)
+
+
+def test_what_keeps_all_rules_is_one_line() -> None:
+    """Nothing else is of interest."""
+    result = checked("good")
+    assert (result.exit_code, result.output.count("\n")) == (0, 1)
+    assert result.output.startswith("callback 'good': ")
+
+
+def test_a_broken_rule_is_named_and_is_a_failure() -> None:
+    """With what was seen."""
+    result = checked("bad")
+    assert result.exit_code == 1
+    (line,) = (line for line in result.output.splitlines() if " no-targets " in line)
+    assert line.startswith("callback 'bad'")
+    assert "failed in after_aggregation: IndexError" in line
+
+
+def test_a_rule_can_be_left_out() -> None:
+    """One that the part isn't meant to keep."""
+    assert checked("bad", "--without", "no-targets", "--without", "changing-targets").exit_code == 0
+
+
+def test_json_has_every_rule() -> None:
+    """Kept ones, too."""
+    found = json.loads(checked("bad", "--json").output)
+    assert {each["state"] for each in found} == {"kept", "broken"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["none"], "damon: nothing called 'none' is installed"),
+        (["good", "--without", "no-such"], "damon: --without: no rule is called no-such"),
+        (["good", "--options", "x ="], "damon: --options: Invalid value"),
+    ],
+)
+def test_mistakes_are_one_line(arguments: Sequence[str], text: str) -> None:
+    """And exit code 2."""
+    result = checked(*arguments)
+    assert result.exit_code == 2
+    assert result.output.startswith(text)
+    assert result.output.count("\n") == 1

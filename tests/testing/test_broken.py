@@ -1,0 +1,116 @@
+"""Every mistake of `tests.testing.broken` is shown by a rule, whose message names it."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from damon_core import Callback, NoOptions, Plugins, Policy, Primitive, RecordFormat
+from damon_core.hookspecs import hookimpl
+from damon_core.testing.conformance import RULES, BrokenRuleError, Rule, Subject, Suite, as_test
+from damon_core.testing.conformance.rules import Kind
+from tests.testing.broken import callbacks, others
+
+
+@pytest.fixture(autouse=True)
+def _cleared() -> Iterator[None]:
+    """Leave nothing of a broken callback to later tests."""
+    yield
+    callbacks.clear()
+
+
+def offering(kind: str, part: object) -> Plugins:
+    """Return plugins that offer a part."""
+
+    def register(register: Any) -> None:
+        register(part)
+
+    plural = "policies" if kind == "policy" else f"{kind}s"
+    return Plugins({"broken": SimpleNamespace(**{f"register_{plural}": hookimpl(register)})})
+
+
+def broken(kind: Kind, part: object, rule: str, directory: Path) -> str:
+    """Return what is said of a part that breaks a rule."""
+    subject = Subject(kind, "broken", offering(kind, part), {}, directory, grace_s=0.05)
+    with pytest.raises(BrokenRuleError) as caught:
+        rule_of(kind, rule).check(subject)
+    return str(caught.value)
+
+
+def rule_of(kind: Kind, name: str) -> Rule:
+    """Return a rule by its name."""
+    return next(rule for rule in RULES[kind] if rule.name == name)
+
+
+def names(cases: list[Any]) -> list[str]:
+    """Return the names of mistakes."""
+    return [" ".join(getattr(each, "__name__", str(each)) for each in case) for case in cases]
+
+
+@pytest.mark.parametrize(
+    ("factory", "rule", "options"), callbacks.BROKEN, ids=names(callbacks.BROKEN)
+)
+def test_a_broken_callback_breaks_its_rule(
+    tmp_path: Path, factory: Any, rule: str, options: Any
+) -> None:
+    """The message names callback and rule."""
+    text = broken("callback", Callback("broken", factory, options, "x"), rule, tmp_path)
+    assert text.startswith(f"callback 'broken' breaks the rule '{rule}': ")
+
+
+@pytest.mark.parametrize(("factory", "rule"), others.PRIMITIVES, ids=names(others.PRIMITIVES))
+def test_a_broken_primitive_breaks_its_rule(tmp_path: Path, factory: Any, rule: str) -> None:
+    """The message names primitive and rule."""
+    text = broken("primitive", Primitive("broken", factory, summary="x"), rule, tmp_path)
+    assert text.startswith(f"primitive 'broken' breaks the rule '{rule}': ")
+
+
+@pytest.mark.parametrize(("cls", "rule"), others.POLICIES, ids=names(others.POLICIES))
+def test_a_broken_policy_breaks_its_rule(tmp_path: Path, cls: Any, rule: str) -> None:
+    """The message names policy and rule."""
+    text = broken("policy", Policy("broken", others.policy(cls), summary="x"), rule, tmp_path)
+    assert text.startswith(f"policy 'broken' breaks the rule '{rule}': ")
+
+
+@pytest.mark.parametrize(("read", "write", "rule"), others.FORMATS, ids=names(others.FORMATS))
+def test_a_broken_format_breaks_its_rule(tmp_path: Path, read: Any, write: Any, rule: str) -> None:
+    """The message names format and rule."""
+    text = broken("format", RecordFormat("broken", (".csv",), read, write, "x"), rule, tmp_path)
+    assert text.startswith(f"format 'broken' breaks the rule '{rule}': ")
+
+
+def test_the_message_says_what_was_seen(tmp_path: Path) -> None:
+    """The author finds the hook, and what it raised."""
+    part = Callback("broken", callbacks.NeedsTargets, NoOptions, "x")
+    text = broken("callback", part, "no-targets", tmp_path)
+    assert "Seen: no targets: callback 'broken' failed in after_aggregation: IndexError" in text
+
+
+@pytest.mark.parametrize("rule", RULES["callback"], ids=[rule.name for rule in RULES["callback"]])
+def test_a_callback_without_a_mistake_keeps_all_rules(tmp_path: Path, rule: Rule) -> None:
+    """So what the broken ones break is their mistake's."""
+    part = Callback("broken", callbacks.Callback, NoOptions, "x")
+    rule.check(Subject("callback", "broken", offering("callback", part), {}, tmp_path))
+
+
+@pytest.mark.parametrize("rule", RULES["primitive"], ids=[rule.name for rule in RULES["primitive"]])
+def test_a_primitive_without_a_mistake_keeps_all_rules(tmp_path: Path, rule: Rule) -> None:
+    """So what the broken ones break is their mistake's."""
+    part = Primitive("broken", others.Memory, summary="x")
+    rule.check(Subject("primitive", "broken", offering("primitive", part), {}, tmp_path))
+
+
+def test_a_rule_that_is_left_out_has_to_be_there() -> None:
+    """A rule with another name than before isn't left out unseen."""
+    suite = Suite(lambda _directory: None, RULES["callback"])
+    with pytest.raises(ValueError, match="no rule is called print-nothing; there are process-"):
+        as_test(suite, {"print-nothing": "it is there to print"})
+
+
+def test_a_rule_that_is_left_out_isnt_checked() -> None:
+    """All others are."""
+    suite = Suite(lambda _directory: None, RULES["callback"])
+    test = cast(Any, as_test(suite, {"prints-nothing": "it is there to print"}))
+    assert len(test.damon_suite.rules) == len(RULES["callback"]) - 1
