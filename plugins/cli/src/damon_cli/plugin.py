@@ -10,9 +10,7 @@ if TYPE_CHECKING:
     from damon_core import Plugins
 
 
-@click.group(
-    epilog="Example: damon plugin check csv", short_help="Check a package that you write"
-)
+@click.group(epilog="Example: damon plugin check csv", short_help="Check a package that you write")
 def plugin() -> None:
     """Check a package that you write."""
 
