@@ -4,13 +4,13 @@ pytest finds it by its entry point. It imports nothing of damon-core, so that a 
 have nothing to do with it costs nothing, and coverage sees the core's modules imported.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 import pytest
 
-__all__ = ["damon_rule", "damon_subject", "pytest_generate_tests"]
+__all__ = ["damon_rule", "damon_skip", "damon_subject", "pytest_generate_tests"]
 
 
 class _Suite(Protocol):
@@ -34,6 +34,12 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def damon_rule(request: pytest.FixtureRequest) -> Any:
     """Return the rule to check; a suite's tests are called once for each."""
     return request.param
+
+
+@pytest.fixture
+def damon_skip() -> Callable[[str], object]:
+    """Return what skips a test whose rule can't be checked here, given the reason."""
+    return pytest.skip
 
 
 @pytest.fixture

@@ -15,11 +15,13 @@ to neither: using it is an error that names both, and everything else of both wo
 
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from types import ModuleType
 from typing import Any, TypeVar, cast
 
 from attrs import evolve
+from packaging.utils import canonicalize_name
 
-from damon_core.contract.implementations import not_an_object
+from damon_core.contract.implementations import marked, not_an_object
 from damon_core.contract.policy import RegionPolicy
 from damon_core.contract.records import RecordFormat
 from damon_core.contract.registration import (
@@ -34,7 +36,9 @@ from damon_core.contract.registration import (
 from damon_core.errors import PluginError
 from damon_core.registry.options import nearest, structure
 from damon_core.registry.packages import (
+    CORE,
     FORMAT,
+    GROUP,
     Package,
     PluginInfo,
     backend_key,
@@ -49,7 +53,10 @@ class Plugins:
 
     Args:
         plugins: The plugins and nothing else, by name: modules or objects with registration
-            hooks. `discover` takes the installed ones instead.
+            hooks. `discover` takes the installed ones instead, and `of` those of distributions.
+
+    Raises:
+        PluginError: One has no registration hook, so it would offer nothing.
     """
 
     def __init__(self, plugins: Mapping[str, object] | None = None) -> None:
@@ -57,6 +64,13 @@ class Plugins:
             Package([name], "(given)", lambda plugin=plugin: plugin)  # type: ignore[misc]
             for name, plugin in (plugins or {}).items()
         ]
+        for name, plugin in (plugins or {}).items():
+            if isinstance(plugin, ModuleType) and not any(True for _ in marked(plugin)):
+                reason = (
+                    f"module {plugin.__name__} has no registration hook: give the module that its "
+                    "entry point names, or use Plugins.of with the distribution"
+                )
+                raise PluginError(name, reason)
         self._load_all()
 
     @classmethod
@@ -64,6 +78,35 @@ class Plugins:
         """Return the installed packages. Nothing is imported yet."""
         found = cls()
         found._packages = installed_packages()
+        return found
+
+    @classmethod
+    def of(cls, *distributions: str) -> "Plugins":
+        """Return what some installed distributions offer, and the core, but nothing else.
+
+        For tests of a package: what it registers is found as users find it, by entry points.
+
+        Args:
+            distributions: Their names, as pip has them.
+
+        Raises:
+            PluginError: One isn't installed, or offers nothing by entry points.
+        """
+        wanted = {canonicalize_name(name): name for name in (CORE, *distributions)}
+        found = cls()
+        found._packages = [
+            package
+            for package in installed_packages()
+            if canonicalize_name(package.origin.split(" ")[0]) in wanted
+        ]
+        there = {canonicalize_name(package.origin.split(" ")[0]) for package in found._packages}
+        for key, name in wanted.items():
+            if key not in there:
+                reason = (
+                    f"no distribution of this name with entry points in the group '{GROUP}' is "
+                    "installed: install it (pip install -e .), again after they have changed"
+                )
+                raise PluginError(name, reason)
         return found
 
     # -- looking up ------------------------------------------------------------------

@@ -12,6 +12,7 @@ from types import SimpleNamespace
 
 import pytest
 
+import tests
 from damon_core import (
     AUTO,
     Backend,
@@ -561,3 +562,30 @@ class TestCore:
         (line,) = info_of(plugins, "a-thief").contested
         assert line.startswith("policy 'kernel' is also offered by damon-core ")
         assert info_of(plugins, "damon-core").policies == ("evidence", "kernel")
+
+
+class TestOf:
+    """What some distributions offer."""
+
+    def test_a_distribution_offers_what_it_registers(self) -> None:
+        """Its hooks may be in any module: the entry point names it."""
+        plugins = Plugins.of("damon-csv")
+        assert plugins.callback("csv").name == "csv"
+
+    def test_others_offer_nothing(self) -> None:
+        """But the core."""
+        names = [name for info in Plugins.of("damon-csv").infos() for name in info.policies]
+        assert names == ["evidence", "kernel"]
+        assert [name for info in Plugins.of("damon-csv").infos() for name in info.callbacks] == [
+            "csv"
+        ]
+
+    def test_one_that_offers_nothing_is_refused(self) -> None:
+        """With what to do."""
+        with pytest.raises(PluginError, match=r"damon-none.*pip install -e \."):
+            Plugins.of("damon-none")
+
+    def test_a_module_without_hooks_is_refused(self) -> None:
+        """It would offer nothing, and nobody would know why."""
+        with pytest.raises(PluginError, match="module tests has no registration hook"):
+            Plugins({"tests": tests})

@@ -2,7 +2,7 @@
 
 import pytest
 
-from damon_core import Context, PartError, VirtualClock
+from damon_core import Context, PartError, VirtualClock, hookimpl
 from damon_core.testing import (
     NotingClock,
     Recorder,
@@ -70,3 +70,26 @@ def test_eventually_gives_up() -> None:
     """What never comes true is a failed test."""
     with pytest.raises(AssertionError, match=r"hasn't come true within 0\.02 s"):
         eventually(lambda: False, timeout_s=0.02)
+
+
+class Asserts:
+    """A callback with an assertion that fails."""
+
+    name = "asserts"
+
+    @hookimpl
+    def after_aggregation(self) -> None:
+        raise AssertionError("as the test wants it")
+
+
+def test_an_assertion_in_a_callback_fails_its_test() -> None:
+    """Isolation, which keeps contexts alive, doesn't hide it."""
+    with pytest.raises(AssertionError, match="as the test wants it"):
+        run_virtual(ScriptedMemory({}), Asserts(), aggregations=2)
+
+
+def test_callbacks_that_may_fail_are_left_to_the_counts() -> None:
+    """For tests of what follows."""
+    memory = ScriptedMemory({})
+    context = run_virtual(memory, Asserts(), aggregations=2, callbacks_may_fail=True)
+    assert context.stats.callbacks["asserts"].failures == 2

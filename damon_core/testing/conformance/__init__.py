@@ -29,6 +29,7 @@ from damon_core.testing.conformance.rules import (
     Kind,
     NotCheckedError,
     Options,
+    OptionsNeededError,
     Outcome,
     Rule,
     Subject,
@@ -40,6 +41,7 @@ __all__ = [
     "BrokenRuleError",
     "NotCheckedError",
     "Options",
+    "OptionsNeededError",
     "Outcome",
     "Rule",
     "Subject",
@@ -93,8 +95,13 @@ def as_test(suite: Suite, without: Mapping[str, str] | None = None) -> Callable[
         raise ValueError(f"no rule is called {', '.join(unknown)}; there are {', '.join(known)}")
     rules = [rule for rule in suite.rules if rule.name not in left_out]
 
-    def test(damon_rule: Any, damon_subject: Any) -> None:
-        damon_rule.check(damon_subject)
+    def test(damon_rule: Any, damon_subject: Any, damon_skip: Callable[[str], object]) -> None:
+        try:
+            damon_rule.check(damon_subject)
+        except OptionsNeededError:
+            raise
+        except NotCheckedError as error:
+            damon_skip(str(error))
 
     test.damon_suite = Suite(suite.subject, rules)  # type: ignore[attr-defined]
     return test

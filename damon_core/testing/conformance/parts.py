@@ -12,7 +12,7 @@ from damon_core.contract.release import release_part
 from damon_core.errors import ConfigError, InputError
 from damon_core.registry.options import structure
 from damon_core.testing.conformance.process import assert_nothing_left, holdings
-from damon_core.testing.conformance.rules import NotCheckedError, Rule, Subject
+from damon_core.testing.conformance.rules import OptionsNeededError, Rule, Subject
 
 _UNKNOWN = "no-such-option"
 
@@ -129,7 +129,8 @@ def _options_share_nothing(subject: Subject) -> None:
                 f"{cls.__name__}.{field.name} has a default that all instances share: "
                 f"use factory={type(default).__name__}"
             )
-    written = subject.written()
+    # What a subject of a backend has are the options of its primitive.
+    written = {} if subject.kind == "backend" else subject.written()
     one, other = subject.checked(written), subject.checked(written)
     for field in attrs.fields(type(one)):
         value = getattr(one, field.name)
@@ -184,7 +185,7 @@ def _forecast_answers(subject: Subject) -> None:
     except InputError as error:
         if subject.options:
             raise
-        raise NotCheckedError(f"it needs options: {error}") from error
+        raise OptionsNeededError(f"it needs options: {error}") from error
     before = holdings()
     found = forecast(checked)
     for each in found:

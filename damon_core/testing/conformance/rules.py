@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeAlias
 import attrs
 from attrs import define, field, frozen
 
-from damon_core.errors import ConfigError, DamonError, InputError, one_line
+from damon_core.errors import ConfigError, DamonError, InputError, PluginError, one_line
 from damon_core.registry.discovery import Plugins
 from damon_core.registry.options import structure
 from damon_core.testing.conformance.process import preserved_process, unlogged
@@ -43,6 +43,10 @@ class BrokenRuleError(AssertionError):
 
 class NotCheckedError(Exception):
     """A rule can't be checked here, and why."""
+
+
+class OptionsNeededError(NotCheckedError):
+    """A rule can't be checked without options, which the author has to give."""
 
 
 @define(eq=False)
@@ -123,9 +127,9 @@ class Subject:
         except ConfigError as error:
             if all(" is missing" in f" {problem.message}" for problem in error.problems):
                 missing = ", ".join(problem.path for problem in error.problems)
-                raise NotCheckedError(f"it needs options: {missing}") from error
+                raise OptionsNeededError(f"it needs options: {missing}") from error
             if not self.options:
-                raise NotCheckedError(f"it needs options: {one_line(error)}") from error
+                raise OptionsNeededError(f"it needs options: {one_line(error)}") from error
             raise
 
     def make(self, written: Mapping[str, Any] | None = None) -> Any:
@@ -145,10 +149,12 @@ class Subject:
             arguments.append(self.plugins.backends(self.name))
         try:
             return self.part.factory(*arguments)
+        except PluginError as error:
+            raise NotCheckedError(f"it can't be made here: {error.reason}") from error
         except InputError as error:
             if self.options:
                 raise
-            raise NotCheckedError(f"it needs options: {one_line(error)}") from error
+            raise OptionsNeededError(f"it needs options: {one_line(error)}") from error
 
     def _with_backend(self, written: Mapping[str, Any]) -> Any:
         """Return the primitive that uses the backend; its options are those of the primitive."""
@@ -166,7 +172,7 @@ class Subject:
         except ConfigError as error:
             if written:
                 raise
-            raise NotCheckedError(f"its primitive needs options: {one_line(error)}") from error
+            raise OptionsNeededError(f"its primitive needs options: {one_line(error)}") from error
         return primitive.factory(checked, self.plugins.backends(self.primitive))
 
     def clear(self) -> None:
