@@ -1,0 +1,57 @@
+"""The package keeps the rules of its kind, on a cgroup with one process."""
+
+import contextlib
+import os
+import subprocess
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+from damon_cgroup import hierarchies
+
+from damon_core.testing.conformance import primitive_rules
+
+
+@contextlib.contextmanager
+def cgroup(directory: Path) -> Iterator[Mapping[str, object]]:
+    """Give options that name a cgroup, which is there meanwhile."""
+    mounts = [
+        each.mount
+        for each in hierarchies()
+        if each.version == 2 or each.mount.name in ("pids", "freezer", "systemd")
+    ]
+    if not mounts:
+        pytest.skip("no cgroup hierarchy is mounted on this machine")
+    path = mounts[0] / f"damon-rules-{os.getpid()}-{directory.name}"
+    try:
+        path.mkdir()
+    except OSError as error:
+        pytest.skip(f"cgroups can't be made here: {error}; run on a machine that allows it")
+    try:
+        with subprocess.Popen(["sleep", "600"]) as program:
+            try:
+                (path / "cgroup.procs").write_text(str(program.pid))
+                yield {"path": str(path), "backend": "referenced"}
+            finally:
+                program.kill()
+    finally:
+        _remove(path)
+
+
+def _remove(path: Path) -> None:
+    """Remove a cgroup, once the kernel knows that its process has ended."""
+    deadline_s = time.monotonic() + 60
+    while True:
+        try:
+            path.rmdir()
+        except OSError:
+            if time.monotonic() > deadline_s:
+                raise
+            time.sleep(0.01)
+        else:
+            return
+
+
+# Every rule is some contexts, and every context reads and clears what the kernel knows.
+test_primitive = pytest.mark.slow(primitive_rules("cgroup", cgroup))
