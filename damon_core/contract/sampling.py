@@ -22,7 +22,9 @@ the context's policy and returns the `Sampling` of one run. Five come with the c
   page is first found accessed, and so how often it is accessed, is known to within a factor of two.
   In later aggregations there is one look, at the end: it finds what was accessed for the first time
   in the epoch. The primitive infers the rest, and sets a target's `outdated` where it finds that
-  much has changed, so that the next clearing comes early.
+  much has changed, so that the next clearing comes early. While it can't infer that well, it sets
+  `doubtful`: then every aggregation begins an epoch, if they needn't become more than four times as
+  long for that.
   In `describe_regions` the primitive leaves the regions of the aggregation in `context.targets`,
   cut as suits what it knows of the pages, at most ``context.limits.max_regions`` of them, complete
   with `nr_accesses` (out of ``context.intervals.checks``), `touched_bytes`, `age` and `idle_us`,
@@ -64,7 +66,7 @@ class Sampling(Protocol):
 
     @property
     def most_aggregations(self) -> int:
-        """How many aggregations an epoch may have; 1 where each begins anew."""
+        """How many aggregations an epoch may have now; 1 where each begins anew."""
 
     @property
     def opening(self) -> bool:

@@ -459,6 +459,7 @@ class Pace:
         self._tuner = GoalTuner(goal) if goal else None
         self._budget = budget
         self._sampling = sampling
+        self._has_epochs = sampling.most_aggregations > 1
         self._opened = False  # whether the running aggregation opened an epoch
         self.wanted = self._base = self._in_force = intervals
         self.change(intervals)
@@ -527,9 +528,8 @@ class Pace:
             elapsed_us: How long it took.
             toll: What it has cost the target that it cost most.
         """
-        most = self._sampling.most_aggregations
-        if most > 1:
-            most_us = most * self._base.aggregation_us
+        if self._has_epochs:
+            most_us = self._sampling.most_aggregations * self._base.aggregation_us
             self._tolls.aggregated_in_epoch(toll, most_us, opened=self._opened)
             self._opened = False
         else:

@@ -27,6 +27,9 @@ _MOST_AGGREGATIONS = 64
 _EARLY = 0.25
 #: It does where the primitive says so, or if aggregations have become longer or shorter by more.
 _ALIKE = 0.75
+#: Where the primitive can't infer well, aggregations may become longer by this factor, so that each
+#: is an epoch; and by that one until they are shorter again, and share epochs.
+_LONGER, _TOO_LONG = 4.0, 8.0
 
 
 class _Timed:
@@ -212,15 +215,16 @@ class SpacedSampling(_Timed, _Evenly):
 
     An epoch begins with a clearing and has as many aggregations as needed for its cost. Only the
     first aggregation has several looks, the later ones have one, at the end. To save time epochs
-    become longer, then aggregations too; the sampling interval stays.
+    become longer, then aggregations too; the sampling interval stays. While the primitive can't
+    infer later aggregations well, and epochs are short, aggregations become as long as these.
     """
 
     policy_name = ""
-    most_aggregations = _MOST_AGGREGATIONS
 
     def __init__(self, _policy: RegionPolicy) -> None:
         self.missed_checks = 0
         self.opening = False
+        self.most_aggregations = _MOST_AGGREGATIONS
         self._began_us: int | None = None  # of the running aggregation
         self._looks = 0  # so far
         self._counted = 0  # checks that these stand for
@@ -232,6 +236,8 @@ class SpacedSampling(_Timed, _Evenly):
         self._owed_us = 0.0  # by which epochs were shorter
         self._aggregation_us = self._first_us = 0  # of the last aggregation, and the first one
         self._outdated = False
+        # How long aggregations were when each began to be an epoch; None while they share epochs.
+        self._shared_us: int | None = None
 
     def begin(self, limits: RegionLimits) -> None:
         """Do nothing: the primitive cuts the regions."""
@@ -255,7 +261,8 @@ class SpacedSampling(_Timed, _Evenly):
 
     def _is_due(self) -> bool:
         """Return whether an epoch is to begin with the next aggregation."""
-        if self._opened_us is None:
+        if self._opened_us is None or self._shared_us is not None:
+            self._owed_us = 0.0
             return True
         if not _ALIKE * self._first_us <= self._aggregation_us <= self._first_us / _ALIKE:
             self._outdated = True
@@ -323,6 +330,19 @@ class SpacedSampling(_Timed, _Evenly):
         for target in targets:
             self._outdated |= target.outdated
             target.outdated = False
+        self._share_epochs(doubtful=any(target.doubtful for target in targets))
+
+    def _share_epochs(self, *, doubtful: bool) -> None:
+        """Let aggregations share epochs, or each begin one where that is better and affordable."""
+        aggregation_us = self._aggregation_us
+        if not doubtful:
+            self._shared_us = None
+        elif self._shared_us is None:
+            if self._epoch_us <= _LONGER * aggregation_us:
+                self._shared_us = aggregation_us
+        elif aggregation_us > _TOO_LONG * self._shared_us:
+            self._shared_us = None
+        self.most_aggregations = _MOST_AGGREGATIONS if self._shared_us is None else 1
 
     def needed_factor(
         self, intervals: Intervals, check_us: float, aggregation_us: float, share: float

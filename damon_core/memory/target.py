@@ -123,6 +123,8 @@ class Target:
             soon.
         resting: Set by the loop where the budget doesn't allow all targets to be looked at: the
             primitive leaves it alone in this aggregation. Only where it says that it does.
+        doubtful: Set by the primitive while it can't infer well what is accessed in later
+            aggregations of an epoch.
     """
 
     name: str = field(validator=printable)
@@ -137,3 +139,4 @@ class Target:
     epoch: int = field(default=0, init=False, repr=False)
     outdated: bool = field(default=False, init=False, repr=False)
     resting: bool = field(default=False, init=False, repr=False)
+    doubtful: bool = field(default=False, init=False, repr=False)

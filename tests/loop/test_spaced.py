@@ -128,6 +128,7 @@ class Costly(SeesAll):
         look_us: That of a look.
         toll: What a clearing costs the target.
         outdated: In which aggregations much has changed.
+        doubtful: In which what is accessed can't be inferred well.
     """
 
     def __init__(
@@ -136,12 +137,13 @@ class Costly(SeesAll):
         look_us: int = 0,
         toll: Toll | None = None,
         outdated: Callable[[int], bool] = lambda _: False,
+        doubtful: Callable[[int], bool] = lambda _: False,
     ) -> None:
         super().__init__()
         self.cleared_us: list[int] = []
         self.numbers: list[int] = []  # of aggregations that began with a clearing
-        self._clear_us, self._look_us, self._toll = clear_us, look_us, toll or Toll()
-        self._outdated = outdated
+        self.clear_us, self._look_us, self._toll = clear_us, look_us, toll or Toll()
+        self._outdated, self._doubtful = outdated, doubtful
         self._epoch = -1
         self.number = 0
 
@@ -152,7 +154,7 @@ class Costly(SeesAll):
             return
         self._epoch = target.epoch
         assert isinstance(context.clock, CpuClock)
-        context.clock.work(self._clear_us)
+        context.clock.work(self.clear_us)
         self.cleared_us.append(context.clock.now_us())
         self.numbers.append(self.number)
         target.toll = target.toll.with_cpu(self._toll.cpu_us).with_held(self._toll.held_us)
@@ -168,6 +170,7 @@ class Costly(SeesAll):
         super().describe_regions(context)
         self.number += 1
         context.targets[0].outdated = self._outdated(self.number)
+        context.targets[0].doubtful = self._doubtful(self.number)
 
 
 def run_costly(memory: Costly, seconds: int = 60, **limits: float | None) -> Context:
@@ -271,6 +274,48 @@ def test_constant_changes_cost_no_more_than_the_budget() -> None:
     """Though each asks for a clearing."""
     memory = Costly(clear_us=50_000, outdated=lambda _: True)
     context = run_costly(memory)
+    assert context.stats.cpu_us / context.clock.now_us() <= 0.022
+
+
+def test_where_little_can_be_inferred_each_aggregation_is_an_epoch() -> None:
+    """It becomes as long as that costs: 4 ms and five looks of 0.2 ms are 2 % of 0.25 s."""
+    memory = Costly(clear_us=4_000, look_us=200, doubtful=lambda _: True)
+    context = run_costly(memory)
+    assert memory.numbers[5:] == list(range(memory.numbers[5], memory.number))
+    assert context.snapshot is not None
+    assert 250_000 <= context.snapshot.intervals.aggregation_us <= 400_000
+    assert context.stats.cpu_us / context.clock.now_us() <= 0.022
+
+
+def test_long_epochs_stay_though_little_can_be_inferred() -> None:
+    """Aggregations don't become 40 times as long."""
+    memory = Costly(clear_us=50_000, look_us=500, doubtful=lambda _: True)
+    context = run_costly(memory)
+    assert context.snapshot is not None
+    assert context.snapshot.intervals == Intervals()
+    assert min(distances(memory)) > 3
+
+
+def test_aggregations_are_short_again_when_the_doubt_ends() -> None:
+    """They share epochs again."""
+    memory = Costly(clear_us=4_000, look_us=200, doubtful=lambda number: number < 50)
+    context = run_costly(memory)
+    assert context.snapshot is not None
+    assert context.snapshot.intervals == Intervals()
+    assert max(np.diff(memory.numbers)) > 1
+
+
+def test_each_aggregation_is_an_epoch_at_most_while_that_stays_affordable() -> None:
+    """When clearings have become 20 times as dear, aggregations share epochs again."""
+
+    def doubtful(number: int) -> bool:
+        memory.clear_us = 80_000 if number > 50 else 4_000
+        return True
+
+    memory = Costly(look_us=200, doubtful=doubtful)
+    context = run_costly(memory, seconds=120)
+    assert context.snapshot is not None
+    assert context.snapshot.intervals == Intervals()
     assert context.stats.cpu_us / context.clock.now_us() <= 0.022
 
 

@@ -361,3 +361,39 @@ def test_epochs_of_one_aggregation_are_exact(seed: int) -> None:
         found = simulation.aggregation(first=True)
         assert found == np.count_nonzero(simulation.truth)
         assert np.array_equal(simulation.touched_pages(), simulation.truth)
+
+
+@pytest.mark.parametrize(
+    ("rates", "doubtful"),
+    [
+        (np.where(np.arange(PAGES) < 1_000, 100.0, 0.0), False),
+        (np.where(np.arange(PAGES) < 1_000, 12.0, 0.0), False),
+        (np.where(np.arange(PAGES) < 1_000, 3.0, 0.0), True),
+        (1_000 / np.arange(1, PAGES + 1), True),
+    ],
+    ids=["often", "some times", "now and then", "zipf"],
+)
+def test_what_is_accessed_about_once_an_aggregation_can_t_be_inferred(
+    rates: npt.NDArray[np.float64], doubtful: bool
+) -> None:
+    """It asks for a clearing in each, if that is to be had."""
+    simulation = Simulation(at_random(rates))
+    simulation.epoch(2)
+    assert simulation.target.doubtful == doubtful
+
+
+def test_longer_aggregations_don_t_end_the_doubt() -> None:
+    """In shorter ones it would be there again."""
+    simulation = Simulation(at_random(np.full(PAGES, 3.0)))
+    simulation.epoch(1)
+    simulation.interval_us = 4 * SECOND
+    simulation.epoch(1)
+    assert simulation.target.doubtful
+
+
+def test_doubt_ends_when_accesses_are_regular() -> None:
+    """With the next clearing."""
+    simulation = Simulation(changing(FOURTH_US, at_random(np.full(PAGES, 3.0)), always((0, 99))))
+    simulation.epoch(4)
+    simulation.epoch(1)
+    assert not simulation.target.doubtful

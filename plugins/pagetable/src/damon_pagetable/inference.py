@@ -23,6 +23,7 @@ import numpy.typing as npt
 from attrs import define, field
 
 from damon_core import CODES, Range
+from damon_pagetable.growth import Growth
 from damon_pagetable.pages import NEW, PageCodes, Pages, code_of
 from damon_pagetable.witnesses import Verdict, Witnesses
 
@@ -47,6 +48,7 @@ class Inference:
 
     Attributes:
         later: Whether the aggregation isn't the first one of its epoch.
+        growth: How much had been accessed at each look of the first one.
         witnesses: Those of the aggregation.
         weights: For each period, the share of its pages that was touched in the aggregation; None
             if those up to the longest were, and no others.
@@ -56,8 +58,7 @@ class Inference:
     """
 
     later: bool = field(default=False, init=False)
-    _rate: float = field(default=0.0, init=False)  # of new pages, at the end of the first
-    _looked_us: int = field(default=0, init=False)
+    growth: Growth = field(factory=Growth, init=False)
     _is_change: bool = field(default=False, init=False)  # whether more was new than at random
     witnesses: Witnesses | None = field(default=None, init=False)
     weights: _Weights | None = field(default=None, init=False)
@@ -74,7 +75,7 @@ class Inference:
         self.later, self.outdated, self.weights = False, False, None
         self.witnesses, self.typical, self.cooled = None, NEW, []
         self._began_us = now_us
-        self._rate, self._looked_us, self._is_change = 0.0, 0, False
+        self.growth, self._is_change = Growth(), False
 
     def begin(self, pages: Pages, now_us: int) -> None:
         """Begin a later aggregation of the epoch; `Pages.settle` comes after it."""
@@ -100,8 +101,7 @@ class Inference:
             elapsed_us: The time from the clearing to the look.
         """
         if not self.later:
-            self._rate = new / max(elapsed_us - self._looked_us, 1)
-            self._looked_us = elapsed_us
+            self.growth.add(new, elapsed_us)
 
     def _median(self, pages: Pages) -> int:
         """Return the median period of what was touched in the first aggregation."""
@@ -135,7 +135,7 @@ class Inference:
         new = pages.count(NEW, NEW)
         known, slow = pages.count(1, longest), pages.count(longest + 1, NEW - 1)
         # Ever less is new in a steady program.
-        self._is_change = new > _MORE * self._rate * interval_us + _MUCH * self._level
+        self._is_change = new > _MORE * self.growth.rate * interval_us + _MUCH * self._level
         self.outdated = cold + hot > _MUCH * self._level
         if len(verdict.of_hot.of_cells) < _ENOUGH:
             self.outdated |= self._is_change

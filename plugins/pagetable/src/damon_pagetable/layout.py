@@ -29,6 +29,9 @@ from damon_pagetable.tally import Tally
 
 logger = logging.getLogger(__name__)
 
+#: What is inferred is doubtful if this share of what is touched isn't accessed again in the next
+#: aggregation; and not any more once it is that one.
+_DOUBTFUL, _SURE = 0.01, 0.005
 #: Each process gets at least this many regions of the context's, if there are enough.
 _LEAST_REGIONS = 8
 
@@ -75,6 +78,8 @@ class BestCut:
         self._known = known
         self._max_regions = 0
         self._has_warned = False
+        # Whether later aggregations can't be inferred well, and how long those were then.
+        self._doubtful, self._doubted_us = False, 0
 
     def lay_out(self, target: ProcessTarget, given: LayoutInput, limits: RegionLimits) -> None:
         """Do nothing: regions follow from what is seen."""
@@ -90,10 +95,12 @@ class BestCut:
             pagemaps = [self._known[each].pagemap for each in targets]
             if None not in pagemaps:
                 count_copies_once(found, [each for each in pagemaps if each is not None])
+        self._doubt([self._known[each] for each in targets])
         sizes = [int(np.count_nonzero(each.codes)) for each in found]
         spare = max(self._max_regions - _LEAST_REGIONS * len(targets), 0)
         for target, pages, size in zip(targets, found, sizes, strict=True):
             target.outdated |= self._known[target].inference.outdated
+            target.doubtful = self._doubtful
             share = self._max_regions // len(targets)
             limit = min(_LEAST_REGIONS, share) + spare * size // max(sum(sizes), 1)
             self._cut(target, pages, limit, now_us)
@@ -106,6 +113,21 @@ class BestCut:
                 "page tables: not all memory is looked at, as that would take too long: what "
                 "several processes have in common counts in each of them"
             )
+
+    def _doubt(self, of_all: Sequence[Known]) -> None:
+        """Find out whether later aggregations can be inferred well, when an epoch has begun.
+
+        Once they couldn't, aggregations may be longer, and how long they were then counts.
+        """
+        if not of_all or any(each.inference.later for each in of_all):
+            return
+        interval_us = min(each.last_us for each in of_all)
+        if self._doubtful:
+            interval_us = min(interval_us, self._doubted_us)
+        counts = [each.inference.growth.missed(interval_us) for each in of_all]
+        missed, touched = map(sum, zip(*counts, strict=True))
+        most = _SURE if self._doubtful else _DOUBTFUL
+        self._doubtful, self._doubted_us = missed > most * touched, interval_us
 
     def _cut(self, target: ProcessTarget, pages: PageCodes, limit: int, now_us: int) -> None:
         known = self._known[target]
