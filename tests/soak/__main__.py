@@ -75,12 +75,12 @@ class Soak:
         """Return what happens, a minute each, again and again."""
         return [
             ("nothing", lambda: None),
+            ("the receiver is dead", self.receiver.stop),
             ("redis restarts", lambda: self.restart(self.redis)),
+            ("the receiver is back", self.receiver.start),
             ("PostgreSQL restarts", lambda: self.restart(self.postgres)),
             ("reload: another interval", self.reload_other),
             ("reload: a broken file", self.reload_broken),
-            ("the receiver is dead", self.receiver.stop),
-            ("the receiver is back", self.receiver.start),
             ("the disk of CSV is full", self.fill),
             ("the disk has room", self.free),
             ("redis is killed, back after 20 s", self.kill),

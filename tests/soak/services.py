@@ -2,6 +2,7 @@
 
 import contextlib
 import http.server
+import os
 import shutil
 import signal
 import socket
@@ -81,7 +82,12 @@ class Program:
             command = ["sh", "-c", joins, str(self.group / "cgroup.procs"), *command]
         with (self.folder / f"{self.name}.log").open("ab") as log:
             self.process = subprocess.Popen(
-                command, cwd=self.folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+                command,
+                cwd=self.folder,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
             )
         if self.port:
             wait_for(self._listens, self.name)
@@ -94,6 +100,8 @@ class Program:
         if process.poll() is None:
             process.send_signal(self.stopping)
         code = process.wait(PATIENCE_S)
+        with contextlib.suppress(ProcessLookupError):  # what it has started has ended, too
+            os.killpg(process.pid, signal.SIGKILL)
         if self.group is not None:
             wait_for(self._is_gone, f"the end of {self.name}")
         return code
