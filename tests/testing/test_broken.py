@@ -6,10 +6,34 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from attrs import evolve, field, frozen
 
-from damon_core import Callback, NoOptions, Plugins, Policy, Primitive, RecordFormat
+from damon_core import (
+    Backend,
+    Callback,
+    Costs,
+    Finding,
+    NoOptions,
+    PageSampling,
+    Plugins,
+    Policy,
+    Primitive,
+    RecordFormat,
+    TargetForecast,
+    make_backend,
+)
 from damon_core.hookspecs import hookimpl
-from damon_core.testing.conformance import RULES, BrokenRuleError, Rule, Subject, Suite, as_test
+from damon_core.testing.conformance import (
+    RULES,
+    BrokenRuleError,
+    OptionsNeededError,
+    Rule,
+    Subject,
+    Suite,
+    as_test,
+    outcomes,
+    subjects_of,
+)
 from damon_core.testing.conformance.rules import Kind
 from tests.testing.broken import callbacks, others
 
@@ -114,3 +138,116 @@ def test_a_rule_that_is_left_out_isnt_checked() -> None:
     suite = Suite(lambda _directory: None, RULES["callback"])
     test = cast(Any, as_test(suite, {"prints-nothing": "it is there to print"}))
     assert len(test.damon_suite.rules) == len(RULES["callback"]) - 1
+
+
+# -- backends, and what can't be checked ---------------------------------------------------------
+
+
+@frozen
+class BackendUserOptions:
+    """Options of a primitive that uses a backend."""
+
+    backend: str = field(default="auto", metadata={"help": "the backend"})
+
+
+class Package:
+    """Offers a primitive and a backend that it uses."""
+
+    def __init__(self, *, works: bool = True) -> None:
+        self._works = works
+
+    @hookimpl
+    def register_primitives(self, register: Any) -> None:
+        def make(options: BackendUserOptions, backends: Any) -> object:
+            make_backend("memory", options.backend, backends)
+            return others.Memory(options, backends)
+
+        def forecast(_options: object) -> list[TargetForecast]:
+            return [TargetForecast("process")]
+
+        register(Primitive("memory", make, BackendUserOptions, "x", forecast=forecast))
+
+    @hookimpl
+    def register_backends(self, register: Any) -> None:
+        register(
+            Backend(
+                "broken",
+                lambda _options: SimpleNamespace(),
+                summary="x",
+                serves=("memory",),
+                probe=lambda: [Finding("a kernel", self._works, "build one")],
+                forecast=lambda _targets: Costs(sampling=PageSampling, note="nothing"),
+            )
+        )
+
+
+def backend(directory: Path, *, works: bool = True) -> Subject:
+    """Return a backend without a mistake to check."""
+    plugins = Plugins({"package": Package(works=works)})
+    return Subject("backend", "broken", plugins, {}, directory, "memory")
+
+
+@pytest.mark.parametrize("rule", RULES["backend"], ids=[rule.name for rule in RULES["backend"]])
+def test_a_backend_without_a_mistake_keeps_all_rules(tmp_path: Path, rule: Rule) -> None:
+    """With its primitive."""
+    rule.check(backend(tmp_path))
+
+
+def test_a_backend_that_does_not_work_here_is_not_checked(tmp_path: Path) -> None:
+    """What can be checked without its object still is; the reason is shown."""
+    found = outcomes(backend(tmp_path, works=False), RULES["backend"])
+    states = {each.rule: (each.state, each.detail) for each in found}
+    reason = "it doesn't work here: a kernel (build one)"
+    assert states["restart"] == ("not checked", reason)
+    assert states["options-help"] == ("kept", "")
+
+
+def test_the_forecast_of_a_primitive_is_checked(tmp_path: Path) -> None:
+    """It returns targets."""
+    plugins = Plugins({"package": Package()})
+    rule_of("primitive", "forecast").check(Subject("primitive", "memory", plugins, {}, tmp_path))
+
+
+def test_subjects_are_found_by_every_name(tmp_path: Path) -> None:
+    """A backend also by its primitive's name and its own."""
+    plugins = Plugins({"package": Package()})
+    found = [
+        [str(subject) for subject in subjects_of(name, plugins, {}, tmp_path)]
+        for name in ("memory", "broken", "memory.broken", "none")
+    ]
+    shown = ["backend 'broken' of primitive 'memory'"]
+    assert found == [["primitive 'memory'"], shown, shown, []]
+
+
+@frozen
+class NeededOptions:
+    """Options of which one has to be given."""
+
+    size: int = field(metadata={"help": "a size"})
+
+
+def test_an_option_that_is_missing_is_named(tmp_path: Path) -> None:
+    """It is the author who has to give it."""
+    part = Callback("broken", callbacks.Callback, NeededOptions, "x")
+    subject = Subject("callback", "broken", offering("callback", part), {}, tmp_path)
+    with pytest.raises(OptionsNeededError, match="it needs options: size"):
+        rule_of("callback", "restart").check(subject)
+
+
+@pytest.mark.parametrize(
+    ("rule", "changes"),
+    [
+        ("registered", {"summary": ""}),
+        ("registered", {"summary": "two\nlines"}),
+        ("registered", {"factory": lambda: None}),
+        ("probe", {"probe": lambda: ["works"]}),
+        ("probe", {"probe": lambda: [Finding("a kernel", False)]}),
+    ],
+)
+def test_a_part_that_is_registered_badly_breaks_its_rule(
+    tmp_path: Path, rule: str, changes: dict[str, Any]
+) -> None:
+    """Whatever its kind."""
+    part = evolve(Callback("broken", callbacks.Callback, summary="x"), **changes)
+    text = broken("callback", part, rule, tmp_path)
+    assert text.startswith(f"callback 'broken' breaks the rule '{rule}': ")
