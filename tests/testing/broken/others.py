@@ -156,7 +156,27 @@ class LeftOutIsACount(Memory):
     left_out = 3
 
 
+class CountsBelowNone(Memory):
+    """Takes accesses away."""
+
+    @hookimpl
+    def check_accesses(self, context: Any) -> None:
+        for target in context.targets:
+            target.regions.nr_accesses -= 1
+
+
+class EndsBeforeItBegins(Memory):
+    """Moves a region so that it ends before it begins."""
+
+    @hookimpl
+    def check_accesses(self, context: Any) -> None:
+        for target in context.targets:
+            target.regions.start[1] = 9 * PAGE
+
+
 PRIMITIVES: list[tuple[Any, str]] = [
+    (CountsBelowNone, "counts-possible"),
+    (EndsBeforeItBegins, "regions-possible"),
     (BuildsNothing, "builds-targets"),
     (CountsTwice, "counts-possible"),
     (ResidentBeyondSize, "counts-possible"),
@@ -224,7 +244,47 @@ class NeedsAll(KernelPolicy):
         _ = targets[0]
 
 
+class SamplesBackwards(KernelPolicy):
+    """Leaves its samples in no order."""
+
+    def choose(self, targets: Any) -> None:
+        super().choose(targets)
+        for target in targets:
+            target.samples.addresses = target.samples.addresses[::-1].copy()
+
+
+class SamplesBytes(KernelPolicy):
+    """Chooses addresses within pages."""
+
+    def choose(self, targets: Any) -> None:
+        super().choose(targets)
+        for target in targets:
+            target.samples.addresses += 1
+
+
+class AgesTwice(KernelPolicy):
+    """Lets regions grow by two in an aggregation."""
+
+    def aggregate(self, targets: Any, checks: int, elapsed_us: int) -> None:
+        super().aggregate(targets, checks, elapsed_us)
+        for target in targets:
+            target.regions.age += 2
+
+
+class AgesBelowNone(KernelPolicy):
+    """Lets regions grow younger than nothing."""
+
+    def aggregate(self, targets: Any, checks: int, elapsed_us: int) -> None:
+        super().aggregate(targets, checks, elapsed_us)
+        for target in targets:
+            target.regions.age[:] = -1
+
+
 POLICIES: list[tuple[Any, str]] = [
+    (SamplesBackwards, "every-shape"),
+    (SamplesBytes, "every-shape"),
+    (AgesTwice, "every-shape"),
+    (AgesBelowNone, "every-shape"),
     (LosesBytes, "every-shape"),
     (SamplesOutside, "every-shape"),
     (CountsTooMany, "every-shape"),
