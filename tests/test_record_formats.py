@@ -81,6 +81,7 @@ def questions(snapshot: Snapshot) -> Iterator[object]:
     yield from (snapshot.idle_bytes(at_least_us) for at_least_us in (0, 1_000_000, 1 << 39))
 
 
+@pytest.mark.slow
 @given(snapshots())
 def test_parquet_and_csv_say_the_same(
     tmp_path_factory: pytest.TempPathFactory, written: list[Snapshot]

@@ -204,6 +204,14 @@ COLUMNS: Final[Mapping[str, Column]] = MappingProxyType(
                 "toll.longest_us",
             ),
             Column(
+                "stale_us",
+                "int64",
+                "target",
+                "how old the target's values were when the aggregation ended, microseconds; 0 "
+                "unless others had to be looked at first",
+                "ages of values",
+            ),
+            Column(
                 "labels",
                 "labels",
                 "target",

@@ -74,11 +74,6 @@ class SharedBudget:
             self._asked = 0
         return shares.of_one(*needs)
 
-    @property
-    def is_short(self) -> bool:
-        """Whether some members have less than they need for values not to get too old."""
-        return self._shares is not None and self._shares.is_short
-
     def turn(self, member: int, now_us: int) -> int:
         """Return when a member may begin; it asks again then, as that may have become later.
 

@@ -159,7 +159,7 @@ def assert_same_snapshot(found: Snapshot, expected: Snapshot, *, rtol: float = 0
     """
     for name in ("context", "number", "time_us", "elapsed_us", "intervals", "max_nr_accesses"):
         _assert_equal(name, getattr(found, name), getattr(expected, name))
-    for name in ("name", "areas", "owners", "toll", "idle_ages", "labels", "spectrum"):
+    for name in ("name", "areas", "owners", "toll", "idle_ages", "labels", "spectrum", "stale_us"):
         _assert_equal(
             f"the targets' {name}",
             [getattr(target, name) for target in found.targets],

@@ -211,6 +211,7 @@ def test_the_best_regions_are_not_needed_where_all_areas_fit() -> None:
     assert estimate.frequency.tolist() == pytest.approx([1.4 / 3])
 
 
+@pytest.mark.slow
 def test_more_areas_than_regions_are_compared_with_the_best_regions() -> None:
     """Their run follows the oracle's; they err less than the policy."""
     policy, oracle, best = run_all("1000 random 10 %", ["evidence"], seed=1, aggregations=8)
@@ -218,6 +219,7 @@ def test_more_areas_than_regions_are_compared_with_the_best_regions() -> None:
     assert best.scores[-1].error < policy.scores[-1].error
 
 
+@pytest.mark.slow
 def test_a_policy_may_be_given_its_checks() -> None:
     """The number after the @ is that of pages checked in each sampling interval."""
     run = run_policy(find_case("zones", 1), "evidence@7", 1, 2)

@@ -591,11 +591,13 @@ class TestCharges:
         difference = run(work, Scraped(0.01)).stats.cpu_us - run(alone).stats.cpu_us
         assert difference == sum(round(0.01 * each.elapsed_us) for each in work.snapshots)
 
+    @pytest.mark.slow
     def test_they_come_out_of_the_budget(self) -> None:
         """A context whose scrapes cost a quarter of its budget leaves them that."""
         context = run(Work(check_us=1_000, until_us=3600 * SECOND), Scraped(0.005))
         assert 0.015 <= spent(context) <= 0.022
 
+    @pytest.mark.slow
     def test_they_stop_no_monitoring(self) -> None:
         """Scrapes that cost more than the whole budget leave the worker most of it."""
         work = Work(check_us=1_000, until_us=3600 * SECOND)

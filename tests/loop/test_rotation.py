@@ -118,6 +118,7 @@ class TestRotation:
         assert all(target.stale_us == 0 for target in fleet.snapshots[-1].targets)
         assert context.stats.resting == 0
 
+    @pytest.mark.slow
     def test_the_budget_holds(self, crowd: Fleet) -> None:
         """However much there would be to do."""
         (begin_us, before_us), (end_us, after_us) = (
@@ -132,12 +133,14 @@ class TestRotation:
         early_us = max(cpu_us for now_us, cpu_us in fleet.spent if now_us <= 30 * SECOND)
         assert early_us <= 1.05 * 0.02 * 30 * SECOND
 
+    @pytest.mark.slow
     def test_all_are_looked_at(self, crowd: Fleet) -> None:
         """200 small targets need the budget of 100 s: each has one of three aggregations."""
         ages = crowd.oldest_us()
         assert len(ages) == 200
         assert max(ages.values()) <= 185 * SECOND
 
+    @pytest.mark.slow
     def test_the_biggest_are_looked_at_less_often(self) -> None:
         """10 small targets are looked at in time; two big ones, of 630 ms a look, are not."""
         fleet, context = run([4] * 10 + [2_000] * 2, until_s=3_600)
@@ -147,6 +150,7 @@ class TestRotation:
         assert min(big) > 65 * SECOND
         assert context.stats.resting == 2
 
+    @pytest.mark.slow
     def test_values_of_targets_that_rest_stay(self, crowd: Fleet) -> None:
         """They are those of the last look, with an age; never a new number that says nothing."""
         resting = [t for each in crowd.settled for t in each.targets if t.stale_us]
@@ -156,6 +160,7 @@ class TestRotation:
             2 * MIB
         }
 
+    @pytest.mark.slow
     def test_what_was_never_looked_at_has_no_values(self, crowd: Fleet) -> None:
         """It isn't in the snapshot until then."""
         assert len(crowd.snapshots[0].targets) < 200

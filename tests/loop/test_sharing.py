@@ -30,13 +30,10 @@ class TestShares:
         needs = [0.001, 0.002, 0.02, 0.04]
         given = [shared.allowance(member, 1.0, least) for member, least in enumerate(needs)]
         assert given == pytest.approx([0.001, 0.002, 0.0085, 0.0085])
-        assert shared.is_short
 
-    def test_it_is_not_short_if_all_have_what_they_need(self) -> None:
-        """However much more they would take."""
-        shared = SharedBudget(0.02)
-        assert shared.allowance(1, 1.0, 0.01) == pytest.approx(0.02)
-        assert not shared.is_short
+    def test_one_alone_has_all(self) -> None:
+        """However much more it would take."""
+        assert SharedBudget(0.02).allowance(1, 1.0, 0.01) == pytest.approx(0.02)
 
     @given(st.lists(st.tuples(st.floats(0.001, 1.0), st.floats(0.01, 1.0)), min_size=1))
     def test_never_more_than_there_is(self, needs: list[tuple[float, float]]) -> None:

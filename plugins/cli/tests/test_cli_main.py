@@ -288,7 +288,11 @@ class TestCommandsOfPackages:
 class TestCompletion:
     def test_of_the_name_of_a_command(self) -> None:
         """All names that begin so."""
-        assert complete("damon c").stdout.split() == ["plain,check", "plain,convert"]
+        assert complete("damon c").stdout.split() == [
+            "plain,check",
+            "plain,compact",
+            "plain,convert",
+        ]
 
     def test_of_the_options_of_a_command(self) -> None:
         """Those of a command of a package."""

@@ -49,6 +49,7 @@ def test_what_keeps_all_rules_is_one_line() -> None:
     assert result.output.startswith("callback 'good': ")
 
 
+@pytest.mark.slow
 def test_a_broken_rule_is_named_and_is_a_failure() -> None:
     """With what was seen."""
     result = checked("bad")
@@ -58,11 +59,13 @@ def test_a_broken_rule_is_named_and_is_a_failure() -> None:
     assert "failed in after_aggregation: IndexError" in line
 
 
+@pytest.mark.slow
 def test_a_rule_can_be_left_out() -> None:
     """One that the part isn't meant to keep."""
     assert checked("bad", "--without", "no-targets", "--without", "changing-targets").exit_code == 0
 
 
+@pytest.mark.slow
 def test_json_has_every_rule() -> None:
     """Kept ones, too."""
     found = json.loads(checked("bad", "--json").output)

@@ -99,6 +99,7 @@ def test_a_file_size_limit_costs_whole_aggregations_only(tmp_path: Path) -> None
     assert path.read_bytes() == HEADER + b"0,rows\n" * 300 + b"1,rows\n" * 300
 
 
+@pytest.mark.slow
 def test_kill_9_leaves_whole_rows_to_go_on_from(tmp_path: Path) -> None:
     """Every aggregation that was acknowledged before the kill is there, in whole rows."""
     path = tmp_path / "out.csv"

@@ -63,6 +63,7 @@ class TestWatch:
         assert evidence.f1 > kernel.f1
         assert sum(evidence.checks) <= sum(kernel.checks)
 
+    @pytest.mark.slow
     def test_results_depend_on_the_seed_alone(self, results: dict[str, Adapted]) -> None:
         """The same seed gives the same results, another seed gives other results."""
         errors = {name: result.error for name, result in results.items()}

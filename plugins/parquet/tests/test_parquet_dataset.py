@@ -236,6 +236,7 @@ def record(options: ParquetOptions, aggregations: int = 50, name: str = "db") ->
     assert [each.failures for each in context.stats.callbacks.values()] == [0]
 
 
+@pytest.mark.slow
 def test_the_callback_publishes(tmp_path: Path) -> None:
     """Hour by hour, and the last file at the end; nothing stays behind."""
     root = tmp_path / "fleet"
@@ -311,6 +312,7 @@ def test_contexts_of_the_same_time_are_put_together(tmp_path: Path) -> None:
     assert found == [(number, f"web-1/{name}") for number in range(1, 6) for name in ("db", "web")]
 
 
+@pytest.mark.slow
 def test_compaction_that_was_killed_loses_and_doubles_nothing(
     dataset: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

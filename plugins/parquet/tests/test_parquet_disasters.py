@@ -74,6 +74,7 @@ def as_it_goes(path: Path, snapshots: Sequence[Snapshot]) -> Iterator[bytes]:
     yield path.read_bytes()
 
 
+@pytest.mark.slow
 def test_every_row_group_is_there_as_soon_as_it_is_written(tmp_path: Path) -> None:
     """For our reader at once, for others with the next footer at the latest."""
     path, copy = tmp_path / "out.parquet", tmp_path / "copy.parquet"
@@ -113,6 +114,7 @@ def test_a_block_that_never_arrived_is_left_out(tmp_path: Path) -> None:
         assert numbers(copy) == [1]
 
 
+@pytest.mark.slow
 def test_kill_9_leaves_all_whole_row_groups(tmp_path: Path) -> None:
     """Every row group that was acknowledged before the kill is there."""
     path = tmp_path / "out.parquet"

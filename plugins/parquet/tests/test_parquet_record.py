@@ -124,6 +124,7 @@ def snapshots(draw: st.DrawFn) -> list[Snapshot]:
                 draw(IDLE_AGES),
                 labels=draw(LABELS),
                 spectrum=draw(SPECTRA),
+                stale_us=draw(NUMBERS),
             )
             for name in draw(st.lists(st.sampled_from("abc"), unique=True))
         ]

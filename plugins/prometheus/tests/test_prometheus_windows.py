@@ -116,6 +116,7 @@ class Pages(ScriptedMemory):
         )
 
 
+@pytest.mark.slow
 def test_where_every_page_is_known(make_listener: MakeListener, values: Values) -> None:
     """The windows are exact to the page, whatever the regions say."""
     memory = Pages({60: 1, 61: 2, 600: 4, 3_599: 8, 3_601: 16})

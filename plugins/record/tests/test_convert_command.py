@@ -107,6 +107,7 @@ def test_nothing_is_written_over(tmp_path: Path) -> None:
     assert (tmp_path / "out.csv").read_text() == "mine"
 
 
+@pytest.mark.slow
 def test_an_unfinished_record_is_made_whole(tmp_path: Path) -> None:
     """What a power cut left, without its end, can be read by others afterwards."""
     write(tmp_path / "in.parquet", 1000)
@@ -119,6 +120,7 @@ def test_an_unfinished_record_is_made_whole(tmp_path: Path) -> None:
     assert 100 <= len(set(table["number"].to_pylist())) < 1000
 
 
+@pytest.mark.slow
 def test_damage_is_told_and_what_came_before_is_kept(tmp_path: Path) -> None:
     """A line of rubbish ends it with exit code 1; the file has what came before."""
     write(tmp_path / "in.csv", 5)
@@ -159,6 +161,7 @@ def with_pages(path: Path) -> None:
         writer.write(make_snapshot({"redis[7]": [region]}, page_maps={"redis[7]": pages}))
 
 
+@pytest.mark.slow
 def test_pages_go_with_a_record(tmp_path: Path) -> None:
     """From Parquet to Parquet."""
     with_pages(tmp_path / "in.parquet")

@@ -114,6 +114,7 @@ class TestRecording:
         assert "slowed its target down by " in done.stdout
         assert len(done.stdout.splitlines()) == 6
 
+    @pytest.mark.slow
     def test_the_next_command_works(self, busy: int, tmp_path: Path) -> None:
         """What the summary says to type shows the record."""
         output = tmp_path / "it's.parquet"
@@ -427,6 +428,7 @@ def test_pages_in_a_format_that_keeps_none(tmp_path: Path, busy: int) -> None:
     assert "can't keep every page in the format csv; possible: .parquet" in done.stderr
 
 
+@pytest.mark.slow
 def test_pages_of_a_backend_that_knows_none(tmp_path: Path, busy: int) -> None:
     """The record is made, and why it has none is said."""
     output = str(tmp_path / "out.parquet")

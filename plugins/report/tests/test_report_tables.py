@@ -96,6 +96,7 @@ def test_no_line_is_wider_than_the_terminal(
     assert max(map(cell_len, text.splitlines())) <= width
 
 
+@pytest.mark.slow
 def test_a_reader_that_stops_early_is_no_failure(
     tmp_path: Path, snapshot: Callable[..., Snapshot]
 ) -> None:

@@ -46,6 +46,7 @@ LACKING = (
     "lost_us",
     "held_us",
     "longest_stall_us",
+    "stale_us",
     "areas",
     "owners",
     "labels",

@@ -92,6 +92,8 @@ def to_table(
             for each in targets
         ]
         columns[name] = _of_first_rows(figures, begins)
+    stale = [None if each is None else each.stale_us or None for each in targets]
+    columns["stale_us"] = _of_first_rows(stale, begins)
     for name in IDLE_AGES:
         ages = [None if each is None else COLUMNS[name].get(each) for each in targets]
         columns[name] = _of_first_rows(ages, begins)

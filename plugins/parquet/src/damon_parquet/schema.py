@@ -78,6 +78,7 @@ _REMARKS = {
     "spectrum": f"those accessed within a time, in microseconds, or null for all that are in "
     f"memory; {_FIRST_ROW}",
     **dict.fromkeys((*IDLE_AGES, *TOLL), _FIRST_ROW),
+    "stale_us": f"null for 0; {_FIRST_ROW}",
 }
 
 
@@ -102,7 +103,7 @@ AGGREGATION = tuple(
 )
 
 #: Columns that files of older versions don't have.
-NEW = ("touched_bytes", *IDLE, *IDLE_AGES, *TOLL, "labels", "spectrum")
+NEW = ("touched_bytes", *IDLE, *IDLE_AGES, *TOLL, "stale_us", "labels", "spectrum")
 
 #: Columns that may be null.
 NULLABLE = ("target", "idle_since", *NEW, "areas", "owners")

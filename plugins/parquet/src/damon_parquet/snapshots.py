@@ -87,6 +87,7 @@ def snapshots_of(
     touched_bytes, has_touched = _touched(read, outline, present)
     idle = _idle(read, present)
     tolls, ages = _tolls(read, present), _idle_ages(read, present)
+    stale = _of_first_rows(read, "stale_us") if "stale_us" in present else {}
     labels = _labels(read, present, begins[:-1])
     intervals: dict[tuple[int, int, int], Intervals] = {}
     for index, (begin, end) in enumerate(pairwise(rows)):
@@ -112,6 +113,7 @@ def snapshots_of(
                     labels=labels[part],
                     spectrum=spectra.get(row),
                     pages=partial(pages.page_map, row),
+                    stale_us=stale.get(row, 0),
                 )
             )
         known[context] = now
@@ -251,11 +253,16 @@ def _idle_ages(read: Read, present: set[str]) -> dict[int, IdleAges]:
     """Return how old bytes idle for spans are, of targets, by their first rows."""
     ages: dict[int, dict[str, int]] = {}
     for name in sorted(present.intersection(IDLE_AGES)):
-        array = read([name]).column(0).combine_chunks()
-        rows = np.flatnonzero(_flags(array.is_valid()))
-        for row, age_us in zip(rows.tolist(), raw(array)[rows].tolist(), strict=True):
+        for row, age_us in _of_first_rows(read, name).items():
             ages.setdefault(row, {})[name] = age_us
     return {row: IdleAges(**of_target) for row, of_target in ages.items()}
+
+
+def _of_first_rows(read: Read, name: str) -> dict[int, int]:
+    """Return the values of a column that targets have in their first rows, by these rows."""
+    array = read([name]).column(0).combine_chunks()
+    rows = np.flatnonzero(_flags(array.is_valid()))
+    return dict(zip(rows.tolist(), raw(array)[rows].tolist(), strict=True))
 
 
 def _labels(
