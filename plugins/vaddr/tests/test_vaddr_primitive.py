@@ -419,6 +419,26 @@ def test_a_process_that_may_not_be_read_is_skipped_with_one_warning(
     assert f"pid {sleeper.pid} is not monitored: its memory may not be read" in caplog.text
 
 
+def test_few_of_many_that_may_not_be_read_are_named(caplog: pytest.LogCaptureFixture) -> None:
+    """One line says that there are more."""
+
+    class Refusing(Counting):
+        def add(self, target: ProcessTarget) -> None:
+            raise PermissionError(13, os.strerror(13))
+
+    sleepers = [subprocess.Popen(["sleep", "600"]) for _ in range(12)]
+    source = PidSource([each.pid for each in sleepers])
+    context = Context(ProcessMemory(source, Refusing()), [StopAfter(3)], clock=VirtualClock())
+    with caplog.at_level(logging.WARNING):
+        _monitor(context)
+    for each in sleepers:
+        each.kill()
+        each.wait()
+    assert len(caplog.records) == 11
+    assert "are counted, and not named" in caplog.text
+    assert context.left_out == {"unreadable": 12}
+
+
 def test_processes_that_may_not_be_read_are_counted(sleeper: "subprocess.Popen[str]") -> None:
     """The context says how many are left out now, and why."""
 

@@ -25,6 +25,9 @@ from damon_vaddr.target import LayoutInput, ProcessTarget
 
 logger = logging.getLogger(__name__)
 
+#: How many processes the log names that are not monitored: without privileges it may be most.
+_MOST_NAMED = 10
+
 
 class ProcessMemory:
     """Monitors processes: one target for each process of a source.
@@ -284,10 +287,14 @@ class ProcessMemory:
         self._say_once(process.pid, f"pid {process.pid} is not monitored: {reason}")
 
     def _say_once(self, pid: int, text: str) -> None:
-        """Log a warning, once in each run about a process, or about all (0)."""
-        if pid not in self._warned:
-            self._warned.add(pid)
+        """Log a warning, once in each run about a process, or about all (0), up to a number."""
+        if pid in self._warned:
+            return
+        self._warned.add(pid)
+        if len(self._warned) <= _MOST_NAMED:
             logger.warning("%s", text)
+        elif len(self._warned) == _MOST_NAMED + 1:
+            logger.warning("further processes that are not monitored are counted, and not named")
 
 
 def _looked_at(context: HookContext) -> Sequence[ProcessTarget]:
