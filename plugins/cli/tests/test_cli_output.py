@@ -20,11 +20,15 @@ def run(*arguments: str, **others: Any) -> "subprocess.CompletedProcess[str]":
     return done
 
 
+@pytest.mark.parametrize("buffering", [{}, {"PYTHONUNBUFFERED": "1"}], ids=["", "unbuffered"])
 @pytest.mark.parametrize("command", ["--help", "plugins"])
-def test_a_full_disk_is_one_line(command: str) -> None:
+def test_a_full_disk_is_one_line(
+    command: str, buffering: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Help, too."""
+    monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)
     with Path("/dev/full").open("w") as full:
-        done = run(command, stdout=full)
+        done = run(command, stdout=full, env={**os.environ, **buffering})
     message = "damon: the output can't be written: No space left on device\n"
     assert (done.returncode, done.stderr) == (1, message)
 

@@ -64,7 +64,8 @@ class _DamonGroup(click.Group):
             if reason is None or end.code not in {0, None}:
                 raise
         except OSError as error:
-            reason = error.strerror or str(error)
+            # What is still to be written is given up, too.
+            reason = why_unwritten() or error.strerror or str(error)
         _Failure(f"the output can't be written: {reason}").show()
         sys.exit(1)
 
