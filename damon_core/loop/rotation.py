@@ -91,8 +91,10 @@ class Rotation:
         big.sort(key=lambda each: (-turns(each), costs[each]))
         chosen: set[Target] = set()
         for each in (*small, *big):
-            # In time is what comes sooner than it would in the next aggregation.
-            if turns(each) + period_us / 2 / every_us(each) < 1:
+            # In time is what comes sooner than it would in the next aggregation. What is too old
+            # anyway takes what is left.
+            is_old = each in known and now_us + period_us - known[each] > max_us
+            if turns(each) + period_us / 2 / every_us(each) < 1 and not is_old:
                 continue
             # One at least is looked at; what that takes too much is left out later.
             if costs[each] > left and chosen:

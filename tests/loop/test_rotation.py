@@ -215,3 +215,16 @@ def test_who_comes_while_none_rests_does_not_wait() -> None:
     targets.append(target(2_000))
     rotation.admit(targets)
     assert not targets[-1].resting
+
+
+def test_what_can_be_spent_is_spent_while_values_are_too_old() -> None:
+    """A tenth of them each minute, though each would have its turn only every ten minutes."""
+    targets = [Target(f"{number}", Regions([0], [2 * MIB])) for number in range(100)]
+    rotation, now_us = Rotation(60 * SECOND), 0
+    rotation.looked(targets, now_us)
+    for _ in range(3):
+        now_us += 60 * SECOND
+        rotation.plan(targets, 0.1, 60 * SECOND, now_us)
+        assert sum(not each.resting for each in targets) == 10
+        rotation.looked(targets, now_us)
+    assert len({rotation.age_us(each, now_us) for each in targets}) == 4
