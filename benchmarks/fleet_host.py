@@ -26,8 +26,8 @@ from damon_cgroup import hierarchies
 
 from benchmarks.measure import print_table, progress
 from benchmarks.programs import DAMON, compiled, line_of, started
+from damon_core.testing import free_port
 
-PORT = 19_464
 #: The first part of a run, in which contexts begin.
 BEGINNING_S = 30
 _SAMPLE = re.compile(r"^(\w+)(?:\{(.*)\})? (\S+)$", re.MULTILINE)
@@ -65,7 +65,7 @@ def fleet(cgroups: int, processes: int, mib: int) -> Iterator[Path]:
                 folder.rmdir()
 
 
-def configuration(top: Path, contexts: int, keys: str) -> str:
+def configuration(top: Path, contexts: int, keys: str, port: int) -> str:
     """Return a file with one context for all cgroups, or one for each of so many."""
     paths = [top] if contexts == 1 else [top / str(number) for number in range(contexts)]
     tables = [
@@ -80,7 +80,7 @@ backend = "referenced"
 descendants = {str(contexts == 1).lower()}
 [[context.callback]]
 use = "prometheus"
-port = {PORT}
+port = {port}
 max_targets = 10000
 """
         for path in paths
@@ -107,11 +107,11 @@ class Scrape:
     targets: int
 
 
-def scrape() -> Scrape | None:
+def scrape(port: int) -> Scrape | None:
     """Read the metrics; None if they are not served (yet)."""
     begun_s = time.monotonic()
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{PORT}/metrics", timeout=60) as reply:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=60) as reply:
             text = reply.read().decode()
     except (urllib.error.URLError, OSError):
         return None
@@ -171,11 +171,12 @@ def measured(top: Path, contexts: int, seconds: int, keys: str, log: Path) -> li
     """Run `damon run` for a while; return the cells of a row."""
     with TemporaryDirectory() as work:
         file = Path(work, "damon.toml")
-        file.write_text(configuration(top, contexts, keys))
+        port = free_port()
+        file.write_text(configuration(top, contexts, keys, port))
         with open(log, "a") as errors:
             process = subprocess.Popen([DAMON, "run", str(file)], stderr=errors)
             try:
-                return _row(process, contexts, seconds)
+                return _row(process, port, seconds)
             finally:
                 process.terminate()
                 try:
@@ -184,9 +185,9 @@ def measured(top: Path, contexts: int, seconds: int, keys: str, log: Path) -> li
                     process.kill()
 
 
-def _row(process: "subprocess.Popen[bytes]", contexts: int, seconds: int) -> list[str]:
+def _row(process: "subprocess.Popen[bytes]", port: int, seconds: int) -> list[str]:
     begun_s = time.monotonic()
-    while scrape() is None:
+    while scrape(port) is None:
         if process.poll() is not None:
             sys.exit(f"damon run has ended with {process.returncode}: see its log")
         if time.monotonic() - begun_s > BEGINNING_S:
@@ -195,12 +196,12 @@ def _row(process: "subprocess.Popen[bytes]", contexts: int, seconds: int) -> lis
     imported = Usage.of(process.pid)
     time.sleep(max(BEGINNING_S - (time.monotonic() - begun_s), 0))
     first, first_s = Usage.of(process.pid), time.monotonic() - begun_s
-    early = scrape()
+    early = scrape(port)
     before = Usage.of(process.pid)
     before_s = time.monotonic() - begun_s
     time.sleep(max(seconds - (time.monotonic() - begun_s), 0))
     last, last_s = Usage.of(process.pid), time.monotonic() - begun_s
-    found = scrape()
+    found = scrape(port)
     later = (last.cpu_s - before.cpu_s) / (last_s - before_s)
     cells = [
         f"{imported.cpu_s:.1f} s",

@@ -16,7 +16,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from damon_core.testing import eventually
+from damon_core.testing import eventually, free_port
 
 DAMON = Path(sys.executable).parent / "damon"
 PATIENCE_S = 60
@@ -59,12 +59,6 @@ path = "{csv}"
 use = "prometheus"
 port = {metrics_port}
 """
-
-
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 def _get(url: str) -> Any:
@@ -116,8 +110,8 @@ def _cgroup_of(pid: int) -> Iterator[Path]:
 @pytest.mark.needs("root", "redis-server", "prometheus", "alertmanager")
 def test_redis_under_load_reaches_every_receiver(tmp_path: Path) -> None:
     """One `damon run`: rows in pandas, an answer of Prometheus, an alert in Alertmanager."""
-    redis_port, metrics_port = _free_port(), _free_port()
-    prometheus_port, alertmanager_port = _free_port(), _free_port()
+    redis_port, metrics_port = free_port(), free_port()
+    prometheus_port, alertmanager_port = free_port(), free_port()
     csv = tmp_path / "redis.csv"
     (tmp_path / "prometheus.yml").write_text(
         "global: {scrape_interval: 1s}\n"

@@ -16,7 +16,7 @@ pytest.
 
 from damon_core.testing.clock import NotingClock
 from damon_core.testing.parts import Recorder, ScriptedMemory, ScriptedRegion, StopAfter
-from damon_core.testing.running import eventually, run, run_virtual
+from damon_core.testing.running import eventually, free_port, run, run_virtual
 from damon_core.testing.snapshots import (
     RegionRow,
     assert_possible,
@@ -36,6 +36,7 @@ __all__ = [
     "assert_same_pages",
     "assert_same_snapshot",
     "eventually",
+    "free_port",
     "make_snapshot",
     "run",
     "run_virtual",

@@ -1,6 +1,7 @@
-"""Running contexts to their end, and waiting for what happens beside a test."""
+"""Running contexts to their end, and what happens beside a test."""
 
 import contextlib
+import socket
 import time
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -103,3 +104,9 @@ def eventually(condition: Callable[[], T | None], timeout_s: float = 60) -> T:
             raise AssertionError(f"it hasn't come true within {timeout_s} s")
         time.sleep(0.01)
     return found
+
+
+def free_port() -> int:
+    """Return a port of this machine that nobody listens on now."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])

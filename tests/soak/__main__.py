@@ -20,6 +20,7 @@ from rich.box import MARKDOWN
 from rich.console import Console
 from rich.table import Table
 
+from damon_core.testing import free_port
 from tests.soak import services
 from tests.soak.account import MINUTE_S, Account, read_account
 from tests.soak.deployment import NAMES, configuration
@@ -51,7 +52,7 @@ class Soak:
         self._folder, self._groups = folder, groups
         self._minute = 0
         self._interval = "1s"
-        self._metrics_port = services.free_port()
+        self._metrics_port = free_port()
         self._config = folder / "soak.toml"
         command = (str(Path(sys.executable).parent / "damon"), "run", str(self._config))
         self.receiver = services.Receiver()

@@ -14,16 +14,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from attrs import define, field
+from damon_cgroup import hierarchies
+
+from damon_core.testing import free_port
 
 #: How long a program may take to begin, or to end.
 PATIENCE_S = 60.0
-
-
-def free_port() -> int:
-    """Return a port that nobody listens on."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 def wait_for(condition: Callable[[], object], what: str) -> None:
@@ -43,8 +39,7 @@ def wait_for(condition: Callable[[], object], what: str) -> None:
 
 def unified_hierarchy() -> Path:
     """Return where cgroups of version 2 are."""
-    lines = (line.split() for line in Path("/proc/mounts").read_text().splitlines())
-    return next(Path(fields[1]) for fields in lines if fields[2] == "cgroup2")
+    return next(each.mount for each in hierarchies() if each.version == 2)
 
 
 @define(eq=False)

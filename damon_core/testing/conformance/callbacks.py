@@ -11,29 +11,15 @@ from damon_core.contract.release import release_part
 from damon_core.hookspecs import hookimpl
 from damon_core.memory.snapshot import Snapshot
 from damon_core.testing.conformance import lives, memory
-from damon_core.testing.conformance.parts import part_rules
-from damon_core.testing.conformance.process import (
-    assert_nothing_left,
-    captured_output,
-    holdings,
-    unchanged_process,
-)
+from damon_core.testing.conformance.parts import part_rules, process_rules
+from damon_core.testing.conformance.process import assert_nothing_left, holdings
 from damon_core.testing.conformance.rules import Rule, Subject
 from damon_core.testing.parts import Recorder, StopAfter
 from damon_core.testing.snapshots import assert_same_snapshot
 
 
-def _leaves_the_process_alone(subject: Subject) -> None:
-    written = subject.written()
-    with unchanged_process():
-        lives.live("a run of three aggregations", memory.all_known(), subject.make(written))
-
-
-def _prints_nothing(subject: Subject) -> None:
-    with captured_output() as printed:
-        lives.live("a run of three aggregations", memory.all_known(), subject.make())
-        found = printed()
-    assert not found, f"it printed {found[:200]!r}"
+def _use(subject: Subject, written: Mapping[str, Any]) -> None:
+    lives.live("a run of three aggregations", memory.all_known(), subject.make(written))
 
 
 def _shape(name: str) -> Any:
@@ -207,12 +193,7 @@ def _measures_at_any_time(subject: Subject) -> None:
 
 #: In the order in which they are checked: what changes the process is seen first.
 CALLBACK_RULES = (
-    Rule(
-        "process-untouched",
-        "It leaves signal handlers, logging, the environment and the working directory alone.",
-        _leaves_the_process_alone,
-    ),
-    Rule("prints-nothing", "It prints nothing: it logs.", _prints_nothing),
+    *process_rules(_use),
     *part_rules(),
     Rule("no-targets", "It takes snapshots without targets.", _shape("no targets")),
     Rule(

@@ -2,8 +2,9 @@
 
 import os
 import stat
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from damon_core.contract.outputs import PRIVATE_MODE
 from damon_core.contract.provenance import RecordInfo
@@ -11,12 +12,8 @@ from damon_core.contract.records import RecordFormat
 from damon_core.errors import DamonError, InputError
 from damon_core.memory.snapshot import Snapshot
 from damon_core.testing.conformance.memory import MANY, MIB, PAGE
-from damon_core.testing.conformance.process import (
-    assert_nothing_left,
-    captured_output,
-    holdings,
-    unchanged_process,
-)
+from damon_core.testing.conformance.parts import process_rules
+from damon_core.testing.conformance.process import assert_nothing_left, holdings
 from damon_core.testing.conformance.rules import NotCheckedError, Rule, Subject
 from damon_core.testing.snapshots import RegionRow, make_snapshot
 
@@ -270,16 +267,8 @@ def _leaves_nothing_behind(subject: Subject) -> None:
     assert_nothing_left(before, subject.grace_s)
 
 
-def _leaves_the_process_alone(subject: Subject) -> None:
-    with unchanged_process():
-        _keeps_snapshots(subject)
-
-
-def _prints_nothing(subject: Subject) -> None:
-    with captured_output() as printed:
-        _keeps_snapshots(subject)
-        found = printed()
-    assert not found, f"it printed {found[:200]!r}"
+def _use(subject: Subject, _written: Mapping[str, Any]) -> None:
+    _keeps_snapshots(subject)
 
 
 def _is_registered_well(subject: Subject) -> None:
@@ -298,12 +287,7 @@ def _says_how_it_was_made(subject: Subject) -> None:
 
 #: In the order in which they are checked: what changes the process is seen first.
 FORMAT_RULES = (
-    Rule(
-        "process-untouched",
-        "It leaves signal handlers, logging, the environment and the working directory alone.",
-        _leaves_the_process_alone,
-    ),
-    Rule("prints-nothing", "It prints nothing: it logs.", _prints_nothing),
+    *process_rules(_use),
     Rule("registered", "It has a summary of one line.", _is_registered_well),
     Rule("round-trip", "What is written is read again, with every ending.", _keeps_snapshots),
     Rule("thousand-regions", "It keeps a thousand regions.", _keeps_many),

@@ -1,6 +1,6 @@
 """The rules that every kind of part with options has: what is registered, and the options."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, get_args
 
 import attrs
@@ -11,7 +11,12 @@ from damon_core.contract.registration import Finding
 from damon_core.contract.release import release_part
 from damon_core.errors import ConfigError, InputError
 from damon_core.registry.options import structure
-from damon_core.testing.conformance.process import assert_nothing_left, holdings
+from damon_core.testing.conformance.process import (
+    assert_nothing_left,
+    captured_output,
+    holdings,
+    unchanged_process,
+)
 from damon_core.testing.conformance.rules import OptionsNeededError, Rule, Subject
 
 _UNKNOWN = "no-such-option"
@@ -191,6 +196,36 @@ def _forecast_answers(subject: Subject) -> None:
     for each in found:
         assert isinstance(each, TargetForecast), f"its forecast returned {each!r}"
     assert_nothing_left(before, subject.grace_s)
+
+
+def process_rules(use: Callable[[Subject, Mapping[str, Any]], object]) -> tuple[Rule, ...]:
+    """Return the rules of what a part does to the program that it is in.
+
+    Args:
+        use: Makes a part with options as a file has them, and lets it do what it is for. What the
+            options need is there already.
+    """
+
+    def leaves_the_process_alone(subject: Subject) -> None:
+        written = subject.written()
+        with unchanged_process():
+            use(subject, written)
+
+    def prints_nothing(subject: Subject) -> None:
+        written = subject.written()
+        with captured_output() as printed:
+            use(subject, written)
+            found = printed()
+        assert not found, f"it printed {found[:200]!r}"
+
+    return (
+        Rule(
+            "process-untouched",
+            "It leaves signal handlers, logging, the environment and the working directory alone.",
+            leaves_the_process_alone,
+        ),
+        Rule("prints-nothing", "It prints nothing: it logs.", prints_nothing),
+    )
 
 
 def option_rules() -> tuple[Rule, ...]:

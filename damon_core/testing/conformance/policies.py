@@ -1,6 +1,6 @@
 """The rules of policies: regions of several shapes are sampled, merged, split and aged by them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,13 +9,8 @@ from damon_core.attributes import RegionLimits
 from damon_core.contract.policy import RegionPolicy
 from damon_core.memory.regions import PAGE_SIZE_BYTES, Range, Regions
 from damon_core.memory.target import Target
-from damon_core.testing.conformance.parts import part_rules
-from damon_core.testing.conformance.process import (
-    assert_nothing_left,
-    captured_output,
-    holdings,
-    unchanged_process,
-)
+from damon_core.testing.conformance.parts import part_rules, process_rules
+from damon_core.testing.conformance.process import assert_nothing_left, holdings
 from damon_core.testing.conformance.rules import Rule, Subject
 
 PAGE = PAGE_SIZE_BYTES
@@ -224,16 +219,8 @@ def _has_methods(subject: Subject) -> None:
     assert not missing, f"it has no method {', '.join(missing)}"
 
 
-def _leaves_the_process_alone(subject: Subject) -> None:
-    with unchanged_process():
-        _run(subject.make(), _SPACES["three targets"])
-
-
-def _prints_nothing(subject: Subject) -> None:
-    with captured_output() as printed:
-        _run(subject.make(), _SPACES["three targets"])
-        found = printed()
-    assert not found, f"it printed {found[:200]!r}"
+def _use(subject: Subject, written: Mapping[str, Any]) -> None:
+    _run(subject.make(written), _SPACES["three targets"])
 
 
 def _run(
@@ -385,12 +372,7 @@ def _leaves_nothing_behind(subject: Subject) -> None:
 
 #: In the order in which they are checked: what changes the process is seen first.
 POLICY_RULES = (
-    Rule(
-        "process-untouched",
-        "It leaves signal handlers, logging, the environment and the working directory alone.",
-        _leaves_the_process_alone,
-    ),
-    Rule("prints-nothing", "It prints nothing: it logs.", _prints_nothing),
+    *process_rules(_use),
     *part_rules(),
     Rule("methods", f"It has the methods {', '.join(_METHODS)}.", _has_methods),
     Rule(

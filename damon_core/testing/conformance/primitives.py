@@ -21,30 +21,16 @@ from damon_core.loop.context import Context
 from damon_core.loop.sampling import DelegatedSampling, PageSampling, SpacedSampling
 from damon_core.memory.regions import PAGE_SIZE_BYTES
 from damon_core.testing.conformance import lives
-from damon_core.testing.conformance.parts import forecast_rule, part_rules
-from damon_core.testing.conformance.process import (
-    assert_nothing_left,
-    captured_output,
-    holdings,
-    unchanged_process,
-)
+from damon_core.testing.conformance.parts import forecast_rule, part_rules, process_rules
+from damon_core.testing.conformance.process import assert_nothing_left, holdings
 from damon_core.testing.conformance.rules import Rule, Subject
 from damon_core.testing.parts import Recorder, StopAfter
 
 _PAGE_WAYS = (PageSampling, SpacedSampling)
 
 
-def _leaves_the_process_alone(subject: Subject) -> None:
-    written = subject.written()
-    with unchanged_process():
-        lives.live("a run of three aggregations", subject.make(written))
-
-
-def _prints_nothing(subject: Subject) -> None:
-    with captured_output() as printed:
-        lives.live("a run of three aggregations", subject.make())
-        found = printed()
-    assert not found, f"it printed {found[:200]!r}"
+def _use(subject: Subject, written: Mapping[str, Any]) -> None:
+    lives.live("a run of three aggregations", subject.make(written))
 
 
 def _builds_targets(subject: Subject) -> None:
@@ -463,14 +449,7 @@ _RUN_RULES = (
     ),
 )
 
-_PROCESS_RULES = (
-    Rule(
-        "process-untouched",
-        "It leaves signal handlers, logging, the environment and the working directory alone.",
-        _leaves_the_process_alone,
-    ),
-    Rule("prints-nothing", "It prints nothing: it logs.", _prints_nothing),
-)
+_PROCESS_RULES = process_rules(_use)
 
 #: In the order in which they are checked: what changes the process is seen first.
 PRIMITIVE_RULES = (*_PROCESS_RULES, *part_rules(), forecast_rule(), *_RUN_RULES)

@@ -3,12 +3,10 @@
 import json
 import os
 import re
-import socket
 import subprocess
 import urllib.parse
 import urllib.request
 from collections.abc import Callable
-from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -16,7 +14,7 @@ from damon_otlp.callback import OtlpCallback
 from damon_otlp.options import OtlpOptions
 
 from damon_core import Context, Microseconds, SystemClock, start
-from damon_core.testing import eventually
+from damon_core.testing import eventually, free_port
 from tests.lab.errors import LabError
 from tests.lab.victoria import victoria_metrics
 
@@ -35,15 +33,10 @@ def program() -> Path:
         pytest.skip(str(error))
 
 
-def _free_port() -> int:
-    with closing(socket.create_server(("127.0.0.1", 0))) as probe:
-        return int(probe.getsockname()[1])
-
-
 @pytest.mark.slow
 def test_real_receiver(make_context: Callable[..., Context], program: Path, tmp_path: Path) -> None:
     """Metrics have Prometheus's names there, and what labels say of a target is with them."""
-    port = _free_port()
+    port = free_port()
 
     def ask(query: str, label: str = "damon_target") -> dict[str, float]:
         parameters = urllib.parse.urlencode({"query": query, "latency_offset": "1ms"})

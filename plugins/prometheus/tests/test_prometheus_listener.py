@@ -38,7 +38,7 @@ from damon_core import (
     start,
     stop,
 )
-from damon_core.testing import eventually, run
+from damon_core.testing import eventually, free_port, run
 
 Make = Callable[..., Context]
 MakeListener = Callable[..., Listener]
@@ -57,12 +57,6 @@ def serving(make_listener: MakeListener) -> Serving:
         yield listener
 
     return serve
-
-
-def free_port() -> int:
-    """Return a port that is free now."""
-    with closing(socket.create_server(("127.0.0.1", 0))) as probe:
-        return int(probe.getsockname()[1])
 
 
 def registered() -> Callback:

@@ -1,11 +1,9 @@
 """A real Prometheus scrapes and answers queries."""
 
 import json
-import socket
 import subprocess
 import urllib.parse
 from collections.abc import Callable
-from contextlib import closing
 from email.message import Message
 from pathlib import Path
 
@@ -18,14 +16,9 @@ from damon_prometheus import (
 )
 
 from damon_core import Context, SystemClock, start
-from damon_core.testing import eventually
+from damon_core.testing import eventually, free_port
 
 MIB = 1 << 20
-
-
-def _free_port() -> int:
-    with closing(socket.create_server(("127.0.0.1", 0))) as probe:
-        return int(probe.getsockname()[1])
 
 
 @pytest.mark.needs("prometheus", "openssl")
@@ -42,7 +35,7 @@ def test_real_prometheus(
         port=0, tls=certificate, basic_auth=BasicAuthOptions("prometheus", password_file)
     )
     callback = PrometheusCallback(options)
-    port = _free_port()
+    port = free_port()
     (tmp_path / "prometheus.yml").write_text(
         f"""
 scrape_configs:
