@@ -86,14 +86,15 @@ def run_virtual(
     return context
 
 
-def eventually(condition: Callable[[], T | None], timeout_s: float = 60) -> T:
+def eventually(condition: Callable[[], T | None], timeout_s: float = 300) -> T:
     """Wait until a condition holds, and return its true value.
 
     It is looked at a hundred times a second, on the machine's clock.
 
     Args:
         condition: Returns something true once it holds.
-        timeout_s: How long to wait, in seconds: far longer than it takes on a busy machine.
+        timeout_s: How long to wait, in seconds: far longer than it takes, as machines are busy or
+            emulated.
 
     Raises:
         AssertionError: It doesn't hold in time.

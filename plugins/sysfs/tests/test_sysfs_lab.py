@@ -46,6 +46,8 @@ pytestmark = pytest.mark.needs("root", "kernel-damon")
 #: How many monitors are killed. For more than in CI: python -m tests.lab -- env
 #: DAMON_TEST_KILLS=100 .venv/bin/pytest plugins/sysfs -k killed
 KILLS = int(os.environ.get("DAMON_TEST_KILLS", "3"))
+#: Far longer than anything takes: emulated, a program may need most of a minute to begin.
+PATIENCE_S = 300
 INTERVALS = Intervals(20_000, 400_000, 1_000_000)
 LIMITS = RegionLimits()
 
@@ -290,7 +292,7 @@ def test_without_tracing_two_processes_are_refused(program: Start, nothing_left:
     )
     with Context(primitive, intervals=INTERVALS) as context:
         start(context)
-        context.wait(60)
+        context.wait(PATIENCE_S)
     assert isinstance(context.error, PluginError)
     assert "mount tracefs" in str(context.error)
 
@@ -382,7 +384,7 @@ def test_the_end_of_a_target_ends_the_monitoring(program: Start, nothing_left: L
         start(context)
         after(context, 2)
         process.process.kill()
-        assert context.wait(60)
+        assert context.wait(PATIENCE_S)
     assert context.error is None
 
 
@@ -504,7 +506,7 @@ def test_a_kdamond_of_another_program_is_not_touched(program: Start, nothing_lef
     with _foreign_kdamond(process.pid) as kdamond:
         with monitor(process.pid) as context:
             start(context)
-            context.wait(60)
+            context.wait(PATIENCE_S)
         (finding,) = [one for one in probe() if one.name == "DAMON for this program"]
     assert isinstance(context.error, PluginError)
     assert f"kdamonds/1 is on (pid {kdamond})" in str(context.error)
@@ -534,7 +536,7 @@ def test_a_kdamond_that_another_program_switches_off(program: Start, nothing_lef
         start(context)
         after(context, 1)
         Tree().write("kdamonds/0/state", "off")
-        assert context.wait(60)
+        assert context.wait(PATIENCE_S)
     assert isinstance(context.error, PluginError)
     assert "another program has switched the kdamond off" in str(context.error)
 
@@ -664,7 +666,7 @@ def test_a_filter_needs_linux_6_14(nothing_left: Left) -> None:
     primitive = make_paddr(options, Plugins.discover().backends("paddr"))
     with Context(primitive, intervals=INTERVALS) as context:
         start(context)
-        context.wait(60)
+        context.wait(PATIENCE_S)
     assert isinstance(context.error, PluginError)
     assert "Linux 6.14 is needed" in str(context.error)
 
@@ -745,7 +747,7 @@ def test_a_signal_to_damon_run_leaves_nothing(
     try:
         eventually(Tree().running)
         process.send_signal(signal.SIGINT)
-        assert process.wait(60) == 0
+        assert process.wait(PATIENCE_S) == 0
     finally:
         process.kill()
         process.wait()
