@@ -254,6 +254,14 @@ def test_a_moving_area_is_where_it_is() -> None:
     assert np.count_nonzero(simulation.touched_pages() ^ simulation.truth) <= 16
 
 
+def test_an_area_that_moves_within_an_aggregation_is_where_it_is_in_the_next() -> None:
+    """Though as much is new in the one as isn't accessed any more in the other."""
+    there = changing(FOURTH_US + SECOND // 2, always((500, 1_500)), always((3_000, 4_000)))
+    simulation = Simulation(there)
+    assert simulation.epoch(6)[3:] == pytest.approx([2_000, 1_000, 1_000], abs=32)
+    assert np.count_nonzero(simulation.touched_pages() ^ simulation.truth) <= 16
+
+
 @pytest.mark.parametrize("usable", [EVERYWHERE, NOWHERE])
 @pytest.mark.parametrize(
     "rates",

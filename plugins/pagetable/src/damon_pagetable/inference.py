@@ -25,7 +25,7 @@ from attrs import define, field
 from damon_core import CODES, Range
 from damon_pagetable.growth import Growth
 from damon_pagetable.pages import NEW, PageCodes, Pages, code_of
-from damon_pagetable.witnesses import Verdict, Witnesses
+from damon_pagetable.witnesses import Kind, Verdict, Witnesses
 
 _Weights = npt.NDArray[np.float64]
 
@@ -69,6 +69,7 @@ class Inference:
     _began_us: int = field(default=0, init=False)
     _first_us: int = field(default=0, init=False)
     _level: float = field(default=0.0, init=False)
+    _counts: dict[Kind, int] = field(factory=dict, init=False)  # pages at its begin
 
     def begin_epoch(self, now_us: int) -> None:
         """Begin an epoch: all bits were cleared."""
@@ -85,6 +86,12 @@ class Inference:
             self.typical = self._median(pages)
         self._began_us = now_us
         self.witnesses = None
+        # As witnesses are chosen: by the end of the aggregation pages may be of another kind.
+        self._counts = {
+            Kind.HOT: pages.count(1, self.longest),
+            Kind.RECENT: pages.count(NEW, NEW),
+            Kind.SLOW: pages.count(self.longest + 1, NEW - 1),
+        }
 
     def settled(self, elapsed_us: int) -> int:
         """Return the period of what was new in the last aggregation, found at some time in it.
@@ -129,7 +136,7 @@ class Inference:
         verdict = Verdict()
         if self.witnesses is not None:
             verdict = self.witnesses.verdict(interval_us)
-        self.cooled, before = verdict.cold, pages.count(1, longest)
+        self.cooled = verdict.cold
         cold = pages.cool(verdict.cold, longest, self._began_us) if verdict.cold else 0
         hot = sum(pages.recode(each, longest + 1, NEW - 1, self.typical) for each in verdict.hot)
         new = pages.count(NEW, NEW)
@@ -137,15 +144,14 @@ class Inference:
         # Ever less is new in a steady program.
         self._is_change = new > _MORE * self.growth.rate * interval_us + _MUCH * self._level
         self.outdated = cold + hot > _MUCH * self._level
-        if len(verdict.of_hot.of_cells) < _ENOUGH:
+        if len(verdict.shares[Kind.HOT].of_cells) < _ENOUGH:
             self.outdated |= self._is_change
             again = float(known) if self._is_change else self._level - new
         else:
             again = self._level - max(new, cold)
-            shares, counts = (verdict.of_hot, verdict.of_slow), (before, slow)
-            seen = sum(each.mean * count for each, count in zip(shares, counts, strict=True))
-            seen += hot
-            errors = [each.error * count for each, count in zip(shares, counts, strict=True)]
+            parts = [(each, self._counts[kind]) for kind, each in verdict.shares.items()]
+            seen = sum(each.mean * count for each, count in parts)
+            errors = [each.error * count for each, count in parts]
             differs = abs(seen - again) > _CLEARLY * math.hypot(*errors)
             if differs or not self._is_usual(interval_us):
                 again = seen

@@ -97,14 +97,12 @@ class Verdict:
     Attributes:
         cold: Where pages that were hot are cold.
         hot: Where pages that seemed slow are hot.
-        of_hot: The witnesses of pages that were hot.
-        of_slow: Those of pages that are slow.
+        shares: The witnesses of each kind of pages.
     """
 
     cold: list[Range] = field(factory=list)
     hot: list[Range] = field(factory=list)
-    of_hot: Shares = field(factory=Shares)
-    of_slow: Shares = field(factory=Shares)
+    shares: dict[Kind, Shares] = field(factory=lambda: {kind: Shares() for kind in Kind})
 
 
 class Witnesses:
@@ -154,14 +152,12 @@ class Witnesses:
         for cell in self._cells:
             returned = self.returned[cell.witnesses]
             accesses = elapsed_us / (_MIDDLE * self._periods_us[cell.witnesses])
+            found.shares[cell.kind].of_cells.append(float(returned.mean()))
             if cell.kind is Kind.HOT:
-                found.of_hot.of_cells.append(float(returned.mean()))
                 if not returned.any() and accesses.sum() >= _COLD_EVIDENCE:
                     found.cold.append(cell.addresses)
             elif returned.all() and -np.log1p(-np.exp(-accesses)).sum() >= _HOT_EVIDENCE:
                 found.hot.append(cell.addresses)
-            else:
-                found.of_slow.of_cells.append(float(returned.mean()))
         return found
 
 
