@@ -345,12 +345,11 @@ class TollKeeper:
         self._epoch: tuple[float, float] | None = None
         self._sums = (0, 0)
 
-    def aggregated_in_epoch(self, toll: Toll, most_us: int, *, opened: bool) -> None:
-        """Add what an aggregation has cost a target, in an epoch that it shares with others.
+    def aggregated_in_epoch(self, toll: Toll, *, opened: bool) -> None:
+        """Add what an aggregation has cost a target, in an epoch; `fit_epochs` comes after it.
 
         Args:
             toll: What it has cost.
-            most_us: How long an epoch may take if the intervals aren't stretched.
             opened: Whether the aggregation was the first one of its epoch.
         """
         if opened:
@@ -369,7 +368,14 @@ class TollKeeper:
         rare_us = held_us / allowed_share(self.stall_us, self.max_stall_us)
         self.stalls = rare_us > needed_us
         self.epoch_us = _HEADROOM * max(needed_us, rare_us)
-        self._stretch(max(needed_us, rare_us) / most_us)
+
+    def fit_epochs(self, most_us: int) -> None:
+        """Stretch the intervals if epochs can't be as long as needed otherwise.
+
+        Args:
+            most_us: How long an epoch may take if the intervals aren't stretched.
+        """
+        self._stretch(self.epoch_us / _HEADROOM / most_us)
 
     def aggregated(self, toll: Toll, elapsed_us: int, in_force: float) -> None:
         """Add what an aggregation, stretched by the factor `in_force`, has cost a target."""
@@ -529,8 +535,7 @@ class Pace:
             toll: What it has cost the target that it cost most.
         """
         if self._has_epochs:
-            most_us = self._sampling.most_aggregations * self._base.aggregation_us
-            self._tolls.aggregated_in_epoch(toll, most_us, opened=self._opened)
+            self._tolls.aggregated_in_epoch(toll, opened=self._opened)
             self._opened = False
         else:
             self._tolls.aggregated(toll, elapsed_us, self._stretched_by(elapsed_us))
@@ -538,6 +543,11 @@ class Pace:
             self._tuned_us = self._tuner.tuned(self._tuned_us, access_share)
             self._rebase()
         self._budget.aggregated(cpu_us, elapsed_us, self._base)
+        if self._has_epochs:
+            self._sampling.set_epoch(self.epoch_us)
+            # How many aggregations an epoch has may depend on what it costs.
+            self._budget.fit(self._base)
+            self._tolls.fit_epochs(self._sampling.most_aggregations * self._base.aggregation_us)
         self._decide()
 
     def updated(self, cpu_us: int) -> None:
@@ -631,7 +641,6 @@ class Pace:
         stretched = self._sampling.stretched(base, factor)
         update_us = max(stretched.update_us, self._budget.update_us)
         self.wanted = evolve(stretched, update_us=update_us)
-        self._sampling.set_epoch(self.epoch_us)
         self._sampling.set_longest_sleep(_WAKING_US / (_FOR_WAKING * self._budget.allowed))
 
     def _rotated(self, factor: float) -> float:

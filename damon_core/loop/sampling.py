@@ -235,7 +235,7 @@ class SpacedSampling(_Timed, _Evenly):
         self._looked_us = 0  # the last look
         self._owed_us = 0.0  # by which epochs were shorter
         self._aggregation_us = self._first_us = 0  # of the last aggregation, and the first one
-        self._outdated = False
+        self._outdated = self._doubtful = False
         # How long aggregations were when each began to be an epoch; None while they share epochs.
         self._shared_us: int | None = None
 
@@ -246,8 +246,19 @@ class SpacedSampling(_Timed, _Evenly):
         """Do nothing: the primitive reads the limits."""
 
     def set_epoch(self, epoch_us: float) -> None:
-        """Let epochs take at least some time from now on."""
+        """Let epochs take at least some time from now on, and decide what shares them.
+
+        Aggregations share epochs, or each begins one where that is better and affordable.
+        """
         self._epoch_us = epoch_us
+        if not self._doubtful:
+            self._shared_us = None
+        elif self._shared_us is None:
+            if epoch_us <= _LONGER * self._aggregation_us:
+                self._shared_us = self._aggregation_us
+        elif epoch_us > _TOO_LONG * self._shared_us:
+            self._shared_us = None
+        self.most_aggregations = _MOST_AGGREGATIONS if self._shared_us is None else 1
 
     def choose(self, targets: Sequence[Target]) -> None:
         """Begin an epoch if it is time; all pages are looked at."""
@@ -330,19 +341,7 @@ class SpacedSampling(_Timed, _Evenly):
         for target in targets:
             self._outdated |= target.outdated
             target.outdated = False
-        self._share_epochs(doubtful=any(target.doubtful for target in targets))
-
-    def _share_epochs(self, *, doubtful: bool) -> None:
-        """Let aggregations share epochs, or each begin one where that is better and affordable."""
-        aggregation_us = self._aggregation_us
-        if not doubtful:
-            self._shared_us = None
-        elif self._shared_us is None:
-            if self._epoch_us <= _LONGER * aggregation_us:
-                self._shared_us = aggregation_us
-        elif aggregation_us > _TOO_LONG * self._shared_us:
-            self._shared_us = None
-        self.most_aggregations = _MOST_AGGREGATIONS if self._shared_us is None else 1
+        self._doubtful = any(target.doubtful for target in targets)
 
     def needed_factor(
         self, intervals: Intervals, check_us: float, aggregation_us: float, share: float

@@ -1,6 +1,6 @@
 """Sampling at growing distances: when looks are, what they stand for, how they are stretched."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -142,7 +142,7 @@ class Costly(SeesAll):
         super().__init__()
         self.cleared_us: list[int] = []
         self.numbers: list[int] = []  # of aggregations that began with a clearing
-        self.clear_us, self._look_us, self._toll = clear_us, look_us, toll or Toll()
+        self.clear_us, self._look_us, self.toll = clear_us, look_us, toll or Toll()
         self._outdated, self._doubtful = outdated, doubtful
         self._epoch = -1
         self.number = 0
@@ -157,7 +157,7 @@ class Costly(SeesAll):
         context.clock.work(self.clear_us)
         self.cleared_us.append(context.clock.now_us())
         self.numbers.append(self.number)
-        target.toll = target.toll.with_cpu(self._toll.cpu_us).with_held(self._toll.held_us)
+        target.toll = target.toll.with_cpu(self.toll.cpu_us).with_held(self.toll.held_us)
 
     @hookimpl
     def check_accesses(self, context: HookContext) -> None:
@@ -173,7 +173,9 @@ class Costly(SeesAll):
         context.targets[0].doubtful = self._doubtful(self.number)
 
 
-def run_costly(memory: Costly, seconds: int = 60, **limits: float | None) -> Context:
+def run_costly(
+    memory: Costly, seconds: int = 60, callbacks: Sequence[object] = (), **limits: float | None
+) -> Context:
     """Run for some seconds of virtual time."""
     clock = CpuClock()
 
@@ -182,7 +184,7 @@ def run_costly(memory: Costly, seconds: int = 60, **limits: float | None) -> Con
         def after_aggregation(self, context: HookContext) -> bool:
             return context.clock.now_us() >= seconds * 1_000_000
 
-    context = Context(memory, [End()], clock=clock, **limits)  # type: ignore[arg-type]
+    context = Context(memory, [*callbacks, End()], clock=clock, **limits)  # type: ignore[arg-type]
     start(context)
     assert context.wait(60)
     assert context.error is None
@@ -317,6 +319,27 @@ def test_each_aggregation_is_an_epoch_at_most_while_that_stays_affordable() -> N
     assert context.snapshot is not None
     assert context.snapshot.intervals == Intervals()
     assert context.stats.cpu_us / context.clock.now_us() <= 0.022
+
+
+@pytest.mark.parametrize("dear_from", [0, 50])
+def test_no_aggregation_becomes_as_long_as_a_dear_epoch(dear_from: int) -> None:
+    """Whether clearings cost the target 0.6 s from the start on, or later, as it grows."""
+    lengths_us = []
+
+    def doubtful(number: int) -> bool:
+        memory.toll = Toll(cpu_us=600_000 if number >= dear_from else 1_000)
+        return True
+
+    class Lengths:
+        @hookimpl
+        def after_aggregation(self, context: HookContext) -> None:
+            assert context.snapshot is not None
+            lengths_us.append(context.snapshot.elapsed_us)
+
+    memory = Costly(clear_us=4_000, look_us=200, doubtful=doubtful)
+    doubtful(0)
+    run_costly(memory, 300, callbacks=[Lengths()])
+    assert max(lengths_us) <= 1_500_000  # of 69 s
 
 
 def test_forecast_knows_epochs() -> None:
