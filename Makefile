@@ -1,9 +1,12 @@
-# make demo   watch a program whose memory accesses are known, and see how much was told right
+# make demo   watch a program whose memory accesses are known, and see how much of it was seen
 # make test   run the tests that this machine can run, but for the slow ones, in three processes
 #             (JOBS=1, TESTS="tests/loop -k order")
 # make test-slow
 #             run the slow ones: whole benchmarks, builds of packages, long waits
 # make lint   formatting, lint, types and which module may import which, as CI does
+# make format what of that can be repaired
+# make changelog
+#             the next version's part of the changelog
 # make lab    the tests that need a kernel of their own, in small virtual machines
 #             (TESTS="plugins/vaddr/tests -k idle", KERNEL=path; see tests/lab/README.md)
 #
@@ -13,7 +16,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PLUGINS := $(patsubst %/,%,$(dir $(wildcard plugins/*/pyproject.toml)))
 
-.PHONY: demo test test-slow lint lab clean
+.PHONY: demo test test-slow lint format lab changelog clean
 
 demo: .venv/installed
 	$(BIN)/damon demo
@@ -31,6 +34,15 @@ lint: .venv/installed-dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# What lint can repair.
+format: .venv/installed-dev
+	$(BIN)/ruff check --fix-only .
+	$(BIN)/ruff format .
+
+# The next version's part of it.
+changelog: .venv/installed-dev
+	$(BIN)/towncrier build --draft --version "$$(cat VERSION)"
+
 lab: .venv/installed-dev
 	@kernels="$(KERNEL)" && kernels="$${kernels:-$$DAMON_LAB_KERNELS}" && \
 	kernels="$${kernels:-$$($(BIN)/python -m tests.lab.kernels)}" && \
@@ -42,8 +54,10 @@ lab: .venv/installed-dev
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable . $(addprefix --editable ./,$(PLUGINS))
 	touch $@
 
-.venv/installed-dev: .venv/installed requirements-dev.txt
-	$(BIN)/pip install --quiet --disable-pip-version-check --requirement requirements-dev.txt
+# Groups of dependencies are known to pip since 25.1.
+.venv/installed-dev: .venv/installed pyproject.toml
+	$(BIN)/pip install --quiet --disable-pip-version-check --upgrade "pip>=25.1"
+	$(BIN)/pip install --quiet --disable-pip-version-check --group dev
 	touch $@
 
 clean:
