@@ -1,7 +1,8 @@
 """Data access monitoring in user space: which memory is a program really using?
 
 This is the public interface, with `damon_core.hookspecs`, the contract between the core and its
-plugins, and `damon_core.testing`. `__all__` lists it by reader.
+plugins, `damon_core.metrics`, for callbacks that export metrics, and `damon_core.testing`.
+`__all__` lists it by reader.
 """
 
 from damon_core import validators

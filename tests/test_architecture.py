@@ -25,6 +25,7 @@ ALSO_WORDS = {"alert", "cgroup", "demo", "idle", "record", "report", "top"}
 #: Modules of the core that are public besides the names that it has itself.
 PUBLIC_MODULES = {
     "damon_core.hookspecs",
+    "damon_core.metrics",
     "damon_core.testing",
     "damon_core.testing.conformance",
     "damon_core.validators",

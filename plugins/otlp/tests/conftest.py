@@ -10,7 +10,7 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
     ExportMetricsServiceRequest,
 )
 
-from damon_core import Clock, Context, HookContext, Intervals, VirtualClock, hookimpl
+from damon_core import Clock, Context, HookContext, Intervals, Measure, VirtualClock, hookimpl
 from damon_core.testing import Recorder, ScriptedMemory, ScriptedRegion
 
 MIB = 1 << 20
@@ -23,6 +23,14 @@ class Labelled(ScriptedMemory):
         regions = [ScriptedRegion(0, 3 * MIB, 1.0), ScriptedRegion(3 * MIB, 8 * MIB, 0.0)]
         super().__init__(dict.fromkeys(labels, regions), checks)
         self._labels = labels
+        self.left_out = {"unreadable": 3}
+
+    def measures(self, _context: object) -> list[Measure]:
+        """Return two numbers of the part's own."""
+        return [
+            Measure("memory_scripts", 7, "Scripts.", {"kind": "test"}, counter=True),
+            Measure("memory_load_seconds", 0.5, "How long it took.", of_context=False),
+        ]
 
     @hookimpl(trylast=True)
     def describe_regions(self, context: HookContext) -> None:

@@ -49,7 +49,7 @@ def collected(make_context: Make, dead_endpoint: str) -> Collect:
                 ]
             )
 
-        callback = OtlpCallback(OtlpOptions(endpoint=dead_endpoint), sender)
+        callback = OtlpCallback(OtlpOptions(endpoint=dead_endpoint, **options), sender)
         run(make_context(callback, labels=labels, at_aggregation=note))
         return found[1]
 
@@ -108,6 +108,89 @@ def test_idle_thresholds(collected: Collect) -> None:
     assert found == {"1ms": 5 * MIB, "50ms": 5 * MIB}
 
 
+def by_attribute(points: list[Point], name: str, attribute: str) -> dict[Any, float]:
+    """Return the values of a metric, by one of the attributes of its points."""
+    return {each[2].get(attribute): each[3] for each in points if each[0] == name}
+
+
+def test_windows(collected: Collect) -> None:
+    """What was accessed within each; one that is longer than the run isn't known."""
+    points = collected(windows=(50_000, 10_000_000))
+    assert by_attribute(points, "damon.window.working_set", "damon.window") == {"50ms": 3 * MIB}
+
+
+def test_what_is_left_out(collected: Collect) -> None:
+    """By reason."""
+    found = by_attribute(collected(), "damon.targets.left_out", "damon.left_out.reason")
+    assert found == {"unreadable": 3}
+
+
+def test_groups(collected: Collect) -> None:
+    """By labels instead of names: as attributes of points, and as those of a resource."""
+    labels = {
+        "one": {"unit": "db", "pid": "1", "rack": "7"},
+        "two": {"unit": "db", "pid": "2", "rack": "7"},
+        "three": {},
+    }
+    points = collected(labels=labels, by=("unit",))
+    assert by_attribute(points, "damon.working_set", "unit") == {"db": 6 * MIB, None: 3 * MIB}
+    resources = {each[2].get("unit"): each[1] for each in points if each[0] == "damon.working_set"}
+    assert (resources["db"]["unit"], resources["db"]["rack"]) == ("db", "7")
+    assert "process.pid" not in resources["db"]
+    assert resources["db"]["service.instance.id"] == f"{resources[None]['host.name']}/db/db"
+    assert "damon.target" not in {name for each in points for name in each[2]}
+
+
+def test_attributes_of_kubernetes_have_their_names_in_points_too(collected: Collect) -> None:
+    """Where it is what targets are added up by."""
+    points = collected(labels={"one": {"pod": "web-1"}}, by=("pod",))
+    assert by_attribute(points, "damon.working_set", "k8s.pod.name") == {"web-1": 3 * MIB}
+
+
+def test_what_parts_know_of_themselves(collected: Collect) -> None:
+    """Its unit is in its name, and what it is of is said by an attribute."""
+    points = collected()
+    (scripts,) = (each for each in points if each[0] == "damon.memory_scripts")
+    assert scripts[2:4] == ({"damon.kind": "test", "damon.context": "db"}, 7)
+    assert scripts[4].data.is_monotonic
+    (load,) = (each for each in points if each[0] == "damon.memory_load")
+    assert (load[2], load[3], load[4].unit) == ({}, 0.5, "s")
+
+
+def test_the_process_is_described_by_the_conventions(collected: Collect) -> None:
+    """With the names that every other process has."""
+    points = collected()
+    assert values(points, "process.memory.usage")[0] > MIB
+    assert {*by_attribute(points, "process.cpu.time", "cpu.mode")} == {"user", "system"}
+    assert values(points, "process.thread.count")[0] >= 1
+    assert values(points, "process.unix.file_descriptor.count")[0] >= 3
+    assert values(points, "process.uptime")[0] > 0
+
+
+def test_an_executable_and_a_title(collected: Collect) -> None:
+    """The name of the executable is of its file; a process may call itself otherwise."""
+    labels = {"one": {"exe": "/usr/sbin/nginx", "comm": "nginx: worker"}}
+    (resource,) = (each[1] for each in collected(labels=labels) if each[0] == "damon.working_set")
+    assert resource["process.executable.path"] == "/usr/sbin/nginx"
+    assert resource["process.executable.name"] == "nginx"
+    assert resource["process.title"] == "nginx: worker"
+
+
+def test_deliveries_are_charged(make_context: Make, dead_endpoint: str) -> None:
+    """What they cost is part of the context's CPU time, and shown in sum."""
+    sender, charged = Sender(OtlpOptions(endpoint=dead_endpoint)), list[float]()
+
+    def deliver(context: Context) -> None:
+        before_us = context.stats.cpu_us
+        sender.charge(0.25, {context.name: 0.05})
+        charged.append(context.stats.cpu_us - before_us)
+
+    options = OtlpOptions(endpoint=dead_endpoint, timeout=Microseconds(100_000))
+    run(make_context(OtlpCallback(options, sender), at_aggregation=deliver, checks=10))
+    assert charged[0] == 250_000
+    assert sender.cpu_s >= 0.25
+
+
 def test_a_target_without_labels_is_the_host_s(collected: Collect) -> None:
     """Its resource has no more attributes than that of the counts."""
     points = collected()
@@ -161,7 +244,7 @@ def test_what_has_ended_leaves_nothing(make_context: Make, dead_endpoint: str) -
     other = OtlpCallback(options)
     sender = other.sender
     with make_context(other, name="other") as running:
-        sender.begin("other", running)
+        sender.begin("other", running, options)
         run(make_context(OtlpCallback(options, sender)))
 
         def names() -> set[tuple[str, str]]:

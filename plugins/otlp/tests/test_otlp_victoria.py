@@ -55,9 +55,20 @@ def test_real_receiver(make_context: Callable[..., Context], program: Path, tmp_
             max_targets=2,
         )
     )
+    by_pod = OtlpCallback(
+        OtlpOptions(
+            endpoint=f"http://127.0.0.1:{port}/opentelemetry/v1/metrics",
+            interval=Microseconds(500_000),
+            by=("pod",),
+            windows=(Microseconds(1_000_000),),
+            service_name="damon-by-pod",
+        )
+    )
     labels = {"one": {"pod": "web-1"}, "two": {"pod": "web-2"}, "three": {}}
+    pods = {"a": {"pod": "web-1", "pid": "1"}, "b": {"pod": "web-1", "pid": "2"}, "c": {}}
     with (
         make_context(callback, checks=None, labels=labels, clock=SystemClock()) as context,
+        make_context(by_pod, checks=None, labels=pods, clock=SystemClock(), name="pods") as grouped,
         (tmp_path / "log").open("wb") as log,
         subprocess.Popen(
             [
@@ -73,16 +84,26 @@ def test_real_receiver(make_context: Callable[..., Context], program: Path, tmp_
     ):
         try:
             eventually(lambda: ask("vector(1)"))
-            start(context)
-            eventually(lambda: len(ask("damon_working_set_bytes")) == 3)
-            assert set(ask("damon_working_set_bytes").values()) == {3 * MIB}
-            pods = ask("sum by (k8s_pod_name) (damon_working_set_bytes)", "k8s_pod_name")
-            assert pods == {"web-1": 3 * MIB, "web-2": 3 * MIB, "": 3 * MIB}
-            assert ask("damon_running") == {"": 1}
-            assert ask("damon_samples_total")[""] > 0
-            assert ask("damon_cpu_seconds_total")[""] > 0
-            assert ask("damon_sampling_interval_seconds")[""] >= 0.005
-            assert ask("damon_slowdown_ratio") == {"": 0}
+            start(context, grouped)
+            db = '{damon_context="db"}'
+            eventually(lambda: len(ask(f"damon_working_set_bytes{db}")) == 3)
+            assert set(ask(f"damon_working_set_bytes{db}").values()) == {3 * MIB}
+            found = ask(f"sum by (k8s_pod_name) (damon_working_set_bytes{db})", "k8s_pod_name")
+            assert found == {"web-1": 3 * MIB, "web-2": 3 * MIB, "": 3 * MIB}
+            assert ask(f"damon_running{db}") == {"": 1}
+            assert ask(f"damon_samples_total{db}")[""] > 0
+            assert ask(f"damon_cpu_seconds_total{db}")[""] > 0
+            assert ask(f"damon_sampling_interval_seconds{db}")[""] >= 0.005
+            assert ask(f"damon_slowdown_ratio{db}") == {"": 0}
+            left_out = ask(f"damon_targets_left_out{db}", "damon_left_out_reason")
+            assert left_out == {"unreadable": 3}
+            assert ask(f"damon_memory_scripts_total{db}", "damon_kind") == {"test": 7}
+            assert max(ask("process_memory_usage_bytes").values()) > MIB
+            # By pod, over what its processes are; the window is known after a second.
+            of_pods = 'damon_window_working_set_bytes{damon_context="pods", damon_window="1s"}'
+            eventually(lambda: len(ask(of_pods, "k8s_pod_name")) == 2)
+            by_name = ask('damon_working_set_bytes{damon_context="pods"}', "k8s_pod_name")
+            assert by_name == {"web-1": 6 * MIB, "": 3 * MIB}
         finally:
             server.terminate()
 

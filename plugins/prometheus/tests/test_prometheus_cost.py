@@ -7,9 +7,9 @@ from typing import Any, ClassVar
 
 import pytest
 from damon_prometheus import Listener, PrometheusCallback, exposition
-from damon_prometheus.figures import Figures
 
 from damon_core import Context, HookContext, Measure, Stats
+from damon_core.metrics import SnapshotValues
 from damon_core.testing import Recorder, run, run_virtual
 
 Make = Callable[..., Context]
@@ -90,11 +90,11 @@ def test_a_snapshot_is_rendered_once(
     """Scrapes until the next aggregation find what was made for the first."""
     listener, made = make_listener(), list[object]()
 
-    def counted(*arguments: Any) -> Figures:
+    def counted(*arguments: Any) -> SnapshotValues:
         made.append(arguments)
-        return Figures(*arguments)
+        return SnapshotValues(*arguments)
 
-    monkeypatch.setattr("damon_prometheus.series.Figures", counted)
+    monkeypatch.setattr("damon_prometheus.series.SnapshotValues", counted)
 
     def scrape(_context: Context) -> None:
         for _ in range(3):
@@ -116,7 +116,7 @@ def test_formats_that_clients_make_up_are_not_kept(
         for version in range(1, 40):
             pages.answer(f"application/openmetrics-text;version={version}.0.0", None)
         ((served, _),) = listener.contexts.served()
-        kept.append(served.formats)
+        kept.append(listener.contexts.formats(served))
 
     run(make_context(PrometheusCallback(listener=listener), at_aggregation=scrape, checks=10))
     assert 0 < kept[0] <= 4

@@ -17,7 +17,6 @@ from damon_damo.writer import DamoWriter
 from damon_parquet.reader import ParquetReader
 from damon_parquet.writer import ParquetWriter
 from damon_prometheus import PrometheusOptions
-from damon_prometheus.following import Followed
 from damon_prometheus.series import snapshot_metrics
 from damon_report.command import report as report_group
 from prometheus_client import CollectorRegistry, Metric, generate_latest
@@ -25,6 +24,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
 
 from damon_core import Area, Owner, Plugins, RecordInfo, Snapshot, escaped
+from damon_core.metrics import Followed
 from damon_core.testing import RegionRow, assert_same_snapshot, make_snapshot
 from tests.fuzz.judging import Fault, Kind, attempt
 from tests.fuzz.mutating import Mutator

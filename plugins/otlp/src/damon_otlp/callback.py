@@ -33,7 +33,12 @@ class OtlpCallback:
     @hookimpl
     def before_start(self, context: Context) -> None:
         """Begin to send."""
-        self.sender.begin((self, context), context)
+        self.sender.begin((self, context), context, self._options)
+
+    @hookimpl
+    def after_aggregation(self, context: Context) -> None:
+        """Have the snapshot sent, with what is known of its pages only now."""
+        self.sender.follow((self, context), context)
 
     @hookimpl
     def before_terminate(self, context: Context) -> None:

@@ -1,4 +1,4 @@
-"""The metrics: their names, units and kinds, and their values in one collection.
+"""Metrics as OpenTelemetry knows them, and their values in one collection.
 
 Names have dots and units are of UCUM, as OpenTelemetry's conventions say. What can be added up
 over targets is a sum that may fall (an UpDownCounter), as the conventions have it for memory; what
@@ -6,10 +6,10 @@ can't, such as an interval, is a gauge.
 """
 
 from collections.abc import Iterator, Mapping
-from enum import Enum
 from importlib.metadata import version
+from typing import Final
 
-from attrs import define, field, frozen
+from attrs import define, evolve, field
 from opentelemetry.sdk.metrics.export import (
     AggregationTemporality,
     Gauge,
@@ -23,143 +23,54 @@ from opentelemetry.sdk.metrics.export import (
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
+from damon_core import Measure
+from damon_core.metrics import OF_CONTEXTS, OF_SNAPSHOTS, Instrument
 
-class Kind(Enum):
-    """How values of a metric relate to one another."""
+#: The metrics that are everywhere, with the names that they have here.
+NAMED: Final = {
+    each: evolve(each, name=f"damon.{each.name}") for each in (*OF_SNAPSHOTS, *OF_CONTEXTS)
+}
 
-    GAUGE = "gauge"
-    AMOUNT = "up-down counter"
-    COUNTER = "counter"
-
-
-@frozen
-class Instrument:
-    """What is measured.
-
-    Attributes:
-        name: Its name, with dots.
-        unit: Its unit, in UCUM.
-        description: What it means, in one line.
-        kind: Gauge, amount or counter.
-    """
-
-    name: str
-    unit: str
-    description: str
-    kind: Kind = Kind.AMOUNT
-
-
-WORKING_SET = Instrument(
-    "damon.working_set", "By", "Bytes accessed during the last aggregation interval."
+#: Of the sender itself.
+DELIVERIES: Final = Instrument(
+    "damon.otlp.deliveries", "{delivery}", "Deliveries of these metrics.", "counter"
 )
-ACCESSED = Instrument("damon.accessed", "By", "Mean bytes accessed in a sampling interval.")
-MONITORED = Instrument("damon.monitored", "By", "Monitored resident bytes.")
-FREQUENCY = Instrument(
-    "damon.frequency",
-    "By",
-    "Bytes that an access was found to in more than the share of checks that the attribute says.",
-)
-IDLE = Instrument(
-    "damon.idle",
-    "By",
-    "Bytes without an access for at least as long as the attribute says, as last measured; "
-    "missing where that isn't known.",
-)
-IDLE_MEASURED = Instrument(
-    "damon.idle.measured.timestamp",
+SENDING: Final = Instrument(
+    "damon.otlp.cpu",
     "s",
-    "When the idle bytes were measured, in Unix time.",
-    Kind.GAUGE,
+    "CPU time that deliveries have cost; it is part of that of the contexts, too.",
+    "counter",
 )
-TOUCHED = Instrument(
-    "damon.touched",
-    "By",
-    "Bytes that are accessed within the time that the attribute says, and so at least that often; "
-    "missing where that isn't known.",
+
+#: Of the process that monitors, by the semantic conventions.
+PROCESS_CPU: Final = Instrument("process.cpu.time", "s", "CPU time of this process.", "counter")
+PROCESS_MEMORY: Final = Instrument("process.memory.usage", "By", "Resident memory of this process.")
+PROCESS_THREADS: Final = Instrument("process.thread.count", "{thread}", "Threads of this process.")
+PROCESS_FILES: Final = Instrument(
+    "process.unix.file_descriptor.count", "{file_descriptor}", "Open files of this process."
 )
-REGIONS = Instrument("damon.regions", "{region}", "Number of regions.")
-OWNER = Instrument("damon.owner", "By", "Monitored bytes of an owner.")
-OWNER_WORKING_SET = Instrument(
-    "damon.owner.working_set",
-    "By",
-    "Bytes of an owner that were accessed during the last aggregation interval.",
+PROCESS_UPTIME: Final = Instrument(
+    "process.uptime", "s", "How long this process has been running.", "gauge"
 )
-OWNER_ACCESSED = Instrument(
-    "damon.owner.accessed",
-    "By",
-    "Mean bytes of an owner that were accessed in a sampling interval.",
-)
-LOST = Instrument(
-    "damon.target.lost",
-    "s",
-    "CPU time that monitoring has cost a target, where that is known.",
-    Kind.COUNTER,
-)
-SAMPLES = Instrument("damon.samples", "{check}", "Access checks made.", Kind.COUNTER)
-MISSED = Instrument(
-    "damon.missed_samples",
-    "{check}",
-    "Access checks left out because their time had passed.",
-    Kind.COUNTER,
-)
-AGGREGATIONS = Instrument(
-    "damon.aggregations", "{aggregation}", "Aggregations completed.", Kind.COUNTER
-)
-FAILURES = Instrument(
-    "damon.callback.failures", "{call}", "Calls of a callback that failed.", Kind.COUNTER
-)
-SKIPPED = Instrument(
-    "damon.callback.skipped_calls",
-    "{call}",
-    "Calls of a callback that were left out because it was switched off.",
-    Kind.COUNTER,
-)
-SWITCHED_OFF = Instrument(
-    "damon.callback.switched_off",
-    "{callback}",
-    "1 while a callback that failed too often in a row is tried only now and then.",
-)
-CPU = Instrument(
-    "damon.cpu",
-    "s",
-    "CPU time of the monitoring thread and of the kernel's sampling for it.",
-    Kind.COUNTER,
-)
-SLOWDOWN = Instrument(
-    "damon.slowdown",
-    "1",
-    "Share of its time that the target which lost the largest has lost since it was added.",
-    Kind.GAUGE,
-)
-STALL = Instrument(
-    "damon.longest_stall",
-    "s",
-    "Longest time for which monitoring has locked the memory map of a target.",
-    Kind.GAUGE,
-)
-SAMPLING = Instrument("damon.sampling_interval", "s", "Sampling interval in force.", Kind.GAUGE)
-AGGREGATION = Instrument(
-    "damon.aggregation_interval", "s", "Aggregation interval in force.", Kind.GAUGE
-)
-RUNNING = Instrument(
-    "damon.running", "{context}", "1 while the context monitors, 0 when it has ended."
-)
-LAST = Instrument(
-    "damon.last_aggregation.timestamp",
-    "s",
-    "When the last aggregation ended, in Unix time.",
-    Kind.GAUGE,
-)
-RESIDENT = Instrument(
-    "damon.process.resident_memory", "By", "Resident memory of the monitoring process."
-)
-DELIVERIES = Instrument(
-    "damon.otlp.deliveries", "{delivery}", "Deliveries of these metrics.", Kind.COUNTER
-)
+
+#: Units of which there are parts; what has another is sent as a whole number.
+_FRACTIONAL: Final = {"s", "1", ""}
+
+#: What names of measures end in, with the unit that this says.
+_UNITS = {"_bytes": "By", "_seconds": "s", "_ratio": "1"}
 
 Attributes = Mapping[str, str]
 #: What tells counters apart: instrument, instance of the resource, and attributes.
 Key = tuple[str, object, tuple[tuple[str, str], ...]]
+
+
+def instrument_of(measure: Measure) -> Instrument:
+    """Return what a number that a part knows of itself is here."""
+    name, unit = f"damon.{measure.name.removesuffix('_total')}", ""
+    for ending, of_ending in _UNITS.items():
+        if name.endswith(ending):
+            name, unit = name.removesuffix(ending), of_ending
+    return Instrument(name, unit, measure.help, "counter" if measure.counter else "gauge")
 
 
 @define
@@ -206,7 +117,7 @@ class Collection:
             value: It; of counters the whole count.
             begin_ns: When counting began, Unix nanoseconds.
         """
-        if instrument.kind is Kind.COUNTER and self._since is not None:
+        if instrument.kind == "counter" and self._since is not None:
             instance = resource.attributes.get("service.instance.id")
             key = (instrument.name, instance, tuple(attributes.items()))
             self._counts[key] = value
@@ -214,6 +125,8 @@ class Collection:
             # A context that was started again counts from 0.
             value = value - before if value >= before else value
             begin_ns = max(begin_ns, self._since.time_ns)
+        if instrument.unit not in _FRACTIONAL:
+            value = round(value)
         point = NumberDataPoint(dict(attributes), begin_ns, self._time_ns, value)
         self._points.setdefault(resource, {}).setdefault(instrument, []).append(point)
 
@@ -236,10 +149,10 @@ class Collection:
     def _metrics(self, points: Mapping[Instrument, list[NumberDataPoint]]) -> Iterator[Metric]:
         for instrument, of_it in points.items():
             data: Gauge | Sum = Gauge(of_it)
-            if instrument.kind is not Kind.GAUGE:
-                is_counter = instrument.kind is Kind.COUNTER
+            if instrument.kind != "gauge":
+                is_counter = instrument.kind == "counter"
                 temporality = AggregationTemporality.CUMULATIVE
                 if is_counter and self._since is not None:
                     temporality = AggregationTemporality.DELTA
                 data = Sum(of_it, temporality, is_counter)
-            yield Metric(instrument.name, instrument.description, instrument.unit, data)
+            yield Metric(instrument.name, instrument.help, instrument.unit, data)

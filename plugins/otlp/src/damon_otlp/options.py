@@ -7,9 +7,8 @@ from urllib.parse import urlsplit
 from attrs import Attribute, field, frozen
 from attrs.validators import optional
 
-from damon_core import AttributeValueError, Microseconds, format_duration, validators
-
-_IDLE_THRESHOLDS = tuple(Microseconds(seconds * 1_000_000) for seconds in (1, 10, 60, 600, 3_600))
+from damon_core import AttributeValueError, Microseconds, validators
+from damon_core.metrics import MetricsOptions
 
 
 def _url(_instance: object, attribute: "Attribute[str]", value: str) -> None:
@@ -28,22 +27,8 @@ def _only_one(instance: "OtlpOptions", attribute: "Attribute[Any]", value: objec
         raise AttributeValueError(attribute.name, repr(value), allowed)
 
 
-def _ascending(
-    _instance: object, attribute: "Attribute[Any]", value: tuple[Microseconds, ...]
-) -> None:
-    # Each becomes an attribute of points, and no two points may have the same attributes.
-    texts = [format_duration(threshold) for threshold in value]
-    if (
-        any(each < 1 for each in value)
-        or list(value) != sorted(value)
-        or len({*texts}) < len(texts)
-    ):
-        allowed = "must be different durations above 0, the shortest first"
-        raise AttributeValueError(attribute.name, repr(texts), allowed)
-
-
 @frozen
-class OtlpOptions:
+class OtlpOptions(MetricsOptions):
     """The options of `OtlpCallback`.
 
     Attributes:
@@ -56,10 +41,6 @@ class OtlpOptions:
         temporality: Whether counters say what was counted since the start, or since the last
             delivery.
         service_name: The resource attribute ``service.name``.
-        max_targets: Number of targets of a context with their own points: those with the largest
-            working sets. All others are added up as ``other``.
-        max_owners: Likewise of owners of memory.
-        idle_thresholds: Idle times, microseconds, ascending; each gives one point per target.
     """
 
     endpoint: str = field(
@@ -96,19 +77,4 @@ class OtlpOptions:
         default="damon",
         validator=validators.printable,
         metadata={"help": "the resource attribute service.name"},
-    )
-    max_targets: int = field(
-        default=20,
-        validator=validators.between(1, 1_000_000),
-        metadata={"help": "number of targets with their own points; the rest is 'other'"},
-    )
-    max_owners: int = field(
-        default=100,
-        validator=validators.between(1, 1_000_000),
-        metadata={"help": "number of owners with their own points; the rest is 'other'"},
-    )
-    idle_thresholds: tuple[Microseconds, ...] = field(
-        default=_IDLE_THRESHOLDS,
-        validator=_ascending,
-        metadata={"help": "report bytes idle for at least each of these durations"},
     )

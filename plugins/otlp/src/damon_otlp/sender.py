@@ -12,19 +12,18 @@ import logging
 import os
 import threading
 import time
-import weakref
 from collections.abc import Hashable, Iterator
 
-from attrs import define
 from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
 from opentelemetry.sdk.metrics.export import MetricExportResult
 
-from damon_core import Context, InputError, one_line
+from damon_core import HookContext, InputError, one_line
+from damon_core.metrics import OF_CONTEXTS, OF_SNAPSHOTS, Exports, Measures
 from damon_otlp import metrics
-from damon_otlp.figures import Published, add_context, add_process
 from damon_otlp.headers import read_headers
 from damon_otlp.metrics import Collection, Since
 from damon_otlp.options import OtlpOptions
+from damon_otlp.points import add_context, add_measure, add_process
 from damon_otlp.resources import resource_of_host
 
 logger = logging.getLogger(__name__)
@@ -33,23 +32,6 @@ logger = logging.getLogger(__name__)
 _EXPORTER = "opentelemetry.exporter.otlp.proto.http.metric_exporter"
 #: How long the end may take beyond the time of a delivery.
 GRACE_S = 1.0
-
-
-@define(eq=False)
-class _Served:
-    """A context whose metrics are sent.
-
-    Attributes:
-        context: It. Weak: a context that is dropped without an end is forgotten.
-        label: What points call it.
-        begin_ns: When it was started, Unix nanoseconds.
-        ended: Whether it has ended: then it is sent once more.
-    """
-
-    context: weakref.ref[Context]
-    label: str
-    begin_ns: int
-    ended: bool = False
 
 
 class Sender:
@@ -61,6 +43,7 @@ class Sender:
     Attributes:
         failed: How many deliveries failed.
         delivered: How many didn't.
+        cpu_s: The CPU time that they cost, in seconds.
 
     Raises:
         InputError: The headers or certificates can't be read.
@@ -68,69 +51,81 @@ class Sender:
 
     def __init__(self, options: OtlpOptions) -> None:
         self.failed = self.delivered = 0
+        self.cpu_s = 0.0
         self._options = options
         self._headers = read_headers(options)
         if options.ca_file is not None and not os.access(options.ca_file, os.R_OK):
             raise InputError(f"ca_file '{options.ca_file}' can't be read: name a PEM file")
         self._host = resource_of_host(options.service_name)
         self._lock = threading.Lock()
-        self._served: dict[Hashable, _Served] = {}
+        self._exports: Exports[OtlpOptions] = Exports()
+        self._measures = Measures([each.flat_name for each in (*OF_SNAPSHOTS, *OF_CONTEXTS)])
         self._run: _Run | None = None
 
-    def begin(self, user: Hashable, context: Context) -> None:
-        """Send a context's metrics from now on."""
+    def begin(self, user: Hashable, context: HookContext, options: OtlpOptions) -> None:
+        """Send a context's metrics from now on.
+
+        Args:
+            user: What the context is known by in other calls.
+            context: The context.
+            options: What of it is sent.
+        """
         with self._lock:
-            taken = {each.label for each in self._served.values() if not each.ended}
-            label, number = context.name, 1
-            while label in taken:
-                number += 1
-                label = f"{context.name}#{number}"
-            self._served[user] = _Served(weakref.ref(context), label, time.time_ns())
+            self._exports.begin(user, context, options)
             if self._run is None:
                 self._run = _Run(self, self._options, self._headers)
                 self._run.start()
 
+    def follow(self, user: Hashable, context: HookContext) -> None:
+        """Send the last snapshot of a context; called in its worker."""
+        self._exports.follow(user, context)
+
     def end(self, user: Hashable) -> None:
         """Send a context's counts once more; if it is the last one, now, and wait for that."""
         with self._lock:
-            served = self._served.get(user)
-            if served is None:
-                return
-            served.ended = True
-            if not all(each.ended for each in self._served.values()):
+            self._exports.end(user)
+            if not all(exported.ended for exported, _ in self._exports.current()):
                 return
             run, self._run = self._run, None
         if run is not None:
             run.stop()
 
-    def collect(self, since: Since | None, begin_ns: int) -> Collection:
-        """Return the current values; forget contexts that have ended."""
-        with self._lock:
-            found = [
-                Published(
-                    each.label,
-                    each.begin_ns,
-                    not each.ended,
-                    context.stats,
-                    context.intervals,
-                    context.snapshot,
-                )
-                for each in self._served.values()
-                if (context := each.context()) is not None
-            ]
-            self._served = {
-                user: each
-                for user, each in self._served.items()
-                if not each.ended and each.context() is not None
-            }
+    def collect(
+        self, since: Since | None, begin_ns: int, shares: dict[str, float] | None = None
+    ) -> Collection:
+        """Return the current values; forget contexts that have ended.
+
+        Args:
+            since: What counters were at the last delivery; None: they say the whole count.
+            begin_ns: When the sender began, Unix nanoseconds.
+            shares: Is given the CPU time that was for single contexts, in seconds, by their labels.
+        """
+        current = self._exports.current()
         collection = Collection(time.time_ns(), since)
         add_process(collection, self._host, begin_ns)
         for outcome, count in (("success", self.delivered), ("failure", self.failed)):
             attributes = {"damon.otlp.outcome": outcome}
             collection.add(metrics.DELIVERIES, self._host, attributes, count, begin_ns)
-        for published in found:
-            add_context(collection, self._host, published, self._options)
+        collection.add(metrics.SENDING, self._host, {}, self.cpu_s, begin_ns)
+        for exported, context in current:
+            before_s = time.thread_time()
+            add_context(collection, self._host, exported, context)
+            if shares is not None:
+                shares[exported.label] = time.thread_time() - before_s
+        for measured in self._measures.collect(current):
+            add_measure(collection, self._host, measured, begin_ns)
+        self._exports.forget([exported for exported, _ in current if exported.ended])
         return collection
+
+    def charge(self, cpu_s: float, shares: dict[str, float]) -> None:
+        """Add what a delivery has cost to the contexts that are sent.
+
+        Args:
+            cpu_s: All of it, in seconds of CPU time.
+            shares: What of it was for one context, by its label; the rest is for all alike.
+        """
+        self.cpu_s += cpu_s
+        self._exports.charge(cpu_s, shares)
 
 
 class _Run:
@@ -181,8 +176,16 @@ class _Run:
         self._deliver()
 
     def _deliver(self) -> None:
+        before_s, shares = time.thread_time(), dict[str, float]()
         try:
-            collection = self._sender.collect(self._since, self._begin_ns)
+            self._deliver_now(shares)
+        finally:
+            # The thread does nothing else.
+            self._sender.charge(time.thread_time() - before_s, shares)
+
+    def _deliver_now(self, shares: dict[str, float]) -> None:
+        try:
+            collection = self._sender.collect(self._since, self._begin_ns, shares)
             with _reasons() as reasons:
                 result = self._exporter.export(collection.data())
         except Exception as error:

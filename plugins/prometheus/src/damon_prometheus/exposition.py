@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry, Metric
 from prometheus_client.exposition import choose_encoder, gzip_accepted
 
 from damon_prometheus.collector import ContextsCollector
-from damon_prometheus.families import OF_SNAPSHOTS
+from damon_prometheus.families import SNAPSHOTS
 
 #: Compression that costs little beside making the page. A page is sent once.
 _COMPRESSION_LEVEL = 1
@@ -114,9 +114,9 @@ class Exposition:
         rendered = []
         for served, _ in self._contexts.served():
             before_s = time.thread_time()
-            rendered.append(served.rendered(wanted))
+            rendered.append(self._contexts.rendered(served, wanted))
             shares[served.label] = time.thread_time() - before_s
-        for family in OF_SNAPSHOTS:
+        for family in SNAPSHOTS:
             lines = [each[family.name] for each in rendered if each.get(family.name)]
             if lines:
                 yield wanted.page([family.empty()])

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from damon_core import Context, format_duration
+from damon_core import HookContext, format_duration
 from damon_prometheus.collector import ContextsCollector, Served
 
 #: Data of so many aggregations isn't stale, whatever the option says: a budget may stretch them.
@@ -47,7 +47,7 @@ class Health:
         yield from self.stale()
 
 
-def _age_us(served: Served, context: Context) -> int:
+def _age_us(served: Served, context: HookContext) -> int:
     """Return how long ago the last aggregation ended, or the run began."""
     followed = served.followed
     if followed is None:

@@ -1,52 +1,19 @@
 """The options of the callback, as they are written in TOML or made in Python."""
 
-import re
 from pathlib import Path
 
 from attrs import Attribute, field, frozen
 from attrs.validators import optional
 
-from damon_core import TARGET, Microseconds, format_duration, validators
-from damon_prometheus.grouping import exposed
+from damon_core import Microseconds, validators
+from damon_core.metrics import MetricsOptions
 
-DEFAULT_WINDOWS = tuple(Microseconds(seconds * 1_000_000) for seconds in (60, 600, 3_600))
 DEFAULT_STALE_AFTER = Microseconds(120_000_000)
-DEFAULT_IDLE_THRESHOLDS = tuple(
-    Microseconds(seconds * 1_000_000) for seconds in (1, 10, 60, 600, 3_600)
-)
 
 
 def _user(_instance: object, _attribute: "Attribute[str]", value: str) -> None:
     if not value or ":" in value or not value.isprintable():
         raise ValueError("must be a user name, and can't contain a colon")
-
-
-def _ascending(
-    _instance: object,
-    _attribute: "Attribute[tuple[Microseconds, ...]]",
-    value: tuple[Microseconds, ...],
-) -> None:
-    if any(threshold < 1 for threshold in value) or list(value) != sorted(value):
-        raise ValueError("must be durations above 0, the shortest first")
-    # Each becomes a label, and no two series may have the same labels.
-    if len({format_duration(threshold) for threshold in value}) < len(value):
-        raise ValueError("must be durations that differ by more than rounding")
-
-
-#: Labels of our own series.
-_TAKEN = frozenset({"context", "above", "at_least", "within", "window", "kind", "owner", "le"})
-_LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
-
-
-def _labels(_instance: object, _attribute: "Attribute[tuple[str, ...]]", value: object) -> None:
-    labels = value if isinstance(value, tuple) else ()
-    for label in labels:
-        if not isinstance(label, str) or not _LABEL.fullmatch(label) or label.startswith("__"):
-            raise ValueError("must be names of labels: letters, digits and _")
-        if exposed(label) in _TAKEN:
-            raise ValueError(f"can't have '{label}': series have another label of this name")
-    if len({exposed(label) for label in labels}) < len(labels):
-        raise ValueError("must be labels that differ, in Prometheus too")
 
 
 @frozen
@@ -135,50 +102,14 @@ class ListenerOptions:
 
 
 @frozen
-class PrometheusOptions(ListenerOptions):
+class PrometheusOptions(MetricsOptions, ListenerOptions):
     """The options of `PrometheusCallback`.
 
     Attributes:
-        by: The labels by which targets are added up; each combination has series with these
-            labels, and so has ``target``, the name of each target, by default. Without any the
-            context has one of each.
-        max_targets: Number of targets, or groups of them, of a context with their own series:
-            those with the largest working sets. All others are added up as ``target="other"``.
-        max_owners: Number of owners of a context's memory with their own series: those with the
-            largest working sets. All others are added up as ``owner="other"``.
-        idle_thresholds: Idle times, microseconds, ascending; each gives one series per target,
-            with the bytes that have been idle for at least that time.
-        windows: Windows, microseconds, ascending; each gives one series per target, with the bytes
-            that were accessed within it.
         stale_after: Age of the last aggregation, microseconds, at which `/-/healthy` fails, if
             that is longer than three aggregation intervals.
     """
 
-    by: tuple[str, ...] = field(
-        default=(TARGET,),
-        validator=_labels,
-        metadata={"help": "Add up targets by these labels, such as unit; target: its name"},
-    )
-    max_targets: int = field(
-        default=20,
-        validator=validators.between(1, 1_000_000),
-        metadata={"help": 'Number of targets with their own series; the rest is target="other"'},
-    )
-    max_owners: int = field(
-        default=100,
-        validator=validators.between(1, 1_000_000),
-        metadata={"help": 'Number of owners with their own series; the rest is owner="other"'},
-    )
-    idle_thresholds: tuple[Microseconds, ...] = field(
-        default=DEFAULT_IDLE_THRESHOLDS,
-        validator=_ascending,
-        metadata={"help": "Report bytes idle for at least each of these durations"},
-    )
-    windows: tuple[Microseconds, ...] = field(
-        default=DEFAULT_WINDOWS,
-        validator=_ascending,
-        metadata={"help": "Report bytes accessed within each of these durations"},
-    )
     stale_after: Microseconds = field(
         default=DEFAULT_STALE_AFTER,
         validator=validators.at_least(1_000_000),

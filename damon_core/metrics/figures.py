@@ -12,9 +12,12 @@ import numpy as np
 import numpy.typing as npt
 from attrs import define, field
 
-from damon_core import Owner, Snapshot, Spectrum, bounded_owners, largest_owners
-from damon_prometheus.following import Followed
-from damon_prometheus.grouping import Groups, group
+from damon_core.memory.bounded import bounded_owners, largest_owners
+from damon_core.memory.snapshot import Snapshot
+from damon_core.memory.spectrum import Spectrum
+from damon_core.memory.target import Owner
+from damon_core.metrics.following import Followed
+from damon_core.metrics.grouping import Groups, group
 
 Sums = npt.NDArray[np.float64]
 

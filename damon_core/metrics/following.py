@@ -8,7 +8,9 @@ from collections.abc import Sequence
 
 from attrs import field, frozen
 
-from damon_core import HookContext, Snapshot, label_of
+from damon_core.contract.context import HookContext
+from damon_core.memory.bounded import label_of
+from damon_core.memory.snapshot import Snapshot
 
 
 @frozen(eq=False)

@@ -7,19 +7,15 @@ import numpy as np
 import numpy.typing as npt
 from attrs import field, frozen
 
-from damon_core import CADVISOR_NAMES, OTHER, TARGET, TargetSnapshot, common_labels, label_of
+from damon_core.memory.bounded import OTHER, TARGET, common_labels, label_of
+from damon_core.memory.snapshot import TargetSnapshot
 
 #: Labels of processes that another one of the same group needn't have.
 _OF_ONE: Final = ("pid",)
 
 
-def exposed(label: str) -> str:
-    """Return what a label of targets is called in Prometheus."""
-    return CADVISOR_NAMES.get(label, label)
-
-
 def text(value: str) -> str:
-    """Return a name as text: one that isn't Unicode would make an error of the whole scrape."""
+    """Return a name as it can be encoded: what isn't Unicode becomes ``\\udc80``."""
     return value.encode(errors="backslashreplace").decode()
 
 
@@ -28,16 +24,17 @@ class Groups:
     """The groups of a snapshot's targets that have series, and one for all others.
 
     Attributes:
-        labels: The labels of each group.
+        labels: The labels of each group by which it is one; ``target`` is the name of a target.
         numbers: The number of the group of each target.
         keys: The values by which each is grouped; None for that of all others.
-        info: What else each is known by; None for that of all others.
+        known: What each is known by, without empty labels: of a target all its labels, of a group
+            those that its targets have in common, without pids; None for that of all others.
     """
 
     labels: tuple[dict[str, str], ...]
     numbers: npt.NDArray[np.int64] = field(repr=False)
     keys: tuple[tuple[str, ...] | None, ...]
-    info: tuple[dict[str, str] | None, ...] = field(repr=False)
+    known: tuple[dict[str, str] | None, ...] = field(repr=False)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -60,33 +57,28 @@ def group(
     members: dict[tuple[str, ...], list[int]] = {}
     for place, target in enumerate(targets):
         members.setdefault(tuple(label_of(target, label) for label in by), []).append(place)
+    others: tuple[str, ...] | None = None
     if len(members) > most:
-        other = (OTHER,) * len(by)
+        others = (OTHER,) * len(by)
         largest = sorted(members, key=lambda key: -float(working_sets[members[key]].sum()))
         # A group that is really called so is part of it.
-        named = [key for key in largest[:most] if key != other]
+        named = [key for key in largest[:most] if key != others]
         rest = [key for key in members if key not in set(named)]
         members = {key: members[key] for key in named} | {
-            other: [place for key in rest for place in members[key]]
+            others: [place for key in rest for place in members[key]]
         }
-        others = other
-    else:
-        others = None
     numbers = np.zeros(len(targets), dtype=np.int64)
-    labels, info = [], []
+    labels, known = [], []
     for number, (key, places) in enumerate(members.items()):
         numbers[places] = number
-        own = {exposed(label): text(value) for label, value in zip(by, key, strict=True)}
-        labels.append(own)
-        info.append(
-            None if key == others else _info([targets[place] for place in places], by) | own
-        )
+        labels.append({label: text(value) for label, value in zip(by, key, strict=True)})
+        known.append(None if key == others else _known([targets[each] for each in places], by))
     keys = tuple(None if key == others else key for key in members)
-    return Groups(tuple(labels), numbers, keys, tuple(info))
+    return Groups(tuple(labels), numbers, keys, tuple(known))
 
 
-def _info(targets: Sequence[TargetSnapshot], by: Sequence[str]) -> dict[str, str]:
-    known = targets[0].labels if len(targets) == 1 else common_labels(targets)
+def _known(targets: Sequence[TargetSnapshot], by: Sequence[str]) -> dict[str, str]:
+    labels = targets[0].labels if len(targets) == 1 else common_labels(targets)
     # In a group a pid is that of one process today.
     left_out = () if TARGET in by or "pid" in by else _OF_ONE
-    return {exposed(label): text(value) for label, value in known.items() if label not in left_out}
+    return {label: text(value) for label, value in labels.items() if label not in left_out}
