@@ -45,6 +45,7 @@ from damon_core.deployment.forecasting import forecast_context
 from damon_core.deployment.model import Config, ContextConfig, PartConfig
 from damon_core.deployment.reading import check_config, load_config
 from damon_core.deployment.running import Deployment
+from damon_core.deployment.schema import config_schema
 from damon_core.errors import (
     AttributeValueError,
     BusyError,
@@ -169,6 +170,7 @@ __all__ = [  # noqa: RUF022  # by reader
     # Who builds them from configurations: files, mappings or a command line.
     "load_config",
     "check_config",
+    "config_schema",
     "build_contexts",
     "Deployment",
     "Config",

@@ -47,17 +47,25 @@ class Intervals:
     """
 
     sampling_us: _Duration = field(
-        default=5_000, validator=positive, metadata={"key": "sampling_interval"}
+        default=5_000,
+        validator=positive,
+        metadata={"key": "sampling_interval", "help": "time between two access checks"},
     )
     aggregation_us: _Duration = field(
         default=100_000,
         validator=[positive, _HOLDS_A_CHECK],
-        metadata={"key": "aggregation_interval"},
+        metadata={
+            "key": "aggregation_interval",
+            "help": "time over which checks are added up; not below sampling_interval",
+        },
     )
     update_us: _Duration = field(
         default=1_000_000,
         validator=[positive, _HOLDS_A_CHECK],
-        metadata={"key": "update_interval"},
+        metadata={
+            "key": "update_interval",
+            "help": "time between two looks for changes of the targets",
+        },
     )
 
     @property
@@ -106,9 +114,15 @@ class RegionLimits:
             `min_regions`.
     """
 
-    min_regions: int = field(default=10, validator=[positive, at_most(MOST_REGIONS)])
+    min_regions: int = field(
+        default=10,
+        validator=[positive, at_most(MOST_REGIONS)],
+        metadata={"help": "the least number of regions that the memory is cut into"},
+    )
     max_regions: int = field(
-        default=1_000, validator=[positive, at_most(MOST_REGIONS), not_below("min_regions")]
+        default=1_000,
+        validator=[positive, at_most(MOST_REGIONS), not_below("min_regions")],
+        metadata={"help": "the greatest number of regions, which is never exceeded"},
     )
 
 
@@ -138,10 +152,23 @@ class IntervalsGoal:
             `min_sampling_us`.
     """
 
-    access_share: float = field(default=0.04, validator=share)
-    aggregations: int = field(default=3, validator=[positive, at_most(MOST_AGGREGATIONS)])
+    access_share: float = field(
+        default=0.04,
+        validator=share,
+        metadata={"help": "the share of possible access events, by bytes, that tuning aims at"},
+    )
+    aggregations: int = field(
+        default=3,
+        validator=[positive, at_most(MOST_AGGREGATIONS)],
+        metadata={"help": "over how many aggregations the share is measured"},
+    )
     min_sampling_us: _Duration = field(
-        default=5_000, validator=positive, metadata={"key": "min_sampling"}
+        default=5_000,
+        validator=positive,
+        metadata={
+            "key": "min_sampling",
+            "help": "the shortest sampling interval that tuning may choose",
+        },
     )
     max_sampling_us: _Duration = field(
         default=10_000_000,
@@ -149,7 +176,10 @@ class IntervalsGoal:
             positive,
             not_shorter_than("min_sampling_us", "the shortest sampling interval"),
         ],
-        metadata={"key": "max_sampling"},
+        metadata={
+            "key": "max_sampling",
+            "help": "the longest one; the CPU budget may still stretch it",
+        },
     )
 
     def within(self, sampling_us: int) -> int:

@@ -21,6 +21,10 @@ _DURATION = re.compile(rf"{_NUMBER}([A-Za-z]+)")
 _DURATIONS = re.compile(rf"(?:{_DURATION.pattern})+\s*")
 _SIZE = re.compile(rf"{_NUMBER}([A-Za-z]*)\s*")
 
+#: What the parsers take, as regular expressions of JSON Schema: they say no more than the units.
+DURATION_PATTERN = rf"^(\s*[0-9]+(\.[0-9]+)?\s*({'|'.join(_US)}))+\s*$"
+SIZE_PATTERN = rf"^\s*[0-9]+(\.[0-9]+)?\s*({'|'.join(filter(None, _BYTES))})?\s*$"
+
 #: Longer durations are slips of the pen, and more than clocks and timers take.
 _LONGEST_US = 3_650 * _US["d"]
 #: Sizes and addresses are whole numbers of 63 bits.

@@ -72,53 +72,65 @@ def group(_instance: object, attribute: "Attribute[Any]", value: str) -> None:
         ) from error
 
 
+@frozen
+class Bounds:
+    """A validator of numbers that says what it allows, for schemas.
+
+    Attributes:
+        least: The least number that is allowed; None: there is none.
+        greatest: The greatest one.
+        above: Numbers have to be above this one.
+    """
+
+    least: float | None = None
+    greatest: float | None = None
+    above: float | None = None
+
+    def __call__(self, _instance: object, attribute: "Attribute[Any]", value: float) -> None:
+        """Allow numbers within the bounds.
+
+        Raises:
+            AttributeValueError: It is outside of them.
+        """
+        if not (
+            (self.above is None or value > self.above)
+            and (self.least is None or value >= self.least)
+            and (self.greatest is None or value <= self.greatest)
+        ):
+            raise AttributeValueError(attribute.name, value, f"must {self._allowed(attribute)}")
+
+    def _allowed(self, attribute: "Attribute[Any]") -> str:
+        if self.above is not None:
+            return f"be above {_written(self.above, attribute)}"
+        if self.least is None:
+            return f"be at most {_written(self.greatest or 0, attribute)}"
+        if self.greatest is None:
+            return (
+                f"be at least {_written(self.least, attribute)}"
+                if self.least
+                else "not be negative"
+            )
+        return f"be from {_written(self.least, attribute)} to {_written(self.greatest, attribute)}"
+
+
 def above(bound: float) -> Validator:
     """Return a validator that allows numbers above `bound`."""
-
-    def validate(_instance: object, attribute: "Attribute[Any]", value: float) -> None:
-        if not value > bound:
-            raise AttributeValueError(
-                attribute.name, value, f"must be above {_written(bound, attribute)}"
-            )
-
-    return validate
+    return Bounds(above=bound)
 
 
 def at_least(bound: float) -> Validator:
     """Return a validator that allows `bound` and all above; 0 forbids negative numbers."""
-
-    def validate(_instance: object, attribute: "Attribute[Any]", value: float) -> None:
-        if not value >= bound:
-            allowed = f"be at least {_written(bound, attribute)}" if bound else "not be negative"
-            raise AttributeValueError(attribute.name, value, f"must {allowed}")
-
-    return validate
+    return Bounds(least=bound)
 
 
 def at_most(bound: float) -> Validator:
     """Return a validator that allows `bound` and all below."""
-
-    def validate(_instance: object, attribute: "Attribute[Any]", value: float) -> None:
-        if not value <= bound:
-            raise AttributeValueError(
-                attribute.name, value, f"must be at most {_written(bound, attribute)}"
-            )
-
-    return validate
+    return Bounds(greatest=bound)
 
 
 def between(least: float, greatest: float) -> Validator:
     """Return a validator that allows `least`, `greatest` and what is between them."""
-
-    def validate(_instance: object, attribute: "Attribute[Any]", value: float) -> None:
-        if not least <= value <= greatest:
-            raise AttributeValueError(
-                attribute.name,
-                value,
-                f"must be from {_written(least, attribute)} to {_written(greatest, attribute)}",
-            )
-
-    return validate
+    return Bounds(least=least, greatest=greatest)
 
 
 def not_empty(_instance: object, attribute: "Attribute[Any]", value: Any) -> None:
@@ -145,18 +157,33 @@ def printable(_instance: object, attribute: "Attribute[Any]", value: str) -> Non
         )
 
 
-def each(validator: Validator) -> Validator:
-    """Return a validator that asks another about every entry of a list."""
+@frozen
+class Each:
+    """A validator of lists that asks another about every entry.
 
-    def validate(instance: object, attribute: "Attribute[Any]", value: Any) -> None:
+    Attributes:
+        validator: The other one.
+    """
+
+    validator: Validator
+
+    def __call__(self, instance: object, attribute: "Attribute[Any]", value: Any) -> None:
+        """Allow lists whose entries are all allowed.
+
+        Raises:
+            AttributeValueError: An entry is refused.
+        """
         for index, entry in enumerate(value):
             try:
-                validator(instance, attribute, entry)
+                self.validator(instance, attribute, entry)
             except AttributeValueError as error:
                 name = f"{attribute.name}[{index}]"
                 raise AttributeValueError(name, error.found, error.allowed) from None
 
-    return validate
+
+def each(validator: Validator) -> Validator:
+    """Return a validator that asks another about every entry of a list."""
+    return Each(validator)
 
 
 def not_below(other: str) -> Validator:

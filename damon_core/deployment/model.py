@@ -71,29 +71,68 @@ class ContextConfig:
     """
 
     primitive: PartConfig[Primitive] = field(metadata={"help": 'a table with use = "…"'})
-    policy: PartConfig[Policy] | None = None
-    callbacks: tuple[PartConfig[Callback], ...] = field(default=(), metadata={"key": "callback"})
-    name: str = field(default="context", validator=printable)
+    policy: PartConfig[Policy] | None = field(
+        default=None, metadata={"help": "how regions adapt; the default is evidence"}
+    )
+    callbacks: tuple[PartConfig[Callback], ...] = field(
+        default=(), metadata={"key": "callback", "help": "what is done with results, in this order"}
+    )
+    name: str = field(
+        default="context",
+        validator=printable,
+        metadata={"help": "its name in results and messages; unique in the file"},
+    )
     intervals: Intervals = field(default=Intervals(), metadata={"flat": True})
     limits: RegionLimits = field(default=RegionLimits(), metadata={"flat": True})
-    goal: IntervalsGoal | None = field(default=None, metadata={"key": "intervals_goal"})
-    cpu_budget: float = field(default=DEFAULT_CPU_BUDGET, validator=share)
-    max_slowdown: float = field(default=DEFAULT_MAX_SLOWDOWN, validator=share)
+    goal: IntervalsGoal | None = field(
+        default=None,
+        metadata={"key": "intervals_goal", "help": "what intervals are tuned to"},
+    )
+    cpu_budget: float = field(
+        default=DEFAULT_CPU_BUDGET,
+        validator=share,
+        metadata={"help": "the share of one processor that this context may use"},
+    )
+    max_slowdown: float = field(
+        default=DEFAULT_MAX_SLOWDOWN,
+        validator=share,
+        metadata={"help": "the share of its time that a target may lose through monitoring"},
+    )
     max_stall_us: Microseconds = field(
         default=Microseconds(DEFAULT_MAX_STALL_US),
         validator=positive,
-        metadata={"key": "max_stall"},
+        metadata={
+            "key": "max_stall",
+            "help": "how long a target's memory map may be locked at once",
+        },
     )
     max_staleness_us: Microseconds | None = field(
-        default=None, validator=optional(positive), metadata={"key": "max_staleness"}
+        default=None,
+        validator=optional(positive),
+        metadata={
+            "key": "max_staleness",
+            "help": "how old values may get before targets are looked at in turns; the default "
+            "is that of the file",
+        },
     )
     stop_timeout_us: Microseconds = field(
         default=Microseconds(DEFAULT_STOP_TIMEOUT_US),
         validator=positive,
-        metadata={"key": "stop_timeout"},
+        metadata={
+            "key": "stop_timeout",
+            "help": "how long one hook may take once the context was asked to stop",
+        },
     )
-    failure_limit: int = field(default=10, validator=between(1, 1_000_000))
-    labels: dict[str, str] = field(factory=dict, validator=_check_labels)
+    failure_limit: int = field(
+        default=10,
+        validator=between(1, 1_000_000),
+        metadata={"help": "failures in a row in one hook that switch a callback off for a while"},
+    )
+    labels: dict[str, str] = field(
+        factory=dict,
+        validator=_check_labels,
+        metadata={"help": "what every target is labelled with, besides what is known of it"},
+    )
 
 
 @frozen
@@ -114,8 +153,20 @@ class Config:
     contexts: tuple[ContextConfig, ...] = field(
         validator=not_empty, metadata={"key": "context", "help": "one or more [[context]] tables"}
     )
-    cpu_budget: float | None = field(default=None, validator=optional(above(0)))
+    cpu_budget: float | None = field(
+        default=None,
+        validator=optional(above(0)),
+        metadata={
+            "help": "the share of one processor that all contexts together may use; the default "
+            "is the largest of theirs"
+        },
+    )
     max_staleness_us: Microseconds | None = field(
-        default=None, validator=optional(positive), metadata={"key": "max_staleness"}
+        default=None,
+        validator=optional(positive),
+        metadata={
+            "key": "max_staleness",
+            "help": "how old values may get in contexts that don't say it; the default is a minute",
+        },
     )
     source: str = field(default="", metadata={"key": ""})

@@ -212,7 +212,7 @@ class _Structuring:
     def _table(self, raw: object, cls: Any) -> object:
         if not isinstance(raw, Mapping):
             raise mistake(raw, "must be a table")
-        fields = _fields(cls)
+        fields = fields_of(cls)
         keys = [key for field in fields for key in _keys(field)]
         unknown = [
             Problem(str(key), f"unknown key; {nearest(str(key), keys)}")
@@ -247,9 +247,9 @@ class _Structuring:
         self, field: "attrs.Attribute[Any]", raw: Mapping[Any, object]
     ) -> tuple[object, list[Problem]]:
         """Return what was written for a field, or NOTHING; and what is wrong with it."""
-        key = _key(field)
+        key = key_of(field)
         written: object
-        if _is_flat(field):
+        if is_flat(field):
             written = {name: raw[name] for name in _keys(field) if name in raw}
             key = ""
         elif key in raw:
@@ -332,25 +332,27 @@ def _without_hooks() -> _Structuring:
 # -- the fields of a class -------------------------------------------------------------
 
 
-def _fields(cls: Any) -> list["attrs.Attribute[Any]"]:
+def fields_of(cls: Any) -> list["attrs.Attribute[Any]"]:
     """Return the fields that people may write."""
     fields = attrs.fields(attrs.resolve_types(cls))
-    return [field for field in fields if field.init and _key(field)]
+    return [field for field in fields if field.init and key_of(field)]
 
 
-def _key(field: "attrs.Attribute[Any]") -> str:
+def key_of(field: "attrs.Attribute[Any]") -> str:
+    """Return the key that a field is written by; empty if people don't write it."""
     return str(field.metadata.get("key", field.alias))
 
 
-def _is_flat(field: "attrs.Attribute[Any]") -> bool:
+def is_flat(field: "attrs.Attribute[Any]") -> bool:
+    """Return whether the keys of a field's class stand beside the others."""
     return bool(field.metadata.get("flat", False))
 
 
 def _keys(field: "attrs.Attribute[Any]") -> list[str]:
     """Return the keys that belong to a field: one, or those of a flat field's class."""
-    if not _is_flat(field):
-        return [_key(field)]
-    return [key for inner in _fields(field.type) for key in _keys(inner)]
+    if not is_flat(field):
+        return [key_of(field)]
+    return [key for inner in fields_of(field.type) for key in _keys(inner)]
 
 
 def _default(field: "attrs.Attribute[Any]", known: object) -> object:
@@ -381,9 +383,9 @@ def _refused(
 
     It is asked here, not only by the class, so that all mistakes are found, with their keys.
     """
-    if field.validator is None or _is_flat(field):
+    if field.validator is None or is_flat(field):
         return None
-    key, value = _key(field), getattr(instance, field.name)
+    key, value = key_of(field), getattr(instance, field.name)
     entry = ""
     try:
         # One that looks at a field that isn't known is left to the class.
@@ -406,7 +408,7 @@ def _made(cls: Any, values: Mapping[str, object]) -> object:
     try:
         return cls(**values)
     except AttributeValueError as error:
-        keys = {field.name: _key(field) for field in _fields(cls)}
+        keys = {field.name: key_of(field) for field in fields_of(cls)}
         key = keys.get(error.attribute, error.attribute)
         raise ConfigError("", [Problem(key, f"found {error.found}, {error.allowed}")]) from error
     except (Exception, SystemExit) as error:

@@ -366,6 +366,23 @@ class TestWhatIsImported:
 
 
 class TestCheck:
+    def test_check_prints_the_schema_of_what_is_installed(self) -> None:
+        """And of nothing else."""
+        result = damon("check", "--schema")
+        assert result.exit_code == 0
+        schema = json.loads(result.output)
+        assert set(schema["definitions"]) == {
+            "primitive.memory",
+            "callback.log",
+        }
+
+    def test_check_takes_a_file_or_prints_the_schema(self) -> None:
+        """One of the two."""
+        for arguments in ([], ["--schema", "damon.toml"]):
+            result = damon("check", *arguments)
+            assert result.exit_code == 2
+            assert "give either FILE or --schema" in result.output
+
     def test_a_file_that_is_right(self, tmp_path: Path) -> None:
         """A line for each context: what goes where."""
         path = tmp_path / "right.toml"

@@ -15,13 +15,27 @@ if TYPE_CHECKING:
     epilog="Example: damon check examples/service-prometheus.toml",
     short_help="Check a configuration file and report every mistake in it",
 )
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=click.Path(path_type=Path), required=False)
+@click.option(
+    "--schema",
+    is_flag=True,
+    help="Print the JSON Schema of configurations with the plugins installed here, for editors.",
+)
 @pass_plugins
-def check(plugins: "Plugins", file: Path) -> None:
+def check(plugins: "Plugins", file: Path | None, schema: bool) -> None:
     """Check a configuration file and report every mistake in it.
 
     Nothing is started: whether a process is there or a port is free shows when it runs.
     """
+    if (file is None) != schema:
+        raise click.UsageError("give either FILE or --schema")
+    if file is None:
+        import json
+
+        from damon_core import config_schema
+
+        click.echo(json.dumps(config_schema(plugins), indent=2, ensure_ascii=False))
+        return
     from damon_core import load_config
 
     config = load_config(file, plugins)
