@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 import pytest
 from click.testing import CliRunner, Result
-from damon_cli.commands import installed_commands
+from damon_cli.commands import InstalledCommand, installed_commands
 from damon_cli.main import main
 from damon_cli.params import DURATION, SHARE, SIZE, pass_plugins
 
@@ -195,11 +195,34 @@ class TestUnknownCommands:
             "damon: there is no command 'rnu'; did you mean 'run'?\n",
         )
 
+    def test_those_of_plugin_are_hinted_at(self) -> None:
+        """A command within another has a dot in the name of its entry point."""
+        result = damon("plugin", "chekc")
+        assert (result.exit_code, result.stderr) == (
+            2,
+            "damon: there is no command 'plugin chekc'; did you mean 'check'?\n",
+        )
+
+    def test_what_another_package_has_is_named(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Operators don't need the package that begins others."""
+        monkeypatch.setattr("damon_cli.groups.installed_commands", own_commands)
+        result = damon("plugin", "new", "rain")
+        assert (result.exit_code, result.stderr) == (
+            2,
+            "damon: 'damon plugin new' is in damon-author: pip install damon-author\n",
+        )
+
     def test_completion_is_silent(self) -> None:
         """Completing the arguments of a command that there isn't gives nothing, and no error."""
         result = complete("damon nothing x")
         assert "Traceback" not in result.stderr
         assert "no command" not in result.stderr
+
+
+def own_commands(within: str = "") -> dict[str, InstalledCommand]:
+    """Return the commands of damon-cli alone."""
+    found = installed_commands(within).items()
+    return {name: each for name, each in found if each.offers[0].distribution == "damon-cli"}
 
 
 def complete(words: str) -> subprocess.CompletedProcess[str]:
@@ -426,14 +449,16 @@ class TestPlugins:
             "commands": [],
             "contested": [],
         }
-        assert others[0]["commands"] == ["check", "doctor", "plugin", "plugins", "run"]
+        (own,) = (each for each in others if each["package"].startswith("damon-cli "))
+        assert own["commands"] == ["check", "doctor", "plugin", "plugins", "run", "plugin check"]
 
     def test_for_people(self) -> None:
         """A line each: what it offers."""
         lines = damon("plugins").stdout.splitlines()
         assert lines[0].split() == ["plugin", "package", "offers"]
         assert lines[1].split(maxsplit=2)[2].rstrip() == "primitive memory; callback log"
-        assert lines[2].rstrip().endswith("  command check, doctor, plugin, plugins, run")
+        (own,) = (line for line in lines if "  damon-cli " in line)
+        assert own.rstrip().endswith("  command check, doctor, plugin, plugins, run, plugin check")
 
     def test_backends_have_the_names_of_their_primitives(self) -> None:
         """Backends of different primitives may be called alike."""
@@ -445,7 +470,9 @@ class TestPlugins:
                 register(Backend("idle", dict, serves=("machine",)))
 
         shown = damon("plugins", plugins=Plugins({"backends": Backends()})).stdout
-        assert "backend processes.idle, cgroups.idle, machine.idle\n" in shown
+        lines = [line.rstrip() for line in shown.splitlines()]
+        offers = "  backend processes.idle, cgroups.idle, machine.idle"
+        assert any(line.endswith(offers) for line in lines)
 
     @pytest.mark.parametrize("command", ["plugins", "doctor"])
     def test_commands_that_cannot_be_used_are_listed(self, install: Install, command: str) -> None:

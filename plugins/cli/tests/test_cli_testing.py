@@ -21,8 +21,8 @@ def offer(monkeypatch: pytest.MonkeyPatch, command: click.Command, module: str =
             load=lambda **_: command, offers=(SimpleNamespace(entry=entry),), shown=lambda: command
         )
     }
-    for user in ("damon_cli.testing", "damon_cli.main"):
-        monkeypatch.setattr(f"{user}.installed_commands", lambda: installed)
+    for user in ("damon_cli.testing", "damon_cli.groups"):
+        monkeypatch.setattr(f"{user}.installed_commands", lambda _within="": installed)
 
 
 @click.command("broken", help="Does something.")

@@ -1,7 +1,8 @@
 """Which commands are installed: known from metadata alone, imported when one is called.
 
 A package offers commands by entry points of the group ``damon.commands``, whose objects are click
-commands: ``record = "damon_record.command:record"``.
+commands: ``record = "damon_record.command:record"``. One within another command has a dot in its
+name: ``"plugin.new"`` is ``damon plugin new``.
 """
 
 import functools
@@ -44,7 +45,7 @@ class InstalledCommand:
     """A command that packages offer; nothing of it is imported.
 
     Attributes:
-        name: What it is called by.
+        name: What it is called by, such as ``plugin new``.
         offers: Its entry points; with more than one it can't be used.
     """
 
@@ -104,18 +105,31 @@ class InstalledCommand:
         return f"both {self.package} offer it"
 
 
-def installed_commands() -> dict[str, InstalledCommand]:
-    """Return the commands of all packages, by name, in the order of their names."""
+def installed_commands(within: str = "") -> dict[str, InstalledCommand]:
+    """Return the commands of all packages, by name, in the order of their names.
+
+    Args:
+        within: Those of this command; by default those of ``damon`` itself.
+    """
     read = functools.cache(_read_metadata)  # Several commands may be of one distribution.
     found: dict[str, list[Offer]] = {}
     for entry in metadata.entry_points(group=GROUP):
-        found.setdefault(entry.name, []).append(Offer(entry, *read(entry.dist)))
+        group, _, name = entry.name.rpartition(".")
+        if group == within:
+            found.setdefault(name, []).append(Offer(entry, *read(entry.dist)))
     commands = {}
     for name, offers in sorted(found.items()):
         own = [offer for offer in offers if offer.distribution == _OWN]
         offers.sort(key=lambda offer: offer.package)
-        commands[name] = InstalledCommand(name, tuple(own or offers))
+        called = f"{within} {name}".strip()
+        commands[name] = InstalledCommand(called, tuple(own or offers))
     return commands
+
+
+def all_installed_commands() -> list[InstalledCommand]:
+    """Return all commands, those of ``damon`` itself first."""
+    groups = {entry.name.rpartition(".")[0] for entry in metadata.entry_points(group=GROUP)}
+    return [command for group in sorted(groups) for command in installed_commands(group).values()]
 
 
 def _read_metadata(distribution: metadata.Distribution | None) -> tuple[str, str, str]:

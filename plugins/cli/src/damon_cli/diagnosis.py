@@ -10,7 +10,7 @@ from attrs import frozen
 from rich.console import Console
 from rich.text import Text
 
-from damon_cli.commands import UnusableCommandError, installed_commands
+from damon_cli.commands import UnusableCommandError, all_installed_commands
 from damon_core import Backend, Callback, Finding, Plugins, Policy, Primitive, one_line
 
 
@@ -48,7 +48,7 @@ def diagnose(plugins: Plugins) -> list[Diagnosis]:
 def diagnose_commands() -> list[Diagnosis]:
     """Import all installed commands; only those that can't be used are a diagnosis."""
     found = []
-    for command in installed_commands().values():
+    for command in all_installed_commands():
         try:
             command.load()
         except UnusableCommandError as error:

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from damon_cli.commands import UnusableCommandError, installed_commands
+from damon_cli.commands import UnusableCommandError, all_installed_commands
 from damon_core import Plugins
 
 #: Characters of a line that isn't broken.
@@ -50,7 +50,7 @@ def listed_commands() -> list[Listed]:
     """Import all installed commands and return them by package, each that can't be used alone."""
     usable: dict[str, list[str]] = {}
     unusable = []
-    for command in installed_commands().values():
+    for command in all_installed_commands():
         try:
             command.load()
         except UnusableCommandError as error:

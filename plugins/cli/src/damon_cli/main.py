@@ -4,12 +4,12 @@ Nothing but click is imported before a command is called: help and completion co
 """
 
 import sys
-from collections.abc import Mapping
 from typing import IO, Any
 
 import click
 
-from damon_cli.commands import InstalledCommand, UnusableCommandError, installed_commands
+from damon_cli.commands import UnusableCommandError
+from damon_cli.groups import InstalledGroup
 from damon_cli.streams import is_of_output, prepare_output, why_unwritten
 
 __all__ = ["main"]
@@ -29,29 +29,8 @@ class _Mistake(_Failure):
     exit_code = 2
 
 
-class _DamonGroup(click.Group):
-    """Has the installed commands; each is imported when it is called."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(_installed(ctx))
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Return what help and completion show of a command; `resolve_command` imports it."""
-        installed = _installed(ctx).get(cmd_name)
-        return installed.shown() if installed is not None else None
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        name, *rest = args
-        if name.startswith("-"):
-            return super().resolve_command(ctx, args)
-        try:
-            return name, _load(ctx, name), rest
-        except UnusableCommandError as error:
-            if ctx.resilient_parsing:  # Completion is no place for errors.
-                return None, None, rest
-            raise _Mistake(str(error)) from error
+class _DamonGroup(InstalledGroup):
+    """Has the installed commands."""
 
     def main(self, *args: Any, **others: Any) -> Any:
         """Run a command, with output that may be a terminal of any kind, a full disk or closed."""
@@ -74,34 +53,14 @@ class _DamonGroup(click.Group):
             return super().invoke(ctx)
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise
+        except UnusableCommandError as error:
+            raise _Mistake(str(error)) from error
         except OSError as error:
             if is_of_output(error):
                 raise
             raise _failure(error) from error
         except Exception as error:
             raise _failure(error) from error
-
-
-def _installed(ctx: click.Context) -> Mapping[str, InstalledCommand]:
-    """Return the installed commands, looked for once a run."""
-    found: Mapping[str, InstalledCommand] | None = ctx.meta.get(__name__)
-    if found is None:
-        found = ctx.meta[__name__] = installed_commands()
-    return found
-
-
-def _load(ctx: click.Context, name: str) -> click.Command:
-    installed = _installed(ctx)
-    if name not in installed:
-        import difflib
-
-        close = difflib.get_close_matches(name, installed, 1)
-        hint = f"did you mean '{close[0]}'?" if close else f"known: {', '.join(installed)}"
-        raise UnusableCommandError(f"there is no command '{name}'; {hint}")
-    try:
-        return installed[name].load(to_run=not ctx.resilient_parsing)
-    except UnusableCommandError as error:
-        raise UnusableCommandError(f"command '{name}' can't be used: {error}") from error
 
 
 def _failure(error: Exception) -> click.ClickException:

@@ -1,21 +1,37 @@
 """``damon plugin``: for authors of packages."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, ClassVar
 
 import click
 
+from damon_cli.groups import InstalledGroup
 from damon_cli.params import pass_plugins
 
 if TYPE_CHECKING:
     from damon_core import Plugins
 
 
-@click.group(epilog="Example: damon plugin check csv", short_help="Check a package that you write")
+class _PluginGroup(InstalledGroup):
+    """Has the installed commands of ``damon plugin``."""
+
+    within = "plugin"
+    elsewhere: ClassVar[Mapping[str, str]] = {"new": "damon-author"}
+
+
+@click.group(
+    cls=_PluginGroup,
+    epilog="Example: damon plugin check csv",
+    short_help="Begin a package of plugins, and check it",
+)
 def plugin() -> None:
-    """Check a package that you write."""
+    """Begin a package of plugins, and check whether it is correct.
+
+    'damon plugin new' is in a package that only authors need: damon-author.
+    """
 
 
-@plugin.command(
+@click.command(
     epilog="Example: damon plugin check csv --options 'path = \"{tmp}/rows.csv\"'",
     short_help="Check whether what a package offers is correct",
 )

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 import click
 from click.testing import CliRunner, Result
 
-from damon_cli.commands import UnusableCommandError, installed_commands
+from damon_cli.commands import InstalledCommand, UnusableCommandError, installed_commands
 from damon_cli.main import main
 from damon_core import Plugins
 from damon_core.testing.conformance import Rule, Subject, Suite, as_test
@@ -28,7 +28,8 @@ def command_rules(name: str, *, without: Mapping[str, str] | None = None) -> Cal
     """Return a test for pytest, which it calls for each rule of commands.
 
     Args:
-        name: The command's name, as in ``damon NAME``; its package has to be installed.
+        name: The command's name, as in ``damon NAME``, or ``plugin new`` for one within another;
+            its package has to be installed.
         without: Rules that aren't for it, by their names, each with the reason.
 
     Raises:
@@ -41,23 +42,30 @@ def command_rules(name: str, *, without: Mapping[str, str] | None = None) -> Cal
     return as_test(Suite(subject, COMMAND_RULES), without)
 
 
-def _command(subject: Subject) -> click.Command:
-    installed = installed_commands()
-    if subject.name not in installed:
+def _installed(subject: Subject) -> InstalledCommand:
+    *within, name = subject.name.split()
+    installed = installed_commands(".".join(within))
+    if name not in installed:
         raise AssertionError(f"no command '{subject.name}' is installed")
+    return installed[name]
+
+
+def _command(subject: Subject) -> click.Command:
     try:
-        return installed[subject.name].load()
+        return _installed(subject).load()
     except UnusableCommandError as error:
         raise AssertionError(f"it can't be used: {error}") from error
 
 
-def _all(name: str, command: click.Command) -> Iterator[tuple[list[str], click.Command]]:
-    """Yield a command and those within it, each with the words that call it."""
-    yield [name], command
+def _all(words: list[str], command: click.Command) -> Iterator[tuple[list[str], click.Command]]:
+    """Yield a command and those within it, each with the words that call it.
+
+    Those of other packages aren't its own: they have tests of theirs.
+    """
+    yield words, command
     if isinstance(command, click.Group):
         for inner in command.commands.values():
-            for words, each in _all(str(inner.name), inner):
-                yield [name, *words], each
+            yield from _all([*words, str(inner.name)], inner)
 
 
 def _called(*words: str) -> Result:
@@ -69,7 +77,7 @@ def _can_be_loaded(subject: Subject) -> None:
 
 
 def _shows_help(subject: Subject) -> None:
-    for words, _ in _all(subject.name, _command(subject)):
+    for words, _ in _all(subject.name.split(), _command(subject)):
         line = " ".join(words)
         result = _called(*words, "--help")
         assert result.exit_code == 0, f"damon {line} --help ends with {result.exit_code}"
@@ -80,7 +88,7 @@ def _shows_help(subject: Subject) -> None:
 
 
 def _explains_options(subject: Subject) -> None:
-    for words, command in _all(subject.name, _command(subject)):
+    for words, command in _all(subject.name.split(), _command(subject)):
         missing = [
             parameter.opts[0]
             for parameter in command.params
@@ -92,7 +100,7 @@ def _explains_options(subject: Subject) -> None:
 
 
 def _refuses_unknown_options(subject: Subject) -> None:
-    for words, _ in _all(subject.name, _command(subject)):
+    for words, _ in _all(subject.name.split(), _command(subject)):
         result = _called(*words, _UNKNOWN)
         line = f"damon {' '.join(words)} {_UNKNOWN}"
         assert result.exit_code == 2, f"{line} ends with {result.exit_code}, not with 2"
@@ -114,7 +122,7 @@ _SLOW = frozenset({"damon_core", "numpy", "pyarrow"})
 def _imports_little(subject: Subject) -> None:
     """Importing its module is what help and completion of its options wait for."""
     _command(subject)
-    (offer,) = installed_commands()[subject.name].offers
+    (offer,) = _installed(subject).offers
     module = offer.entry.module
     found = subprocess.run(
         [sys.executable, "-c", _IMPORTED.format(module=module)],

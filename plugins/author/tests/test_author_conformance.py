@@ -1,0 +1,5 @@
+"""The package keeps the rules of commands."""
+
+from damon_cli.testing import command_rules
+
+test_new = command_rules("plugin new")
