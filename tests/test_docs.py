@@ -21,14 +21,23 @@ from damon_core import (
     HookContext,
     PageMap,
     Plugins,
+    RegionPolicy,
     check_config,
     hookspecs,
 )
 from damon_core.testing import ScriptedMemory, ScriptedRegion, run_virtual
 
 ROOT = Path(__file__).parent.parent
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 PAGES += sorted((ROOT / "plugins").glob("*/README.md"))
+
+#: Its blocks are put into a package: tests/test_thirdparty.py.
+FIRST_PLUGIN = ROOT / "docs" / "first-plugin.md"
+
+
+def _of_package(page: Path) -> bool:
+    """Return whether a page is the README of a package, whose examples need what it is for."""
+    return page.is_relative_to(ROOT / "plugins")
 
 
 def _ids(value: object) -> str:
@@ -71,6 +80,37 @@ def test_every_hook_is_in_the_table_with_its_arguments() -> None:
     ]
     text = (ROOT / "docs/plugins.md").read_text()
     assert re.findall(r"^\| `(\w+\([^`]*\))` \|", text, re.MULTILINE) == specified
+
+
+def test_the_methods_of_a_policy_are_in_the_table_in_their_order() -> None:
+    """docs/plugins/policy.md has them with their arguments, which `help` sorts by name."""
+    methods = [
+        f"{name}({', '.join(list(inspect.signature(function).parameters)[1:])})"
+        for name, function in vars(RegionPolicy).items()
+        if inspect.isfunction(function) and not name.startswith("_")
+    ]
+    text = (ROOT / "docs/plugins/policy.md").read_text()
+    # Of three columns; what `Regions` has for policies stands in a table of two.
+    found = re.findall(r"^\| `(\w+\([^`]*\))` \|[^|]+\|[^|]+\|$", text, re.MULTILINE)
+    assert found == methods
+
+
+@pytest.mark.parametrize(
+    ("kind", "hook"),
+    [
+        ("callback", "register_callbacks"),
+        ("primitive", "register_primitives"),
+        ("backend", "register_backends"),
+        ("policy", "register_policies"),
+        ("format", "register_formats"),
+        ("command", "@click.command("),
+    ],
+)
+def test_every_kind_has_a_page_with_a_whole_example(kind: str, hook: str) -> None:
+    """Which registers it, and has a test."""
+    (example, *_) = _blocks(ROOT / f"docs/plugins/{kind}.md", "python")
+    assert hook in example
+    assert "\n# Its test: " in example
 
 
 def test_the_tests_that_show_what_is_promised_are_there() -> None:
@@ -125,7 +165,9 @@ def test_columns_of_parquet_are_documented_as_they_are() -> None:
 
 
 @pytest.mark.parametrize(
-    "page", [p for p in PAGES if _blocks(p, "python") and "plugins" not in p.parts], ids=_ids
+    "page",
+    [p for p in PAGES if _blocks(p, "python") and not _of_package(p) and p != FIRST_PLUGIN],
+    ids=_ids,
 )
 def test_python_of_the_documentation_runs(
     page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -162,7 +204,7 @@ def test_callback_of_the_documentation_that_asks_for_pages() -> None:
     _pages_with(
         lambda page: (
             [each for block in _blocks(page, "python") for each in _imports(block)]
-            if "plugins" in page.parts
+            if _of_package(page)
             else []
         )
     ),
