@@ -1,7 +1,8 @@
 """What it costs to monitor a host with hundreds of cgroups and thousands of processes.
 
 Small processes are started in cgroups that are made for it, below the cgroup `damon-fleet`. They
-are monitored by `damon run`, once with one context for all cgroups, and once with one for each.
+are monitored by `damon run`: with one context for all cgroups and series for each process, with one
+and series for each cgroup, and with a context for each cgroup.
 Printed is what the scheduler says of the program's CPU time, since it was started, beside what the
 contexts say of themselves in their metrics; its memory, threads and open files; how old the values
 are that are served; and how long a scrape takes. Needs root, and cgroups that may be made here.
@@ -30,6 +31,8 @@ from damon_core.testing import free_port
 
 #: The first part of a run, in which contexts begin.
 BEGINNING_S = 30
+#: What is compared: one context, one with series by cgroup, or one for each cgroup.
+ONE, GROUPED, MANY = "one context", "one context, by cgroup", "a context each"
 _SAMPLE = re.compile(r"^(\w+)(?:\{(.*)\})? (\S+)$", re.MULTILINE)
 _TICKS_S = 1 / os.sysconf("SC_CLK_TCK")
 
@@ -65,9 +68,12 @@ def fleet(cgroups: int, processes: int, mib: int) -> Iterator[Path]:
                 folder.rmdir()
 
 
-def configuration(top: Path, contexts: int, keys: str, port: int) -> str:
-    """Return a file with one context for all cgroups, or one for each of so many."""
-    paths = [top] if contexts == 1 else [top / str(number) for number in range(contexts)]
+def configuration(
+    top: Path, cgroups: int, kind: str, keys: str, port: int, *, backend: str = "referenced"
+) -> str:
+    """Return a file with contexts of a kind for so many cgroups."""
+    one = kind != MANY
+    paths = [top] if one else [top / str(number) for number in range(cgroups)]
     tables = [
         f"""
 [[context]]
@@ -76,12 +82,14 @@ labels = {{ unit = "{path.name}.service" }}
 [context.primitive]
 use = "cgroup"
 path = "{path}"
-backend = "referenced"
-descendants = {str(contexts == 1).lower()}
+backend = "{backend}"
+descendants = {str(one).lower()}
+group_by = "{"cgroup" if kind == GROUPED else "none"}"
 [[context.callback]]
 use = "prometheus"
 port = {port}
 max_targets = 10000
+by = ["{"group" if kind == GROUPED else "target"}"]
 """
         for path in paths
     ]
@@ -98,6 +106,7 @@ class Scrape:
         ages_s: How old the oldest value of each context was.
         cpu_s: The CPU time that contexts say they have used.
         targets: The number of targets with values.
+        resting: How many are looked at less often than they should be.
     """
 
     took_s: float
@@ -105,6 +114,7 @@ class Scrape:
     ages_s: list[float]
     cpu_s: float
     targets: int
+    resting: int
 
 
 def scrape(port: int) -> Scrape | None:
@@ -128,9 +138,8 @@ def scrape(port: int) -> Scrape | None:
         series=series,
         ages_s=ages or [now_s - value for _, value in times],
         cpu_s=sum(value for _, value in found.get("damon_cpu_seconds_total", ())),
-        targets=len(
-            found.get("damon_target_working_set_bytes", found.get("damon_working_set_bytes", ()))
-        ),
+        targets=round(sum(value for _, value in found.get("damon_targets", ()))),
+        resting=round(sum(value for _, value in found.get("damon_resting_targets", ()))),
     )
 
 
@@ -167,12 +176,11 @@ class Usage:
         )
 
 
-def measured(top: Path, contexts: int, seconds: int, keys: str, log: Path) -> list[str]:
-    """Run `damon run` for a while; return the cells of a row."""
+def measured(text: str, port: int, seconds: int, log: Path) -> list[str]:
+    """Run `damon run` with a configuration for a while; return the cells of a row."""
     with TemporaryDirectory() as work:
         file = Path(work, "damon.toml")
-        port = free_port()
-        file.write_text(configuration(top, contexts, keys, port))
+        file.write_text(text)
         with open(log, "a") as errors:
             process = subprocess.Popen([DAMON, "run", str(file)], stderr=errors)
             try:
@@ -209,7 +217,7 @@ def _row(process: "subprocess.Popen[bytes]", port: int, seconds: int) -> list[st
         f"{100 * later:.1f} %",
     ]
     if found is None or early is None:
-        cells += ["-"] * 6
+        cells += ["-"] * 7
     else:
         own = (found.cpu_s - early.cpu_s) / (last_s - before_s)
         oldest = max(found.ages_s, default=0.0)
@@ -217,6 +225,7 @@ def _row(process: "subprocess.Popen[bytes]", port: int, seconds: int) -> list[st
         cells += [
             f"{100 * own:.1f} %",
             str(found.targets),
+            str(found.resting),
             f"{middle:.0f} s",
             f"{oldest:.0f} s",
             str(found.series),
@@ -240,7 +249,8 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=4, help="in each cgroup (default: 4)")
     parser.add_argument("--mib", type=int, default=2, help="of each process (default: 2)")
     parser.add_argument("--seconds", type=int, default=150, help="each run (default: 150)")
-    parser.add_argument("--contexts", choices=["one", "many", "both"], default="both")
+    parser.add_argument("--kinds", choices=[ONE, GROUPED, MANY], nargs="+")
+    parser.add_argument("--backend", default="referenced")
     parser.add_argument("--keys", default="", help="keys at the head of the configuration file")
     parser.add_argument("--log", type=Path, default=Path("/dev/null"), help="of damon run")
     parser.add_argument("--quick", action="store_true", help="a test, not a measurement")
@@ -252,13 +262,13 @@ def main() -> None:
     rows = []
     for cgroups in options.cgroups:
         with fleet(cgroups, cgroups * options.processes, options.mib) as top:
-            for contexts in (1, cgroups):
-                if options.contexts == ("many" if contexts == 1 else "one"):
-                    continue
-                progress(f"{cgroups} cgroups in {contexts} contexts")
-                row = measured(top, contexts, options.seconds, options.keys, options.log)
-                name = f"{cgroups} cgroups, {contexts} context{'s' if contexts > 1 else ''}"
-                rows.append([name, *row])
+            for kind in options.kinds or (ONE, GROUPED, MANY):
+                name, port = f"{cgroups} cgroups, {kind}", free_port()
+                progress(name)
+                text = configuration(
+                    top, cgroups, kind, options.keys, port, backend=options.backend
+                )
+                rows.append([name, *measured(text, port, options.seconds, options.log)])
                 print(rows[-1], file=sys.stderr)
     print_table(
         f"{options.processes} processes of {options.mib} MiB in each cgroup, "
@@ -270,6 +280,7 @@ def main() -> None:
             "later",
             "by metric",
             "targets",
+            "resting",
             "median age",
             "oldest",
             "series",

@@ -363,14 +363,15 @@ class Kdamond:
             if not target.resting:
                 target.regions.reset_aggregated()
         if not is_beginning:
-            self._say_rarer(rotation.rarer)
+            self._say_rarer(rotation)
 
-    def _say_rarer(self, rarer: int) -> None:
+    def _say_rarer(self, rotation: Rotation) -> None:
         """Log that targets are looked at less often than they should be; again if twice as many."""
+        rarer = rotation.rarer
         if rarer >= max(2 * self._rarer_said, 1):
             self._rarer_said = rarer
             targets = len(self._context.targets)
-            notice = self._pace.rotation_notice(rarer, targets)
+            notice = self._pace.rotation_notice(rarer, targets, rotation.rarest)
             logger.warning("context '%s': %s", self._context.name, notice)
 
     def _measured(self) -> tuple[Sequence[Target], Callable[[Target], int]]:
@@ -397,7 +398,8 @@ class Kdamond:
             return
         self._hooks.call("label_targets", self._context)
         for target in targets:
-            target.labels = {**target.labels, **self._own_labels}
+            if known is None or known.get(target) is not target.labels:
+                target.labels = {**target.labels, **self._own_labels}
         self._labels = {each: each.labels for each in targets}
 
     def _take_toll(self, elapsed_us: int) -> Toll:
@@ -405,16 +407,18 @@ class Kdamond:
         targets = self._context.targets
         if not targets and self._tolls:  # They have ended: what they lost stays known.
             self._slowdown_before = self._slowdown()
-        before, self._tolls = self._tolls, {each: each.toll for each in targets}
-        for target in targets:
-            target.toll = target.toll.settled()
+        before, self._tolls = self._tolls, {}
         began_us = self._clock.now_us() - elapsed_us
         self._since_us = {each: self._since_us.get(each, began_us) for each in targets}
         most = Toll()
-        for target, toll in self._tolls.items():
-            added = toll.since(before.get(target, Toll()))
-            self._target_cpu_us += added.cpu_us
-            most = most.at_least(added)
+        for target in targets:
+            known = before.get(target)
+            if target.toll is not known:  # Of many targets most may rest.
+                added = target.toll.since(known or Toll())
+                self._target_cpu_us += added.cpu_us
+                most = most.at_least(added)
+                target.toll = target.toll.settled()
+            self._tolls[target] = target.toll
         self._longest_stall_us = max(self._longest_stall_us, most.longest_us)
         return most
 

@@ -27,7 +27,7 @@ _WEIGHT_AT_ONCE = 0.5
 #: The greatest parts of the budget for updates, and for paying back what was overspent.
 _MOST_FOR_UPDATES = 0.5
 _MOST_FOR_DEBT = 0.3
-#: The greatest part for updates where it isn't enough for values to be as old as they may be.
+#: The part that they have even where looks need the rest for values to be as old as they may be.
 _FEWER_FOR_UPDATES = 0.2
 #: The greatest part of the budget that is kept for what other threads spend, and the time over
 #: which that is averaged: a scrape comes now and then, and is no reason to stretch at once.
@@ -245,10 +245,14 @@ class BudgetKeeper:
         )
         update_cost_us = self._update_cost_us or 0.0
         whole = min(self._budget, demand + update_cost_us / base.update_us + self._charges)
-        least = self._least(base, cost_us, end_us + opening_us, update_cost_us) + self._charges
+        ends_us = end_us + opening_us
+        looks = self._least(base, cost_us, ends_us, 0.0) + self._charges
+        least = self._least(base, cost_us, ends_us, update_cost_us) + self._charges
         self.allowed = min(self._budget, self._shared.allowance(id(self), whole, least))
-        is_short = least > self.allowed and not self.is_beginning
-        for_updates = _FEWER_FOR_UPDATES if is_short else _MOST_FOR_UPDATES
+        for_updates = _MOST_FOR_UPDATES
+        if not self.is_beginning:
+            spare = 1 - _HEADROOM * looks / self.allowed
+            for_updates = min(max(spare, _FEWER_FOR_UPDATES), _MOST_FOR_UPDATES)
         self.update_us = math.ceil(update_cost_us / (self.allowed * for_updates))
         in_force = self._sampling.stretched(base, max(self.factor, 1.0))
         # An iteration has one update at most.
@@ -608,12 +612,19 @@ class Pace:
             f"{format_duration(configured_us, 3)}: {self._reason(memory)}"
         )
 
-    def rotation_notice(self, rarer: int, targets: int) -> str:
-        """Return what users should know where targets are looked at in turns."""
+    def rotation_notice(self, rarer: int, targets: int, rarest: Sequence[tuple[str, float]]) -> str:
+        """Return what users should know where targets are looked at in turns.
+
+        Args:
+            rarer: How many are looked at less often than they should be.
+            targets: Of how many.
+            rarest: Some of them, and how often, in microseconds.
+        """
         most = format_duration(round(self._max_staleness_us), 3)
+        named = ", ".join(f"{name} every {format_duration(round(us), 2)}" for name, us in rarest)
         return (
             f"{rarer} of {targets} targets, the biggest, are looked at less often than every "
-            f"{most} (max_staleness): {self._reason('all of them')}"
+            f"{most} (max_staleness), such as {named}: {self._reason('all of them')}"
         )
 
     def _reason(self, memory: str) -> str:

@@ -39,6 +39,8 @@ def wrong_targets(targets: Sequence[Target]) -> str:
     for target in targets:
         if not isinstance(target, Target):
             return f"context.targets has {target!r}, which is not a Target"
+        if target.resting:  # Its table is that of the last look at it.
+            continue
         regions = target.regions
         if not isinstance(regions, Regions):
             return f"target '{target.name}': regions are {type(regions).__name__}, not Regions"

@@ -5,6 +5,7 @@ aggregation, and what costs more accordingly less often: so the biggest are the 
 at less often, and as few as possible are.
 """
 
+import heapq
 import math
 from collections.abc import Iterable, Sequence
 
@@ -16,6 +17,8 @@ from damon_core.memory.target import Target
 _BASE_BYTES = 16 << 20
 #: How many targets the first aggregation looks at: nothing is known of the cost yet.
 _FIRST = 16
+#: How many are named that are looked at less often.
+_NAMED = 3
 
 
 @define(eq=False)
@@ -28,12 +31,15 @@ class Rotation:
         part: Which part of the memory the running aggregation looks at.
         rarer: How many targets are looked at less often than in each aggregation that may be as
             long as values may be old.
+        rarest: The biggest of these, and how often they are looked at, in microseconds.
     """
 
     max_staleness_us: float
     part: float = field(default=1.0, init=False)
     rarer: int = field(default=0, init=False)
+    rarest: Sequence[tuple[str, float]] = field(default=(), init=False)
     _measured_us: dict[Target, int] = field(factory=dict, init=False)
+    _costs: dict[Target, int] = field(factory=dict, init=False)
     _planned: dict[Target, None] = field(factory=dict, init=False)
     _left_bytes: float = field(default=0.0, init=False)
     _rests: bool = field(default=False, init=False)
@@ -47,9 +53,9 @@ class Rotation:
             period_us: How long the aggregation is to take.
             now_us: The time.
         """
-        self._measured_us = {
-            each: self._measured_us[each] for each in targets if each in self._measured_us
-        }
+        known = [each for each in targets if each in self._measured_us]
+        self._measured_us = {each: self._measured_us[each] for each in known}
+        self._costs = {each: self._costs[each] for each in known}
         if not self._measured_us and len(targets) > _FIRST:
             part = min(part, _FIRST / len(targets))
         self._rests = part < 1
@@ -59,42 +65,38 @@ class Rotation:
         self._planned = dict.fromkeys(targets)
         if part >= 1:
             self.part, self.rarer, self._left_bytes = 1.0, 0, 0.0
+            self.rarest = ()
 
     def _choose(
         self, targets: Sequence[Target], part: float, period_us: float, now_us: int
     ) -> set[Target]:
         known = self._measured_us
-        costs = {
-            each: _BASE_BYTES + (int(each.regions.resident_bytes.sum()) if each in known else 0)
-            for each in targets
-        }
+        costs = {each: self._costs.get(each, _BASE_BYTES) for each in targets}
         all_bytes = sum(costs.values())
         affordable = part * all_bytes
         # Of what can be spent while values get as old as they may.
         max_us = max(self.max_staleness_us, period_us)
         level = _level(affordable * max_us / period_us, sorted(costs.values()))
 
-        def turns(each: Target) -> float:
-            """Return how many of its turns a target will have waited; infinitely many at first."""
-            if each not in known:
-                return math.inf
-            return (now_us + period_us - known[each]) / every_us(each)
-
-        def every_us(each: Target) -> float:
-            return max_us * max(costs[each] / level, 1.0)
+        every_us = {each: max_us * max(cost / level, 1.0) for each, cost in costs.items()}
+        # How many of its turns each will have waited; infinitely many at first.
+        turns = {
+            each: (now_us + period_us - known[each]) / every if each in known else math.inf
+            for each, every in every_us.items()
+        }
 
         left = affordable + self._left_bytes
         small = [each for each in targets if costs[each] <= level]
         big = [each for each in targets if costs[each] > level]
         # Those that can be looked at in time come before new ones, and others after new ones.
-        small.sort(key=lambda each: min(turns(each), 1.0) if each in known else 0.5, reverse=True)
-        big.sort(key=lambda each: (-turns(each), costs[each]))
+        small.sort(key=lambda each: min(turns[each], 1.0) if each in known else 0.5, reverse=True)
+        big.sort(key=lambda each: (-turns[each], costs[each]))
         chosen: set[Target] = set()
         for each in (*small, *big):
             # In time is what comes sooner than it would in the next aggregation. What is too old
             # anyway takes what is left.
             is_old = each in known and now_us + period_us - known[each] > max_us
-            if turns(each) + period_us / 2 / every_us(each) < 1 and not is_old:
+            if turns[each] + period_us / 2 / every_us[each] < 1 and not is_old:
                 continue
             # One at least is looked at; what that takes too much is left out later.
             if costs[each] > left and chosen:
@@ -102,10 +104,12 @@ class Rotation:
             chosen.add(each)
             left -= costs[each]
         if not chosen:
-            chosen.add(max(targets, key=turns))
+            chosen.add(max(targets, key=turns.__getitem__))
             left -= max(costs[each] for each in chosen)
         self._left_bytes = min(left, float(max(costs.values())))
         self.rarer = len(big)
+        biggest = heapq.nlargest(_NAMED, big, key=costs.__getitem__)
+        self.rarest = [(each.name, every_us[each]) for each in biggest]
         self.part = sum(costs[each] for each in chosen) / all_bytes
         return chosen
 
@@ -123,6 +127,7 @@ class Rotation:
         for each in targets:
             if not each.resting:
                 self._measured_us[each] = now_us
+                self._costs[each] = _BASE_BYTES + int(each.regions.resident_bytes.sum())
 
     def known(self, targets: Sequence[Target]) -> list[Target]:
         """Return the targets that have values."""

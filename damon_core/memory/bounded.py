@@ -4,7 +4,6 @@ Outputs that keep a series for each, such as metrics, stay small with it.
 """
 
 from collections.abc import Sequence
-from functools import reduce
 from typing import Any, Final
 
 from damon_core.memory.idle import IdleAges
@@ -105,7 +104,7 @@ def _together(name: str, targets: Sequence[TargetSnapshot]) -> TargetSnapshot:
         targets[0].max_nr_accesses,
         name=name,
         owners=tuple(owner for target in targets for owner in target.owners),
-        idle_ages=reduce(IdleAges.oldest, (target.idle_ages for target in targets)),
+        idle_ages=IdleAges.oldest([target.idle_ages for target in targets]),
         spectrum=Spectrum.sum(target.spectrum for target in targets),
         labels=common_labels(targets),
         **columns,

@@ -1,5 +1,6 @@
 """Spans of idle time that backends can measure."""
 
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from attrs import frozen
@@ -51,7 +52,12 @@ class IdleAges:
         ages = (getattr(self, span.age) for span in IDLE_SPANS)
         return IdleAges(*(None if age is None else age + us for age in ages))
 
-    def oldest(self, other: "IdleAges") -> "IdleAges":
-        """Return the greater of each age, for numbers that are added up."""
-        pairs = ((getattr(self, span.age), getattr(other, span.age)) for span in IDLE_SPANS)
-        return IdleAges(*(max(pair, key=lambda age: -1 if age is None else age) for pair in pairs))
+    @classmethod
+    def oldest(cls, all_ages: Sequence["IdleAges"]) -> "IdleAges":
+        """Return the greatest of each age, for numbers that are added up."""
+        if len(all_ages) == 1:
+            return all_ages[0]
+        ages = ([getattr(each, span.age) for each in all_ages] for span in IDLE_SPANS)
+        return cls(
+            *(max((age for age in of_span if age is not None), default=None) for of_span in ages)
+        )

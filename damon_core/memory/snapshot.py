@@ -2,7 +2,7 @@
 
 import weakref
 from collections.abc import Callable, Mapping, Sequence
-from functools import reduce
+from operator import attrgetter
 from typing import Any, NamedTuple, TypeAlias, overload
 
 import numpy as np
@@ -387,16 +387,7 @@ def take_snapshot(
     """
     tables = [target.regions for target in targets] or [Regions()]
     return assemble_snapshot(
-        join_columns(
-            [
-                {
-                    name: column
-                    for name in (*_COLUMNS, *_OPTIONAL)
-                    if (column := getattr(table, name)) is not None
-                }
-                for table in tables
-            ]
-        ),
+        _columns_of(tables),
         [
             TargetRows(
                 target.name,
@@ -480,6 +471,20 @@ def join_columns(tables: Sequence[Mapping[str, npt.NDArray[Any]]]) -> dict[str, 
     return joined
 
 
+def _columns_of(tables: Sequence[Regions]) -> dict[str, npt.NDArray[Any]]:
+    """Return the columns of tables of regions, joined as by `join_columns`."""
+    joined: dict[str, npt.NDArray[Any]] = {}
+    for name in (*_COLUMNS, *_OPTIONAL):
+        columns = list(map(attrgetter(name), tables))
+        unknown = [place for place, column in enumerate(columns) if column is None]
+        if unknown and (name not in _SPANS or len(unknown) == len(tables)):
+            continue
+        for place in unknown:
+            columns[place] = np.full(len(tables[place]), UNKNOWN)
+        joined[name] = np.concatenate(columns)
+    return joined
+
+
 def assemble_snapshot(
     columns: Mapping[str, npt.NDArray[Any]],
     targets: Sequence[TargetRows],
@@ -536,6 +541,6 @@ def assemble_snapshot(
         elapsed_us=elapsed_us,
         targets=tuple(parts),
         spectrum=Spectrum.sum(target.spectrum for target in targets),
-        idle_ages=reduce(IdleAges.oldest, (target.idle_ages for target in targets), IdleAges()),
+        idle_ages=IdleAges.oldest([target.idle_ages for target in targets]),
         **{name: columns[name] for name in names},
     )

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from attrs import Factory, define, evolve, field, frozen
+from attrs import Factory, define, field, frozen
 
 from damon_core.errors import escaped
 from damon_core.memory.idle import IdleAges
@@ -71,7 +71,9 @@ class Toll:
 
     def settled(self) -> "Toll":
         """Return the toll when an aggregation has ended."""
-        return evolve(self, lately_us=0)
+        if not self.lately_us:
+            return self
+        return Toll(self.cpu_us, self.held_us, self.longest_us, 0)
 
     def at_least(self, other: "Toll") -> "Toll":
         """Return the greater of each figure."""
@@ -83,15 +85,15 @@ class Toll:
 
     def with_cpu(self, us: float) -> "Toll":
         """Return the toll after the target has lost CPU time."""
-        return evolve(self, cpu_us=self.cpu_us + round(us))
+        return Toll(self.cpu_us + round(us), self.held_us, self.longest_us, self.lately_us)
 
     def with_held(self, us: int) -> "Toll":
         """Return the toll after the memory map was locked once more."""
-        return evolve(
-            self,
-            held_us=self.held_us + us,
-            longest_us=max(self.longest_us, us),
-            lately_us=max(self.lately_us, us),
+        return Toll(
+            self.cpu_us,
+            self.held_us + us,
+            max(self.longest_us, us),
+            max(self.lately_us, us),
         )
 
 

@@ -175,6 +175,7 @@ class TestRotation:
         ]
         assert len(said) == 1
         assert "2 of 12 targets, the biggest, are looked at less often than every 1m" in said[0]
+        assert "such as 10 every " in said[0]
         assert "a higher cpu_budget makes it shorter" in said[0]
         assert context.stats.staleness_us > 60 * SECOND
 

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from damon_vaddr import Process, ProcessTarget, Referenced
+from damon_vaddr import LayoutInput, Process, ProcessTarget, Referenced
 from damon_vaddr.calibration import reset_us
 from damon_vaddr.mappings import mapping_regions, parse_maps
 from damon_vaddr.referenced import probe
-from damon_vaddr.smaps import SmapsParser, accessed_bits
+from damon_vaddr.smaps import RolledUp, SmapsParser, accessed_bits, rolled_up
 
-from damon_core import Regions
+from damon_core import Context, RegionLimits, Regions
 from damon_core.testing import eventually
 
 StartProgram = Callable[..., "subprocess.Popen[str]"]
@@ -350,3 +350,108 @@ def test_the_probe_finds_what_these_tests_use() -> None:
     """All that is required is there on this kernel."""
     assert all(finding.works for finding in probe() if finding.required)
     assert os.path.exists("/proc/self/clear_refs")
+
+
+def _aggregate(backend: Referenced, target: ProcessTarget, seconds: float = 0.0) -> None:
+    """Let an aggregation with two checks pass, with some time in between."""
+    target.regions.reset_aggregated()
+    assert not backend.prepare([target])
+    assert not backend.check([target])
+    time.sleep(seconds)
+    assert not backend.check([target])
+
+
+@pytest.fixture
+def single(
+    hot_and_cold: tuple[int, int, int, int],
+) -> Iterator[tuple[Referenced, ProcessTarget]]:
+    """Return a backend and its target, with a single region, after an aggregation."""
+    pid, *_ = hot_and_cold
+    process = Process.open(pid)
+    if rolled_up(process.peek("smaps_rollup")) is None:
+        pytest.skip("this kernel has no smaps_rollup")
+    regions = mapping_regions(Regions(), parse_maps(process.maps()), 1)
+    target = ProcessTarget(process.label(), regions, process=process)
+    backend = Referenced()
+    backend.add(target)
+    _aggregate(backend, target)
+    yield backend, target
+    backend.close()
+    process.close()
+
+
+def test_of_a_single_region_sums_are_read(
+    single: tuple[Referenced, ProcessTarget], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While they are alike, they give the same as a look at the mappings."""
+    backend, target = single
+    os.kill(target.process.pid, signal.SIGSTOP)
+    for _ in range(2):
+        _aggregate(backend, target)
+    before = target.regions.resident_bytes[0]
+    # Pages that are shared count as referenced when others that have them end, at any time.
+    monkeypatch.setattr(RolledUp, "is_like", lambda *_: True)
+    monkeypatch.setattr(SmapsParser, "parse", lambda *_: pytest.fail("mappings were read"))
+    _aggregate(backend, target)
+    assert target.regions.resident_bytes[0] == pytest.approx(before, rel=0.02)
+    assert _touched_in(target.regions, 0) < 4 << 20
+    assert target.regions.nr_accesses[0] < 0.5
+
+
+def test_a_single_region_that_changes_is_looked_at(
+    single: tuple[Referenced, ProcessTarget],
+) -> None:
+    """What was touched is never inferred from sums that were others."""
+    backend, target = single
+    os.kill(target.process.pid, signal.SIGSTOP)
+    _aggregate(backend, target)
+    assert _touched_in(target.regions, 0) < 4 << 20
+    os.kill(target.process.pid, signal.SIGCONT)
+    _aggregate(backend, target, 0.3)
+    assert _touched_in(target.regions, 0) >= 8 << 20
+
+
+def test_single_regions_are_looked_at_now_and_then(
+    single: tuple[Referenced, ProcessTarget], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However little changes."""
+    backend, target = single
+    parsed: list[int] = []
+    parse = SmapsParser.parse
+
+    def count(parser: SmapsParser, text: bytes) -> object:
+        parsed.append(len(text))
+        return parse(parser, text)
+
+    monkeypatch.setattr(SmapsParser, "parse", count)
+    monkeypatch.setattr(RolledUp, "is_like", lambda *_: True)
+    for _ in range(10):
+        _aggregate(backend, target)
+    assert len(parsed) == 1
+
+
+def test_a_check_follows_the_mappings(start_program: StartProgram) -> None:
+    """What was mapped since the last update has a region, and counts."""
+    program = start_program(
+        "import mmap, sys; print('ready', flush=True); sys.stdin.readline()\n"
+        "area = mmap.mmap(-1, 64 << 20); area[::4096] = bytes(16384); print('mapped', flush=True)\n"
+        "sys.stdin.readline()"
+    )
+    assert program.stdout is not None
+    assert program.stdin is not None
+    program.stdout.readline()
+    target = _target(Process.open(program.pid))
+    target.layout_input = LayoutInput(target.process.maps(), 1_000)
+    context = Context(object(), limits=RegionLimits(10, 1_000))
+    backend = Referenced()
+    backend.add(target)
+    assert not backend.check([target], context)
+    before = int(target.regions.resident_bytes.sum())
+    program.stdin.write("\n")
+    program.stdin.flush()
+    program.stdout.readline()
+    assert not backend.check([target], context)
+    assert target.regions.resident_bytes.sum() >= before + (60 << 20)
+    assert any(area.end - area.start >= 64 << 20 for area in target.areas)
+    backend.close()
+    target.process.close()

@@ -2,16 +2,19 @@
 
 import os
 import shutil
+import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from damon_vaddr import PidSource, descendants_of, read_stat
 from damon_vaddr.plugin import VaddrOptions
 from damon_vaddr.selection import Rule, RuleSource
 
 from damon_core import AttributeValueError, ConfigError
 from damon_core.registry.options import structure
+from damon_core.testing import eventually
 
 REDIS = {"comm": "redis-server", "user": "redis", "unit": "redis@7.service"}
 
@@ -49,7 +52,10 @@ def test_a_name_that_nothing_has() -> None:
         ({"match": {"name": "x"}}, "match.name: found 'name', must be one of pid"),
         ({"match": {"comm": 7}}, "match.comm: found 7, must be a string or a list"),
         ({"match": {"comm": "x"}, "pid": 1}, "exactly one of pid, pids, command and match"),
-        ({"pid": 1, "exclude": {"comm": "x"}}, "has exclude, which only goes with match"),
+        (
+            {"pid": 1, "exclude": {"comm": "x"}},
+            "has exclude, which only goes with match or descendants",
+        ),
         ({"match": {"comm": "x"}, "when_gone": "stop"}, "must be one of 'wait', 'end'"),
     ],
 )
@@ -191,3 +197,53 @@ def test_a_program_that_executes_another(follow: Follow, tmp_path: Path) -> None
             assert found == {child.pid}
         finally:
             child.kill()
+
+
+@pytest.fixture
+def family(tmp_path: Path) -> Iterator[Callable[..., tuple[int, dict[str, int]]]]:
+    """Return a function that starts a shell with sleeping children of some names.
+
+    It returns the shell's pid, and those of the children by their names.
+    """
+    parents: list[subprocess.Popen[bytes]] = []
+
+    def start(*names: str) -> tuple[int, dict[str, int]]:
+        for name in names:
+            shutil.copy(shutil.which("sleep") or "", tmp_path / name)
+        children = "".join(f"'{tmp_path / name}' 600 & " for name in names)
+        # A new session, so that all of it can be ended.
+        parents.append(subprocess.Popen(["sh", "-c", f"{children} wait"], start_new_session=True))
+        pid = parents[-1].pid
+
+        def found() -> dict[str, int]:
+            return {os.fsdecode(read_stat(each).name): each for each in descendants_of({pid})}
+
+        eventually(lambda: set(found()) == set(names))
+        return pid, found()
+
+    yield start
+    for parent in parents:
+        os.killpg(parent.pid, signal.SIGKILL)
+        parent.wait()
+
+
+Family = Callable[..., tuple[int, dict[str, int]]]
+
+
+def test_what_is_excluded_is_no_descendant(family: Family, follow: Follow) -> None:
+    """The rule says what is left out of descendants, too."""
+    wanted, other = (f"damon{os.getpid()}{letter}" for letter in "gh")
+    parent, children = family(wanted, other)
+    source = follow(Rule({"pid": str(parent)}, {"comm": other}), descendants=True)
+    assert pids(source) == {parent, children[wanted]}
+    assert pids(source) == {parent, children[wanted]}
+
+
+def test_descendants_of_a_pid_are_left_out(family: Family) -> None:
+    """Without a rule for the processes themselves, too."""
+    wanted, other = (f"damon{os.getpid()}{letter}" for letter in "ij")
+    parent, children = family(wanted, other)
+    source = PidSource([parent], descendants=True, exclude={"comm": other})
+    source.start()
+    assert {each.pid for each in source.processes()} == {parent, children[wanted]}
+    source.close()

@@ -8,6 +8,8 @@ from damon_vaddr import thread_group
 
 #: How a member is listed that this pid namespace can't see.
 UNSEEN = 0
+#: How much is read at once.
+_READ_BYTES = 1 << 16
 
 
 def read_members(directory: Path) -> list[int]:
@@ -42,8 +44,16 @@ def domain_of(directory: Path) -> Path | None:
 
 
 def _numbers(path: Path) -> list[int]:
-    with open(path, "rb") as file:
-        return list(map(int, file))
+    # There may be hundreds, and the file objects of Python take longer than the kernel.
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        parts = list(iter(lambda: os.read(descriptor, _READ_BYTES), b""))
+    except OSError as error:
+        error.filename = str(path)
+        raise
+    finally:
+        os.close(descriptor)
+    return list(map(int, b"".join(parts).split()))
 
 
 def has_children(directory: Path) -> bool:

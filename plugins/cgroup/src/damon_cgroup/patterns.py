@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 #: Any number of levels, none included.
 _ANY_LEVELS = "**"
 _MAGIC = frozenset("*?[")
+_LINKS_WITHOUT_CHILDREN = 2
 
 
 def known_patterns(_instance: object, attribute: "Attribute[Any]", value: Sequence[str]) -> None:
@@ -134,6 +135,10 @@ def _matching(
 def children(directory: Path, report: Callable[[OSError], None]) -> list[Path]:
     """Return the directories in a directory; none if it can't be read, which is reported."""
     try:
+        # A directory has a link from itself, one from above, and one from each below; file systems
+        # that don't count those say 1. Dozens of files needn't be looked at for nothing.
+        if os.stat(directory).st_nlink == _LINKS_WITHOUT_CHILDREN:
+            return []
         with os.scandir(directory) as entries:
             return [Path(entry.path) for entry in entries if entry.is_dir(follow_symlinks=False)]
     except OSError as error:

@@ -26,7 +26,9 @@ class ProcessBackend(Protocol):
 
     The optional attribute `cpu_us` is the CPU time in microseconds that others, such as the kernel,
     have spent on sampling for the backend. It counts as the context's. What sampling costs the
-    processes themselves may be added to the `toll` of targets.
+    processes themselves may be added to the `toll` of targets. The optional attribute
+    `follows_mappings` is true where `check` itself lays out targets whose mappings have changed:
+    then an update reads the mappings of new processes only.
     """
 
     @property

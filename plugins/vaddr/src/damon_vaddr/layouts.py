@@ -8,6 +8,7 @@ from damon_vaddr.mappings import (
     Mapped,
     mapping_regions,
     parse_accessible,
+    parse_areas,
     parse_maps,
     range_regions,
     without,
@@ -23,6 +24,20 @@ class Layout(Protocol):
 
     def describe(self, targets: Sequence[ProcessTarget], now_us: int) -> None:
         """Set the `resident_bytes` of the regions of all targets, unless the backend does."""
+
+
+def lay_out(
+    target: ProcessTarget, given: LayoutInput, layout: Layout, limits: RegionLimits
+) -> None:
+    """Update what follows from the mappings of a target: its regions and areas.
+
+    Nothing is done if they are as they were.
+    """
+    if given == target.layout_input:
+        return
+    layout.lay_out(target, given, limits)
+    target.areas = parse_areas(given.maps)
+    target.layout_input = given
 
 
 class Mappings:

@@ -24,7 +24,10 @@ _PERMISSIONS_LENGTH = 4
 _DIGITS = np.zeros(256, dtype=np.uint64)
 _DIGITS[np.frombuffer(b"0123456789abcdef", dtype=np.uint8)] = np.arange(16)
 _POWERS = np.uint64(16) ** np.arange(15, -1, -1, dtype=np.uint64)
-_TOP = np.uint64(np.iinfo(np.int64).max)
+_TOP = int(np.iinfo(np.int64).max)
+
+#: Up to how many bytes of text lines are read one by one: numpy takes longer for so few.
+_FEW_BYTES = 1 << 14
 
 _SHARABLE = re.compile(
     rb"(?m)^([0-9a-f]+)-([0-9a-f]+) (?:...s|.-.p) ([0-9a-f]+) ([0-9a-f:]+) ([1-9]\d*)"
@@ -40,6 +43,13 @@ def parse_addresses(text: bytes) -> tuple[_IntColumn, _IntColumn, npt.NDArray[np
         Starts and ends, at most 2**63 - 1, which the legacy system call page exceeds; and whether
         a mapping has any access permission.
     """
+    if len(text) <= _FEW_BYTES:
+        lines = [line.split(b" ", 2) for line in text.split(b"\n") if line]
+        addresses = [
+            min(int(address, 16), _TOP) for line in lines for address in line[0].split(b"-")
+        ]
+        start, end = np.array(addresses, dtype=np.int64).reshape(-1, 2).T
+        return start, end, np.array([line[1][:3] != b"---" for line in lines], dtype=np.bool_)
     width = _ADDRESSES_LENGTH + _PERMISSIONS_LENGTH
     characters = np.frombuffer(text + bytes(width), dtype=np.uint8)
     line = np.append(0, np.flatnonzero(characters == ord("\n")) + 1)
@@ -60,7 +70,7 @@ def parse_addresses(text: bytes) -> tuple[_IntColumn, _IntColumn, npt.NDArray[np
 
 def _hexadecimal(digits: npt.NDArray[np.uint8]) -> _IntColumn:
     numbers = _DIGITS[digits] @ _POWERS[-digits.shape[1] :]
-    return np.minimum(numbers, _TOP).astype(np.int64)
+    return np.minimum(numbers, np.uint64(_TOP)).astype(np.int64)
 
 
 def _without_kernels(text: bytes) -> bytes:
@@ -287,6 +297,8 @@ def join_nearest(mappings: Sequence[Range], limit: int) -> list[Range]:
     surplus = len(mappings) - max(limit, 1)
     if surplus <= 0:
         return list(mappings)
+    if limit <= 1:
+        return [Range(mappings[0].start, mappings[-1].end)]
     start = np.array([mapping.start for mapping in mappings], dtype=np.int64)
     end = np.array([mapping.end for mapping in mappings], dtype=np.int64)
     keep = np.ones(len(start) - 1, dtype=bool)
@@ -305,7 +317,7 @@ def mapping_regions(known: Regions, mappings: Sequence[Range], limit: int) -> Re
     regions = known.matching(
         [mapping.start for mapping in joined], [mapping.end for mapping in joined]
     )
-    fresh = ~np.isin(regions.start, known.start)
+    fresh = ~np.isin(regions.start, known.start) if len(known) else slice(None)
     regions.resident_bytes[fresh] = 0
     return regions
 

@@ -72,8 +72,8 @@ class VaddrOptions:
         given = (self.pid is not None, self.pids, self.command, self.match)
         if sum(map(bool, given)) != 1:
             raise ValueError("must have exactly one of pid, pids, command and match")
-        if self.exclude and not self.match:
-            raise ValueError("has exclude, which only goes with match")
+        if self.exclude and not (self.match or self.descendants):
+            raise ValueError("has exclude, which only goes with match or descendants")
 
 
 def make_vaddr(options: VaddrOptions, backends: Mapping[str, Backend]) -> ProcessMemory:
@@ -100,9 +100,9 @@ def _source(options: VaddrOptions) -> ProcessSource:
         rule = Rule(options.match, options.exclude)
         return RuleSource(rule, options.descendants, options.when_gone == "wait")
     if options.command:
-        return CommandSource(options.command, options.descendants)
+        return CommandSource(options.command, options.descendants, exclude=options.exclude)
     pids = options.pids if options.pid is None else (options.pid,)
-    return PidSource(pids, options.descendants)
+    return PidSource(pids, options.descendants, options.exclude)
 
 
 def forecast_vaddr(options: VaddrOptions) -> Sequence[ProcessForecast]:

@@ -17,7 +17,8 @@ from damon_core import (
 from damon_vaddr.backend import ProcessBackend
 from damon_vaddr.descriptors import is_shortage
 from damon_vaddr.identity import GROUP, NO_GROUP, Identities
-from damon_vaddr.mappings import Claims, parse_areas, parse_shared
+from damon_vaddr.layouts import lay_out
+from damon_vaddr.mappings import Claims, parse_shared
 from damon_vaddr.presence import Presence
 from damon_vaddr.processes import Process, reason_left_out, why_left_out
 from damon_vaddr.sources import ProcessSource
@@ -27,6 +28,11 @@ logger = logging.getLogger(__name__)
 
 #: How many processes the log names that are not monitored: without privileges it may be most.
 _MOST_NAMED = 10
+#: Where targets have fewer regions than this, their number is a power of two: so a few processes
+#: that come or go don't change the regions of all others.
+_FEW_REGIONS = 8
+#: How many targets are asked for their names at an update.
+_MOST_RENAMED = 128
 
 
 class ProcessMemory:
@@ -69,7 +75,9 @@ class ProcessMemory:
         self._backend = backend
         self.sampling: SamplingFactory = backend.sampling
         self._warned: set[int] = set()
+        self._renamed = 0  # how many of the targets, in turn
         self._identities = Identities()
+        self._follows_mappings = bool(getattr(backend, "follows_mappings", False))
         self._maps: dict[Process, bytes] = {}
         self._claimed: dict[Process, tuple[Range, ...]] = {}
 
@@ -170,21 +178,19 @@ class ProcessMemory:
         self._drop(context, [known[process] for process in known.keys() - set(processes)])
         if known:
             self._presence.log(context.name)
-        maps = {process: self._read_maps(process) for process in processes}
+        maps = {process: self._maps_of(process, known.get(process)) for process in processes}
         mappings = sum(text.count(b"\n") for text in maps.values())
         max_regions = context.limits.max_regions
         self._claim_shared(maps)
         for process, text in maps.items():
-            limit = max_regions
-            if mappings > max_regions:
-                limit = max_regions * text.count(b"\n") // mappings
             if not text:
                 continue
+            limit = _share(max_regions, text.count(b"\n"), mappings)
             if process not in known:
                 self._add(context, process, text, limit)
-            else:
-                self._rename(context, known[process])
+            elif not known[process].resting:
                 self._make_regions(context, known[process], text, limit)
+        self._rename_some(context, list(known.values()))
         self._count_left_out(context)
         self._presence.log(context.name)
 
@@ -224,7 +230,8 @@ class ProcessMemory:
         try:
             target = ProcessTarget(process.label(), process=process)
             target.labels = self._labels(process)
-            target.resident.counts_files_whole = self._backend.sees_all_users
+            if self._backend.sees_all_users:
+                target.resident.counts_files_whole = True
             self._make_regions(context, target, maps, limit)
             self._backend.add(target)
         except ProcessLookupError:
@@ -235,6 +242,13 @@ class ProcessMemory:
         logger.info("context '%s': monitoring %s", context.name, target.name)
         context.targets.append(target)
         self._presence.add(target)
+
+    def _rename_some(self, context: HookContext, targets: Sequence[ProcessTarget]) -> None:
+        """Rename targets; of many, others each time."""
+        first = self._renamed if self._renamed < len(targets) else 0
+        self._renamed = first + _MOST_RENAMED
+        for target in targets[first : self._renamed]:
+            self._rename(context, target)
 
     def _rename(self, context: HookContext, target: ProcessTarget) -> None:
         """Give a target the current name of its process, as servers name their workers late."""
@@ -262,13 +276,14 @@ class ProcessMemory:
     def _make_regions(
         self, context: HookContext, target: ProcessTarget, maps: bytes, limit: int
     ) -> None:
-        if target.resting and len(target.regions):
-            return  # The values of a target that rests are those of the regions that it had.
         given = LayoutInput(maps, limit, self._claimed[target.process])
-        if given != target.layout_input:
-            self._backend.layout.lay_out(target, given, context.limits)
-            target.areas = parse_areas(maps)
-            target.layout_input = given
+        lay_out(target, given, self._backend.layout, context.limits)
+
+    def _maps_of(self, process: Process, target: ProcessTarget | None) -> bytes:
+        """Return a process's maps; as they were where looks follow them, or nobody looks."""
+        if target is not None and (target.resting or self._follows_mappings):
+            return target.layout_input.maps
+        return self._read_maps(process)
 
     def _read_maps(self, process: Process) -> bytes:
         """Return a process's maps; empty if it has no memory or may not be read."""
@@ -295,6 +310,14 @@ class ProcessMemory:
             logger.warning("%s", text)
         elif len(self._warned) == _MOST_NAMED + 1:
             logger.warning("further processes that are not monitored are counted, and not named")
+
+
+def _share(max_regions: int, mappings: int, all_mappings: int) -> int:
+    """Return how many regions a process may have that has so many of all mappings."""
+    if all_mappings <= max_regions:
+        return max_regions
+    share = max_regions * mappings // all_mappings
+    return share if share >= _FEW_REGIONS else 1 << max(share.bit_length() - 1, 0)
 
 
 def _looked_at(context: HookContext) -> Sequence[ProcessTarget]:

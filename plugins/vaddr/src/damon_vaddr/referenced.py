@@ -14,10 +14,11 @@ import logging
 import os
 import time
 from collections.abc import Collection, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 
 from damon_core import (
     AccumulatingSampling,
@@ -30,10 +31,10 @@ from damon_vaddr.calibration import reset_us
 from damon_vaddr.clearing import clear_accessed_bits
 from damon_vaddr.descriptors import is_shortage
 from damon_vaddr.idling import IDLE_SHARE, IdleWatch
-from damon_vaddr.layouts import Mappings
+from damon_vaddr.layouts import Mappings, lay_out
 from damon_vaddr.mappings import parse_addresses
 from damon_vaddr.rivals import find_rivals, rivals_finding
-from damon_vaddr.smaps import SmapsParser, accessed_bits
+from damon_vaddr.smaps import RolledUp, SmapsParser, accessed_bits, rolled_up
 from damon_vaddr.target import ProcessTarget
 
 logger = logging.getLogger(__name__)
@@ -44,6 +45,8 @@ _KIB = 1024
 _SAMPLE_BYTES = 4096
 #: How much of smaps fits in a buffer at first: there may be a buffer for each of many services.
 _BUFFER_BYTES = 1 << 14
+#: After as many checks by sums alone, mappings are looked at again.
+_MOST_GLANCES = 8
 
 
 def _addresses(headers: Sequence[bytes]) -> tuple[_Column, _Column]:
@@ -51,6 +54,11 @@ def _addresses(headers: Sequence[bytes]) -> tuple[_Column, _Column]:
     lines = b" \n".join(header.rpartition(b"\n")[2] for header in headers)
     start, end, _ = parse_addresses(lines + b" ")
     return start, end
+
+
+def _maps(headers: Sequence[bytes]) -> bytes:
+    """Return `/proc/PID/maps`, of which the headers have a line each."""
+    return b"".join(header.rpartition(b"\n")[2] + b"\n" for header in headers)
 
 
 def _sums(row: _Column, values: _Column | _FloatColumn, regions: Regions) -> _FloatColumn:
@@ -76,6 +84,24 @@ class ReferencedOptions:
     )
 
 
+class _Look(NamedTuple):
+    """What a look has found, a value for each region.
+
+    Attributes:
+        resident: Bytes in memory.
+        seen: Of these the bytes with an accessed bit.
+        shares: Which share of all that is there has one, whosever it is.
+        bits: How many accessed bits are set.
+        held_us: The CPU time of the longest call, in microseconds.
+    """
+
+    resident: _FloatColumn
+    seen: _FloatColumn
+    shares: _FloatColumn
+    bits: float
+    held_us: int
+
+
 @define(eq=False)
 class _Files:
     """The open files of one process, and the region of each of its mappings.
@@ -85,6 +111,12 @@ class _Files:
         aggregation: The number of the aggregation that was last prepared; -1 for none.
         checks: The number of checks since then.
         bits: How many accessed bits were set since they were cleared, at the last check.
+        sums: Sums at the last look at single mappings that wasn't the first of its aggregation, if
+            there is a single region; and what was made of them:
+        resident_bytes: What was in memory.
+        seen_bytes: What had an accessed bit.
+        seen_bits: How many accessed bits were set.
+        glances: How many checks have made do with sums since then.
         idle: Says when the bits are to be cleared, and what has been idle since.
     """
 
@@ -96,6 +128,11 @@ class _Files:
     aggregation: int = -1
     checks: int = 0
     bits: float = 0.0
+    sums: RolledUp | None = None
+    resident_bytes: _FloatColumn = field(factory=lambda: np.zeros(1))
+    seen_bytes: _FloatColumn = field(factory=lambda: np.zeros(1))
+    seen_bits: float = 0.0
+    glances: int = 0
 
     def match(self, regions: Regions, headers: list[bytes]) -> None:
         """Find the region of each mapping: the last one that it overlaps.
@@ -117,9 +154,12 @@ class Referenced:
 
     The first check of an aggregation adds Referenced / Rss, each summed over the mappings of the
     region, to nr_accesses: what the check of one random resident page would add on average. Each
-    check sets touched_bytes to Referenced. Until the next update, a new mapping doesn't count, one
-    that has grown counts with at most its old size, and a region that is no longer mapped has no
-    accesses and no resident bytes.
+    check sets touched_bytes to Referenced, and follows the mappings, which it reads anyway.
+
+    Where there are so many processes that each has a single region, sums over its mappings are
+    read, which takes a fraction of the time: for nr_accesses always, and for touched_bytes as long
+    as they differ by at most a 64th from those at the last look at the mappings, eight times at
+    most. Then what is the process's own of what was accessed is in proportion to that.
 
     Of a single process all that is in memory counts. Of several, each has its share of what they
     have in common, so that sums count memory once: `resident_bytes` and `touched_bytes` are those
@@ -138,6 +178,7 @@ class Referenced:
     sampling = AccumulatingSampling
     layout = Mappings()
     sees_all_users = False
+    follows_mappings = True
 
     def __init__(self, options: ReferencedOptions | None = None) -> None:
         self._idle_share = (options or ReferencedOptions()).idle_share
@@ -200,14 +241,65 @@ class Referenced:
     def _check(
         self, target: ProcessTarget, files: _Files, several: bool, context: HookContext | None
     ) -> bool:
+        found = self._glance(target, files) or self._look(target, files, several, context)
+        if found is None:
+            return False
+        regions = target.regions
+        touched_bytes = files.idle.look(regions, found.resident, found.seen, _now_us(context))
+        if not files.checks:
+            accessed_bytes = files.idle.accessed(found.shares * found.resident)
+            regions.nr_accesses += accessed_bytes / np.maximum(found.resident, 1)
+        files.checks += 1
+        regions.resident_bytes = found.resident.astype(np.int64)
+        regions.touched_bytes = touched_bytes.astype(np.int64)
+        if files.checks > 1 or context is None or context.intervals.checks == 1:
+            target.idle_ages = files.idle.describe(regions)
+        # The process has set these bits again since the last check.
+        new_bits, files.bits = max(found.bits - files.bits, 0.0), found.bits
+        target.toll = target.toll.with_held(found.held_us).with_cpu(new_bits * self._reset_us)
+        return True
+
+    def _glance(self, target: ProcessTarget, files: _Files) -> _Look | None:
+        """Return what follows from sums over all mappings; None if these have to be looked at.
+
+        The kernel adds up in a fraction of the time that it takes to write out each mapping. Sums
+        are enough where they are those of a single region: for how often it is accessed always,
+        and for what was touched if they are as at the last look at its mappings.
+        """
+        regions, before = target.regions, files.sums
+        if len(regions) != 1 or regions is not files.regions or before is None:
+            return None
+        begun_ns = time.thread_time_ns()
+        sums = rolled_up(target.process.peek("smaps_rollup"))
+        held_us = (time.thread_time_ns() - begun_ns) // 1_000
+        if sums is None:
+            return None
+        if files.checks:
+            files.glances += 1
+            if files.glances > _MOST_GLANCES or not sums.is_like(before):
+                return None
+        resident = files.resident_bytes * (sums.pss_kib / max(before.pss_kib, 1))
+        seen = files.seen_bytes * (sums.referenced_kib / max(before.referenced_kib, 1))
+        resident = np.minimum(resident, regions.size_bytes)
+        share = min(sums.referenced_kib / max(sums.rss_kib, 1), 1.0)
+        bits = sums.referenced_kib / max(before.referenced_kib, 1) * files.seen_bits
+        return _Look(resident, np.minimum(seen, resident), np.array([share]), bits, held_us)
+
+    def _look(
+        self, target: ProcessTarget, files: _Files, several: bool, context: HookContext | None
+    ) -> _Look | None:
+        """Look at all mappings; return None if they are gone."""
         try:
             size, longest_us = self._read(files.smaps)
         except ProcessLookupError:
-            return False
+            return None
         if not size:  # The memory of these files is gone: the process ended or called exec.
-            return False
+            return None
         with memoryview(self._buffer)[:size] as text:
             headers, rss, pss, referenced, huge = self._parser.parse(text)
+        if headers != files.headers and context is not None and target.layout_input.maps:
+            given = evolve(target.layout_input, maps=_maps(headers))
+            lay_out(target, given, self.layout, context.limits)
         regions = target.regions
         if regions is not files.regions or headers != files.headers:
             files.match(regions, headers)
@@ -217,23 +309,15 @@ class Referenced:
         if several:
             resident = _sums(files.row, pss, regions)
             seen = _sums(files.row, referenced * (pss / np.maximum(rss, 1)), regions)
+        bits = accessed_bits(rss, referenced, huge)
         # A mapping that has grown may have more resident bytes than its region has bytes.
         resident_bytes = np.minimum(resident * _KIB, regions.size_bytes)
         seen_bytes = np.minimum(seen * _KIB, resident_bytes)
-        touched_bytes = files.idle.look(regions, resident_bytes, seen_bytes, _now_us(context))
-        if not files.checks:
-            accessed_bytes = files.idle.accessed(shares * resident_bytes)
-            regions.nr_accesses += accessed_bytes / np.maximum(resident_bytes, 1)
-        files.checks += 1
-        regions.resident_bytes = resident_bytes.astype(np.int64)
-        regions.touched_bytes = touched_bytes.astype(np.int64)
-        if files.checks > 1 or context is None or context.intervals.checks == 1:
-            target.idle_ages = files.idle.describe(regions)
-        # The process has set these bits again since the last check.
-        bits = accessed_bits(rss, referenced, huge)
-        new_bits, files.bits = max(bits - files.bits, 0.0), bits
-        target.toll = target.toll.with_held(longest_us).with_cpu(new_bits * self._reset_us)
-        return True
+        if files.checks and len(regions) == 1:
+            files.sums, files.glances = RolledUp(*map(int, map(sum, (rss, pss, referenced)))), 0
+            files.resident_bytes, files.seen_bytes = resident_bytes, seen_bytes
+            files.seen_bits = bits
+        return _Look(resident_bytes, seen_bytes, shares, bits, longest_us)
 
     def _read(self, file: io.FileIO) -> tuple[int, int]:
         """Read a file of /proc from its start into the buffer.

@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Container, Iterable, Mapping
 from fnmatch import fnmatchcase
 
 from attrs import field, frozen
@@ -165,10 +165,43 @@ class Selector:
         return self._rule.selects(labels), ""
 
 
+class Descendants:
+    """Finds the children, grandchildren and so on of processes, but for those that are left out.
+
+    Those of a process that is left out are found all the same.
+
+    Args:
+        exclude: What is left out; nothing by default.
+    """
+
+    def __init__(self, exclude: Patterns | None = None) -> None:
+        self._selector = Selector(Rule(exclude=exclude)) if exclude else None
+
+    @property
+    def left_out(self) -> Counter[str]:
+        """How many couldn't be asked though they may be meant, by the words of `REASONS`."""
+        return Counter() if self._selector is None else self._selector.left_out
+
+    def clear(self) -> None:
+        """Forget what was left out."""
+        if self._selector is not None:
+            self._selector.clear()
+
+    def of(self, parents: set[int], known: Container[int]) -> set[int]:
+        """Return the pids of those of `parents`, without those that are known already.
+
+        Raises:
+            OSError: /proc can't be read, as with too many open files.
+        """
+        found = {pid for pid in descendants_of(parents) if pid not in known}
+        return found if self._selector is None else self._selector.select(found)
+
+
 class RuleSource:
     """All processes that a rule selects, now and later.
 
     They are looked for when the context updates, as `Selector` does; one that was selected stays.
+    What the rule excludes is left out of their descendants, too.
 
     Args:
         rule: The rule.
@@ -181,7 +214,7 @@ class RuleSource:
 
     def __init__(self, rule: Rule, descendants: bool = False, wait: bool = True) -> None:
         self._selector = Selector(rule)
-        self._descendants = descendants
+        self._descendants = Descendants(rule.exclude) if descendants else None
         self._wait = wait
         self._table = ProcessTable()
         self._has_found = False
@@ -194,11 +227,14 @@ class RuleSource:
     @property
     def left_out(self) -> Mapping[str, int]:
         """How many can't be monitored, or can't be asked, by the words of `REASONS`."""
-        return self._table.left_out + self._selector.left_out
+        below = Counter() if self._descendants is None else self._descendants.left_out
+        return self._table.left_out + self._selector.left_out + below
 
     def start(self) -> None:
         """Begin anew."""
         self._selector.clear()
+        if self._descendants is not None:
+            self._descendants.clear()
         self._has_found = False
 
     def processes(self) -> Collection[Process]:
@@ -208,8 +244,9 @@ class RuleSource:
             OSError: They can't be found just now, as too many files are open.
         """
         found = self._selector.select(pid for pid in pids() if pid not in self._table)
-        if self._descendants:
-            found |= descendants_of(found.union(process.pid for process in self._table))
+        if self._descendants is not None:
+            parents = found.union(process.pid for process in self._table)
+            found |= self._descendants.of(parents, self._table)
         self._table.add_all(found - {os.getpid()})
         self._has_found |= len(self._table) > 0
         return list(self._table)

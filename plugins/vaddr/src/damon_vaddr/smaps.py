@@ -1,6 +1,7 @@
 """What smaps says of each mapping, read fast by a layout of records that is learned once."""
 
 import re
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -12,12 +13,17 @@ _Column = npt.NDArray[np.int64]
 
 #: Any record of smaps. Slow, as it matches each line.
 _ANY_RECORD = re.compile(
-    rb"(?m)^([0-9a-f]+-[0-9a-f]+) .*\n"
+    rb"(?m)^([0-9a-f]+-[0-9a-f]+ .*)\n"
     rb"(?:[A-Z].*\n)*?Rss: +(\d+) kB\n(?:[A-Z].*\n)*?Pss: +(\d+) kB\n"
     rb"(?:[A-Z].*\n)*?Referenced: +(\d+) kB\n"
     rb"((?:[A-Z].*\n)*)"
 )
+_ROLLED_UP = re.compile(
+    rb"\nRss: +(\d+) kB\n(?:[A-Z].*\n)*?Pss: +(\d+) kB\n(?:[A-Z].*\n)*?Referenced: +(\d+) kB\n"
+)
 _KIB = 1024
+#: Sums are alike if they differ by at most this part.
+_ALIKE = 1 / 64
 #: What is read of each record of smaps.
 _FIELDS = (b"Rss", b"Pss", b"Referenced")
 #: What is in huge pages; older kernels have only some of these lines or none.
@@ -108,6 +114,25 @@ def accessed_bits(rss: _Column, referenced: _Column, huge: _Column) -> float:
     return float(small.sum()) / _PAGE_KIB + float((referenced - small).sum()) / _HUGE_PAGE_KIB
 
 
+class RolledUp(NamedTuple):
+    """Sums over all mappings of a process, in KiB, as smaps_rollup has them."""
+
+    rss_kib: int
+    pss_kib: int
+    referenced_kib: int
+
+    def is_like(self, other: "RolledUp") -> bool:
+        """Return whether none of the sums differs by more than a 64th, or a page."""
+        pairs = zip(self, other, strict=True)
+        return all(abs(a - b) <= max(b * _ALIKE, _PAGE_KIB) for a, b in pairs)
+
+
+def rolled_up(text: bytes) -> RolledUp | None:
+    """Return what a smaps_rollup says; None if it says nothing."""
+    found = _ROLLED_UP.search(text)
+    return RolledUp(*map(int, found.groups())) if found else None
+
+
 class SmapsParser:
     """Parses smaps text fast, by a layout of records that is learned once.
 
@@ -126,8 +151,7 @@ class SmapsParser:
     ) -> tuple[list[bytes], _Column, _Column, _Column, _Column]:
         """Return header, Rss, Pss, Referenced and what is in huge pages, of each mapping.
 
-        The numbers are in KiB. A header is text whose last line begins with the mapping's
-        ``start-end``.
+        The numbers are in KiB. A header is text whose last line is the mapping's of maps.
         """
         if self._layout is not None and (found := self._parse_fixed(text, self._layout)):
             return found

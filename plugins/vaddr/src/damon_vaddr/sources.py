@@ -1,6 +1,7 @@
 """Sources of processes to monitor: given pids or a command to start, and their descendants."""
 
 import subprocess
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
@@ -8,11 +9,11 @@ from damon_core import DamonError, TargetError, why_not_a_program
 from damon_vaddr.processes import (
     Process,
     ProcessTable,
-    descendants_of,
     open_named,
     reopen_named,
     why_left_out,
 )
+from damon_vaddr.selection import Descendants, Patterns
 
 
 class ProcessSource(Protocol):
@@ -57,8 +58,8 @@ class _Followed:
     is missed: nothing shows its ancestor any more.
     """
 
-    def __init__(self, descendants: bool) -> None:
-        self._descendants = descendants
+    def __init__(self, descendants: bool, exclude: Patterns | None) -> None:
+        self._descendants = Descendants(exclude) if descendants else None
         self._table = ProcessTable()
 
     @property
@@ -68,13 +69,15 @@ class _Followed:
 
     @property
     def left_out(self) -> Mapping[str, int]:
-        """How many can't be monitored, by reason."""
-        return self._table.left_out
+        """How many can't be monitored, or can't be asked, by reason."""
+        below = Counter() if self._descendants is None else self._descendants.left_out
+        return self._table.left_out + below
 
     def processes(self) -> Collection[Process]:
         """Return the current processes."""
-        if self._descendants:
-            self._table.add_all(descendants_of({process.pid for process in self._table}))
+        if self._descendants is not None:
+            parents = {process.pid for process in self._table}
+            self._table.add_all(self._descendants.of(parents, self._table))
         return list(self._table)
 
     def take_ended(self) -> Collection[Process]:
@@ -92,13 +95,16 @@ class PidSource(_Followed):
     Args:
         pids: The pids.
         descendants: Whether their children, grandchildren and so on are monitored as well.
+        exclude: What is left out of these; nothing by default.
 
     Raises:
         TargetError: One of the processes doesn't exist, has no memory, or may not be read.
     """
 
-    def __init__(self, pids: Sequence[int], descendants: bool = False) -> None:
-        super().__init__(descendants)
+    def __init__(
+        self, pids: Sequence[int], descendants: bool = False, exclude: Patterns | None = None
+    ) -> None:
+        super().__init__(descendants, exclude)
         self._started: dict[int, int] = {}
         for pid in dict.fromkeys(pids):
             process = open_named(pid)
@@ -128,6 +134,7 @@ class CommandSource(_Followed):
     Args:
         command: The program and its arguments. No shell is involved.
         descendants: Whether its children, grandchildren and so on are monitored as well.
+        exclude: What is left out of these; nothing by default.
         grace: Seconds between the two signals.
 
     Attributes:
@@ -139,9 +146,13 @@ class CommandSource(_Followed):
     """
 
     def __init__(
-        self, command: Sequence[str], descendants: bool = False, grace: float = 5.0
+        self,
+        command: Sequence[str],
+        descendants: bool = False,
+        grace: float = 5.0,
+        exclude: Patterns | None = None,
     ) -> None:
-        super().__init__(descendants)
+        super().__init__(descendants, exclude)
         self._command = list(command)
         self._grace = grace
         self.stop_timeout_us = round(2e6 * grace) + 5_000_000

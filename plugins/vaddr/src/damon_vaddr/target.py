@@ -7,6 +7,8 @@ from damon_vaddr.mappings import Mapped
 from damon_vaddr.processes import Process
 from damon_vaddr.resident import ResidentEstimate
 
+_NOTHING = Mapped()
+
 
 @frozen
 class LayoutInput:
@@ -31,10 +33,16 @@ class ProcessTarget(Target):
         process: The process.
         layout_input: What its regions were last made from.
         mapped: With layout `Ranges`: the accessible mappings that don't count in another target.
-        resident: With layout `Ranges`: how much of these is in memory.
     """
 
     process: Process = field(kw_only=True)
     layout_input: LayoutInput = field(factory=LayoutInput, kw_only=True, repr=False)
-    mapped: Mapped = field(factory=Mapped, kw_only=True, repr=False)
-    resident: ResidentEstimate = field(factory=ResidentEstimate, init=False, repr=False)
+    mapped: Mapped = field(default=_NOTHING, kw_only=True, repr=False)
+    _resident: ResidentEstimate | None = field(default=None, init=False, repr=False)
+
+    @property
+    def resident(self) -> ResidentEstimate:
+        """With layout `Ranges`: how much of these is in memory."""
+        if self._resident is None:
+            self._resident = ResidentEstimate()
+        return self._resident
