@@ -46,6 +46,7 @@ from damon_core.deployment.model import Config, ContextConfig, PartConfig
 from damon_core.deployment.reading import check_config, load_config
 from damon_core.deployment.running import Deployment
 from damon_core.deployment.schema import config_schema
+from damon_core.deprecation import DamonDeprecationWarning
 from damon_core.errors import (
     AttributeValueError,
     BusyError,
@@ -259,6 +260,7 @@ __all__ = [  # noqa: RUF022  # by reader
     "WriterLock",
     # Everybody: errors, and values as people write them.
     "DamonError",
+    "DamonDeprecationWarning",
     "InputError",
     "AttributeValueError",
     "BusyError",

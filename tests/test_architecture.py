@@ -10,10 +10,10 @@ import tomllib
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
-import damon_cli
 import pytest
 
 import damon_core
+from tests.api.interface import public_modules, public_names
 
 ROOT = Path(__file__).parents[1]
 CORE = ROOT / "damon_core"
@@ -22,14 +22,6 @@ PLUGINS = sorted(path.parent.name for path in (ROOT / "plugins").glob("*/pyproje
 #: Names of plugins that are words of the field, or of English, as well: the core may use these,
 #: but not with "damon-" before them.
 ALSO_WORDS = {"alert", "cgroup", "demo", "idle", "record", "report", "top"}
-#: Modules of the core that are public besides the names that it has itself.
-PUBLIC_MODULES = {
-    "damon_core.hookspecs",
-    "damon_core.metrics",
-    "damon_core.testing",
-    "damon_core.testing.conformance",
-    "damon_core.validators",
-}
 
 
 def name(path: Path) -> str:
@@ -60,22 +52,6 @@ def private(source: str, package: str) -> list[str]:
         if module not in {package, *modules} or used not in public_names(module):
             found.append(f"{module}: {used}")
     return found
-
-
-def public_names(module: str) -> Collection[str]:
-    """Return the names that a module lists; of one without a list all but private ones."""
-    names = vars(importlib.import_module(module))
-    listed: Collection[str] | None = names.get("__all__")
-    return listed if listed is not None else {each for each in names if each[:1] != "_"}
-
-
-def public_modules(package: str) -> Collection[str]:
-    """Return the modules of a package that others may import, besides the package itself."""
-    if package == "damon_core":
-        return PUBLIC_MODULES
-    folder = Path(damon_cli.__file__).parent
-    modules = (f"damon_cli.{path.stem}" for path in folder.glob("*.py"))
-    return {each for each in modules if hasattr(importlib.import_module(each), "__all__")}
 
 
 def test_what_is_private_is_found() -> None:

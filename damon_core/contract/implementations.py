@@ -10,6 +10,7 @@ from typing import Any, get_type_hints
 import pluggy
 
 from damon_core import hookspecs
+from damon_core.deprecation import warn_deprecated_hook
 from damon_core.errors import PluginError
 
 logger = logging.getLogger(__name__)
@@ -27,7 +28,8 @@ _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_O
 def hook_implementations(plugin: object, name: str) -> dict[str, dict[str, Any]]:
     """Return the hooks that a plugin implements, with pluggy's options of each.
 
-    A method that has the name of a hook, and isn't marked as one, is logged: it isn't called.
+    A method that has the name of a hook, and isn't marked as one, is logged: it isn't called. Of a
+    hook that will go, a `DamonDeprecationWarning` says so.
 
     Args:
         plugin: A module or object with implementations marked by `hookimpl`.
@@ -43,6 +45,7 @@ def hook_implementations(plugin: object, name: str) -> dict[str, dict[str, Any]]
     found: dict[str, dict[str, Any]] = {}
     for attribute, hook, options in marked(plugin):
         _refuse(plugin, name, attribute, hook, options)
+        warn_deprecated_hook(getattr(hookspecs, hook), getattr(plugin, attribute), name)
         found[attribute] = options
     for hook in forgotten(plugin):
         text = "'%s': its method '%s' isn't marked with @hookimpl, so it isn't called"

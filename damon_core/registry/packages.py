@@ -7,7 +7,6 @@ from typing import Any
 
 import pluggy
 from attrs import define, field, frozen
-from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
 from damon_core import hookspecs
@@ -15,11 +14,10 @@ from damon_core.contract.implementations import hook_implementations
 from damon_core.contract.records import RecordFormat
 from damon_core.contract.registration import Backend, Callback, Policy, Primitive
 from damon_core.errors import PluginError, one_line
+from damon_core.registry.requirements import CORE, unmet_requirements
 
 #: The entry-point group.
 GROUP = "damon"
-#: The distribution of the core, which offers parts as any other package does.
-CORE = "damon-core"
 #: What stands before the dot in the entry points of formats; no primitive is called so.
 FORMAT = "format"
 
@@ -127,9 +125,8 @@ class Package:
             PluginError: It can't be used; the reason is one line.
         """
         self.loaded = True
-        for text in self.requires:
-            if (wrong := _unmet_core_requirement(text)) is not None:
-                raise PluginError(self.name, wrong)
+        if wrong := unmet_requirements(self.requires):
+            raise PluginError(self.name, wrong)
         try:
             plugin = self.read()
         except (Exception, SystemExit) as error:
@@ -222,19 +219,3 @@ def _is_core(entry: metadata.EntryPoint) -> bool:
 
 def _origin(entry: metadata.EntryPoint) -> str:
     return f"{entry.dist.name} {entry.dist.version}" if entry.dist else "(unknown)"
-
-
-def _unmet_core_requirement(text: str) -> str | None:
-    """Return why a requirement on the core isn't met; None if it is, or is on something else."""
-    try:
-        requirement = Requirement(text)
-    except InvalidRequirement:
-        return None
-    if canonicalize_name(requirement.name) != CORE:
-        return None
-    if requirement.marker is not None and not requirement.marker.evaluate({"extra": ""}):
-        return None
-    version = metadata.version(CORE)
-    if requirement.specifier.contains(version, prereleases=True):
-        return None
-    return f"needs {CORE} {requirement.specifier}, but this is {CORE} {version}"

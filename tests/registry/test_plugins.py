@@ -6,6 +6,7 @@ The distributions are real: metadata and modules in a directory of the path, as 
 import sys
 import tomllib
 from collections.abc import Callable, Iterator
+from importlib import metadata
 from pathlib import Path
 from textwrap import dedent
 from types import SimpleNamespace
@@ -302,10 +303,32 @@ class TestSkipped:
         assert site.imported() == []
 
     @pytest.mark.parametrize(
-        "requires", ["damon-core>=0.0", "other>=99", "damon-core>=99; extra == 'x'", "?? rubbish"]
+        ("requires", "reason"),
+        [
+            ("no-such>=3", "needs no-such, which isn't installed: pip install 'no-such>=3'"),
+            ("numpy>=99", "needs numpy >=99, but {numpy} is installed: pip install 'numpy>=99'"),
+            (
+                "damon-core>=99\nRequires-Dist: no-such",
+                "needs damon-core >=99, but this is damon-core {core}; needs no-such, which isn't "
+                "installed: pip install 'no-such'",
+            ),
+        ],
+    )
+    def test_what_it_requires_is_named(self, site: Site, requires: str, reason: str) -> None:
+        """All that is missing or of another version, before anything is imported."""
+        source = offering("callback", "Callback('t44', dict)")
+        site.install("t-needy", source, "t44", requires=requires)
+        core, numpy = metadata.version("damon-core"), metadata.version("numpy")
+        expected = reason.format(core=core, numpy=numpy)
+        assert info_of(Plugins.discover(), "t-needy").skipped == expected
+        assert site.imported() == []
+
+    @pytest.mark.parametrize(
+        "requires",
+        ["damon-core>=0.0", "other>=99; extra == 'x'", "other; python_version < '3'", "?? rubbish"],
     )
     def test_requirements_that_do_not_matter(self, site: Site, requires: str) -> None:
-        """Only an unmet requirement on the core is the core's business."""
+        """Those that are met, those of extras and of other machines, and what is none."""
         source = offering("callback", "Callback('t21', dict)")
         site.install("t-present", source, "t21", requires=requires)
         assert info_of(Plugins.discover(), "t-present").skipped == ""

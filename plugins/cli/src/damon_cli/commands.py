@@ -15,7 +15,7 @@ from attrs import frozen
 GROUP = "damon.commands"
 #: Whose names no other package can take.
 _OWN = "damon-cli"
-#: What a package must get along with for its commands to be used.
+#: What runs now: the versions of others are those that are installed.
 _NEEDED = ("damon-core", _OWN)
 
 
@@ -79,13 +79,13 @@ class InstalledCommand:
                 to complete its options that doesn't matter.
 
         Raises:
-            UnusableCommandError: It can't be imported, is no command, its package needs another
-                damon-core or damon-cli, or several packages offer it.
+            UnusableCommandError: It can't be imported, is no command, its package needs what isn't
+                installed or is of another version, or several packages offer it.
         """
         if len(self.offers) > 1:
             raise UnusableCommandError(self._clash())
         entry = self.offers[0].entry
-        if to_run and (unmet := _unmet_requirement(entry)):
+        if to_run and (unmet := _unmet_requirements(entry)):
             raise UnusableCommandError(f"{self.package} {unmet}")
         try:
             command = entry.load()
@@ -142,21 +142,31 @@ def _read_metadata(distribution: metadata.Distribution | None) -> tuple[str, str
     return name.lower().replace("_", "-"), f"{name} {fields['Version']}", summary
 
 
-def _unmet_requirement(entry: metadata.EntryPoint) -> str:
-    """Return what the package needs of damon itself that isn't so, or nothing."""
+def _unmet_requirements(entry: metadata.EntryPoint) -> str:
+    """Return what the package needs that isn't there, in one line; empty if all is.
+
+    The core says the same of its plugins, but importing it is what help mustn't wait for.
+    """
+    return "; ".join(filter(None, map(_unmet, (entry.dist.requires if entry.dist else None) or ())))
+
+
+def _unmet(text: str) -> str:
     from packaging.requirements import InvalidRequirement, Requirement
     from packaging.utils import canonicalize_name
 
-    for text in (entry.dist.requires if entry.dist else None) or ():
-        try:
-            requirement = Requirement(text)
-        except InvalidRequirement:
-            continue
-        name = canonicalize_name(requirement.name)
-        if name not in _NEEDED:
-            continue
-        if requirement.marker is not None and not requirement.marker.evaluate({"extra": ""}):
-            continue
-        if not requirement.specifier.contains(version := metadata.version(name), prereleases=True):
-            return f"needs {name} {requirement.specifier}, but this is {name} {version}"
-    return ""
+    try:
+        requirement = Requirement(text)
+    except InvalidRequirement:
+        return ""
+    if requirement.marker is not None and not requirement.marker.evaluate({"extra": ""}):
+        return ""
+    name, wanted = requirement.name, str(requirement.specifier)
+    try:
+        version = metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return f"needs {name}, which isn't installed: pip install '{name}{wanted}'"
+    if requirement.specifier.contains(version, prereleases=True):
+        return ""
+    if (own := canonicalize_name(name)) in _NEEDED:
+        return f"needs {own} {wanted}, but this is {own} {version}"
+    return f"needs {name} {wanted}, but {version} is installed: pip install '{name}{wanted}'"
