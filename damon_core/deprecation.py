@@ -112,16 +112,18 @@ def deprecated_hook(*, since: str, until: str, instead: str) -> Callable[[Functi
 def warn_deprecated_hook(specification: object, implementation: object, user: str) -> None:
     """Warn of an implementation of a hook that will go, if it is one, where it is written.
 
+    Those of the core's own parts, such as the ones for tests, are its own business.
+
     Args:
         specification: The hook's specification.
         implementation: The function that implements it.
         user: What the object is called that has it.
     """
     deprecation: Deprecation | None = getattr(specification, _MARK, None)
-    if deprecation is None:
+    module = str(getattr(implementation, "__module__", ""))
+    if deprecation is None or _package(module) in _BETWEEN:
         return
     code: CodeType = implementation.__code__  # type: ignore[attr-defined]
-    module = str(getattr(implementation, "__module__", ""))
     warnings.warn_explicit(
         deprecation.used_by(f"'{user}' of {distribution_of(module)}"),
         DamonDeprecationWarning,

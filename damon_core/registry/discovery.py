@@ -36,7 +36,6 @@ from damon_core.contract.registration import (
 from damon_core.errors import PluginError
 from damon_core.registry.options import nearest, structure
 from damon_core.registry.packages import (
-    CORE,
     FORMAT,
     GROUP,
     Package,
@@ -44,6 +43,7 @@ from damon_core.registry.packages import (
     backend_key,
     installed_packages,
 )
+from damon_core.registry.requirements import CORE
 
 PartT = TypeVar("PartT", Primitive, Policy, Callback)
 

@@ -1,6 +1,7 @@
 """A rule, what it is checked on, and what breaking it is reported as."""
 
 import shutil
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any, Literal, TypeAlias
 import attrs
 from attrs import define, field, frozen
 
+from damon_core.deprecation import DamonDeprecationWarning
 from damon_core.errors import ConfigError, DamonError, InputError, PluginError, one_line
 from damon_core.registry.discovery import Plugins
 from damon_core.registry.options import structure
@@ -247,6 +249,7 @@ class Outcome:
         text: What the part has to do.
         state: "kept", "broken", or "not checked".
         detail: What was seen, or why it couldn't be checked.
+        deprecations: What the part uses that will go, a line for each.
     """
 
     part: str
@@ -254,22 +257,26 @@ class Outcome:
     text: str
     state: Literal["kept", "broken", "not checked"]
     detail: str = ""
+    deprecations: tuple[str, ...] = ()
 
 
 def outcomes(subject: Subject, rules: Sequence[Rule]) -> list[Outcome]:
     """Check rules on a part, one after the other, and return what became of each.
 
-    What the parts log meanwhile isn't shown: much of it is there on purpose.
+    What the parts log meanwhile isn't shown: much of it is there on purpose. Python's warnings
+    aren't, either, but those of what will go are part of the outcome.
     """
     found = []
     for rule in rules:
         outcome = Outcome(str(subject), rule.name, rule.text, "kept")
         try:
-            with unlogged():
+            with unlogged(), warnings.catch_warnings(record=True) as warned:
+                warnings.simplefilter("always", DamonDeprecationWarning)
                 rule.check(subject)
         except NotCheckedError as error:
             outcome = attrs.evolve(outcome, state="not checked", detail=str(error))
         except BrokenRuleError as error:
             outcome = attrs.evolve(outcome, state="broken", detail=error.seen)
-        found.append(outcome)
+        lines = [str(each.message) for each in warned if each.category is DamonDeprecationWarning]
+        found.append(attrs.evolve(outcome, deprecations=tuple(dict.fromkeys(lines))))
     return found

@@ -269,7 +269,8 @@ class TestCommandsOfPackages:
         assert result.stderr.startswith(f"damon: command 'bad' can't be used: t-bad 1.0 {reason}")
 
     @pytest.mark.parametrize(
-        "requires", ["damon-core>=0.0", "other; python_version < '3'", "damon-core>=99; extra == 'x'"]
+        "requires",
+        ["damon-core>=0.0", "other; python_version < '3'", "damon-core>=99; extra == 'x'"],
     )
     def test_requirements_that_do_not_matter(self, install: Install, requires: str) -> None:
         """Those that are met, and those of extras and of other machines."""

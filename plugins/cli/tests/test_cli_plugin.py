@@ -7,7 +7,8 @@ import pytest
 from click.testing import CliRunner, Result
 from damon_cli.main import main
 
-from damon_core import Callback, Plugins, hookimpl
+from damon_core import Callback, Plugins, hookimpl, hookspecs
+from damon_core.deprecation import deprecated_hook
 
 
 class Good:
@@ -70,6 +71,19 @@ def test_json_has_every_rule() -> None:
     """Kept ones, too."""
     found = json.loads(checked("bad", "--json").output)
     assert {each["state"] for each in found} == {"kept", "broken"}
+
+
+@pytest.mark.slow
+def test_what_will_go_is_shown_below_the_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the part that uses it: it works, so it isn't a failure."""
+    gone = deprecated_hook(since="0.3", until="0.5", instead="label_targets")
+    monkeypatch.setattr(hookspecs.after_aggregation, "damon_deprecated", None, raising=False)
+    gone(hookspecs.after_aggregation)
+    result = checked("bad", "--without", "no-targets", "--without", "changing-targets")
+    *_, last = result.output.splitlines()
+    assert result.exit_code == 0
+    assert last.startswith("deprecated: 'bad' of ")
+    assert "uses the hook 'after_aggregation', which is deprecated since damon-core 0.3" in last
 
 
 @pytest.mark.parametrize(

@@ -75,8 +75,8 @@ class InstalledCommand:
         """Import the command.
 
         Args:
-            to_run: Whether it may run, so that its package must get along with this damon-core;
-                to complete its options that doesn't matter.
+            to_run: Whether it may run, so that what its package requires must be there; to
+                complete its options that doesn't matter.
 
         Raises:
             UnusableCommandError: It can't be imported, is no command, its package needs what isn't

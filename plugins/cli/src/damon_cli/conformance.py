@@ -94,3 +94,5 @@ def _show(found: Sequence[Outcome], show_all: bool) -> None:
         }
         summary = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
         click.echo(f"{part}: {summary}")
+    for line in dict.fromkeys(line for each in found for line in each.deprecations):
+        click.echo(f"deprecated: {line}")
