@@ -53,6 +53,7 @@ class Memory:
         """Let an aggregation of a second pass with some looks, the last of them at its end."""
         known = self.known[self.targets[process]]
         known.pages.clear()
+        known.inference.begin_epoch(self.now_us)
         for number, each in enumerate(looks):
             last = number == len(looks) - 1
             known.last_us = SECOND if last else 5_000 << number
@@ -61,7 +62,8 @@ class Memory:
             known.since_us = known.since_us or self.now_us
             blocks = BASE + np.arange(len(each)) * BLOCK
             found = Look(blocks, each, NONE, NONE, NO_BLOCKS, cells)
-            known.pages.add(found, known.last_us, self.now_us + known.last_us)
+            new = known.pages.add(found, known.last_us, self.now_us + known.last_us)
+            known.inference.look(new, known.last_us)
         self.now_us += SECOND
         self.layout.describe(self.targets, self.now_us)
 
@@ -85,11 +87,11 @@ def test_counters_of_regions() -> None:
 
 
 def test_pages_that_the_first_look_missed_were_touched() -> None:
-    """They aren't accessed in every interval, which is what nr_accesses says."""
+    """They are accessed in every second interval, which is what nr_accesses says."""
     memory = Memory()
     memory.aggregate([bits(512), bits(512, range(100)), bits(512, range(100))])
     regions = memory.targets[0].regions
-    assert regions.nr_accesses.tolist() == [0.0, 0.0]
+    assert regions.nr_accesses.tolist() == [10.0, 0.0]
     assert regions.touched_bytes is not None
     assert regions.touched_bytes.tolist() == [100 * PAGE, 0]
 

@@ -31,6 +31,11 @@ class Growth:
         self._looks.append((elapsed_us, new + (self._looks[-1][1] if self._looks else 0)))
 
     @property
+    def looks_us(self) -> list[int]:
+        """How long after the clearing each look was."""
+        return [us for us, _ in self._looks]
+
+    @property
     def rate(self) -> float:
         """How many new pages there were in a microsecond, up to the last look; 0 before that."""
         if not self._looks:

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 from attrs import define, field
 from damon_vaddr import LayoutInput, ProcessTarget, parse_shared
 
@@ -21,7 +22,7 @@ from damon_core import (
 from damon_pagetable.choosing import Cells
 from damon_pagetable.copies import count_copies_once
 from damon_pagetable.inference import Inference
-from damon_pagetable.pages import FRESH, NEW, PageCodes, Pages
+from damon_pagetable.pages import FRESH, NEW, PageCodes, Pages, code_of
 from damon_pagetable.regions import Runs, cut, is_as_good
 from damon_pagetable.sharing import count_once
 from damon_pagetable.tables import IntColumn
@@ -32,6 +33,8 @@ logger = logging.getLogger(__name__)
 #: What is inferred is doubtful if this share of what is touched isn't accessed again in the next
 #: aggregation; and not any more once it is that one.
 _DOUBTFUL, _SURE = 0.01, 0.005
+#: So many pages aren't accessed together by chance.
+_MANY_PAGES = 64
 #: Each process gets at least this many regions of the context's, if there are enough.
 _LEAST_REGIONS = 8
 
@@ -176,8 +179,8 @@ def _regions(
         end = np.where(cells.exact[last], end, cells.end[last])
     regions = Regions(start, end)
     regions.resident_bytes = pages[some] * PAGE_SIZE_BYTES
-    soon = tally.count(ABSENT + 1, page_map.shortest)
-    regions.nr_accesses = soon[some] / pages[some] * known.checks
+    accessed = _accessed(tally, known.inference.growth.looks_us or [max(known.first_us, 1)])
+    regions.nr_accesses = accessed[some] / pages[some] * known.checks
     touched = tally.count(ABSENT + 1, page_map.longest)
     if known.inference.weights is not None:
         touched = _weighted(touched, tally, known, page_map.longest)
@@ -192,6 +195,31 @@ def _regions(
         setattr(regions, span.column, tally.count(least)[some] * PAGE_SIZE_BYTES)
         ages[span.age] = 0
     return regions, IdleAges(**ages)
+
+
+def _accessed(tally: Tally, looks_us: Sequence[int]) -> npt.NDArray[np.float64]:
+    """Return how many pages of each span are accessed in a sampling interval, on average.
+
+    That is what the first look found. But memory that is used all at once, now and then, is found
+    whole or not at all, and a process that had no processor for a moment seems idle. What was
+    accessed within a longer time is accessed in the first part of it with at least as much of a
+    probability as that part has of the time: if a later look says more by that, it is believed.
+    Not in small spans: these were cut where pages at random happened to be alike.
+
+    Args:
+        tally: Counts pages.
+        looks_us: How long after the clearing each look was.
+    """
+    first_us, last_us = looks_us[0], looks_us[-1]
+    found = tally.count(ABSENT + 1, code_of(first_us)).astype(np.float64)
+    is_large = tally.count(ABSENT + 1) >= _MANY_PAGES
+    if is_large.any():
+        for us in looks_us[1:-1]:
+            later = tally.count(ABSENT + 1, code_of(us)) * (first_us / us)
+            np.maximum(found, later, out=found, where=is_large)
+    # What was touched at all was accessed in one interval at least.
+    touched: npt.NDArray[np.float64] = tally.count(ABSENT + 1, code_of(last_us)).astype(np.float64)
+    return np.maximum(found, touched * (first_us / last_us))
 
 
 def _weighted(touched: IntColumn, tally: Tally, known: Known, longest: int) -> IntColumn:
