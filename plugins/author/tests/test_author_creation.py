@@ -156,3 +156,16 @@ def test_a_place_that_is_no_folder_is_a_mistake(directory: str, tmp_path: Path) 
     result = new("rain", "--callback", "--directory", directory)
     assert result.exit_code == 2
     assert result.stderr == f"damon: '{directory}' can't be made: Not a directory\n"
+
+
+def test_the_example_is_what_the_template_makes(tmp_path: Path) -> None:
+    """All of it but its README, which says what is in it."""
+    kinds = ("callback", "primitive", "backend", "command")
+    assert new("example", *(f"--{kind}" for kind in kinds)).exit_code == 0
+
+    made, example = tmp_path / "damon-example", ROOT / "examples" / "damon-example-plugin"
+    names = {path.relative_to(made) for path in made.rglob("*") if path.is_file()}
+    expected = {name: (made / name).read_text() for name in names - {Path("README.md")}}
+    assert {name: (example / name).read_text() for name in expected} == expected
+    modules = {path.relative_to(example) for path in example.rglob("*.py")}
+    assert modules <= names

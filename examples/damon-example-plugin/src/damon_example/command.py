@@ -1,22 +1,27 @@
-"""The command: ``damon tick``."""
+"""The command `damon example`.
+
+`damon` imports this to show its help and to complete its options: so it declares them, and what
+does the work is imported when the command runs.
+"""
+
+from typing import TYPE_CHECKING
 
 import click
-from damon_cli.building import build_context
-from damon_cli.params import DURATION, SIZE, pass_plugins
-from damon_cli.session import closing_contexts, run_contexts
+from damon_cli.params import DURATION, pass_plugins
+from damon_cli.watching import WatchOptions, watch_options
 
-from damon_core import Bytes, Plugins
+if TYPE_CHECKING:
+    from damon_core import Plugins
 
 
-@click.command(epilog="Example: damon tick --size 16MiB --for 2s")
-@click.option("--size", type=SIZE, default="64MiB", show_default=True, help="Bytes of memory.")
-@click.option("--for", "for_us", type=DURATION, default="1s", show_default=True, help="How long.")
+@click.command(epilog="Example: damon example --pid 1234 --for 10s")
+@watch_options
+@click.option("--for", "for_us", type=DURATION, help="Stop after this time, such as 10s.")
 @pass_plugins
-def tick(plugins: Plugins, size: Bytes, for_us: int) -> None:
-    """Monitor ticking memory and print its working set."""
-    table = {"name": "tick", "primitive": {"use": "tick", "size": size}}
-    context = build_context(table, plugins)
-    with closing_contexts([context]):
-        run_contexts([context], for_us)
-    if context.snapshot is not None:
-        click.echo(f"{context.snapshot.working_set_bytes()} bytes are in use")
+def command(plugins: "Plugins", *, watch: WatchOptions, for_us: int | None) -> None:
+    """Print the working set of what is watched, every aggregation."""
+    from damon_example.printing import (
+        print_working_sets,
+    )
+
+    print_working_sets(plugins, watch, for_us)

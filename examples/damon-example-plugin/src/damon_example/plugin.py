@@ -1,25 +1,65 @@
-"""The plugins of this package: a primitive, a backend for it and a callback."""
+"""What the package registers: damon-core finds it by the entry points in pyproject.toml."""
 
 from collections.abc import Callable
 
-from damon_core import Backend, Callback, Primitive, hookimpl
-from damon_example.tally import Tally, TallyOptions
-from damon_example.tick import TickOptions, make_random, make_tick
+from damon_core import (
+    Backend,
+    Callback,
+    Primitive,
+    hookimpl,
+)
+
+from damon_example.backend import (
+    ExampleBackend,
+    ExampleBackendOptions,
+    probe,
+)
+from damon_example.callback import (
+    ExampleCallback,
+    ExampleCallbackOptions,
+)
+from damon_example.primitive import (
+    ExamplePrimitiveOptions,
+    make_primitive,
+)
 
 
 @hookimpl
 def register_primitives(register: Callable[[Primitive], None]) -> None:
-    """Register the primitive ``tick``."""
-    register(Primitive("tick", make_tick, TickOptions, "Memory whose regions are hot in turn"))
+    """Register the primitive."""
+    register(
+        Primitive(
+            "example",
+            make_primitive,
+            ExamplePrimitiveOptions,
+            "Memory whose regions are hot in turn",
+        )
+    )
 
 
 @hookimpl
 def register_backends(register: Callable[[Backend], None]) -> None:
-    """Register the backend ``random`` of the primitive ``tick``."""
-    register(Backend("random", make_random, summary="A random region is hot", serves=("tick",)))
+    """Register the backend, for the primitives that it serves."""
+    register(
+        Backend(
+            "example",
+            ExampleBackend,
+            ExampleBackendOptions,
+            "A random region is hot",
+            serves=("example",),
+            probe=probe,
+        )
+    )
 
 
 @hookimpl
 def register_callbacks(register: Callable[[Callback], None]) -> None:
-    """Register the callback ``tally``."""
-    register(Callback("tally", Tally, TallyOptions, "A line in a file for each aggregation"))
+    """Register the callback."""
+    register(
+        Callback(
+            "example",
+            ExampleCallback,
+            ExampleCallbackOptions,
+            "A line in a file for each aggregation",
+        )
+    )
