@@ -34,15 +34,17 @@ from damon_core.testing.conformance import (
     outcomes,
     subjects_of,
 )
+from damon_core.testing.conformance.parts import part_rules, process_rules
 from damon_core.testing.conformance.rules import Kind
-from tests.testing.broken import callbacks, others
+from tests.testing.broken import callbacks, formats, policies, primitives
 
 
 @pytest.fixture(autouse=True)
 def _cleared() -> Iterator[None]:
-    """Leave nothing of a broken callback to later tests."""
+    """Leave nothing of a broken part to later tests."""
     yield
-    callbacks.clear()
+    for kind in (callbacks, formats, policies, primitives):
+        kind.clear()
 
 
 def offering(kind: str, part: object) -> Plugins:
@@ -84,25 +86,50 @@ def test_a_broken_callback_breaks_its_rule(
     assert text.startswith(f"callback 'broken' breaks the rule '{rule}': ")
 
 
-@pytest.mark.parametrize(("factory", "rule"), others.PRIMITIVES, ids=names(others.PRIMITIVES))
+@pytest.mark.parametrize(
+    ("factory", "rule"), primitives.PRIMITIVES, ids=names(primitives.PRIMITIVES)
+)
 def test_a_broken_primitive_breaks_its_rule(tmp_path: Path, factory: Any, rule: str) -> None:
     """The message names primitive and rule."""
     text = broken("primitive", Primitive("broken", factory, summary="x"), rule, tmp_path)
     assert text.startswith(f"primitive 'broken' breaks the rule '{rule}': ")
 
 
-@pytest.mark.parametrize(("cls", "rule"), others.POLICIES, ids=names(others.POLICIES))
+@pytest.mark.parametrize(("cls", "rule"), policies.POLICIES, ids=names(policies.POLICIES))
 def test_a_broken_policy_breaks_its_rule(tmp_path: Path, cls: Any, rule: str) -> None:
     """The message names policy and rule."""
-    text = broken("policy", Policy("broken", others.policy(cls), summary="x"), rule, tmp_path)
+    text = broken("policy", Policy("broken", policies.policy(cls), summary="x"), rule, tmp_path)
     assert text.startswith(f"policy 'broken' breaks the rule '{rule}': ")
 
 
-@pytest.mark.parametrize(("read", "write", "rule"), others.FORMATS, ids=names(others.FORMATS))
+@pytest.mark.parametrize(("read", "write", "rule"), formats.FORMATS, ids=names(formats.FORMATS))
 def test_a_broken_format_breaks_its_rule(tmp_path: Path, read: Any, write: Any, rule: str) -> None:
     """The message names format and rule."""
     text = broken("format", RecordFormat("broken", (".csv",), read, write, "x"), rule, tmp_path)
     assert text.startswith(f"format 'broken' breaks the rule '{rule}': ")
+
+
+#: Rules that no part can break while the core looks at it as it does, or that only whole packages
+#: break; with the reason.
+_UNBREAKABLE = {"options-unknown": "the core reads options and refuses unknown keys itself"}
+#: Whose mistakes are the same for all kinds of parts: they are shown on callbacks, or below.
+_SHARED = {rule.name for rule in (*process_rules(print), *part_rules())} | {"registered"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "shown"),
+    [
+        ("callback", {rule for _, rule, _ in callbacks.BROKEN} | {"registered", "probe"}),
+        ("primitive", {rule for _, rule in primitives.PRIMITIVES} | {"forecast"} | _SHARED),
+        ("policy", {rule for _, rule in policies.POLICIES} | _SHARED),
+        ("format", {rule for *_, rule in formats.FORMATS} | _SHARED),
+        ("backend", {rule for _, rule in primitives.PRIMITIVES} | {"forecast"} | _SHARED),
+    ],
+)
+def test_every_rule_is_broken_by_a_mistake(kind: Kind, shown: set[str]) -> None:
+    """A rule that nothing breaks checks nothing."""
+    rules = {rule.name for rule in RULES[kind]}
+    assert rules - shown - set(_UNBREAKABLE) == set()
 
 
 def test_the_message_says_what_was_seen(tmp_path: Path) -> None:
@@ -122,7 +149,7 @@ def test_a_callback_without_a_mistake_keeps_all_rules(tmp_path: Path, rule: Rule
 @pytest.mark.parametrize("rule", RULES["primitive"], ids=[rule.name for rule in RULES["primitive"]])
 def test_a_primitive_without_a_mistake_keeps_all_rules(tmp_path: Path, rule: Rule) -> None:
     """So what the broken ones break is their mistake's."""
-    part = Primitive("broken", others.Memory, summary="x")
+    part = Primitive("broken", primitives.Memory, summary="x")
     rule.check(Subject("primitive", "broken", offering("primitive", part), {}, tmp_path))
 
 
@@ -153,17 +180,19 @@ class BackendUserOptions:
 class Package:
     """Offers a primitive and a backend that it uses."""
 
-    def __init__(self, *, works: bool = True) -> None:
+    def __init__(self, *, works: bool = True, forecasts: Any = None, costs: Any = None) -> None:
         self._works = works
+        self._forecasts = [TargetForecast("process")] if forecasts is None else forecasts
+        self._costs = costs or Costs(sampling=PageSampling, note="nothing")
 
     @hookimpl
     def register_primitives(self, register: Any) -> None:
         def make(options: BackendUserOptions, backends: Any) -> object:
             make_backend("memory", options.backend, backends)
-            return others.Memory(options, backends)
+            return primitives.Memory(options, backends)
 
-        def forecast(_options: object) -> list[TargetForecast]:
-            return [TargetForecast("process")]
+        def forecast(_options: object) -> Any:
+            return self._forecasts
 
         register(Primitive("memory", make, BackendUserOptions, "x", forecast=forecast))
 
@@ -176,7 +205,7 @@ class Package:
                 summary="x",
                 serves=("memory",),
                 probe=lambda: [Finding("a kernel", self._works, "build one")],
-                forecast=lambda _targets: Costs(sampling=PageSampling, note="nothing"),
+                forecast=lambda _targets: self._costs,
             )
         )
 
@@ -206,6 +235,20 @@ def test_the_forecast_of_a_primitive_is_checked(tmp_path: Path) -> None:
     """It returns targets."""
     plugins = Plugins({"package": Package()})
     rule_of("primitive", "forecast").check(Subject("primitive", "memory", plugins, {}, tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "changes"),
+    [("primitive", "memory", {"forecasts": ["process"]}), ("backend", "broken", {"costs": 3})],
+)
+def test_a_wrong_forecast_breaks_its_rule(
+    tmp_path: Path, kind: Kind, name: str, changes: dict[str, Any]
+) -> None:
+    """It returns something else."""
+    plugins = Plugins({"package": Package(**changes)})
+    subject = Subject(kind, name, plugins, {}, tmp_path, "memory" if kind == "backend" else "")
+    with pytest.raises(BrokenRuleError, match="its forecast returned"):
+        rule_of(kind, "forecast").check(subject)
 
 
 def test_subjects_are_found_by_every_name(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """The rules of callbacks."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -59,7 +60,7 @@ def _stops_without_start(subject: Subject) -> None:
 
 
 def _outlives_a_failing_primitive(subject: Subject) -> None:
-    for hook in ("check_accesses", "cleanup"):
+    for hook in (*lives.RUN_HOOKS, "cleanup"):
         where = f"the primitive fails in {hook}"
         primitive = lives.FailingMemory(hook)
         with lives.opened(where, primitive, [subject.make(), StopAfter(2)]) as context:
@@ -184,11 +185,32 @@ def _measures_at_any_time(subject: Subject) -> None:
         release_part(part)
         return
     with lives.opened("a run", memory.one_region(), [part, StopAfter(2)]) as context:
-        for when in ("before a run", "after a run"):
-            for measure in measures(context):
-                assert isinstance(measure, Measure), f"{when}: measures returned {measure!r}"
-            if when == "before a run":
-                lives.end("a run", context)
+        _look_at_measures("before a run", measures, context)
+        lives.end("a run", context)
+        _look_at_measures("after a run", measures, context)
+    part = subject.make()
+    measures = part.measures
+
+    def measure_elsewhere(context: Any) -> None:
+        with ThreadPoolExecutor(1) as pool:
+            where = "in another thread, while it runs"
+            pool.submit(_look_at_measures, where, measures, context).result()
+
+    look = Recorder(None, "look", after_aggregation=measure_elsewhere)
+    lives.live("a run", memory.one_region(), part, look, aggregations=2)
+
+
+def _look_at_measures(when: str, measures: Callable[[Any], Any], context: Any) -> None:
+    try:
+        found = list(measures(context))
+    except Exception as error:
+        raise AssertionError(f"{when}: measures raised {type(error).__name__}: {error}") from error
+    for measure in found:
+        assert isinstance(measure, Measure), f"{when}: measures returned {measure!r}"
+
+
+def _works_in_the_worker(subject: Subject) -> None:
+    lives.stay_in_the_worker(memory.one_region(), subject.make())
 
 
 #: In the order in which they are checked: what changes the process is seen first.
@@ -258,7 +280,13 @@ CALLBACK_RULES = (
     ),
     Rule(
         "measures",
-        "Its method measures, if there is one, returns Measures before and after a run.",
+        "Its method measures, if there is one, returns Measures before, during and after a run, "
+        "in any thread.",
         _measures_at_any_time,
+    ),
+    Rule(
+        "in-the-worker",
+        "It changes targets only in its hooks, never from a thread of its own.",
+        _works_in_the_worker,
     ),
 )

@@ -1,6 +1,8 @@
 """The lives of contexts in which parts are tried: every one ends, is closed, and shows failures."""
 
 import contextlib
+import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -160,6 +162,19 @@ STOPS: dict[str, dict[str, Callable[[], Callable[[Any], object]]]] = {
     "asked to stop in label_targets": {"label_targets": lambda: _stop},
     "stopped by the first after_aggregation": {"after_aggregation": lambda: _yes},
     "asked to stop in after_aggregation": {"after_aggregation": lambda: _when(2, _stop)},
+    # By another part, or another thread, while the primitive is at work.
+    **{
+        f"asked to stop in {hook}": {hook: lambda: _when(1, _stop)}
+        for hook in (
+            "init",
+            "target_valid",
+            "prepare_access_checks",
+            "check_accesses",
+            "describe_regions",
+            "reset_aggregated",
+            "update",
+        )
+    },
 }
 
 
@@ -187,8 +202,19 @@ def stop_in_sleep(where: str, primitive: object, *callbacks: object, sleep: int 
             raise AssertionError(f"{where}: {context.error}") from context.error
 
 
+#: The hooks in which a primitive may fail, once it runs.
+RUN_HOOKS = (
+    "target_valid",
+    "prepare_access_checks",
+    "check_accesses",
+    "describe_regions",
+    "reset_aggregated",
+    "update",
+)
+
+
 class FailingMemory(ScriptedMemory):
-    """A primitive that fails in one hook, on purpose."""
+    """A primitive that fails in one hook, on purpose, each time; in cleanup once, in the worker."""
 
     def __init__(self, hook: str) -> None:
         super().__init__({"process": []}, name="failing")
@@ -201,13 +227,39 @@ class FailingMemory(ScriptedMemory):
         self._act("init")
 
     @hookimpl
+    def target_valid(self) -> bool:
+        """Answer, or fail."""
+        self._act("target_valid")
+        return True
+
+    @hookimpl
+    def prepare_access_checks(self) -> None:
+        """Prepare nothing, or fail."""
+        self._act("prepare_access_checks")
+
+    @hookimpl
     def check_accesses(self, context: HookContext) -> None:
         """Check, or fail."""
         self._act("check_accesses")
 
     @hookimpl
+    def describe_regions(self, context: HookContext) -> None:
+        """Describe nothing, or fail."""
+        self._act("describe_regions")
+
+    @hookimpl
+    def reset_aggregated(self) -> None:
+        """Reset nothing, or fail."""
+        self._act("reset_aggregated")
+
+    @hookimpl
+    def update(self) -> None:
+        """Update nothing, or fail."""
+        self._act("update")
+
+    @hookimpl
     def cleanup(self) -> None:
-        """Fail, if asked to: only in the worker."""
+        """Fail, if asked to."""
         if self._hook == "cleanup":
             self._hook = ""
             raise StoppedOnPurposeError("on purpose")
@@ -215,3 +267,49 @@ class FailingMemory(ScriptedMemory):
     def _act(self, hook: str) -> None:
         if hook == self._hook:
             raise StoppedOnPurposeError("on purpose")
+
+
+class StillClock(VirtualClock):
+    """Virtual time whose first sleeps take a moment, in which no target may change.
+
+    Attributes:
+        found: What has changed; empty if nothing has.
+        context: The context whose targets are looked at; None for none yet.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found = ""
+        self.context: Context | None = None
+        self._left = 5
+
+    def wait_until(self, deadline_us: int, wake: threading.Event) -> None:
+        """Jump to the deadline; in the first sleeps, after a moment."""
+        context = self.context
+        if context is not None and self._left > 0:
+            self._left -= 1
+            before = _state(context)
+            time.sleep(0.02)
+            if _state(context) != before:
+                self.found = "the targets changed while the worker slept"
+        super().wait_until(deadline_us, wake)
+
+
+def _state(context: Context) -> list[object]:
+    return [
+        (target.name, target.regions.start.tobytes(), target.regions.nr_accesses.tobytes())
+        for target in context.targets
+    ]
+
+
+def stay_in_the_worker(primitive: object, *callbacks: object) -> None:
+    """Let a context live, whose targets may change only in hooks.
+
+    Raises:
+        AssertionError: They change while the worker sleeps.
+    """
+    clock = StillClock()
+    with opened("a run", primitive, [*callbacks, StopAfter(2)], clock=clock) as context:
+        clock.context = context
+        end("a run", context)
+    assert not clock.found, f"{clock.found}: a thread of its own changes them"

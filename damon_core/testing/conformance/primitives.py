@@ -1,7 +1,5 @@
 """The rules of primitives, and of backends, which are checked on the primitive that uses them."""
 
-import threading
-import time
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
@@ -167,6 +165,10 @@ def _keeps_limits(subject: Subject) -> None:
         )
 
 
+def _takes_many(subject: Subject) -> None:
+    lives.live("at least 1,000 regions", subject.make(), limits=RegionLimits(1_000, 2_000))
+
+
 def _updates_keep_targets(subject: Subject) -> None:
     seen: list[list[str]] = []
     look = Recorder(None, "look", after_aggregation=lambda context: seen.append(_names(context)))
@@ -194,7 +196,8 @@ def _stops_anywhere(subject: Subject) -> None:
 
 
 def _outlives_failing_callbacks(subject: Subject) -> None:
-    for hook in ("before_start", "after_sampling", "after_aggregation", "before_terminate"):
+    hooks = ("before_start", "after_sampling", "label_targets", "after_aggregation")
+    for hook in (*hooks, "before_terminate"):
         failing, witness = Recorder(None, "failing", **{hook: lives.fail}), Recorder()
         lives.live(f"a callback raises in {hook}", subject.make(), failing, witness)
         count = len(witness.snapshots)
@@ -241,44 +244,8 @@ def _leaves_nothing_after_runs(subject: Subject) -> None:
             raise AssertionError(f"with each run: {error}") from error
 
 
-class _Watching(VirtualClock):
-    """Virtual time whose first sleeps take a moment, in which nothing may change.
-
-    Attributes:
-        found: What has changed; empty if nothing has.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.found = ""
-        self.context: Context | None = None
-        self._left = 5
-
-    def wait_until(self, deadline_us: int, wake: threading.Event) -> None:
-        """Jump to the deadline; in the first sleeps, after a moment."""
-        context = self.context
-        if context is not None and self._left > 0:
-            self._left -= 1
-            before = _state(context)
-            time.sleep(0.02)
-            if _state(context) != before:
-                self.found = "the targets changed while the worker slept"
-        super().wait_until(deadline_us, wake)
-
-
-def _state(context: Context) -> list[object]:
-    return [
-        (target.name, target.regions.start.tobytes(), target.regions.nr_accesses.tobytes())
-        for target in context.targets
-    ]
-
-
 def _works_in_the_worker(subject: Subject) -> None:
-    clock = _Watching()
-    with lives.opened("a run", subject.make(), [StopAfter(2)], clock=clock) as context:
-        clock.context = context
-        lives.end("a run", context)
-    assert not clock.found, f"{clock.found}: a thread of its own changes them"
+    lives.stay_in_the_worker(subject.make())
 
 
 def _serves_several_contexts(subject: Subject) -> None:
@@ -343,7 +310,8 @@ _ATTRIBUTES: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
 
 def _attributes_are_right(subject: Subject) -> None:
     primitive = subject.make()
-    with lives.opened("a run", primitive, [StopAfter(1)]) as context:
+    changes = _Changes(primitive)
+    with lives.opened("a run", primitive, [changes, StopAfter(2)]) as context:
         for when in ("before a run", "after a run"):
             for name, (meaning, is_right) in _ATTRIBUTES.items():
                 if not hasattr(primitive, name):
@@ -359,6 +327,37 @@ def _attributes_are_right(subject: Subject) -> None:
                 assert isinstance(measure, Measure), f"{when}: measures returned {measure!r}"
             if when == "before a run":
                 lives.end("a run", context)
+    assert not changes.found, changes.found
+
+
+class _Changes:
+    """A callback that looks at how attributes of a primitive change.
+
+    Attributes:
+        found: What is wrong with that; empty if nothing is.
+    """
+
+    name = "changes"
+
+    def __init__(self, primitive: object) -> None:
+        self.found = ""
+        self._primitive = primitive
+        self._spent_us = 0
+        self._left_out: list[tuple[Mapping[str, int], Mapping[str, int]]] = []
+
+    @hookimpl
+    def after_aggregation(self) -> None:
+        """Look."""
+        spent_us = getattr(self._primitive, "spent_elsewhere_us", 0)
+        if spent_us < self._spent_us:
+            self.found = f"its spent_elsewhere_us went back from {self._spent_us} to {spent_us}"
+        self._spent_us = spent_us
+        left_out = getattr(self._primitive, "left_out", None)
+        if isinstance(left_out, Mapping):
+            self._left_out.append((left_out, dict(left_out)))
+        for one, other in self._left_out:
+            if dict(one) != other:
+                self.found = f"its left_out was changed from {other}, instead of replaced"
 
 
 def _forecasts_costs(subject: Subject) -> None:
@@ -400,6 +399,7 @@ _RUN_RULES = (
         _counts_are_possible,
     ),
     Rule("limits-kept", "It keeps within the limits where it makes the regions.", _keeps_limits),
+    Rule("thousand-regions", "It works with limits of a thousand regions.", _takes_many),
     Rule(
         "update-keeps-targets",
         "Its update keeps the targets that are still there, in their order.",

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import attrs
 from attrs import frozen
 
-from damon_core import NoOptions, hookimpl
+from damon_core import Measure, NoOptions, hookimpl
 
 
 class Callback:
@@ -291,6 +291,80 @@ class RaisesBuiltin(Callback):
         raise OSError("no such device")
 
 
+class NeedsTwoRegions(Callback):
+    """Takes the gap between the first two regions, though there may be one."""
+
+    @hookimpl
+    def after_aggregation(self, context: Any) -> None:
+        snapshot = context.snapshot
+        if len(snapshot):
+            _ = snapshot.start[1] - snapshot.end[0]
+
+
+class TakesOwnersForText(Callback):
+    """Takes the owners of targets for names."""
+
+    @hookimpl
+    def after_aggregation(self, context: Any) -> None:
+        for target in context.snapshot.targets:
+            ", ".join(target.owners)
+
+
+class NeedsAggregation(Callback):
+    """Takes the last snapshot at the end, though the primitive may have failed before the first."""
+
+    started = False
+
+    @hookimpl
+    def before_start(self) -> None:
+        self.started = True
+
+    @hookimpl
+    def before_terminate(self, context: Any) -> None:
+        if self.started:
+            _ = context.snapshot.number
+
+
+class MeasuresInWorker(Callback):
+    """Measures only in the thread in which it was started."""
+
+    thread = 0
+
+    @hookimpl
+    def before_start(self) -> None:
+        self.thread = threading.get_ident()
+
+    @hookimpl
+    def before_terminate(self) -> None:
+        self.thread = 0
+
+    def measures(self, context: Any) -> list[Measure]:
+        """Return a measure, in its thread."""
+        assert self.thread in (0, threading.get_ident())
+        return [Measure("broken_calls", 1, "Calls.")]
+
+
+class CountsInThread(Callback):
+    """Counts accesses in a thread, beside the worker."""
+
+    @hookimpl
+    def before_start(self, context: Any) -> None:
+        self.ends = threading.Event()
+        self.thread = threading.Thread(target=self._count, args=(context,))
+        self.thread.start()
+
+    def _count(self, context: Any) -> None:
+        while not self.ends.wait(0.001):
+            for target in context.targets:
+                target.regions.nr_accesses[:] = (target.regions.nr_accesses + 0.01) % 1
+
+    @hookimpl
+    def before_terminate(self) -> None:
+        if hasattr(self, "ends"):
+            self.ends.set()
+            self.thread.join()
+
+
 @attrs.define
 class ChangeableOptions:
     """Options that can be changed."""
@@ -361,6 +435,11 @@ BROKEN: list[tuple[Any, str, Any]] = [
     (FailsWithOthers, "failing-callbacks", NoOptions),
     (NeedsPlainNames, "odd-names", NoOptions),
     (RaisesBuiltin, "refused-early", NoOptions),
+    (NeedsTwoRegions, "one-region", NoOptions),
+    (TakesOwnersForText, "all-known", NoOptions),
+    (NeedsAggregation, "failing-primitive", NoOptions),
+    (MeasuresInWorker, "measures", NoOptions),
+    (CountsInThread, "in-the-worker", NoOptions),
     (Callback, "options-frozen", ChangeableOptions),
     (Callback, "options-help", OptionsWithoutHelp),
     (Callback, "options-shared", OptionsThatShare),
