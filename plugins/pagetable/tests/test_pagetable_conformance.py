@@ -22,4 +22,5 @@ def process(_directory: Path) -> Iterator[Mapping[str, object]]:
 
 # Every rule is some contexts, and every context loads programs into the kernel.
 RULES = backend_rules("pagetable", "vaddr", process)
-test_backend = pytest.mark.needs("root", "page-tables")(pytest.mark.slow(RULES))
+needs = pytest.mark.needs("root", "page-tables")
+test_backend = needs(pytest.mark.slow(pytest.mark.slow_in_lab(RULES)))
