@@ -22,6 +22,7 @@ def test_faults_in_hooks_are_contained() -> None:
     run("tests.faults", "--share", "0.1")
 
 
+@pytest.mark.slow_in_lab
 @pytest.mark.needs("idle-page-tracking", "root")
 def test_a_fault_in_physical_memory_is_contained() -> None:
     """One cell of a part that most machines don't have; a person runs all of them in the lab."""
