@@ -33,6 +33,8 @@ _FEWER_FOR_UPDATES = 0.2
 #: which that is averaged: a scrape comes now and then, and is no reason to stretch at once.
 _MOST_FOR_CHARGES = 0.3
 _CHARGES_OVER_US = 60_000_000
+#: The greatest part for ends of aggregations that look at a part of the memory.
+_MOST_FOR_ENDS = 0.25
 #: Overspending is paid back within this time, or within an aggregation if that is longer.
 _PAID_BACK_IN_US = 1_000_000
 #: The least part of the budget that the looks of an epoch leave to its opening.
@@ -294,8 +296,8 @@ class BudgetKeeper:
     def in_parts(self, base: Intervals, most_us: float, least_part: float) -> tuple[float, float]:
         """Return how long aggregations are that look at a part of the memory, and at which part.
 
-        They are longer than `most_us` only where their ends alone would take most of the budget, or
-        the least part isn't affordable as often.
+        They are longer than `most_us` only where their ends alone would take a quarter of the
+        budget, or the least part isn't affordable as often.
 
         Args:
             base: The intervals to stretch.
@@ -305,7 +307,8 @@ class BudgetKeeper:
         cost_us, end_us, left = self._costs
         checks = most_us / self._sampling.step_us(stretched_to(self._sampling, base, most_us))
         all_us = _HEADROOM * cost_us * checks
-        least_us = max(most_us, 2 * end_us / left, (end_us + least_part * all_us) / left)
+        ends_us = end_us / (left * _MOST_FOR_ENDS)
+        least_us = max(most_us, ends_us, (end_us + least_part * all_us) / left)
         part = (left * least_us - end_us) / all_us if all_us else 1.0
         return least_us, min(max(part, least_part), 1.0)
 

@@ -36,7 +36,8 @@ def lay_out(
     if given == target.layout_input:
         return
     layout.lay_out(target, given, limits)
-    target.areas = parse_areas(given.maps)
+    if given.maps != target.layout_input.maps:
+        target.areas = parse_areas(given.maps)
     target.layout_input = given
 
 

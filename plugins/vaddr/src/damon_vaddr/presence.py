@@ -62,8 +62,11 @@ class Presence:
                 self._gone[group] = None
                 if len(self._gone) > _REMEMBERED:
                     del self._gone[next(iter(self._gone))]
-            for group in there.keys() - self._logged:
-                name = next(each.name for each, of in self._group_of.items() if of == group)
+            new = there.keys() - self._logged
+            # Of all groups at once: hundreds may be new.
+            names = {of: each.name for each, of in reversed(self._group_of.items())} if new else {}
+            for group in new:
+                name = names[group]
                 more = there[group] - 1
                 with_ = f"{name} and {more} more" if more else name
                 logger.info("context '%s': %s", context, _there(group, with_, self._gone))
