@@ -84,6 +84,28 @@ class TestHelp:
         for line in ("check ", "doctor ", "plugins ", "run ", "act      Of t-act"):
             assert f"  {line}" in output
 
+    @pytest.mark.parametrize(
+        ("head", "line"),
+        [
+            ('@click.command(short_help="Act at once")\ndef command():\n    "Act."', "Act at once"),
+            ('@click.command()\ndef command():\n    """Act now.\n\n    And then."""', "Act now."),
+            ("def command():\n    pass", "Of t-act"),
+            ("def command(:", "Of t-act"),
+        ],
+        ids=["short help", "docstring", "no help", "no Python"],
+    )
+    def test_lines_are_those_of_the_source(self, install: Install, head: str, line: str) -> None:
+        """The help of a command is read, and its module isn't imported."""
+        install("t-act", "act", source=f"1 / 0\n{head}\n")
+        assert f"  act      {line}" in damon("--help").stdout.splitlines()
+
+    def test_each_installed_command_has_a_line_of_its_own(self) -> None:
+        """It is what the command itself would show."""
+        lines = damon("--help").stdout.splitlines()
+        for name in ("record", "convert", "compact", "report", "top", "demo"):
+            command = installed_commands()[name].load()
+            assert f"  {name:<8} {command.get_short_help_str(100)}" in lines
+
     def test_survives_a_broken_package(self, install: Install) -> None:
         """A package that can't be imported is listed, and doesn't keep others from being so."""
         install("t-broken", "broken", source="1 / 0")

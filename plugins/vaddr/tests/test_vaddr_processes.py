@@ -11,7 +11,14 @@ from pathlib import Path
 
 import psutil
 import pytest
-from damon_vaddr import CommandSource, PidSource, Process, ProcessTable, descendants_of
+from damon_vaddr import (
+    CommandSource,
+    PidSource,
+    Process,
+    ProcessTable,
+    descendants_of,
+    processes,
+)
 from damon_vaddr.processes import open_named, reopen_named
 from damon_vaddr.procfs import read_stat
 
@@ -93,6 +100,16 @@ def test_a_process_of_another_user_needs_permission(sleeper: "subprocess.Popen[s
     ).stdout
     assert message.startswith(f"pid {sleeper.pid}: its memory may not be read by this user: ")
     assert message.endswith("as root, or with CAP_SYS_PTRACE and CAP_DAC_OVERRIDE\n")
+
+
+def test_what_no_capability_helps_against(
+    sleeper: "subprocess.Popen[str]", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who has them isn't sent to look for them."""
+    monkeypatch.setattr(processes, "may_read_others", lambda: True)
+    reason = processes.why_unreadable(sleeper.pid)
+    assert "in spite of CAP_SYS_PTRACE and CAP_DAC_OVERRIDE: a security module" in reason
+    assert "run as" not in reason
 
 
 def test_a_named_process_that_ended_before_the_start(sleeper: "subprocess.Popen[str]") -> None:

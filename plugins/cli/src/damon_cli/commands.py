@@ -1,4 +1,4 @@
-"""Which commands are installed: known from metadata alone, imported when one is called.
+"""Which commands are installed: known without an import, imported when one is called.
 
 A package offers commands by entry points of the group ``damon.commands``, whose objects are click
 commands: ``record = "damon_record.command:record"``. One within another command has a dot in its
@@ -10,6 +10,8 @@ from importlib import metadata
 
 import click
 from attrs import frozen
+
+from damon_cli.sources import described
 
 #: The entry-point group.
 GROUP = "damon.commands"
@@ -60,8 +62,8 @@ class InstalledCommand:
     def shown(self) -> click.Command:
         """Return what help and completion show of it.
 
-        That is its name and the summary of its distribution, but damon-cli's own commands
-        themselves, which import nothing.
+        That is the help in its source, or if that can't be read the summary of its distribution;
+        but damon-cli's own commands themselves, which import nothing.
         """
         first, *others = self.offers
         if others:
@@ -69,7 +71,8 @@ class InstalledCommand:
         if first.distribution == _OWN:
             command: click.Command = first.entry.load()
             return command
-        return click.Command(self.name, short_help=first.summary)
+        found = described(self.name, first.entry)
+        return found or click.Command(self.name, short_help=first.summary)
 
     def load(self, *, to_run: bool = True) -> click.Command:
         """Import the command.

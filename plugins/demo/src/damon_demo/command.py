@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 @click.command(
     epilog="Examples: damon demo; damon demo --for 60s -o /tmp/demo.parquet; damon demo --regions",
+    short_help="Watch a program whose accesses are known, and judge the result",
 )
 @click.option(
     "--for",

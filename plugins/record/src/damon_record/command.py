@@ -23,9 +23,7 @@ Examples:
 """
 
 
-@click.command(
-    epilog=_RECORD_EPILOG, short_help="Record the memory accesses of a process, to a file."
-)
+@click.command(epilog=_RECORD_EPILOG, short_help="Record memory accesses of processes to a file")
 @watch_options
 @click.option(
     "-o",
@@ -69,7 +67,7 @@ Examples:
 """
 
 
-@click.command(epilog=_CONVERT_EPILOG)
+@click.command(epilog=_CONVERT_EPILOG, short_help="Convert a record to another format")
 @click.argument("source", metavar="IN", type=click.Path(path_type=Path))
 @click.argument("output", metavar="OUT", type=click.Path(path_type=Path))
 @pass_plugins
@@ -90,7 +88,7 @@ Examples:
 """
 
 
-@click.command(epilog=_COMPACT_EPILOG, short_help="Put the files of a dataset together, by day.")
+@click.command(epilog=_COMPACT_EPILOG, short_help="Put the files of a dataset together, by day")
 @click.argument("dataset", metavar="DATASET")
 @click.option(
     "--host", "hosts", metavar="GLOB", multiple=True, help="Only partitions of these hosts."

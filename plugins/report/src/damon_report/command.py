@@ -48,7 +48,11 @@ class _Reports(click.Group):
         return list(self.commands)
 
 
-@click.group(cls=_Reports, epilog=_EPILOG)
+@click.group(
+    cls=_Reports,
+    epilog=_EPILOG,
+    short_help="Show what a record holds: working sets, idle memory, heat maps",
+)
 def report() -> None:
     """Analyse a record: which memory is hot, which is idle, and since when."""
 

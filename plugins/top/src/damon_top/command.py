@@ -33,7 +33,9 @@ def _labels(_context: click.Context, _parameter: click.Parameter, text: str) -> 
     return labels
 
 
-@click.command(epilog=_EPILOG)
+@click.command(
+    epilog=_EPILOG, short_help="Show live in the terminal which memory is used, and how often"
+)
 @watch_options
 @click.option(
     "--refresh",

@@ -24,11 +24,9 @@ from damon_vaddr.forecast import ProcessForecast, forecast_processes, forecast_r
 from damon_vaddr.identity import NO_GROUP
 from damon_vaddr.options import EXCLUDE_HELP, GROUP_BY_HELP, MATCH_HELP, GroupBy, known_names
 from damon_vaddr.primitive import ProcessMemory
-from damon_vaddr.procfs import proc_problem
+from damon_vaddr.procfs import may_read_others, proc_problem
 from damon_vaddr.selection import Rule, RuleSource
 from damon_vaddr.sources import CommandSource, PidSource, ProcessSource
-
-_CAP_DAC_OVERRIDE, _CAP_SYS_PTRACE = 1, 19
 
 _PID = validators.between(1, (1 << 31) - 1)
 
@@ -123,19 +121,13 @@ def probe_processes() -> Sequence[Finding]:
     problem = proc_problem()
     found = Finding("/proc of this pid namespace", problem is None, problem or "")
     name = "processes of other users"
-    if all(map(_has_capability, (_CAP_DAC_OVERRIDE, _CAP_SYS_PTRACE))):
+    if may_read_others():
         return (found, Finding(name, True))
     detail = (
         "only your processes can be monitored: run as root, or with CAP_SYS_PTRACE and "
         "CAP_DAC_OVERRIDE, to monitor others"
     )
     return (found, Finding(name, False, detail, required=False))
-
-
-def _has_capability(number: int) -> bool:
-    with open("/proc/self/status", encoding="ascii", errors="replace") as file:
-        effective = next((line for line in file if line.startswith("CapEff:")), "CapEff: 0")
-    return bool(int(effective.split()[1], 16) >> number & 1)
 
 
 @hookimpl

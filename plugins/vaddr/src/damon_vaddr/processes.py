@@ -18,6 +18,7 @@ from damon_vaddr import descriptors
 from damon_vaddr.mappings import parse_maps
 from damon_vaddr.procfs import (
     living_thread,
+    may_read_others,
     name_of,
     pids,
     proc_problem,
@@ -391,6 +392,12 @@ def why_unreadable(pid: int) -> str:
     """Return why a process's memory may not be read, and what to do."""
     if not os.path.exists(f"/proc/{pid}"):
         return _HIDDEN
+    if may_read_others():
+        return (
+            "its memory may not be read in spite of CAP_SYS_PTRACE and CAP_DAC_OVERRIDE: a "
+            "security module of the kernel protects it, or it belongs to a user namespace above "
+            "this one"
+        )
     needed = "as root, or with CAP_SYS_PTRACE and CAP_DAC_OVERRIDE"
     try:
         process = psutil.Process(pid)

@@ -7,6 +7,7 @@ from pathlib import Path
 from attrs import frozen
 
 _PROC = "/proc"
+_CAP_DAC_OVERRIDE, _CAP_SYS_PTRACE = 1, 19
 #: The states of threads that have exited, and the kernel's flag of its own threads.
 _EXITED = frozenset("ZXx")
 #: The thread of the kernel that starts all others.
@@ -178,6 +179,14 @@ def _kernel_pids(proc: str | Path) -> list[int]:
     except (OSError, ValueError):  # the kernel has no CONFIG_PROC_CHILDREN
         pass
     return pids(proc)
+
+
+def may_read_others() -> bool:
+    """Return whether this program has what reading and clearing processes of others takes."""
+    with open(f"{_PROC}/thread-self/status", "rb") as file:
+        effective = next((line for line in file if line.startswith(b"CapEff:")), b"CapEff: 0")
+    held = int(effective.split()[1], 16)
+    return all(held >> number & 1 for number in (_CAP_DAC_OVERRIDE, _CAP_SYS_PTRACE))
 
 
 def proc_problem(proc: str | Path = _PROC) -> str | None:
