@@ -67,7 +67,7 @@ def wrong_factory(factory: Callable[..., object], arguments: int) -> str | None:
     except ValueError:  # of a builtin
         pass
     except TypeError as error:
-        count = "1 argument" if arguments == 1 else f"{arguments} arguments"
+        count = "1 argument (options)" if arguments == 1 else "2 arguments (options, backends)"
         return f"its factory can't be called with {count}: {error}"
     if inspect.iscoroutinefunction(factory):
         return "its factory returns a coroutine: nothing awaits it"

@@ -149,8 +149,10 @@ def test_a_factory_that_does_not_take_what_it_is_given() -> None:
     """The number of arguments is part of the contract."""
     found = mistakes(primitive={"use": "blind"}, policy={"use": "none"})
     assert [line.partition(": too many")[0] for line in found] == [
-        "context[0].primitive.use: plugin 'blind': its factory can't be called with 2 arguments",
-        "context[0].policy.use: plugin 'none': its factory can't be called with 1 argument",
+        "context[0].primitive.use: plugin 'blind': its factory can't be called with 2 arguments "
+        "(options, backends)",
+        "context[0].policy.use: plugin 'none': its factory can't be called with 1 argument "
+        "(options)",
     ]
 
 

@@ -1,6 +1,6 @@
 """The rules that every kind of part with options has: what is registered, and the options."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, get_args
 
 import attrs
@@ -172,6 +172,8 @@ def _probe_answers(subject: Subject) -> None:
     found = part.findings(subject.primitive) if subject.kind == "backend" else part.probe()
     before = holdings()
     again = part.findings(subject.primitive) if subject.kind == "backend" else part.probe()
+    for each in (found, again):
+        assert isinstance(each, Sequence), f"its probe returned {each!r}, not a list of Findings"
     for finding in (*found, *again):
         assert isinstance(finding, Finding), f"its probe returned {finding!r}, not a Finding"
         assert finding.works or finding.detail, (
