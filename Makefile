@@ -7,6 +7,7 @@
 # make format what of that can be repaired
 # make changelog
 #             the next version's part of the changelog
+# make docs   the documentation as a site, in build/site/html
 # make lab    the tests that need a kernel of their own, in small virtual machines
 #             (TESTS="plugins/vaddr/tests -k idle", KERNEL=path; see tests/lab/README.md)
 #
@@ -16,7 +17,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PLUGINS := $(patsubst %/,%,$(dir $(wildcard plugins/*/pyproject.toml)))
 
-.PHONY: demo test test-slow lint format lab changelog clean
+.PHONY: demo test test-slow lint format docs lab changelog clean
 
 demo: .venv/installed
 	$(BIN)/damon demo
@@ -42,6 +43,9 @@ format: .venv/installed-dev
 # The next version's part of it.
 changelog: .venv/installed-dev
 	$(BIN)/towncrier build --draft --version "$$(cat VERSION)"
+
+docs: .venv/installed-dev
+	$(BIN)/python -m docs.sphinx
 
 lab: .venv/installed-dev
 	@kernels="$(KERNEL)" && kernels="$${kernels:-$$DAMON_LAB_KERNELS}" && \
