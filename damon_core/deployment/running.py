@@ -2,7 +2,7 @@
 
 import logging
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from attrs import define, evolve, field
 
@@ -26,6 +26,11 @@ from damon_core.registry.backends import KnownBackends
 from damon_core.registry.discovery import Plugins
 
 logger = logging.getLogger(__name__)
+
+#: Of more contexts than this that begin or end at once, one line says how many.
+_MOST_LINES = 5
+#: How many of them it names.
+_MOST_NAMED = 3
 
 
 @define(eq=False)
@@ -129,10 +134,14 @@ class Deployment:
         budgets = [each.cpu_budget for each in config.contexts]
         self._budget.limit = config.cpu_budget or max(budgets)
         problems: list[Problem] = []
+        begun: dict[str, str] = {}
         for name, (place, each) in wanted.items():
             if name not in self._members:
                 self._members[name] = _Member(each, place)
                 problems += self._begin(self._members[name], config.source)
+                if (context := self._members[name].context) is not None and context.running:
+                    begun[name] = _beginning(context, each)
+        _log_each(begun, "begin")
         if problems:
             raise ConfigError(config.source, problems)
 
@@ -143,20 +152,26 @@ class Deployment:
             Contexts whose failure was logged now, as others go on.
         """
         failed = []
+        begun: dict[str, str] = {}
+        ended: dict[str, str] = {}
         for member in self._members.values():
             context = member.context
             if context is None:
                 if member.waits:
                     self._try_again(member)
+                    if member.context is not None and member.context.running:
+                        begun[member.config.name] = _beginning(member.context, member.config)
             elif not context.running and not member.has_ended:
                 member.has_ended = True
                 error = context.error
                 if error is None:
-                    logger.info("context '%s' has ended", context.name)
+                    ended[context.name] = "has ended"
                 elif self.goes_on:  # otherwise the program ends with it
                     reason = error.message if isinstance(error, DamonError) else one_line(error)
                     logger.error("context '%s' failed: %s; others go on", context.name, reason)
                     failed.append(context)
+        _log_each(begun, "begin")
+        _log_each(ended, "have ended")
         return failed
 
     def _try_again(self, member: _Member) -> None:
@@ -184,7 +199,6 @@ class Deployment:
 
     def _begin(self, member: _Member, source: str) -> list[Problem]:
         """Build and start a context; return what is wrong with its configuration."""
-        name = member.config.name
         try:
             context = build_context(
                 member.config,
@@ -210,8 +224,6 @@ class Deployment:
             start(context, exclusive=False, cpu_budget=self._budget)
         except DamonError as error:
             return [Problem(member.place, error.message)]
-        parts = ", ".join(each.part.name for each in member.config.callbacks) or "nothing"
-        logger.info("context '%s' begins: %s to %s", name, context.primitive_name, parts)
         return []
 
     def _note_part(self, part: str) -> None:
@@ -245,3 +257,20 @@ class Deployment:
             logger.error("context '%s' can't be closed: %s", name, one_line(error), exc_info=error)
         self.contexts.remove(context)
         logger.info("context '%s' has ended: it is no longer configured like this", name)
+
+
+def _beginning(context: Context, config: ContextConfig) -> str:
+    """Return what is logged of a context that begins."""
+    parts = ", ".join(each.part.name for each in config.callbacks) or "nothing"
+    return f"begins: {context.primitive_name} to {parts}"
+
+
+def _log_each(events: Mapping[str, str], what: str) -> None:
+    """Log what has happened to contexts, by their names; of many at once in one line."""
+    if len(events) <= _MOST_LINES:
+        for name, text in events.items():
+            logger.info("context '%s' %s", name, text)
+        return
+    named = ", ".join(f"'{name}'" for name in list(events)[:_MOST_NAMED])
+    more = len(events) - _MOST_NAMED
+    logger.info("%d contexts %s: %s and %d more", len(events), what, named, more)

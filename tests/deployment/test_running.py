@@ -241,3 +241,22 @@ def test_a_part_that_cannot_be_used(deployment: Deployment, tmp_path: Path) -> N
     assert names(other) == ["a"]
     with other.contexts[0]:
         pass
+
+
+def test_many_contexts_at_once_are_one_line(
+    deployment: Deployment, config: Make, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """When they begin, and when they end."""
+    names = [f"c{number}" for number in range(8)]
+    for name in names:
+        (tmp_path / name).touch()
+    with caplog.at_level(logging.INFO, "damon_core.deployment.running"):
+        deployment.apply(config(**{name: {} for name in names}))
+        for name in names:
+            (tmp_path / name).unlink()
+        eventually(lambda: not any(each.running for each in deployment.contexts))
+        deployment.tend()
+    assert caplog.messages == [
+        "8 contexts begin: 'c0', 'c1', 'c2' and 5 more",
+        "8 contexts have ended: 'c0', 'c1', 'c2' and 5 more",
+    ]
