@@ -23,11 +23,11 @@ def test_a_group_that_goes_and_comes_back(messages: pytest.LogCaptureFixture) ->
     """One line for each, with which process it is."""
     presence, first = Presence("unit"), target("redis[1]", "redis.service")
     presence.add(first)
-    presence.log("db")
+    presence.log("db", 0)
     presence.remove(first)
-    presence.log("db")
+    presence.log("db", 0)
     presence.add(target("redis[2]", "redis.service"))
-    presence.log("db")
+    presence.log("db", 0)
     assert messages.messages == [
         "context 'db': 1 process of 1 group at first",
         "context 'db': group 'redis.service' has gone",
@@ -40,19 +40,19 @@ def test_a_group_of_which_processes_stay(messages: pytest.LogCaptureFixture) -> 
     presence, first = Presence("unit"), target("php[1]", "php.service")
     presence.add(first)
     presence.add(target("php[2]", "php.service"))
-    presence.log("web")
+    presence.log("web", 0)
     presence.remove(first)
-    presence.log("web")
+    presence.log("web", 0)
     assert messages.messages == ["context 'web': 2 processes of 1 group at first"]
 
 
 def test_a_group_that_is_new(messages: pytest.LogCaptureFixture) -> None:
     """It is said to be new, with how many processes it has."""
     presence = Presence("unit")
-    presence.log("web")
+    presence.log("web", 0)
     presence.add(target("php[1]", "php.service"))
     presence.add(target("php[2]", "php.service"))
-    presence.log("web")
+    presence.log("web", 0)
     assert messages.messages == [
         "context 'web': no processes at first",
         "context 'web': group 'php.service' is new: php[1] and 1 more",
@@ -63,11 +63,11 @@ def test_without_groups(messages: pytest.LogCaptureFixture) -> None:
     """All processes are one."""
     presence, first = Presence(), target("a[1]")
     presence.add(first)
-    presence.log("x")
+    presence.log("x", 0)
     presence.remove(first)
-    presence.log("x")
+    presence.log("x", 0)
     presence.add(target("a[2]"))
-    presence.log("x")
+    presence.log("x", 0)
     assert messages.messages[1:] == [
         "context 'x': the last process has gone",
         "context 'x': there are processes again: a[2]",
@@ -77,9 +77,9 @@ def test_without_groups(messages: pytest.LogCaptureFixture) -> None:
 def test_a_process_without_a_group(messages: pytest.LogCaptureFixture) -> None:
     """Nothing is said of it."""
     presence = Presence("unit")
-    presence.log("x")
+    presence.log("x", 0)
     presence.add(target("a[1]"))
-    presence.log("x")
+    presence.log("x", 0)
     assert len(messages.messages) == 1
 
 
@@ -87,8 +87,47 @@ def test_a_program_that_executes_another_stays(messages: pytest.LogCaptureFixtur
     """The group has not gone if it has another target when it is asked."""
     presence, first = Presence("unit"), target("sh[1]", "a.service")
     presence.add(first)
-    presence.log("x")
+    presence.log("x", 0)
     presence.remove(first)
     presence.add(target("redis[1]", "a.service"))
-    presence.log("x")
+    presence.log("x", 0)
     assert len(messages.messages) == 1
+
+
+def test_many_groups_at_once(messages: pytest.LogCaptureFixture) -> None:
+    """One line sums them up, and names some."""
+    presence, many = Presence("unit"), [target(f"a[{n}]", f"{n}.service") for n in range(10)]
+    presence.log("x", 0)
+    for each in many:
+        presence.add(each)
+    presence.log("x", 0)
+    assert messages.messages[1:] == [
+        "context 'x': 10 groups are new: '0.service', '1.service', '2.service' and 7 more"
+    ]
+
+
+def test_many_groups_one_after_the_other(messages: pytest.LogCaptureFixture) -> None:
+    """After some lines the next sums up what else there is at the end of the period."""
+    presence = Presence("unit")
+    presence.log("x", 0)
+    for number in range(20):
+        presence.add(target(f"a[{number}]", f"{number}.service"))
+        presence.log("x", 100_000 * number)
+    assert len(messages.messages) == 1 + 6
+    presence.log("x", 10_000_000)
+    assert messages.messages[7:] == [
+        "context 'x': 14 groups are new: '10.service', '11.service', '12.service' and 11 more"
+    ]
+
+
+def test_what_comes_and_goes_among_many(messages: pytest.LogCaptureFixture) -> None:
+    """It isn't logged: jobs that last for seconds would fill the log."""
+    presence = Presence("unit")
+    presence.log("x", 0)
+    for number in range(50):
+        job = target(f"a[{number}]", f"{number}.service")
+        presence.add(job)
+        presence.log("x", 100_000 * number)
+        presence.remove(job)
+        presence.log("x", 100_000 * number)
+    assert len(messages.messages) == 1 + 6

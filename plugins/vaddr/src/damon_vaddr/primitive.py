@@ -127,7 +127,7 @@ class ProcessMemory:
         for process in self._source.take_ended():
             logger.info("context '%s': pid %d has ended", context.name, process.pid)
             self._drop(context, [t for t in _targets(context) if t.process is process])
-            self._presence.log(context.name)
+            self._presence.log(context.name, context.clock.now_us())
         return not self._source.finished()
 
     @hookimpl
@@ -177,7 +177,7 @@ class ProcessMemory:
         known = {target.process: target for target in _targets(context)}
         self._drop(context, [known[process] for process in known.keys() - set(processes)])
         if known:
-            self._presence.log(context.name)
+            self._presence.log(context.name, context.clock.now_us())
         maps = {process: self._maps_of(process, known.get(process)) for process in processes}
         mappings = sum(text.count(b"\n") for text in maps.values())
         max_regions = context.limits.max_regions
@@ -192,7 +192,7 @@ class ProcessMemory:
                 self._make_regions(context, known[process], text, limit)
         self._rename_some(context, list(known.values()))
         self._count_left_out(context)
-        self._presence.log(context.name)
+        self._presence.log(context.name, context.clock.now_us())
 
     def _count_left_out(self, context: HookContext) -> None:
         """Count the processes that the source can't open, and those that may not be read."""
@@ -224,7 +224,7 @@ class ProcessMemory:
                 used = sum(len(other.regions) for other in context.targets)
                 self._add(context, target.process, text, context.limits.max_regions - used)
         if gone:
-            self._presence.log(context.name)
+            self._presence.log(context.name, context.clock.now_us())
 
     def _add(self, context: HookContext, process: Process, maps: bytes, limit: int) -> None:
         try:
