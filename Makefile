@@ -10,6 +10,11 @@
 # make docs   the documentation as a site, in build/site/html
 # make lab    the tests that need a kernel of their own, in small virtual machines
 #             (TESTS="plugins/vaddr/tests -k idle", KERNEL=path; see tests/lab/README.md)
+# make picture
+#             draw the architecture in CONTRIBUTING.md anew
+# make hooks  check every commit by itself, with git's hooks
+# make release-check
+#             build, check and install all packages, and run all their tests without the checkout
 #
 # Everything is set up in .venv, once; PYTHON chooses the interpreter (3.11 or later).
 
@@ -17,7 +22,11 @@ PYTHON ?= python3
 BIN := .venv/bin
 PLUGINS := $(patsubst %/,%,$(dir $(wildcard plugins/*/pyproject.toml)))
 
+<<<<<<< HEAD
 .PHONY: demo test test-slow lint format docs lab changelog clean
+=======
+.PHONY: demo test test-slow lint format lab changelog picture hooks release-check clean
+>>>>>>> 18900f3 (make release-check: all packages built, checked, installed by one name and tested without the checkout; a workspace of uv; CONTRIBUTING, SECURITY, hooks, forms and workflows for a forge)
 
 demo: .venv/installed
 	$(BIN)/damon demo
@@ -44,8 +53,18 @@ format: .venv/installed-dev
 changelog: .venv/installed-dev
 	$(BIN)/towncrier build --draft --version "$$(cat VERSION)"
 
+<<<<<<< HEAD
 docs: .venv/installed-dev
 	$(BIN)/python -m docs.sphinx
+=======
+# The picture of the architecture in CONTRIBUTING.md, of what lint checks.
+picture: .venv/installed-dev
+	$(BIN)/python -m tests.picture
+
+# What of lint is quick, for every commit from then on, and types before each push.
+hooks: .venv/installed-dev
+	$(BIN)/pre-commit install
+>>>>>>> 18900f3 (make release-check: all packages built, checked, installed by one name and tested without the checkout; a workspace of uv; CONTRIBUTING, SECURITY, hooks, forms and workflows for a forge)
 
 lab: .venv/installed-dev
 	@kernels="$(KERNEL)" && kernels="$${kernels:-$$DAMON_LAB_KERNELS}" && \
@@ -63,6 +82,12 @@ lab: .venv/installed-dev
 	$(BIN)/pip install --quiet --disable-pip-version-check --upgrade "pip>=25.1"
 	$(BIN)/pip install --quiet --disable-pip-version-check --group dev
 	touch $@
+
+# All packages, built, checked, installed without the checkout, and tested there (DIST=folder keeps what
+# was built, WHEELHOUSE=folder has the wheels of others, so that no index is asked).
+release-check: .venv/installed-dev
+	$(BIN)/python -m tests.release $(if $(DIST),--dist "$(DIST)") \
+		$(if $(WHEELHOUSE),--wheelhouse "$(WHEELHOUSE)") -- $(TESTS)
 
 clean:
 	rm -rf .venv .coverage .pytest_cache .mypy_cache .ruff_cache .hypothesis

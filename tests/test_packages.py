@@ -3,10 +3,8 @@
 import ast
 import functools
 import re
-import shutil
 import subprocess
 import sys
-import tomllib
 import venv
 from collections.abc import Iterable
 from importlib.metadata import packages_distributions
@@ -17,12 +15,12 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-ROOT = Path(__file__).parents[1]
-FOLDERS = {"damon-core": ROOT} | {
-    f"damon-{path.parent.name}": path.parent
-    for path in sorted((ROOT / "plugins").glob("*/pyproject.toml"))
-}
-VERSION = (ROOT / "VERSION").read_text().strip()
+from tests.release.building import build, copy, tracked_files
+from tests.release.checking import check
+from tests.release.packages import EVERYTHING, FOLDERS, ROOT, VERSION, project_file, requirements
+
+pytestmark = pytest.mark.checkout
+
 MINOR = [int(part) for part in VERSION.split(".")[:2]]
 
 #: What is the same everywhere.
@@ -40,18 +38,6 @@ SAME = [
 ]
 #: Where a package needs another range of something than the rest.
 OTHER_RANGES = {("damon-top", "rich"): "textual draws with newer ones only"}
-
-
-def project_file(name: str) -> dict[str, Any]:
-    """Return the pyproject.toml of a package."""
-    return tomllib.loads((FOLDERS[name] / "pyproject.toml").read_text())
-
-
-def requirements(name: str) -> list[Requirement]:
-    """Return what a package declares, optional things included."""
-    project = project_file(name)["project"]
-    optional = project.get("optional-dependencies", {}).values()
-    return [Requirement(text) for texts in (project["dependencies"], *optional) for text in texts]
 
 
 def imported(sources: Iterable[str]) -> set[str]:
@@ -141,7 +127,7 @@ def test_the_version_is_read_from_one_file() -> None:
 def test_packages_of_this_repository_go_together(name: str) -> None:
     """The range that a package needs of another one is the current minor version."""
     wanted = f">={MINOR[0]}.{MINOR[1]},<{MINOR[0]}.{MINOR[1] + 1}"
-    siblings = [each for each in requirements(name) if each.name in FOLDERS]
+    siblings = [each for each in requirements(name, everything=True) if each.name in FOLDERS]
     assert {
         str(each) for each in siblings if each.specifier != Requirement(f"x{wanted}").specifier
     } == set()
@@ -157,6 +143,20 @@ def test_ranges_of_other_packages_agree() -> None:
     assert {name: found for name, found in ranges.items() if len(found) > 1} == {}
 
 
+def test_one_name_brings_all_packages() -> None:
+    """`pip install "damon-cli[all]"`, which needs no list of packages to be read."""
+    package, extra = EVERYTHING
+    texts = project_file(package)["project"]["optional-dependencies"][extra]
+    named = {Requirement(text).name for text in texts}
+    assert named | {package, "damon-core"} == set(FOLDERS)
+
+
+def test_uv_takes_all_packages_from_here() -> None:
+    """A package that isn't in `tool.uv.sources` would come from an index."""
+    sources = project_file("damon-core")["tool"]["uv"]["sources"]
+    assert sources == {name: {"workspace": True} for name in FOLDERS}
+
+
 def test_the_core_needs_little() -> None:
     """Nothing that draws, and nothing of the command line."""
     assert {each.name for each in requirements("damon-core")} == {
@@ -170,14 +170,10 @@ def test_the_core_needs_little() -> None:
 
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of what packages are built of."""
-    copy = tmp_path_factory.mktemp("checkout")
-    ignored = shutil.ignore_patterns("__pycache__", "dist", ".*", "tests")
-    for name in ("damon_core", "plugins"):
-        shutil.copytree(ROOT / name, copy / name, ignore=ignored)
-    for name in ("pyproject.toml", "README.md", "CHANGELOG.md", "LICENSE", "VERSION"):
-        shutil.copy(ROOT / name, copy)
-    return copy
+    """A copy of what git knows of the checkout."""
+    folder = tmp_path_factory.mktemp("checkout")
+    copy(tracked_files(), folder)
+    return folder
 
 
 def call(*args: str | Path, cwd: Path) -> str:
@@ -188,16 +184,11 @@ def call(*args: str | Path, cwd: Path) -> str:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["damon-core", "damon-csv", "damon-cli"])
-def test_wheels_are_built_of_sdists(name: str, checkout: Path, tmp_path: Path) -> None:
-    """The source distribution is enough to build the wheel, and has the version."""
-    folder = checkout / FOLDERS[name].relative_to(ROOT)
-    call(sys.executable, "-m", "build", "--no-isolation", "-o", tmp_path, folder, cwd=tmp_path)
-    module = name.replace("-", "_")
-    assert {path.name for path in tmp_path.iterdir()} == {
-        f"{module}-{VERSION}.tar.gz",
-        f"{module}-{VERSION}-py3-none-any.whl",
-    }
+def test_distributions_pass_the_checks_of_a_release(checkout: Path, tmp_path: Path) -> None:
+    """Of the core, and of a package: `make release-check` does it with all, and installs them."""
+    names = ["damon-core", "damon-cli"]
+    build(names, checkout, tmp_path)
+    check(names, tmp_path)
 
 
 @pytest.mark.slow

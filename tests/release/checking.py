@@ -1,0 +1,104 @@
+"""What distributions have to be like before anybody gets them."""
+
+import email
+import sys
+import tarfile
+import zipfile
+from collections.abc import Iterable
+from email.message import Message
+from pathlib import Path, PurePosixPath
+
+from packaging.requirements import Requirement
+
+from tests.release.packages import FOLDERS, VERSION, modules, project_file
+from tests.release.programs import ReleaseError, run
+
+#: What is in each source distribution besides the code.
+_SOURCE = {"LICENSE", "PKG-INFO", "README.md", "pyproject.toml"}
+
+
+def wheel(name: str, dist: Path) -> Path:
+    """Return the file of a package's wheel."""
+    return dist / f"{name.replace('-', '_')}-{VERSION}-py3-none-any.whl"
+
+
+def source_distribution(name: str, dist: Path) -> Path:
+    """Return the file of a package's source distribution."""
+    return dist / f"{name.replace('-', '_')}-{VERSION}.tar.gz"
+
+
+def check(names: Iterable[str], dist: Path) -> None:
+    """Check the distributions of packages.
+
+    Raises:
+        ReleaseError: A file is missing or superfluous, or one of them isn't right.
+    """
+    names = list(names)
+    expected = {function(name, dist) for name in names for function in (wheel, source_distribution)}
+    if found := expected ^ set(dist.iterdir()):
+        raise ReleaseError(f"missing or superfluous: {', '.join(sorted(map(str, found)))}")
+    run(sys.executable, "-m", "twine", "check", "--strict", *sorted(expected), cwd=dist)
+    for name in names:
+        _check_wheel_contents(name, dist)
+        if mistakes := [*wheel_mistakes(name, dist), *source_mistakes(name, dist)]:
+            raise ReleaseError("\n".join(f"{name}: {mistake}" for mistake in mistakes))
+
+
+def _check_wheel_contents(name: str, dist: Path) -> None:
+    """Run check-wheel-contents, which compares the wheel with the source, too."""
+    folders = modules(name)
+    program = Path(sys.executable).with_name("check-wheel-contents")
+    command: list[str | Path] = [program, "--no-config"]
+    for folder in folders:
+        command += ["--package", folder]
+    if len(folders) > 1:
+        command += ["--ignore", "W009"]  # Several modules at the top are meant.
+    run(*command, wheel(name, dist), cwd=dist)
+
+
+def wheel_mistakes(name: str, dist: Path) -> list[str]:
+    """Return what is wrong with a wheel: its metadata, types, licence."""
+    with zipfile.ZipFile(wheel(name, dist)) as archive:
+        files = set(archive.namelist())
+        info = f"{name.replace('-', '_')}-{VERSION}.dist-info"
+        metadata = email.message_from_bytes(archive.read(f"{info}/METADATA"))
+    mistakes = [
+        f"{each} has no py.typed" for each in modules(name) if f"{each.name}/py.typed" not in files
+    ]
+    if f"{info}/licenses/LICENSE" not in files:
+        mistakes.append("the wheel has no LICENSE")
+    return [*mistakes, *metadata_mistakes(name, metadata)]
+
+
+def metadata_mistakes(name: str, metadata: Message) -> list[str]:
+    """Return what is wrong with the metadata of a package."""
+    project = project_file(name)["project"]
+    expected = {
+        "Name": name,
+        "Version": VERSION,
+        "Summary": project["description"],
+        "Requires-Python": project["requires-python"],
+        "License-Expression": project["license"],
+        "Description-Content-Type": "text/markdown",
+    }
+    mistakes = [
+        f"{field} is {metadata[field]!r}, not {value!r}"
+        for field, value in expected.items()
+        if metadata[field] != value
+    ]
+    required = map(Requirement, metadata.get_all("Requires-Dist", []))
+    mistakes += [
+        f"{each} isn't met by {VERSION}, with which it is released"
+        for each in required
+        if each.name in FOLDERS and VERSION not in each.specifier
+    ]
+    return mistakes
+
+
+def source_mistakes(name: str, dist: Path) -> list[str]:
+    """Return what a source distribution lacks."""
+    path = source_distribution(name, dist)
+    with tarfile.open(path) as archive:
+        files = {str(PurePosixPath(*PurePosixPath(each).parts[1:])) for each in archive.getnames()}
+    code = {str(module.relative_to(FOLDERS[name]) / "py.typed") for module in modules(name)}
+    return [f"{path.name} has no {each}" for each in sorted((_SOURCE | code) - files)]
