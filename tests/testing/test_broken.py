@@ -284,6 +284,7 @@ def test_an_option_that_is_missing_is_named(tmp_path: Path) -> None:
         ("registered", {"summary": "two\nlines"}),
         ("registered", {"factory": lambda: None}),
         ("probe", {"probe": lambda: ["works"]}),
+        ("probe", {"probe": lambda: True}),
         ("probe", {"probe": lambda: [Finding("a kernel", False)]}),
     ],
 )
