@@ -1,5 +1,6 @@
 """``damon plugin new``: what it makes, and what it refuses in one line."""
 
+import re
 import subprocess
 import sysconfig
 import tomllib
@@ -169,3 +170,15 @@ def test_the_example_is_what_the_template_makes(tmp_path: Path) -> None:
     assert {name: (example / name).read_text() for name in expected} == expected
     modules = {path.relative_to(example) for path in example.rglob("*.py")}
     assert modules <= names
+
+
+def test_its_workflow_uses_the_actions_of_this_repository() -> None:
+    """By the same hashes: what dependabot renews here is to be renewed there."""
+
+    def used(path: Path) -> set[str]:
+        return set(re.findall(r"uses: (\S+@[0-9a-f]{40} # \S+)", path.read_text()))
+
+    workflow = Path(".github/workflows/ci.yml")
+    in_template = used(TEMPLATE / "project" / workflow)
+    assert len(in_template) == 2
+    assert in_template <= used(ROOT / workflow)
