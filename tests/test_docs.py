@@ -33,6 +33,8 @@ PAGES += sorted((ROOT / "plugins").glob("*/README.md"))
 
 #: Its blocks are put into a package: tests/test_thirdparty.py.
 FIRST_PLUGIN = ROOT / "docs" / "first-plugin.md"
+#: Its blocks are files, which its sessions run: tests/documentation/test_console.py.
+TUTORIAL = ROOT / "docs" / "tutorial.md"
 
 
 def _of_package(page: Path) -> bool:
@@ -166,7 +168,11 @@ def test_columns_of_parquet_are_documented_as_they_are() -> None:
 
 @pytest.mark.parametrize(
     "page",
-    [p for p in PAGES if _blocks(p, "python") and not _of_package(p) and p != FIRST_PLUGIN],
+    [
+        p
+        for p in PAGES
+        if _blocks(p, "python") and not _of_package(p) and p not in (FIRST_PLUGIN, TUTORIAL)
+    ],
     ids=_ids,
 )
 def test_python_of_the_documentation_runs(
