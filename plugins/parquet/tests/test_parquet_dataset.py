@@ -1,18 +1,22 @@
 """Datasets: what the callback publishes, what is read of it, and compaction."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+from damon_parquet import store
 from damon_parquet.callback import ParquetCallback
 from damon_parquet.compaction import compact
 from damon_parquet.dataset import DatasetReader
+from damon_parquet.exchange import exchange
 from damon_parquet.options import ParquetOptions
 from damon_parquet.publishing import Publisher, publish
 from damon_parquet.reader import ParquetReader
@@ -312,22 +316,169 @@ def test_contexts_of_the_same_time_are_put_together(tmp_path: Path) -> None:
     assert found == [(number, f"web-1/{name}") for number in range(1, 6) for name in ("db", "web")]
 
 
+def rows_in(root: Path) -> int:
+    """Return how many rows another engine finds in a dataset, in all of its folders."""
+    return sum(pq.read_metadata(path).num_rows for path in root.rglob("*.parquet"))
+
+
+@pytest.fixture
+def seen(dataset: Path, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Return what is there before and after each change of a dataset's files, from now on."""
+    found: list[int] = []
+
+    def watch(owner: object, name: str) -> None:
+        real = getattr(owner, name)
+
+        def step(*arguments: Any, **options: Any) -> Any:
+            found.append(rows_in(dataset))
+            try:
+                return real(*arguments, **options)
+            finally:
+                found.append(rows_in(dataset))
+
+        monkeypatch.setattr(owner, name, step)
+
+    watch(store, "exchange")
+    watch(Store, "_copy")
+    watch(Store, "put")
+    watch(Store, "remove")
+    watch(shutil, "rmtree")
+    return found
+
+
+def test_other_engines_see_each_row_once_all_the_time(dataset: Path, seen: list[int]) -> None:
+    """A partition's folder is replaced at once."""
+    total = rows_in(dataset)
+    compact(Store(str(dataset)))
+    assert len(seen) > 4 * 4
+    assert {*seen} == {total}
+
+
 @pytest.mark.slow
-def test_compaction_that_was_killed_loses_and_doubles_nothing(
-    dataset: Path, monkeypatch: pytest.MonkeyPatch
+def test_where_folders_can_t_be_exchanged_no_row_is_missing(
+    dataset: Path, monkeypatch: pytest.MonkeyPatch, seen: list[int]
 ) -> None:
-    """Between the new file and the removal of the old ones, and after the next compaction."""
-    before = [each.number for each in snapshots_of(dataset)]
-    monkeypatch.setattr(Store, "remove", lambda _store, _file: None)
+    """They are there twice for a moment, and once in the end."""
+    total = rows_in(dataset)
+    monkeypatch.setattr("damon_parquet.store.exchange", lambda _one, _other: False)
     compact(Store(str(dataset)))
-    assert len(files(dataset)) == 12
-    assert [each.number for each in snapshots_of(dataset)] == before
-    monkeypatch.undo()
-    compact(Store(str(dataset)))
+    assert min(seen) == total < max(seen)
+    assert rows_in(dataset) == total
     assert len(files(dataset)) == 4
+
+
+@pytest.mark.slow
+def test_into_another_dataset_each_day_is_one_file(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At any time; what comes later is put into it."""
+    days, total = tmp_path / "days", rows_in(dataset)
+    found, real = [], Store.remove
+
+    def watched(of: Store, file: DatasetFile) -> None:
+        real(of, file)
+        found.append([len([*day.iterdir()]) for day in days.glob("*/*")])
+
+    monkeypatch.setattr(Store, "remove", watched)
+    compact(Store(str(dataset)), into=Store(str(days)))
+    late = taken(BEGIN_US + 6 * HOUR_US, hours=1)
+    publish(written(tmp_path / "late.parquet", late), Store(str(dataset)))
+    compact(Store(str(dataset)), into=Store(str(days)))
+    assert {number for counts in found for number in counts} == {1}
+    assert len(files(days)) == 4
+    assert rows_in(days) == total + 2
+    assert files(dataset) == []
+
+
+@pytest.mark.slow
+def test_what_arrives_meanwhile_stays(dataset: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A record that is published while its partition is put together."""
+    total, real = rows_in(dataset), exchange
+
+    def late(one: Path, other: Path) -> bool:
+        (dataset.parent / "late").mkdir(exist_ok=True)
+        begin_us = BEGIN_US + int("27" in one.name) * DAY_US + 6 * HOUR_US
+        host = one.parent.name.removeprefix("host=")
+        path = dataset.parent / "late" / f"{host}-{one.name}.parquet"
+        publish(written(path, taken(begin_us, hours=1), host), Store(str(dataset)))
+        return real(one, other)
+
+    monkeypatch.setattr("damon_parquet.store.exchange", late)
+    compact(Store(str(dataset)))
+    assert rows_in(dataset) == total + 4 * 2
+    assert len(files(dataset)) == 2 * 4
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("inside", [False, True])
+@pytest.mark.parametrize("killed", ["before", "after"])
+def test_compaction_that_was_killed_loses_and_doubles_nothing(
+    killed: str, inside: bool, dataset: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before or after a folder is exchanged; the next compaction finds what was left."""
+    before, total = [each.number for each in snapshots_of(dataset)], rows_in(dataset)
+    real = exchange
+    if inside:  # where the dataset is a file system of its own
+        monkeypatch.setattr(Store, "_places_beside", lambda _store: [("", ".compacting-")])
+
+    def kill(one: Path, other: Path) -> bool:
+        if killed == "after":
+            real(one, other)
+        else:
+            shutil.copytree(other, other.with_name(f"{other.name}x"))
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("damon_parquet.store.exchange", kill)
+        with pytest.raises(KeyboardInterrupt):
+            compact(Store(str(dataset)))
+    found = dataset.glob("*/*/*.parquet")
+    assert sum(pq.read_metadata(path).num_rows for path in found) == total
     assert [each.number for each in snapshots_of(dataset)] == before
-    total = sum(pq.read_metadata(path).num_rows for path in dataset.rglob("*.parquet"))
-    assert total == 2 * len(before)
+    assert [*(dataset if inside else dataset.parent).glob(".*compacting-*")]
+    compact(Store(str(dataset)))
+    assert [*dataset.parent.glob(".fleet.*"), *dataset.glob(".*")] == []
+    assert len(files(dataset)) == 4
+    assert rows_in(dataset) == total
+    assert [each.number for each in snapshots_of(dataset)] == before
+
+
+def test_a_report_doesn_t_notice_a_compaction(dataset: Path) -> None:
+    """Which begins after the dataset was listed."""
+    before = snapshots_of(dataset)
+    with DatasetReader(str(dataset)) as reader:
+        compact(Store(str(dataset)))
+        found = list(reader.snapshots())
+    assert [(each.context, each.time_us) for each in found] == [
+        (each.context, each.time_us) for each in before
+    ]
+
+
+def test_compacted_files_may_be_read_by_the_same_people(dataset: Path) -> None:
+    """By a group, where it could read those before."""
+    for path in dataset.rglob("*"):
+        path.chmod(0o750 if path.is_dir() else 0o640)
+    compact(Store(str(dataset)))
+    modes = {path.stat().st_mode & 0o777 for path in dataset.rglob("*")}
+    assert modes == {0o750, 0o640}
+
+
+def test_one_compaction_at_a_time(dataset: Path) -> None:
+    """A second one says that there is one, and changes nothing."""
+    with Store(str(dataset)).compacting(), pytest.raises(InputError, match="another program"):
+        compact(Store(str(dataset)))
+    assert len(files(dataset)) == 8
+
+
+def test_a_broken_file_keeps_only_its_partition_from_compaction(
+    dataset: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Which stays as it is."""
+    (dataset / files(dataset)[0]).parent.joinpath("broken.parquet").write_bytes(b"broken")
+    done = compact(Store(str(dataset)))
+    assert (done.partitions, done.failed) == (3, 1)
+    assert "broken.parquet" in caplog.text
+    assert len(files(dataset)) == 3 + 3
 
 
 def test_compaction_leaves_later_days_alone(dataset: Path) -> None:

@@ -76,6 +76,23 @@ def test_compaction(bucket: str, tmp_path: Path) -> None:
         assert [each.number for each in reader.snapshots()] == [1, 2, 1, 2]
 
 
+def test_compaction_into_another_dataset(bucket: str, tmp_path: Path) -> None:
+    """There each host and day is one object, before, while and after more is put into it."""
+    incoming, days = Store(bucket), Store(bucket.replace("?", "-days?"))
+    published(tmp_path, incoming)
+    compact(incoming, into=days)
+    assert [file.name for file in days.files()] == ["day.parquet"] * 2
+    path = tmp_path / "late.parquet"
+    with ParquetWriter(path, RecordInfo(host="host-1")) as writer:
+        writer.write(make_snapshot({"a": [RegionRow(0, 4096, 5)]}, number=3))
+    publish(path, incoming)
+    compact(incoming, into=days)
+    assert incoming.files() == []
+    assert [file.name for file in days.files()] == ["day.parquet"] * 2
+    with DatasetReader(days.location) as reader:
+        assert [each.number for each in reader.snapshots()] == [1, 2, 1, 2, 3]
+
+
 def test_a_bucket_that_isn_t_there(bucket: str, tmp_path: Path) -> None:
     """The record stays, and the reason is said."""
     store = Store(bucket.replace("fleet", "nothing"))

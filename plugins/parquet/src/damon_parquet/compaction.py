@@ -1,10 +1,14 @@
 """Compaction of a dataset: one file for each host and day, instead of one for each hour or so.
 
-The new file is there, whole, before the old ones are removed. After a kill in between, aggregations
-are there twice, which readers of this package leave out, and the next compaction removes.
+In place, a directory is changed partition by partition, each at once. An object store can't do
+that: there the new file is there, whole, before the old ones are removed. After a kill in between,
+aggregations are there twice, which readers of this package leave out, and the next compaction
+removes. Into another dataset, each partition is a single file that is replaced by a whole one,
+which every store does at once.
 """
 
 import contextlib
+import logging
 import tempfile
 from collections.abc import Iterator, Sequence
 from itertools import groupby
@@ -14,14 +18,17 @@ import numpy as np
 import pyarrow as pa
 from attrs import evolve, frozen
 
-from damon_core import RecordInfo
+from damon_core import InputError, RecordInfo
 from damon_parquet.publishing import write_tables
 from damon_parquet.reader import ParquetReader
 from damon_parquet.snapshots import codes, numbers
 from damon_parquet.store import DatasetFile, Progress, Store
 
-#: What compacted files are called.
+logger = logging.getLogger(__name__)
+
+#: What compacted files are called, in the dataset of the others and in one that has only such.
 _NAME = "compacted"
+_ONLY_NAME = "day.parquet"
 #: About so many rows are put together at a time, which bounds memory …
 _SLICE_ROWS = 1 << 18
 #: … but not those of less time.
@@ -37,12 +44,14 @@ class Compaction:
         files: How many files they had.
         before_bytes: How long these were together.
         after_bytes: How long those are that replace them.
+        failed: How many partitions stay as they are, as a file of theirs can't be read.
     """
 
     partitions: int = 0
     files: int = 0
     before_bytes: int = 0
     after_bytes: int = 0
+    failed: int = 0
 
 
 def compact(
@@ -50,6 +59,7 @@ def compact(
     hosts: Sequence[str] = (),
     last: str | None = None,
     advance: Progress = lambda _done, _of: None,
+    into: Store | None = None,
 ) -> Compaction:
     """Put the files of each partition that has several together to one.
 
@@ -58,47 +68,72 @@ def compact(
         hosts: Only those of hosts with one of these names or patterns; none: all.
         last: Only those of this day and before.
         advance: Is called with how many partitions are done, and of how many.
+        into: Move all partitions to this dataset, where each is one file at any time.
 
     Raises:
-        DamonError: A file can't be read or written; what was done before stays done.
+        InputError: The dataset is compacted by another program.
+        DamonError: A file can't be written; what was done before stays done.
     """
-    by_partition = groupby(store.files(hosts, last=last), lambda file: (file.host, file.date))
-    partitions = [files for _, group in by_partition if len(files := list(group)) > 1]
-    done = Compaction()
-    for number, files in enumerate(partitions):
-        advance(number, len(partitions))
-        after_bytes = _compact_partition(store, files)
-        done = Compaction(
-            done.partitions + 1,
-            done.files + len(files),
-            done.before_bytes + sum(file.size_bytes for file in files),
-            done.after_bytes + after_bytes,
-        )
-    advance(len(partitions), len(partitions))
+    with store.compacting():
+        everything = sorted([*store.files(hosts, last=last), *store.left_over(hosts, last)])
+        by_partition = groupby(everything, lambda file: (file.host, file.date))
+        partitions = [
+            files
+            for _, group in by_partition
+            if len(files := list(group)) > 1
+            or into is not None
+            or any(file.is_left_over for file in files)
+        ]
+        done = Compaction()
+        for number, files in enumerate(partitions):
+            advance(number, len(partitions))
+            try:
+                after_bytes = _compact_partition(store, files, into)
+            except InputError as error:
+                # One file of ten thousand must not keep the others.
+                logger.error("%s; '%s' stays as it is", error.message, files[0].folder)
+                done = evolve(done, failed=done.failed + 1)
+                continue
+            done = evolve(
+                done,
+                partitions=done.partitions + 1,
+                files=done.files + len(files),
+                before_bytes=done.before_bytes + sum(file.size_bytes for file in files),
+                after_bytes=done.after_bytes + after_bytes,
+            )
+        advance(len(partitions), len(partitions))
     return done
 
 
-def _compact_partition(store: Store, files: Sequence[DatasetFile]) -> int:
+def _compact_partition(store: Store, files: Sequence[DatasetFile], into: Store | None) -> int:
     """Put files together, and return the length of the one that replaces them."""
+    host, date = files[0].host, files[0].date
+    before = [] if into is None else into.partition(host, date)
     with contextlib.ExitStack() as opened:
         readers = [
-            opened.enter_context(ParquetReader(opened.enter_context(store.local(file))))
-            for file in files
+            opened.enter_context(ParquetReader(opened.enter_context(of.local(file))))
+            for of, its_files in ((store, files), (into or store, before))
+            for file in its_files
         ]
         folder = Path(opened.enter_context(tempfile.TemporaryDirectory(prefix="damon-")))
         whole = folder / "whole.parquet"
         write_tables(whole, _info(readers), _merged(readers))
-        # Never the name of one of the sources.
-        number = sum(file.name.startswith(_NAME) for file in files)
-        taken = {file.name for file in files}
-        while (name := f"{_NAME}-{number}.parquet") in taken:
-            number += 1
-        result = evolve(files[0], name=name)
-        store.put(whole, result)
-        size_bytes = whole.stat().st_size
-    for file in files:
-        store.remove(file)
-    return size_bytes
+        if into is None:
+            store.replace(files, whole, DatasetFile(host, date, _free_name(files)))
+        else:
+            into.put(whole, DatasetFile(host, date, _ONLY_NAME))
+            into.discard([each for each in before if each.name != _ONLY_NAME])
+            store.discard(files)
+        return whole.stat().st_size
+
+
+def _free_name(files: Sequence[DatasetFile]) -> str:
+    """Return a name that none of the sources has."""
+    number = sum(file.name.startswith(_NAME) for file in files)
+    taken = {file.name for file in files}
+    while (name := f"{_NAME}-{number}.parquet") in taken:
+        number += 1
+    return name
 
 
 def _info(readers: Sequence[ParquetReader]) -> RecordInfo:

@@ -15,6 +15,9 @@ from damon_parquet.store import DatasetFile, Store
 
 logger = logging.getLogger(__name__)
 
+#: How often a partition that is replaced meanwhile is looked at again.
+_ATTEMPTS = 3
+
 
 @frozen
 class _Known:
@@ -59,7 +62,11 @@ class DatasetReader(SelfClosing):
                 f"{'these hosts and days' if hosts or begin_us or end_us else 'any host'}: "
                 "they are in host=NAME/date=YYYY-MM-DD/*.parquet"
             )
-        self._files = [known for file in files if (known := self._look_at(file)) is not None]
+        self._files = [
+            known
+            for _, partition in groupby(files, lambda file: (file.host, file.date))
+            for known in self._look_at(list(partition))
+        ]
 
     @property
     def info(self) -> RecordInfo:
@@ -98,37 +105,66 @@ class DatasetReader(SelfClosing):
             and (end_us is None or each.span_us[0] < end_us)
         ]
         for (host, _), group in groupby(wanted, lambda each: (each.file.host, each.file.date)):
-            parts = [self._of_file(each.file, begin_us, end_us) for each in group]
             last: tuple[int, str, int] | None = None
-            for snapshot in heapq.merge(*parts, key=_identity) if len(parts) > 1 else parts[0]:
-                if _identity(snapshot) == last:
-                    continue
-                last = _identity(snapshot)
-                yield _of_host(snapshot, host)
+            with contextlib.ExitStack() as opened:
+                parts = [
+                    _snapshots(reader, begin_us, end_us)
+                    for _, reader in self._readers([each.file for each in group], opened)
+                ]
+                for snapshot in heapq.merge(*parts, key=_identity):
+                    if _identity(snapshot) == last:
+                        continue
+                    last = _identity(snapshot)
+                    yield _of_host(snapshot, host)
 
     def close(self) -> None:
         """Nothing is held between reads."""
 
-    def _look_at(self, file: DatasetFile) -> _Known | None:
-        try:
-            with self._store.local(file) as path, ParquetReader(path) as reader:
-                span_us = reader.span_us()
-                return None if span_us is None else _Known(file, reader.info, span_us)
-        except DamonError as error:
-            # One file of ten thousand must not refuse the others.
-            logger.warning("%s; it is left out", error.message)
-            return None
-
-    def _of_file(
-        self, file: DatasetFile, begin_us: int | None, end_us: int | None
-    ) -> Iterator[Snapshot]:
+    def _look_at(self, files: Sequence[DatasetFile]) -> list[_Known]:
+        """Return what is known of the files of a partition, without those that have no rows."""
         with contextlib.ExitStack() as opened:
-            try:
-                path = opened.enter_context(self._store.local(file))
-                reader = opened.enter_context(ParquetReader(path))
-                yield from reader.snapshots(begin_us, end_us)
-            except DamonError as error:
-                logger.warning("%s; the report covers the rest", error.message)
+            return [
+                _Known(file, reader.info, span_us)
+                for file, reader in self._readers(files, opened)
+                if (span_us := reader.span_us()) is not None
+            ]
+
+    def _readers(
+        self, files: Sequence[DatasetFile], opened: contextlib.ExitStack
+    ) -> list[tuple[DatasetFile, ParquetReader]]:
+        """Open the files of a partition: as it is now, if it was replaced since it was listed.
+
+        One that can't be read is left out, with a warning.
+        """
+        attempts = _ATTEMPTS
+        while True:
+            readers, missed = [], []
+            with contextlib.ExitStack() as these:
+                for file in files:
+                    try:
+                        path = these.enter_context(self._store.local(file))
+                        readers.append((file, these.enter_context(ParquetReader(path))))
+                    except DamonError as error:
+                        missed.append(error.message)
+                attempts -= 1
+                now = self._store.partition(files[0].host, files[0].date) if missed else files
+                if not attempts or not now or {*files} <= {*now}:
+                    for reason in missed:
+                        # One file of ten thousand must not refuse the others.
+                        logger.warning("%s; it is left out", reason)
+                    opened.enter_context(these.pop_all())
+                    return readers
+            files = now
+
+
+def _snapshots(
+    reader: ParquetReader, begin_us: int | None, end_us: int | None
+) -> Iterator[Snapshot]:
+    """Yield the snapshots of a file, up to where it is damaged."""
+    try:
+        yield from reader.snapshots(begin_us, end_us)
+    except DamonError as error:
+        logger.warning("%s; the report covers the rest", error.message)
 
 
 def _day(time_us: int | None) -> str | None:

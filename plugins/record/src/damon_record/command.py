@@ -85,6 +85,7 @@ _COMPACT_EPILOG = """\b
 Examples:
   damon compact /srv/damon
   damon compact 's3://bucket/damon?region=eu-central-1' --host 'web-*'
+  damon compact s3://bucket/incoming --into s3://bucket/days
 """
 
 
@@ -100,11 +101,18 @@ Examples:
     type=click.DateTime(["%Y-%m-%d"]),
     help="Only those of this day (UTC) and before [default: yesterday].",
 )
-def compact(*, dataset: str, hosts: tuple[str, ...], last: "datetime | None") -> None:
+@click.option(
+    "--into",
+    metavar="DATASET",
+    help="Move them to this dataset, where each host and day is one file at any time.",
+)
+def compact(
+    *, dataset: str, hosts: tuple[str, ...], last: "datetime | None", into: str | None
+) -> None:
     """Put the files of each host and day in DATASET, a directory or URL, together to one.
 
     It may be interrupted, and run again, at any time; one compaction of a dataset at a time.
     """
     from damon_record.compacting import compact_dataset
 
-    compact_dataset(dataset, hosts, None if last is None else f"{last:%Y-%m-%d}")
+    compact_dataset(dataset, hosts, None if last is None else f"{last:%Y-%m-%d}", into)

@@ -8,26 +8,39 @@ from damon_cli.reading import reading_progress
 from damon_parquet.compaction import compact
 from damon_parquet.store import Store
 
-from damon_core import format_size
+from damon_core import InputError, format_size
 
 
-def compact_dataset(location: str, hosts: Sequence[str], last: str | None) -> None:
+def compact_dataset(
+    location: str, hosts: Sequence[str], last: str | None, into: str | None = None
+) -> None:
     """Put the files of each partition together, and print what became of them.
 
     Args:
         location: The directory or URL.
         hosts: Names or patterns of hosts; none: all.
         last: The last day, such as ``2026-11-26``; None: yesterday, which nobody writes any more.
+        into: The directory or URL of a dataset that they are moved to; None: they stay.
+
+    Raises:
+        InputError: A dataset can't be read, or both are one.
     """
     if last is None:
         last = f"{datetime.now(UTC) - timedelta(days=1):%Y-%m-%d}"
-    store = Store(location)
+    store, target = Store(location), None if into is None else Store(into)
+    if target is not None and target.location.rstrip("/") == store.location.rstrip("/"):
+        raise InputError(f"'{into}' is the dataset itself: name another, or leave --into out")
     with reading_progress("compacting", (0, 1_000)) as advance:
-        done = compact(store, hosts, last, lambda now, of: advance(1_000 * now // max(of, 1)))
-    if not done.partitions:
-        click.echo(f"nothing to do: no host and day up to {last} has several files")
+        done = compact(
+            store, hosts, last, lambda now, of: advance(1_000 * now // max(of, 1)), target
+        )
+    if not done.partitions and not done.failed:
+        several = "has several files" if into is None else "has a file"
+        click.echo(f"nothing to do: no host and day up to {last} {several}")
         return
     click.echo(
         f"{done.files} files of {done.partitions} hosts and days became {done.partitions}: "
         f"{format_size(done.before_bytes)} became {format_size(done.after_bytes)}"
     )
+    if done.failed:
+        raise click.exceptions.Exit(1)
