@@ -15,8 +15,15 @@ pytest.
 """
 
 from damon_core.testing.clock import NotingClock
+from damon_core.testing.kernel_files import KernelFiles
 from damon_core.testing.parts import Recorder, ScriptedMemory, ScriptedRegion, StopAfter
-from damon_core.testing.running import eventually, free_port, run, run_virtual
+from damon_core.testing.running import (
+    eventually,
+    free_port,
+    run,
+    run_virtual,
+    sleeping_program,
+)
 from damon_core.testing.snapshots import (
     RegionRow,
     assert_possible,
@@ -26,6 +33,7 @@ from damon_core.testing.snapshots import (
 )
 
 __all__ = [
+    "KernelFiles",
     "NotingClock",
     "Recorder",
     "RegionRow",
@@ -40,4 +48,5 @@ __all__ = [
     "make_snapshot",
     "run",
     "run_virtual",
+    "sleeping_program",
 ]

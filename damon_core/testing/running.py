@@ -2,8 +2,9 @@
 
 import contextlib
 import socket
+import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 from damon_core.clock import VirtualClock
@@ -111,3 +112,17 @@ def free_port() -> int:
     """Return a port of this machine that nobody listens on now."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         return int(server.getsockname()[1])
+
+
+@contextlib.contextmanager
+def sleeping_program() -> Iterator[int]:
+    """Start a program that sleeps, and end it afterwards.
+
+    Yields:
+        Its pid.
+    """
+    with subprocess.Popen(["sleep", "600"]) as program:
+        try:
+            yield program.pid
+        finally:
+            program.kill()

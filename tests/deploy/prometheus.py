@@ -1,7 +1,6 @@
 """A real Prometheus on a free port, and pages that it scrapes."""
 
 import json
-import socket
 import subprocess
 import threading
 import urllib.parse
@@ -14,7 +13,7 @@ from typing import Any
 
 from attrs import frozen
 
-from damon_core.testing import eventually
+from damon_core.testing import eventually, free_port
 
 RULES = Path(__file__).parents[2] / "deploy/prometheus/damon.rules.yaml"
 
@@ -57,8 +56,7 @@ scrape_configs:
     static_configs: [{{targets: ["{target}"]}}]
 """
     )
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     command = ["prometheus", f"--config.file={folder}/prometheus.yml"]
     command += [f"--storage.tsdb.path={folder}/data", f"--web.listen-address=127.0.0.1:{port}"]
     with open(folder / "prometheus.log", "w") as log:

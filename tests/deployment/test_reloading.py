@@ -1,11 +1,11 @@
 """Requests to read a configuration again, and what comes of them."""
 
 import threading
-import time
 
 import pytest
 
 from damon_core.deployment.reloading import Reloading
+from damon_core.testing import eventually
 
 
 def test_nothing_is_done_unasked() -> None:
@@ -37,8 +37,7 @@ def test_who_asks_gets_to_know_what_came_of_it(problem: str) -> None:
     reloading, answers = Reloading(), list[str]()
     asking = threading.Thread(target=lambda: answers.append(reloading.reload(60)))
     asking.start()
-    while not reloading.begin():
-        time.sleep(0.001)
+    eventually(reloading.begin)
     reloading.end(problem)
     asking.join()
     assert answers == [problem]

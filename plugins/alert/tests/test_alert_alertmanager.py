@@ -13,7 +13,7 @@ import pytest
 from damon_alert import AlertCallback, AlertOptions, Notify, Rule
 
 from damon_core import Context, Intervals, Microseconds, start
-from damon_core.testing import ScriptedMemory, ScriptedRegion, eventually
+from damon_core.testing import ScriptedMemory, ScriptedRegion, eventually, free_port
 
 pytestmark = pytest.mark.needs("alertmanager")
 
@@ -42,8 +42,7 @@ def alertmanager(tmp_path: Path) -> Iterator[str]:
     """Return the address of an Alertmanager that runs for one test."""
     config = tmp_path / "alertmanager.yml"
     config.write_text("route: {receiver: nobody}\nreceivers: [{name: nobody}]\n")
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
+    port = free_port()
     with (
         (tmp_path / "log").open("wb") as log,
         subprocess.Popen(

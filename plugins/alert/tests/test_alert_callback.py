@@ -34,6 +34,7 @@ from damon_core.testing import (
     ScriptedMemory,
     ScriptedRegion,
     eventually,
+    free_port,
     run,
     run_virtual,
 )
@@ -216,8 +217,7 @@ def hanging_url() -> Iterator[str]:
 @pytest.fixture
 def dead_url() -> str:
     """Return an address without a listener."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return f"http://127.0.0.1:{server.getsockname()[1]}"
+    return f"http://127.0.0.1:{free_port()}"
 
 
 def check_receiver_delays_nothing(url: str) -> None:

@@ -13,7 +13,7 @@ from damon_alert.callback import make_notifier
 from damon_alert.delivery import Backoff, Counters, Delivery, DeliveryPolicy
 
 from damon_core import Microseconds
-from damon_core.testing import eventually
+from damon_core.testing import eventually, free_port
 
 Make = Callable[..., Notification]
 QUICK = Backoff(first_s=0.001, longest_s=0.002)
@@ -266,9 +266,7 @@ def hanging_port() -> Iterator[int]:
 @pytest.fixture
 def closed_port() -> int:
     """Return a port without a listener."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-    return port
+    return free_port()
 
 
 def test_hanging_receiver_is_left_after_the_time_limit(

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from damon_cgroup import Hierarchy, hierarchies
 
+from damon_core.testing import KernelFiles
+
 
 @pytest.fixture
 def sleepers() -> Iterator[Callable[[], int]]:
@@ -27,11 +29,7 @@ def sleepers() -> Iterator[Callable[[], int]]:
 @pytest.fixture
 def fake(tmp_path: Path) -> Path:
     """Return a directory that looks like a mounted hierarchy with one group in it."""
-    group = tmp_path / "system.slice" / "db.service"
-    group.mkdir(parents=True)
-    for directory in (tmp_path, group.parent, group):
-        (directory / "cgroup.procs").write_text("")
-    return tmp_path
+    return KernelFiles(tmp_path).cgroup("system.slice/db.service").parents[1]
 
 
 def _writable(hierarchy: Hierarchy) -> bool:

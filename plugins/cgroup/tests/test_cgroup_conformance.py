@@ -2,14 +2,13 @@
 
 import contextlib
 import os
-import subprocess
-import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
 from damon_cgroup import hierarchies
 
+from damon_core.testing import eventually, sleeping_program
 from damon_core.testing.conformance import primitive_rules
 
 
@@ -29,28 +28,21 @@ def cgroup(directory: Path) -> Iterator[Mapping[str, object]]:
     except OSError as error:
         pytest.skip(f"cgroups can't be made here: {error}; run on a machine that allows it")
     try:
-        with subprocess.Popen(["sleep", "600"]) as program:
-            try:
-                (path / "cgroup.procs").write_text(str(program.pid))
-                yield {"path": str(path), "backend": "referenced"}
-            finally:
-                program.kill()
+        with sleeping_program() as pid:
+            (path / "cgroup.procs").write_text(str(pid))
+            yield {"path": str(path), "backend": "referenced"}
     finally:
-        _remove(path)
+        # The kernel knows a moment later that the process has ended.
+        eventually(lambda: _removed(path))
 
 
-def _remove(path: Path) -> None:
-    """Remove a cgroup, once the kernel knows that its process has ended."""
-    deadline_s = time.monotonic() + 60
-    while True:
-        try:
-            path.rmdir()
-        except OSError:
-            if time.monotonic() > deadline_s:
-                raise
-            time.sleep(0.01)
-        else:
-            return
+def _removed(path: Path) -> bool:
+    """Remove a cgroup, if it is empty already."""
+    try:
+        path.rmdir()
+    except OSError:
+        return False
+    return True
 
 
 # Every rule is some contexts, and every context reads and clears what the kernel knows.

@@ -37,6 +37,7 @@ from damon_core import (
     hookimpl,
     start,
 )
+from damon_core.testing import eventually
 from tests.prefork import prefork_server
 from tests.workers import Worker
 
@@ -326,10 +327,7 @@ def cgroup() -> Iterator[Path]:
     yield directory
     with contextlib.suppress(FileNotFoundError):
         (directory / "cgroup.kill").write_text("1")
-        deadline = time.monotonic() + 60
-        while (directory / "cgroup.procs").read_text():
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
+        eventually(lambda: not (directory / "cgroup.procs").read_text())
         directory.rmdir()
 
 
@@ -383,8 +381,7 @@ while True:
 """
     with subprocess.Popen([sys.executable, "-c", code]) as spawner:
         try:
-            while len((cgroup / "cgroup.procs").read_text().split()) < 10:
-                time.sleep(0.01)
+            eventually(lambda: len((cgroup / "cgroup.procs").read_text().split()) >= 10)
             primitive = ProcessMemory(CgroupSource(cgroup), ProcessIdle(), name="cgroup")
             note = monitor(primitive, 5)
         finally:

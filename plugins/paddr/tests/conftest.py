@@ -4,54 +4,42 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
-from attrs import define
 from damon_paddr import MachineMemory
 
 from damon_core import Range
+from damon_core.testing import KernelFiles
 
 #: The block size of these machines: that of small ones under Linux.
 BLOCK_BYTES = 128 << 20
 
 
-@define
-class Machine:
+class Machine(KernelFiles):
     """The files of a machine, with methods that change its memory."""
-
-    directory: Path
-
-    @property
-    def proc(self) -> Path:
-        return self.directory / "proc"
 
     @property
     def devices(self) -> Path:
-        return self.directory / "devices"
+        return self.sys / "devices/system"
 
     def memory(self, wanted: Sequence[Range] = (), node: int | None = None) -> MachineMemory:
         return MachineMemory(wanted, node, self.proc, self.devices)
 
     def iomem(self, text: str) -> None:
-        (self.proc / "iomem").write_text(text)
+        self.write("proc/iomem", text)
 
     def total(self, kib: int) -> None:
-        (self.proc / "meminfo").write_text(f"MemTotal:       {kib} kB\nMemFree:  1 kB\n")
+        self.write("proc/meminfo", f"MemTotal:       {kib} kB\nMemFree:  1 kB\n")
 
     def blocks(self, nodes: dict[int, Sequence[int]]) -> None:
         """Make the hot-plug directories for the blocks of each node."""
-        for node, blocks in nodes.items():
-            directory = self.devices / "node" / f"node{node}"
-            directory.mkdir(parents=True)
-            (directory / "memory_failure").mkdir()
-            (directory / "meminfo").touch()
-            for block in blocks:
-                memory = self.devices / "memory" / f"memory{block}"
-                memory.mkdir(parents=True, exist_ok=True)
-                (memory / "state").write_text("online\n")
-                (directory / f"memory{block}").symlink_to(memory)
-        (self.devices / "memory" / "block_size_bytes").write_text(f"{BLOCK_BYTES:x}\n")
+        self.memory_blocks(nodes, BLOCK_BYTES)
+        for node in nodes:
+            # What isn't a block, though its name begins like one.
+            folder = f"sys/devices/system/node/node{node}"
+            self.write(f"{folder}/memory_failure/total", "0\n")
+            self.write(f"{folder}/meminfo", "")
 
     def set_state(self, block: int, state: str) -> None:
-        (self.devices / "memory" / f"memory{block}" / "state").write_text(f"{state}\n")
+        self.write(f"sys/devices/system/memory/memory{block}/state", f"{state}\n")
 
 
 @pytest.fixture
@@ -60,11 +48,9 @@ def make_machine(tmp_path: Path) -> Callable[..., Machine]:
 
     def make(iomem: str, zoneinfo: str = "") -> Machine:
         machine = Machine(tmp_path / "machine")
-        machine.proc.mkdir(parents=True)
-        machine.devices.mkdir()
         machine.iomem(iomem)
         machine.total(1 << 20)
-        (machine.proc / "zoneinfo").write_text(zoneinfo)
+        machine.write("proc/zoneinfo", zoneinfo)
         return machine
 
     return make

@@ -1,7 +1,6 @@
 """Looks at real processes, beside what they did and what the kernel's other files say."""
 
 import os
-import time
 from collections.abc import Callable, Iterator
 from json import JSONDecodeError
 from typing import Any
@@ -13,6 +12,7 @@ from damon_pagetable.look import Look, Looks, accessed, look, resident
 from damon_pagetable.tables import Bits, PageTables, entry_bytes, table_bytes
 from damon_pagetable.walking import BATCH, Bit, State
 
+from damon_core.testing import eventually
 from tests.workers import Worker
 
 pytestmark = pytest.mark.needs("root", "page-tables")
@@ -256,10 +256,7 @@ def test_process_that_has_ended_has_no_pages(
     assert len(look(tables, pagemap).blocks)
     with pytest.raises(JSONDecodeError):
         process.ask("os._exit(0)")
-    deadline = time.monotonic() + 10
-    while len(found := look(tables, pagemap)[0]) and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert not len(found)
+    eventually(lambda: not len(look(tables, pagemap)[0]))
 
 
 def test_process_that_executes_another_program_has_no_pages(
@@ -268,10 +265,7 @@ def test_process_that_executes_another_program_has_no_pages(
     """The open file is of the memory before."""
     with pytest.raises(JSONDecodeError):
         process.ask("os.execvp('true', ['true'])")
-    deadline = time.monotonic() + 10
-    while len(found := look(tables, pagemap)[0]) and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert not len(found)
+    eventually(lambda: not len(look(tables, pagemap)[0]))
 
 
 def test_states_of_tables(tables: PageTables, process: Worker, pagemap: int) -> None:

@@ -6,6 +6,8 @@ import pytest
 from damon_pagetable.errors import ObstacleError
 from damon_pagetable.machine import Machine
 
+from damon_core.testing import KernelFiles
+
 CPUINFO = """processor\t: 0
 flags\t\t: fpu vme {flags}
 address sizes\t: {bits} bits physical, 48 bits virtual
@@ -25,10 +27,12 @@ Node 1, zone  Movable
 @pytest.fixture
 def proc(tmp_path: Path) -> Path:
     """A machine with memory up to 12 GiB."""
-    (tmp_path / "cpuinfo").write_text(CPUINFO.format(flags="lm", bits=48))
-    (tmp_path / "zoneinfo").write_text(ZONEINFO)
-    (tmp_path / "meminfo").write_text("MemTotal: 1 kB\n")
-    return tmp_path
+    contents = {
+        "cpuinfo": CPUINFO.format(flags="lm", bits=48),
+        "zoneinfo": ZONEINFO,
+        "meminfo": "MemTotal: 1 kB\n",
+    }
+    return KernelFiles(tmp_path).write_all("proc", contents)
 
 
 def test_end_of_memory_is_that_of_the_last_zone_with_pages(proc: Path) -> None:

@@ -16,7 +16,7 @@ from damon_sysfs.tree import Tree
 from damon_sysfs.tried import write_filter
 
 from damon_core import Finding, PluginError
-from damon_core.testing import eventually
+from damon_core.testing import KernelFiles, eventually
 
 
 @pytest.fixture
@@ -43,11 +43,7 @@ def thread(
     proc: Path, pid: int | str, name: str, *, of_kernel: bool = True, state: str = "S"
 ) -> None:
     """Add a thread to a /proc."""
-    flags = 0x208040 if of_kernel else 0x400000
-    (proc / str(pid)).mkdir(parents=True)
-    (proc / f"{pid}/stat").write_text(
-        f"5 ({name}) {state} 2 0 0 0 -1 {flags} {' 0' * 10} 1 0 7200 {' 0' * 30}\n"
-    )
+    KernelFiles(proc.parent).process(pid, name, of_kernel=of_kernel, state=state)
 
 
 def switch_on(tree: Tree, slot: int, pid: int) -> None:

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from damon_core.testing import eventually
+from damon_core.testing import eventually, free_port
 
 DAMON = Path(sys.executable).with_name("damon")
 #: A program that notes its pid, uses memory, and prints where the view is.
@@ -316,8 +316,7 @@ class TestBrowser:
     @pytest.fixture
     def port(self) -> Generator[int, None, None]:
         """The port of a server."""
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            port: int = free.getsockname()[1]
+        port = free_port()
         command = [
             str(DAMON),
             "top",

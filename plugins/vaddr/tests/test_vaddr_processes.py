@@ -447,8 +447,7 @@ def test_a_command_that_ignores_sigterm_is_killed(tmp_path: Path) -> None:
         ["sh", "-c", f"trap '' TERM; : > {ready}; while :; do sleep 0.1; done"], grace=0.2
     )
     source.start()
-    while not ready.exists():
-        time.sleep(0.01)
+    eventually(ready.exists)
     source.close()
     assert source.exit_status == -9
 

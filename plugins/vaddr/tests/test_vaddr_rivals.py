@@ -9,23 +9,23 @@ from pathlib import Path
 import pytest
 from damon_vaddr import Process, ProcessTarget, Referenced, find_rivals, referenced, rivals_finding
 
+from damon_core.testing import KernelFiles
+
 
 @pytest.fixture
-def root(tmp_path: Path) -> Path:
-    """Return a directory with a `proc` without rivals."""
-    (tmp_path / "proc/77").mkdir(parents=True)
-    _name(tmp_path, "bash", of_kernel=False)
-    (tmp_path / "proc/locks").write_text("")
-    (tmp_path / "bitmap").write_bytes(b"")
-    return tmp_path
+def files(tmp_path: Path) -> KernelFiles:
+    """Return the files of a machine without rivals."""
+    files = KernelFiles(tmp_path)
+    files.process(77, "bash")
+    files.write("proc/locks", "")
+    files.write("bitmap", "")
+    return files
 
 
-def _name(root: Path, name: str, *, of_kernel: bool) -> None:
-    """Make pid 77 a thread of the kernel or of a user."""
-    flags = 0x208040 if of_kernel else 0x400000
-    (root / "proc/77/stat").write_text(
-        f"77 ({name}) S 2 0 0 0 -1 {flags} {' 0' * 10} 1 0 7200 {' 0' * 30}\n"
-    )
+@pytest.fixture
+def root(files: KernelFiles) -> Path:
+    """Return where they are."""
+    return files.root
 
 
 def test_an_ordinary_machine_has_no_rivals(root: Path) -> None:
@@ -33,25 +33,23 @@ def test_an_ordinary_machine_has_no_rivals(root: Path) -> None:
     assert find_rivals(root, root / "bitmap") == []
 
 
-def test_a_thread_of_the_kernels_damon_is_a_rival(root: Path) -> None:
+def test_a_thread_of_the_kernels_damon_is_a_rival(files: KernelFiles, root: Path) -> None:
     """Even if DAMON's directories in sysfs don't show it."""
-    _name(root, "kdamond.0", of_kernel=True)
+    files.process(77, "kdamond.0", of_kernel=True)
     (rival,) = find_rivals(root, root / "bitmap")
     assert "kdamond.0, pid 77" in rival
 
 
-def test_a_process_of_a_user_is_no_rival(root: Path) -> None:
+def test_a_process_of_a_user_is_no_rival(files: KernelFiles, root: Path) -> None:
     """Whatever it calls itself."""
-    _name(root, "kdamond.7", of_kernel=False)
+    files.process(77, "kdamond.7")
     assert find_rivals(root, root / "bitmap") == []
 
 
-def test_a_kdamond_that_is_on_is_a_rival(root: Path) -> None:
+def test_a_kdamond_that_is_on_is_a_rival(files: KernelFiles, root: Path) -> None:
     """Its thread may be hidden, as in a container."""
     for number, state in enumerate(("off", "on")):
-        directory = root / f"sys/kernel/mm/damon/admin/kdamonds/{number}"
-        directory.mkdir(parents=True)
-        (directory / "state").write_text(f"{state}\n")
+        files.write(f"sys/kernel/mm/damon/admin/kdamonds/{number}/state", f"{state}\n")
     (rival,) = find_rivals(root, root / "bitmap")
     assert rival.endswith("(kdamonds/1)")
 
@@ -82,23 +80,21 @@ def test_another_monitor_in_this_process_is_not_a_rival(tmp_path: Path) -> None:
         assert not any("another monitor" in rival for rival in find_rivals(marks=path))
 
 
-def test_what_of_the_kernel_runs_damon_is_named(root: Path) -> None:
+def test_what_of_the_kernel_runs_damon_is_named(files: KernelFiles, root: Path) -> None:
     """With the file to switch it off, as newer kernels do this by default."""
-    _name(root, "kdamond.0", of_kernel=True)
+    files.process(77, "kdamond.0", of_kernel=True)
     for name, state in (("damon_stat", "Y"), ("damon_reclaim", "N")):
-        folder = root / f"sys/module/{name}/parameters"
-        folder.mkdir(parents=True)
-        (folder / "enabled").write_text(f"{state}\n")
+        files.write(f"sys/module/{name}/parameters/enabled", f"{state}\n")
     (rival,) = find_rivals(root, root / "bitmap")
     assert rival.endswith(
         "DAMON_STAT is on: write N to /sys/module/damon_stat/parameters/enabled to switch it off"
     )
 
 
-def test_rivals_limit_results(root: Path) -> None:
+def test_rivals_limit_results(files: KernelFiles, root: Path) -> None:
     """They prevent nothing, so a backend works in spite of them."""
     assert rivals_finding(root).works
-    _name(root, "kdamond.0", of_kernel=True)
+    files.process(77, "kdamond.0", of_kernel=True)
     finding = rivals_finding(root)
     assert not finding.works
     assert not finding.required
