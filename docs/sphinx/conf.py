@@ -25,6 +25,8 @@ python_maximum_signature_line_length = 88
 
 html_theme = "furo"
 html_title = f"damon-core {release}"
+html_static_path = ["static"]
+html_css_files = ["site.css"]
 html_show_copyright = False
 html_show_sphinx = False
 # For editors, under an address that stays.

@@ -73,7 +73,8 @@ def _documented(name: str, value: object, module: str = "damon_core") -> Iterato
     """Yield the directive that documents a name."""
     full = f"{module}.{name}"
     if inspect.isclass(value):
-        yield from (f".. autoclass:: {full}", "   :members:", "   :show-inheritance:", "")
+        bases = ["   :show-inheritance:"] if value.__bases__ != (object,) else []
+        yield from (f".. autoclass:: {full}", "   :members:", *bases, "")
     elif inspect.isfunction(value):
         yield from (f".. autofunction:: {full}", "")
     elif inspect.ismodule(value):
