@@ -3,6 +3,7 @@
 import json
 import tempfile
 import tomllib
+from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
@@ -77,11 +78,20 @@ def _subjects(
 
 def _show(found: Sequence[Outcome], show_all: bool) -> None:
     table = Table("part", "rule", "state", "what was seen", box=None, pad_edge=False)
+    # What a machine lacks is the same for many rules.
+    alike = Counter((each.part, each.detail) for each in found if each.state == "not checked")
     for each in found:
-        if show_all or each.state != "kept":
-            text = each.detail or each.text
-            state = Text(each.state, _STYLES[each.state])
-            table.add_row(Text(each.part), Text(each.rule), state, Text(" ".join(text.split())))
+        if each.state == "kept" and not show_all:
+            continue
+        text = " ".join((each.detail or each.text).split())
+        rule = each.rule
+        if each.state == "not checked" and not show_all:
+            if not (count := alike.pop((each.part, each.detail), 0)):
+                continue
+            rule = rule if count == 1 else f"({count} rules)"
+        table.add_row(
+            Text(each.part), Text(rule), Text(each.state, _STYLES[each.state]), Text(text)
+        )
     console = Console()
     if not console.is_terminal:
         console.width = _UNBROKEN
