@@ -22,11 +22,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PLUGINS := $(patsubst %/,%,$(dir $(wildcard plugins/*/pyproject.toml)))
 
-<<<<<<< HEAD
-.PHONY: demo test test-slow lint format docs lab changelog clean
-=======
-.PHONY: demo test test-slow lint format lab changelog picture hooks release-check clean
->>>>>>> 18900f3 (make release-check: all packages built, checked, installed by one name and tested without the checkout; a workspace of uv; CONTRIBUTING, SECURITY, hooks, forms and workflows for a forge)
+.PHONY: demo test test-slow lint format docs lab changelog picture hooks release-check clean
 
 demo: .venv/installed
 	$(BIN)/damon demo
@@ -53,10 +49,9 @@ format: .venv/installed-dev
 changelog: .venv/installed-dev
 	$(BIN)/towncrier build --draft --version "$$(cat VERSION)"
 
-<<<<<<< HEAD
 docs: .venv/installed-dev
 	$(BIN)/python -m docs.sphinx
-=======
+
 # The picture of the architecture in CONTRIBUTING.md, of what lint checks.
 picture: .venv/installed-dev
 	$(BIN)/python -m tests.picture
@@ -64,7 +59,6 @@ picture: .venv/installed-dev
 # What of lint is quick, for every commit from then on, and types before each push.
 hooks: .venv/installed-dev
 	$(BIN)/pre-commit install
->>>>>>> 18900f3 (make release-check: all packages built, checked, installed by one name and tested without the checkout; a workspace of uv; CONTRIBUTING, SECURITY, hooks, forms and workflows for a forge)
 
 lab: .venv/installed-dev
 	@kernels="$(KERNEL)" && kernels="$${kernels:-$$DAMON_LAB_KERNELS}" && \
