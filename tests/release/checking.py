@@ -16,6 +16,12 @@ from tests.release.programs import ReleaseError, run
 #: What is in each source distribution besides the code.
 _SOURCE = {"LICENSE", "PKG-INFO", "README.md", "pyproject.toml"}
 
+#: What check-wheel-contents finds, and is meant.
+_MEANT = {
+    "damon-author": ["W002"],  # What a new package begins with has the licence, too.
+    "damon-core": ["W009"],  # Its plugin of pytest is a module beside it.
+}
+
 
 def wheel(name: str, dist: Path) -> Path:
     """Return the file of a package's wheel."""
@@ -46,13 +52,13 @@ def check(names: Iterable[str], dist: Path) -> None:
 
 def _check_wheel_contents(name: str, dist: Path) -> None:
     """Run check-wheel-contents, which compares the wheel with the source, too."""
-    folders = modules(name)
     program = Path(sys.executable).with_name("check-wheel-contents")
-    command: list[str | Path] = [program, "--no-config"]
-    for folder in folders:
+    # Templates have files whose names begin with a dot: it would leave them out.
+    command: list[str | Path] = [program, "--no-config", "--package-omit", "__pycache__"]
+    for folder in modules(name):
         command += ["--package", folder]
-    if len(folders) > 1:
-        command += ["--ignore", "W009"]  # Several modules at the top are meant.
+    if meant := _MEANT.get(name):
+        command += ["--ignore", ",".join(meant)]
     run(*command, wheel(name, dist), cwd=dist)
 
 

@@ -20,13 +20,11 @@ from tests.release.packages import (
 from tests.release.programs import ReleaseError, run
 
 _LOOK = """
-import importlib, json, pathlib, sys
+import json, sys
 from importlib.metadata import distributions
-found = {}
-for each in distributions():
-    found[each.name] = each.version
-places = {name: importlib.import_module(name).__file__ for name in sys.argv[1:]}
-print(json.dumps([found, places]))
+from importlib.util import find_spec
+versions = {each.name: each.version for each in distributions()}
+print(json.dumps([versions, [find_spec(name).origin for name in sys.argv[1:]]]))
 """
 
 
@@ -92,7 +90,8 @@ class Installation:
         lines = [f"{name} @ {wheel(name, dist).as_uri()}\n" for name in FOLDERS]
         constraints.write_text("".join(lines))
         package, extra = EVERYTHING
-        self.pip_install("--constraint", constraints, f"{package}[{extra}]")
+        everything = f"{package}[{extra}] @ {wheel(package, dist).as_uri()}"
+        self.pip_install("--constraint", constraints, everything)
         self.run("python", "-m", "pip", "check")
 
     def run(self, program: str, *arguments: str | Path, cwd: Path | None = None) -> str:
@@ -106,16 +105,16 @@ class Installation:
         )
 
     def look(self, modules: Iterable[str]) -> dict[str, str]:
-        """Return the versions of what is installed, when modules are imported from there.
+        """Return the versions of what is installed, once it is clear that modules come from there.
 
         Raises:
-            ReleaseError: A module can't be imported, or comes from elsewhere; a package is missing.
+            ReleaseError: A package is missing, or a module comes from elsewhere.
         """
         versions, places = json.loads(self.run("python", "-c", _LOOK, *modules))
         missing = [name for name in FOLDERS if versions.get(name) != VERSION]
         if missing:
             raise ReleaseError(f"not installed as {VERSION}: {', '.join(missing)}")
-        foreign = [path for path in places.values() if not Path(path).is_relative_to(self._folder)]
+        foreign = [path for path in places if not Path(path).is_relative_to(self._folder)]
         if foreign:
             raise ReleaseError(f"imported from elsewhere: {', '.join(foreign)}")
         return dict(versions)
