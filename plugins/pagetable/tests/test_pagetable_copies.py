@@ -113,6 +113,7 @@ def test_processes_that_have_ended(pagemap: Entries) -> None:
     assert periods(maps[1], 1) == [HOT]
 
 
+@pytest.mark.slow_in_lab
 @pytest.mark.needs("root", "page-tables")
 def test_a_server_of_several_processes() -> None:
     """What they have in common counts once; in each it would be five times as much."""
