@@ -113,7 +113,7 @@ def spread_evenly(
         wanted = wanted + in_gaps
         pages = np.concatenate((gaps, pages))
         area = np.concatenate((np.arange(count).repeat(in_gaps), area))
-    return pages, (size / wanted)[area]
+    return pages, size[area] / wanted[area]
 
 
 def _probes(division: Division, most: int, rng: np.random.Generator) -> IntColumn:
