@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 import attrs
 import pytest
-from attrs import frozen
+from attrs import field, frozen
 from click.testing import CliRunner, Result
 from damon_cli.main import main
 
@@ -297,6 +297,51 @@ def test_a_forecast_for_programs() -> None:
     assert walker["expected"]["aggregation_us"] > 100_000
 
 
+@frozen
+class RuleOptions:
+    """The options of a primitive for processes that a rule finds."""
+
+    path: str = ""
+    cgroups: tuple[str, ...] = ()
+    match: dict[str, tuple[str, ...]] = field(factory=dict)
+    exclude: dict[str, tuple[str, ...]] = field(factory=dict)
+    descendants: bool = False
+
+
+@pytest.mark.parametrize(
+    ("args", "primitive", "options"),
+    [
+        (["--match", "comm=a*"], "vaddr", RuleOptions(match={"comm": ("a*",)})),
+        (
+            ["--match", "comm=a*", "--match", "comm=b", "--match", "user=c", "--exclude", "exe=d"],
+            "vaddr",
+            RuleOptions(match={"comm": ("a*", "b"), "user": ("c",)}, exclude={"exe": ("d",)}),
+        ),
+        (["--cgroup", "a", "--descendants"], "cgroup", RuleOptions("a", descendants=True)),
+        (["--cgroup", "a/*"], "cgroup", RuleOptions(cgroups=("a/*",))),
+        (
+            ["--cgroup", "a", "--cgroup", "b", "--match", "comm=c"],
+            "cgroup",
+            RuleOptions(cgroups=("a", "b"), match={"comm": ("c",)}),
+        ),
+    ],
+)
+def test_rules_are_those_of_record(args: list[str], primitive: str, options: RuleOptions) -> None:
+    """The same words mean the same."""
+    given: list[tuple[str, RuleOptions]] = []
+
+    def primitive_named(name: str) -> Primitive:
+        def foretell(options: RuleOptions) -> Sequence[TargetForecast]:
+            given.append((name, options))
+            return ()
+
+        return Primitive(name, dict, RuleOptions, forecast=foretell)
+
+    plugins = package(primitive_named("vaddr"), primitive_named("cgroup"))
+    assert doctor(plugins, *args).stdout == "there is no process to monitor now\n"
+    assert given == [(primitive, options)]
+
+
 def test_many_targets_are_added_up() -> None:
     """Ten are listed, all are counted."""
     lines = doctor(processes(costly("walker", 1)), "--pid", "12").stdout.splitlines()
@@ -327,8 +372,13 @@ def test_a_backend_that_only_knows_something() -> None:
     ("args", "message"),
     [
         (["--pid", "1", "--cgroup", "x"], "give only one of --pid and --cgroup"),
-        (["--max-stall", "5ms"], "limits and --descendants need --pid or --cgroup"),
-        (["--descendants"], "limits and --descendants need --pid or --cgroup"),
+        (["--pid", "1", "--match", "comm=x"], "give only one of --pid and --cgroup"),
+        (["--max-stall", "5ms"], "limits, --descendants and --exclude need --pid"),
+        (["--descendants"], "limits, --descendants and --exclude need --pid"),
+        (["--exclude", "comm=x"], "limits, --descendants and --exclude need --pid"),
+        (["--pid", "1", "--exclude", "comm=x"], "--exclude means nothing without --cgroup"),
+        (["--match", "x"], "'x' is not LABEL=PATTERN, such as comm=redis*"),
+        (["x.toml", "--match", "comm=x"], "what to monitor and its limits are in FILE"),
         (["--pid", "1", "--max-stall", "0ms"], "max_stall_us is 0: must be above 0"),
         (["--pid", "1", "--max-slowdown", "2"], "'2' is not a share above 0%"),
         (["--cgroup", "x"], "no primitive of this name is installed"),

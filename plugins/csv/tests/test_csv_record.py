@@ -158,11 +158,12 @@ def test_an_empty_record(tmp_path: Path) -> None:
         b"rubbish\n",
         b"\n",
         b"1,a,t,0,4096,1,20,0,0,4096\n",
-        b"1,a,t,0,4096,1,20,0,0,4096,9,,,,,,,9\n",
-        b"x,a,t,0,4096,1,20,0,0,4096,9,,,,,,\n",
-        b"1,a,t,0,4096,1,20,old,0,4096,9,,,,,,\n",
-        b"1,a,t,0,4096,1,20,0,0,,9,,,,,,\n",
-        b"1,a,t,0,4096,1,20,0,0,4096,9,,,,,,\n1,a,t,0,4096,,20,0,0,4096,9,,,,,,\n",
+        b"1,a,t,0,4096,1,20,0,0,4096,0,9,,,,,,,9\n",
+        b"x,a,t,0,4096,1,20,0,0,4096,0,9,,,,,,\n",
+        b"1,a,t,0,4096,1,20,old,0,4096,0,9,,,,,,\n",
+        b"1,a,t,0,4096,1,20,0,0,,0,9,,,,,,\n",
+        b"1,a,t,0,4096,1,20,0,0,4096,-1,9,,,,,,\n",
+        b"1,a,t,0,4096,1,20,0,0,4096,0,9,,,,,,\n1,a,t,0,4096,,20,0,0,4096,0,9,,,,,,\n",
     ],
 )
 def test_damage_is_an_error_with_its_line(tmp_path: Path, wrong: bytes) -> None:
@@ -210,7 +211,7 @@ class TestRecordsWithoutAllColumns:
         snapshot = make_snapshot({"t": [RegionRow(0, 4096, 20)]})
         write(path, snapshot)
         (found,) = read(path)
-        assert path.read_bytes().endswith(b",4096,,,,,,,\n")
+        assert path.read_bytes().endswith(b",4096,0,,,,,,,\n")
         assert_same_snapshot(found, snapshot)
 
     def test_idle_bytes_that_are_not_known_of_all_regions_come_back(self, tmp_path: Path) -> None:
@@ -253,7 +254,7 @@ class TestRecordsWithoutAllColumns:
         with CsvWriter(path, RecordInfo(filled_in=("resident_bytes", "areas"))) as writer:
             writer.write(snapshot_of(T0, {"t": 1}))
         line = header().replace(b",resident_bytes", b"")
-        assert path.read_bytes() == line + b"1700000000000000,db,t,0,4096,0,20,0,100000,0,,,,,,\n"
+        assert path.read_bytes() == line + b"1700000000000000,db,t,0,4096,0,20,0,100000,0,0,,,,,,\n"
         assert "resident_bytes" in CsvReader(path).info.filled_in
 
     def test_an_old_file_is_not_appended_to(self, tmp_path: Path) -> None:
@@ -277,3 +278,22 @@ def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
     finally:
         tracemalloc.stop()
     assert peak_bytes < path.stat().st_size / 5
+
+
+def test_how_old_values_are_comes_back(tmp_path: Path) -> None:
+    """Of each target; a file without the column says that they are new."""
+    path = tmp_path / "out.csv"
+    new, old = "resident_bytes,stale_us,touched_bytes", "resident_bytes,touched_bytes"
+    numbers = "{target},0,4096,1,20,3,0,100,{stale}50,,,,,,\n"
+    rows = "".join(
+        f"{T0},db,{numbers.format(target=target, stale=f'{stale},')}"
+        for target, stale in (("a", 7_000_000), ("b", 0))
+    )
+    path.write_text(header().decode() + rows)
+    (found,) = read(path)
+    assert [target.stale_us for target in found.targets] == [7_000_000, 0]
+    path.write_text(
+        header().decode().replace(new, old) + f"{T0},db,{numbers.format(target='a', stale='')}"
+    )
+    (found,) = read(path)
+    assert [target.stale_us for target in found.targets] == [0]

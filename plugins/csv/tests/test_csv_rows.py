@@ -39,11 +39,11 @@ def test_a_row_has_the_columns_of_the_header() -> None:
     """Time, context, target, borders, accesses, their maximum, age, idle time, memory."""
     assert header() == (
         b"time_us,context,target,start,end,nr_accesses,max_nr_accesses,age,"
-        b"idle_us,resident_bytes,touched_bytes,idle_10s_bytes,idle_1m_bytes,idle_10m_bytes,"
+        b"idle_us,resident_bytes,stale_us,touched_bytes,idle_10s_bytes,idle_1m_bytes,idle_10m_bytes,"
         b"idle_10s_age_us,idle_1m_age_us,idle_10m_age_us\n"
     )
     assert format_rows(a_snapshot([5])) == (
-        b"1700000000000000,db,redis[7],0,4096,5,20,3,250,1024,512,400,300,200,7,8,9\n"
+        b"1700000000000000,db,redis[7],0,4096,5,20,3,250,1024,0,512,400,300,200,7,8,9\n"
     )
 
 

@@ -81,7 +81,7 @@ class Names(Kind):
             rows = format_rows(snapshot)
             if (count := rows.count(b"\n")) != 3:
                 raise Fault(f"{count} lines of 3 rows")
-            if any(len(row) != 17 for row in csv.reader(io.StringIO(rows.decode(), newline=""))):
+            if any(len(row) != 18 for row in csv.reader(io.StringIO(rows.decode(), newline=""))):
                 raise Fault("rows of other lengths")
         if way == "metrics":
             _judge_metrics(snapshot)

@@ -101,7 +101,7 @@ class CgroupSource:
             if self._selector is not None:
                 self._selector.clear()
             if not self._find():
-                logger.warning("no cgroup matches %s now: waiting for one", self._cgroups)
+                logger.warning("no cgroup matches %s yet", self._cgroups)
 
     def _check(self, directory: Path) -> None:
         label = f"cgroup '{directory}'"

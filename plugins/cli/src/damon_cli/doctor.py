@@ -1,14 +1,25 @@
 """``damon doctor``: what works on this machine, and what monitoring would take and come to."""
 
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from damon_cli.params import DURATION, SHARE, pass_plugins
+from damon_cli.watching import WatchOptions, which_options
 
 if TYPE_CHECKING:
     from damon_core import Plugins
+
+T = TypeVar("T")
+
+
+def _which(command: Callable[..., T]) -> Callable[..., T]:
+    """Give a command the options that say which processes."""
+    for option in reversed(which_options("Foretell for")):
+        command = option(command)
+    return command
 
 
 @click.command(
@@ -16,10 +27,7 @@ if TYPE_CHECKING:
     short_help="Show what works on this machine, and what monitoring a process would cost",
 )
 @click.argument("file", type=click.Path(path_type=Path), required=False)
-@click.option(
-    "--pid", type=click.IntRange(min=1), metavar="N", help="Foretell for this process instead."
-)
-@click.option("--cgroup", metavar="PATH", help="Foretell for the processes of this cgroup.")
+@_which
 @click.option("--descendants", is_flag=True, help="Count child processes or child cgroups, too.")
 @click.option(
     "--cpu-budget",
@@ -48,16 +56,18 @@ def doctor(
     *,
     file: Path | None,
     pid: int | None,
-    cgroup: str | None,
+    cgroups: tuple[str, ...],
+    match: Mapping[str, Sequence[str]],
+    exclude: Mapping[str, Sequence[str]],
     descendants: bool,
     as_json: bool,
     **limits: Any,
 ) -> None:
     """Show what works on this machine and what is missing for the rest.
 
-    With --pid or --cgroup: show instead what monitoring would come to with each backend that works,
-    and what 'auto' would take. The processes aren't touched; their memory is looked at for some
-    milliseconds. Numbers are for processes that access all of their memory.
+    With --pid, --cgroup or --match: show instead what monitoring would come to with each backend
+    that works, and what 'auto' would take. The processes aren't touched; their memory is looked at
+    for some milliseconds. Numbers are for processes that access all of their memory.
 
     With FILE, a configuration of 'damon run': show what each of its contexts needs of this machine,
     what has to be done, and what it is expected to cost. Capabilities are those that this command
@@ -66,10 +76,12 @@ def doctor(
     Without FILE it exits with 0 whatever it finds: a machine needn't be able to do everything.
     """
     given = {key: value for key, value in limits.items() if value is not None}
-    if pid is not None and cgroup is not None:
-        raise click.UsageError("give only one of --pid and --cgroup")
+    if pid is not None and (cgroups or match):
+        raise click.UsageError("give only one of --pid and --cgroup; --match goes with --cgroup")
+    is_given = pid is not None or bool(cgroups or match)
+    others = bool(given or descendants or exclude)
     if file is not None:
-        if given or descendants or pid is not None or cgroup is not None:
+        if is_given or others:
             raise click.UsageError("what to monitor and its limits are in FILE: give no other")
         from damon_cli.readiness import examine, show_readiness
         from damon_core import load_config
@@ -79,9 +91,11 @@ def doctor(
         if not all(each.works for each in found):
             click.get_current_context().exit(1)
         return
-    if pid is None and cgroup is None:
-        if given or descendants:
-            raise click.UsageError("limits and --descendants need --pid or --cgroup")
+    if not is_given:
+        if others:
+            raise click.UsageError(
+                "limits, --descendants and --exclude need --pid, --cgroup or --match"
+            )
         from damon_cli.diagnosis import diagnose, diagnose_commands, show
 
         show([*diagnose(plugins), *diagnose_commands()], as_json)
@@ -89,8 +103,8 @@ def doctor(
     from damon_cli.forecasting import show_forecast
     from damon_core import Limits, make_forecast
 
-    options: dict[str, object] = {"pid": pid} if cgroup is None else {"path": cgroup}
-    use = "vaddr" if cgroup is None else "cgroup"
-    options["descendants"] = descendants
+    watch = WatchOptions(pid, cgroups, match, exclude, False, (), None, descendants, {})
+    options = watch.primitive()
+    use = str(options.pop("use"))
     forecast = make_forecast(plugins, use, options, limits=Limits(**given))
     show_forecast(forecast, as_json)

@@ -92,12 +92,17 @@ class WatchOptions:
         """
         from damon_cli.building import build_context
 
-        primitive = self._primitive()
+        primitive = self.primitive()
         table = {"name": name or primitive["use"], "primitive": primitive, **self.attributes}
         return build_context(table, plugins, callbacks)
 
-    def _primitive(self) -> dict[str, object]:
-        """Return the primitive and its options, as a table."""
+    def primitive(self) -> dict[str, object]:
+        """Return the primitive and its options, as a table.
+
+        Raises:
+            click.UsageError: Not exactly one thing to watch was given, or an option that it
+                doesn't have.
+        """
         single = [self.pid is not None, self.physical, bool(self.command)]
         if sum(single) + bool(self.cgroups or self.match) != 1:
             raise click.UsageError(
@@ -155,30 +160,62 @@ def _number(flag: str, default: int, help: str) -> Any:
     return click.option(flag, type=int, metavar="N", default=default, show_default=True, help=help)
 
 
+def which_options(verb: str, when: str = "") -> tuple[Any, ...]:
+    """Return the options that say which processes.
+
+    Args:
+        verb: What is done with them.
+        when: When processes may be there that a rule finds.
+    """
+    return (
+        click.option(
+            "--pid", type=click.IntRange(min=1), metavar="N", help=f"{verb} this process."
+        ),
+        click.option(
+            "--cgroup",
+            "cgroups",
+            metavar="PATH",
+            multiple=True,
+            help=f"{verb} the processes of this cgroup, or of all that match a pattern such as "
+            "'system.slice/*.service'; may be repeated.",
+        ),
+        click.option(
+            "--match",
+            metavar="LABEL=PATTERN",
+            multiple=True,
+            callback=_patterns,
+            help=f"{verb} the processes that are like this{when}, such as 'comm=redis*' "
+            "or user=www-data; may be repeated: all labels must match, one pattern of each.",
+        ),
+        click.option(
+            "--exclude",
+            metavar="LABEL=PATTERN",
+            multiple=True,
+            callback=_patterns,
+            help="Leave out those of them that are like this; may be repeated.",
+        ),
+    )
+
+
+def _patterns(
+    _context: click.Context, option: click.Parameter, written: Sequence[str]
+) -> dict[str, list[str]]:
+    """Return patterns by label that were written LABEL=PATTERN."""
+    patterns: dict[str, list[str]] = {}
+    for each in written:
+        label, equals, pattern = each.partition("=")
+        if not (label and equals):
+            raise click.BadParameter(
+                f"{each!r} is not LABEL=PATTERN, such as comm=redis*",
+                param_hint=f"'{option.opts[0]}'",
+            )
+        patterns.setdefault(label, []).append(pattern)
+    return patterns
+
+
 #: Defaults are only shown here: what isn't given is left to the table, whose defaults they are.
 _PARAMETERS = (
-    click.option("--pid", type=click.IntRange(min=1), metavar="N", help="Watch this process."),
-    click.option(
-        "--cgroup",
-        "cgroups",
-        metavar="PATH",
-        multiple=True,
-        help="Watch the processes of this cgroup, or of all that match a pattern such as "
-        "'system.slice/*.service'; may be repeated.",
-    ),
-    click.option(
-        "--match",
-        metavar="LABEL=PATTERN",
-        multiple=True,
-        help="Watch the processes that are like this, now and later, such as 'comm=redis*' or "
-        "user=www-data; may be repeated: all labels must match, one pattern of each.",
-    ),
-    click.option(
-        "--exclude",
-        metavar="LABEL=PATTERN",
-        multiple=True,
-        help="Leave out what of these is like this.",
-    ),
+    *which_options("Watch", ", now and later"),
     click.option(
         "--group-by",
         metavar="LABEL",
@@ -270,8 +307,8 @@ def watch_options(function: Callable[..., T]) -> Callable[..., T]:
         *args: object,
         pid: int | None,
         cgroups: tuple[str, ...],
-        match: Sequence[str],
-        exclude: Sequence[str],
+        match: Mapping[str, Sequence[str]],
+        exclude: Mapping[str, Sequence[str]],
         group_by: str | None,
         physical: bool,
         command: tuple[str, ...],
@@ -297,8 +334,8 @@ def watch_options(function: Callable[..., T]) -> Callable[..., T]:
         watch = WatchOptions(
             pid,
             cgroups,
-            _patterns("--match", match),
-            _patterns("--exclude", exclude),
+            match,
+            exclude,
             physical,
             command,
             backend,
@@ -312,19 +349,6 @@ def watch_options(function: Callable[..., T]) -> Callable[..., T]:
     for parameter in reversed(_PARAMETERS):
         command = parameter(command)
     return command
-
-
-def _patterns(flag: str, written: Sequence[str]) -> dict[str, list[str]]:
-    """Return patterns by label that were written LABEL=PATTERN."""
-    patterns: dict[str, list[str]] = {}
-    for each in written:
-        label, equals, pattern = each.partition("=")
-        if not (label and equals):
-            raise click.BadParameter(
-                f"{each!r} is not LABEL=PATTERN, such as comm=redis*", param_hint=f"'{flag}'"
-            )
-        patterns.setdefault(label, []).append(pattern)
-    return patterns
 
 
 def _options(written: Sequence[str]) -> dict[str, object]:

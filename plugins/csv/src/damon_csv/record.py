@@ -320,7 +320,7 @@ class CsvReader(SelfClosing):
                 csv.reader([head.decode(errors="backslashreplace")], strict=True)
             )
             if not time_us.isdecimal() or len(time_us) > _TIME_DIGITS or int(time_us) > _LAST_US:
-                raise self._wrong(line, "its time is none")
+                raise self._wrong(line, "it has no valid time")
             return _Rows(int(time_us), plain(context), plain(target), line)
         except (csv.Error, ValueError) as error:
             raise self._damaged(line) from error
@@ -353,7 +353,12 @@ class CsvReader(SelfClosing):
         return assemble_snapshot(
             filled,
             [
-                TargetRows(rows.target, len(rows.rows), idle_ages=self._idle_ages(of_target))
+                TargetRows(
+                    rows.target,
+                    len(rows.rows),
+                    idle_ages=self._idle_ages(of_target),
+                    stale_us=self._stale_us(rows, of_target),
+                )
                 for rows, of_target in zip(parts, of_targets, strict=True)
             ],
             context=parts[0].context,
@@ -370,6 +375,13 @@ class CsvReader(SelfClosing):
             span.age: int(numbers[span.age][0]) for span in IDLE_SPANS if span.age in self._sparse
         }
         return IdleAges(**{name: age for name, age in ages.items() if age != UNKNOWN})
+
+    def _stale_us(self, rows: _Rows, numbers: npt.NDArray[np.void]) -> int:
+        """Return how old the values of a target are; each of its rows says it."""
+        stale_us = int(numbers["stale_us"][0]) if "stale_us" in (numbers.dtype.names or ()) else 0
+        if stale_us < 0:
+            raise self._wrong(rows.line, "its stale_us is negative")
+        return stale_us
 
     def _parse(self, rows: _Rows) -> npt.NDArray[np.void]:
         try:

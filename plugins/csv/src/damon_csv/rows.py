@@ -31,6 +31,7 @@ ROW = tuple(
         "age",
         "idle_us",
         "resident_bytes",
+        "stale_us",
         "touched_bytes",
         *(span.column for span in IDLE_SPANS),
         *(span.age for span in IDLE_SPANS),
@@ -38,7 +39,7 @@ ROW = tuple(
 )
 #: Those whose fields are empty where nobody knows; they come last.
 SPARSE = tuple(column.name for column in ROW if column.optional)
-OPTIONAL = ("idle_us", "resident_bytes", *SPARSE)
+OPTIONAL = ("idle_us", "resident_bytes", "stale_us", *SPARSE)
 
 
 def columns_of(names: Sequence[str]) -> tuple[Column, ...] | None:
