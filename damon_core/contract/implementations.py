@@ -1,10 +1,12 @@
 """Does an object implement only hooks that exist? pluggy alone would take any name silently."""
 
 import difflib
+import functools
 import inspect
 import itertools
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import FunctionType, MemberDescriptorType, MethodType
 from typing import Any, get_type_hints
 
 import pluggy
@@ -22,6 +24,8 @@ HOOK_NAMES = frozenset(
 _PARSER = pluggy.PluginManager("damon")
 #: What `hookimpl` leaves on a function.
 _MARK = "damon_impl"
+#: What may be marked, as pluggy sees it: anything else in a class isn't looked at.
+_MARKABLE = (FunctionType, MethodType, staticmethod, classmethod, MemberDescriptorType)
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
 
@@ -108,7 +112,15 @@ def not_an_object(plugin: object) -> str | None:
 
 def marked(plugin: object) -> Iterator[tuple[str, str, dict[str, Any]]]:
     """Yield what a plugin marks with `hookimpl`: attribute, name of the hook, pluggy's options."""
-    for attribute in dir(plugin):
+    # Most attributes are something else, and pluggy takes its time for each.
+    places = (plugin, *type(plugin).__mro__)
+    candidates = {
+        name
+        for place in places
+        for name, value in getattr(place, "__dict__", {}).items()
+        if isinstance(value, _MARKABLE)
+    }
+    for attribute in sorted(candidates):
         options = _PARSER.parse_hookimpl_opts(plugin, attribute)
         if options is not None:
             yield attribute, options["specname"] or attribute, dict(options)
@@ -174,13 +186,27 @@ def called_with(function: Any, hook: str) -> inspect.Signature:
     return inspect.Signature([each.replace(default=each.empty) for each in given])
 
 
-def _arguments(hook: str) -> list[str]:
+@functools.cache
+def _arguments(hook: str) -> Sequence[str]:
     """Return the arguments that a hook is called with."""
-    return list(inspect.signature(getattr(hookspecs, hook)).parameters)
+    return tuple(inspect.signature(getattr(hookspecs, hook)).parameters)
 
 
 def _parameters(function: Any) -> Mapping[str, inspect.Parameter]:
     """Return the parameters of a function; none if they can't be known."""
+    # Many contexts have parts of the same classes.
+    if isinstance(function, MethodType) and isinstance(function.__func__, FunctionType):
+        return _parameters_when_bound(function.__func__)
+    return _parameters_of(function)
+
+
+@functools.lru_cache(maxsize=256)
+def _parameters_when_bound(function: FunctionType) -> Mapping[str, inspect.Parameter]:
+    """Return the parameters of a function as a method of an object."""
+    return _parameters_of(MethodType(function, object()))
+
+
+def _parameters_of(function: Any) -> Mapping[str, inspect.Parameter]:
     try:
         return inspect.signature(function).parameters
     except (TypeError, ValueError):

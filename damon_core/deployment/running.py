@@ -31,6 +31,13 @@ logger = logging.getLogger(__name__)
 _MOST_LINES = 5
 #: How many of them it names.
 _MOST_NAMED = 3
+#: How many contexts are made at once. The first ones import packages and measure the machine,
+#: which belongs to the start of the program.
+_AT_ONCE = 16
+#: The part of the CPU budget for looking whether targets have come that were absent, and how often
+#: that is done where they are few.
+_FOR_LOOKING = 0.25
+_LOOKS_EVERY_US = 1_000_000
 
 
 @define(eq=False)
@@ -44,6 +51,7 @@ class _Member:
         absent: Why not, if its target isn't there.
         waits: Whether that may come.
         has_ended: Whether it ran, and its end was logged.
+        is_due: Whether it is still to be made, in its turn.
     """
 
     config: ContextConfig
@@ -52,6 +60,7 @@ class _Member:
     absent: str = ""
     waits: bool = False
     has_ended: bool = False
+    is_due: bool = True
 
 
 @define(eq=False)
@@ -61,6 +70,9 @@ class Deployment:
     What isn't there keeps nothing else from being monitored: a context whose target is absent is
     left out, with a line in the log, and begins later if the target may come. Another
     configuration may take the place of the one in force.
+
+    Of many contexts some begin at once, and the others in turns, as the CPU budget allows, in
+    `begin_due`. What is wrong with the parts of one of these is logged.
 
     It isn't thread-safe: one thread calls it. All contexts share one CPU budget.
 
@@ -84,9 +96,13 @@ class Deployment:
     _members: dict[str, _Member] = field(factory=dict, init=False)
     _backends: KnownBackends = field(init=False)
     _budget: SharedBudget = field(factory=lambda: SharedBudget(math.inf), init=False)
+    _clock: Clock = field(init=False)
+    _begun: dict[str, str] = field(factory=dict, init=False)  # since none were due
+    _look_us: int = field(default=0, init=False)  # when to look for targets again
 
     def __attrs_post_init__(self) -> None:
         self._backends = KnownBackends(self.plugins.backends)
+        self._clock = self.make_clock()
 
     @property
     def budget(self) -> float:
@@ -99,6 +115,11 @@ class Deployment:
         return {name: each.absent for name, each in self._members.items() if each.waits}
 
     @property
+    def due(self) -> int:
+        """How many contexts are to begin as soon as the CPU budget allows."""
+        return sum(each.is_due for each in self._members.values())
+
+    @property
     def left_out(self) -> dict[str, str]:
         """Why contexts can't begin, by their names: their targets are not there, and won't be."""
         members = self._members.items()
@@ -108,7 +129,7 @@ class Deployment:
     def goes_on(self) -> bool:
         """Whether a context runs, or may begin yet."""
         return any(
-            each.waits or (each.context is not None and each.context.running)
+            each.waits or each.is_due or (each.context is not None and each.context.running)
             for each in self._members.values()
         )
 
@@ -134,16 +155,44 @@ class Deployment:
         budgets = [each.cpu_budget for each in config.contexts]
         self._budget.limit = config.cpu_budget or max(budgets)
         problems: list[Problem] = []
-        begun: dict[str, str] = {}
-        for name, (place, each) in wanted.items():
-            if name not in self._members:
-                self._members[name] = _Member(each, place)
-                problems += self._begin(self._members[name], config.source)
-                if (context := self._members[name].context) is not None and context.running:
-                    begun[name] = _beginning(context, each)
-        _log_each(begun, "begin")
+        new = [name for name in wanted if name not in self._members]
+        for name in new:
+            place, each = wanted[name]
+            self._members[name] = _Member(each, place)
+        for name in new[:_AT_ONCE]:
+            problems += self._begin(self._members[name], config.source)
+            self._note_begun(self._members[name])
+        self._log_begun()
+        self.begin_due()
+        if self.due:
+            logger.info("%d contexts begin later, in turns, as cpu_budget allows", self.due)
         if problems:
             raise ConfigError(config.source, problems)
+
+    def begin_due(self) -> None:
+        """Begin contexts whose turn has come; to be called often."""
+        due = [member for member in self._members.values() if member.is_due]
+        self._budget.expected = len(due)
+        for member in due:
+            if not self._budget.has_room(self._clock.now_us()):
+                return
+            self._budget.expected -= 1
+            cpu_us = self._clock.cpu_us()
+            self._begin_late(member)
+            cpu_us = self._clock.cpu_us() - cpu_us
+            self._budget.spent(cpu_us, self._clock.now_us())
+            if member.context is not None:
+                member.context.worker.charge_making(cpu_us)
+        self._log_begun()
+
+    def _log_begun(self) -> None:
+        _log_each(self._begun, "begin")
+        self._begun.clear()
+
+    def _note_begun(self, member: _Member) -> None:
+        """Note that a context begins, for the log."""
+        if (context := member.context) is not None and context.running:
+            self._begun[context.name] = _beginning(context, member.config)
 
     def tend(self) -> list[Context]:
         """Begin contexts whose targets have come, and log which have ended; to be called often.
@@ -152,16 +201,12 @@ class Deployment:
             Contexts whose failure was logged now, as others go on.
         """
         failed = []
-        begun: dict[str, str] = {}
         ended: dict[str, str] = {}
+        self._look_again()
+        self.begin_due()
         for member in self._members.values():
             context = member.context
-            if context is None:
-                if member.waits:
-                    self._try_again(member)
-                    if member.context is not None and member.context.running:
-                        begun[member.config.name] = _beginning(member.context, member.config)
-            elif not context.running and not member.has_ended:
+            if context is not None and not context.running and not member.has_ended:
                 member.has_ended = True
                 error = context.error
                 if error is None:
@@ -170,12 +215,23 @@ class Deployment:
                     reason = error.message if isinstance(error, DamonError) else one_line(error)
                     logger.error("context '%s' failed: %s; others go on", context.name, reason)
                     failed.append(context)
-        _log_each(begun, "begin")
         _log_each(ended, "have ended")
         return failed
 
-    def _try_again(self, member: _Member) -> None:
-        """Begin a context that waits, if it can by now; what is wrong with it harms no other."""
+    def _look_again(self) -> None:
+        """Begin contexts whose targets have come; of many that wait, look for them less often."""
+        now_us, cpu_us = self._clock.now_us(), self._clock.cpu_us()
+        if now_us < self._look_us:
+            return
+        for member in self._members.values():
+            if member.waits:
+                self._begin_late(member)
+        cpu_us = self._clock.cpu_us() - cpu_us
+        pause_us = cpu_us / (self._budget.limit * _FOR_LOOKING) - _LOOKS_EVERY_US
+        self._look_us = now_us + max(round(pause_us), 0)
+
+    def _begin_late(self, member: _Member) -> None:
+        """Begin a context after the others, if it can; what is wrong with it harms no other."""
         try:
             lines = [str(each) for each in self._begin(member, "")]
         except DamonError as error:
@@ -183,6 +239,7 @@ class Deployment:
         if lines:
             member.absent, member.waits = "; ".join(lines), False
             logger.error("context '%s' can't begin: %s", member.config.name, member.absent)
+        self._note_begun(member)
 
     def _keeps(self, member: _Member, config: ContextConfig) -> bool:
         """Return whether a context can go on with another configuration; let it do so."""
@@ -199,6 +256,7 @@ class Deployment:
 
     def _begin(self, member: _Member, source: str) -> list[Problem]:
         """Build and start a context; return what is wrong with its configuration."""
+        member.is_due = False
         try:
             context = build_context(
                 member.config,

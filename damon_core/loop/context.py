@@ -428,7 +428,6 @@ class Context:
         budget = BudgetKeeper(self._cpu_budget or math.inf, shared_budget, sampling, max_us)
         tolls = TollKeeper(self._max_slowdown or math.inf, self._max_stall_us or math.inf)
         intervals = self._attributes.intervals
-        better: Sequence[str] = getattr(self._primitive, "better_backends", ())
         rotates = bool(getattr(self._primitive, "leaves_resting_targets_alone", False))
         pace = Pace(
             intervals,
@@ -436,7 +435,7 @@ class Context:
             budget,
             tolls,
             sampling,
-            better_backends=better,
+            better_backends=self._better_backends,
             max_staleness_us=max_us,
             rotates=rotates,
         )
@@ -452,6 +451,9 @@ class Context:
             spent_elsewhere_us=self._spent_elsewhere_us,
             on_init=self.drop_startup_capabilities,
         )
+
+    def _better_backends(self) -> Sequence[str]:
+        return tuple(getattr(self._primitive, "better_backends", ()))
 
     def _has_more_targets(self) -> bool:
         return bool(getattr(self._primitive, "has_more_targets", False))

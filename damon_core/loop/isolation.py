@@ -332,8 +332,7 @@ class ContextHooks:
         self._guards: list[_Guard] = []
         # Only implemented hooks: a call of one without implementations costs as much.
         self._callers: dict[str, pluggy.HookCaller] = {}
-        self._manager = pluggy.PluginManager("damon")
-        self._manager.add_hookspecs(hookspecs)
+        self._manager = _HookManager("damon")
         taken: set[str] = set()
         guards = [self._new_guard(callback, taken) for callback in callbacks]
         # pluggy calls the last registered first; people expect the order that they wrote.
@@ -409,7 +408,9 @@ class ContextHooks:
             setattr(function, "damon_impl", options)  # noqa: B010
             setattr(function, "__signature__", called_with(getattr(part, attribute), hook))  # noqa: B010
             setattr(proxy, attribute, function)
-            self._callers[hook] = getattr(self._manager.hook, hook)
+            if hook not in self._callers:
+                self._manager.add_hookspecs(type("Specs", (), {hook: vars(hookspecs)[hook]}))
+                self._callers[hook] = getattr(self._manager.hook, hook)
         try:
             self._manager.register(proxy, name)
         except pluggy.PluginValidationError as error:
@@ -462,6 +463,18 @@ class ContextHooks:
                 raise
 
         return remembering_wrapper if options["wrapper"] else remembering
+
+
+class _HookManager(pluggy.PluginManager):
+    """Finds the hooks of a `_Proxy` without looking at all that each object has."""
+
+    def parse_hookimpl_opts(self, plugin: object, name: str) -> Any:
+        """Return the options of an implementation; None for another attribute."""
+        return getattr(vars(plugin).get(name), "damon_impl", None)
+
+    def parse_hookspec_opts(self, module_or_class: object, name: str) -> Any:
+        """Return the options of a specification; None for another attribute."""
+        return getattr(vars(module_or_class).get(name), "damon_spec", None)
 
 
 class _Proxy:

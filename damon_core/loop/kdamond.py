@@ -123,6 +123,12 @@ class Kdamond:
         with self._charging:
             self._charged_us += cpu_us
 
+    def charge_making(self, cpu_us: int) -> None:
+        """Count CPU time that it took to make the context; others have begun later for it."""
+        with self._charging:
+            self._charged_us += cpu_us
+            self._charged_before_us += cpu_us
+
     def stats(self) -> Stats:
         """Return the counts of this run so far."""
         return Stats(

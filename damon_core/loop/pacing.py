@@ -6,7 +6,7 @@ rescales the counters of regions.
 
 import math
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from attrs import evolve
 
@@ -437,7 +437,7 @@ class Pace:
         budget: Keeps the worker within its CPU budgets.
         tolls: Keeps what targets lose within its limits.
         sampling: The way of sampling: it knows how intervals are stretched.
-        better_backends: What works here and is preferred to the backend in use.
+        better_backends: Returns what works here and is preferred to the backend in use.
         max_staleness_us: How long an aggregation should be at most: where the budget needs longer
             ones, and an aggregation may look at a part of the targets, it looks at fewer.
         rotates: Whether it may.
@@ -458,7 +458,7 @@ class Pace:
         tolls: TollKeeper,
         sampling: Sampling,
         *,
-        better_backends: Sequence[str] = (),
+        better_backends: Callable[[], Sequence[str]] = tuple,
         max_staleness_us: float = math.inf,
         rotates: bool = False,
     ) -> None:
@@ -641,7 +641,8 @@ class Pace:
         stall_us, most_us = tolls.stall_us, tolls.max_stall_us
         most = format_duration(most_us, 3)
         found = f", more than max_stall ({most})" if stall_us > most_us else f" (max_stall: {most})"
-        works = f" ({', '.join(self._better_backends)})" if self._better_backends else ""
+        better = self._better_backends()
+        works = f" ({', '.join(better)})" if better else ""
         return (
             f"a walk of {memory} holds the target up for {format_duration(stall_us, 3)}{found}, "
             f"so it is to be rare; another backend{works} may be better, {advice}"

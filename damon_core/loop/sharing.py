@@ -40,10 +40,12 @@ class SharedBudget:
 
     Attributes:
         limit: The same; members follow a change within a few aggregations.
+        expected: How many more members will be made, besides those that wait for their turn.
     """
 
     def __init__(self, limit: float) -> None:
         self.limit = limit
+        self.expected = 0
         self._needs: dict[int, tuple[float, float]] = {}
         self._shares: _Shares | None = None
         self._asked = 0  # since it was computed
@@ -69,7 +71,8 @@ class SharedBudget:
         self._needs[member] = needs = min(least, demand), demand
         shares = self._shares
         if shares is None:
-            limit = self.limit * (_FOR_RUNNING if self._waiting else 1.0)
+            begins = self._waiting or self.expected
+            limit = self.limit * (_FOR_RUNNING if begins else 1.0)
             shares = self._shares = _Shares.of(limit, list(self._needs.values()))
             self._asked = 0
         return shares.of_one(*needs)
@@ -106,6 +109,21 @@ class SharedBudget:
             self._free_us += more_us
             self._late_us += more_us
             self._cost_us += _WEIGHT * (cpu_us - self._cost_us)
+
+    def has_room(self, now_us: int) -> bool:
+        """Return whether one more member may be made now: all that were made have begun."""
+        with self._lock:
+            return not self._waiting and self._free_us <= now_us
+
+    def spent(self, cpu_us: int, now_us: int) -> None:
+        """Add CPU time that it took to make a member: those that are to begin do so later."""
+        rate = self.limit * _FOR_BEGINNING
+        if math.isinf(rate):
+            return
+        with self._lock:
+            self._free_us = max(self._free_us, now_us - _AT_ONCE_US) + cpu_us / rate
+            if self._waiting:
+                self._late_us += cpu_us / rate
 
     def leave(self, member: int) -> None:
         """Forget a member that has ended."""

@@ -92,6 +92,11 @@ class Worker:
                 raise NotRunningError(f"context '{self._name}' is not running", [self._name])
             self.kdamond.stop()
 
+    def charge_making(self, cpu_us: int) -> None:
+        """Count CPU time that it took to make the context, in microseconds."""
+        if self.kdamond is not None:
+            self.kdamond.charge_making(cpu_us)
+
     def wait(self, timeout: float | None = None) -> bool:
         """Wait, at most `timeout` seconds, for the end of a run; return whether it has ended.
 

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from damon_core import (
     Config,
@@ -260,3 +260,53 @@ def test_many_contexts_at_once_are_one_line(
         "8 contexts begin: 'c0', 'c1', 'c2' and 5 more",
         "8 contexts have ended: 'c0', 'c1', 'c2' and 5 more",
     ]
+
+
+@pytest.fixture
+def crowd(config: Make, tmp_path: Path) -> Callable[[float], Config]:
+    """Return a function that makes a configuration of 24 contexts with a CPU budget."""
+
+    def make(cpu_budget: float) -> Config:
+        contexts: dict[str, dict[str, object]] = {f"c{number}": {} for number in range(24)}
+        for name in contexts:
+            (tmp_path / name).touch()
+        return evolve(config(**contexts), cpu_budget=cpu_budget)
+
+    return make
+
+
+def test_many_contexts_are_made_in_turns(
+    deployment: Deployment, crowd: Callable[[float], Config], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Some at once; with next to no budget there is room for one more at most."""
+    with caplog.at_level(logging.INFO, "damon_core.deployment.running"):
+        deployment.apply(crowd(1e-5))
+    for _ in range(5):
+        deployment.begin_due()
+    assert deployment.due in {7, 8}
+    assert len(deployment.contexts) + deployment.due == 24
+    assert f"{deployment.due} contexts begin later, in turns, as cpu_budget allows" in caplog.text
+
+
+def test_all_contexts_have_their_turn(
+    deployment: Deployment, crowd: Callable[[float], Config]
+) -> None:
+    """Soon, if there is enough budget."""
+    deployment.apply(crowd(1.0))
+
+    def all_run() -> bool:
+        deployment.begin_due()
+        return len(names(deployment)) == 24
+
+    eventually(all_run)
+
+
+def test_what_it_took_to_make_a_context_counts(
+    deployment: Deployment, crowd: Callable[[float], Config]
+) -> None:
+    """In its own CPU time, though another thread has spent it."""
+    deployment.apply(crowd(1e-5))
+    deployment.begin_due()
+    context = deployment.contexts[-1]
+    context.worker.charge_making(1_000_000)
+    assert context.stats.cpu_us >= 1_000_000

@@ -84,6 +84,40 @@ class TestTurns:
         assert [shared.turn(member, 0) for member in range(500)] == [0] * 500
 
 
+class TestMaking:
+    def test_there_is_room_for_one_at_a_time(self) -> None:
+        """36 ms are 1.2 % of 3 s, of which 2 s may be spent at once."""
+        shared = SharedBudget(0.02)
+        shared.spent(36_000, 0)
+        assert not shared.has_room(SECOND - 1)
+        assert shared.has_room(SECOND)
+
+    def test_there_is_no_room_while_others_wait(self) -> None:
+        """They were made before."""
+        shared = SharedBudget(0.02)
+        due_us = [shared.turn(member, 0) for member in range(20)][-1]
+        assert not shared.has_room(due_us + SECOND)
+
+    def test_what_making_took_delays_those_that_wait(self) -> None:
+        """By a second for 12 ms."""
+        shared = SharedBudget(0.02)
+        due_us = [shared.turn(member, 0) for member in range(20)][-1]
+        shared.spent(12_000, 0)
+        assert shared.turn(19, due_us) == pytest.approx(due_us + SECOND, abs=1)
+
+    def test_what_is_still_to_be_made_keeps_its_part(self) -> None:
+        """What runs has 35 % of the budget meanwhile."""
+        shared = SharedBudget(0.02)
+        shared.expected = 3
+        assert shared.allowance(0, 1.0) == pytest.approx(0.35 * 0.02)
+
+    def test_without_a_limit_there_is_always_room(self) -> None:
+        """Whatever it took."""
+        shared = SharedBudget(math.inf)
+        shared.spent(36_000_000, 0)
+        assert shared.has_room(0)
+
+
 class Small:
     """A target whose looks take 2 ms each; nothing else takes any time."""
 

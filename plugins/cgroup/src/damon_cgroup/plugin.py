@@ -1,6 +1,7 @@
 """The hook of damon-cgroup: it registers the primitive `cgroup`."""
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Literal, cast
 
@@ -107,19 +108,21 @@ def make_cgroup(options: CgroupOptions, backends: Mapping[str, Backend]) -> Proc
         source,
         cast(ProcessBackend, backend),
         name="cgroup",
-        better_backends=preferred_backends("cgroup", options.backend, backends),
+        better_backends=partial(preferred_backends, "cgroup", options.backend, backends),
         group_by=options.group_by,
     )
 
 
 def _source(options: CgroupOptions) -> CgroupSource:
     cgroups: Path | CgroupPatterns
+    mounted = None
     if options.path:
-        cgroups = find_cgroup(options.path)
+        mounted = hierarchies()
+        cgroups = find_cgroup(options.path, mounted)
     else:
         cgroups = CgroupPatterns.of_machine(options.cgroups, options.exclude_cgroups)
     rule = Rule(options.match, options.exclude)
-    return CgroupSource(cgroups, options.descendants, options.when_gone == "wait", rule)
+    return CgroupSource(cgroups, options.descendants, options.when_gone == "wait", rule, mounted)
 
 
 def forecast_cgroup(options: CgroupOptions) -> Sequence[ProcessForecast]:

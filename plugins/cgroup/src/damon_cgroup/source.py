@@ -3,13 +3,13 @@
 import logging
 import os
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from attrs import frozen
 from damon_vaddr import Process, ProcessTable, Rule, Selector, is_shortage
 
-from damon_cgroup.hierarchy import hierarchies
+from damon_cgroup.hierarchy import Hierarchy, hierarchies
 from damon_cgroup.members import UNSEEN, domain_of, has_children, read_members
 from damon_cgroup.patterns import CgroupPatterns, children
 from damon_core import TargetError
@@ -45,6 +45,7 @@ class CgroupSource:
             restarts; otherwise that is the end.
         rule: Which of the processes are monitored; all by default. With a rule or patterns this
             program itself is not.
+        mounted: The mounted hierarchies, if they are known already.
 
     Raises:
         TargetError: /proc belongs to another pid namespace.
@@ -56,6 +57,7 @@ class CgroupSource:
         descendants: bool = False,
         wait: bool = True,
         rule: Rule | None = None,
+        mounted: Sequence[Hierarchy] | None = None,
     ) -> None:
         self._cgroups = cgroups
         self._descendants = descendants
@@ -70,7 +72,9 @@ class CgroupSource:
         self._unseen = 0
         # The cgroup of each member, by its pid.
         self._cgroup_of: dict[int, Path] = {}
-        self._roots = hierarchies() if isinstance(cgroups, Path) else cgroups.mounted
+        if isinstance(cgroups, CgroupPatterns):
+            mounted = cgroups.mounted
+        self._roots = hierarchies() if mounted is None else mounted
         self._said: set[str] = set()
 
     @property

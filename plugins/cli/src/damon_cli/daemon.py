@@ -92,6 +92,7 @@ class Daemon:
                 return
             if self.deployment.reloading.begin():
                 self._apply_anew()
+            self.deployment.begin_due()
             if now_s - tended_s >= _TEND_S or not self.deployment.goes_on:
                 tended_s = now_s
                 reported.update(self.deployment.tend())
@@ -117,6 +118,8 @@ class Daemon:
     def _show(self) -> None:
         running = [each for each in self.deployment.contexts if each.running]
         text = f"monitoring {_count(running)}"
+        if due := self.deployment.due:
+            text += f", {due} more as the CPU budget allows"
         if waiting := len(self.deployment.waiting):
             text += f", {waiting} more when their targets are there"
         # A part that hangs is a reason to begin anew: without a sign of life systemd does so.

@@ -10,10 +10,13 @@ from prometheus_client.exposition import choose_encoder, gzip_accepted
 
 from damon_prometheus.collector import ContextsCollector
 from damon_prometheus.families import SNAPSHOTS
+from damon_prometheus.lines import Lines
 
 #: Compression that costs little beside making the page. A page is sent once.
 _COMPRESSION_LEVEL = 1
 _END = b"# EOF\n"
+#: Formats that escape any name.
+_ESCAPING = ("escaping=dots", "escaping=values")
 
 
 @frozen
@@ -36,6 +39,7 @@ class Format:
 
     content_type: str
     _encode: Callable[[_Metrics], bytes] = field(repr=False)
+    _plain: Lines = field(factory=Lines, init=False, repr=False)
 
     @classmethod
     def wanted(cls, accept: str | None) -> "Format":
@@ -48,12 +52,29 @@ class Format:
 
     def page(self, metrics: Iterable[Metric]) -> bytes:
         """Return whole metrics, without the end of the page."""
-        return self._encode(_Metrics(metrics)).removesuffix(_END)
+        return b"".join(map(self._whole, metrics))
+
+    def _whole(self, metric: Metric) -> bytes:
+        lines = self._plain_lines(metric)
+        return self._rendered(metric) if lines is None else self._head(metric) + lines
 
     def lines(self, metric: Metric) -> bytes:
         """Return the series of a metric, without its description."""
-        empty = Metric(metric.name, metric.documentation, metric.type)
-        return self.page([metric]).removeprefix(self.page([empty]))
+        lines = self._plain_lines(metric)
+        if lines is not None:
+            return lines
+        return self._rendered(metric).removeprefix(self._head(metric))
+
+    def _plain_lines(self, metric: Metric) -> bytes | None:
+        """Return the series of a metric, if the library's encoder isn't needed for them."""
+        return None if self.content_type.endswith(_ESCAPING) else self._plain.of(metric)
+
+    def _head(self, metric: Metric) -> bytes:
+        empty = Metric(metric.name, metric.documentation, metric.type, metric.unit)
+        return self._rendered(empty)
+
+    def _rendered(self, metric: Metric) -> bytes:
+        return self._encode(_Metrics([metric])).removesuffix(_END)
 
     @property
     def end(self) -> bytes:

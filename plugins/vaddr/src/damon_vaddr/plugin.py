@@ -1,6 +1,7 @@
 """The hooks of damon-vaddr: they register the primitive `vaddr` and the backend `referenced`."""
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Literal, cast
 
 from attrs import field, frozen
@@ -84,11 +85,10 @@ def make_vaddr(options: VaddrOptions, backends: Mapping[str, Backend]) -> Proces
     """
     source = _source(options)
     backend = make_backend("vaddr", options.backend, backends)
-    better = preferred_backends("vaddr", options.backend, backends)
     return ProcessMemory(
         source,
         cast(ProcessBackend, backend),
-        better_backends=better,
+        better_backends=partial(preferred_backends, "vaddr", options.backend, backends),
         group_by=options.group_by,
     )
 

@@ -3,7 +3,7 @@
 import contextlib
 import logging
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import cast
 
 from damon_core import (
@@ -45,7 +45,8 @@ class ProcessMemory:
         source: Finds the processes to monitor.
         backend: Detects their accesses.
         name: The primitive's name in logs.
-        better_backends: What works here and is preferred to the backend.
+        better_backends: Returns what works here and is preferred to the backend. To find out may
+            take longer than all else, so it is asked only where a message names them.
         group_by: The label that says which group a process belongs to, or ``none``: targets have
             its value as their label ``group``.
 
@@ -60,10 +61,10 @@ class ProcessMemory:
         source: ProcessSource,
         backend: ProcessBackend,
         name: str = "vaddr",
-        better_backends: Sequence[str] = (),
+        better_backends: Callable[[], Sequence[str]] = tuple,
         group_by: str = NO_GROUP,
     ) -> None:
-        self.better_backends = better_backends
+        self._find_better = better_backends
         self.left_out: Mapping[str, int] = {}
         self._group_by = group_by
         self._presence = Presence(group_by)
@@ -80,6 +81,11 @@ class ProcessMemory:
         self._follows_mappings = bool(getattr(backend, "follows_mappings", False))
         self._maps: dict[Process, bytes] = {}
         self._claimed: dict[Process, tuple[Range, ...]] = {}
+
+    @property
+    def better_backends(self) -> Sequence[str]:
+        """What works here and is preferred to the backend."""
+        return self._find_better()
 
     @property
     def leaves_resting_targets_alone(self) -> bool:

@@ -9,6 +9,7 @@ is idle for so long (`damon_vaddr.idling`). The CPU time of clearing and reading
 proportional to the resident memory, so the CPU budget may lengthen the aggregation interval.
 """
 
+import functools
 import io
 import logging
 import os
@@ -47,6 +48,13 @@ _SAMPLE_BYTES = 4096
 _BUFFER_BYTES = 1 << 14
 #: After as many checks by sums alone, mappings are looked at again.
 _MOST_GLANCES = 8
+
+
+@functools.cache
+def _sample() -> bytes:
+    """Return some records of smaps, of hundreds: they are alike as long as a kernel runs."""
+    with open("/proc/self/smaps", "rb", buffering=0) as file:
+        return file.read(_SAMPLE_BYTES)
 
 
 def _addresses(headers: Sequence[bytes]) -> tuple[_Column, _Column]:
@@ -182,8 +190,7 @@ class Referenced:
 
     def __init__(self, options: ReferencedOptions | None = None) -> None:
         self._idle_share = (options or ReferencedOptions()).idle_share
-        with open("/proc/self/smaps", "rb", buffering=0) as file:
-            self._parser = SmapsParser(file.read(_SAMPLE_BYTES))  # some records, of hundreds
+        self._parser = SmapsParser(_sample())
         self._files: dict[ProcessTarget, _Files] = {}
         self._buffer = bytearray(_BUFFER_BYTES)
         self._reset_us = reset_us()
