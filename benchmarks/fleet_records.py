@@ -1,12 +1,14 @@
 """The records of a fleet: compaction, reports and queries over simulated hosts of a day.
 
-Rows are synthesized, seeded by the number of their host: five units of eight regions, one
-aggregation every ten minutes, in four files a host, as `rotate_every = "6h"` makes them. Each work
+Rows are synthesized, seeded by the number of their host: three units and a pod of two containers,
+of eight regions each, one aggregation every ten minutes, in four files a host, as
+`rotate_every = "6h"` makes them. Each work
 is a program of its own; its time is beside its CPU time, and the memory is the peak of its largest
 process. Queries are those of docs/fleet.md.
 """
 
 import argparse
+import json
 import re
 import subprocess
 import sys
@@ -31,15 +33,29 @@ DATE = "2026-11-26"
 BEGIN_US = 1_795_651_200_000_000
 EVERY_US = 600_000_000
 FILES = 4
-UNITS = ("web.service", "db.service", "cache.service", "batch.service", "agent.service")
+UNITS = ("db.service", "batch.service", "agent.service")
+#: Of the pod of each host, which is in one of the namespaces.
+CONTAINERS = ("nginx", "app")
+NAMESPACES = ("shop", "blog")
 REGIONS = 8
 MIB = 1 << 20
+
+
+def targets_of(host: int) -> dict[str, dict[str, str]]:
+    """Return the labels of the targets of a host, by their names."""
+    namespace, pod = NAMESPACES[host % len(NAMESPACES)], f"web-{host:04x}"
+    containers = {
+        f"{pod}/{name}": {"namespace": namespace, "pod": pod, "container_name": name}
+        for name in CONTAINERS
+    }
+    return {**{unit: {"unit": unit} for unit in UNITS}, **containers}
 
 
 def rows_of(host: int, part: int, files: int = FILES) -> pa.Table:
     """Return the rows of a part of a host's day."""
     chance = np.random.default_rng(host)
-    regions = len(UNITS) * REGIONS
+    targets = targets_of(host)
+    regions = len(targets) * REGIONS
     size = (chance.lognormal(2.5, 1.0, regions).astype(np.int64) + 1) * MIB
     heat = np.where(chance.random(regions) < 0.4, chance.integers(1, 21, regions), 0)
     cold_since_us = BEGIN_US - chance.integers(0, 12 * 3_600_000_000, regions)
@@ -52,8 +68,9 @@ def rows_of(host: int, part: int, files: int = FILES) -> pa.Table:
     time_us = BEGIN_US + number * EVERY_US - EVERY_US // 2
     start = np.tile(np.cumsum(size) - size, per_file)
     size = np.tile(size, per_file)
-    texts = [f'{{"unit": "{unit}"}}' for unit in UNITS]
-    of_unit = pa.array(np.tile(np.repeat(np.arange(len(UNITS)), REGIONS), per_file), pa.int32())
+    texts = [json.dumps(labels, sort_keys=True) for labels in targets.values()]
+    of_target = np.tile(np.repeat(np.arange(len(targets)), REGIONS), per_file)
+    codes = pa.array(of_target, pa.int32())
     idle_since = np.where(phase, time_us - EVERY_US, np.tile(cold_since_us, per_file))
     columns: dict[str, pa.Array] = {
         "time": pa.array(time_us),
@@ -62,8 +79,8 @@ def rows_of(host: int, part: int, files: int = FILES) -> pa.Table:
         ),
         "number": pa.array(number),
         "max_nr_accesses": pa.array(np.full(count, 20)),
-        "target": pa.DictionaryArray.from_arrays(of_unit, list(UNITS)),
-        "labels": pa.DictionaryArray.from_arrays(of_unit, texts),
+        "target": pa.DictionaryArray.from_arrays(codes, list(targets)),
+        "labels": pa.DictionaryArray.from_arrays(codes, texts),
         "start": pa.array(start),
         "end": pa.array(start + size),
         "nr_accesses": pa.array(accesses.astype(np.float32)),
@@ -125,7 +142,7 @@ def dask_program(root: Path, function: str) -> str:
 if __name__ == "__main__":
     import distributed
 
-    partitions = [str(each) for each in Path({str(root)!r}).glob("host=*/date={DATE}")]
+    partitions = partitions_of({str(root.absolute())!r}, {DATE!r})
     with (
         distributed.LocalCluster(
             n_workers=2, threads_per_worker=1, dashboard_address=None, host="127.0.0.1"
@@ -195,7 +212,7 @@ def main() -> None:
             measured("report wss, 10 hosts", [*report, "--host", "host-000*"]),
         ]
         names = ("working set by unit", "idle memory by age", "worst hosts")
-        for number, name in enumerate(names):
+        for number, name in enumerate((*names, "working set by pod")):
             command = [sys.executable, "-c", duckdb_program(root, number)]
             rows.append(measured(f"DuckDB, {name}", command))
         for function, name in zip(

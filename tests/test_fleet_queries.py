@@ -3,15 +3,28 @@
 import re
 import subprocess
 import sys
+import textwrap
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import numpy as np
 import pandas as pd
 import pyarrow.compute as pc
 import pytest
+from moto.moto_server.threaded_moto_server import ThreadedMotoServer
+from pyarrow import fs
 
-from benchmarks.fleet_records import UNITS, blocks, dask_program, make_dataset, rows_of
+from benchmarks.fleet_records import (
+    DATE,
+    DOCUMENT,
+    UNITS,
+    blocks,
+    dask_program,
+    make_dataset,
+    rows_of,
+)
 
 HOSTS = 4
 MIB = 1 << 20
@@ -37,6 +50,7 @@ def rows() -> pd.DataFrame:
             frame = table.drop_columns(["idle_since", "time"]).to_pandas()
             frame["time"] = table["time"].cast("int64").to_numpy()
             frame["idle_s"] = np.nan_to_num(idle.to_numpy(zero_copy_only=False)) / 1e6
+            frame["target"] = frame["target"].astype(str)  # categories differ by host
             frame["host"] = f"host-{host:04}"
             frames.append(frame)
     whole: pd.DataFrame = pd.concat(frames)
@@ -58,10 +72,30 @@ def test_working_set_by_unit(dataset: Path) -> None:
     moments = everything.groupby(["host", "target", "time"], observed=True)["touched_bytes"].sum()
     means = moments.groupby(["host", "target"], observed=True).mean()
     expected = means.groupby("target", observed=True).sum().to_dict()
-    assert set(found) == set(UNITS)
+    assert set(found) == set(UNITS)  # not the containers of pods
     for unit, (hosts, mean) in found.items():
         assert hosts == HOSTS
         assert mean == pytest.approx(expected[unit] / MIB, abs=0.51)
+
+
+def test_working_set_by_pod(dataset: Path) -> None:
+    """Its containers added up, the largest first."""
+    everything = rows()
+    of_pods = everything[everything["target"].str.contains("/")]
+    pods = of_pods.assign(pod=of_pods["target"].str.split("/").str[0])
+    moments = pods.groupby(["pod", "time"])[["touched_bytes", "resident_bytes"]].sum()
+    of_pod = moments.groupby("pod")
+    means = of_pod["touched_bytes"].mean().sort_values(ascending=False)
+    sums = of_pod.sum()
+    found = duck(dataset, 3)
+    assert [pod for _, pod, *_ in found] == list(means.index)
+    for namespace, name, mean, most, percent in found:
+        pod = str(name)
+        assert namespace == ("blog" if int(pod[-4:], 16) % 2 else "shop")
+        assert mean == pytest.approx(means[pod] / MIB, abs=0.51)
+        assert most == pytest.approx(of_pod["touched_bytes"].max()[pod] / MIB, abs=0.51)
+        used, resident = sums.loc[pod]
+        assert percent == pytest.approx(100 * used / resident, abs=0.051)
 
 
 def test_idle_memory_by_age(dataset: Path) -> None:
@@ -110,3 +144,52 @@ def test_dask_says_the_same(dataset: Path, tmp_path: Path) -> None:
         assert [float(each) for each in numbers(outputs[number])] == expected
     for host, _, percent in duck(dataset, 2):
         assert re.search(rf"{host} .* {percent}$", outputs[2], re.MULTILINE)
+
+
+@pytest.fixture
+def bucket(dataset: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """Return the URL of the same dataset in an object store."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "tests")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "tests")
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    try:
+        _, port = server.get_host_and_port()
+        options = f"endpoint_override=127.0.0.1:{port}&scheme=http&region=us-east-1"
+        creating, _ = fs.FileSystem.from_uri(f"s3://fleet?{options}&allow_bucket_creation=true")
+        creating.create_dir("fleet")
+        fs.copy_files(str(dataset), "fleet/damon", destination_filesystem=creating)
+        yield f"s3://fleet/damon?{options}"
+    finally:
+        server.stop()
+
+
+def definitions() -> dict[str, Any]:
+    """Return what the documentation defines for Dask."""
+    names: dict[str, Any] = {}
+    (block,) = blocks("python")
+    exec(block, names)
+    return names
+
+
+@pytest.mark.slow
+def test_duckdb_and_dask_s_functions_read_an_object_store(bucket: str, dataset: Path) -> None:
+    """As documented, through pyarrow: the numbers are those of the directory."""
+    text = DOCUMENT.read_text(encoding="utf-8")
+    ((lines, url),) = re.findall(
+        r"\n\n((?:    .*\n)+    .*from_uri\(\"(s3:.*?)\"\)(?:\n    .*)+)", text
+    )
+    names: dict[str, Any] = {}
+    exec(textwrap.dedent(lines).replace(url, bucket), names)
+    view, query, *_ = blocks("sql")
+    view = re.sub(r"FROM read_parquet\([^;]*\)", "FROM found", view)
+    connection = duckdb.connect()
+    connection.register("found", names["dataset"])
+    connection.execute(view)
+    assert connection.execute(query).fetchall() == duck(dataset, 0)
+    known = definitions()
+    partitions = known["partitions_of"](bucket, DATE)
+    assert len(partitions) == HOSTS
+    found = pd.concat(map(known["working_sets"], partitions))
+    assert set(found["unit"]) == set(UNITS)
+    assert set(found["host"]) == {f"host-{host:04}" for host in range(HOSTS)}

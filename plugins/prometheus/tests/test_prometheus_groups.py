@@ -1,14 +1,29 @@
 """Series by labels of targets, and what they are joined by."""
 
+import re
+from collections import Counter
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
+import numpy as np
 import pytest
 from damon_prometheus import Listener, PrometheusCallback, PrometheusOptions
 
-from damon_core import HookContext, Regions, Target, Toll, hookimpl
+from damon_core import (
+    BLOCK_BYTES,
+    BLOCK_PAGES,
+    HookContext,
+    Microseconds,
+    PageMap,
+    Regions,
+    Target,
+    Toll,
+    hookimpl,
+)
 from damon_core.testing import Recorder, ScriptedMemory, ScriptedRegion, run_virtual
 
 MIB = 1 << 20
+DEPLOYMENT = Path(__file__).parents[3] / "docs/deployment.md"
 MakeListener = Callable[..., Listener]
 Values = Callable[[Listener], dict[str, float]]
 Scraped = Callable[..., dict[str, float]]
@@ -183,3 +198,50 @@ def test_labels_that_can_not_be(by: tuple[str, ...]) -> None:
     """A series has each label once, and what isn't a name of one can't be scraped."""
     with pytest.raises(ValueError, match="label"):
         PrometheusOptions(by=by)
+
+
+class Exact(ScriptedMemory):
+    """Memory of which every page is known, so that there are all series."""
+
+    @hookimpl
+    def describe_regions(self, context: HookContext) -> None:
+        """Give every target its pages."""
+        periods = np.full((1, BLOCK_PAGES), 13, dtype=np.uint8)
+        for target in context.targets:
+            target.page_map = PageMap.of_periods(
+                np.array([0]), periods, shortest=10, longest=31, watched_us=1 << 40
+            )
+
+
+def test_a_host_has_no_more_series_than_documented(
+    make_listener: MakeListener, values: Values
+) -> None:
+    """docs/deployment.md says how many: of 20 containers and of the others, and some besides."""
+    listener, found = make_listener(), dict[str, float]()
+    names = [f"web[{number}]" for number in range(1, 41)]
+    labels = {
+        name: {"namespace": "shop", "pod": f"web-{name}", "container_name": "web"} for name in names
+    }
+    options = PrometheusOptions(
+        by=("namespace", "pod", "container_name"),
+        windows=(Microseconds(100_000), Microseconds(200_000), Microseconds(300_000)),
+        idle_thresholds=tuple(Microseconds(100_000 * number) for number in range(1, 6)),
+    )
+    run_virtual(
+        Exact(
+            {name: [ScriptedRegion(0, BLOCK_BYTES, heat=1.0)] for name in names},
+            tolls={name: Toll(500, 500) for name in names},
+        ),
+        PrometheusCallback(options, listener),
+        Labelled(labels),
+        Recorder(after_aggregation=lambda _context: found.update(values(listener))),
+        aggregations=9,
+    )
+    of_groups = Counter(
+        match[1] for name in found if (match := re.search(r'pod="([^"]*)"', name)) is not None
+    )
+    assert len(of_groups) == 21
+    text = DEPLOYMENT.read_text()
+    of_each, of_host = map(int, re.findall(r"with `pagetable`, (\d+) and\s+about (\d+)", text)[0])
+    assert max(of_groups.values()) <= of_each
+    assert of_each * 20 < len(found) <= of_host

@@ -38,8 +38,10 @@ def compact_dataset(
         several = "has several files" if into is None else "has a file"
         click.echo(f"nothing to do: no host and day up to {last} {several}")
         return
+    files = "1 file" if done.files == 1 else f"{done.files} files"
+    places = "a host's day" if done.partitions == 1 else f"{done.partitions} hosts and days"
     click.echo(
-        f"{done.files} files of {done.partitions} hosts and days became {done.partitions}: "
+        f"{files} of {places} became {done.partitions}: "
         f"{format_size(done.before_bytes)} became {format_size(done.after_bytes)}"
     )
     if done.failed:
