@@ -94,7 +94,7 @@ def test_working_set_by_pod(dataset: Path) -> None:
         assert namespace == ("blog" if int(pod[-4:], 16) % 2 else "shop")
         assert mean == pytest.approx(means[pod] / MIB, abs=0.51)
         assert most == pytest.approx(of_pod["touched_bytes"].max()[pod] / MIB, abs=0.51)
-        used, resident = sums.loc[pod]
+        used, resident = sums.loc[pod].to_numpy()
         assert percent == pytest.approx(100 * used / resident, abs=0.051)
 
 
