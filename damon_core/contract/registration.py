@@ -96,9 +96,13 @@ class Primitive(_Part):
         forecast: Foretells what would be monitored with checked options, without touching it, for
             ``damon doctor``: `TargetForecast` values, or of a subclass with what the backends need
             for theirs. It raises `InputError` as the factory does. None if it can't.
+        count: Returns how many targets there are now, at most, for checked options: quickly, as it
+            is asked before anything is made. It raises `InputError` as the factory does. None if
+            that takes longer.
     """
 
     forecast: Callable[[Any], Sequence[TargetForecast]] | None = field(default=None, kw_only=True)
+    count: Callable[[Any], int] | None = field(default=None, kw_only=True)
 
 
 @frozen
@@ -111,6 +115,9 @@ class Backend(_Part):
         forecast: Foretells what it costs to monitor what a primitive's `forecast` returned, at
             least one target, without touching it; called where the backend works. None if that
             isn't known.
+        target_us: The CPU time that an aggregation takes for each target, however small it is, in
+            microseconds, where it looks at all of them: for so many targets that this exceeds the
+            budget within `max_staleness`, "auto" takes another backend. 0 where that needn't be.
 
     Its factory is called as ``factory(options)``; what it returns is agreed with the primitives
     that it serves, which call `make_backend`. Its `probe` may take ``primitive``, the name of the
@@ -120,6 +127,7 @@ class Backend(_Part):
     serves: Sequence[str] = field(validator=_names, kw_only=True)
     preference: int = field(default=0, kw_only=True)
     forecast: Callable[[Sequence[Any]], Costs] | None = field(default=None, kw_only=True)
+    target_us: float = field(default=0.0, kw_only=True)
 
     def findings(self, primitive: str) -> Sequence[Finding]:
         """Return what works on this machine of what it needs to serve a primitive: its `probe`."""

@@ -1,5 +1,6 @@
 """What a context of a configuration would come to, before anything is made."""
 
+from damon_core.attributes import DEFAULT_MAX_STALENESS_US
 from damon_core.deployment.model import ContextConfig
 from damon_core.loop.forecast import Limits
 from damon_core.registry.discovery import Plugins
@@ -21,6 +22,7 @@ def forecast_context(config: ContextConfig, plugins: Plugins) -> Forecast:
         cpu_budget=config.cpu_budget,
         max_slowdown=config.max_slowdown,
         max_stall_us=config.max_stall_us,
+        max_staleness_us=config.max_staleness_us or DEFAULT_MAX_STALENESS_US,
     )
     part = config.primitive.part
     return forecast_part(

@@ -8,6 +8,7 @@ from attrs import define, evolve, field
 
 from damon_core.clock import Clock, SystemClock
 from damon_core.deployment.building import build_context
+from damon_core.deployment.choosing import Choosing
 from damon_core.deployment.model import Config, ContextConfig
 from damon_core.deployment.reloading import Reloading
 from damon_core.errors import (
@@ -22,7 +23,7 @@ from damon_core.errors import (
 from damon_core.loop.context import Context
 from damon_core.loop.group import start, stop
 from damon_core.loop.sharing import SharedBudget
-from damon_core.registry.backends import KnownBackends
+from damon_core.registry.backends import KnownBackends, is_automatic
 from damon_core.registry.discovery import Plugins
 
 logger = logging.getLogger(__name__)
@@ -38,6 +39,8 @@ _AT_ONCE = 16
 #: that is done where they are few.
 _FOR_LOOKING = 0.25
 _LOOKS_EVERY_US = 1_000_000
+#: How often the choice of backends is made anew.
+_CHOOSES_EVERY_US = 10_000_000
 
 
 @define(eq=False)
@@ -72,7 +75,8 @@ class Deployment:
     configuration may take the place of the one in force.
 
     Of many contexts some begin at once, and the others in turns, as the CPU budget allows, in
-    `begin_due`. What is wrong with the parts of one of these is logged.
+    `begin_due`. What is wrong with the parts of one of these is logged. A context with backend
+    "auto" begins anew with another one where there are too many targets for the one that it has.
 
     It isn't thread-safe: one thread calls it. All contexts share one CPU budget.
 
@@ -98,10 +102,13 @@ class Deployment:
     _budget: SharedBudget = field(factory=lambda: SharedBudget(math.inf), init=False)
     _clock: Clock = field(init=False)
     _begun: dict[str, str] = field(factory=dict, init=False)  # since none were due
+    _choosing: Choosing = field(init=False)
+    _choose_us: int = field(default=0, init=False)  # when to do so again
     _look_us: int = field(default=0, init=False)  # when to look for targets again
 
     def __attrs_post_init__(self) -> None:
         self._backends = KnownBackends(self.plugins.backends)
+        self._choosing = Choosing(self._backends)
         self._clock = self.make_clock()
 
     @property
@@ -159,7 +166,12 @@ class Deployment:
         for name in new:
             place, each = wanted[name]
             self._members[name] = _Member(each, place)
-        for name in new[:_AT_ONCE]:
+        at_once = new[:_AT_ONCE]
+        first = [wanted[name][1] for name in at_once]
+        self._choosing.begin(config.contexts, first, self._budget.limit)
+        self._choosing.follow(self.contexts, self.due)
+        self._choose_us = 0
+        for name in at_once:
             problems += self._begin(self._members[name], config.source)
             self._note_begun(self._members[name])
         self._log_begun()
@@ -203,6 +215,7 @@ class Deployment:
         failed = []
         ended: dict[str, str] = {}
         self._look_again()
+        self._choose_again()
         self.begin_due()
         for member in self._members.values():
             context = member.context
@@ -229,6 +242,31 @@ class Deployment:
         cpu_us = self._clock.cpu_us() - cpu_us
         pause_us = cpu_us / (self._budget.limit * _FOR_LOOKING) - _LOOKS_EVERY_US
         self._look_us = now_us + max(round(pause_us), 0)
+
+    def _choose_again(self) -> None:
+        """Let contexts begin anew that would get another backend for so many targets."""
+        now_us = self._clock.now_us()
+        if now_us < self._choose_us:
+            return
+        self._choose_us = now_us + _CHOOSES_EVERY_US
+        members = list(self._members.values())
+        choices = [each for each in members if is_automatic(each.config.primitive.options)]
+        if not choices:
+            return
+        self._choosing.follow(self.contexts, self.due)
+        if not self._choosing.changed:
+            return
+        self._choosing.changed = False
+        changed: dict[str, str] = {}
+        for member in choices:
+            context, name = member.context, member.config.name
+            if context is None or not context.running:
+                continue
+            if another := self._choosing.another(context, member.config):
+                changed[name] = f"begins anew, with backend '{another}'"
+                self._end(name, "")
+                self._members[name] = _Member(member.config, member.place)
+        _log_each(changed, "begin anew, with another backend")
 
     def _begin_late(self, member: _Member) -> None:
         """Begin a context after the others, if it can; what is wrong with it harms no other."""
@@ -297,8 +335,8 @@ class Deployment:
             state = "waits for its target" if member.waits else "can't begin"
             logger.log(level, "context '%s' %s: %s", member.config.name, state, reason)
 
-    def _end(self, name: str) -> None:
-        """Stop and close a context that is not in force any more."""
+    def _end(self, name: str, why: str = "it is no longer configured like this") -> None:
+        """Stop and close a context that is not in force any more; log why, if that is given."""
         context = self._members.pop(name).context
         if context is None:
             return
@@ -314,7 +352,8 @@ class Deployment:
         except Exception as error:
             logger.error("context '%s' can't be closed: %s", name, one_line(error), exc_info=error)
         self.contexts.remove(context)
-        logger.info("context '%s' has ended: it is no longer configured like this", name)
+        if why:
+            logger.info("context '%s' has ended: %s", name, why)
 
 
 def _beginning(context: Context, config: ContextConfig) -> str:

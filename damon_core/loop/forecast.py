@@ -7,6 +7,7 @@ from attrs import evolve, frozen
 from damon_core.attributes import (
     DEFAULT_CPU_BUDGET,
     DEFAULT_MAX_SLOWDOWN,
+    DEFAULT_MAX_STALENESS_US,
     DEFAULT_MAX_STALL_US,
     Intervals,
 )
@@ -36,12 +37,19 @@ class Limits:
     cpu_budget: float | None = DEFAULT_CPU_BUDGET
     max_slowdown: float | None = DEFAULT_MAX_SLOWDOWN
     max_stall_us: int | None = DEFAULT_MAX_STALL_US
+    max_staleness_us: int = DEFAULT_MAX_STALENESS_US
+
+    @property
+    def spare_us(self) -> float:
+        """The CPU time that may be spent while values get as old as they may."""
+        return (self.cpu_budget or math.inf) * self.max_staleness_us
 
     def __attrs_post_init__(self) -> None:
         for name, validator in (
             ("cpu_budget", share),
             ("max_slowdown", share),
             ("max_stall_us", positive),
+            ("max_staleness_us", positive),
         ):
             if (value := getattr(self, name)) is not None:
                 check(validator, name, value)

@@ -306,9 +306,12 @@ class Kdamond:
                 self._aggregate(grid.due_us - aggregated_us)
                 aggregated_us = grid.due_us
             if grid.due_us - updated_us >= self.intervals.update_us:
+                before = len(context.targets)
                 self._hooks.call("update", context)
                 if self._rotation is not None:
                     self._rotation.admit(context.targets)
+                else:
+                    self._pace.grown(before, len(context.targets))
                 self._updates += 1
                 updated_us = grid.due_us
                 self._pace.updated(self._spent_us())

@@ -50,6 +50,8 @@ _FOR_WAKING = 0.03
 _WAKING_US = 50
 #: As long as some of the memory hasn't been looked at, aggregations with parts of it are shorter.
 _BEGINNING_PARTS = 8
+#: So many new targets make looks dearer at once; fewer may be small beside those that are there.
+_MANY_NEW = 16
 #: A change of intervals is worth a notice if they are longer, or shorter, by half.
 _NOTABLE = 1.5
 #: Goal tuning changes intervals by at most this factor at once, and leaves smaller changes out.
@@ -199,6 +201,16 @@ class BudgetKeeper:
             # The first checks of a run are expensive, because nothing is in the caches yet.
             return max(_CREDIT_US, self._left * (self._time_us + _PAID_BACK_IN_US))
         return self._left * (self._time_us + min(in_force.aggregation_us, _PAID_BACK_IN_US))
+
+    def grown(self, factor: float, base: Intervals) -> None:
+        """Take into account that looks will cost more by some factor from now on, and recompute."""
+        if self._check_us is not None:
+            self._check_us *= factor
+        if self._aggregate_us is not None:
+            self._aggregate_us *= factor
+        if self._opening_us is not None:
+            self._opening_us *= factor
+        self.fit(base)
 
     def updated(self, cpu_us: int, base: Intervals) -> None:
         """Add the CPU time of an update, and recompute: the next may come soon."""
@@ -556,6 +568,19 @@ class Pace:
             self._budget.fit(self._base)
             self._tolls.fit_epochs(self._sampling.most_aggregations * self._base.aggregation_us)
         self._decide()
+
+    def grown(self, before: int, after: int) -> None:
+        """Take new targets into account, if they are many: looks at all of them will cost more.
+
+        Args:
+            before: How many there were.
+            after: How many there are.
+        """
+        if before and after - before >= _MANY_NEW:
+            self._budget.grown(after / before, self._base)
+            if self._has_epochs:
+                self._sampling.set_epoch(self.epoch_us)
+            self._decide()
 
     def updated(self, cpu_us: int) -> None:
         """Add the CPU time of an update."""

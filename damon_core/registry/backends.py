@@ -3,12 +3,13 @@
 import functools
 import itertools
 import logging
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeAlias
 
 import attrs
-from attrs import define, field
+from attrs import define, field, frozen
 
 from damon_core.contract.implementations import not_an_object
 from damon_core.contract.registration import Backend
@@ -24,6 +25,27 @@ AUTO = "auto"
 BackendOption: TypeAlias = str | dict[str, Any]
 
 
+@frozen
+class Crowd:
+    """How many targets there are, and what may be spent on them: "auto" takes that into account.
+
+    Attributes:
+        targets: The number of targets of all contexts that share a CPU budget.
+        spare_us: The CPU time that they may take together while values get as old as they may.
+    """
+
+    targets: int = 0
+    spare_us: float = math.inf
+
+    def excess_us(self, target_us: float) -> float:
+        """Return what a backend would take that takes so much for each, if it is too much.
+
+        Backends are preferred by this, the least first, and otherwise by their `preference`.
+        """
+        needed_us = self.targets * target_us
+        return needed_us if needed_us > self.spare_us else 0.0
+
+
 @define(eq=False)
 class KnownBackends:
     """The backends of primitives, whose probes are asked once for many contexts.
@@ -33,10 +55,14 @@ class KnownBackends:
     Args:
         find: Returns the backends that serve a primitive, as `Plugins.backends` does.
         valid_s: How long an answer is valid, in seconds: a machine changes.
+
+    Attributes:
+        crowd: How many targets there are.
     """
 
     find: Callable[[str], Mapping[str, Backend]]
     valid_s: float = 60.0
+    crowd: Crowd = field(factory=Crowd, init=False)
     _known: dict[str, tuple[float, Mapping[str, Backend]]] = field(factory=dict, init=False)
 
     def of(self, primitive: str) -> Mapping[str, Backend]:
@@ -47,7 +73,15 @@ class KnownBackends:
             backends = self.find(primitive)
             found = {name: _asked_once(primitive, each) for name, each in backends.items()}
             known = self._known[primitive] = now_s + self.valid_s, found
-        return known[1]
+        # Those that take too much come last.
+        by_excess = sorted(known[1].values(), key=lambda each: self.crowd.excess_us(each.target_us))
+        return {each.name: each for each in by_excess}
+
+    @property
+    def excessive(self) -> dict[str, float]:
+        """What backends that are known take for a target, where so many are too much for them."""
+        known = (each for _, found in self._known.values() for each in found.values())
+        return {each.name: each.target_us for each in known if self.crowd.excess_us(each.target_us)}
 
 
 def _asked_once(primitive: str, backend: Backend) -> Backend:
@@ -103,6 +137,19 @@ def backend_problems(options: object, backends: Mapping[str, Backend]) -> list[P
         except ConfigError as error:
             problems += [Problem(f"{key}.{one.path}", one.message) for one in error.problems]
     return problems
+
+
+def is_automatic(options: object) -> bool:
+    """Return whether options leave the choice of a backend to the program."""
+    return any(
+        (wanted if isinstance(wanted, str) else wanted.get("use")) == AUTO
+        for _, wanted in _wanted(options)
+    )
+
+
+def preferred_backend(primitive: str, backends: Mapping[str, Backend]) -> str:
+    """Return the name of the first backend that works here; empty if none does."""
+    return next((name for name, each in backends.items() if not missing_of(primitive, each)), "")
 
 
 def backends_of(options: object, backends: Mapping[str, Backend]) -> tuple[Backend, ...]:

@@ -3,14 +3,14 @@
 import logging
 from collections.abc import Mapping
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from damon_core.attributes import Intervals
 from damon_core.contract.forecast import Costs, TargetForecast
 from damon_core.contract.registration import Backend, Primitive
 from damon_core.errors import InputError, PluginError, one_line
 from damon_core.loop.forecast import Expected, Limits, expect, expect_idle
-from damon_core.registry.backends import missing_of
+from damon_core.registry.backends import Crowd, missing_of
 from damon_core.registry.discovery import Plugins
 from damon_core.registry.options import structure
 
@@ -29,6 +29,7 @@ class BackendForecast:
         expected_idle: The same, if they access next to nothing. Both are None where costs aren't
             known.
         stalls: Whether a target's memory map is locked for longer than `max_stall_us` at once.
+        target_us: What it takes for each target, however small.
     """
 
     name: str
@@ -37,6 +38,7 @@ class BackendForecast:
     expected: Expected | None = None
     expected_idle: Expected | None = None
     stalls: bool = False
+    target_us: float = 0.0
 
 
 @frozen
@@ -45,18 +47,37 @@ class Forecast:
 
     Attributes:
         targets: What would be monitored.
-        backends: The backends, the preferred first.
+        backends: The backends, the preferred first: those that would take too much for so many
+            targets are the last.
         limits: What it was computed with.
+        all_targets: How many targets share the CPU budget, with those of other contexts.
     """
 
     targets: tuple[TargetForecast, ...]
     backends: tuple[BackendForecast, ...]
     limits: Limits
+    all_targets: int = 0
 
     @property
     def working(self) -> tuple[BackendForecast, ...]:
         """The backends that work here; the first is what "auto" takes."""
         return tuple(backend for backend in self.backends if not backend.missing)
+
+    @property
+    def too_dear(self) -> tuple[BackendForecast, ...]:
+        """The backends that work here, and that "auto" takes last as there are so many targets."""
+        crowd = Crowd(self.all_targets, self.limits.spare_us)
+        return tuple(each for each in self.working if crowd.excess_us(each.target_us))
+
+    def among(self, targets: int) -> "Forecast":
+        """Return the forecast for a context that shares its CPU budget with others.
+
+        Args:
+            targets: The number of targets of all of them.
+        """
+        crowd = Crowd(targets, self.limits.spare_us)
+        backends = sorted(self.backends, key=lambda each: crowd.excess_us(each.target_us))
+        return evolve(self, backends=tuple(backends), all_targets=targets)
 
 
 def make_forecast(
@@ -112,10 +133,13 @@ def forecast_part(
     targets = tuple(part.forecast(options))
     limits = limits or Limits()
     backends = tuple(
-        _forecast(part.name, backend, targets, intervals or Intervals(), limits)
+        evolve(
+            _forecast(part.name, backend, targets, intervals or Intervals(), limits),
+            target_us=backend.target_us,
+        )
         for backend in plugins.backends(part.name).values()
     )
-    return Forecast(targets, backends, limits)
+    return Forecast(targets, backends, limits).among(len(targets))
 
 
 def _forecast(

@@ -697,6 +697,21 @@ def together(
     return spent_us, in_force
 
 
+@pytest.mark.parametrize(("after", "longer"), [(30, 1), (200, 10)])
+def test_many_new_targets_make_looks_dearer_at_once(after: int, longer: int) -> None:
+    """Ten times as many take ten times as long; a few may be small."""
+    sampling = AccumulatingSampling(KernelPolicy())
+    budget = BudgetKeeper(0.02, SharedBudget(0.02), sampling)
+    pace = Pace(Intervals(), None, budget, TollKeeper(math.inf, math.inf), sampling)
+    for _ in range(20):
+        for _ in range(2):
+            pace.checked(20_000, pace.wanted)
+        pace.aggregated(None, 0, pace.wanted.aggregation_us, Toll())
+    before_us = pace.wanted.aggregation_us
+    pace.grown(20, after)
+    assert pace.wanted.aggregation_us == pytest.approx(longer * before_us, rel=0.2)
+
+
 # -- what targets lose -----------------------------------------------------------------
 
 

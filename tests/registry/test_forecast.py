@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
-from attrs import frozen
+from attrs import evolve, frozen
 
 from damon_core import (
     AccumulatingSampling,
@@ -88,6 +88,22 @@ def test_backends_come_in_the_order_of_preference() -> None:
     assert [each.name for each in found.working] == ["good", "low"]
     assert found.backends[0].missing == "a kernel option"
     assert found.backends[0].costs is None
+
+
+@pytest.mark.parametrize(("targets", "first"), [(100, "dear"), (101, "cheap")])
+def test_too_many_targets_for_a_backend(targets: int, first: str) -> None:
+    """At 12 ms each, 2 % of a minute are enough for 100: it comes last for more."""
+    dear = evolve(backend("dear", 2), target_us=12_000)
+    found = make_forecast(plugins(dear, backend("cheap")), "space", {})
+    assert found.among(targets).backends[0].name == first
+
+
+def test_without_a_budget_no_targets_are_too_many() -> None:
+    """Then the preferred backend is taken."""
+    dear = evolve(backend("dear", 2), target_us=12_000)
+    unlimited = Limits(cpu_budget=None)
+    found = make_forecast(plugins(dear, backend("cheap")), "space", {}, limits=unlimited)
+    assert found.among(1_000_000).backends[0].name == "dear"
 
 
 def test_costs_become_intervals() -> None:

@@ -89,6 +89,14 @@ def test_members_come_and_go(fake: Path, sleepers: Callable[[], int]) -> None:
     source.close()
 
 
+def test_members_are_counted_without_being_opened(fake: Path) -> None:
+    """So even those that have ended meanwhile count: what matters is about how many there are."""
+    (fake / "cgroup.procs").write_text("100001\n100002\n0\n")
+    source = CgroupSource(fake)
+    assert source.count() == 2
+    source.close()
+
+
 def test_descendants_are_the_cgroups_below(fake: Path, sleepers: Callable[[], int]) -> None:
     """With `descendants` the members of all cgroups below are monitored."""
     pid = sleepers()

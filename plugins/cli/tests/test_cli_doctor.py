@@ -279,7 +279,12 @@ def test_limits_are_those_given() -> None:
     plugins = processes(costly("walker", 90_000))
     given = ["--max-stall", "1s", "--max-slowdown", "50%", "--cpu-budget", "1%", "--json"]
     found = json.loads(doctor(plugins, "--pid", "1", *given).stdout)
-    assert found["limits"] == {"cpu_budget": 0.01, "max_slowdown": 0.5, "max_stall_us": 1_000_000}
+    assert found["limits"] == {
+        "cpu_budget": 0.01,
+        "max_slowdown": 0.5,
+        "max_stall_us": 1_000_000,
+        "max_staleness_us": 60_000_000,
+    }
     (walker,) = found["backends"]
     assert (walker["stalls"], walker["expected"]["limit"]) == (False, "cpu_budget")
 

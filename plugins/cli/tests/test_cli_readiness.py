@@ -61,7 +61,8 @@ class Package:
     def register_backends(self, register: Callable[[Backend], None]) -> None:
         bad = Backend("best", dict, serves=("space",), preference=9, probe=lambda: [MISSING])
         register(bad)
-        register(Backend("good", dict, serves=("space",), forecast=cost))
+        register(Backend("good", dict, serves=("space",), forecast=cost, target_us=700_000))
+        register(Backend("rough", dict, serves=("space",), preference=-1, forecast=cost))
 
     @hookimpl
     def register_callbacks(self, register: Callable[[Callback], None]) -> None:
@@ -106,6 +107,16 @@ def test_what_can_run_is_foretold(doctor: Doctor) -> None:
         "    expected: an aggregation every 100ms, 1.7% of a CPU; the targets lose 0% of their "
         "time, 0us at once",
     ]
+
+
+def test_many_targets(doctor: Doctor) -> None:
+    """Of all contexts together: then "auto" takes a cheaper backend, and it is said why."""
+    result = doctor(*[('use = "space"', "out")] * 2)
+    assert result.stdout.count("c0: can run (space through rough to out)") == 1
+    assert (
+        "    good: 700ms for each of 2 targets is too much for the CPU budget, so 'auto' takes it "
+        "last\n" in result.stdout
+    )
 
 
 def test_what_no_backend_works_for_is_to_do(doctor: Doctor) -> None:

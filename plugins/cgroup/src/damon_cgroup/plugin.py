@@ -134,6 +134,15 @@ def forecast_cgroup(options: CgroupOptions) -> Sequence[ProcessForecast]:
     return forecast_processes(_source(options))
 
 
+def count_members(options: CgroupOptions) -> int:
+    """Return how many processes the cgroups have now, whatever is left out of them by rules.
+
+    Raises:
+        TargetError: The cgroup doesn't exist.
+    """
+    return _source(options).count()
+
+
 def probe() -> Sequence[Finding]:
     """Report the mounted hierarchies, and whether processes of other users can be monitored."""
     mounts = ", ".join(f"{found.mount} (v{found.version})" for found in hierarchies())
@@ -154,5 +163,6 @@ def register_primitives(register: Callable[[Primitive], None]) -> None:
             "The memory of a cgroup's processes",
             probe=probe,
             forecast=forecast_cgroup,
+            count=count_members,
         )
     )

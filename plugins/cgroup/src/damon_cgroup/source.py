@@ -152,6 +152,10 @@ class CgroupSource:
         self._cgroup_of = pids
         return list(self._table)
 
+    def count(self) -> int:
+        """Return how many members there are now, whatever the rule selects."""
+        return len(self._members(self._find().values()))
+
     def labels(self, process: Process) -> Mapping[str, str]:
         """Return the cgroup in which a process was found, as its label.
 

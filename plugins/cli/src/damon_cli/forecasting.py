@@ -98,9 +98,19 @@ def _remarks(forecast: Forecast) -> list[str]:
     else:
         others = ", ".join(working[1:])
         lines.append(f"'auto' takes {working[0]}, which is preferred to {others}")
+    lines += remarks_on_many(forecast)
     for backend in forecast.backends:
         lines += [f"{backend.name}: {line}" for line in _remarks_on(backend, forecast)]
     return lines
+
+
+def remarks_on_many(forecast: Forecast) -> list[str]:
+    """Return which backends are too dear for so many targets, a line each."""
+    return [
+        f"{each.name}: {format_duration(round(each.target_us))} for each of "
+        f"{forecast.all_targets} targets is too much for the CPU budget, so 'auto' takes it last"
+        for each in forecast.too_dear
+    ]
 
 
 def _remarks_on(backend: BackendForecast, forecast: Forecast) -> list[str]:

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.text import Text
 
 from damon_cli.diagnosis import Diagnosis, diagnose_part, diagnose_primitive
-from damon_cli.forecasting import for_programs, percent
+from damon_cli.forecasting import for_programs, percent, remarks_on_many
 from damon_core import (
     Config,
     ContextConfig,
@@ -55,9 +55,18 @@ class Readiness:
         return all(each.works for each in parts) and (not self.absent or self.waits)
 
     @property
+    def is_automatic(self) -> bool:
+        """Whether it takes the backend that is best here."""
+        return len(self.primitive.backends) > 1
+
+    @property
     def backend(self) -> Diagnosis | None:
         """The backend that it takes; None if none works, or it needs none."""
-        return next((each for each in self.primitive.backends if each.works), None)
+        working = [each for each in self.primitive.backends if each.works]
+        if self.forecast is not None:
+            order = [each.name for each in self.forecast.backends]
+            working.sort(key=lambda each: order.index(each.name))
+        return next(iter(working), None)
 
     @property
     def expected(self) -> Expected | None:
@@ -96,7 +105,14 @@ class Readiness:
 
 def examine(config: Config, plugins: Plugins) -> list[Readiness]:
     """Find out what each context needs; nothing is made, opened or monitored."""
-    return [_examine(each, plugins) for each in config.contexts]
+    found = [_examine(each, plugins) for each in config.contexts]
+    targets = sum(len(each.forecast.targets) for each in found if each.forecast is not None)
+    return [
+        attrs.evolve(each, forecast=each.forecast.among(targets))
+        if each.forecast is not None
+        else each
+        for each in found
+    ]
 
 
 def _examine(config: ContextConfig, plugins: Plugins) -> Readiness:
@@ -150,6 +166,9 @@ def _for_people(found: Readiness) -> Iterator[Text]:
         yield Text("    limited: ", "yellow").append(line, "default")
     if found.forecast is not None:
         yield Text(f"    {_targets(found.forecast)}")
+        if found.is_automatic:
+            for line in remarks_on_many(found.forecast):
+                yield Text(f"    {line}")
     if (expected := found.expected) is not None:
         every = format_duration(expected.intervals.aggregation_us, 3)
         stretched = f" ({expected.limit})" if expected.limit else ""

@@ -116,6 +116,11 @@ def forecast_vaddr(options: VaddrOptions) -> Sequence[ProcessForecast]:
     return forecast_processes(_source(options))
 
 
+def count_processes(options: VaddrOptions) -> int:
+    """Return how many processes are named; to find those of a rule takes longer."""
+    return len(options.pids) or int(not options.match)
+
+
 def probe_processes() -> Sequence[Finding]:
     """Report whether processes, and those of other users, can be monitored."""
     problem = proc_problem()
@@ -141,6 +146,7 @@ def register_primitives(register: Callable[[Primitive], None]) -> None:
             "The memory of processes",
             probe=probe_processes,
             forecast=forecast_vaddr,
+            count=count_processes,
         )
     )
 
