@@ -173,7 +173,6 @@ class Deployment:
         self._choose_us = 0
         for name in at_once:
             problems += self._begin(self._members[name], config.source)
-            self._note_begun(self._members[name])
         self._log_begun()
         self.begin_due()
         if self.due:
@@ -201,10 +200,14 @@ class Deployment:
         _log_each(self._begun, "begin")
         self._begun.clear()
 
-    def _note_begun(self, member: _Member) -> None:
-        """Note that a context begins, for the log."""
-        if (context := member.context) is not None and context.running:
-            self._begun[context.name] = _beginning(context, member.config)
+    def _note_begun(self, context: Context, config: ContextConfig) -> None:
+        """Note that a context begins, for the log.
+
+        Where there are few, the line stands above those that the context logs itself.
+        """
+        self._begun[context.name] = _beginning(context, config)
+        if len(self._members) <= _MOST_LINES:
+            self._log_begun()
 
     def tend(self) -> list[Context]:
         """Begin contexts whose targets have come, and log which have ended; to be called often.
@@ -277,7 +280,6 @@ class Deployment:
         if lines:
             member.absent, member.waits = "; ".join(lines), False
             logger.error("context '%s' can't begin: %s", member.config.name, member.absent)
-        self._note_begun(member)
 
     def _keeps(self, member: _Member, config: ContextConfig) -> bool:
         """Return whether a context can go on with another configuration; let it do so."""
@@ -316,6 +318,7 @@ class Deployment:
         member.context, member.absent, member.waits = context, "", False
         context.reloader = self.reloading
         self.contexts.append(context)
+        self._note_begun(context, member.config)
         try:
             start(context, exclusive=False, cpu_budget=self._budget)
         except DamonError as error:
@@ -359,7 +362,8 @@ class Deployment:
 def _beginning(context: Context, config: ContextConfig) -> str:
     """Return what is logged of a context that begins."""
     parts = ", ".join(each.part.name for each in config.callbacks) or "nothing"
-    return f"begins: {context.primitive_name} to {parts}"
+    through = f" through {context.backend_name}" if context.backend_name else ""
+    return f"begins: {context.primitive_name}{through} to {parts}"
 
 
 def _log_each(events: Mapping[str, str], what: str) -> None:

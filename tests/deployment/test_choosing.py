@@ -153,7 +153,7 @@ def test_more_targets_than_at_first(deployed: Deploy, caplog: pytest.LogCaptureF
         "'auto' doesn't take backend 'exact' for 205 targets: at 12ms for each, cpu_budget "
         "doesn't suffice for values that aren't older than max_staleness",
         "context 'a' begins anew, with backend 'rough'",
-        "context 'a' begins: fleet to nothing",
+        "context 'a' begins: fleet through rough to nothing",
     ]
 
 

@@ -13,6 +13,7 @@ from damon_core import (
     Config,
     ConfigError,
     Deployment,
+    HookContext,
     Plugins,
     Primitive,
     Regions,
@@ -241,6 +242,51 @@ def test_a_part_that_cannot_be_used(deployment: Deployment, tmp_path: Path) -> N
     assert names(other) == ["a"]
     with other.contexts[0]:
         pass
+
+
+def test_the_line_of_a_context_that_begins_stands_above_its_own(
+    config: Make, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """At the start, and when its target has come."""
+
+    class Speaking:
+        @hookimpl
+        def before_start(self, context: HookContext) -> None:
+            logging.getLogger("damon.events.test").info("'%s' speaks", context.name)
+
+    deployment = Deployment(PLUGINS, [Speaking()])
+    (tmp_path / "a").touch()
+    with caplog.at_level(logging.INFO):
+        deployment.apply(config(a={}, b={}))
+        eventually(lambda: "'a' speaks" in caplog.messages)
+        (tmp_path / "b").touch()
+        deployment.tend()
+        eventually(lambda: "'b' speaks" in caplog.messages)
+        for context in deployment.contexts:
+            with context:
+                pass
+    spoken = [each for each in caplog.messages if "begins" in each or "speaks" in each]
+    assert spoken == [
+        "context 'a' begins: memory to nothing",
+        "'a' speaks",
+        "context 'b' begins: memory to nothing",
+        "'b' speaks",
+    ]
+
+
+def test_the_line_of_a_context_that_begins_names_the_backend(
+    deployment: Deployment,
+    config: Make,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What the numbers mean and what they cost depends on it."""
+    monkeypatch.setattr(Memory, "backend_name", "looks", raising=False)
+    (tmp_path / "a").touch()
+    with caplog.at_level(logging.INFO, "damon_core.deployment.running"):
+        deployment.apply(config(a={}))
+    assert caplog.messages == ["context 'a' begins: memory through looks to nothing"]
 
 
 def test_many_contexts_at_once_are_one_line(

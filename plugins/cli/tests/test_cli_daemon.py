@@ -115,6 +115,7 @@ pid = 4194305
     assert process.wait(60) == 1
     log = (tmp_path / "log").read_text()
     assert "context 'dead' can't begin: pid 4194305: there is no such process" in log
+    assert f"started, with 2 contexts in {path}; 1 is left out\n" in log
     assert log.endswith("damon: context 'dead' was left out\n")
     assert (tmp_path / "a.csv").exists()
 
@@ -147,6 +148,22 @@ def test_a_log_of_objects(write: Write, start: Start, tmp_path: Path) -> None:
     assert {frozenset(line) for line in lines} == {
         frozenset({"time", "level", "logger", "message"})
     }
+
+
+@pytest.mark.parametrize("key", ["", "nam = 1"], ids=["a failure", "a mistake"])
+def test_why_it_ends_is_an_object_too(write: Write, start: Start, tmp_path: Path, key: str) -> None:
+    """What reads the log understands every line of it."""
+    path = write(a=key)
+    path.write_text(
+        path.read_text()
+        + '[[context]]\nname = "b"\n[context.primitive]\nuse = "vaddr"\npid = 4194305\n'
+    )
+    process = start(path, "--log-format", "json", "--for", "100ms")
+    assert process.wait(60) == (2 if key else 1)
+    lines = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
+    last = "unknown key; did you mean 'name'?" if key else "context 'b' was left out"
+    assert lines[-1]["level"] == "ERROR"
+    assert lines[-1]["message"].endswith(last)
 
 
 @pytest.fixture

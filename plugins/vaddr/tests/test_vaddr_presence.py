@@ -74,6 +74,24 @@ def test_without_groups(messages: pytest.LogCaptureFixture) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("groups", "expected"),
+    [
+        (("", ""), "2 processes in no group at first"),
+        (("a", "a", "b", ""), "4 processes of 2 groups, 1 of them in no group at first"),
+    ],
+)
+def test_processes_without_a_group_are_counted(
+    messages: pytest.LogCaptureFixture, groups: tuple[str, ...], expected: str
+) -> None:
+    """They are monitored, too: a beginning without any would look like a failure."""
+    presence = Presence("unit")
+    for number, group in enumerate(groups):
+        presence.add(target(f"x[{number}]", group))
+    presence.log("x", 0)
+    assert messages.messages == [f"context 'x': {expected}"]
+
+
 def test_a_process_without_a_group(messages: pytest.LogCaptureFixture) -> None:
     """Nothing is said of it."""
     presence = Presence("unit")

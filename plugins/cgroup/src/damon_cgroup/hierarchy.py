@@ -76,7 +76,9 @@ def find_cgroup(path: str, mounted: list[Hierarchy] | None = None) -> Path:
         reason = "not a cgroup: it isn't a directory in a cgroup hierarchy"
     else:
         reason = "there is no such cgroup"
-    mounts = ", ".join(str(root.mount) for root in roots)
+    # Version 1 has ten and more.
+    more = f" and {len(roots) - 2} more" if len(roots) > 2 else ""
+    mounts = ", ".join(str(root.mount) for root in roots[:2]) + more
     raise TargetError(
         label,
         f"{reason}; looked in {mounts}; see /proc/PID/cgroup for the cgroup of a process",

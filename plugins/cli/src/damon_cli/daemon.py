@@ -82,7 +82,8 @@ class Daemon:
         self.deployment.apply(config)
         if not self.deployment.goes_on and not self.deployment.contexts:
             raise InputError("\n".join(self.deployment.left_out.values()))
-        logger.info("started, with %s in %s", _count(config.contexts), config.source)
+        contexts = _count(config.contexts)
+        logger.info("started, with %s in %s%s", contexts, config.source, self._others())
 
     def _loop(self, reported: set[Context], deadline_s: float | None) -> None:
         tended_s = 0.0
@@ -115,13 +116,21 @@ class Daemon:
         self.deployment.reloading.end(problem)
         self.notifier.ready()
 
+    def _others(self) -> str:
+        """Return how many contexts don't run, and why, to follow how many there are."""
+        waiting, left_out = len(self.deployment.waiting), len(self.deployment.left_out)
+        text = ""
+        if due := self.deployment.due:
+            text = f"; {due} begin as the CPU budget allows"
+        if waiting:
+            text += "; 1 waits for its target" if waiting == 1 else f"; {waiting} wait for targets"
+        if left_out:
+            text += "; 1 is left out" if left_out == 1 else f"; {left_out} are left out"
+        return text
+
     def _show(self) -> None:
         running = [each for each in self.deployment.contexts if each.running]
-        text = f"monitoring {_count(running)}"
-        if due := self.deployment.due:
-            text += f", {due} more as the CPU budget allows"
-        if waiting := len(self.deployment.waiting):
-            text += f", {waiting} more when their targets are there"
+        text = f"monitoring {_count(running)}{self._others()}"
         # A part that hangs is a reason to begin anew: without a sign of life systemd does so.
         patience_us = self.notifier.watchdog_s * 1e6 or math.inf
         hanging = [each.place for each in running if each.hook_us > patience_us]

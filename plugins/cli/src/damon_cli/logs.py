@@ -52,6 +52,18 @@ def log_as_service(form: str) -> None:
             handler.setFormatter(handler.formatter.of_service(form))
 
 
+def as_lines(message: str) -> list[str]:
+    """Return what a command fails with as lines of standard error.
+
+    They begin with the program's name, also in the log of a service, as they say why it ended; in a
+    log of objects they are objects, as what reads it understands nothing else.
+    """
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler.formatter, _JsonFormat):
+            return [handler.formatter.line(each) for each in message.splitlines()]
+    return [f"damon: {each}" for each in message.splitlines()]
+
+
 def _is_not_reported_otherwise(record: logging.LogRecord) -> bool:
     """Return False for failures of contexts: the command that runs them reports these, once."""
     return record.name != _LOOP or record.levelno != logging.ERROR
@@ -93,6 +105,11 @@ class _Format(logging.Formatter):
 
 class _JsonFormat(_Format):
     """An object a line."""
+
+    def line(self, message: str) -> str:
+        """Return an error that isn't logged as a line of the log."""
+        attributes = {"name": "damon", "levelno": logging.ERROR, "levelname": "ERROR"}
+        return self.format(logging.makeLogRecord({**attributes, "msg": message}))
 
     def format(self, record: logging.LogRecord) -> str:
         line = {

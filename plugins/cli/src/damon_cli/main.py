@@ -16,11 +16,17 @@ __all__ = ["main"]
 
 
 class _Failure(click.ClickException):
-    """An error as the command line shows it: lines that begin with the program's name."""
+    """An error as the command line shows it: lines as the log has them when it is raised."""
+
+    def __init__(self, message: str) -> None:
+        from damon_cli.logs import as_lines
+
+        super().__init__(message)
+        self._lines = as_lines(message)
 
     def show(self, file: IO[Any] | None = None) -> None:
-        for line in self.message.splitlines():
-            click.echo(f"damon: {line}", err=True, file=file)
+        for line in self._lines:
+            click.echo(line, err=True, file=file)
 
 
 class _Mistake(_Failure):

@@ -86,6 +86,7 @@ class PageTable:
         self._tables: PageTables | None = self._opened()
         self._files: dict[ProcessTarget, _Files] = {}
         self._known: dict[ProcessTarget, Known] = {}
+        self._has_looked_for_rivals = False
         self._reset_us = reset_us()
         options = options or PageTableOptions()
         self._adviser = Adviser()
@@ -125,11 +126,12 @@ class PageTable:
         """
         if self._tables is None:  # It was closed at the end of an earlier run.
             self._tables = self._opened()
-        if not self._files and (rivals := find_rivals()):
+        if not self._has_looked_for_rivals and (rivals := find_rivals()):
             logger.warning(
                 "page tables: %s; both clear accessed bits, so each may miss accesses",
                 "; ".join(rivals),
             )
+        self._has_looked_for_rivals = True
         os.close(target.process.open_file("clear_refs", os.O_WRONLY))
         pagemap = target.process.open_kept("pagemap")
         self._files[target] = _Files(pagemap, Looks(self._tables, pagemap))
@@ -258,3 +260,4 @@ class PageTable:
         if self._tables is not None:
             self._tables.close()
             self._tables = None
+        self._has_looked_for_rivals = False

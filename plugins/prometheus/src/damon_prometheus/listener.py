@@ -23,6 +23,8 @@ from damon_prometheus.options import ListenerOptions, TlsOptions
 from damon_prometheus.server import MetricsServer
 
 logger = logging.getLogger(__name__)
+#: What a service logs of its beginning, unlike other lines of this level.
+_events = logging.getLogger("damon.events.prometheus")
 
 
 class Listener:
@@ -122,7 +124,7 @@ class Listener:
         self._closer.atexit = False
         self._server = server
         self._address = (self._address[0], server.server_port, *self._address[2:])
-        logger.info("serving metrics at %s", self.url)
+        _events.info("serving metrics at %s", self.url)
         if authorization is None and not ipaddress.ip_address(self._address[0]).is_loopback:
             logger.warning(
                 "%s is readable from other machines without authentication: set "

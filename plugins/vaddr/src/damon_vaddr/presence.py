@@ -28,6 +28,7 @@ class Presence:
     def __init__(self, group_by: str = NO_GROUP) -> None:
         self._has_groups = group_by != NO_GROUP
         self._group_of: dict[ProcessTarget, str] = {}
+        self._without_group: set[ProcessTarget] = set()
         self._logged: set[str] = set()
         self._gone: dict[str, None] = {}
         self._has_begun = False
@@ -37,6 +38,7 @@ class Presence:
     def clear(self) -> None:
         """Begin anew."""
         self._group_of.clear()
+        self._without_group.clear()
         self._logged.clear()
         self._gone.clear()
         self._has_begun = False
@@ -45,14 +47,16 @@ class Presence:
     def add(self, target: ProcessTarget) -> None:
         """Note a target that is new or has other labels."""
         group = target.labels.get(GROUP, "")
+        self.remove(target)
         if group or not self._has_groups:
             self._group_of[target] = group
         else:
-            self._group_of.pop(target, None)
+            self._without_group.add(target)
 
     def remove(self, target: ProcessTarget) -> None:
         """Note that a target is no longer monitored."""
         self._group_of.pop(target, None)
+        self._without_group.discard(target)
 
     def log(self, context: str, now_us: int) -> None:
         """Log what has come and gone since the last call.
@@ -107,11 +111,14 @@ class Presence:
                 yield f"{count} {what}: {named}{rest}"
 
     def _log_beginning(self, context: str, there: Counter[str]) -> None:
-        count = there.total()
+        without = len(self._without_group)
+        count = there.total() + without
         processes = "1 process" if count == 1 else f"{count or 'no'} processes"
         groups = ""
         if self._has_groups and there:
             groups = " of 1 group" if len(there) == 1 else f" of {len(there)} groups"
+        if without:
+            groups += f", {without} of them in no group" if there else " in no group"
         logger.info("context '%s': %s%s at first", context, processes, groups)
 
 
