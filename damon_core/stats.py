@@ -43,6 +43,8 @@ class Stats:
         staleness_us: How old the oldest value of a target is, now or at the end of the run.
         resting: How many targets are looked at less often than `max_staleness_us` asks for, as the
             budget allows no more.
+        late: How many targets have values now that are older than `Context.late_after_us`, or none
+            yet after an aggregation.
         callbacks: The callbacks by name.
     """
 
@@ -56,6 +58,7 @@ class Stats:
     longest_stall_us: int = 0
     staleness_us: int = 0
     resting: int = 0
+    late: int = 0
     callbacks: dict[str, CallbackStats] = field(factory=dict)
 
     @property

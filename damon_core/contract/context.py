@@ -48,6 +48,14 @@ class HookContext(Protocol):
         """How long a target's memory map may be locked at once; None for no limit."""
 
     @property
+    def max_staleness_us(self) -> int:
+        """How old values may get before targets are looked at in turns, in microseconds."""
+
+    @property
+    def late_after_us(self) -> int:
+        """From which age on values count as late, in microseconds."""
+
+    @property
     def clock(self) -> Clock:
         """The time that the context runs on."""
 

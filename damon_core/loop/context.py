@@ -43,6 +43,9 @@ from damon_core.validators import at_least, check, positive, printable, share
 
 logger = logging.getLogger(__name__)
 
+#: Values are late that are older than they may be by this part of the time.
+_LATE_PART = 4
+
 
 class Context:
     """One primitive, any number of callbacks, and the attributes of their monitoring.
@@ -213,6 +216,16 @@ class Context:
     def max_staleness_us(self) -> int:
         """How old values may get before targets are looked at in turns, in microseconds."""
         return self._max_staleness_us
+
+    @property
+    def late_after_us(self) -> int:
+        """From which age on values count as late, in microseconds.
+
+        That is `max_staleness_us`, or an aggregation interval that is configured longer, and a
+        quarter of it: the next aggregation may be a little late itself.
+        """
+        most_us = max(self._max_staleness_us, self._attributes.intervals.aggregation_us)
+        return most_us + most_us // _LATE_PART
 
     @property
     def policy_name(self) -> str:
@@ -447,6 +460,7 @@ class Context:
             rotation=Rotation(max_us) if rotates else None,
             configured=lambda: self._attributes,
             labels=self._labels,
+            late_after_us=lambda: self.late_after_us,
             has_more_targets=self._has_more_targets,
             spent_elsewhere_us=self._spent_elsewhere_us,
             on_init=self.drop_startup_capabilities,

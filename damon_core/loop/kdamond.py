@@ -47,6 +47,7 @@ class Kdamond:
         rotation: Which targets an aggregation looks at; None where it is always all of them.
         configured: Returns the attributes that were last configured.
         labels: Labels of every target.
+        late_after_us: Returns from which age on values count as late, in microseconds.
         has_more_targets: Returns whether the next updates add targets that are there already.
         spent_elsewhere_us: Returns the CPU time that others have spent on sampling for the
             context, in microseconds.
@@ -70,6 +71,7 @@ class Kdamond:
         rotation: Rotation | None,
         configured: Callable[[], Attributes],
         labels: Mapping[str, str],
+        late_after_us: Callable[[], int],
         has_more_targets: Callable[[], bool],
         spent_elsewhere_us: Callable[[], int],
         on_init: Callable[[], None],
@@ -85,7 +87,10 @@ class Kdamond:
         self._rotation = rotation
         self._rarer_said = 0
         self._last_checks = 1
-        self._measured_us: int | None = None  # the oldest value
+        # When the values of each target were measured, and how many targets have none.
+        self._measured_us: Sequence[int] = ()
+        self._without_values = 0
+        self._late_after_us = late_after_us
         self._sampling = sampling
         self._context = context
         self._hooks = hooks
@@ -142,6 +147,7 @@ class Kdamond:
             longest_stall_us=self._longest_stall_us,
             staleness_us=self._staleness_us(),
             resting=self._rotation.rarer if self._rotation is not None else 0,
+            late=self._late(),
             callbacks=self._hooks.callback_stats(),
         )
 
@@ -176,10 +182,17 @@ class Kdamond:
 
     def _staleness_us(self) -> int:
         """Return how old the oldest value is."""
-        if self._measured_us is None:
-            return 0
-        now_us = self._clock.now_us() if self._ended_us is None else self._ended_us
-        return max(now_us - self._measured_us, 0)
+        now_us = self._now_us()
+        return max(now_us - min(self._measured_us, default=now_us), 0)
+
+    def _late(self) -> int:
+        """Return how many targets have values that are too old, or none."""
+        limit_us = self._now_us() - self._late_after_us()
+        return self._without_values + sum(each < limit_us for each in self._measured_us)
+
+    def _now_us(self) -> int:
+        """Return the time, or that of the end."""
+        return self._clock.now_us() if self._ended_us is None else self._ended_us
 
     def _before_terminate(self) -> None:
         self._hooks.call("before_terminate", self._context)
@@ -389,16 +402,20 @@ class Kdamond:
         Values of targets that rest stay, in relation to the checks of this aggregation.
         """
         targets, now_us = self._context.targets, self._clock.now_us()
-        self._measured_us = now_us
         if self._rotation is None:
+            self._measured_us = (now_us,) * len(targets) or (now_us,)
             return targets, lambda _: 0
         rotation = self._rotation
         rotation.looked(targets, now_us)
-        self._measured_us = rotation.oldest_us(now_us)
         for target in targets:
             if target.resting:
                 target.regions.rescale_counters(self._last_checks, self._checks)
-        return rotation.known(targets), lambda target: rotation.age_us(target, now_us)
+        known = rotation.known(targets)
+        self._measured_us = tuple(now_us - rotation.age_us(each, now_us) for each in known) or (
+            now_us,
+        )
+        self._without_values = len(targets) - len(known)
+        return known, lambda target: rotation.age_us(target, now_us)
 
     def _label_targets(self) -> None:
         """Complete the labels of targets that are new, or whose labels the primitive changed."""
@@ -433,7 +450,7 @@ class Kdamond:
 
     def _slowdown(self) -> float:
         """Return the share of its time that a target has lost, of the one that lost most."""
-        now_us = self._clock.now_us() if self._ended_us is None else self._ended_us
+        now_us = self._now_us()
         since_us, tolls = self._since_us, self._tolls
         return max(
             (

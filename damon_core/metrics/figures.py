@@ -117,6 +117,13 @@ class Figures:
         for number in np.flatnonzero(low == high).tolist():
             yield number, low[number], int(ages[number])
 
+    def late(self, after_us: int) -> Iterator[tuple[int, int]]:
+        """Return groups with values older than some time, and how old their oldest are."""
+        ages = np.zeros(len(self.groups), dtype=np.int64)
+        np.maximum.at(ages, self.groups.numbers, [each.stale_us for each in self.snapshot.targets])
+        for number in np.flatnonzero(ages > after_us).tolist():
+            yield number, int(ages[number])
+
     def window(self, place: int, window_us: int) -> Sums:
         """Return the bytes accessed within a window.
 

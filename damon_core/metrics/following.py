@@ -24,12 +24,14 @@ class Followed:
             not every page is known.
         lost_us: What monitoring has cost the targets of each group since the group is there, by
             the values of its labels; without those that it cost nothing.
+        late_after_us: From which age on values counted as late.
     """
 
     snapshot: Snapshot = field(repr=False)
     watched_us: int
     touched: tuple[tuple[int, ...] | None, ...]
     lost_us: dict[tuple[str, ...], int]
+    late_after_us: int
 
 
 class Follower:
@@ -67,4 +69,4 @@ class Follower:
         self._tolls_us, self._lost_us = tolls_us, lost_us
         watched_us = context.clock.now_us() - self._began_us
         some = {key: each for key, each in lost_us.items() if each}
-        return Followed(snapshot, watched_us, tuple(touched), some)
+        return Followed(snapshot, watched_us, tuple(touched), some, context.late_after_us)

@@ -87,6 +87,12 @@ LOST: Final = Instrument(
     "CPU time that monitoring has cost the targets, where that is known.",
     "counter",
 )
+LATE_MEASURED: Final = Instrument(
+    "late_target.measured.timestamp",
+    "s",
+    "When the oldest value of late targets was measured, in Unix time; missing where none is late.",
+    "gauge",
+)
 TARGETS: Final = Instrument("targets", "{target}", "Number of targets, such as processes.")
 LAST: Final = Instrument(
     "last_aggregation.timestamp", "s", "When the last aggregation ended, in Unix time.", "gauge"
@@ -107,6 +113,7 @@ OF_SNAPSHOTS: Final = (
     OWNER_WORKING_SET,
     OWNER_ACCESSED,
     LOST,
+    LATE_MEASURED,
     TARGETS,
     LAST,
 )
@@ -166,6 +173,11 @@ RESTING: Final = Instrument(
     "{target}",
     "Targets that are looked at less often than max_staleness asks for, as the budget allows.",
 )
+LATE: Final = Instrument(
+    "late_targets",
+    "{target}",
+    "Targets with values that are older than max_staleness by a quarter, or with none yet.",
+)
 SAMPLING: Final = Instrument("sampling_interval", "s", "Sampling interval in force.", "gauge")
 AGGREGATION: Final = Instrument(
     "aggregation_interval", "s", "Aggregation interval in force.", "gauge"
@@ -188,6 +200,7 @@ OF_CONTEXTS: Final = (
     STALL,
     STALENESS,
     RESTING,
+    LATE,
     SAMPLING,
     AGGREGATION,
     RUNNING,

@@ -109,6 +109,10 @@ class SnapshotValues:
             if key is not None and key in lost_us
         ]
         yield GroupValues(i.LOST, lost)
+        time_us = self._followed.snapshot.time_us
+        late = figures.late(self._followed.late_after_us)
+        measured = [(number, (time_us - age_us) / 1e6) for number, age_us in late]
+        yield GroupValues(i.LATE_MEASURED, measured)
 
     def _idle(self) -> Iterator[GroupValues]:
         time_us = self._followed.snapshot.time_us
@@ -142,6 +146,7 @@ def context_values(context: HookContext, *, running: bool) -> Iterator[Value]:
     yield Value(i.STALL, stats.longest_stall_us / 1e6)
     yield Value(i.STALENESS, stats.staleness_us / 1e6)
     yield Value(i.RESTING, stats.resting)
+    yield Value(i.LATE, stats.late)
     yield Value(i.SAMPLING, intervals.sampling_us / 1e6)
     yield Value(i.AGGREGATION, intervals.aggregation_us / 1e6)
     for reason, count in context.left_out.items():

@@ -69,6 +69,7 @@ def make_snapshot(
     idle_ages: Mapping[str, IdleAges] | None = None,
     labels: Mapping[str, Mapping[str, str]] | None = None,
     page_maps: Mapping[str, PageMap] | None = None,
+    stale_us: Mapping[str, int] | None = None,
 ) -> Snapshot:
     """Return the snapshot of an aggregation with these regions.
 
@@ -87,6 +88,7 @@ def make_snapshot(
         idle_ages: How old their idle bytes are, by their names.
         labels: What else they are known by, by their names.
         page_maps: Every page of targets, by their names; the snapshot has them for good.
+        stale_us: How old the values of targets are, by their names.
     """
     intervals = intervals or Intervals()
     elapsed_us = intervals.aggregation_us if elapsed_us is None else elapsed_us
@@ -126,6 +128,7 @@ def make_snapshot(
                 (tolls or {}).get(name, Toll()),
                 (idle_ages or {}).get(name, IdleAges()),
                 labels=freeze_labels((labels or {}).get(name, NO_LABELS)),
+                stale_us=(stale_us or {}).get(name, 0),
                 **_exact((page_maps or {}).get(name)),
             )
             for name, regions in targets.items()

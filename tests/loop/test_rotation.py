@@ -151,6 +151,29 @@ class TestRotation:
         assert context.stats.resting == 2
 
     @pytest.mark.slow
+    def test_small_ones_stay_in_time_beside_big_ones(self) -> None:
+        """300 small targets need 3 s a minute, 20 of 256 MiB 3.4 s, and 4.8 s are there."""
+        fleet, context = run([2] * 300 + [256] * 20, until_s=2_400, budget=0.08)
+        ages = list(fleet.oldest_us().values())
+        small, big = ages[:300], ages[300:]
+        assert max(small) <= 75 * SECOND
+        assert min(big) > 75 * SECOND
+        assert context.stats.resting == 20
+        assert 0 < context.stats.late <= 20
+
+    def test_what_is_late_is_counted(self) -> None:
+        """Values older than 75 s, and targets that have none yet."""
+        fleet, context = run([4] * 200, until_s=120)
+        never = 200 - len(fleet.snapshots[-1].targets)
+        assert never > 0
+        assert context.stats.late >= never
+
+    def test_nothing_is_late_where_the_budget_suffices(self) -> None:
+        """Nor before the first aggregation has ended."""
+        _, context = run([4] * 40, until_s=300)
+        assert context.stats.late == 0
+
+    @pytest.mark.slow
     def test_values_of_targets_that_rest_stay(self, crowd: Fleet) -> None:
         """They are those of the last look, with an age; never a new number that says nothing."""
         resting = [t for each in crowd.settled for t in each.targets if t.stale_us]

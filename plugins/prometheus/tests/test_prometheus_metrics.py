@@ -3,7 +3,7 @@
 import logging
 import re
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from email.message import Message
 from pathlib import Path
 from typing import ClassVar
@@ -11,6 +11,8 @@ from typing import ClassVar
 import numpy as np
 import pytest
 from damon_prometheus import Listener, PrometheusCallback, PrometheusOptions
+from damon_prometheus.series import snapshot_metrics
+from prometheus_client import Metric
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from damon_core import (
@@ -26,6 +28,7 @@ from damon_core import (
     bounded_targets,
     hookimpl,
 )
+from damon_core.metrics import Followed
 from damon_core.testing import (
     Recorder,
     RegionRow,
@@ -551,10 +554,13 @@ def test_readme_lists_all_metrics(make_context: Make, make_listener: MakeListene
     listener = make_listener()
     seen: dict[str, tuple[str, set[str]]] = {}
 
-    def scrape(_context: Context) -> None:
-        for family in listener.contexts.collect():
+    def note(families: Iterable[Metric]) -> None:
+        for family in families:
             for sample in family.samples:
                 seen[sample.name] = (family.type, set(sample.labels))
+
+    def scrape(_context: Context) -> None:
+        note(listener.contexts.collect())
 
     targets = {"p1": [(MIB, 1.0)], "p2": [(MIB, 1.0)]}
     run(
@@ -574,6 +580,9 @@ def test_readme_lists_all_metrics(make_context: Make, make_listener: MakeListene
 
     options = PrometheusOptions(windows=(Microseconds(1),))
     run_virtual(Exact(), PrometheusCallback(options, listener), Scrape(), aggregations=1)
+    old = make_snapshot({"p": [RegionRow(0, 4096)]}, stale_us={"p": 2})
+    late = Followed(old, 0, (None,), {}, late_after_us=1)
+    note(snapshot_metrics("db", PrometheusOptions(), late).values())
     readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
     table = re.findall(r"^\| `(damon_\w+)` \| (\w+) \| ([\w, ]*?) ?\|", readme, re.MULTILINE)
     assert {

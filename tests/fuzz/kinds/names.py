@@ -133,7 +133,7 @@ def _judge_record(
 
 
 def _judge_metrics(snapshot: Snapshot) -> None:
-    followed = Followed(snapshot, 0, (None,) * len(snapshot.targets), {})
+    followed = Followed(snapshot, 0, (None,) * len(snapshot.targets), {}, 0)
     metrics = snapshot_metrics(snapshot.context, PrometheusOptions(), followed)
     registry = CollectorRegistry()
     registry.register(_Collected(metrics))
