@@ -37,7 +37,12 @@ def as_line(text: str) -> str:
 
 
 def one_line(error: BaseException) -> str:
-    """Return an exception as one line, even if its message can't be printed."""
+    """Return an exception as one line, even if its message can't be printed.
+
+    What was raised on purpose, a `DamonError`, says all by itself; others have their class.
+    """
+    if isinstance(error, DamonError) and error.message:
+        return "; ".join(error.message.splitlines())
     try:
         text = as_line(" ".join(str(error).split()))
     except Exception:

@@ -87,3 +87,17 @@ def test_a_configuration_error_lists_all_problems() -> None:
     error = ConfigError("a.toml", [Problem("context[0].name", "is 5"), Problem("", "is empty")])
     assert str(error).splitlines() == ["a.toml: context[0].name: is 5", "a.toml: is empty"]
     assert [problem.path for problem in error.problems] == ["context[0].name", ""]
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (ValueError("a\nb"), "ValueError: a b"),
+        (InputError("'x' can't be read"), "'x' can't be read"),
+        (DamonError("one", "two"), "one; two"),
+        (DamonError(""), "DamonError"),
+    ],
+)
+def test_an_error_as_a_line(error: Exception, line: str) -> None:
+    """One that was raised on purpose needs no class to be understood."""
+    assert errors.one_line(error) == line

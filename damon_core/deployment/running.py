@@ -228,7 +228,7 @@ class Deployment:
                 if error is None:
                     ended[context.name] = "has ended"
                 elif self.goes_on:  # otherwise the program ends with it
-                    reason = error.message if isinstance(error, DamonError) else one_line(error)
+                    reason = one_line(error)
                     logger.error("context '%s' failed: %s; others go on", context.name, reason)
                     failed.append(context)
         _log_each(ended, "have ended")

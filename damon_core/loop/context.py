@@ -160,6 +160,7 @@ class Context:
         self._hooks = ContextHooks(
             primitive,
             self._callbacks,
+            context_name=name,
             failure_limit=failure_limit,
             clock=self._clock,
             on_failure=on_failure,

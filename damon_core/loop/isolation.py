@@ -48,6 +48,7 @@ _ANSWERED = frozenset({"before_start", "target_valid", "after_sampling", "after_
 class _Guard:
     """The failures of one callback, and what follows from them."""
 
+    context: str
     part: WatchedPart
     watch: Watch
     failure_limit: int
@@ -80,8 +81,9 @@ class _Guard:
         if self.stats.switched_off and (hook == self.cause or self.cause in _ONCE):
             self.stats = evolve(self.stats, switched_off=False)
             logger.warning(
-                "callback '%s' works again: it was switched off for %s; %d calls were left out "
-                "so far",
+                "context '%s': callback '%s' works again: it was switched off for %s; %d calls "
+                "were left out so far",
+                self.context,
                 self.name,
                 format_duration(self.watch.now_us() - self.off_since_us, 2),
                 self.stats.skipped,
@@ -95,7 +97,8 @@ class _Guard:
         self.stats = evolve(self.stats, failures=self.stats.failures + 1, last_error=reason)
         logger.log(
             logging.DEBUG if again else logging.ERROR,
-            "callback '%s' failed in %s: %s",
+            "context '%s': callback '%s' failed in %s: %s",
+            self.context,
             self.name,
             hook,
             reason,
@@ -116,8 +119,9 @@ class _Guard:
             self.off_since_us = self.watch.now_us()
             self.again_us = self.off_since_us + self.pause_us
             logger.critical(
-                "callback '%s' is switched off: %d failures in a row in %s; it is tried again in "
-                "%s, and at growing intervals",
+                "context '%s': callback '%s' is switched off: %d failures in a row in %s; it is "
+                "tried again in %s, and at growing intervals",
+                self.context,
                 self.name,
                 self.in_a_row[hook],
                 hook,
@@ -304,6 +308,7 @@ class ContextHooks:
     Args:
         primitive: The object with the primitive operations.
         callbacks: Objects with callbacks, called in this order unless they say otherwise.
+        context_name: How messages name the context.
         failure_limit: Failures in a row in one hook that switch a callback off.
         clock: The context's.
         on_failure: Given each failure of a callback, in the worker.
@@ -321,6 +326,7 @@ class ContextHooks:
         primitive: object,
         callbacks: Sequence[object],
         *,
+        context_name: str,
         failure_limit: int,
         clock: Clock,
         on_failure: OnFailure | None = None,
@@ -328,6 +334,7 @@ class ContextHooks:
         self.watch = Watch(clock)
         self._on_failure = on_failure
         self._primitive_error: BaseException | None = None
+        self._context_name = context_name
         self._failure_limit = failure_limit
         self._guards: list[_Guard] = []
         # Only implemented hooks: a call of one without implementations costs as much.
@@ -392,7 +399,15 @@ class ContextHooks:
 
     def _new_guard(self, callback: object, taken: set[str]) -> _Guard:
         part = WatchedPart.of("callback", callback, _unique(part_name(callback), taken))
-        return _Guard(part, self.watch, self._failure_limit, {}, CallbackStats(), self._on_failure)
+        return _Guard(
+            self._context_name,
+            part,
+            self.watch,
+            self._failure_limit,
+            {},
+            CallbackStats(),
+            self._on_failure,
+        )
 
     def _register(
         self,

@@ -472,11 +472,13 @@ class Kdamond:
                 self.limits = attributes.limits
                 self._sampling.set_limits(attributes.limits)
         wanted = self._pace.wanted
-        if wanted == self.intervals:
+        if wanted == self.intervals and not self._pace.notices.is_owed:
             return
         memory_bytes = self.snapshot.total_bytes if self.snapshot is not None else 0
-        if notice := self._pace.notice(memory_bytes):
+        if notice := self._pace.notice(memory_bytes, self._clock.now_us()):
             logger.warning("context '%s': %s", self._context.name, notice)
+        if wanted == self.intervals:
+            return
         for target in self._context.targets:
             target.regions.rescale_age(self.intervals.aggregation_us, wanted.aggregation_us)
         self.intervals = wanted

@@ -12,6 +12,7 @@ from attrs import evolve
 
 from damon_core.attributes import Intervals, IntervalsGoal
 from damon_core.contract.sampling import Sampling
+from damon_core.loop.notices import Notices
 from damon_core.loop.sharing import SharedBudget
 from damon_core.memory.target import Toll
 from damon_core.units import format_duration, format_size
@@ -52,8 +53,6 @@ _WAKING_US = 50
 _BEGINNING_PARTS = 8
 #: So many new targets make looks dearer at once; fewer may be small beside those that are there.
 _MANY_NEW = 16
-#: A change of intervals is worth a notice if they are longer, or shorter, by half.
-_NOTABLE = 1.5
 #: Goal tuning changes intervals by at most this factor at once, and leaves smaller changes out.
 _MOST_TUNING = 2.0
 _LEAST_TUNING = 1.1
@@ -460,6 +459,7 @@ class Pace:
         part: Which part of the memory an aggregation is to look at, of what there is.
         least_part: The least that it may be.
         is_beginning: Whether there is memory that was never looked at.
+        notices: Which changes of the aggregation interval are said.
     """
 
     def __init__(
@@ -480,7 +480,7 @@ class Pace:
         self._rotates = rotates
         self._better_backends = better_backends
         self._tolls = tolls
-        self._noticed_us = 0
+        self.notices = Notices()
         self._tuner = GoalTuner(goal) if goal else None
         self._budget = budget
         self._sampling = sampling
@@ -621,17 +621,16 @@ class Pace:
             return "cpu_budget"
         return "max_stall" if self._tolls.stalls else "max_slowdown"
 
-    def notice(self, memory_bytes: int) -> str:
-        """Return what users should know of a change of intervals; empty if it isn't notable.
+    def notice(self, memory_bytes: int, now_us: int) -> str:
+        """Return what users should know of a change of intervals; empty if it isn't notable now.
 
         Args:
             memory_bytes: How much memory is monitored; 0 if that isn't known.
+            now_us: The time.
         """
         aggregation_us, configured_us = self.wanted.aggregation_us, self._base.aggregation_us
-        known_us = max(self._noticed_us, configured_us)
-        if known_us / _NOTABLE < aggregation_us < known_us * _NOTABLE:
+        if not self.notices.take(aggregation_us, configured_us, now_us):
             return ""
-        self._noticed_us = aggregation_us
         if aggregation_us <= configured_us:
             return f"one aggregation every {format_duration(aggregation_us, 3)} again"
         memory = format_size(memory_bytes) if memory_bytes else "its memory"

@@ -85,7 +85,8 @@ def test_a_callback_fails_alone_in_any_hook(
     assert stats["x"].failures == stage.events.count(f"x:{hook}") > 0
     assert stats["x"].last_error == "OnPurposeError: on purpose"
     assert (stats["y"].failures, context.error) == (0, None)
-    assert f"callback 'x' failed in {hook}: OnPurposeError: on purpose" in caplog.messages
+    text = f"context '{context.name}': callback 'x' failed in {hook}: OnPurposeError: on purpose"
+    assert text in caplog.messages
 
 
 def test_failures_of_all_callbacks_are_summed_up(stage: Stage) -> None:
@@ -178,7 +179,8 @@ def test_a_callback_is_switched_off_after_failures_in_a_row(
     assert context.stats.callbacks["x"].switched_off
     loud = [record.getMessage() for record in caplog.records if record.levelno == logging.CRITICAL]
     assert loud == [
-        "callback 'x' is switched off: 3 failures in a row in after_sampling; it is tried again in "
+        f"context '{context.name}': callback 'x' is switched off: 3 failures in a row in "
+        "after_sampling; it is tried again in "
         "1s, and at growing intervals"
     ]
 
@@ -280,7 +282,9 @@ def test_coming_back_is_loud(caplog: pytest.LogCaptureFixture) -> None:
     """Who saw that it was switched off sees that it works again, and what is missing."""
     run_with(failing_at_first, 60)
     (line,) = (line for line in caplog.messages if "works again" in line)
-    assert line.startswith("callback 'x' works again: it was switched off for 1s; ")
+    assert line.startswith(
+        "context 'context': callback 'x' works again: it was switched off for 1s; "
+    )
 
 
 def test_a_callback_that_comes_back_may_be_switched_off_again() -> None:

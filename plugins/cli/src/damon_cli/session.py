@@ -79,7 +79,7 @@ def _close(context: Context, give_up: threading.Event) -> str:
         try:
             context.close()
         except BaseException as error:
-            reason = error.message if isinstance(error, DamonError) else one_line(error)
+            reason = one_line(error)
             text = f"context '{context.name}' can't be closed: {reason}"
             if context.error is None:
                 failed.append(text)
@@ -243,7 +243,7 @@ def _failure(context: Context) -> str:
     assert error is not None
     if isinstance(error, StopTimeoutError):
         return error.message
-    reason = error.message if isinstance(error, DamonError) else one_line(error)
+    reason = one_line(error)
     return f"context '{context.name}' failed: {reason}"
 
 
