@@ -85,6 +85,7 @@ from damon_core.memory.bounded import (
     largest_owners,
 )
 from damon_core.memory.idle import IDLE_SPANS, UNKNOWN, IdleAges, IdleSpan
+from damon_core.memory.kinds import SWAPPED, KindColumns, kind_columns, kind_names
 from damon_core.memory.labels import CADVISOR_NAMES, NO_LABELS, freeze_labels
 from damon_core.memory.pages import (
     ABSENT,
@@ -211,6 +212,10 @@ __all__ = [  # noqa: RUF022  # by reader
     "Owner",
     "Toll",
     "IdleAges",
+    "SWAPPED",
+    "KindColumns",
+    "kind_columns",
+    "kind_names",
     "UNKNOWN",
     "Regions",
     "Range",

@@ -35,7 +35,7 @@ class Column:
     """
 
     name: str
-    dtype: Literal["int64", "float64", "text", "areas", "owners", "labels", "spectrum"]
+    dtype: Literal["int64", "float64", "text", "areas", "owners", "labels", "spectrum", "kinds"]
     of: Literal["aggregation", "target", "region"]
     meaning: str
     label: str
@@ -177,6 +177,15 @@ COLUMNS: Final[Mapping[str, Column]] = MappingProxyType(
                     optional=True,
                 )
                 for span in IDLE_SPANS
+            ),
+            Column(
+                "kinds",
+                "kinds",
+                "region",
+                "bytes of the region by kind of memory, such as anonymous, huge or swapped; "
+                "unknown unless the primitive was asked for them",
+                "kinds of memory",
+                optional=True,
             ),
             Column(
                 "lost_us",

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from damon_core.memory.kinds import is_kinds
 from damon_core.memory.pages import PageMap
 from damon_core.memory.regions import Regions
 from damon_core.memory.snapshot import Snapshot
@@ -29,9 +30,12 @@ _COLUMNS = (
     "idle_10s_bytes",
     "idle_1m_bytes",
     "idle_10m_bytes",
+    "kinds",
 )
 #: What may be unknown.
-_OPTIONAL = frozenset({"touched_bytes", "idle_10s_bytes", "idle_1m_bytes", "idle_10m_bytes"})
+_OPTIONAL = frozenset(
+    {"touched_bytes", "idle_10s_bytes", "idle_1m_bytes", "idle_10m_bytes", "kinds"}
+)
 
 
 def wrong_targets(targets: Sequence[Target]) -> str:
@@ -44,13 +48,8 @@ def wrong_targets(targets: Sequence[Target]) -> str:
         regions = target.regions
         if not isinstance(regions, Regions):
             return f"target '{target.name}': regions are {type(regions).__name__}, not Regions"
-        count = len(regions.start)
-        for name in _COLUMNS:
-            column = getattr(regions, name)
-            if column is None and name in _OPTIONAL:
-                continue
-            if not isinstance(column, np.ndarray) or column.shape != (count,):
-                return f"target '{target.name}': {name} {_shape(column, f'{count} regions')}"
+        if wrong := _wrong_columns(regions):
+            return f"target '{target.name}': {wrong}"
         if target.page_map is not None and not isinstance(target.page_map, PageMap):
             found = type(target.page_map).__name__
             return f"target '{target.name}': page_map is {found}, not PageMap"
@@ -58,6 +57,19 @@ def wrong_targets(targets: Sequence[Target]) -> str:
     if len(set(names)) < len(names):
         ((name, times), *_) = Counter(names).most_common(1)
         return f"{times} targets are called '{name}': names are unique in a context"
+    return ""
+
+
+def _wrong_columns(regions: Regions) -> str:
+    count = len(regions.start)
+    for name in _COLUMNS:
+        column = getattr(regions, name)
+        if column is None and name in _OPTIONAL:
+            continue
+        if not isinstance(column, np.ndarray) or column.shape != (count,):
+            return f"{name} {_shape(column, f'{count} regions')}"
+        if name == "kinds" and not is_kinds(column):
+            return "kinds are not those of kind_columns"
     return ""
 
 

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from damon_core.attributes import RegionLimits
 from damon_core.errors import AttributeValueError
 from damon_core.memory.idle import IDLE_SPANS, UNKNOWN
+from damon_core.memory.kinds import KindColumns
 
 #: Columns of addresses, sizes and ages. Signed, so that differences are exact and never wrap.
 IntColumn = npt.NDArray[np.int64]
@@ -50,6 +51,9 @@ class Regions:
             last measured; -1 where that isn't known, None if it isn't of any region.
         idle_1m_bytes: The same for a minute.
         idle_10m_bytes: The same for ten minutes.
+        kinds: Bytes of each region by kind of memory (`damon_core.kind_columns`) at the end of the
+            aggregation; None where they aren't known. Regions that are cut or joined don't inherit
+            them: a primitive that knows them sets them in `describe_regions` or the check before.
 
     All columns have the same length. Their elements may be assigned; to change the regions
     themselves, make a new table (`cover` keeps the counters).
@@ -69,6 +73,7 @@ class Regions:
         "idle_10m_bytes",
         "idle_10s_bytes",
         "idle_us",
+        "kinds",
         "last_nr_accesses",
         "nr_accesses",
         "nr_checks",
@@ -96,6 +101,7 @@ class Regions:
         self.idle_10s_bytes: IntColumn | None = None
         self.idle_1m_bytes: IntColumn | None = None
         self.idle_10m_bytes: IntColumn | None = None
+        self.kinds: KindColumns | None = None
 
     @classmethod
     def evenly(cls, ranges: Iterable[Range], limits: RegionLimits) -> "Regions":

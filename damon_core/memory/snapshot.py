@@ -12,6 +12,7 @@ from attrs import field, frozen
 from damon_core.attributes import Intervals
 from damon_core.errors import escaped
 from damon_core.memory.idle import IDLE_SPANS, UNKNOWN, IdleAges, IdleSpan
+from damon_core.memory.kinds import SWAPPED, KindColumns, join_kinds, kind_names, known_kinds
 from damon_core.memory.labels import NO_LABELS
 from damon_core.memory.pages import PageMap
 from damon_core.memory.regions import FloatColumn, IntColumn, Regions
@@ -91,6 +92,8 @@ class _Columns:
         idle_1m_bytes: The same for a minute.
         idle_10m_bytes: The same for ten minutes.
         idle_ages: How old these numbers are; of several targets the oldest.
+        kinds: Bytes of each region by kind of memory, such as ``kinds["anonymous"]``; the names are
+            the primitive's. -1 where that isn't known, None if it isn't of any region.
     """
 
     intervals: Intervals
@@ -106,6 +109,7 @@ class _Columns:
     idle_1m_bytes: IntColumn | None = field(default=None, repr=False, kw_only=True)
     idle_10m_bytes: IntColumn | None = field(default=None, repr=False, kw_only=True)
     idle_ages: IdleAges = field(factory=IdleAges, repr=False, kw_only=True)
+    kinds: KindColumns | None = field(default=None, repr=False, kw_only=True)
 
     def __len__(self) -> int:
         return len(self.start)
@@ -205,6 +209,23 @@ class _Columns:
             column = getattr(self, span.column)
             high = np.where(column != UNKNOWN, np.minimum(high, column), high)
         return Idle(np.minimum(low, high), high, self.idle_age_us(at_least_us))
+
+    def kind_bytes(self) -> dict[str, int]:
+        """Return how much memory is of each kind, as far as that is known."""
+        return {name: int(column.sum()) for name, column in known_kinds(self.kinds)}
+
+    def kinds_of(self, part: IntColumn | FloatColumn) -> dict[str, FloatColumn]:
+        """Return how much of part of the memory is of each kind, by region; not what is swapped.
+
+        Of single bytes nothing is known, so each kind has its share of what is resident: if half of
+        a region is huge, so is half of its idle memory.
+
+        Args:
+            part: Bytes of each region, of those that are resident, such as ``idle().low``.
+        """
+        share: FloatColumn = np.minimum(part / np.maximum(self.resident_bytes, 1), 1.0)
+        known = known_kinds(self.kinds)
+        return {name: share * column for name, column in known if name != SWAPPED}
 
     def _idle_spans(self, at_least_us: int) -> tuple[list[IdleSpan], list[IdleSpan]]:
         """Return the measured spans next to a time: one that isn't shorter, one not longer."""
@@ -336,7 +357,7 @@ class Snapshot(_Columns):
 
 _COLUMNS = ("start", "end", "nr_accesses", "age", "idle_us", "resident_bytes")
 _SPANS = tuple(span.column for span in IDLE_SPANS)
-_OPTIONAL = ("touched_bytes", *_SPANS)
+_OPTIONAL = ("touched_bytes", *_SPANS, "kinds")
 #: Bytes of regions, and the least number that can be there.
 _LEAST_BYTES = {"resident_bytes": 0, "touched_bytes": 0, **dict.fromkeys(_SPANS, UNKNOWN)}
 
@@ -448,6 +469,10 @@ def region_mistake(
         if name in columns:
             flags = (columns[name] < least) | (columns[name] > end - start)
             wrong += ((flags, f"its {name} are negative, or more than it has"),)
+    for name in kind_names(columns.get("kinds")):
+        of_kind = columns["kinds"][name]
+        flags = (of_kind < UNKNOWN) | (of_kind > end - start)
+        wrong += ((flags, f"its bytes of kind '{name}' are negative, or more than it has"),)
     found = [(int(np.argmax(flags)), why) for flags, why in wrong if flags.any()]
     return min(found, default=None, key=lambda each: each[0])
 
@@ -456,13 +481,18 @@ def join_columns(tables: Sequence[Mapping[str, npt.NDArray[Any]]]) -> dict[str, 
     """Return the columns of tables of regions, one table behind the other.
 
     A column that one of them lacks isn't known of all together, so it is left out; of bytes idle
-    for a span, those of the other tables stay.
+    for a span, and of kinds of memory, those of the other tables stay.
 
     Args:
         tables: Columns by name, as `assemble_snapshot` takes them; at least one table.
     """
-    names = [name for name in tables[0] if all(name in table for table in tables)]
+    names = [
+        name for name in tables[0] if name != "kinds" and all(name in table for table in tables)
+    ]
     joined = {name: np.concatenate([table[name] for table in tables]) for name in names}
+    kinds = join_kinds([(len(table["start"]), table.get("kinds")) for table in tables])
+    if kinds is not None:
+        joined["kinds"] = kinds
     for name in _SPANS:
         if name not in joined and any(name in table for table in tables):
             joined[name] = np.concatenate(
@@ -474,7 +504,10 @@ def join_columns(tables: Sequence[Mapping[str, npt.NDArray[Any]]]) -> dict[str, 
 def _columns_of(tables: Sequence[Regions]) -> dict[str, npt.NDArray[Any]]:
     """Return the columns of tables of regions, joined as by `join_columns`."""
     joined: dict[str, npt.NDArray[Any]] = {}
-    for name in (*_COLUMNS, *_OPTIONAL):
+    kinds = join_kinds([(len(table), table.kinds) for table in tables])
+    if kinds is not None:
+        joined["kinds"] = kinds
+    for name in (*_COLUMNS, "touched_bytes", *_SPANS):
         columns = list(map(attrgetter(name), tables))
         unknown = [place for place, column in enumerate(columns) if column is None]
         if unknown and (name not in _SPANS or len(unknown) == len(tables)):
@@ -501,8 +534,8 @@ def assemble_snapshot(
     Args:
         columns: ``start``, ``end``, ``age``, ``idle_us`` and ``resident_bytes`` as 64-bit
             integers, ``nr_accesses`` as 64-bit floats, and as integers ``touched_bytes`` and the
-            columns of `IDLE_SPANS`, if they are known; one target after the other. They become
-            read-only.
+            columns of `IDLE_SPANS`, if they are known, ``kinds`` likewise (`kind_columns`); one
+            target after the other. They become read-only.
         targets: The targets in the order of their rows.
         context: As in `Snapshot`; likewise the others.
     """

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from attrs import define, field
 
 from damon_core.memory.bounded import bounded_owners, largest_owners
+from damon_core.memory.kinds import known_kinds
 from damon_core.memory.snapshot import Snapshot
 from damon_core.memory.spectrum import Spectrum
 from damon_core.memory.target import Owner
@@ -123,6 +124,22 @@ class Figures:
         np.maximum.at(ages, self.groups.numbers, [each.stale_us for each in self.snapshot.targets])
         for number in np.flatnonzero(ages > after_us).tolist():
             yield number, int(ages[number])
+
+    def kinds(self) -> Iterator[tuple[str, Sums]]:
+        """Return the names of the kinds of memory that are known, with their bytes."""
+        for name, column in known_kinds(self.snapshot.kinds):
+            yield name, self._by_group(self._by_target(column))
+
+    def idle_kinds(self, at_least_us: int) -> Iterator[tuple[str, int, float]]:
+        """Return kind, group and bytes of what is idle, where that is known."""
+        if self.snapshot.kinds is None:
+            return
+        known = [number for number, _, _ in self.idle(at_least_us)]
+        idle = self.snapshot.idle(at_least_us).low
+        for name, column in self.snapshot.kinds_of(idle).items():
+            sums = np.rint(self._by_group(self._by_target(column)))
+            for number in known:
+                yield name, number, sums[number]
 
     def window(self, place: int, window_us: int) -> Sums:
         """Return the bytes accessed within a window.

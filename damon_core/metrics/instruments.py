@@ -69,6 +69,17 @@ TOUCHED: Final = Instrument(
     "Bytes that are accessed within the time that within says, and so at least that often; missing "
     "where that isn't known.",
 )
+KIND: Final = Instrument(
+    "kind",
+    "By",
+    "Bytes of the kind of memory that memory_kind says; missing unless the primitive was asked.",
+)
+KIND_IDLE: Final = Instrument(
+    "kind.idle",
+    "By",
+    "Bytes of a kind of memory without an access for at least as long as at_least says; of what is "
+    "idle in a region, each kind has the share that it has of all.",
+)
 REGIONS: Final = Instrument("regions", "{region}", "Number of regions.")
 OWNER: Final = Instrument("owner", "By", "Monitored bytes of an owner.")
 OWNER_WORKING_SET: Final = Instrument(
@@ -108,6 +119,8 @@ OF_SNAPSHOTS: Final = (
     IDLE,
     IDLE_MEASURED,
     TOUCHED,
+    KIND,
+    KIND_IDLE,
     REGIONS,
     OWNER,
     OWNER_WORKING_SET,

@@ -96,6 +96,8 @@ class SnapshotValues:
                 if size is not None:
                     within = {"within": format_duration(within_us)}
                     yield GroupValues(i.TOUCHED, [(number, size)], within)
+        for name, sums in figures.kinds():
+            yield _of_all(i.KIND, sums, memory_kind=name)
         for number, owner in figures.owners(options.max_owners):
             who = {"kind": text(owner.kind), "owner": text(owner.name)}
             yield GroupValues(i.OWNER, [(number, owner.total_bytes)], who)
@@ -123,6 +125,8 @@ class SnapshotValues:
             yield GroupValues(i.IDLE, sizes, at_least)
             measured = [(number, (time_us - age_us) / 1e6) for number, _, age_us in known]
             yield GroupValues(i.IDLE_MEASURED, measured, at_least)
+            for name, number, size in self._figures.idle_kinds(threshold_us):
+                yield GroupValues(i.KIND_IDLE, [(number, size)], {"memory_kind": name, **at_least})
 
 
 def _of_all(instrument: Instrument, sums: Sums, **labels: str) -> GroupValues:

@@ -1,14 +1,17 @@
 """Snapshots made by hand, and compared."""
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from damon_core.attributes import Intervals
 from damon_core.contract.context import HookContext
 from damon_core.hookspecs import hookimpl
 from damon_core.memory.idle import IDLE_SPANS, UNKNOWN, IdleAges, IdleSpan
+from damon_core.memory.kinds import kind_columns, kind_names
 from damon_core.memory.labels import NO_LABELS, freeze_labels
 from damon_core.memory.pages import PageMap
 from damon_core.memory.regions import IntColumn
@@ -40,6 +43,7 @@ class RegionRow(NamedTuple):
         idle_10s_bytes: How much of it hadn't been accessed for 10 seconds; None if unknown.
         idle_1m_bytes: The same for a minute.
         idle_10m_bytes: The same for ten minutes.
+        kinds: Its bytes by kind of memory; a kind that it lacks isn't known of it.
     """
 
     start: int
@@ -52,6 +56,7 @@ class RegionRow(NamedTuple):
     idle_10s_bytes: int | None = None
     idle_1m_bytes: int | None = None
     idle_10m_bytes: int | None = None
+    kinds: Mapping[str, int] = MappingProxyType({})
 
 
 def make_snapshot(
@@ -103,12 +108,19 @@ def make_snapshot(
         row.end - row.start if row.resident_bytes is None else row.resident_bytes for row in rows
     ]
     touched_bytes = [row.touched_bytes for row in rows if row.touched_bytes is not None]
-    optional = {"touched_bytes": np.array(touched_bytes, dtype=np.int64)} if touched_bytes else {}
+    optional: dict[str, npt.NDArray[Any]] = {}
+    if touched_bytes:
+        optional["touched_bytes"] = np.array(touched_bytes, dtype=np.int64)
     for span in IDLE_SPANS:
         idle_bytes = [getattr(row, span.column) for row in rows]
         if any(size is not None for size in idle_bytes):
             known = [UNKNOWN if size is None else size for size in idle_bytes]
             optional[span.column] = np.array(known, dtype=np.int64)
+    if names := dict.fromkeys(name for row in rows for name in row.kinds):
+        of_kinds = {
+            name: np.array([row.kinds.get(name, UNKNOWN) for row in rows]) for name in names
+        }
+        optional["kinds"] = kind_columns(len(rows), of_kinds)
     return assemble_snapshot(
         {
             "start": np.array([row.start for row in rows], dtype=np.int64),
@@ -178,6 +190,7 @@ def assert_same_snapshot(found: Snapshot, expected: Snapshot, *, rtol: float = 0
         for span in IDLE_SPANS:
             found_bytes, expected_bytes = (_idle_bytes(each, span) for each in (one, other))
             np.testing.assert_array_equal(found_bytes, expected_bytes, span.column)
+        _assert_equal("the kinds of memory", _known_kinds(one), _known_kinds(other))
         np.testing.assert_allclose(one.nr_accesses, other.nr_accesses, rtol, err_msg="nr_accesses")
         whole = other.nr_accesses == other.nr_accesses.round()
         np.testing.assert_array_equal(
@@ -206,6 +219,15 @@ def assert_same_pages(found: PageMap | None, expected: PageMap | None) -> None:
 def _knows_touched(touched_bytes: IntColumn | None) -> bool:
     # Of no region there is nothing to know.
     return touched_bytes is not None and len(touched_bytes) > 0
+
+
+def _known_kinds(part: Snapshot | TargetSnapshot) -> dict[str, list[int]]:
+    """Return the bytes of each region by kind; of a kind that is known of none there is nothing."""
+    kinds = part.kinds
+    if kinds is None:
+        return {}
+    columns = {name: kinds[name].tolist() for name in kind_names(kinds)}
+    return {name: column for name, column in columns.items() if {*column} - {UNKNOWN}}
 
 
 def _idle_bytes(part: Snapshot | TargetSnapshot, span: IdleSpan) -> IntColumn:
@@ -247,6 +269,16 @@ def assert_possible(snapshot: Snapshot) -> None:
                 raise AssertionError(
                     f"target '{target.name}': region {target.start[row]:#x}-{target.end[row]:#x} "
                     f"of {target.size_bytes[row]} bytes: {name} is {column[row]}"
+                )
+        for name in kind_names(target.kinds):
+            assert target.kinds is not None
+            of_kind = target.kinds[name]
+            wrong = (of_kind < UNKNOWN) | (of_kind > target.size_bytes)
+            if wrong.any():
+                row = int(np.argmax(wrong))
+                raise AssertionError(
+                    f"target '{target.name}': region {target.start[row]:#x}-{target.end[row]:#x} "
+                    f"of {target.size_bytes[row]} bytes: {of_kind[row]} of them are {name}"
                 )
         ends = 0
         for area in target.areas:

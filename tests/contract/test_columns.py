@@ -24,6 +24,7 @@ from damon_core import (
     TargetSnapshot,
     assemble_snapshot,
     fill_in,
+    kind_columns,
     rounded_counts,
 )
 
@@ -33,6 +34,7 @@ def a_snapshot() -> Snapshot:
     numbers = {name: np.array([7]) for name in REGION_COLUMNS}
     numbers |= {"nr_accesses": np.array([7.0]), "touched_bytes": np.array([5])}
     numbers |= {span.column: np.array([2]) for span in IDLE_SPANS}
+    numbers["kinds"] = kind_columns(1, {"huge": np.array([4])})
     spectrum = Spectrum((1,) * len(SPECTRUM_US), 1)
     areas, owners = (Area(0, 9, "[heap]"),), (Owner("cgroup", "/a", 1, 2, 3),)
     target = TargetRows(
@@ -61,7 +63,9 @@ def test_a_column_is_an_attribute_of_its_type(column: Column) -> None:
     """Of the snapshot or of a target; those of regions are arrays."""
     snapshot = a_snapshot()
     found = column.get(snapshot if column.of == "aggregation" else snapshot.targets[0])
-    if column.of == "region":
+    if column.dtype == "kinds":
+        assert found["huge"].tolist() == [4]
+    elif column.of == "region":
         assert found.dtype == column.dtype
     else:
         types = {

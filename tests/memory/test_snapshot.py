@@ -1,6 +1,7 @@
 """Snapshots: immutable columns, and the figures computed from them."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -221,7 +222,7 @@ class TestIdleFor:
 
     @staticmethod
     def snapshot(
-        idle_us: int = 0, touched_bytes: int = 100, aggregation_us: int = 100_000, **known: int
+        idle_us: int = 0, touched_bytes: int = 100, aggregation_us: int = 100_000, **known: Any
     ) -> Snapshot:
         """Return a snapshot; `known` are bytes idle for spans."""
         row = RegionRow(0, 1_000, 0, 0, idle_us, touched_bytes=touched_bytes, **known)

@@ -159,11 +159,12 @@ def test_an_empty_record(tmp_path: Path) -> None:
         b"\n",
         b"1,a,t,0,4096,1,20,0,0,4096\n",
         b"1,a,t,0,4096,1,20,0,0,4096,0,9,,,,,,,9\n",
-        b"x,a,t,0,4096,1,20,0,0,4096,0,9,,,,,,\n",
-        b"1,a,t,0,4096,1,20,old,0,4096,0,9,,,,,,\n",
-        b"1,a,t,0,4096,1,20,0,0,,0,9,,,,,,\n",
-        b"1,a,t,0,4096,1,20,0,0,4096,-1,9,,,,,,\n",
-        b"1,a,t,0,4096,1,20,0,0,4096,0,9,,,,,,\n1,a,t,0,4096,,20,0,0,4096,0,9,,,,,,\n",
+        b"x,a,t,0,4096,1,20,0,0,4096,0,9,,,,,,,\n",
+        b"1,a,t,0,4096,1,20,old,0,4096,0,9,,,,,,,\n",
+        b"1,a,t,0,4096,1,20,0,0,,0,9,,,,,,,\n",
+        b"1,a,t,0,4096,1,20,0,0,4096,-1,9,,,,,,,\n",
+        b"1,a,t,0,4096,1,20,0,0,4096,0,9,,,,,,,huge\n",
+        b"1,a,t,0,4096,1,20,0,0,4096,0,9,,,,,,,\n1,a,t,0,4096,,20,0,0,4096,0,9,,,,,,,\n",
     ],
 )
 def test_damage_is_an_error_with_its_line(tmp_path: Path, wrong: bytes) -> None:
@@ -211,7 +212,7 @@ class TestRecordsWithoutAllColumns:
         snapshot = make_snapshot({"t": [RegionRow(0, 4096, 20)]})
         write(path, snapshot)
         (found,) = read(path)
-        assert path.read_bytes().endswith(b",4096,0,,,,,,,\n")
+        assert path.read_bytes().endswith(b",4096,0,,,,,,,,\n")
         assert_same_snapshot(found, snapshot)
 
     def test_idle_bytes_that_are_not_known_of_all_regions_come_back(self, tmp_path: Path) -> None:
@@ -222,6 +223,19 @@ class TestRecordsWithoutAllColumns:
             RegionRow(8192, 9000, 20, touched_bytes=9),
         ]
         snapshot = make_snapshot({"t": rows}, idle_ages={"t": IdleAges(3, None, 5)})
+        write(path, snapshot)
+        (found,) = read(path)
+        assert_same_snapshot(found, snapshot)
+
+    def test_kinds_of_memory_come_back(self, tmp_path: Path) -> None:
+        """Those that are known of each region, whatever they are called."""
+        path = tmp_path / "out.csv"
+        rows = [
+            RegionRow(0, 4096, kinds={"anonymous": 4096, "node0": 0}),
+            RegionRow(8192, 9000, kinds={"swapped": 7}),
+            RegionRow(9000, 9001),
+        ]
+        snapshot = make_snapshot({"t": rows})
         write(path, snapshot)
         (found,) = read(path)
         assert_same_snapshot(found, snapshot)
@@ -254,7 +268,9 @@ class TestRecordsWithoutAllColumns:
         with CsvWriter(path, RecordInfo(filled_in=("resident_bytes", "areas"))) as writer:
             writer.write(snapshot_of(T0, {"t": 1}))
         line = header().replace(b",resident_bytes", b"")
-        assert path.read_bytes() == line + b"1700000000000000,db,t,0,4096,0,20,0,100000,0,0,,,,,,\n"
+        assert (
+            path.read_bytes() == line + b"1700000000000000,db,t,0,4096,0,20,0,100000,0,0,,,,,,,\n"
+        )
         assert "resident_bytes" in CsvReader(path).info.filled_in
 
     def test_an_old_file_is_not_appended_to(self, tmp_path: Path) -> None:
@@ -284,7 +300,7 @@ def test_how_old_values_are_comes_back(tmp_path: Path) -> None:
     """Of each target; a file without the column says that they are new."""
     path = tmp_path / "out.csv"
     new, old = "resident_bytes,stale_us,touched_bytes", "resident_bytes,touched_bytes"
-    numbers = "{target},0,4096,1,20,3,0,100,{stale}50,,,,,,\n"
+    numbers = "{target},0,4096,1,20,3,0,100,{stale}50,,,,,,,\n"
     rows = "".join(
         f"{T0},db,{numbers.format(target=target, stale=f'{stale},')}"
         for target, stale in (("a", 7_000_000), ("b", 0))

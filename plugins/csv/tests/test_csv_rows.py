@@ -14,17 +14,21 @@ from hypothesis import strategies as st
 from damon_core import IdleAges, Snapshot, escaped
 from damon_core.testing import RegionRow, make_snapshot
 
+KINDS = {"anonymous": 1024, "huge": 0}
+
 
 def a_snapshot(
     nr_accesses: Sequence[float] = (0,),
     *,
     context: str = "db",
     target: str = "redis[7]",
-    idle_bytes: Sequence[int | None] = (400, 300, 200),
+    idle_bytes: tuple[int | None, int | None, int | None] = (400, 300, 200),
 ) -> Snapshot:
     """Return a snapshot of one target with a page a region, part of it resident and touched."""
     regions = [
-        RegionRow(4096 * index, 4096 * (index + 1), count, 3, 250, 1024, 512, *idle_bytes)
+        RegionRow(
+            4096 * index, 4096 * (index + 1), count, 3, 250, 1024, 512, *idle_bytes, kinds=KINDS
+        )
         for index, count in enumerate(nr_accesses)
     ]
     return make_snapshot(
@@ -40,17 +44,18 @@ def test_a_row_has_the_columns_of_the_header() -> None:
     assert header() == (
         b"time_us,context,target,start,end,nr_accesses,max_nr_accesses,age,"
         b"idle_us,resident_bytes,stale_us,touched_bytes,idle_10s_bytes,idle_1m_bytes,idle_10m_bytes,"
-        b"idle_10s_age_us,idle_1m_age_us,idle_10m_age_us\n"
+        b"idle_10s_age_us,idle_1m_age_us,idle_10m_age_us,kinds\n"
     )
     assert format_rows(a_snapshot([5])) == (
-        b"1700000000000000,db,redis[7],0,4096,5,20,3,250,1024,0,512,400,300,200,7,8,9\n"
+        b"1700000000000000,db,redis[7],0,4096,5,20,3,250,1024,0,512,400,300,200,7,8,9,"
+        b"anonymous=1024 huge=0\n"
     )
 
 
 def test_what_is_not_known_is_an_empty_field() -> None:
     """Such as bytes idle for a minute of a region that is new."""
     rows = format_rows(a_snapshot(idle_bytes=(400, None, 200)))
-    assert rows.endswith(b",512,400,,200,7,8,9\n")
+    assert rows.endswith(b",512,400,,200,7,8,9,anonymous=1024 huge=0\n")
 
 
 def test_counts_are_whole_where_they_can_be() -> None:

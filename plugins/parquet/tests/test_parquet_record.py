@@ -7,6 +7,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import numpy as np
@@ -40,6 +41,7 @@ from damon_core import (
     Toll,
     assemble_snapshot,
     freeze_labels,
+    kind_columns,
 )
 from damon_core.testing import (
     RegionRow,
@@ -134,9 +136,11 @@ def snapshots(draw: st.DrawFn) -> list[Snapshot]:
         some = st.floats(1e-6, 1 << 24) | st.integers(0, 20).map(float)
         counts = st.lists(some, min_size=count, max_size=count)
         sampling_us = draw(st.integers(1, 10_000))
-        optional = {"touched_bytes": np.array(draw(column), dtype=np.int64)}
+        optional: dict[str, Any] = {"touched_bytes": np.array(draw(column), dtype=np.int64)}
         idle = st.lists(NUMBERS | st.just(UNKNOWN), min_size=count, max_size=count)
         optional |= {span.column: np.array(draw(idle), dtype=np.int64) for span in IDLE_SPANS}
+        names = draw(st.lists(st.sampled_from(["huge", "file", "node0"]), unique=True, min_size=1))
+        optional["kinds"] = kind_columns(count, {name: np.array(draw(idle)) for name in names})
         drawn.append(
             assemble_snapshot(
                 {
@@ -228,6 +232,7 @@ def test_files_of_older_versions_are_read(tmp_path: Path) -> None:
         "touched_bytes",
         *(span.column for span in IDLE_SPANS),
         *(span.age for span in IDLE_SPANS),
+        "kinds",
         *("lost_us", "held_us", "longest_stall_us"),
         "spectrum",
     )

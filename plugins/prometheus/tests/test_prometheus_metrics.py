@@ -549,6 +549,27 @@ def test_openmetrics(awkward_scrape: Get) -> None:
     assert AWKWARD in {sample.labels.get("target") for one in families for sample in one.samples}
 
 
+def test_kinds_of_memory() -> None:
+    """How much there is of each, and of that idle: the share that it has of its region."""
+    rows = [
+        RegionRow(0, MIB, 20, touched_bytes=MIB // 2, kinds={"huge": MIB // 2, "swapped": 0}),
+        RegionRow(MIB, 2 * MIB, kinds={"swapped": MIB}, resident_bytes=0, touched_bytes=0),
+    ]
+    followed = Followed(make_snapshot({"p": rows}), 0, (None,), {}, late_after_us=1)
+    options = PrometheusOptions(idle_thresholds=(Microseconds(100_000),))
+    found = {
+        (sample.name, sample.labels["memory_kind"]): sample.value
+        for family in snapshot_metrics("db", options, followed).values()
+        for sample in family.samples
+        if "memory_kind" in sample.labels
+    }
+    assert found == {
+        ("damon_kind_bytes", "huge"): MIB // 2,
+        ("damon_kind_bytes", "swapped"): MIB,
+        ("damon_kind_idle_bytes", "huge"): MIB // 4,
+    }
+
+
 def test_readme_lists_all_metrics(make_context: Make, make_listener: MakeListener) -> None:
     """The README's table names exactly the metrics of a scrape, with their types and labels."""
     listener = make_listener()
@@ -580,7 +601,7 @@ def test_readme_lists_all_metrics(make_context: Make, make_listener: MakeListene
 
     options = PrometheusOptions(windows=(Microseconds(1),))
     run_virtual(Exact(), PrometheusCallback(options, listener), Scrape(), aggregations=1)
-    old = make_snapshot({"p": [RegionRow(0, 4096)]}, stale_us={"p": 2})
+    old = make_snapshot({"p": [RegionRow(0, 4096, kinds={"huge": 4096})]}, stale_us={"p": 2})
     late = Followed(old, 0, (None,), {}, late_after_us=1)
     note(snapshot_metrics("db", PrometheusOptions(), late).values())
     readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")

@@ -9,6 +9,7 @@ from attrs import field, frozen
 from damon_vaddr import (
     EXCLUDE_HELP,
     GROUP_BY_HELP,
+    KINDS_HELP,
     NO_GROUP,
     GroupBy,
     ProcessBackend,
@@ -76,6 +77,7 @@ class CgroupOptions:
         },
     )
     group_by: GroupBy = field(default=NO_GROUP, metadata={"help": GROUP_BY_HELP})
+    kinds: bool = field(default=False, metadata={"help": KINDS_HELP})
     backend: BackendOption = field(
         default=AUTO,
         metadata={"help": "how accesses are detected; 'auto' is the best backend that works"},
@@ -110,6 +112,7 @@ def make_cgroup(options: CgroupOptions, backends: Mapping[str, Backend]) -> Proc
         name="cgroup",
         better_backends=partial(preferred_backends, "cgroup", options.backend, backends),
         group_by=options.group_by,
+        kinds=options.kinds,
     )
 
 

@@ -54,6 +54,7 @@ class WatchOptions:
         attributes: What else was given, as keys and values of a ``[[context]]`` table.
         until_gone: Whether it is the end when nothing of it is left, and others aren't waited for.
         group_by: The label that says which group a process belongs to.
+        kinds: Whether to find out which kinds of memory it is.
     """
 
     pid: int | None
@@ -67,6 +68,7 @@ class WatchOptions:
     attributes: Mapping[str, object]
     until_gone: bool = False
     group_by: str | None = None
+    kinds: bool = False
 
     @property
     def configuration(self) -> Path | None:
@@ -111,6 +113,8 @@ class WatchOptions:
             )
         self._check_usage()
         options: dict[str, object] = {} if self.backend is None else {"backend": self.backend}
+        if self.kinds:
+            options["kinds"] = True
         if self.physical:
             return {"use": "paddr", **options}
         options["descendants"] = self.descendants
@@ -225,6 +229,11 @@ _PARAMETERS = (
         "--paddr", "physical", is_flag=True, help="Watch the physical memory of the machine (root)."
     ),
     click.option("--backend", metavar="NAME", help="Backend [default: best available]."),
+    click.option(
+        "--kinds",
+        is_flag=True,
+        help="Find out which kinds of memory it is: anonymous, file, huge, dirty, swapped, node.",
+    ),
     click.option("--descendants", is_flag=True, help="Watch child processes or child cgroups too."),
     click.option(
         "--until-gone",
@@ -315,6 +324,7 @@ def watch_options(function: Callable[..., T]) -> Callable[..., T]:
         backend: str | None,
         descendants: bool,
         until_gone: bool,
+        kinds: bool,
         goal: float | None,
         policy: str | None,
         policy_options: Sequence[str],
@@ -343,6 +353,7 @@ def watch_options(function: Callable[..., T]) -> Callable[..., T]:
             attributes,
             until_gone,
             group_by,
+            kinds,
         )
         return function(*args, watch=watch, **others)
 

@@ -24,6 +24,7 @@ from damon_core import (
     IdleAges,
     InputError,
     Intervals,
+    KindColumns,
     RecordInfo,
     SelfClosing,
     Snapshot,
@@ -33,7 +34,18 @@ from damon_core import (
     region_mistake,
 )
 from damon_csv.file import CsvFile
-from damon_csv.rows import OPTIONAL, SPARSE, columns_of, columns_without, format_rows, header, plain
+from damon_csv.rows import (
+    KINDS,
+    OPTIONAL,
+    SPARSE,
+    columns_of,
+    columns_without,
+    format_rows,
+    header,
+    is_kinds_field,
+    parse_kinds,
+    plain,
+)
 
 #: How much of a file is looked through for the first intervals of its contexts.
 _PROBE_BYTES = 1 << 24
@@ -198,7 +210,9 @@ class CsvReader(SelfClosing):
         if columns is None or not line.endswith(b"\n"):
             raise InputError(f"'{path}' is no record of CSV: {_why_no_header(line, names)}")
         self._columns = columns
-        self._numbers = [(column.name, column.dtype) for column in columns[_NAMES:]]
+        self._has_kinds = columns[-1].name == KINDS
+        numbers = columns[_NAMES:-1] if self._has_kinds else columns[_NAMES:]
+        self._numbers = [(column.name, column.dtype) for column in numbers]
         self._sparse = tuple(column.name for column in columns if column.name in SPARSE)
         self._intervals_us = self._probe()
 
@@ -305,7 +319,8 @@ class CsvReader(SelfClosing):
                     if rows is None or not line.startswith(head):
                         if rows is not None:
                             yield rows
-                        head = line.rsplit(b",", len(self._numbers))[0] + b","
+                        fields = len(self._numbers) + self._has_kinds
+                        head = line.rsplit(b",", fields)[0] + b","
                         rows = self._begin(head, number)
                     rows.rows.append(line[len(head) :])
         except OSError as error:
@@ -326,6 +341,7 @@ class CsvReader(SelfClosing):
             raise self._damaged(line) from error
 
     def _snapshot(self, parts: list[_Rows], rhythm: _Rhythm) -> Snapshot:
+        kinds = self._kinds(parts)
         of_targets = [self._parse(rows) for rows in parts]
         numbers = np.concatenate(of_targets)
         most = int(numbers["max_nr_accesses"].max())
@@ -342,6 +358,8 @@ class CsvReader(SelfClosing):
         for name in (span.column for span in IDLE_SPANS if span.column in self._sparse):
             if (numbers[name] != UNKNOWN).any():
                 columns[name] = numbers[name].copy()
+        if kinds is not None:
+            columns[KINDS] = kinds
         filled = fill_in(columns, rhythm.interval_us)
         mistake = region_mistake(filled, [len(rows.rows) for rows in parts], most)
         if mistake is not None:
@@ -368,6 +386,22 @@ class CsvReader(SelfClosing):
             intervals=intervals,
             max_nr_accesses=most,
         )
+
+    def _kinds(self, parts: list[_Rows]) -> KindColumns | None:
+        """Take the kinds of memory off the end of rows, and return them."""
+        if not self._has_kinds:
+            return None
+        fields: list[str] = []
+        for rows in parts:
+            split = [line.rstrip(b"\n").rpartition(b",") for line in rows.rows]
+            rows.rows = [numbers + b"\n" for numbers, _, _ in split]
+            fields += (kinds.decode(errors="replace") for _, _, kinds in split)
+        try:
+            return parse_kinds(fields)
+        except ValueError as error:
+            lines = [rows.line + index for rows in parts for index in range(len(rows.rows))]
+            wrong = next(row for row, each in enumerate(fields) if not is_kinds_field(each))
+            raise self._damaged(lines[wrong]) from error
 
     def _idle_ages(self, numbers: npt.NDArray[np.void]) -> IdleAges:
         """Return how old the idle bytes of a target are; each of its rows says it."""

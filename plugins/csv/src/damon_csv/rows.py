@@ -6,15 +6,24 @@ import re
 from collections.abc import Collection, Sequence
 from typing import Any
 
+import numpy as np
+
 from damon_core import (
     COLUMNS,
     IDLE_SPANS,
     UNKNOWN,
     Column,
+    KindColumns,
     Snapshot,
     TargetSnapshot,
+    kind_columns,
+    kind_names,
     rounded_counts,
 )
+
+#: The column with the bytes of a region by kind of memory, such as ``anonymous=4096 huge=0``. It is
+#: the last one, and the only one besides names that isn't a number.
+KINDS = "kinds"
 
 #: The columns that rows have, in their order: first those that are names, then numbers. Files of
 #: older versions, and of records that don't know them, lack some of the last (`OPTIONAL`).
@@ -35,11 +44,12 @@ ROW = tuple(
         "touched_bytes",
         *(span.column for span in IDLE_SPANS),
         *(span.age for span in IDLE_SPANS),
+        KINDS,
     )
 )
 #: Those whose fields are empty where nobody knows; they come last.
-SPARSE = tuple(column.name for column in ROW if column.optional)
-OPTIONAL = ("idle_us", "resident_bytes", "stale_us", *SPARSE)
+SPARSE = tuple(column.name for column in ROW if column.optional and column.name != KINDS)
+OPTIONAL = ("idle_us", "resident_bytes", "stale_us", *SPARSE, KINDS)
 
 
 def columns_of(names: Sequence[str]) -> tuple[Column, ...] | None:
@@ -89,6 +99,8 @@ def _format(snapshot: Snapshot, target: TargetSnapshot, column: Column) -> str:
 
 def _numbers(target: TargetSnapshot, column: Column) -> list[Any]:
     """Return the numbers of regions; counts as whole numbers where they are."""
+    if column.name == KINDS:
+        return _kinds(target)
     if column.name != "nr_accesses":
         values: list[Any] = column.get(target).tolist()
         return (
@@ -97,6 +109,46 @@ def _numbers(target: TargetSnapshot, column: Column) -> list[Any]:
     counts = rounded_counts(target.nr_accesses).tolist()
     return [int(count) if count.is_integer() else count for count in counts]
 
+
+def _kinds(target: TargetSnapshot) -> list[str]:
+    """Return the bytes of each region by kind, such as ``anonymous=4096 huge=0``."""
+    assert target.kinds is not None
+    names = kind_names(target.kinds)
+    return [
+        " ".join(
+            f"{name}={size}" for name, size in zip(names, of_region, strict=True) if size != UNKNOWN
+        )
+        for of_region in target.kinds.tolist()
+    ]
+
+
+def is_kinds_field(text: str) -> bool:
+    """Return whether a field says something of kinds of memory, or nothing at all."""
+    return not text or all(map(_KIND.fullmatch, text.split(" ")))
+
+
+def parse_kinds(fields: Sequence[str]) -> KindColumns | None:
+    """Return what these fields of regions say of kinds of memory; None if that is nothing.
+
+    Raises:
+        ValueError: One says something else.
+    """
+    if not any(fields):
+        return None
+    columns: dict[str, list[int]] = {}
+    for row, text in enumerate(fields):
+        for each in text.split(" ") if text else ():
+            match = _KIND.fullmatch(each)
+            if match is None:
+                raise ValueError(each)
+            of_all = columns.setdefault(match[1], [UNKNOWN] * len(fields))
+            of_all[row] = int(match[2])
+    return kind_columns(
+        len(fields), {name: np.array(column, np.int64) for name, column in columns.items()}
+    )
+
+
+_KIND = re.compile(r"([a-z][a-z0-9_]*)=([0-9]{1,18})")
 
 #: What spreadsheets take for a formula, or for what protects from one.
 _FORMULA = re.compile(r"'*[=+\-@\t]")

@@ -43,6 +43,7 @@ LACKING = (
     "touched_bytes",
     *(span.column for span in IDLE_SPANS),
     *(span.age for span in IDLE_SPANS),
+    "kinds",
     "lost_us",
     "held_us",
     "longest_stall_us",

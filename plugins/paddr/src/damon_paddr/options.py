@@ -97,6 +97,12 @@ class PaddrOptions:
             "help": "only the memory of this memory cgroup, such as 'system.slice/redis.service'"
         },
     )
+    kinds: bool = field(
+        default=False,
+        metadata={
+            "help": "find out which kinds of memory regions have: anonymous, file, huge, dirty"
+        },
+    )
     backend: BackendOption = field(
         default=AUTO,
         metadata={"help": "how accesses are detected; 'auto' is the best backend that works"},

@@ -14,8 +14,9 @@ import numpy as np
 import numpy.typing as npt
 from attrs import define, field, frozen
 
-from damon_core import PAGE_SIZE_BYTES, Owner, Regions, Target
+from damon_core import PAGE_SIZE_BYTES, KindColumns, Owner, Regions, Target, kind_columns
 from damon_paddr.cgroups import CgroupNames
+from damon_paddr.kinds import KINDS, FrameKinds
 
 WINDOW = 4096
 MAX_PER_CHECK = 512
@@ -91,15 +92,20 @@ class PageWindow:
     Args:
         charges: Reads the owners of pages; None if they can't be read.
         started_us: The time when checks began.
+        kinds: Reads of which kinds pages are; None if that isn't wanted or can't be read.
     """
 
     charges: Charges | None = None
     _taken_us: int = field(default=0, alias="started_us")
+    kinds: FrameKinds | None = None
     _owners_us: int = field(default=-_OWNERS_INTERVAL_US, init=False)
     _address: _IntColumn = field(factory=lambda: np.zeros(WINDOW, dtype=np.int64), init=False)
     _known: _BoolColumn = field(factory=lambda: np.zeros(WINDOW, dtype=np.bool_), init=False)
     _accessed: _BoolColumn = field(factory=lambda: np.zeros(WINDOW, dtype=np.bool_), init=False)
     _inode: _IntColumn = field(factory=lambda: np.zeros(WINDOW, dtype=np.int64), init=False)
+    _kinds: npt.NDArray[np.uint8] = field(
+        factory=lambda: np.zeros(WINDOW, dtype=np.uint8), init=False
+    )
     _count: int = field(default=0, init=False)
     _rng: np.random.Generator = field(factory=np.random.default_rng, init=False)
 
@@ -127,6 +133,9 @@ class PageWindow:
         self._accessed[slot], self._inode[slot] = accessed, 0
         if self.charges is not None:
             self._inode[slot[known]] = self.charges.of(address[known])
+        if self.kinds is not None:
+            self._kinds[slot] = 0
+            self._kinds[slot[known]] = self.kinds.of(address[known], PAGE_SIZE_BYTES)
         self._count += quota
 
     def describe(
@@ -159,6 +168,9 @@ class PageWindow:
             page_bytes = _represented_bytes(regions, index, address[inside])
             has_answer = known[inside]
             regions.resident_bytes = _resident_bytes(regions, index, page_bytes * has_answer)
+            if self.kinds is not None:
+                kinds = self._kinds[order][inside]
+                regions.kinds = _kinds(target, index, page_bytes * has_answer, kinds)
             if owners:
                 pages = _KnownPages(
                     index[has_answer],
@@ -167,6 +179,28 @@ class PageWindow:
                     inode[inside][has_answer],
                 )
                 target.owners = _owners(regions, pages, checks, names)
+
+
+def _kinds(
+    target: Target, index: _IntColumn, known_bytes: _IntColumn, kinds: npt.NDArray[np.uint8]
+) -> KindColumns:
+    """Return the bytes of regions by kind: their shares of the pages that are known.
+
+    Args:
+        target: A NUMA node.
+        index: The region of each page.
+        known_bytes: The bytes that each page represents; 0 of those that aren't known.
+        kinds: The kinds of each page.
+    """
+    regions = target.regions
+    whole = np.maximum(np.bincount(index, known_bytes, len(regions)), 1)
+    found: dict[str, _IntColumn] = {}
+    for bit, name in enumerate(KINDS):
+        of_kind = np.bincount(index, known_bytes * (kinds >> bit & 1), len(regions))
+        found[name] = np.rint(regions.resident_bytes * (of_kind / whole)).astype(np.int64)
+    # Targets are nodes, so that kinds can be added up over them as over processes.
+    found[target.name] = regions.resident_bytes
+    return kind_columns(len(regions), found)
 
 
 def _represented_bytes(regions: Regions, index: _IntColumn, address: _IntColumn) -> _IntColumn:

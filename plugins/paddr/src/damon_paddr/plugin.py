@@ -44,7 +44,7 @@ def make_paddr(options: PaddrOptions, backends: Mapping[str, Backend]) -> Physic
     except BaseException:
         backend.close()
         raise
-    return PhysicalMemory(memory, backend)
+    return PhysicalMemory(memory, backend, kinds=options.kinds)
 
 
 def _watch_cgroup(backend: PhysicalBackend, name: str) -> None:

@@ -15,6 +15,7 @@ from damon_core import (
 )
 from damon_paddr.backend import PhysicalBackend
 from damon_paddr.cgroups import CgroupNames, memory_hierarchy
+from damon_paddr.kinds import FrameKinds
 from damon_paddr.machine import MachineMemory
 from damon_paddr.pages import Charges, PageWindow
 from damon_paddr.ranges import join_nearest, size_bytes
@@ -28,6 +29,7 @@ class PhysicalMemory:
     Args:
         memory: The memory to monitor.
         backend: Detects accesses to it.
+        kinds: Whether regions have kinds of memory (`damon_paddr.kinds`).
 
     Attributes:
         sampling: The backend's way of sampling.
@@ -36,13 +38,16 @@ class PhysicalMemory:
 
     name = "paddr"
 
-    def __init__(self, memory: MachineMemory, backend: PhysicalBackend) -> None:
+    def __init__(
+        self, memory: MachineMemory, backend: PhysicalBackend, *, kinds: bool = False
+    ) -> None:
         self._memory = memory
         self._backend = backend
         self.backend_name = part_name(backend)
         self.sampling: SamplingFactory = backend.sampling
         self._ranges: dict[str, list[Range]] = {}
         self._window = PageWindow()
+        self._has_kinds = kinds
         self._names = CgroupNames(None)
         self._checks = 0  # of the context, up to the last aggregation
 
@@ -57,7 +62,8 @@ class PhysicalMemory:
         self._memory.check()
         self._close_charges()
         self._ranges.clear()
-        self._window = PageWindow(_open_charges(context), context.clock.now_us())
+        kinds = _open_kinds(context) if self._has_kinds else None
+        self._window = PageWindow(_open_charges(context), context.clock.now_us(), kinds)
         self._names = CgroupNames(memory_hierarchy())
         self._checks = 0
         self._follow(context)
@@ -106,9 +112,13 @@ class PhysicalMemory:
         self._backend.close()
 
     def _close_charges(self) -> None:
+        """Close what reads more of pages than accesses."""
         charges, self._window.charges = self._window.charges, None
         if charges is not None:
             charges.close()
+        kinds, self._window.kinds = self._window.kinds, None
+        if kinds is not None:
+            kinds.close()
 
     def _follow(self, context: HookContext) -> None:
         """Update targets to the current nodes, and regions to their current memory."""
@@ -151,4 +161,12 @@ def _open_charges(context: HookContext) -> Charges | None:
         return Charges()
     except OSError as error:
         logger.info("context '%s': owners are not reported: %s", context.name, error)
+        return None
+
+
+def _open_kinds(context: HookContext) -> FrameKinds | None:
+    try:
+        return FrameKinds()
+    except OSError as error:
+        logger.warning("context '%s': kinds of memory are not reported: %s", context.name, error)
         return None

@@ -30,6 +30,7 @@ _FEW_VALUES = [
     "owners.list.element.kind",
     "owners.list.element.name",
     "spectrum.list.element.within_us",
+    "kinds.list.element.kind",
     "pages.runs.list.element.period",
     "pages.runs.list.element.idle_us",
 ]

@@ -21,6 +21,7 @@ from damon_core import (
     Spectrum,
     TargetSnapshot,
     Toll,
+    kind_names,
     rounded_counts,
 )
 from damon_parquet.pages import to_pages
@@ -105,6 +106,7 @@ def to_table(
     )
     spectra = [None if each is None else _classes(each.spectrum) for each in targets]
     columns["spectrum"] = _lists(spectra, begins, "spectrum")
+    columns["kinds"] = _kinds(parts)
     schema = SCHEMA
     if maps is not None:
         schema = WITH_PAGES
@@ -170,6 +172,33 @@ def _of_first_rows(figures: Sequence[int | None], begins: _Column) -> pa.Array:
     values[begins[:-1]] = [figure or 0 for figure in figures]
     mask[begins[:-1]] = [figure is None for figure in figures]
     return pa.array(values, mask=mask)
+
+
+def _kinds(parts: Sequence[Snapshot | TargetSnapshot | None]) -> pa.Array:
+    """Return the bytes of regions by kind of memory: null where none is known."""
+    kind = SCHEMA.field("kinds").type
+    tables = [
+        (1, None) if part is None or not len(part) else (len(part), part.kinds) for part in parts
+    ]
+    names = list(dict.fromkeys(name for _, table in tables for name in kind_names(table)))
+    if not names:
+        return pa.nulls(sum(count for count, _ in tables), kind)
+    sizes = np.full((sum(count for count, _ in tables), len(names)), UNKNOWN, dtype=np.int64)
+    begin = 0
+    for count, table in tables:
+        for name in kind_names(table):
+            assert table is not None
+            sizes[begin : begin + count, names.index(name)] = table[name]
+        begin += count
+    known = sizes != UNKNOWN
+    counts = np.count_nonzero(known, axis=1)
+    codes = pa.array(np.nonzero(known)[1].astype(np.int32))
+    elements = pa.StructArray.from_arrays(
+        [pa.array(names, pa.string()).take(codes), pa.array(sizes[known])],
+        fields=[*kind.value_type],
+    )
+    offsets = pa.array(np.append(0, np.cumsum(counts)), pa.int32())
+    return pa.ListArray.from_arrays(offsets, elements, type=kind, mask=pa.array(counts == 0))
 
 
 def _names(names: Sequence[str | None], counts: Sequence[int] | _Column) -> pa.Array:

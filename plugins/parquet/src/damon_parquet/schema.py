@@ -31,6 +31,12 @@ _CLASS = pa.struct(
         pa.field("bytes", pa.int64(), nullable=False),
     ]
 )
+_KIND = pa.struct(
+    [
+        pa.field("kind", pa.string(), nullable=False),
+        pa.field("bytes", pa.int64(), nullable=False),
+    ]
+)
 _TYPES = {
     "int64": pa.int64(),
     # As exact as `rounded_counts`, and half as long.
@@ -41,6 +47,7 @@ _TYPES = {
     "areas": pa.list_(pa.field("element", _AREA, nullable=False)),
     "owners": pa.list_(pa.field("element", _OWNER, nullable=False)),
     "spectrum": pa.list_(pa.field("element", _CLASS, nullable=False)),
+    "kinds": pa.list_(pa.field("element", _KIND, nullable=False)),
 }
 _TIMESTAMP = pa.timestamp("us", tz="UTC")
 
@@ -103,7 +110,7 @@ AGGREGATION = tuple(
 )
 
 #: Columns that files of older versions don't have.
-NEW = ("touched_bytes", *IDLE, *IDLE_AGES, *TOLL, "stale_us", "labels", "spectrum")
+NEW = ("touched_bytes", *IDLE, *IDLE_AGES, *TOLL, "stale_us", "labels", "spectrum", "kinds")
 
 #: Columns that may be null.
 NULLABLE = ("target", "idle_since", *NEW, "areas", "owners")
@@ -113,6 +120,7 @@ NULLABLE = ("target", "idle_since", *NEW, "areas", "owners")
 SPARSE = {name: name for name in NEW} | {
     "owners": "owners.list.element.kind",
     "spectrum": "spectrum.list.element.bytes",
+    "kinds": "kinds.list.element.bytes",
     "pages": "pages.longest",
 }
 

@@ -19,6 +19,7 @@ from damon_core import (
     AttributeValueError,
     IdleAges,
     Intervals,
+    KindColumns,
     Owner,
     Snapshot,
     Spectrum,
@@ -26,6 +27,7 @@ from damon_core import (
     Toll,
     assemble_snapshot,
     freeze_labels,
+    kind_columns,
     region_mistake,
 )
 from damon_parquet.pages import PagesColumn
@@ -86,6 +88,7 @@ def snapshots_of(
     pages = PagesColumn(read, where, is_known="pages" in present)
     touched_bytes, has_touched = _touched(read, outline, present)
     idle = _idle(read, present)
+    kinds, has_kinds = _kinds(read, outline, present)
     tolls, ages = _tolls(read, present), _idle_ages(read, present)
     stale = _of_first_rows(read, "stale_us") if "stale_us" in present else {}
     labels = _labels(read, present, begins[:-1])
@@ -127,6 +130,8 @@ def snapshots_of(
         if has_touched[index]:
             of_regions["touched_bytes"] = touched_bytes[kept]
         of_regions |= {name: column[kept] for name, column in idle.items()}
+        if has_kinds[index]:
+            of_regions["kinds"] = kinds[kept]
         if check:
             _check(of_regions, parts, heads, index)
         # Rounding may have made them more than there were checks.
@@ -228,6 +233,31 @@ def _touched(
     column = read(["touched_bytes"]).column(0).combine_chunks()
     unknown = np.add.reduceat(_flags(column.is_null()), outline.rows[:-1])
     return raw(column), unknown == 0
+
+
+def _kinds(
+    read: Read, outline: _Outline, present: set[str]
+) -> tuple[KindColumns, npt.NDArray[np.bool_]]:
+    """Return the bytes of each row by kind, and for each aggregation whether any are known.
+
+    Raises:
+        ValueError: A kind has no possible name.
+    """
+    if "kinds" not in present:
+        return kind_columns(0, {}), np.zeros(len(outline.rows) - 1, bool)
+    column = read(["kinds"]).column(0).combine_chunks()
+    lengths = np.where(_flags(column.is_null()), 0, np.diff(raw(column.offsets)))
+    elements = column.flatten()
+    names = elements.field("kind").dictionary_encode()
+    table = np.full((len(names.dictionary), len(lengths)), UNKNOWN, dtype=np.int64)
+    rows = np.repeat(np.arange(len(lengths)), lengths)
+    table[raw(names.indices), rows] = raw(elements.field("bytes"))
+    columns = dict(zip(names.dictionary.to_pylist(), table, strict=True))
+    has_any = np.add.reduceat(lengths, outline.rows[:-1]) > 0
+    try:
+        return kind_columns(len(lengths), columns), has_any
+    except AttributeValueError as error:
+        raise ValueError(str(error)) from error
 
 
 def _tolls(read: Read, present: set[str]) -> dict[int, Toll]:

@@ -248,6 +248,47 @@ def idle(
     show_idle(record, at=at, by=by, limit=limit, as_json=as_json)
 
 
+_KINDS_EPILOG = """\b
+Examples:
+  damon report kinds                        # at the end of the record
+  damon report kinds --idle 1m              # of what has been idle for a minute
+  damon report kinds --by mapping --limit 5
+"""
+
+
+@report.command(epilog=_KINDS_EPILOG, short_help="Which kinds of memory are in use, or idle.")
+@record_options
+@click.option(
+    "--at", metavar="TIME", type=MOMENT, help="The state at this time [default: at the end]."
+)
+@click.option(
+    "--idle",
+    "idle_us",
+    type=DURATION,
+    default="0s",
+    help="Count as idle what has been idle for this time [default: the aggregation].",
+)
+@by_option("context")
+@limited(10, "parts of each context")
+def kinds(
+    *,
+    record: "Record",
+    at: "Moment | None",
+    idle_us: int,
+    by: By,
+    limit: int | None,
+    as_json: bool,
+) -> None:
+    """Show how much memory of RECORD is anonymous, huge, dirty, swapped, on which node.
+
+    And how much of that is in use or idle, at one time. The record has to know it: damon record
+    --kinds. Of what is idle in a region, each kind has the share that it has of all.
+    """
+    from damon_report.kinds import show_kinds
+
+    show_kinds(record, at=at, by=by, at_least_us=idle_us, limit=limit, as_json=as_json)
+
+
 _SPECTRUM_EPILOG = """\b
 Examples:
   damon report spectrum                      # at the end of the record

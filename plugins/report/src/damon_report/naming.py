@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 from attrs import field, frozen
 
-from damon_core import Area, TargetSnapshot
+from damon_core import UNKNOWN, Area, KindColumns, TargetSnapshot, kind_columns, kind_names
 
 IntColumn = npt.NDArray[np.int64]
 FloatColumn = npt.NDArray[np.float64]
@@ -132,6 +132,20 @@ class Pieces:
         per_byte = of_regions / np.maximum(target.resident_bytes, 1)
         shares: FloatColumn = self.resident_bytes * per_byte[self.region]
         return shares
+
+
+def cut_kinds(target: TargetSnapshot, pieces: "Pieces") -> KindColumns | None:
+    """Return the bytes of pieces of regions by kind of memory, divided by size."""
+    kinds = target.kinds
+    if kinds is None:
+        return None
+    columns = {}
+    for name in kind_names(kinds):
+        sizes = _share_out(
+            np.maximum(kinds[name], 0), pieces.region, pieces.end - pieces.start, pieces.area >= 0
+        )
+        columns[name] = np.where(kinds[name][pieces.region] == UNKNOWN, UNKNOWN, sizes)
+    return kind_columns(len(pieces.start), columns)
 
 
 def cut(target: TargetSnapshot, areas: AreaColumns, at: npt.ArrayLike = ()) -> Pieces:

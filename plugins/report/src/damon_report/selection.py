@@ -15,10 +15,12 @@ from damon_core import (
     Snapshot,
     TargetRows,
     TargetSnapshot,
+    kind_columns,
+    kind_names,
 )
 from damon_report.exact import assembled, part_of
 from damon_report.moments import Moment
-from damon_report.naming import AreaCache, IntColumn, Pieces, cut
+from damon_report.naming import AreaCache, IntColumn, Pieces, cut, cut_kinds
 
 
 def matches(name: str, patterns: Sequence[str]) -> bool:
@@ -146,6 +148,21 @@ def _joined(
             parts = np.add.reduceat(shares, first) if len(first) else shares[:0]
             known = idle_bytes[of_region] != UNKNOWN
             columns[span.column] = np.where(known, parts.round().astype(np.int64), UNKNOWN)
+    kinds = cut_kinds(target, pieces)
+    if kinds is not None:
+        sizes = {name: kinds[name][chosen] for name in kind_names(kinds)}
+        columns["kinds"] = kind_columns(
+            len(first),
+            {
+                # What isn't known of a region isn't of its pieces.
+                name: np.where(
+                    size[first] == UNKNOWN,
+                    UNKNOWN,
+                    np.add.reduceat(size, first) if len(first) else size,
+                )
+                for name, size in sizes.items()
+            },
+        )
     rows = TargetRows(
         target.name,
         len(first),

@@ -14,7 +14,7 @@ from damon_vaddr.mappings import (
     parse_shared,
     three_ranges,
 )
-from damon_vaddr.options import EXCLUDE_HELP, GROUP_BY_HELP, GroupBy, known_names
+from damon_vaddr.options import EXCLUDE_HELP, GROUP_BY_HELP, KINDS_HELP, GroupBy, known_names
 from damon_vaddr.plugin import VaddrOptions, make_vaddr, probe_processes
 from damon_vaddr.primitive import ProcessMemory
 from damon_vaddr.processes import REASONS, Process, ProcessTable, descendants_of
@@ -34,6 +34,7 @@ from damon_vaddr.target import LayoutInput, ProcessTarget
 __all__ = [
     "EXCLUDE_HELP",
     "GROUP_BY_HELP",
+    "KINDS_HELP",
     "LABELS",
     "NO_GROUP",
     "REASONS",

@@ -28,7 +28,9 @@ class ProcessBackend(Protocol):
     have spent on sampling for the backend. It counts as the context's. What sampling costs the
     processes themselves may be added to the `toll` of targets. The optional attribute
     `follows_mappings` is true where `check` itself lays out targets whose mappings have changed:
-    then an update reads the mappings of new processes only.
+    then an update reads the mappings of new processes only. The optional method `read_kinds` is
+    called before any target is added, where kinds of memory are wanted: then `check` sets the
+    `kinds` of regions, without NUMA nodes. Without it they are estimated from pages.
     """
 
     @property

@@ -15,6 +15,9 @@ MATCH_HELP: Final = (
     "all processes that are like this, now and later: patterns by label, such as "
     '{ comm = "redis*", user = ["redis", "www-data"] }'
 )
+KINDS_HELP: Final = (
+    "find out which kinds of memory regions have: anonymous, file, huge, dirty, swapped, NUMA node"
+)
 EXCLUDE_HELP: Final = "what of these is left out, likewise"
 GROUP_BY_HELP: Final = (
     "the label that processes of one group have in common, such as unit, cgroup, container, comm "

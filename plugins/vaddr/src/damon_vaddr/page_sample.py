@@ -11,6 +11,7 @@ import time
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 from attrs import frozen
 
 from damon_core import PAGE_SIZE_BYTES
@@ -69,6 +70,33 @@ def sample_pages(pid: int) -> PageSample:
         return PageSample()
     page_us = statistics.median(times_us) if len(times_us) >= _ENOUGH_READS else None
     return PageSample(page_us, min(huge / present, 1.0) if present else 0.0)
+
+
+def huge_at(pagemap: int, addresses: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_] | None:
+    """Return whether the page at each address is part of a huge one.
+
+    Args:
+        pagemap: An open pagemap.
+        addresses: Addresses of pages.
+
+    Returns:
+        None before Linux 6.7, which doesn't say it.
+    """
+    found = np.zeros(len(addresses), dtype=np.bool_)
+    region = np.zeros((1, 3), dtype=np.uint64)
+    wanted = _IS_PRESENT | _IS_HUGE
+    try:
+        for row, address in enumerate(addresses.tolist()):
+            argument = bytearray(
+                _SCAN_ARGUMENT.pack(
+                    *(_SCAN_ARGUMENT.size, 0, address, address + PAGE_SIZE_BYTES, 0),
+                    *(region.ctypes.data, 1, 1, 0, wanted, 0, wanted),
+                )
+            )
+            found[row] = fcntl.ioctl(pagemap, _SCAN, argument) > 0
+    except OSError:
+        return None
+    return found
 
 
 def _huge_pages(pagemap: io.FileIO, address: int) -> int:

@@ -23,7 +23,14 @@ from damon_vaddr import referenced
 from damon_vaddr.backend import ProcessBackend
 from damon_vaddr.forecast import ProcessForecast, forecast_processes, forecast_referenced
 from damon_vaddr.identity import NO_GROUP
-from damon_vaddr.options import EXCLUDE_HELP, GROUP_BY_HELP, MATCH_HELP, GroupBy, known_names
+from damon_vaddr.options import (
+    EXCLUDE_HELP,
+    GROUP_BY_HELP,
+    KINDS_HELP,
+    MATCH_HELP,
+    GroupBy,
+    known_names,
+)
 from damon_vaddr.primitive import ProcessMemory
 from damon_vaddr.procfs import may_read_others, proc_problem
 from damon_vaddr.selection import Rule, RuleSource
@@ -62,6 +69,7 @@ class VaddrOptions:
         metadata={"help": "monitor the children, grandchildren and so on as well"},
     )
     group_by: GroupBy = field(default=NO_GROUP, metadata={"help": GROUP_BY_HELP})
+    kinds: bool = field(default=False, metadata={"help": KINDS_HELP})
     backend: BackendOption = field(
         default=AUTO,
         metadata={"help": "how accesses are detected; 'auto' is the best backend that works"},
@@ -90,6 +98,7 @@ def make_vaddr(options: VaddrOptions, backends: Mapping[str, Backend]) -> Proces
         cast(ProcessBackend, backend),
         better_backends=partial(preferred_backends, "vaddr", options.backend, backends),
         group_by=options.group_by,
+        kinds=options.kinds,
     )
 
 

@@ -17,6 +17,7 @@ from damon_core import (
 from damon_vaddr.backend import ProcessBackend
 from damon_vaddr.descriptors import is_shortage
 from damon_vaddr.identity import GROUP, NO_GROUP, Identities
+from damon_vaddr.kinds import Kinds
 from damon_vaddr.layouts import lay_out
 from damon_vaddr.mappings import Claims, parse_shared
 from damon_vaddr.presence import Presence
@@ -49,6 +50,7 @@ class ProcessMemory:
             take longer than all else, so it is asked only where a message names them.
         group_by: The label that says which group a process belongs to, or ``none``: targets have
             its value as their label ``group``.
+        kinds: Whether regions have kinds of memory (`damon_vaddr.kinds`).
 
     Attributes:
         sampling: The backend's way of sampling.
@@ -63,6 +65,8 @@ class ProcessMemory:
         name: str = "vaddr",
         better_backends: Callable[[], Sequence[str]] = tuple,
         group_by: str = NO_GROUP,
+        *,
+        kinds: bool = False,
     ) -> None:
         self._find_better = better_backends
         self.left_out: Mapping[str, int] = {}
@@ -81,6 +85,12 @@ class ProcessMemory:
         self._follows_mappings = bool(getattr(backend, "follows_mappings", False))
         self._maps: dict[Process, bytes] = {}
         self._claimed: dict[Process, tuple[Range, ...]] = {}
+        self._kinds: Kinds | None = None
+        if kinds:
+            read_kinds = getattr(backend, "read_kinds", None)
+            self._kinds = Kinds(exact=read_kinds is not None)
+            if read_kinds is not None:
+                read_kinds()
 
     @property
     def better_backends(self) -> Sequence[str]:
@@ -148,8 +158,11 @@ class ProcessMemory:
 
     @hookimpl
     def describe_regions(self, context: HookContext) -> None:
-        """Set the resident bytes of regions, unless the backend does."""
-        self._backend.layout.describe(_targets(context), context.clock.now_us())
+        """Set the resident bytes of regions, unless the backend does, and their kinds of memory."""
+        now_us = context.clock.now_us()
+        self._backend.layout.describe(_targets(context), now_us)
+        if self._kinds is not None:
+            self._kinds.describe(_targets(context), now_us)
 
     @hookimpl
     def update(self, context: HookContext) -> None:
@@ -277,6 +290,8 @@ class ProcessMemory:
         for target in targets:
             self._backend.forget(target)
             self._presence.remove(target)
+            if self._kinds is not None:
+                self._kinds.forget(target)
             context.targets.remove(target)
 
     def _make_regions(

@@ -25,15 +25,18 @@ from damon_core import (
     AccumulatingSampling,
     Finding,
     HookContext,
+    KindColumns,
     Regions,
+    kind_columns,
     validators,
 )
 from damon_vaddr.calibration import reset_us
 from damon_vaddr.clearing import clear_accessed_bits
 from damon_vaddr.descriptors import is_shortage
 from damon_vaddr.idling import IDLE_SHARE, IdleWatch
+from damon_vaddr.kinds import of_smaps, shmem_devices, shmem_ranges
 from damon_vaddr.layouts import Mappings, lay_out
-from damon_vaddr.mappings import parse_addresses
+from damon_vaddr.mappings import Mapped, parse_addresses
 from damon_vaddr.rivals import find_rivals, rivals_finding
 from damon_vaddr.smaps import RolledUp, SmapsParser, accessed_bits, rolled_up
 from damon_vaddr.target import ProcessTarget
@@ -62,6 +65,12 @@ def _addresses(headers: Sequence[bytes]) -> tuple[_Column, _Column]:
     lines = b" \n".join(header.rpartition(b"\n")[2] for header in headers)
     start, end, _ = parse_addresses(lines + b" ")
     return start, end
+
+
+def _is_shmem(target: ProcessTarget, headers: Sequence[bytes]) -> npt.NDArray[np.bool_]:
+    """Return whether each mapping is of shared memory."""
+    ranges = shmem_ranges(_maps(headers), shmem_devices(target.process))
+    return Mapped.of(ranges).holds(_addresses(headers)[0])
 
 
 def _maps(headers: Sequence[bytes]) -> bytes:
@@ -126,6 +135,8 @@ class _Files:
         seen_bits: How many accessed bits were set.
         glances: How many checks have made do with sums since then.
         idle: Says when the bits are to be cleared, and what has been idle since.
+        is_shmem: Whether each mapping is of shared memory, by `headers`; where kinds are read.
+        kinds: The kinds of memory at the last look for them.
     """
 
     smaps: io.FileIO
@@ -141,6 +152,8 @@ class _Files:
     seen_bytes: _FloatColumn = field(factory=lambda: np.zeros(1))
     seen_bits: float = 0.0
     glances: int = 0
+    is_shmem: npt.NDArray[np.bool_] | None = None
+    kinds: KindColumns | None = None
 
     def match(self, regions: Regions, headers: list[bytes]) -> None:
         """Find the region of each mapping: the last one that it overlaps.
@@ -151,7 +164,7 @@ class _Files:
         row = np.searchsorted(regions.start, end) - 1
         outside = (row < 0) | (start >= regions.end[row])
         row[outside] = len(regions)
-        self.regions, self.headers, self.row = regions, headers, row
+        self.regions, self.headers, self.row, self.is_shmem = regions, headers, row, None
 
     def close(self) -> None:
         self.smaps.close()
@@ -194,6 +207,11 @@ class Referenced:
         self._files: dict[ProcessTarget, _Files] = {}
         self._buffer = bytearray(_BUFFER_BYTES)
         self._reset_us = reset_us()
+        self._reads_kinds = False
+
+    def read_kinds(self) -> None:
+        """Set the kinds of memory of regions, too: smaps says them, and nodes aren't among them."""
+        self._reads_kinds = True
 
     def add(self, target: ProcessTarget) -> None:
         """Open the files of a process; raises what `ProcessBackend.add` may raise."""
@@ -259,6 +277,8 @@ class Referenced:
         files.checks += 1
         regions.resident_bytes = found.resident.astype(np.int64)
         regions.touched_bytes = touched_bytes.astype(np.int64)
+        if files.kinds is not None and len(files.kinds) == len(regions):
+            regions.kinds = files.kinds
         if files.checks > 1 or context is None or context.intervals.checks == 1:
             target.idle_ages = files.idle.describe(regions)
         # The process has set these bits again since the last check.
@@ -304,12 +324,26 @@ class Referenced:
             return None
         with memoryview(self._buffer)[:size] as text:
             headers, rss, pss, referenced, huge = self._parser.parse(text)
+            is_last = files.checks or context is None or context.intervals.checks == 1
+            kinds_text = bytes(text) if self._reads_kinds and is_last else None
         if headers != files.headers and context is not None and target.layout_input.maps:
             given = evolve(target.layout_input, maps=_maps(headers))
             lay_out(target, given, self.layout, context.limits)
         regions = target.regions
         if regions is not files.regions or headers != files.headers:
             files.match(regions, headers)
+        if kinds_text is not None:
+            if files.is_shmem is None:
+                files.is_shmem = _is_shmem(target, headers)
+            of_mappings = of_smaps(kinds_text, rss, pss, huge, files.is_shmem, divided=several)
+            columns = {
+                name: np.rint(_sums(files.row, column, regions) * _KIB).astype(np.int64)
+                for name, column in of_mappings.items()
+            }
+            most = regions.size_bytes  # a mapping may have grown since
+            files.kinds = kind_columns(
+                len(regions), {name: np.minimum(each, most) for name, each in columns.items()}
+            )
         resident = _sums(files.row, rss, regions)
         seen = _sums(files.row, referenced, regions)
         shares = np.minimum(seen / np.maximum(resident, 1), 1.0)

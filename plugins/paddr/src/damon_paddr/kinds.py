@@ -1,0 +1,61 @@
+"""Kinds of memory of page frames, by their flags."""
+
+import os
+import sys
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+_ENTRY_BYTES = 8
+#: Bits of /proc/kpageflags: include/uapi/linux/kernel-page-flags.h, and of its hidden part.
+_DIRTY, _LRU, _ANON, _SWAPBACKED = 1 << 4, 1 << 5, 1 << 12, 1 << 14
+_HUGE, _UNEVICTABLE, _MLOCKED = 1 << 17 | 1 << 22, 1 << 18, 1 << 33
+#: What programs and the page cache use has one of these.
+_OF_USERS = _LRU | _ANON | _UNEVICTABLE | 1 << 17
+
+#: The kinds, and what a frame is of, as bits of a small number.
+KINDS: Final = ("anonymous", "shmem", "file", "huge", "dirty", "locked")
+_ANONYMOUS, _SHMEM, _FILE, _IS_HUGE, _IS_DIRTY, _LOCKED = (1 << bit for bit in range(len(KINDS)))
+
+
+def kinds_of(flags: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint8]:
+    """Return of which kinds frames are, as bits in the order of `KINDS`, by their flags."""
+
+    def has(bits: int) -> npt.NDArray[np.bool_]:
+        any_of: npt.NDArray[np.bool_] = (flags & np.uint64(bits)) != 0
+        return any_of
+
+    found = np.where(has(_ANON), _ANONYMOUS, np.where(has(_SWAPBACKED), _SHMEM, _FILE))
+    found |= np.where(has(_HUGE), _IS_HUGE, 0)
+    # What is anonymous has to be written, too, before its frame can be another's.
+    found |= np.where(has(_DIRTY | _ANON), _IS_DIRTY, 0)
+    found |= np.where(has(_MLOCKED), _LOCKED, 0)
+    return np.where(has(_OF_USERS), found, 0).astype(np.uint8)
+
+
+class FrameKinds:
+    """Reads of which kinds frames are.
+
+    Args:
+        path: A file with the 64-bit flags of each page frame.
+
+    Raises:
+        OSError: It doesn't exist or may not be read.
+    """
+
+    def __init__(self, path: str = "/proc/kpageflags") -> None:
+        self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+
+    def of(self, addresses: npt.NDArray[np.int64], page_bytes: int) -> npt.NDArray[np.uint8]:
+        """Return of which kinds the frames at physical addresses are."""
+        places = (addresses // page_bytes * _ENTRY_BYTES).tolist()
+        flags = [
+            int.from_bytes(os.pread(self._descriptor, _ENTRY_BYTES, place), sys.byteorder)
+            for place in places
+        ]
+        return kinds_of(np.array(flags, dtype=np.uint64))
+
+    def close(self) -> None:
+        """Close the file."""
+        os.close(self._descriptor)
