@@ -3,4 +3,3 @@
 from damon_cli.testing import command_rules
 
 test_record = command_rules("record")
-test_convert = command_rules("convert")

@@ -78,14 +78,19 @@ class DatasetReader(SelfClosing):
             for context in each.info.contexts
             for name in (f"{each.file.host}/{context.name}",)
         }
-        hosts = {each.file.host for each in self._files}
+        hosts = self.hosts
         whole = evolve(
             infos[-1],
-            host=", ".join(sorted(hosts)) if len(hosts) <= 3 else f"{len(hosts)} hosts",
+            host=", ".join(hosts) if len(hosts) <= 3 else f"{len(hosts)} hosts",
             contexts=tuple(contexts.values()),
             pages=any(info.pages for info in infos),
         )
         return whole.without(name for info in infos for name in info.filled_in)
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """The hosts that it has records of, sorted."""
+        return tuple(sorted({each.file.host for each in self._files}))
 
     def span_us(self) -> tuple[int, int] | None:
         """Return when the first aggregation began and the last ended, Unix microseconds."""

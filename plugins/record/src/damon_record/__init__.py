@@ -1,1 +1,1 @@
-"""``damon record`` and ``damon convert``: the memory accesses of programs, in files."""
+"""``damon record`` and ``damon compact``: the memory accesses of programs, in files."""

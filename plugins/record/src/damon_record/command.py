@@ -1,4 +1,4 @@
-"""``damon record`` and ``damon convert``: their options. What they do is imported when they run."""
+"""``damon record`` and ``damon compact``: their options. What they do is imported when they run."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -58,27 +58,6 @@ def record(
     from damon_record.recording import record_to
 
     record_to(output, plugins, watch, for_us, pages=pages)
-
-
-_CONVERT_EPILOG = """\b
-Examples:
-  damon convert damon.parquet damon.csv
-  damon convert killed.parquet whole.parquet
-"""
-
-
-@click.command(epilog=_CONVERT_EPILOG, short_help="Convert a record to another format")
-@click.argument("source", metavar="IN", type=click.Path(path_type=Path))
-@click.argument("output", metavar="OUT", type=click.Path(path_type=Path))
-@pass_plugins
-def convert(plugins: "Plugins", *, source: Path, output: Path) -> None:
-    """Write the record IN to the new file OUT; the endings of their names say the formats.
-
-    A record whose writing ended badly is read as far as it goes, so that OUT is whole.
-    """
-    from damon_record.conversion import convert_record
-
-    convert_record(source, output, plugins)
 
 
 _COMPACT_EPILOG = """\b

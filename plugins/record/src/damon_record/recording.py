@@ -9,6 +9,7 @@ import click
 from attrs import evolve
 from damon_cli.session import closing_contexts, run_contexts
 from damon_cli.watching import WatchOptions
+from damon_cli.writing import begin_record
 from rich.console import Console
 
 from damon_core import (
@@ -24,7 +25,7 @@ from damon_core import (
 )
 from damon_record.display import progress
 from damon_record.tally import Tally
-from damon_record.writing import Writing, begin_record
+from damon_record.writing import Writing
 
 
 def record_to(
@@ -140,4 +141,4 @@ def _next_command(output: Path) -> str:
         return f"damon report heatmap {path}"
     if output.suffix == ".csv":
         return f"head {path}"
-    return f"damon convert {path} {shlex.quote(str(output.with_suffix('.csv')))}"
+    return f"damon report heatmap {path}, of damon-report"

@@ -1,30 +1,6 @@
 """The callback of a recording: it hands snapshots over to the record's writer."""
 
-from pathlib import Path
-
-from damon_core import (
-    Context,
-    DamonError,
-    RecordFormat,
-    RecordInfo,
-    RecordWriter,
-    hookimpl,
-    one_line,
-)
-
-
-def begin_record(record_format: RecordFormat, output: Path, info: RecordInfo) -> RecordWriter:
-    """Begin a new record.
-
-    Raises:
-        DamonError: It can't be written, or the format fails in another way than it should.
-    """
-    try:
-        return record_format.write(output, info)
-    except DamonError:
-        raise
-    except (Exception, SystemExit) as error:
-        raise DamonError(f"format '{record_format.name}' fails: {one_line(error)}") from error
+from damon_core import Context, RecordWriter, hookimpl
 
 
 class Writing:

@@ -142,6 +142,8 @@ class _RecordType(click.Path):
         return value if "://" in str(value) else super().convert(value, param, ctx)
 
 
+#: A record: a path, or the URL of a dataset.
+RECORD = _RecordType(path_type=Path)
 #: A point in time like ``10s`` (since the start) or ``2026-11-23T10:00``; a `Moment`.
 MOMENT = _MomentType()
 #: Addresses like ``7f00-8000``; the first address, and the first after the range.
@@ -239,7 +241,7 @@ def record_options(function: Callable[..., T]) -> Callable[..., T]:
     ended.
     """
 
-    @click.argument("paths", metavar="[RECORD]...", nargs=-1, type=_RecordType(path_type=Path))
+    @click.argument("paths", metavar="[RECORD]...", nargs=-1, type=RECORD)
     @selection_options
     @functools.wraps(function)
     @pass_plugins

@@ -15,6 +15,7 @@ from damon_core import (
     DamonError,
     InputError,
     Plugins,
+    RecordFormat,
     RecordInfo,
     RecordReader,
     SelfClosing,
@@ -37,6 +38,7 @@ logger = logging.getLogger(__name__)
 
 #: How far back from the end to search for the last aggregations, one window after another.
 _WINDOWS_US = (10_000_000, 600_000_000, 1 << 62)
+_FOR_EVER_US = 1 << 62
 #: If nothing is selected: how many snapshots to search for names, and how many names to list.
 _SEARCHED = 1_000
 _NAMES_LISTED = 8
@@ -55,18 +57,21 @@ class Record(SelfClosing):
         paths: The files of the record.
         reader: The whole record.
         selection: The part to report.
+        strict: Whether damage is an error, and columns that are lacking are no reason to warn: for
+            those who don't report what they read.
         areas: A cache of columns of the targets' areas.
     """
 
     paths: tuple[Path | str, ...]
     reader: RecordReader
     selection: Selection
+    strict: bool = False
     areas: AreaCache = field(factory=AreaCache, init=False)
     _whole_us: tuple[int, int] = field(init=False)
     _warned: bool = field(default=False, init=False)
 
     def __attrs_post_init__(self) -> None:
-        span_us = self.reader.span_us()
+        span_us = self._span_us()
         if span_us is None:
             raise InputError(
                 f"'{self.name}' is empty: it ended before its first aggregation was complete"
@@ -74,7 +79,7 @@ class Record(SelfClosing):
         # A single aggregation has no beginning in formats that only store the end.
         self._whole_us = min(span_us[0], span_us[1] - 1), span_us[1]
         lacking = [name for name in _STAND_INS if name in self.info.filled_in]
-        if lacking:
+        if lacking and not self.strict:
             logger.warning(
                 "'%s' has no %s: %s of regions stand in",
                 self.name,
@@ -92,6 +97,11 @@ class Record(SelfClosing):
     def info(self) -> RecordInfo:
         """The metadata: where and how the record was made."""
         return self.reader.info
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """The hosts that a dataset has records of; none is known of a record."""
+        return self.reader.hosts if isinstance(self.reader, DatasetReader) else ()
 
     def json(self) -> dict[str, object]:
         """Return what the JSON of each report says of the record."""
@@ -117,11 +127,15 @@ class Record(SelfClosing):
             raise InputError(self._why_no_time())
         return start_us, end_us
 
-    def snapshots(self, *, pages: bool = False) -> Iterator[Snapshot]:
+    def snapshots(
+        self, *, pages: bool = False, keep_pages: bool = False, doing: str = "reading"
+    ) -> Iterator[Snapshot]:
         """Yield the selected part of each snapshot, in order of time.
 
         Args:
             pages: Whether regions are to be runs of pages, where the record has every page.
+            keep_pages: Whether parts of targets keep their pages beside their regions.
+            doing: What the progress display calls it.
 
         Raises:
             InputError: Nothing is selected.
@@ -129,8 +143,8 @@ class Record(SelfClosing):
         """
         begin_us, end_us = self.span_us()
         found = False
-        with reading_progress("reading", (begin_us, end_us)) as advance:
-            for snapshot in self._between(begin_us, end_us, pages=pages):
+        with reading_progress(doing, (begin_us, end_us)) as advance:
+            for snapshot in self._between(begin_us, end_us, pages=pages, keep_pages=keep_pages):
                 found = found or self._counts(snapshot)
                 advance(snapshot.time_us)
                 yield snapshot
@@ -197,7 +211,22 @@ class Record(SelfClosing):
         """Close the record."""
         self.reader.close()
 
-    def _between(self, begin_us: int, end_us: int, *, pages: bool) -> Iterator[Snapshot]:
+    def _span_us(self) -> tuple[int, int] | None:
+        """Return begin and end of the whole record; one whose end is damaged may go on for ever.
+
+        Where damage is an error: reading it shows how far it goes.
+        """
+        try:
+            return self.reader.span_us()
+        except DamonError:
+            if not self.strict:
+                raise
+            first = next(iter(self.reader.snapshots()), None)
+            return None if first is None else (first.time_us - first.elapsed_us, _FOR_EVER_US)
+
+    def _between(
+        self, begin_us: int, end_us: int, *, pages: bool, keep_pages: bool = False
+    ) -> Iterator[Snapshot]:
         whole = (begin_us, end_us) == self._whole_us
         any_was_read = False
         try:
@@ -205,11 +234,13 @@ class Record(SelfClosing):
                 any_was_read = True
                 if pages and self.info.pages:
                     snapshot = by_page(snapshot)  # noqa: PLW2901
-                selected = self.selection.of_snapshot(snapshot, self.areas, pages=pages)
+                selected = self.selection.of_snapshot(
+                    snapshot, self.areas, pages=pages or keep_pages
+                )
                 if selected is not None:
                     yield selected
         except DamonError as error:
-            if not any_was_read:
+            if self.strict or not any_was_read:
                 raise
             if not self._warned:
                 logger.warning("%s; the report covers the part before", error.message)
@@ -265,8 +296,22 @@ def _listed(kind: str, names: set[str]) -> str:
     return f"its {kind}s are: " + ", ".join(some) + (f" and {more} more" if more else "")
 
 
-def open_record(plugins: Plugins, paths: tuple[Path | str, ...], selection: Selection) -> Record:
+def open_record(
+    plugins: Plugins,
+    paths: tuple[Path | str, ...],
+    selection: Selection,
+    *,
+    strict: bool = False,
+) -> Record:
     """Open a record of any installed format, several of different times as one, or a dataset.
+
+    A directory is a dataset, or stands for the records in it.
+
+    Args:
+        plugins: What is installed.
+        paths: Where they are.
+        selection: The part that is asked for.
+        strict: As in `Record`.
 
     Raises:
         InputError: A record can't be read or has no known format, records overlap, or they are
@@ -274,6 +319,8 @@ def open_record(plugins: Plugins, paths: tuple[Path | str, ...], selection: Sele
     """
     with contextlib.ExitStack() as opened:
         readers: dict[Path | str, RecordReader] = {}
+        names = paths
+        paths = tuple(each for path in paths for each in _files(path, plugins.formats()))
         for path in paths:
             if path == DEFAULT_PATH and not Path(path).exists():
                 raise InputError(
@@ -289,9 +336,33 @@ def open_record(plugins: Plugins, paths: tuple[Path | str, ...], selection: Sele
         if not readers:
             raise InputError(f"'{paths[0]}' and the others are empty")
         whole = Chain(readers) if len(readers) > 1 else next(iter(readers.values()))
-        record = Record(tuple(readers), whole, selection)
+        shown = names if len(names) == 1 else tuple(readers)
+        record = Record(shown, whole, selection, strict)
         opened.pop_all()
         return record
+
+
+def _files(path: Path | str, formats: Sequence[RecordFormat]) -> list[Path | str]:
+    """Return the records in a directory; of a dataset, or of a file, the path itself.
+
+    Raises:
+        InputError: There are none.
+    """
+    if isinstance(path, str) or not path.is_dir():
+        return [path]
+    entries = sorted(each for each in path.iterdir() if each.name[:1] not in "._")
+    if any(each.name.startswith("host=") for each in entries):
+        return [path]
+    endings = tuple(ending for each in formats for ending in each.suffixes)
+    found: list[Path | str] = [
+        each for each in entries if each.name.endswith(endings) and each.is_file()
+    ]
+    if not found:
+        raise InputError(
+            f"'{path}' has neither records ({', '.join(endings)}) nor the folders of a dataset "
+            "(host=NAME/date=YYYY-MM-DD)"
+        )
+    return found
 
 
 def _open(plugins: Plugins, path: Path | str, selection: Selection) -> RecordReader:

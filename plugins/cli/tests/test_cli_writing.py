@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from damon_record.writing import begin_record
+from damon_cli.writing import begin_record
 
 from damon_core import DamonError, RecordFormat, RecordInfo
 

@@ -2,11 +2,15 @@
 
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from click.testing import CliRunner, Result
+from damon_cli.main import main
+from damon_parquet.reader import ParquetReader
 
 from damon_core import (
     BLOCK_BYTES,
@@ -24,10 +28,10 @@ DAMON = Path(sys.executable).with_name("damon")
 T0 = 1_700_000_000_000_000
 
 
-def convert(source: Path, output: Path) -> "subprocess.CompletedProcess[str]":
+def convert(*arguments: str | Path) -> "subprocess.CompletedProcess[str]":
     """Run ``damon convert`` to its end."""
     return subprocess.run(
-        [DAMON, "convert", str(source), str(output)],
+        [DAMON, "convert", *map(str, arguments)],
         capture_output=True,
         text=True,
         timeout=120,
@@ -83,16 +87,18 @@ def test_what_is_lost_is_told(tmp_path: Path) -> None:
     """CSV has no room for names of mappings and for how the record was made."""
     write(tmp_path / "in.parquet", host="here", command="damon record")
     done = convert(tmp_path / "in.parquet", tmp_path / "out.csv")
-    assert done.stdout.splitlines()[1:] == [
+    assert done.stdout.splitlines()[2:] == [
         "csv doesn't keep: the host, the command line, names of mappings"
     ]
 
 
 def test_what_is_kept_whole_is_not_talked_about(tmp_path: Path) -> None:
-    """From Parquet to Parquet nothing is lost."""
+    """From Parquet to Parquet nothing is lost, and that was looked at."""
     write(tmp_path / "in.parquet", host="here")
     done = convert(tmp_path / "in.parquet", tmp_path / "out.parquet")
-    assert len(done.stdout.splitlines()) == 1
+    assert done.stdout.splitlines()[1:] == [
+        "read again: 2000 checks, their time and their accesses are the same"
+    ]
 
 
 def test_nothing_is_written_over(tmp_path: Path) -> None:
@@ -178,3 +184,130 @@ def test_pages_that_a_format_doesn_t_keep(tmp_path: Path) -> None:
     done = convert(tmp_path / "in.parquet", tmp_path / "out.csv")
     assert "spectra" in done.stdout
     assert "every page" in done.stdout
+
+
+class TestParts:
+    """By the runner: what is chosen, put together and divided."""
+
+    @pytest.fixture
+    def run(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
+        """Return how ``damon convert`` is run, beside a record of 100 aggregations."""
+        monkeypatch.chdir(tmp_path)
+        write(Path("in.parquet"))
+        return lambda *arguments: CliRunner().invoke(main, ["convert", *arguments])
+
+    def test_a_mapping_of_a_time(self, run: Callable[..., Result]) -> None:
+        """As in reports: regions are cut at its borders, and times count from the start."""
+        run("--mapping", "[heap]", "--from", "2s", "--to", "5s", "in.parquet", "out.parquet")
+        found = read(Path("out.parquet"))
+        assert len(found) == 30
+        assert {(*each.start.tolist(), *each.end.tolist()) for each in found} == {(4096, 8192)}
+
+    def test_nothing_that_is_chosen(self, run: Callable[..., Result]) -> None:
+        """It is said what there is."""
+        done = run("--target", "web*", "in.parquet", "out.parquet")
+        assert done.exit_code == 2
+        assert "has no target 'web*'; its targets are: redis[7]" in done.output
+        assert not Path("out.parquet").exists()
+
+    def test_a_longer_interval(self, run: Callable[..., Result]) -> None:
+        """The accesses are those of all checks."""
+        done = run("--every", "1s", "in.parquet", "out.parquet")
+        assert done.output.splitlines()[0].startswith("100 aggregations became 10, 10 rows: ")
+        assert done.output.splitlines()[1] == (
+            "read again: 2000 checks, their time and their accesses are the same"
+        )
+        found = read(Path("out.parquet"))
+        assert {each.max_nr_accesses for each in found} == {200}
+        before = sum(float(each.nr_accesses.sum()) for each in read(Path("in.parquet")))
+        assert sum(10 * float(each.nr_accesses.sum()) for each in found) == before
+
+    def test_fewer_regions(self, run: Callable[..., Result], tmp_path: Path) -> None:
+        """Without a longer interval each aggregation stays."""
+        rows = [RegionRow(n * 4096, (n + 1) * 4096, n) for n in range(10)]
+        with format_of(Path("ten.parquet"), Plugins.discover().formats()).write(
+            Path("ten.parquet"), RecordInfo()
+        ) as writer:
+            writer.write(make_snapshot({"redis[7]": rows}))
+        run("--max-regions", "3", "ten.parquet", "out.parquet")
+        (found,) = read(Path("out.parquet"))
+        assert len(found) == 3
+        assert (found.size_bytes * found.nr_accesses).sum() == pytest.approx(45 * 4096, rel=0.004)
+
+    def test_split_by_time(self, run: Callable[..., Result]) -> None:
+        """A file for each, named by its first aggregation; together they are the whole."""
+        done = run("--split-every", "5s", "in.parquet", "out.parquet")
+        paths = sorted(Path.cwd().glob("out.*.parquet"))
+        assert [path.name for path in paths] == [
+            "out.20231114T221320.100000Z.parquet",
+            "out.20231114T221325.100000Z.parquet",
+        ]
+        assert f"{paths[0].name} and 1 more" in done.output
+        together = [each for path in paths for each in read(path)]
+        assert numbers(together) == numbers(read(Path("in.parquet")))
+
+    @pytest.mark.slow
+    def test_split_by_size(self, run: Callable[..., Result]) -> None:
+        """A new file begins once one is as large."""
+        run("--split-size", "4KiB", "in.parquet", "out.csv")
+        paths = sorted(Path.cwd().glob("out.*.csv"))
+        assert len(paths) > 1
+        assert all(path.stat().st_size >= 4096 for path in paths[:-1])
+        together = [each for path in paths for each in read(path)]
+        assert numbers(together) == numbers(read(Path("in.parquet")))
+
+    def test_a_format_that_is_written_at_the_end_has_no_size(
+        self, run: Callable[..., Result]
+    ) -> None:
+        """Before it is complete."""
+        done = run("--split-size", "4KiB", "in.parquet", "out.data")
+        assert done.exit_code == 2
+        assert "use --split-every" in done.output
+        assert not list(Path.cwd().glob("out*"))
+
+    @pytest.mark.slow
+    def test_many_become_one(self, run: Callable[..., Result]) -> None:
+        """Also those of a directory."""
+        Path("parts").mkdir()
+        run("--split-every", "5s", "in.parquet", "parts/out.parquet")
+        Path("parts/notes.txt").write_text("no record")
+        for name, sources in (
+            ("a.parquet", sorted(Path("parts").glob("*.parquet"))),
+            ("b.csv", ["parts"]),
+        ):
+            done = run(*map(str, sources), name)
+            assert done.exit_code == 0, done.output
+            assert numbers(read(Path(name))) == numbers(read(Path("in.parquet")))
+
+    def test_what_was_not_written_is_an_error(
+        self, run: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A format that loses checks is found by reading again."""
+
+        def without_some(self: ParquetReader, *_: object) -> Iterator[Snapshot]:
+            return iter(_SNAPSHOTS(self)) if "in" in str(self._path) else iter(())
+
+        monkeypatch.setattr(ParquetReader, "snapshots", without_some)
+        done = run("in.parquet", "out.parquet")
+        assert done.exit_code == 1
+        assert "isn't what was read: it adds up to 0 checks, not 2000" in done.output
+
+    @pytest.mark.slow
+    def test_hosts_of_a_dataset_are_converted_one_by_one(
+        self, run: Callable[..., Result], tmp_path: Path
+    ) -> None:
+        """Their times go over one another."""
+        for host in ("a", "b"):
+            folder = tmp_path / f"fleet/host={host}/date=2023-11-14"
+            folder.mkdir(parents=True)
+            write(folder / "db.parquet", host=host)
+        done = run("fleet", "out.parquet")
+        assert done.exit_code == 2
+        assert (
+            "has the records of 2 hosts, one after the other: choose one with --host" in done.output
+        )
+        assert run("--host", "a", "fleet", "out.parquet").exit_code == 0
+        assert {each.context for each in read(Path("out.parquet"))} == {"a/db"}
+
+
+_SNAPSHOTS = ParquetReader.snapshots

@@ -1,0 +1,1 @@
+"""``damon convert``: parts of records, joined, shortened and written in another format."""
