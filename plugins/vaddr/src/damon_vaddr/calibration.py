@@ -15,8 +15,9 @@ import numpy.typing as npt
 from attrs import frozen
 
 _PAGE_BYTES = 4096
-_PAGES = 16_384
-_ROUNDS = 5
+#: 32 MiB: twice as much takes twice as long, and says the same within a twentieth.
+_PAGES = 8_192
+_ROUNDS = 3
 #: Programs that access gigabytes at random pay up to twice what is measured here, because their
 #: page tables don't fit into the caches (0.54 us a page at 2 GiB, 0.26 at 64 MiB on one machine).
 _LARGE = 2.0
@@ -28,7 +29,7 @@ _LEAST_MAPPING_US = 3.0
 def reset_us() -> float:
     """Return the greatest cost of a cleared accessed bit, in microseconds per page of 4 KiB.
 
-    It is 0 if this process may not clear its bits. The first call takes about 50 ms.
+    It is 0 if this process may not clear its bits. The first call takes 25 to 50 ms.
     """
     memory = _small_pages()
     offsets = np.random.default_rng(1).permutation(_PAGES) * _PAGE_BYTES
@@ -74,7 +75,7 @@ class WalkCosts:
 
 @functools.cache
 def walk_costs() -> WalkCosts:
-    """Measure what walks cost; the first call takes about 30 ms.
+    """Measure what walks cost; the first call takes about 15 ms.
 
     Raises:
         OSError: This process may not read what is known of its memory.
