@@ -1,12 +1,18 @@
 """Series as the client library renders them, by a shorter way."""
 
 import pytest
+from attrs import evolve
 from damon_prometheus.exposition import Format
-from damon_prometheus.lines import Lines
+from damon_prometheus.lines import GroupLines, Lines
+from damon_prometheus.options import PrometheusOptions
+from damon_prometheus.series import snapshot_lines
 from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, Metric
 from prometheus_client.exposition import choose_encoder
+
+from damon_core.metrics import Followed
+from damon_core.testing import RegionRow, make_snapshot
 
 ACCEPTED = (
     "",
@@ -62,6 +68,34 @@ def test_any_kind_of_metric(accept: str) -> None:
     later.add_sample("later", {}, 1, timestamp=7)
     ours, theirs = both(accept, *registry.collect(), later)
     assert ours == theirs
+
+
+PLAIN = st.dictionaries(st.sampled_from(["b", "a", "above", "z_1"]), st.text(), max_size=3)
+
+
+@given(st.lists(PLAIN, min_size=1, max_size=3), PLAIN, st.floats())
+def test_labels_of_groups(groups: list[dict[str, str]], further: dict[str, str], of: float) -> None:
+    """Each series has those of its group and others, which win; sorted together."""
+    metric = Metric("size", "A size.", "gauge")
+    for labels in groups:
+        metric.add_sample("size", {"context": "c", **labels, **further}, of)
+    own = [{"context": "c", **labels} for labels in groups]
+    values = [(number, of) for number in range(len(groups))]
+    found = GroupLines(Lines(), own).of("size", values, further)
+    assert found.encode() == Lines().of(metric)
+
+
+def test_names_that_have_to_be_escaped_are_left_to_the_library() -> None:
+    """A label of a third party may be called like this."""
+
+    def lines(label: str) -> dict[str, bytes] | None:
+        found = make_snapshot({"p": [RegionRow(0, 4096)]})
+        labelled = evolve(found, targets=(evolve(found.targets[0], labels={label: "L"}),))
+        followed = Followed(labelled, 0, (None,), {}, 0)
+        return snapshot_lines("db", PrometheusOptions(), followed, Lines())
+
+    assert lines("size") is not None
+    assert lines("größe") is None
 
 
 def test_a_label_is_rendered_once() -> None:

@@ -26,8 +26,9 @@ from damon_core.metrics import (
     text,
 )
 from damon_prometheus import families as f
+from damon_prometheus.lines import Lines
 from damon_prometheus.options import PrometheusOptions
-from damon_prometheus.series import Page, snapshot_metrics
+from damon_prometheus.series import Page, snapshot_lines, snapshot_metrics
 
 #: How many series are rendered at once.
 _CHUNK = 200
@@ -44,6 +45,10 @@ class Encoder(Protocol):
     def content_type(self) -> str:
         """The format."""
 
+    @property
+    def plain(self) -> Lines | None:
+        """Renders series as the format has them, if it doesn't escape plain names."""
+
     def lines(self, metric: Metric) -> bytes:
         """Return the series of a metric."""
 
@@ -54,7 +59,7 @@ class _Rendering:
 
     _lock: threading.Lock = field(factory=threading.Lock, init=False)
     _of: Followed | None = field(default=None, init=False)
-    _rendered: dict[str, dict[str, bytes]] = field(factory=dict, init=False)
+    _rendered: dict[str, Mapping[str, bytes]] = field(factory=dict, init=False)
 
     @property
     def formats(self) -> int:
@@ -69,13 +74,19 @@ class _Rendering:
             if followed is not self._of or len(self._rendered) >= _MOST_FORMATS:
                 self._of, self._rendered = followed, {}
             if encoder.content_type not in self._rendered:
-                pacer = Pacer()
-                metrics = snapshot_metrics(served.label, served.options, followed, pacer.rest)
-                self._rendered[encoder.content_type] = {
-                    name: b"".join(_lines(encoder, metric, pacer))
-                    for name, metric in metrics.items()
-                }
+                self._rendered[encoder.content_type] = _rendered(served, followed, encoder)
             return self._rendered[encoder.content_type]
+
+
+def _rendered(served: Served, followed: Followed, encoder: Encoder) -> Mapping[str, bytes]:
+    """Return the series that follow from a snapshot, by their families."""
+    pacer = Pacer()
+    if encoder.plain is not None:
+        given = served.label, served.options, followed, encoder.plain
+        if (found := snapshot_lines(*given, pacer.rest)) is not None:
+            return found
+    metrics = snapshot_metrics(served.label, served.options, followed, pacer.rest)
+    return {name: b"".join(_lines(encoder, metric, pacer)) for name, metric in metrics.items()}
 
 
 def _lines(encoder: Encoder, metric: Metric, pacer: Pacer) -> Iterator[bytes]:

@@ -39,7 +39,7 @@ class Format:
 
     content_type: str
     _encode: Callable[[_Metrics], bytes] = field(repr=False)
-    _plain: Lines = field(factory=Lines, init=False, repr=False)
+    _series: Lines = field(factory=Lines, init=False, repr=False)
 
     @classmethod
     def wanted(cls, accept: str | None) -> "Format":
@@ -49,6 +49,11 @@ class Format:
         except (TypeError, ValueError):
             encode, content_type = choose_encoder("")
         return cls(content_type, encode)
+
+    @property
+    def plain(self) -> Lines | None:
+        """Renders series as the format has them; None if it escapes plain names, too."""
+        return None if self.content_type.endswith(_ESCAPING) else self._series
 
     def page(self, metrics: Iterable[Metric]) -> bytes:
         """Return whole metrics, without the end of the page."""
@@ -67,7 +72,7 @@ class Format:
 
     def _plain_lines(self, metric: Metric) -> bytes | None:
         """Return the series of a metric, if the library's encoder isn't needed for them."""
-        return None if self.content_type.endswith(_ESCAPING) else self._plain.of(metric)
+        return None if self.plain is None else self.plain.of(metric)
 
     def _head(self, metric: Metric) -> bytes:
         empty = Metric(metric.name, metric.documentation, metric.type, metric.unit)

@@ -7,6 +7,7 @@ have to be escaped. Text formats render what is plain alike, unless they escape 
 """
 
 import re
+from collections.abc import Iterable, Mapping, Sequence
 
 from prometheus_client import Metric
 from prometheus_client.utils import floatToGoString
@@ -38,9 +39,21 @@ class Lines:
                 if not self._learn_labels(labels):
                     return None
                 text = ",".join([known[each] for each in sorted(labels.items())])
-            number: str = floatToGoString(value)  # type: ignore[no-untyped-call]
+            number = _number(value)
             found.append(f"{name}{{{text}}} {number}\n" if text else f"{name} {number}\n")
         return "".join(found).encode()
+
+    def series(self, name: str, labels: Mapping[str, str], value: float) -> str:
+        """Return a series, a line; its names are plain."""
+        text = ",".join([self.label(*each) for each in sorted(labels.items())])
+        return f"{name}{{{text}}} {_number(value)}\n"
+
+    def label(self, name: str, value: str) -> str:
+        """Return a label; its name is plain."""
+        known = self._labels.get((name, value))
+        if known is None:
+            known = self._labels[name, value] = f'{name}="{_escaped(value)}"'
+        return known
 
     def _learn_name(self, metric: str, name: str) -> bool:
         """Return whether the name of a series is plain."""
@@ -54,6 +67,70 @@ class Lines:
         for name, value in labels.items():
             if not _PLAIN_NAME.fullmatch(name):
                 return False
-            escaped = value.replace("\\", r"\\").replace("\n", r"\n").replace('"', r"\"")
-            self._labels[name, value] = f'{name}="{escaped}"'
+            self.label(name, value)
         return True
+
+
+class GroupLines:
+    """Renders series of groups, of which all have the labels of their group.
+
+    Args:
+        lines: What renders labels.
+        labels: The labels of each group; their names are plain.
+    """
+
+    def __init__(self, lines: Lines, labels: Sequence[Mapping[str, str]]) -> None:
+        self._lines, self._labels = lines, labels
+        self._cut: dict[str, list[tuple[str, str]]] = {}
+
+    def of(self, name: str, values: Iterable[tuple[int, float]], further: Mapping[str, str]) -> str:
+        """Return the series of a metric, a line each.
+
+        Args:
+            name: What it is called.
+            values: The number of the group and the value, of each series.
+            further: The labels that each has besides.
+        """
+        if len(further) > 1:
+            labels, series = self._labels, self._lines.series
+            return "".join(
+                [series(name, {**labels[number], **further}, value) for number, value in values]
+            )
+        text, around = "", self._around("")
+        for label, of_label in further.items():
+            text, around = self._lines.label(label, of_label), self._around(label)
+        found = []
+        for number, value in values:
+            before, after = around[number]
+            found.append(f"{name}{{{before}{text}{after}}} {_number(value)}\n")
+        return "".join(found)
+
+    def _around(self, label: str) -> list[tuple[str, str]]:
+        """Return what comes before and after a label, for each group."""
+        known = self._cut.get(label)
+        if known is None:
+            known = self._cut[label] = [self._parts(each, label) for each in self._labels]
+        return known
+
+    def _parts(self, labels: Mapping[str, str], label: str) -> tuple[str, str]:
+        before, after = "", ""
+        for each in sorted(labels.items()):
+            if each[0] < label:
+                before += self._lines.label(*each) + ","
+            elif each[0] > label:
+                after += "," + self._lines.label(*each)
+        return before, after if label else after.removeprefix(",")
+
+
+def are_plain(names: Iterable[str]) -> bool:
+    """Return whether names needn't be escaped."""
+    return all(map(_PLAIN_NAME.fullmatch, names))
+
+
+def _escaped(value: str) -> str:
+    return value.replace("\\", r"\\").replace("\n", r"\n").replace('"', r"\"")
+
+
+def _number(value: float) -> str:
+    found: str = floatToGoString(value)  # type: ignore[no-untyped-call]
+    return found

@@ -7,6 +7,7 @@ from prometheus_client import Metric
 from damon_core import CADVISOR_NAMES
 from damon_core.metrics import Followed, Groups, MetricsOptions, SnapshotValues, text
 from damon_prometheus import families as f
+from damon_prometheus.lines import GroupLines, Lines, are_plain
 
 Labels = Mapping[str, str]
 
@@ -61,6 +62,51 @@ def snapshot_metrics(
         rest()
     _add_info(page, values.groups, labels)
     return page.metrics
+
+
+def snapshot_lines(
+    context: str,
+    options: MetricsOptions,
+    followed: Followed,
+    lines: Lines,
+    rest: Callable[[], None] = lambda: None,
+) -> dict[str, bytes] | None:
+    """Return what `snapshot_metrics` returns, rendered; None if names aren't plain.
+
+    A series takes a fraction of the time: most have their labels in common with others.
+
+    Args:
+        context: What the series call the context.
+        options: What to serve of it.
+        followed: The snapshot, and what was known when it was taken.
+        lines: What renders labels.
+        rest: Called often.
+    """
+    values = SnapshotValues(followed, options)
+    own = {"context": text(context)}
+    groups = values.groups
+    labels = [{**own, **exposed(each)} for each in groups.labels]
+    infos = [
+        {**of_group, **exposed(known), **of_group}
+        for of_group, known in zip(labels, groups.known, strict=True)
+        if known is not None
+    ]
+    if not are_plain({name for each in (*labels, *infos) for name in each}):
+        return None
+    found: dict[str, list[str]] = {family.name: [] for family in f.SNAPSHOTS}
+    for value in values.of_context():
+        name = f.BY_INSTRUMENT[value.instrument].name
+        found[name].append(lines.series(name, {**own, **value.labels}, value.value))
+    of_each = GroupLines(lines, labels)
+    for of_groups in values.of_groups():
+        name = f.BY_INSTRUMENT[of_groups.instrument].name
+        found[name].append(of_each.of(name, of_groups.values, of_groups.labels))
+        rest()
+    name = f.TARGET_INFO.name
+    for each in infos:
+        found[name].append(lines.series(name, each, 1))
+        rest()
+    return {name: "".join(each).encode() for name, each in found.items()}
 
 
 def _add_info(page: Page, groups: Groups, labels: list[dict[str, str]]) -> None:
