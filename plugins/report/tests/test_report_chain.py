@@ -10,6 +10,10 @@ from click.testing import Result
 
 from damon_core import ContextInfo, RecordInfo, Snapshot
 
+MIB = 1 << 20
+SECOND_US = 1_000_000
+BEGIN_US = 1_700_000_000 * SECOND_US
+
 
 @pytest.fixture
 def days(snapshot: Callable[..., Snapshot], reports: Any) -> dict[str, str]:
@@ -93,7 +97,7 @@ def test_a_damaged_record_is_followed_by_the_next(
     damaged = reports.add("damaged", first, damaged=True)
     result = reports.run("heatmap", "--json", damaged, days["second"])
     assert json.loads(result.stdout)["columns"] > 0
-    assert caplog.messages == ["the record is damaged after 2s; the report covers the rest"]
+    assert caplog.messages == ["the record is damaged after 2s; what follows is read"]
     assert (
         parsed(reports.run("wss", damaged, days["second"], "--json"))["working_sets"]
         == parsed(reports.run("wss", days["whole"], "--json"))["working_sets"]
@@ -147,3 +151,71 @@ def test_records_may_begin_before_others_end(
     second = snapshot(4, {"db[1]": [(0, 1, 5)]}, time_us=end_us, elapsed_us=3_500_000)
     names = reports.add("first", first), reports.add("second", [second])
     assert reports.run("wss", *names).exit_code == 0
+
+
+class TestDirectory:
+    @pytest.fixture
+    def folder(self, reports: Any, snapshot: Any) -> Path:
+        """Return a folder with the records of two contexts in two hours, with a gap between."""
+        for context, size in (("db", 1), ("web", 2)):
+            for hour in (0, 2):
+                snapshots = [
+                    snapshot(
+                        number,
+                        {f"{context}[1]": [(0, size, 5)]},
+                        context=context,
+                        time_us=BEGIN_US + (hour * 3_600 + number) * SECOND_US,
+                    )
+                    for number in range(1, 11)
+                ]
+                info = RecordInfo(contexts=(ContextInfo(context),))
+                path = Path(reports.add(f"{context}.{hour}", snapshots, info))
+                path.write_text("in memory")
+        (reports.folder / "notes.txt").write_text("no record")
+        (reports.folder / ".db.memory").write_text("unfinished")
+        return Path(reports.folder)
+
+    def test_it_stands_for_its_records(self, reports: Any, folder: Path) -> None:
+        """Those of other contexts may be of the same time; names with a dot in front don't count."""
+        found = json.loads(reports.run("wss", str(folder), "--json").stdout)
+        assert found["record"] == str(folder)
+        sizes = {each["context"]: each["mean_bytes"] for each in found["working_sets"]}
+        assert sizes == {"db": MIB, "web": 2 * MIB}
+
+    def test_gaps_are_shown(self, reports: Any, folder: Path) -> None:
+        """Of each context by itself."""
+        found = json.loads(reports.run("summary", str(folder), "--json").stdout)
+        assert [(each["context"], each["gaps"]) for each in found["contexts"]] == [
+            ("db", 1),
+            ("web", 1),
+        ]
+
+    def test_one_that_can_not_be_read_is_left_out(
+        self, reports: Any, folder: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """With a warning; the others are reported."""
+        (folder / "broken.memory").write_text("broken")
+        found = json.loads(reports.run("wss", str(folder), "--json").stdout)
+        assert {each["context"] for each in found["working_sets"]} == {"db", "web"}
+        (message,) = caplog.messages
+        assert message.endswith("there is no such record; it is left out")
+
+    def test_without_records(self, reports: Any, tmp_path: Path) -> None:
+        """It is said what was looked for."""
+        (tmp_path / "empty").mkdir()
+        done = reports.run("wss", str(tmp_path / "empty"))
+        assert done.exit_code == 2
+        assert "has neither records (.memory) nor the folders of a dataset" in done.output
+
+    def test_a_record_of_a_context_twice_is_refused(
+        self, reports: Any, folder: Path, snapshot: Any
+    ) -> None:
+        """Which of both it was at a time can't be known."""
+        info = RecordInfo(contexts=(ContextInfo("db"), ContextInfo("other")))
+        again = reports.add(
+            "copy", [snapshot(number, {}, context="db") for number in (1, 2, 3)], info
+        )
+        Path(again).write_text("in memory")
+        done = reports.run("wss", str(folder))
+        assert done.exit_code == 2
+        assert "report them one by one" in done.output

@@ -320,7 +320,7 @@ def open_record(
     with contextlib.ExitStack() as opened:
         readers: dict[Path | str, RecordReader] = {}
         names = paths
-        paths = tuple(each for path in paths for each in _files(path, plugins.formats()))
+        paths = tuple(each for path in names for each in _files(path, plugins.formats()))
         for path in paths:
             if path == DEFAULT_PATH and not Path(path).exists():
                 raise InputError(
@@ -331,10 +331,17 @@ def open_record(
                 # A kill while it was created: that is no reason to refuse the others.
                 logger.warning("'%s' is empty and left out", path)
                 continue
-            if path not in readers:
+            if path in readers:
+                continue
+            try:
                 readers[path] = opened.enter_context(_open(plugins, path, selection))
+            except InputError as error:
+                if path in names:
+                    raise
+                # One file of a directory must not keep the others from being read.
+                logger.warning("%s; it is left out", error.message)
         if not readers:
-            raise InputError(f"'{paths[0]}' and the others are empty")
+            raise InputError(f"'{paths[0]}' and the others can't be read, or are empty")
         whole = Chain(readers) if len(readers) > 1 else next(iter(readers.values()))
         shown = names if len(names) == 1 else tuple(readers)
         record = Record(shown, whole, selection, strict)
