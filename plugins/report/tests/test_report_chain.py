@@ -176,7 +176,7 @@ class TestDirectory:
         return Path(reports.folder)
 
     def test_it_stands_for_its_records(self, reports: Any, folder: Path) -> None:
-        """Those of other contexts may be of the same time; names with a dot in front don't count."""
+        """Those of other contexts may be of the same time; a dot in front hides a name."""
         found = json.loads(reports.run("wss", str(folder), "--json").stdout)
         assert found["record"] == str(folder)
         sizes = {each["context"]: each["mean_bytes"] for each in found["working_sets"]}

@@ -35,9 +35,9 @@ Examples:
   damon report diff before.parquet after.parquet
 \b
 Every report but diff takes the record as its argument, by default damon.parquet; it may be
-several files of different times, or a directory of them. TIME counts from the start of the record, like 10s or 1.5h, or
-is a time of day, like 2026-11-23T10:00 (of this machine) or 2026-11-23T10:00Z. GLOB is a name
-with the wildcards * and ?.
+several files of different times, or a directory of them. TIME counts from the start of the
+record, like 10s or 1.5h, or is a time of day, like 2026-11-23T10:00 (of this machine) or
+2026-11-23T10:00Z. GLOB is a name with the wildcards * and ?.
 """
 
 
