@@ -70,7 +70,7 @@ def of_kernel(pid: int, file: str, name: str) -> int:
 def snapshot_of(pid: int) -> Snapshot:
     """Return what the backend `referenced` finds."""
     memory = ProcessMemory(PidSource([pid]), Referenced(), kinds=True)
-    context = Context(memory, [StopAfter(2)])
+    context = Context(memory, [StopAfter(2)], cpu_budget=None, max_slowdown=None, max_stall_us=None)
     run(context)
     assert context.snapshot is not None
     return context.snapshot
