@@ -6,7 +6,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
-from damon_vaddr import PidSource, ProcessForecast, VaddrOptions, forecast, forecast_processes
+from damon_vaddr import (
+    PidSource,
+    Process,
+    ProcessForecast,
+    VaddrOptions,
+    forecast,
+    forecast_processes,
+)
 from damon_vaddr.calibration import WalkCosts
 from damon_vaddr.page_sample import PageSample, sample_pages
 from damon_vaddr.plugin import forecast_vaddr
@@ -172,3 +179,33 @@ def test_processes_that_cannot_be_foretold(pid: int, reason: str) -> None:
     """They are reported as for monitoring."""
     with pytest.raises(TargetError, match=reason):
         forecast_vaddr(VaddrOptions(pid=pid))
+
+
+@pytest.mark.parametrize(
+    ("count", "text"), [(1, " is left out: "), (3, " and 2 more processes are left out: ")]
+)
+def test_what_may_not_be_read_is_a_line_a_reason(
+    sleeper: "subprocess.Popen[str]",
+    count: int,
+    text: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A rule may find thousands."""
+
+    class Refusing(Process):
+        def maps(self) -> bytes:
+            raise PermissionError
+
+    class Source:
+        def start(self) -> None: ...
+
+        def close(self) -> None: ...
+
+        def processes(self) -> list[Process]:
+            return [Refusing(sleeper.pid, 0)] * count
+
+    monkeypatch.setattr("damon_vaddr.forecast.why_unreadable", lambda _: "run as root")
+    assert forecast_processes(Source()) == []  # type: ignore[arg-type]
+    name = Process(sleeper.pid, 0).label()
+    assert caplog.messages == [f"{name}{text}run as root"]

@@ -416,7 +416,7 @@ def test_a_process_that_may_not_be_read_is_skipped_with_one_warning(
     with caplog.at_level(logging.WARNING):
         assert not _monitor(context).targets
     assert len(caplog.records) == 1
-    assert f"pid {sleeper.pid} is not monitored: its memory may not be read" in caplog.text
+    assert f"[{sleeper.pid}] is not monitored: its memory may not be read" in caplog.text
 
 
 def test_few_of_many_that_may_not_be_read_are_named(caplog: pytest.LogCaptureFixture) -> None:

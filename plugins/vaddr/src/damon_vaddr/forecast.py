@@ -6,6 +6,7 @@ sampled by short reads of pagemap.
 
 import logging
 import time
+from collections import defaultdict
 from collections.abc import Sequence
 
 from attrs import frozen
@@ -45,24 +46,29 @@ class ProcessForecast(TargetForecast):
 def forecast_processes(source: ProcessSource) -> list[ProcessForecast]:
     """Return what is known of the processes that a source has now; the source is closed.
 
-    Those that end meanwhile are left out, those that may not be read with a warning.
+    Those that end meanwhile are left out, those that may not be read with a warning a reason.
 
     Raises:
         TargetError: What the user named isn't there.
     """
     found = []
+    unreadable: dict[str, list[str]] = defaultdict(list)
     try:
         source.start()
         for process in source.processes():
             try:
                 found.append(_of_process(process))
             except PermissionError:
-                reason = why_unreadable(process.pid)
-                logger.warning("pid %d is left out: %s", process.pid, reason)
+                unreadable[why_unreadable(process.pid)].append(process.mention())
             except (OSError, ValueError):  # It has ended.
                 continue
     finally:
         source.close()
+    for reason, names in unreadable.items():
+        what = "is left out"
+        if len(names) > 1:
+            what = f"and {len(names) - 1} more processes are left out"
+        logger.warning("%s %s: %s", names[0], what, reason)
     return found
 
 

@@ -320,7 +320,7 @@ class ProcessMemory:
         """Log why a process is skipped, once for each pid; count it."""
         self._refused[process] = reason_left_out(process.pid, error)
         reason = why_left_out(process.pid, error)
-        self._say_once(process.pid, f"pid {process.pid} is not monitored: {reason}")
+        self._say_once(process.pid, f"{process.mention()} is not monitored: {reason}")
 
     def _say_once(self, pid: int, text: str) -> None:
         """Log a warning, once in each run about a process, or about all (0), up to a number."""

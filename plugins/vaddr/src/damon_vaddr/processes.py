@@ -105,6 +105,13 @@ class Process:
         """
         return f"{name_of(self.pid)}[{self.pid}]"
 
+    def mention(self) -> str:
+        """Return how messages name the process, which may have ended."""
+        try:
+            return self.label()
+        except OSError:
+            return f"pid {self.pid}"
+
     def ended(self) -> bool:
         """Return whether the process has ended or is a zombie."""
         if self._pidfd is not None:
