@@ -116,6 +116,16 @@ class TestDebianPackage:
         place = header.split(",").index("time_us")
         assert len({row.split(",")[place] for row in rows}) > 3
 
+    def test_an_upgrade_begins_the_service_anew(self, inside: In) -> None:
+        """If it runs: it would import modules of the new version into the old one."""
+        fake = (
+            "mkdir -p /run/systemd/system && "
+            "printf '#!/bin/sh\\necho \"$@\" >>/tmp/calls\\n' >/usr/bin/systemctl && "
+            "chmod 755 /usr/bin/systemctl && dpkg --install /tmp/damon.deb >/dev/null && "
+            "cat /tmp/calls && rm -r /run/systemd /usr/bin/systemctl"
+        )
+        assert inside("sh", "-c", fake).splitlines()[-2:] == ["daemon-reload", "try-restart damon"]
+
     def test_nothing_of_it_stays(self, inside: In) -> None:
         """Once it is removed, but for its configuration."""
         removed = "dpkg --remove damon >/dev/null && find /usr/lib/damon /usr/bin/damon /etc/damon"
