@@ -92,6 +92,13 @@ class HookContext(Protocol):
         """
 
     @property
+    def unknown_columns(self) -> Sequence[str]:
+        """The columns of results that the primitive doesn't know, by their names in `COLUMNS`.
+
+        They have something else in their place, as `fill_in` says.
+        """
+
+    @property
     def error(self) -> BaseException | None:
         """What ended the run; None if nothing failed."""
 

@@ -66,9 +66,9 @@ class RecordInfo:
         command: The command line that made the record.
         program: The version of damon-core that made it, or of the other program by name.
         contexts: How each of its contexts was monitored, as far as that is known.
-        filled_in: The `COLUMNS` that weren't recorded, so that snapshots read from the record have
-            something else there (see `RecordReader`). Formats that keep this say so also of a
-            record that was converted.
+        filled_in: The `COLUMNS` that weren't recorded, or that a primitive doesn't know, so that
+            snapshots read from the record have something else there (see `RecordReader`). Formats
+            that keep this say so also of a record that was converted.
         pages: Whether it has every page of targets, where the backend knew them
             (`TargetSnapshot.page_map`); a writer whose format can keep them does if this is set.
     """
@@ -84,13 +84,14 @@ class RecordInfo:
     @classmethod
     def here(cls, contexts: Sequence[HookContext] = ()) -> Self:
         """Return the information of a record that this process begins now."""
+        unknown = {name for context in contexts for name in context.unknown_columns}
         return cls(
             host=platform.node(),
             kernel=f"{platform.system()} {platform.release()}",
             command=shlex.join(sys.argv),
             program=f"damon-core {metadata.version('damon-core')}",
             contexts=tuple(ContextInfo.of(context) for context in contexts),
-        )
+        ).without(unknown)
 
     def without(self, columns: Iterable[str]) -> Self:
         """Return the information of the same record where these columns are filled in, too."""

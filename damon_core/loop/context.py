@@ -8,6 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self, cast
 
+from attrs import evolve
+
 from damon_core.attributes import (
     DEFAULT_CPU_BUDGET,
     DEFAULT_MAX_SLOWDOWN,
@@ -190,7 +192,7 @@ class Context:
         kdamond = self.worker.kdamond
         if self.running and kdamond is not None:
             return kdamond.intervals
-        return self._attributes.intervals
+        return self._configured().intervals
 
     @property
     def limits(self) -> RegionLimits:
@@ -298,6 +300,14 @@ class Context:
         """Counts of this or the last run."""
         kdamond = self.worker.kdamond
         return kdamond.stats() if kdamond is not None else Stats()
+
+    @property
+    def unknown_columns(self) -> tuple[str, ...]:
+        """The columns of results that the primitive doesn't know, by their names in `COLUMNS`.
+
+        They have something else in their place, as `fill_in` says.
+        """
+        return tuple(getattr(self._primitive, "unknown_columns", ()))
 
     @property
     def left_out(self) -> Mapping[str, int]:
@@ -441,11 +451,11 @@ class Context:
         max_us = self._max_staleness_us
         budget = BudgetKeeper(self._cpu_budget or math.inf, shared_budget, sampling, max_us)
         tolls = TollKeeper(self._max_slowdown or math.inf, self._max_stall_us or math.inf)
-        intervals = self._attributes.intervals
+        intervals = self._configured().intervals
         rotates = bool(getattr(self._primitive, "leaves_resting_targets_alone", False))
         pace = Pace(
             intervals,
-            self._goal,
+            self._goal if self._may_choose_intervals() else None,
             budget,
             tolls,
             sampling,
@@ -459,7 +469,7 @@ class Context:
             sampling=sampling,
             pace=pace,
             rotation=Rotation(max_us) if rotates else None,
-            configured=lambda: self._attributes,
+            configured=self._configured,
             labels=self._labels,
             late_after_us=lambda: self.late_after_us,
             has_more_targets=self._has_more_targets,
@@ -469,6 +479,25 @@ class Context:
 
     def _better_backends(self) -> Sequence[str]:
         return tuple(getattr(self._primitive, "better_backends", ()))
+
+    def _may_choose_intervals(self) -> bool:
+        """Return whether the intervals are those configured, and not the primitive's."""
+        return not hasattr(self._primitive, "given_intervals")
+
+    def _configured(self) -> Attributes:
+        """Return the attributes that were last configured, with intervals that are given.
+
+        Raises:
+            PluginError: The primitive gives something else.
+        """
+        attributes = self._attributes
+        given = getattr(self._primitive, "given_intervals", None)
+        if given is None or given == attributes.intervals:
+            return attributes
+        if not isinstance(given, Intervals):
+            reason = f"its attribute 'given_intervals' must be Intervals, not {given!r}"
+            raise PluginError(self.primitive_name, reason)
+        return evolve(attributes, intervals=given)
 
     def _has_more_targets(self) -> bool:
         return bool(getattr(self._primitive, "has_more_targets", False))

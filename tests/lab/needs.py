@@ -53,6 +53,7 @@ KERNEL_NEEDS = {
     "idle-page-tracking": KernelNeed(_writable("/sys/kernel/mm/page_idle/bitmap")),
     "kernel-damon": KernelNeed(_writable("/sys/kernel/mm/damon/admin/kdamonds"), lab_only=True),
     "damon-filter": KernelNeed(_has_damon_filters, lab_only=True),
+    "damon-stat": KernelNeed(_writable("/sys/module/damon_stat/parameters/enabled"), lab_only=True),
     "memory-cgroup": KernelNeed(_has_memory_controller),
     "page-tables": KernelNeed(_has_readable_page_tables),
     "numa-nodes": KernelNeed(_has_two_nodes),

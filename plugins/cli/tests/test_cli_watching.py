@@ -304,11 +304,17 @@ def test_a_primitive_that_is_not_installed() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "give exactly one of --pid, --cgroup, --match, --paddr and a COMMAND after --"),
+        (
+            [],
+            "give exactly one of --pid, --cgroup, --match, --paddr, --kdamond and a COMMAND after",
+        ),
         (["--pid", "5", "--match", "comm=a"], "only --cgroup and --match go together"),
         (["--pid", "5", "--paddr"], "give exactly one of"),
         (["--paddr", "--descendants"], "--descendants means nothing with --paddr"),
         (["--paddr", "--group-by", "unit"], "--group-by means nothing with --paddr"),
+        (["--kdamond", "0", "--pid", "5"], "give exactly one of"),
+        (["--kdamond", "0", "--sampling", "5ms"], "--sampling means nothing with --kdamond"),
+        (["--kdamond", "all", "--descendants"], "--descendants means nothing with --kdamond"),
         (["--pid", "5", "--until-gone"], "--until-gone means nothing without --cgroup or --match"),
         (["--pid", "5", "--exclude", "comm=a"], "--exclude means nothing without --cgroup"),
         (["--match", "redis"], "'redis' is not LABEL=PATTERN, such as comm=redis*"),

@@ -222,7 +222,10 @@ class TestMistakes:
         """None or two of pid, cgroup, paddr and command are refused."""
         done = mistaken("-o", str(tmp_path / "out.csv"), *what)
         assert done.exit_code == 2
-        assert "exactly one of --pid, --cgroup, --match, --paddr and a COMMAND" in done.stderr
+        assert (
+            "exactly one of --pid, --cgroup, --match, --paddr, --kdamond and a COMMAND"
+            in done.stderr
+        )
 
     def test_the_machine_has_no_descendants(self, tmp_path: Path) -> None:
         """--descendants with --paddr is refused, not passed over."""

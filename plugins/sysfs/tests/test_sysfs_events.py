@@ -41,8 +41,8 @@ def page_of(commit: int, *parts: bytes) -> bytes:
 
 def test_a_page_has_the_values_that_the_kernel_prints() -> None:
     """All fields and times are those of the kernel's text for the same events."""
-    found, lost = parse_page(PAGE, FORMAT)
-    whole = Events.joined(found)
+    page = parse_page(PAGE, FORMAT)
+    whole = Events.joined(page.events)
     columns = [whole.column(name).tolist() for name in FIELDS]
     seconds = [f"{round(time_ns / 1e3) / 1e6:.6f}" for time_ns in whole.time_ns.tolist()]
     parsed = [(time, *map(str, row)) for time, *row in zip(seconds, *columns, strict=True)]
@@ -51,7 +51,7 @@ def test_a_page_has_the_values_that_the_kernel_prints() -> None:
     assert [float(row[0]) for row in parsed] == pytest.approx(
         [float(row[0]) for row in printed], abs=1.1e-6
     )
-    assert lost == 0
+    assert page.lost == 0
 
 
 @pytest.mark.parametrize("bits", [0, 1 << 30])
@@ -61,9 +61,9 @@ def test_lost_events_are_counted(bits: int) -> None:
     end = 16 + commit
     flagged = (commit | 1 << 31 | bits).to_bytes(8, "little")
     page = PAGE[:8] + flagged + PAGE[16:end] + (77).to_bytes(8, "little") + PAGE[end + 8 :]
-    found, lost = parse_page(page, FORMAT)
-    assert len(Events.joined(found)) == 67
-    assert lost == (77 if bits else 1)
+    found = parse_page(page, FORMAT)
+    assert len(Events.joined(found.events)) == 67
+    assert found.lost == (77 if bits else 1)
 
 
 def test_other_events_are_skipped() -> None:
@@ -75,7 +75,7 @@ def test_other_events_are_skipped() -> None:
     padding = (29 | 17 << 5).to_bytes(4, "little") + (8).to_bytes(4, "little") + bytes(4)
     end = (29).to_bytes(4, "little")
     parts = (event, extend, other, long, padding, event, end)
-    found, _ = parse_page(page_of(sum(map(len, parts)), *parts), FORMAT)
+    found = parse_page(page_of(sum(map(len, parts)), *parts), FORMAT).events
     assert [part.time_ns.tolist() for part in found] == [
         [1_005],
         [1_005 + 7 + (1 << 27) + 11 + 13 + 17 + 5],
@@ -86,7 +86,7 @@ def test_an_absolute_time_replaces_the_sum() -> None:
     """Except for the topmost bits."""
     event = FORMAT.length.to_bytes(4, "little") + bytes(4 * FORMAT.length)
     stamp = (31 | 9 << 5).to_bytes(4, "little") + (4).to_bytes(4, "little")
-    found, _ = parse_page(page_of(len(stamp + event), stamp, event), FORMAT)
+    found = parse_page(page_of(len(stamp + event), stamp, event), FORMAT).events
     assert found[0].time_ns.tolist() == [9 + (4 << 27)]
 
 

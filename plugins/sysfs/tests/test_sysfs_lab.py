@@ -16,8 +16,8 @@ import pytest
 from attrs import frozen
 from damon_cgroup import CgroupSource
 from damon_paddr import MachineMemory, PaddrOptions, PhysicalMemory, make_paddr
-from damon_sysfs import KernelMemory, KernelProcesses, Sampler
-from damon_sysfs.features import probe
+from damon_sysfs import KernelMemory, KernelProcesses, RunningKdamonds, Sampler
+from damon_sysfs.features import probe, probe_running
 from damon_sysfs.ownership import Registry
 from damon_sysfs.sampler import KernelTarget, Plan
 from damon_sysfs.spending import Spending
@@ -33,6 +33,7 @@ from damon_core import (
     PluginError,
     Plugins,
     RegionLimits,
+    TargetError,
     TargetSnapshot,
     start,
     stop,
@@ -468,7 +469,8 @@ def test_lost_events_are_counted(program: Start, nothing_left: Left) -> None:
     sampler.apply(plan(program().pid, RegionLimits(800, 1000), Intervals(10_000, 50_000)), {})
     results = sampler._results  # noqa: SLF001  # private, but needed here
     assert isinstance(results, Trace)
-    size = results._folder / "buffer_size_kb"  # noqa: SLF001  # private, but needed here
+    folder = results._instance._folder  # noqa: SLF001  # private, but needed here
+    size = folder / "buffer_size_kb"
     size.write_text("64")
     time.sleep(8)
     assert sampler.collect()
@@ -787,3 +789,68 @@ def test_idle_page_tracking_beside_it(
             after(context, 2)
     assert context.error is None
     assert caplog.text.count("the kernel's own DAMON is running") == 1
+
+
+def followed(which: str) -> Context:
+    """Return a context for kdamonds that run already, not started."""
+    return Context(RunningKdamonds(which), cpu_budget=None)
+
+
+def test_a_running_kdamond_is_followed(program: Start, nothing_left: Left) -> None:
+    """What it finds are the results of the context; nothing of it changes, and nothing is left."""
+    process = program()
+
+    def is_reported(target: TargetSnapshot) -> bool:
+        hot = overlap(target, process.hot, process.hot + process.size)
+        return hot > 2 and overlap(target, process.cold, process.cold + process.size) < 0.2 * hot
+
+    with _foreign_kdamond(process.pid), followed("1") as context:
+        assert context.intervals == INTERVALS
+        start(context)
+        assert found(context, is_reported)
+        target = after(context, 1)
+        assert target.name.endswith(f"[{process.pid}]")
+        assert target.max_nr_accesses == INTERVALS.checks
+        assert [name for name in nothing_left() if "damon-" in name]
+        stop(context)
+        assert [name for name in nothing_left() if "damon-" in name] == []
+    assert context.error is None
+
+
+def test_the_end_of_a_running_kdamond_ends_the_monitoring(
+    program: Start, nothing_left: Left
+) -> None:
+    """There is no error. The same command says then that nothing runs."""
+    process = program()
+    tree = Tree()
+    tree.write("kdamonds/nr_kdamonds", 1)
+    _switch_on(0, process.pid)
+    with followed("all") as context:
+        start(context)
+        after(context, 1)
+        tree.write("kdamonds/0/state", "off")
+        assert context.wait(PATIENCE_S)
+    assert context.error is None
+    with pytest.raises(TargetError, match="no kdamond is running"):
+        RunningKdamonds("all")
+    tree.write("kdamonds/nr_kdamonds", 0)
+
+
+@pytest.mark.needs("damon-stat")
+def test_damon_stat_runs_already(nothing_left: Left) -> None:
+    """Its regions are followed at the intervals that it tunes, and its numbers are metrics."""
+    switch = Path("/sys/module/damon_stat/parameters/enabled")
+    switch.write_text("Y")
+    try:
+        assert next(iter(probe_running())).name == "kdamond damon_stat"
+        with followed("damon_stat") as context:
+            start(context)
+            target = after(context, 1)
+            assert target.name == "damon_stat"
+            assert 0 < target.working_set_bytes() < target.total_bytes
+            eventually(lambda: len(context.measures()) > 5, timeout_s=PATIENCE_S)
+            names = {measure.name for measure in context.measures()}
+        assert context.error is None
+    finally:
+        switch.write_text("N")
+    assert {"stat_memory_idle_seconds", "stat_memory_bandwidth_bytes"} <= names

@@ -82,14 +82,14 @@ class Trace(Kind):
 
     @staticmethod
     def _judge_page(form: EventFormat, page: bytes) -> bool:
-        parts, lost = parse_page(page, form)
-        if lost < 0:
-            raise Fault(f"{lost} events lost")
-        events = Events.joined(parts or [Events.none(form)])
+        found = parse_page(page, form)
+        if found.lost < 0:
+            raise Fault(f"{found.lost} events lost")
+        events = Events.joined(found.events or [Events.none(form)])
         collector = Collector()
         for closed in (False, True):
-            for found in collector.take(events, 2, closed):
-                for table in found.tables.values():
+            for aggregation in collector.take(events, 2, closed):
+                for table in aggregation.tables.values():
                     if len({len(table.start), len(table.end), len(table.age)}) != 1:
                         raise Fault("columns of different lengths")
         return len(events) > 0

@@ -27,6 +27,7 @@ _OPTIONS = {
     "primitive.group_by": "--group-by",
     "primitive.command": "COMMAND",
     "primitive.backend": "--backend",
+    "primitive.which": "--kdamond",
     "sampling_interval": "--sampling",
     "aggregation_interval": "--aggregation",
     "update_interval": "--update",

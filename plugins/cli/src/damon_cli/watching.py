@@ -38,6 +38,20 @@ _KEYS = (
 )
 
 
+#: Keys that mean nothing for a kdamond that runs already, and their options.
+_WITHOUT_KDAMOND = {
+    "sampling_interval": "--sampling",
+    "aggregation_interval": "--aggregation",
+    "update_interval": "--update",
+    "min_regions": "--min-regions",
+    "max_regions": "--max-regions",
+    "max_slowdown": "--max-slowdown",
+    "max_stall": "--max-stall",
+    "intervals_goal": "--goal",
+    "policy": "--policy",
+}
+
+
 @frozen
 class WatchOptions:
     """What the user wants to be watched, and how.
@@ -55,6 +69,7 @@ class WatchOptions:
         until_gone: Whether it is the end when nothing of it is left, and others aren't waited for.
         group_by: The label that says which group a process belongs to.
         kinds: Whether to find out which kinds of memory it is.
+        kdamond: What kdamonds find that run already: which of them.
     """
 
     pid: int | None
@@ -69,6 +84,7 @@ class WatchOptions:
     until_gone: bool = False
     group_by: str | None = None
     kinds: bool = False
+    kdamond: str | None = None
 
     @property
     def configuration(self) -> Path | None:
@@ -105,13 +121,20 @@ class WatchOptions:
             click.UsageError: Not exactly one thing to watch was given, or an option that it
                 doesn't have.
         """
-        single = [self.pid is not None, self.physical, bool(self.command)]
+        single = [
+            self.pid is not None,
+            self.physical,
+            bool(self.command),
+            self.kdamond is not None,
+        ]
         if sum(single) + bool(self.cgroups or self.match) != 1:
             raise click.UsageError(
-                "give exactly one of --pid, --cgroup, --match, --paddr and a COMMAND after --; "
-                "only --cgroup and --match go together"
+                "give exactly one of --pid, --cgroup, --match, --paddr, --kdamond and a COMMAND "
+                "after --; only --cgroup and --match go together"
             )
         self._check_usage()
+        if self.kdamond is not None:
+            return {"use": "kdamond", "which": self.kdamond}
         options: dict[str, object] = {} if self.backend is None else {"backend": self.backend}
         if self.kinds:
             options["kinds"] = True
@@ -139,13 +162,19 @@ class WatchOptions:
 
     def _check_usage(self) -> None:
         """Refuse options that mean nothing for what is watched."""
-        without_paddr = (
+        of_processes = [
             ("--descendants", self.descendants),
             ("--group-by", self.group_by is not None),
-        )
-        for flag, is_given in without_paddr:
-            if self.physical and is_given:
-                raise click.UsageError(f"{flag} means nothing with --paddr: leave it out")
+        ]
+        of_ours = [("--backend", self.backend is not None), ("--kinds", self.kinds)]
+        of_ours += [(flag, key in self.attributes) for key, flag in _WITHOUT_KDAMOND.items()]
+        for what, is_watched, flags in (
+            ("--paddr", self.physical, of_processes),
+            ("--kdamond", self.kdamond is not None, of_processes + of_ours),
+        ):
+            for flag, is_given in flags:
+                if is_watched and is_given:
+                    raise click.UsageError(f"{flag} means nothing with {what}: leave it out")
         for flag, given in (("--exclude", bool(self.exclude)), ("--until-gone", self.until_gone)):
             if given and not (self.cgroups or self.match):
                 raise click.UsageError(
@@ -227,6 +256,12 @@ _PARAMETERS = (
     ),
     click.option(
         "--paddr", "physical", is_flag=True, help="Watch the physical memory of the machine (root)."
+    ),
+    click.option(
+        "--kdamond",
+        metavar="WHICH",
+        help="Watch what the kernel's DAMON finds that runs already (root): all, a number below "
+        "kdamonds/, pid:PID of its thread, or a module such as damon_stat.",
     ),
     click.option("--backend", metavar="NAME", help="Backend [default: best available]."),
     click.option(
@@ -320,6 +355,7 @@ def watch_options(function: Callable[..., T]) -> Callable[..., T]:
         exclude: Mapping[str, Sequence[str]],
         group_by: str | None,
         physical: bool,
+        kdamond: str | None,
         command: tuple[str, ...],
         backend: str | None,
         descendants: bool,
@@ -354,6 +390,7 @@ def watch_options(function: Callable[..., T]) -> Callable[..., T]:
             until_gone,
             group_by,
             kinds,
+            kdamond,
         )
         return function(*args, watch=watch, **others)
 

@@ -20,6 +20,7 @@ Examples:
   damon record --cgroup 'system.slice/*.service' --group-by unit --for 1h
   damon record --match 'comm=php-fpm*' --match user=www-data --exclude 'cmdline=*--once*'
   damon record --paddr --for 1m
+  damon record --kdamond damon_stat --for 10m
 """
 
 
@@ -52,8 +53,8 @@ def record(
     """Record the memory accesses of a process, a cgroup, a COMMAND or the machine to a file.
 
     Goes on until the target ends, the time is over, or SIGINT or SIGTERM comes. Give exactly
-    one of --pid, --cgroup, --match, --paddr and a COMMAND (after --), which is started and
-    watched; --cgroup and --match may be repeated, and go together.
+    one of --pid, --cgroup, --match, --paddr, --kdamond and a COMMAND (after --), which is started
+    and watched; --cgroup and --match may be repeated, and go together.
     """
     from damon_record.recording import record_to
 

@@ -1,7 +1,9 @@
-"""The backend `kernel`: the kernel's DAMON samples, and this package controls it."""
+"""The kernel's DAMON: as the backend `kernel`, controlled; as the primitive `kdamond`, watched."""
 
+from damon_sysfs.observing import RunningKdamonds
+from damon_sysfs.options import KdamondOptions
 from damon_sysfs.physical import KernelMemory
 from damon_sysfs.processes import KernelProcesses
 from damon_sysfs.sampler import Sampler
 
-__all__ = ["KernelMemory", "KernelProcesses", "Sampler"]
+__all__ = ["KdamondOptions", "KernelMemory", "KernelProcesses", "RunningKdamonds", "Sampler"]

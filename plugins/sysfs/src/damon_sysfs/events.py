@@ -1,4 +1,4 @@
-"""The kernel's binary trace: pages of the ring buffer, and the events of `damon_aggregated`.
+"""The kernel's binary trace: pages of the ring buffer, and events of kdamonds.
 
 A page has a header (time of the first event, bytes in use, flags) and events of 4 + n bytes: a
 word with the length and the time since the previous event, and fields at the offsets in the event's
@@ -9,6 +9,7 @@ import itertools
 import re
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -26,13 +27,15 @@ _LENGTH = (1 << _LENGTH_BITS) - 1
 _PADDING, _TIME_EXTEND, _TIME_STAMP = 29, 30, 31
 _FIELD = re.compile(r"field:[^;]*?(\w+);\s*offset:(\d+);\s*size:(\d+);")
 _COLUMNS = ("target_id", "nr_regions", "start", "end", "nr_accesses", "age")
-_WANTED = ("common_pid", *_COLUMNS)
+_REGION_FIELDS = ("common_pid", *_COLUMNS)
+#: The fields of `damon_monitor_intervals_tune`.
+TUNED_FIELDS = ("common_pid", "sample_us")
 _UNSIGNED = {4: "<u4", 8: "<u8"}
 
 
 @frozen
 class EventFormat:
-    """The binary layout of an event of `damon_aggregated`.
+    """The binary layout of an event.
 
     Attributes:
         length: Its length in words of 4 bytes, as in headers.
@@ -43,25 +46,29 @@ class EventFormat:
     row: "np.dtype[np.void]"
 
     @classmethod
-    def parse(cls, text: str) -> "EventFormat":
+    def parse(cls, text: str, wanted: Sequence[str] = _REGION_FIELDS) -> "EventFormat":
         """Return the layout that the text of the event's ``format`` file describes.
+
+        Args:
+            text: The text.
+            wanted: The fields to read, by default those of `damon_aggregated`.
 
         Raises:
             ValueError: A field is missing or has another size, so the event isn't the known one.
         """
         fields = {name: (int(offset), int(size)) for name, offset, size in _FIELD.findall(text)}
-        wanted = {name: fields[name] for name in _WANTED if name in fields}
-        fit = all(size in _UNSIGNED for _, size in wanted.values())
-        if len(wanted) < len(_WANTED) or not fit or sys.byteorder != "little":
-            raise ValueError("the event damon_aggregated has other fields than expected")
+        known = {name: fields[name] for name in wanted if name in fields}
+        fit = all(size in _UNSIGNED for _, size in known.values())
+        if len(known) < len(wanted) or not fit or sys.byteorder != "little":
+            raise ValueError("the event has other fields than expected")
         length = -(-max(offset + size for offset, size in fields.values()) // 4)
         if length >= _PADDING:
-            raise ValueError("the event damon_aggregated is longer than a header can say")
+            raise ValueError("the event is longer than a header can say")
         row = np.dtype(
             {
-                "names": ["header", *wanted],
-                "formats": ["<u4", *(_UNSIGNED[size] for _, size in wanted.values())],
-                "offsets": [0, *(4 + offset for offset, _ in wanted.values())],
+                "names": ["header", *known],
+                "formats": ["<u4", *(_UNSIGNED[size] for _, size in known.values())],
+                "offsets": [0, *(4 + offset for offset, _ in known.values())],
                 "itemsize": 4 + 4 * length,
             }
         )
@@ -114,8 +121,29 @@ class Events:
         return cls(time_ns, rows)
 
 
-def parse_page(page: bytes, form: EventFormat) -> tuple[list[Events], int]:
-    """Return the events of a page of the ring buffer, and the number of events lost before it."""
+@frozen(eq=False)
+class Page:
+    """What a page of the ring buffer has.
+
+    Attributes:
+        events: The events of the wanted kind, in runs.
+        others: The events of another wanted kind, of which there are few.
+        lost: The number of events lost before it.
+    """
+
+    events: list[Events]
+    others: list[Any]
+    lost: int
+
+
+def parse_page(page: bytes, form: EventFormat, other: EventFormat | None = None) -> Page:
+    """Return the events of a page of the ring buffer.
+
+    Args:
+        page: Its bytes.
+        form: The format of the events.
+        other: The format of a rare kind of events, of another length.
+    """
     time_ns = int.from_bytes(page[:8], "little")
     commit = int.from_bytes(page[8:16], "little")
     end = min(_HEADER_BYTES + (commit & _COMMIT), len(page))
@@ -123,24 +151,27 @@ def parse_page(page: bytes, form: EventFormat) -> tuple[list[Events], int]:
     if commit & _MISSED:
         stored = int.from_bytes(page[end : end + 8], "little")
         lost = stored if commit & _MISSED_STORED else 1
-    found = []
+    found, others = [], []
     position, size = _HEADER_BYTES, form.row.itemsize
     while position < end:
         run = np.frombuffer(page, form.row, (end - position) // size, position)
         header = run["header"]
-        others = ((header & _LENGTH) != form.length).nonzero()[0]
-        count = int(others[0]) if len(others) else len(run)
+        ends = ((header & _LENGTH) != form.length).nonzero()[0]
+        count = int(ends[0]) if len(ends) else len(run)
         if count:
             at_ns = time_ns + (header[:count] >> _LENGTH_BITS).cumsum(dtype=np.int64)
             found.append(Events(at_ns, run[:count]))
             time_ns = int(at_ns[-1])
             position += count * size
             continue
+        if other is not None and page[position] & _LENGTH == other.length:
+            whole = (end - position) // other.row.itemsize
+            others += list(np.frombuffer(page, other.row, min(whole, 1), position))
         skipped, time_ns = _skip(page, position, time_ns)
         if not skipped:
             break
         position += skipped
-    return found, lost
+    return Page(found, others, lost)
 
 
 def _skip(page: bytes, position: int, time_ns: int) -> tuple[int, int]:
@@ -234,6 +265,11 @@ class Collector:
             else:
                 self.missed += 1
         return found
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether there are events of an aggregation that isn't complete."""
+        return bool(self._left)
 
     def forget(self) -> None:
         """Discard events of an incomplete aggregation, for another kdamond."""

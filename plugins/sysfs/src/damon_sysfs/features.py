@@ -5,8 +5,9 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from damon_core import Finding
+from damon_core import Finding, format_duration, format_size
 from damon_sysfs.ownership import TRACING, Registry, find_rivals
+from damon_sysfs.running import Kernel
 from damon_sysfs.trace import find_tracing
 from damon_sysfs.tree import NUMBER
 
@@ -54,6 +55,47 @@ def probe(
     )
 
 
+def probe_running(
+    *, kernel: Kernel | None = None, tracing: tuple[Path, ...] = TRACING
+) -> Sequence[Finding]:
+    """Report which kdamonds run, and whether what they find can be read."""
+    kernel = kernel or Kernel()
+    running = kernel.running()
+    found = [
+        Finding(f"kdamond {each.which}", True, f"{each}: damon record --kdamond {each.which}")
+        for each in running
+    ]
+    if not running:
+        found.append(Finding("a kdamond that runs", False, "the kernel's DAMON is not in use"))
+    mount = find_tracing(tracing)
+    detail = f"in {mount}"
+    if mount is None:
+        detail = "as root, mount -t tracefs nodev /sys/kernel/tracing"
+    found.append(Finding("tracepoint damon_aggregated (Linux 5.17)", mount is not None, detail))
+    return (*found, *_stat_finding(kernel))
+
+
+def _stat_finding(kernel: Kernel) -> Sequence[Finding]:
+    """Report what DAMON_STAT says, if it runs."""
+    if not any(each.module == "damon_stat" for each in kernel.running()):
+        return ()
+    name, numbers = "numbers of DAMON_STAT", kernel.stat_numbers()
+    if numbers is None:
+        detail = "they are for root only, and come some seconds after it was switched on"
+        return (Finding(name, False, detail, required=False),)
+    idle = ", ".join(
+        f"{percent} % of memory {_idle(numbers.idle_ms[percent])}"
+        for percent in (25, 50, 75)
+        if percent < len(numbers.idle_ms)
+    )
+    bandwidth = f"{format_size(numbers.bandwidth_bytes_per_s)} accessed in a second"
+    return (Finding(name, True, f"at most idle: {idle}; {bandwidth}"),)
+
+
+def _idle(idle_ms: int) -> str:
+    return "in use" if idle_ms < 0 else format_duration(idle_ms * 1_000, 2)
+
+
 def _version(proc: Path) -> tuple[int, ...]:
     try:
         release = (proc / "sys/kernel/osrelease").read_text(encoding="ascii")
@@ -69,6 +111,8 @@ def _free(registry: Registry, proc: Path) -> Finding:
         # They are off, but their owner may be about to switch them on.
         path = registry.tree.root / NUMBER
         rivals = [f"another program has made {number} kdamonds, which are off: write 0 to {path}"]
+    elif rivals:
+        rivals.append("what they find: damon record --kdamond all")
     detail = "; ".join(rivals)
     if not rivals and record.claims:
         pids = sorted({claim.pid for claim in record.claims})

@@ -25,6 +25,20 @@ class Idling:
     _end: _IntColumn = field(factory=_no_addresses, init=False)
     _idle_us: _IntColumn = field(factory=_no_addresses, init=False)
 
+    def begin(self, table: Table, elapsed_us: int) -> _IntColumn:
+        """Return the idle time of each region of which nothing is known but its age.
+
+        That is how DAMON_STAT has it: what isn't accessed has been idle for its age and the
+        aggregation.
+
+        Args:
+            table: The regions of the aggregation.
+            elapsed_us: The duration of an aggregation.
+        """
+        idle_us: _IntColumn = (table.nr_accesses == 0) * (table.age + 1) * elapsed_us
+        self._start, self._end, self._idle_us = table.start, table.end, idle_us
+        return idle_us
+
     def after(self, table: Table, elapsed_us: int) -> _IntColumn:
         """Return the idle time of each region in microseconds, after one more aggregation.
 

@@ -1,9 +1,11 @@
-"""The hook of damon-sysfs: it registers the backend `kernel`."""
+"""The hooks of damon-sysfs: they register the backend `kernel` and the primitive `kdamond`."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
-from damon_core import Backend, Costs, DelegatedSampling, TargetForecast, hookimpl
-from damon_sysfs.features import probe
+from damon_core import Backend, Costs, DelegatedSampling, Primitive, TargetForecast, hookimpl
+from damon_sysfs.features import probe, probe_running
+from damon_sysfs.observing import RunningKdamonds
+from damon_sysfs.options import KdamondOptions
 from damon_sysfs.physical import KernelMemory
 from damon_sysfs.processes import KernelProcesses
 
@@ -14,6 +16,29 @@ def forecast(_targets: Sequence[TargetForecast]) -> Costs:
         sampling=DelegatedSampling,
         note="the kernel samples a page a region, whatever the size of the memory; intervals grow "
         "with the number of regions",
+    )
+
+
+def make_kdamond(options: KdamondOptions, _backends: Mapping[str, Backend]) -> RunningKdamonds:
+    """Make the primitive.
+
+    Raises:
+        TargetError: No such kdamond runs, and it isn't to be waited for.
+    """
+    return RunningKdamonds(options.which, waits=options.when_gone == "wait")
+
+
+@hookimpl
+def register_primitives(register: Callable[[Primitive], None]) -> None:
+    """Register `kdamond`."""
+    register(
+        Primitive(
+            "kdamond",
+            make_kdamond,
+            KdamondOptions,
+            "What the kernel's DAMON finds that runs already, such as DAMON_STAT",
+            probe=probe_running,
+        )
     )
 
 

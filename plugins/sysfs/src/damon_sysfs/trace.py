@@ -4,13 +4,23 @@ import contextlib
 import os
 import select
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
-from damon_sysfs.events import Aggregation, Collector, EventFormat, Events, parse_page
+from damon_sysfs.events import (
+    TUNED_FIELDS,
+    Aggregation,
+    Collector,
+    EventFormat,
+    Events,
+    parse_page,
+)
 
 _EVENT = "events/damon/damon_aggregated"
+#: Linux 6.17 and later: the kernel has tuned the intervals of a kdamond.
+_TUNED = "events/damon/damon_monitor_intervals_tune"
 #: All events of an aggregation are written at once: if none comes for this long, it is complete.
-_PAUSE_SECONDS = 0.002
+PAUSE_SECONDS = 0.002
 #: The size of each processor's buffer: the aggregations that it has room for, and the minimum.
 _AGGREGATIONS = 4
 _MIN_BYTES = 256 << 10
@@ -24,8 +34,8 @@ def find_tracing(mounts: tuple[Path, ...]) -> Path | None:
     return None
 
 
-class Trace:
-    """The events of one kdamond at a time.
+class Instance:
+    """A trace instance with the results of kdamonds, which nobody else reads.
 
     Args:
         tracing: The mount of tracefs.
@@ -43,9 +53,7 @@ class Trace:
         self.lost = 0
         self._folder = tracing / "instances" / name
         self._files: list[int] = []
-        self._collector = Collector()
-        self._kdamond = -1
-        self._targets = self._size_bytes = 0
+        self._size_bytes = 0
         # Remove that of an earlier process with the same pid.
         with contextlib.suppress(FileNotFoundError):
             self._folder.rmdir()
@@ -56,6 +64,7 @@ class Trace:
             with contextlib.suppress(OSError):  # Linux before 5.0 always wakes readers at once.
                 self._write("buffer_percent", 0)
             self._format = EventFormat.parse((self._folder / _EVENT / "format").read_text())
+            self._tuned_format = self._find_tuned()
             self._page_bytes = _page_bytes(self._folder)
             for path in sorted(self._folder.glob("per_cpu/cpu*/trace_pipe_raw")):
                 file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -64,6 +73,92 @@ class Trace:
         except BaseException:
             self.close()
             raise
+
+    def _find_tuned(self) -> EventFormat | None:
+        """Return the format of the event about tuned intervals; None where there is none."""
+        with contextlib.suppress(OSError, ValueError):
+            text = (self._folder / _TUNED / "format").read_text()
+            return EventFormat.parse(text, TUNED_FIELDS)
+        return None
+
+    def hold(self, regions: int) -> None:
+        """Make room for some aggregations of so many regions."""
+        size_bytes = max(_MIN_BYTES, _AGGREGATIONS * regions * self._format.row.itemsize)
+        if size_bytes != self._size_bytes:
+            self._write("buffer_size_kb", size_bytes >> 10)
+            self._size_bytes = size_bytes
+
+    def listen(self, kdamonds: Iterable[int], *, tuning: bool = False) -> None:
+        """Take the results of some kdamonds from now on.
+
+        Args:
+            kdamonds: Their threads.
+            tuning: Whether to take events about tuned intervals as well, where there are any.
+        """
+        wanted = " || ".join(f"common_pid == {kdamond}" for kdamond in sorted(kdamonds))
+        for event in (_EVENT, *([_TUNED] if tuning and self._tuned_format is not None else [])):
+            self._write(f"{event}/filter", wanted)
+            self._write(f"{event}/enable", 1)
+
+    def read(self, timeout: float) -> tuple[Events, dict[int, int]]:
+        """Return new events; wait at most `timeout` seconds if there are none yet.
+
+        Returns:
+            The events, and the sampling interval in microseconds of each kdamond, by its thread,
+            whose intervals the kernel has tuned meanwhile.
+        """
+        parts: list[Events] = []
+        tuned: dict[int, int] = {}
+        for file, _ in self._epoll.poll(timeout):
+            while True:
+                try:
+                    page = os.read(file, self._page_bytes)
+                except BlockingIOError:
+                    break
+                if not page:
+                    break
+                found = parse_page(page, self._format, self._tuned_format)
+                self.lost += found.lost
+                parts += found.events
+                for row in found.others:
+                    tuned[int(row["common_pid"])] = int(row["sample_us"])
+        return Events.joined(parts or [Events.none(self._format)]), tuned
+
+    def _write(self, name: str, value: object) -> None:
+        (self._folder / name).write_text(str(value), encoding="ascii")
+
+    def close(self) -> None:
+        """Remove the instance."""
+        for file in self._files:
+            os.close(file)
+        self._files.clear()
+        self._epoll.close()
+        with contextlib.suppress(FileNotFoundError):
+            self._folder.rmdir()
+
+
+class Trace:
+    """The results of one kdamond at a time.
+
+    Args:
+        tracing: The mount of tracefs.
+        name: The name of the instance to make.
+
+    Raises:
+        OSError: The instance can't be made.
+        ValueError: This kernel's event has other fields.
+    """
+
+    def __init__(self, tracing: Path, name: str) -> None:
+        self._instance = Instance(tracing, name)
+        self._collector = Collector()
+        self._kdamond = -1
+        self._targets = 0
+
+    @property
+    def lost(self) -> int:
+        """The number of events lost because they weren't read in time."""
+        return self._instance.lost
 
     @property
     def missed(self) -> int:
@@ -79,12 +174,8 @@ class Trace:
             regions: The maximum number of its regions.
         """
         self._kdamond, self._targets = kdamond, targets
-        size_bytes = max(_MIN_BYTES, _AGGREGATIONS * regions * self._format.row.itemsize)
-        if size_bytes != self._size_bytes:
-            self._write("buffer_size_kb", size_bytes >> 10)
-            self._size_bytes = size_bytes
-        self._write(f"{_EVENT}/filter", f"common_pid == {kdamond}")
-        self._write(f"{_EVENT}/enable", 1)
+        self._instance.hold(regions)
+        self._instance.listen([kdamond])
         self._collector.forget()
 
     def take(self, timeout: float) -> list[Aggregation]:
@@ -96,7 +187,9 @@ class Trace:
         until = time.monotonic() + timeout
         wait, closed = timeout, False
         while True:
-            events = self._read(wait)
+            events, _ = self._instance.read(wait)
+            # Events that were written while the filter was set may be those of another thread.
+            events = events.of(self._kdamond)
             if found := self._collector.take(events, self._targets, closed and not len(events)):
                 return found
             left = until - time.monotonic()
@@ -106,36 +199,11 @@ class Trace:
             closed = len(events) > 0
             wait = 0.0 if closed else left
             if closed:
-                time.sleep(_PAUSE_SECONDS)
-
-    def _read(self, timeout: float) -> Events:
-        """Return new events; wait at most `timeout` seconds if there are none yet."""
-        parts: list[Events] = []
-        for file, _ in self._epoll.poll(timeout):
-            while True:
-                try:
-                    page = os.read(file, self._page_bytes)
-                except BlockingIOError:
-                    break
-                if not page:
-                    break
-                events, lost = parse_page(page, self._format)
-                self.lost += lost
-                parts += events
-        # Events that were written while the filter was set may be those of another thread.
-        return Events.joined(parts or [Events.none(self._format)]).of(self._kdamond)
-
-    def _write(self, name: str, value: object) -> None:
-        (self._folder / name).write_text(str(value), encoding="ascii")
+                time.sleep(PAUSE_SECONDS)
 
     def close(self) -> None:
         """Remove the instance."""
-        for file in self._files:
-            os.close(file)
-        self._files.clear()
-        self._epoll.close()
-        with contextlib.suppress(FileNotFoundError):
-            self._folder.rmdir()
+        self._instance.close()
 
 
 def _page_bytes(folder: Path) -> int:

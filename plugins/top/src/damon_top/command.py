@@ -18,6 +18,7 @@ Examples:
   damon top --match 'comm=postgres*'
   damon top --cgroup 'kubepods.slice/*' --descendants --by namespace,pod
   damon top --paddr
+  damon top --kdamond all
   damon top examples/service-prometheus.toml
   damon top -- make -j2
 """
@@ -70,9 +71,9 @@ def top(
 ) -> None:
     """Show live which memory a process, a cgroup, a COMMAND or the machine uses.
 
-    Give exactly one of --pid, --cgroup, --match, --paddr, a COMMAND (after --), which is started
-    and watched, and a CONFIG.toml, whose contexts run with their callbacks as `damon run` runs
-    them. Press ? for help, q to quit.
+    Give exactly one of --pid, --cgroup, --match, --paddr, --kdamond, a COMMAND (after --), which is
+    started and watched, and a CONFIG.toml, whose contexts run with their callbacks as `damon run`
+    runs them. Press ? for help, q to quit.
     """
     from damon_top.live import show_live
 

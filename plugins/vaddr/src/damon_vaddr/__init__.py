@@ -5,7 +5,7 @@ from damon_vaddr.calibration import WalkCosts, reset_us, walk_costs
 from damon_vaddr.clearing import clear_accessed_bits
 from damon_vaddr.descriptors import is_shortage
 from damon_vaddr.forecast import ProcessForecast, forecast_processes
-from damon_vaddr.identity import LABELS, NO_GROUP
+from damon_vaddr.identity import LABELS, NO_GROUP, Identities
 from damon_vaddr.layouts import FirstRanges, Layout, Mappings, Ranges
 from damon_vaddr.mappings import (
     Mapped,
@@ -41,6 +41,7 @@ __all__ = [
     "CommandSource",
     "FirstRanges",
     "GroupBy",
+    "Identities",
     "Layout",
     "LayoutInput",
     "Mapped",

@@ -1,0 +1,347 @@
+"""The primitive `kdamond`: the results of kdamonds that run already, whoever has started them.
+
+Nothing of theirs is changed: their settings are read, and their results come through a separate
+trace instance.
+"""
+
+import contextlib
+import logging
+import os
+import re
+import time
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from damon_vaddr import Identities
+
+from damon_core import (
+    DelegatedSampling,
+    Grid,
+    HookContext,
+    Intervals,
+    Measure,
+    PluginError,
+    RegionPolicy,
+    Sampling,
+    Target,
+    TargetError,
+    hookimpl,
+)
+from damon_sysfs.following import Followed, common_intervals
+from damon_sysfs.ownership import TRACING
+from damon_sysfs.running import Kernel, RunningKdamond, StatNumbers, is_meant
+from damon_sysfs.trace import PAUSE_SECONDS, Instance, find_tracing
+
+logger = logging.getLogger(__name__)
+events = logging.getLogger("damon.events")
+
+#: The names of trace instances, with the pid of the program.
+_INSTANCE = re.compile(r"damon-follow-(\d+)-\d+")
+#: How often to look whether kdamonds still run, and which others do.
+_LOOK_NS, _SEARCH_NS = 1_000_000_000, 5_000_000_000
+#: While results are late, they are looked for this often.
+_LEAST_STEP_US, _MOST_STEP_US = 2_000, 100_000
+#: Of several kdamonds, those are waited for that are late by this part of their interval.
+_LATE = 0.5
+#: The percentiles of idle times that are exported.
+_PERCENTILES: Final = (0, 1, 5, 10, 25, 50, 75, 90, 95, 99, 100)
+
+
+class Following(DelegatedSampling):
+    """Each aggregation of a kdamond is one of the context, as soon as its results have come."""
+
+    def __init__(self, policy: RegionPolicy, kdamonds: "RunningKdamonds") -> None:
+        super().__init__(policy)
+        self._kdamonds = kdamonds
+        self._longest_us = _MOST_STEP_US
+
+    def set_longest_sleep(self, sleep_us: float) -> None:
+        """Wake about this often, to see whether the kdamonds still run."""
+        self._longest_us = max(int(sleep_us), _MOST_STEP_US)
+
+    def rest(self, grid: Grid, intervals: Intervals) -> bool:
+        """Sleep until results are due, or for a while; return whether there are some."""
+        grid.wait(min(self._kdamonds.due_in_us(), self._longest_us))
+        return self._kdamonds.have_results(intervals)
+
+    def is_complete(self, began_us: int, grid: Grid, intervals: Intervals) -> bool:
+        """Return True: results are those of whole aggregations."""
+        return True
+
+
+class RunningKdamonds:
+    """Follows kdamonds that run already.
+
+    Args:
+        which: Which of them: ``all``, the number of a directory below ``kdamonds``, ``pid:PID``,
+            or a module such as ``damon_stat``.
+        waits: Whether to wait for others when the last of them has ended.
+        kernel: Where the kernel shows them.
+        tracing: The directories where tracefs may be mounted.
+
+    Raises:
+        TargetError: There is none, and it isn't to be waited for.
+    """
+
+    name = "kdamond"
+    unknown_columns = ("resident_bytes",)
+
+    def __init__(
+        self,
+        which: int | str = "all",
+        *,
+        waits: bool = False,
+        kernel: Kernel | None = None,
+        tracing: tuple[Path, ...] = TRACING,
+    ) -> None:
+        self._which = which
+        self._waits = waits
+        self._kernel = kernel or Kernel()
+        self._tracing = tracing
+        self._identities = Identities()
+        self._instance: Instance | None = None
+        self._followed: list[Followed] = []
+        self._looked_ns = self._searched_ns = 0
+        self._shown_ns = 0  # when results were last shown
+        self._lost = self._missed = 0  # of those that aren't followed any more
+        known = self._find()
+        if not known and not waits:
+            raise self._nothing()
+        self.given_intervals = common_intervals(
+            [Followed(each, self._identities) for each in known]
+        )
+
+    def sampling(self, policy: RegionPolicy) -> Sampling:
+        """Return the way of sampling of one run."""
+        return Following(policy, self)
+
+    @property
+    def lost_events(self) -> int:
+        """Number of regions lost because the trace buffer wasn't read in time."""
+        return self._lost + (self._instance.lost if self._instance is not None else 0)
+
+    @property
+    def missed_aggregations(self) -> int:
+        """Number of aggregations left out because some of their regions were lost."""
+        return self._missed + sum(each.missed for each in self._followed)
+
+    @hookimpl
+    def init(self, context: HookContext) -> None:
+        """Find the kdamonds and make a trace instance."""
+        self._close()
+        tracing = find_tracing(self._tracing)
+        if tracing is None:
+            raise PluginError(
+                self.name,
+                "results come by tracing, which isn't there for this user: as root, "
+                "mount -t tracefs nodev /sys/kernel/tracing",
+            )
+        _clean(tracing)
+        instance = f"damon-follow-{os.getpid()}-{time.monotonic_ns()}"
+        try:
+            self._instance = Instance(tracing, instance)
+        except (OSError, ValueError) as error:
+            raise PluginError(self.name, f"tracing can't be used: {error}") from error
+        self._search(context)
+        if not self._followed and not self._waits:
+            raise self._nothing()
+
+    @hookimpl
+    def target_valid(self, context: HookContext) -> bool:
+        """Drop kdamonds that have ended, look for others; return whether there may be results."""
+        now_ns = time.monotonic_ns()
+        if now_ns - self._looked_ns >= _LOOK_NS:
+            self._looked_ns = now_ns
+            ended = [each for each in self._followed if not self._kernel.is_running(each.kdamond)]
+            if ended or not self._followed or now_ns - self._searched_ns >= _SEARCH_NS:
+                self._search(context)
+        return bool(self._followed) or self._waits
+
+    @hookimpl
+    def check_accesses(self, context: HookContext) -> None:
+        """Set the regions of targets to the last results."""
+        self._shown_ns = time.monotonic_ns()
+        for each in self._followed:
+            each.fill(context.intervals)
+        self._show_targets(context)
+
+    @hookimpl
+    def cleanup(self) -> None:
+        """Remove the trace instance."""
+        self._close()
+
+    def due_in_us(self) -> int:
+        """Return how long it takes at least until results are due, in microseconds."""
+        now_ns = time.monotonic_ns()
+        steps = [_MOST_STEP_US]
+        for each in self._followed:
+            if each.is_pending:
+                return int(PAUSE_SECONDS * 1e6)
+            aggregation_us = each.intervals.aggregation_us
+            late_us = 0
+            if each.ended_ns is not None:
+                late_us = (now_ns - each.ended_ns) // 1_000 - aggregation_us
+            steps.append(-late_us if late_us < 0 else aggregation_us // 20)
+        if len(self._followed) == 1:
+            steps = steps[1:]
+        return max(min(steps), _LEAST_STEP_US)
+
+    def have_results(self, in_force: Intervals) -> bool:
+        """Read new results; return whether there are some to show.
+
+        Args:
+            in_force: The intervals in force: with those of the kdamonds all results are shown.
+        """
+        if self._instance is None:
+            return False
+        found, tuned = self._instance.read(0.0)
+        for each in self._followed:
+            if (sampling_us := tuned.get(each.kdamond.pid)) is not None:
+                each.tuned(sampling_us)
+            each.take(found.of(each.kdamond.pid))
+        fresh = [each for each in self._followed if each.fresh]
+        if not fresh:
+            return False
+        elapsed_us = (time.monotonic_ns() - self._shown_ns) // 1_000
+        own_us = max(each.intervals.aggregation_us for each in self._followed)
+        if self._shown_ns and elapsed_us < in_force.aggregation_us - own_us * _LATE:
+            return False
+        all_are_fresh = all(each.fresh or each.ended_ns is None for each in self._followed)
+        return all_are_fresh or elapsed_us >= in_force.aggregation_us + own_us * _LATE
+
+    def measures(self, _context: HookContext) -> Sequence[Measure]:
+        """Return what was lost, and the numbers of DAMON_STAT if it is followed."""
+        found = [
+            Measure(
+                "kdamond_lost_regions",
+                self.lost_events,
+                "Regions of kdamonds that were lost because the trace buffer wasn't read in time.",
+                counter=True,
+            ),
+            Measure(
+                "kdamond_missed_aggregations",
+                self.missed_aggregations,
+                "Aggregations of kdamonds left out because some of their regions were lost.",
+                counter=True,
+            ),
+        ]
+        if any(each.kdamond.module == "damon_stat" for each in list(self._followed)):
+            numbers = self._kernel.stat_numbers()
+            found += [] if numbers is None else stat_measures(numbers)
+        return found
+
+    def _find(self) -> list[RunningKdamond]:
+        return [each for each in self._kernel.running() if is_meant(each, self._which)]
+
+    def _nothing(self) -> TargetError:
+        """Return the error that says which kdamonds run instead."""
+        others = self._kernel.running()
+        label = "kdamonds" if self._which == "all" else f"kdamond '{self._which}'"
+        if not others:
+            return TargetError(label, "no kdamond is running: the kernel's DAMON is not in use")
+        choice = "; ".join(f"'{each.which}' is {each}" for each in others)
+        return TargetError(label, f"it is not running; what runs: {choice}")
+
+    def _search(self, context: HookContext) -> None:
+        """Follow the kdamonds that run now; those that are known stay, with what they know."""
+        self._searched_ns = time.monotonic_ns()
+        known = {each.kdamond.identity: each for each in self._followed}
+        found = {each.identity: each for each in self._find()}
+        for identity, each in known.items():
+            if identity in found:
+                each.refresh(found[identity])
+            else:
+                self._missed += each.missed
+                events.info("context '%s': %s has ended", context.name, each.kdamond.name)
+        for identity, one in found.items():
+            if identity in known:
+                continue
+            events.info("context '%s': following %s", context.name, one)
+            if one.intervals is None:
+                logger.warning(
+                    "%s: its intervals aren't known; 20 checks an aggregation are assumed", one
+                )
+            known[identity] = Followed(one, self._identities)
+        self._followed = [known[identity] for identity in found]
+        self._show_targets(context)
+        if self._instance is not None and found:
+            self._instance.hold(sum(each.max_regions or 1_000 for each in found.values()))
+            self._instance.listen([each.pid for each in found.values()], tuning=True)
+
+    def _show_targets(self, context: HookContext) -> None:
+        """Give the context the targets, without those of kdamonds that say nothing any more."""
+        now_ns, aggregation_us = time.monotonic_ns(), context.intervals.aggregation_us
+        targets = [
+            target
+            for each in self._followed
+            if not each.is_silent(now_ns, aggregation_us)
+            for target in each.targets.values()
+        ]
+        context.targets[:] = _named_apart(targets)
+        self.given_intervals = common_intervals(self._followed) or self.given_intervals
+
+    def _close(self) -> None:
+        instance, self._instance = self._instance, None
+        if instance is not None:
+            if instance.lost:
+                logger.warning(
+                    "%d regions of kdamonds were lost, %d aggregations were left out",
+                    instance.lost,
+                    self.missed_aggregations,
+                )
+            self._lost += instance.lost
+            instance.close()
+        self._missed = self.missed_aggregations
+        self._followed = []
+        self._looked_ns = self._searched_ns = self._shown_ns = 0
+
+
+def stat_measures(numbers: StatNumbers) -> list[Measure]:
+    """Return the numbers of DAMON_STAT."""
+    found = [
+        Measure(
+            "stat_memory_idle_seconds",
+            numbers.idle_ms[percent] / 1e3,
+            "How long memory has been idle by DAMON_STAT, by percentile; less than 0 is in use.",
+            {"percentile": str(percent)},
+        )
+        for percent in _PERCENTILES
+        if percent < len(numbers.idle_ms)
+    ]
+    found.append(
+        Measure(
+            "stat_memory_bandwidth_bytes",
+            numbers.bandwidth_bytes_per_s,
+            "Bytes of memory accessed in a second, as DAMON_STAT estimates them.",
+        )
+    )
+    if numbers.aggregation_us is not None:
+        found.append(
+            Measure(
+                "stat_aggregation_interval_seconds",
+                numbers.aggregation_us / 1e6,
+                "The aggregation interval that DAMON_STAT has tuned itself to.",
+            )
+        )
+    return found
+
+
+def _named_apart(targets: Sequence[Target]) -> list[Target]:
+    """Return targets whose names differ: two kdamonds may monitor the same process."""
+    times = Counter(target.name for target in targets)
+    for target in targets:
+        if times[target.name] > 1:
+            target.name = f"{target.name} ({target.labels['kdamond']})"
+    return list(targets)
+
+
+def _clean(tracing: Path) -> None:
+    """Remove trace instances of programs that were killed; one that is in use stays."""
+    with contextlib.suppress(OSError):
+        for name in os.listdir(tracing / "instances"):
+            found = _INSTANCE.fullmatch(name)
+            if found is not None and not Path(f"/proc/{found[1]}").exists():
+                with contextlib.suppress(OSError):
+                    (tracing / "instances" / name).rmdir()
