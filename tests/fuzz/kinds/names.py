@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 from click.testing import CliRunner
 from damon_csv.record import CsvReader, CsvWriter
-from damon_csv.rows import format_rows
+from damon_csv.rows import ROW, format_rows
 from damon_damo import DamoReader
 from damon_damo.writer import DamoWriter
 from damon_parquet.reader import ParquetReader
@@ -81,7 +81,9 @@ class Names(Kind):
             rows = format_rows(snapshot)
             if (count := rows.count(b"\n")) != 3:
                 raise Fault(f"{count} lines of 3 rows")
-            if any(len(row) != 18 for row in csv.reader(io.StringIO(rows.decode(), newline=""))):
+            if any(
+                len(row) != len(ROW) for row in csv.reader(io.StringIO(rows.decode(), newline=""))
+            ):
                 raise Fault("rows of other lengths")
         if way == "metrics":
             _judge_metrics(snapshot)
