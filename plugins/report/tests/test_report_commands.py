@@ -87,6 +87,7 @@ class TestRegions:
             "idle_us": 0,
             "resident_bytes": 4 * MIB,
             "touched_bytes": None,
+            "temperature": 100 * 50 + 100 * 3 * SECOND_US,
             "mappings": ["/usr/lib/libc.so.6"],
         }
         assert [(row["target"], row["start"]) for row in document["regions"]] == [

@@ -41,11 +41,18 @@ record, like 10s or 1.5h, or is a time of day, like 2026-11-23T10:00 (of this ma
 """
 
 
+#: What damo calls reports that mean the same.
+_OF_DAMO = {"access": "regions", "record_info": "summary"}
+
+
 class _Reports(click.Group):
-    """Lists the reports in the order in which they are declared."""
+    """Lists the reports in the order in which they are declared, and knows damo's names."""
 
     def list_commands(self, _ctx: click.Context) -> list[str]:
         return list(self.commands)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        return super().get_command(ctx, _OF_DAMO.get(cmd_name, cmd_name))
 
 
 @click.group(
@@ -80,12 +87,19 @@ def summary(*, record: "Record", by: By | None, as_json: bool) -> None:
     show_summary(record, by=by, as_json=as_json)
 
 
+def _names(
+    _context: click.Context, _parameter: click.Parameter, value: str | None
+) -> tuple[str, ...]:
+    return () if value is None else tuple(each.strip() for each in value.split(","))
+
+
 _REGIONS_EPILOG = """\b
 Examples:
   damon report regions                                 # the hottest first
   damon report regions --at 10s --sort address
   damon report regions --mapping '[heap]' --min-frequency 50%
   damon report regions --min-idle 1m --sort size | less
+  damon report regions --columns target,address,hz,temperature,unit
 """
 
 
@@ -97,14 +111,31 @@ Examples:
 @click.option(
     "--sort",
     type=click.Choice(
-        ["address", "heat", "size", "frequency", "age", "idle", "resident", "mapping"]
+        [
+            "address",
+            "heat",
+            "temperature",
+            "size",
+            "frequency",
+            "age",
+            "idle",
+            "resident",
+            "mapping",
+        ]
     ),
     default="heat",
     show_default=True,
     help="Sort by this, the greatest first; addresses and names ascending. Heat is resident "
-    "bytes times frequency.",
+    "bytes times frequency; temperature is damo's.",
 )
 @click.option("--reverse", is_flag=True, help="Reverse the order.")
+@click.option(
+    "--columns",
+    metavar="NAME,...",
+    callback=_names,
+    help="Show these columns: address, size, frequency, hz, age, idle, resident, touched, "
+    "temperature, bandwidth, mapping, any column of records, or a label of targets.",
+)
 @click.option("--min-size", type=SIZE, help="Only regions of at least this size.")
 @click.option("--max-size", type=SIZE, help="Only regions of at most this size.")
 @click.option(
@@ -123,6 +154,7 @@ def regions(
     at: "Moment | None",
     sort: str,
     reverse: bool,
+    columns: tuple[str, ...],
     limit: int | None,
     as_json: bool,
     **bounds: Any,
@@ -140,6 +172,7 @@ def regions(
         bounds=Bounds(**bounds),
         sort=sort,
         reverse=reverse,
+        columns=columns,
         limit=limit,
         as_json=as_json,
     )
@@ -152,6 +185,7 @@ Examples:
   damon report wss --by mapping             # what it consists of: heap, stack, libraries
   damon report wss --by unit                # that of each service; any label of targets
   damon report wss -o wss.png               # a picture of it, and of idle memory
+  damon report wss --bandwidth              # bytes accessed a second, at least
 """
 
 
@@ -174,6 +208,11 @@ Examples:
     help="Count memory that was accessed in at least N checks of an aggregation.",
 )
 @click.option(
+    "--bandwidth",
+    is_flag=True,
+    help="Show the bytes accessed a second, if each check that saw an access stands for one.",
+)
+@click.option(
     "--pieces",
     type=click.IntRange(1, 100_000),
     metavar="N",
@@ -194,6 +233,7 @@ def wss(
     by: By,
     over: Literal["percentiles", "time"],
     at_least: int,
+    bandwidth: bool,
     pieces: int | None,
     limit: int | None,
     output: Path | None,
@@ -207,6 +247,8 @@ def wss(
     """
     from damon_report.wss import draw_working_sets, show_working_sets
 
+    if bandwidth and (output is not None or at_least > 1):
+        raise click.UsageError("--bandwidth goes with neither -o nor --at-least")
     if output is not None:
         draw_working_sets(record, by=by, at_least=at_least, output=output, dark=dark)
         return
@@ -216,6 +258,7 @@ def wss(
         over=over,
         at_least=at_least,
         pieces=pieces or _PIECES,
+        bandwidth=bandwidth,
         limit=limit,
         as_json=as_json,
     )
@@ -226,6 +269,7 @@ Examples:
   damon report idle                      # at the end of the record
   damon report idle --at 10m --by target
   damon report idle --by mapping --json
+  damon report idle --percentiles        # the idle time of half of the memory, and more
 """
 
 
@@ -235,9 +279,18 @@ Examples:
     "--at", metavar="TIME", type=MOMENT, help="The state at this time [default: at the end]."
 )
 @by_option("context")
+@click.option(
+    "--percentiles", is_flag=True, help="Show for how long what share of the memory is idle."
+)
 @limited(20)
 def idle(
-    *, record: "Record", at: "Moment | None", by: By, limit: int | None, as_json: bool
+    *,
+    record: "Record",
+    at: "Moment | None",
+    by: By,
+    percentiles: bool,
+    limit: int | None,
+    as_json: bool,
 ) -> None:
     """Show how much memory of RECORD is idle, and for how long, at one time.
 
@@ -245,7 +298,9 @@ def idle(
     """
     from damon_report.idle import show_idle
 
-    show_idle(record, at=at, by=by, limit=limit, as_json=as_json)
+    if percentiles and by == "mapping":
+        raise click.UsageError("--percentiles are of whole targets: not with --by mapping")
+    show_idle(record, at=at, by=by, percentiles=percentiles, limit=limit, as_json=as_json)
 
 
 _KINDS_EPILOG = """\b
@@ -315,6 +370,34 @@ def spectrum(
     from damon_report.spectrum import show_spectrum
 
     show_spectrum(record, at=at, by=by, limit=limit, as_json=as_json)
+
+
+_EVENTS_EPILOG = """\b
+Examples:
+  damon report events
+  damon report events --kind gap --kind restart /var/lib/damon
+"""
+
+
+@report.command(epilog=_EVENTS_EPILOG, short_help="What came, went and changed, and gaps.")
+@record_options
+@click.option(
+    "--kind",
+    "kinds",
+    multiple=True,
+    type=click.Choice(["begin", "end", "restart", "gap", "intervals", "came", "went"]),
+    help="Only events of this kind; may be repeated.",
+)
+@limited(40)
+def events(*, record: "Record", kinds: tuple[str, ...], limit: int | None, as_json: bool) -> None:
+    """Show what happened in RECORD, in the order of time.
+
+    Targets that came and went, intervals that changed, gaps in which nothing was recorded, and
+    where the monitoring began anew.
+    """
+    from damon_report.events import show_events
+
+    show_events(record, kinds=kinds, limit=limit, as_json=as_json)
 
 
 _DIFF_EPILOG = """\b

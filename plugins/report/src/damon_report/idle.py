@@ -10,6 +10,7 @@ from rich.text import Text
 from damon_core import IDLE_SPANS, Snapshot, format_size
 from damon_report.figures import percent, short_duration
 from damon_report.groups import By
+from damon_report.idle_percentiles import idle_percentiles, show_idle_percentiles
 from damon_report.moments import Moment
 from damon_report.naming import AreaCache, printable
 from damon_report.output import echo_json, heading, note
@@ -128,7 +129,13 @@ def idle_memory(snapshot: Snapshot, by: By, areas: AreaCache) -> list[IdleUse]:
 
 
 def show_idle(
-    record: Record, *, at: Moment | None, by: By, limit: int | None, as_json: bool
+    record: Record,
+    *,
+    at: Moment | None,
+    by: By,
+    percentiles: bool = False,
+    limit: int | None,
+    as_json: bool,
 ) -> None:
     """Print how much memory of a record is idle, for people or as JSON.
 
@@ -136,10 +143,14 @@ def show_idle(
         record: The record.
         at: At which time; None for the end.
         by: What has idle memory.
+        percentiles: Whether to print for how long bytes are idle, instead of how many are.
         limit: At most this many of each context; None for all.
         as_json: Whether to print JSON.
     """
     snapshots = record.last(at)
+    if percentiles:
+        _show_percentiles(record, snapshots, by, limit, as_json=as_json)
+        return
     found = [idle_memory(snapshot, by, record.areas) for snapshot in snapshots]
     record.refuse_unknown(by, (each.name for rows in found for each in rows))
     console = new_console()
@@ -162,6 +173,29 @@ def show_idle(
             if limit and len(rows) > limit:
                 note(console, f"{len(rows) - limit} more: --limit 0 shows all")
         _show_what_is_known(console, rows[0])
+
+
+def _show_percentiles(
+    record: Record, snapshots: Sequence[Snapshot], by: By, limit: int | None, *, as_json: bool
+) -> None:
+    found = [idle_percentiles(snapshot, by) for snapshot in snapshots]
+    record.refuse_unknown(by, (each.name for rows in found for each in rows))
+    if as_json:
+        document = {
+            **record.json(),
+            "by": by,
+            "times_us": {snapshot.context: snapshot.time_us for snapshot in snapshots},
+            "percentiles": [each.json() for rows in found for each in rows[:limit]],
+        }
+        echo_json("idle", document)
+        return
+    console = new_console()
+    for snapshot, rows in zip(snapshots, found, strict=True):
+        when = since_start(snapshot.time_us, record.start_us)
+        heading(console, f"{printable(snapshot.context)}: idle time of bytes in memory, {when}")
+        show_idle_percentiles(console, rows[:limit], by)
+        if limit and len(rows) > limit:
+            note(console, f"{len(rows) - limit} more: --limit 0 shows all")
 
 
 def _show_what_is_known(console: Console, whole: IdleUse) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 import numpy as np
-from attrs import asdict, frozen
+from attrs import asdict, field, fields, frozen
 from rich.console import Console
 from rich.text import Text
 
@@ -14,6 +14,7 @@ from damon_report.moments import Moment
 from damon_report.naming import AreaCache, IntColumn, Pieces, cut, printable
 from damon_report.output import echo_json, heading, note
 from damon_report.record import Record
+from damon_report.region_columns import chosen_columns
 from damon_report.shares import labels_by
 from damon_report.tables import DECORATION, Column, bar, new_console, show_table
 from damon_report.times import since_start
@@ -35,7 +36,10 @@ class Row:
         idle_us: How long the region hasn't been accessed.
         resident_bytes: Resident bytes.
         touched_bytes: Bytes accessed at least once in the aggregation; None if unknown.
+        temperature: How hot it is by damo's definition: 100 for each per cent of the checks that
+            saw an access and for each microsecond of its age; negative if none did.
         mappings: Names of the region's mappings, the largest first; empty if unknown.
+        origin: The aggregation and the target that it is of, and its index there; not in the JSON.
     """
 
     context: str
@@ -49,7 +53,25 @@ class Row:
     idle_us: int
     resident_bytes: int
     touched_bytes: int | None
+    temperature: float
     mappings: tuple[str, ...]
+    origin: tuple[Snapshot, TargetSnapshot, int] = field(repr=False, eq=False)
+
+    def json(self) -> dict[str, object]:
+        """Return the region as a JSON object, as documented in docs/reports.md."""
+        return {each.name: getattr(self, each.name) for each in fields(Row) if each.repr}
+
+    @property
+    def rate_hz(self) -> float:
+        """Accesses a second, as damo counts them: one for each check that saw one."""
+        snapshot, _, _ = self.origin
+        return self.nr_accesses * 1e6 / max(snapshot.elapsed_us, 1)
+
+    @property
+    def bandwidth(self) -> float:
+        """Bytes a second, if each check that saw an access stands for one of each byte."""
+        snapshot, _, _ = self.origin
+        return self.accessed_bytes * snapshot.max_nr_accesses * 1e6 / max(snapshot.elapsed_us, 1)
 
     @property
     def accessed_bytes(self) -> float:
@@ -83,6 +105,10 @@ def _rows_of(snapshot: Snapshot, target: TargetSnapshot, areas: AreaCache) -> li
         if target.areas and not len(named) and not seen:
             continue
         inside = named if len(named) else np.arange(begin, end)
+        frequency, age_us = (
+            float(target.frequency[region]),
+            int(target.age[region]) * aggregation_us,
+        )
         rows.append(
             Row(
                 snapshot.context,
@@ -90,16 +116,23 @@ def _rows_of(snapshot: Snapshot, target: TargetSnapshot, areas: AreaCache) -> li
                 int(pieces.start[inside[0]]),
                 int(pieces.end[inside[-1]]),
                 int((pieces.end[inside] - pieces.start[inside]).sum()),
-                float(target.frequency[region]),
+                frequency,
                 float(target.nr_accesses[region]),
-                int(target.age[region]) * aggregation_us,
+                age_us,
                 int(target.idle_us[region]),
                 int(target.resident_bytes[region]),
                 None if target.touched_bytes is None else int(target.touched_bytes[region]),
+                _temperature(frequency, age_us),
                 _names(pieces, named, columns.names),
+                (snapshot, target, region),
             )
         )
     return rows
+
+
+def _temperature(frequency: float, age_us: int) -> float:
+    score = 100 * (100 * frequency) + 100 * age_us
+    return score if frequency > 0 else -score
 
 
 def _names(pieces: Pieces, indices: IntColumn, names: Sequence[str]) -> tuple[str, ...]:
@@ -140,6 +173,7 @@ def _within(value: float, least: float | None, most: float | None) -> bool:
 #: Sort keys of rows: the greatest value first, but names and addresses ascending.
 ORDERS: dict[str, Callable[[Row], tuple[object, ...]]] = {
     "address": lambda row: (row.context, row.target, row.start),
+    "temperature": lambda row: (-row.temperature,),
     "heat": lambda row: (-row.accessed_bytes,),
     "size": lambda row: (-row.size_bytes,),
     "frequency": lambda row: (-row.frequency, -row.age_us),
@@ -157,6 +191,7 @@ def show_regions(
     bounds: Bounds,
     sort: str,
     reverse: bool,
+    columns: tuple[str, ...] = (),
     limit: int | None,
     as_json: bool,
 ) -> None:
@@ -168,6 +203,7 @@ def show_regions(
         bounds: Which regions.
         sort: What comes first: a key of `ORDERS`.
         reverse: Whether the order is turned round.
+        columns: The names of the columns to show; none: those that fit.
         limit: At most this many; None for all.
         as_json: Whether to print JSON.
     """
@@ -181,12 +217,16 @@ def show_regions(
         raise InputError(f"none of the {len(rows)} regions is within these bounds: widen them")
     console = new_console()
     shown = chosen[:limit]
+    picked = chosen_columns(columns, snapshots)
     total = Total.of(chosen)
     if as_json:
         document = {
             **record.json(),
             "contexts": [_context_json(each) for each in snapshots],
-            "regions": [asdict(row) for row in shown],
+            "regions": [
+                {each.name: each.value(row) for each in picked} if picked else row.json()
+                for row in shown
+            ],
             "total": asdict(total),
         }
         echo_json("regions", document)
@@ -196,7 +236,11 @@ def show_regions(
         what = printable(names.pop()) if len(names) == 1 else f"{len(names)} targets"
         when = since_start(snapshot.time_us, record.start_us)
         heading(console, f"{printable(snapshot.context)}, {what}: {when}")
-    _show(console, shown, chosen, total)
+    if picked:
+        titles = [each.column for each in picked]
+        show_table(console, titles, [[each.text(row) for each in picked] for row in shown])
+    else:
+        _show(console, shown, chosen, total)
     if len(shown) < len(chosen):
         note(console, f"{len(chosen) - len(shown)} more regions: --limit 0 shows all")
 

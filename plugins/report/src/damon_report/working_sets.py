@@ -47,13 +47,23 @@ class WorkingSets:
         by: How to group memory; each context as a whole is added as ``""``.
         at_least: Minimum number of checks that must find memory accessed to count as working set.
         pieces: The number of equal pieces of the time.
+        bandwidth: Whether the bytes that are accessed a second take the place of the working set:
+            each check that saw an access stands for one of each byte.
 
     Attributes:
         found: The series so far, by context and name.
         most_checks: The greatest number of checks of an aggregation.
     """
 
-    def __init__(self, span_us: tuple[int, int], by: By, at_least: int, pieces: int) -> None:
+    def __init__(
+        self,
+        span_us: tuple[int, int],
+        by: By,
+        at_least: int,
+        pieces: int,
+        *,
+        bandwidth: bool = False,
+    ) -> None:
         self.found: dict[tuple[str, str], Series] = {}
         self.most_checks = 0
         self._ended_us: dict[str, int] = {}
@@ -61,6 +71,7 @@ class WorkingSets:
         self._by = by
         self._at_least = at_least
         self._pieces = pieces
+        self._bandwidth = bandwidth
 
     def add(self, snapshot: Snapshot, areas: AreaCache) -> None:
         """Add an aggregation."""
@@ -71,6 +82,9 @@ class WorkingSets:
         if 0 < from_us - before_us < snapshot.elapsed_us:
             from_us = before_us  # A short gap between aggregations leaves no hole in the lines.
         used = snapshot.working_set(self._at_least)
+        if self._bandwidth:
+            per_second = snapshot.max_nr_accesses * 1e6 / max(snapshot.elapsed_us, 1)
+            used = snapshot.accessed() * per_second
         columns = (used, snapshot.idle().low, snapshot.resident_bytes)
         sums = bytes_by(snapshot, self._by, columns, areas)
         for name, uses in without_surplus(sums, snapshot.context, self.found).items():
@@ -95,14 +109,16 @@ class WorkingSets:
         return series
 
 
-def working_sets(record: Record, by: By, at_least: int, pieces: int) -> list[Series]:
+def working_sets(
+    record: Record, by: By, at_least: int, pieces: int, *, bandwidth: bool = False
+) -> list[Series]:
     """Read a record once, and return its series; the arguments are those of `WorkingSets`.
 
     Raises:
         InputError: Nothing is selected, no aggregation has `at_least` checks, or no target has
             the labels.
     """
-    collected = WorkingSets(record.span_us(), by, at_least, pieces)
+    collected = WorkingSets(record.span_us(), by, at_least, pieces, bandwidth=bandwidth)
     for snapshot in record.snapshots():
         collected.add(snapshot, record.areas)
     if at_least > max(collected.most_checks, 1):

@@ -1,12 +1,13 @@
 """``damon report wss``: working set sizes, as percentiles or over time."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import compress, groupby, islice
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
+from attrs import frozen
 from rich.console import Console
 
 from damon_core import format_size
@@ -24,6 +25,40 @@ from damon_report.working_sets import Series, working_sets
 PERCENTS = (0, 25, 50, 75, 90, 95, 99, 100)
 
 _PICTURE_PIECES = 600
+
+
+@frozen
+class _What:
+    """What is shown of memory: how much of it is used, or how much a second.
+
+    Attributes:
+        singular: What it is called.
+        plural: What several are called.
+        key: The key of the list in the JSON.
+        value: The key of a value over time.
+        unit: How keys of other values end.
+        cell: Its text.
+    """
+
+    singular: str
+    plural: str
+    key: str
+    value: str
+    unit: str
+    cell: Callable[[float], str]
+
+
+_SIZE = _What(
+    "working set", "working sets", "working_sets", "working_set_bytes", "bytes", format_size
+)
+_BANDWIDTH = _What(
+    "bandwidth",
+    "bandwidths",
+    "bandwidths",
+    "bandwidth_bytes_per_second",
+    "bytes_per_second",
+    lambda size: f"{format_size(size)}/s",
+)
 _SPARK_CHARACTERS = 30
 _BAR_CHARACTERS = 24
 
@@ -55,6 +90,7 @@ def show_working_sets(
     over: Literal["percentiles", "time"],
     at_least: int,
     pieces: int,
+    bandwidth: bool = False,
     limit: int | None,
     as_json: bool,
 ) -> None:
@@ -66,19 +102,21 @@ def show_working_sets(
         over: For which part of the time it was how large, or when.
         at_least: In how many checks of an aggregation memory has to be accessed to count.
         pieces: Pieces that the time is cut into, over time.
+        bandwidth: Whether to print the bytes that are accessed a second instead.
         limit: At most this many of each context; None for all.
         as_json: Whether to print JSON.
     """
     console = new_console()
     pieces = pieces if over == "time" else 2 * _SPARK_CHARACTERS
-    chosen = in_order(working_sets(record, by, at_least, pieces))
+    chosen = in_order(working_sets(record, by, at_least, pieces, bandwidth=bandwidth))
+    what = _BANDWIDTH if bandwidth else _SIZE
     shown = first_of_each(chosen, limit)
     if as_json:
         document = {
             **record.json(),
             "by": by,
             "at_least_checks": at_least,
-            "working_sets": [_json(series, over) for series in shown],
+            what.key: [_json(series, over, what) for series in shown],
         }
         echo_json("wss", document)
         return
@@ -86,15 +124,15 @@ def show_working_sets(
     checks = f" of {at_least} or more checks" if at_least > 1 else ""
     heading(
         console,
-        f"working sets{checks} over {short_duration(end_us - begin_us)} "
+        f"{what.plural}{checks} over {short_duration(end_us - begin_us)} "
         f"from {local_time(begin_us)}",
     )
     if over == "percentiles":
-        _show_percentiles(console, shown, end_us - begin_us)
+        _show_percentiles(console, shown, end_us - begin_us, what)
     elif len(shown) == 1 or not console.is_terminal:
-        _show_times(console, shown, record.start_us)
+        _show_times(console, shown, record.start_us, what)
     else:
-        _show_lines(console, shown, end_us - begin_us)
+        _show_lines(console, shown, end_us - begin_us, what)
     if len(shown) < len(chosen):
         note(console, f"{len(chosen) - len(shown)} more: --limit 0 shows all")
 
@@ -118,9 +156,9 @@ def in_order(found: Iterable[Series]) -> list[Series]:
     return [each for each in ordered if each.name or members[each.context] != 2]
 
 
-def _show_percentiles(console: Console, shown: Sequence[Series], span_us: int) -> None:
+def _show_percentiles(console: Console, shown: Sequence[Series], span_us: int, what: _What) -> None:
     ascii_only = not console.encoding.startswith("utf")
-    columns = [Column("context", least=7, rank=1), Column("working set of", least=12)]
+    columns = [Column("context", least=7, rank=1), Column(f"{what.singular} of", least=12)]
     columns += [
         Column(f"{each}%", right=True, rank=0 if each in {0, 50, 100} else 5 - each // 25)
         for each in PERCENTS
@@ -137,7 +175,7 @@ def _show_percentiles(console: Console, shown: Sequence[Series], span_us: int) -
         [
             printable(each.context),
             printable(each.name) or "(all)",
-            *map(format_size, each.sizes_bytes.percentiles(PERCENTS)),
+            *map(what.cell, each.sizes_bytes.percentiles(PERCENTS)),
             percent(min(each.sizes_bytes.weight / span_us, 1.0)),
             sparkline(coarser(each.working_set.mean, _SPARK_CHARACTERS), ascii_only=ascii_only),
         ]
@@ -149,7 +187,7 @@ def _show_percentiles(console: Console, shown: Sequence[Series], span_us: int) -
         note(console, f"over time: |{line}|")
 
 
-def _show_times(console: Console, shown: Sequence[Series], start_us: int) -> None:
+def _show_times(console: Console, shown: Sequence[Series], start_us: int, what: _What) -> None:
     """Print one row for each piece of the time."""
     ascii_only = not console.encoding.startswith("utf")
     scale = max(1.0, *(float(np.nanmax(each.working_set.mean)) for each in shown))
@@ -157,7 +195,7 @@ def _show_times(console: Console, shown: Sequence[Series], start_us: int) -> Non
     columns += [Column("", rank=DECORATION)]
     columns += [Column("min", right=True), Column("max", right=True)]
     columns += [Column("idle", right=True, rank=1), Column("of", right=True, rank=2)]
-    columns += [Column("context"), Column("working set of")]
+    columns += [Column("context"), Column(f"{what.singular} of")]
     keep = [True] * len(columns)
     if console.is_terminal:
         keep[-2:] = [False, False]
@@ -172,10 +210,10 @@ def _show_times(console: Console, shown: Sequence[Series], start_us: int) -> Non
             row = [
                 short_duration(edges_us[index]),
                 short_duration(edges_us[index + 1]),
-                format_size(used),
+                what.cell(used),
                 bar(used / scale, _BAR_CHARACTERS, ascii_only=ascii_only),
-                format_size(series.working_set.least[index]),
-                format_size(series.working_set.greatest[index]),
+                what.cell(series.working_set.least[index]),
+                what.cell(series.working_set.greatest[index]),
                 format_size(series.idle.mean[index]),
                 format_size(series.total.mean[index]),
                 printable(series.context),
@@ -185,33 +223,33 @@ def _show_times(console: Console, shown: Sequence[Series], start_us: int) -> Non
     show_table(console, list(compress(columns, keep)), rows)
 
 
-def _show_lines(console: Console, shown: Sequence[Series], span_us: int) -> None:
+def _show_lines(console: Console, shown: Sequence[Series], span_us: int, what: _What) -> None:
     """Print one line for each series, with its working set over time."""
     ascii_only = not console.encoding.startswith("utf")
     names = [printable(each.name) or "(all)" for each in shown]
     room = console.width - min(max(map(len, names)), 24) - 4 - 7
     lines = [coarser(each.working_set.mean, max(room, 10)) for each in shown]
     columns = [
-        Column("working set of", least=14),
+        Column(f"{what.singular} of", least=14),
         Column("max", right=True),
         Column(f"over {short_duration(span_us)}, each line to its own max"),
     ]
     rows = [
-        [name, format_size(each.sizes_bytes.greatest), sparkline(line, ascii_only=ascii_only)]
+        [name, what.cell(each.sizes_bytes.greatest), sparkline(line, ascii_only=ascii_only)]
         for name, each, line in zip(names, shown, lines, strict=True)
     ]
     show_table(console, columns, rows)
 
 
-def _json(series: Series, over: str) -> dict[str, object]:
+def _json(series: Series, over: str, what: _What) -> dict[str, object]:
     sizes = series.sizes_bytes
     document: dict[str, object] = {
         "context": series.context,
         "name": series.name,
         "labels": dict(sorted((series.labels or {}).items())),
         "time_us": round(sizes.weight),
-        "mean_bytes": round(sizes.mean),
-        "percentiles_bytes": {
+        f"mean_{what.unit}": round(sizes.mean),
+        f"percentiles_{what.unit}": {
             str(each): round(size)
             for each, size in zip(PERCENTS, sizes.percentiles(PERCENTS), strict=True)
         },
@@ -221,9 +259,9 @@ def _json(series: Series, over: str) -> dict[str, object]:
             {
                 "from_us": round(begin),
                 "to_us": round(end),
-                "working_set_bytes": whole(used),
-                "min_bytes": whole(least),
-                "max_bytes": whole(greatest),
+                what.value: whole(used),
+                f"min_{what.unit}": whole(least),
+                f"max_{what.unit}": whole(greatest),
                 "idle_bytes": whole(idle),
                 "total_bytes": whole(total),
             }
