@@ -1,6 +1,5 @@
 """The documentation agrees with the code: its examples run, its tables are complete."""
 
-import ast
 import inspect
 import re
 import tomllib
@@ -18,7 +17,6 @@ from damon_core import (
     BLOCK_BYTES,
     BLOCK_PAGES,
     COLUMNS,
-    HookContext,
     PageMap,
     Plugins,
     RegionPolicy,
@@ -26,20 +24,7 @@ from damon_core import (
     hookspecs,
 )
 from damon_core.testing import ScriptedMemory, ScriptedRegion, run_virtual
-
-ROOT = Path(__file__).parent.parent
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-PAGES += sorted((ROOT / "plugins").glob("*/README.md"))
-
-#: Its blocks are put into a package: tests/test_thirdparty.py.
-FIRST_PLUGIN = ROOT / "docs" / "first-plugin.md"
-#: Its blocks are files, which its sessions run: tests/documentation/test_console.py.
-TUTORIAL = ROOT / "docs" / "tutorial.md"
-
-
-def _of_package(page: Path) -> bool:
-    """Return whether a page is the README of a package, whose examples need what it is for."""
-    return page.is_relative_to(ROOT / "plugins")
+from tests.documentation.collecting import PAGES, ROOT
 
 
 def _ids(value: object) -> str:
@@ -48,20 +33,6 @@ def _ids(value: object) -> str:
 
 def _blocks(page: Path, language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)
-
-
-def _imports(block: str) -> list[ast.stmt]:
-    return [node for node in ast.parse(block).body if isinstance(node, ast.ImportFrom)]
-
-
-def _configurations(page: Path) -> list[dict[str, Any]]:
-    """Return the complete configurations of a page: others are parts of some."""
-    found = [tomllib.loads(block) for block in _blocks(page, "toml")]
-    return [
-        each
-        for each in found
-        if "context" in each and all("primitive" in context for context in each["context"])
-    ]
 
 
 def _links(page: Path) -> list[str]:
@@ -166,67 +137,22 @@ def test_columns_of_parquet_are_documented_as_they_are() -> None:
     assert _column_rows("plugins/parquet/README.md") == fields
 
 
-@pytest.mark.parametrize(
-    "page",
-    [
-        p
-        for p in PAGES
-        if _blocks(p, "python") and not _of_package(p) and p not in (FIRST_PLUGIN, TUTORIAL)
-    ],
-    ids=_ids,
-)
-def test_python_of_the_documentation_runs(
-    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Every Python block runs as it is printed."""
-    monkeypatch.chdir(tmp_path)
-    for number, block in enumerate(_blocks(page, "python")):
-        exec(compile(block, f"{page.name}[{number}]", "exec"), {"__name__": "documentation"})
-
-
 def test_callback_of_the_documentation_that_asks_for_pages() -> None:
     """It finds what is hot in memory of which every page is known."""
 
-    class Exact(ScriptedMemory):
-        @hookspecs.hookimpl
-        def describe_regions(self, context: HookContext) -> None:
-            periods = np.zeros((1, BLOCK_PAGES), dtype=np.uint8)
-            periods[0, 5:9] = 25, 13, 16, 17
-            context.targets[0].page_map = PageMap.of_periods(
-                np.array([BLOCK_BYTES]), periods, shortest=13, longest=20, watched_us=1
-            )
-
+    periods = np.zeros((1, BLOCK_PAGES), dtype=np.uint8)
+    periods[0, 5:9] = 25, 13, 16, 17
+    every_page = PageMap.of_periods(
+        np.array([BLOCK_BYTES]), periods, shortest=13, longest=20, watched_us=1
+    )
     (block,) = [each for each in _blocks(ROOT / "docs/python.md", "python") if "HotPages" in each]
     names: dict[str, Any] = {}
     exec(block, names)
     callback = names["HotPages"]()
-    memory = Exact({"t": [ScriptedRegion(BLOCK_BYTES, 2 * BLOCK_BYTES, heat=1.0)]})
+    regions = [ScriptedRegion(BLOCK_BYTES, 2 * BLOCK_BYTES, heat=1.0)]
+    memory = ScriptedMemory({"t": regions}, page_maps={"t": every_page})
     run_virtual(memory, callback, aggregations=1)
     assert callback.found == {"t": (2, [BLOCK_BYTES + 6 * 4096])}
-
-
-@pytest.mark.parametrize(
-    "page",
-    _pages_with(
-        lambda page: (
-            [each for block in _blocks(page, "python") for each in _imports(block)]
-            if _of_package(page)
-            else []
-        )
-    ),
-    ids=_ids,
-)
-def test_python_of_the_packages_imports_what_is_there(page: Path) -> None:
-    """The imports in READMEs' blocks work; the rest would need a process, a cgroup or a server."""
-    for block in _blocks(page, "python"):
-        exec(compile(ast.Module(_imports(block), []), page.name, "exec"), {})
-
-
-@pytest.mark.parametrize("page", _pages_with(_configurations), ids=_ids)
-def test_configurations_of_the_documentation_are_valid(page: Path) -> None:
-    """Every TOML block with a complete context passes the check."""
-    for configuration in _configurations(page):
-        check_config(configuration, Plugins.discover(), str(page))
 
 
 @pytest.mark.parametrize("page", _pages_with(_links), ids=_ids)

@@ -11,14 +11,12 @@ from damon_prometheus import Listener, PrometheusCallback, PrometheusOptions
 
 from damon_core import (
     Context,
-    HookContext,
     Intervals,
     Measure,
     Microseconds,
     Owner,
     Toll,
     VirtualClock,
-    hookimpl,
 )
 from damon_core.testing import Recorder, ScriptedMemory, ScriptedRegion, free_port, run
 
@@ -31,23 +29,17 @@ OWN = {"damon_target_info", "damon_build_info", "damon_scrape_cpu_seconds_total"
 GROWING = {"damon_cpu_seconds_total"}
 
 
+NAMES = ("a", "b", "c")
+
+
 class Memory(ScriptedMemory):
     """Three targets of two units, about which everything is known that may be known."""
-
-    left_out = {"unreadable": 2}  # noqa: RUF012
 
     def measures(self, _context: object) -> list[Measure]:
         return [
             Measure("scripts", 5, "Scripts.", counter=True),
             Measure("scripts_bytes", 6, "Their size.", of_context=False),
         ]
-
-    @hookimpl(trylast=True)
-    def describe_regions(self, context: HookContext) -> None:
-        for number, target in enumerate(context.targets):
-            target.labels = {"unit": "db" if number else "web", "pod": f"p{number}"}
-            target.owners = (Owner("cgroup", f"/{number}", 4096, 8192, 4096),)
-            target.toll = Toll(cpu_us=1_000 * (number + 1))
 
 
 Values = dict[str, list[float]]
@@ -95,7 +87,20 @@ def test_both_have_the_same_numbers() -> None:
     regions = ScriptedRegion(0, 3 * MIB, 1.0), ScriptedRegion(3 * MIB, 8 * MIB, 0.0)
     run(
         Context(
-            Memory(dict.fromkeys(("a", "b", "c"), regions), 20),
+            Memory(
+                dict.fromkeys(NAMES, regions),
+                20,
+                labels={
+                    name: {"unit": "db" if number else "web", "pod": f"p{number}"}
+                    for number, name in enumerate(NAMES)
+                },
+                owners={
+                    name: [Owner("cgroup", f"/{number}", 4096, 8192, 4096)]
+                    for number, name in enumerate(NAMES)
+                },
+                tolls={name: Toll(cpu_us=1_000 * number) for number, name in enumerate(NAMES, 1)},
+                left_out={"unreadable": 2},
+            ),
             [prometheus, otlp, Recorder(after_aggregation=look)],
             intervals=Intervals(5_000, 50_000, 100_000),
             name="db",

@@ -8,6 +8,7 @@ import numpy as np
 from damon_core.contract.context import HookContext
 from damon_core.hookspecs import hookimpl
 from damon_core.memory.idle import IdleAges
+from damon_core.memory.pages import PageMap
 from damon_core.memory.regions import Regions
 from damon_core.memory.snapshot import Snapshot
 from damon_core.memory.target import Area, Owner, Target, Toll
@@ -178,9 +179,13 @@ class ScriptedMemory:
         owners: The owners of targets by their names.
         tolls: What each aggregation costs targets, by their names.
         idle_ages: How old the idle bytes of targets are, by their names.
+        labels: What else targets are known by, by their names.
+        page_maps: Every page of targets, by their names, as if the backend knew them.
+        left_out: How many of what should be monitored are left out, by reason.
         name: What the primitive is called.
 
     Attributes:
+        left_out: What is left out, as contexts ask for it.
         checks_made: How many checks were made in this run.
     """
 
@@ -193,9 +198,13 @@ class ScriptedMemory:
         owners: Mapping[str, Sequence[Owner]] | None = None,
         tolls: Mapping[str, Toll] | None = None,
         idle_ages: Mapping[str, IdleAges] | None = None,
+        labels: Mapping[str, Mapping[str, str]] | None = None,
+        page_maps: Mapping[str, PageMap] | None = None,
+        left_out: Mapping[str, int] | None = None,
         name: str = "scripted",
     ) -> None:
         self.name = name
+        self.left_out = left_out or {}
         self.checks_made = 0
         self._targets = targets
         self._checks = checks
@@ -203,6 +212,8 @@ class ScriptedMemory:
         self._owners = owners or {}
         self._tolls = tolls or {}
         self._idle_ages = idle_ages or {}
+        self._labels = labels or {}
+        self._page_maps = page_maps or {}
 
     @hookimpl
     def init(self, context: HookContext) -> None:
@@ -216,6 +227,7 @@ class ScriptedMemory:
                     table.resident_bytes[row] = region.resident_bytes
             target = Target(name, table)
             target.areas = tuple(self._areas.get(name, ()))
+            target.labels = dict(self._labels.get(name, {}))
             context.targets.append(target)
 
     @hookimpl
@@ -239,8 +251,9 @@ class ScriptedMemory:
 
     @hookimpl
     def describe_regions(self, context: HookContext) -> None:
-        """Say whose the memory is, and what the aggregation has cost."""
+        """Say whose the memory is, what the aggregation has cost, and what is known of pages."""
         for target in context.targets:
+            target.page_map = self._page_maps.get(target.name)
             target.owners = self._owners.get(target.name, ())
             target.idle_ages = self._idle_ages.get(target.name, IdleAges())
             toll = self._tolls.get(target.name)

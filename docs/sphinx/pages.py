@@ -185,7 +185,7 @@ class Site:
         lines = [
             f"- [{each.removeprefix(f'{path}/')}]({posixpath.relpath(self._want(each), here)}.md)"
             for each in inside
-            if not each.endswith((".png", ".ipynb"))
+            if not each.endswith((".png", ".ipynb", ".parquet"))
         ]
         return f"{_ORPHAN}# {path}\n\n" + "\n".join(lines) + "\n"
 

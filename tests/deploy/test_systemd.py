@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.documentation.collecting import blocks
+
 ROOT = Path(__file__).parents[2]
 UNIT = ROOT / "deploy/systemd/damon.service"
 DROP_INS = [None, UNIT.parent / "pagetable.conf"]
@@ -48,6 +50,19 @@ def test_systemd_has_no_complaint(tmp_path: Path, drop_in: Path | None) -> None:
     # It also loads what the unit stands behind, and complains of that.
     complaints = [line for line in done.stderr.splitlines() if "damon" in line]
     assert (done.returncode, complaints) == (0, [])
+
+
+@pytest.mark.needs("systemd-analyze")
+def test_documented_drop_ins_are_right(tmp_path: Path) -> None:
+    """Those that docs/deployment.md shows."""
+    for block in blocks(ROOT / "docs/deployment.md"):
+        if block.language == "ini":
+            drop_in = tmp_path / "documented.conf"
+            drop_in.write_text(block.text)
+            folder = tmp_path / str(block.line)
+            folder.mkdir()
+            done = analyze("verify", install(folder, drop_in))
+            assert (done.returncode, "documented.conf" in done.stderr) == (0, False)
 
 
 @pytest.mark.needs("systemd-analyze")

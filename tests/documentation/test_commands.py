@@ -62,6 +62,8 @@ def parse(line: str) -> None:
     if not arguments or arguments[0].startswith("-"):
         main.make_context("damon", arguments, resilient_parsing=True)
         return
+    if arguments[0] == "example":
+        return  # examples/damon-example-plugin, which tests/test_thirdparty.py installs
     command: click.Command = main
     name, rest = "damon", arguments
     while isinstance(command, click.Group) and rest and not rest[0].startswith("-"):

@@ -22,6 +22,8 @@ FOREIGN = frozenset(
         # systemd, Thrift, Prometheus and its clients
         "ReadWritePaths", "IPAddressAllow", "FileMetaData", "--enable-feature",
         "promote_resource_attributes", "process_cpu_seconds_total", "process_open_fds",
+        # pytest, towncrier, uv
+        "--junitxml", "--content", "--all-packages",
         # Docker and Grafana
         "--build-arg", "--cap-add", "--user", "grafana_dashboard",
         # Examples

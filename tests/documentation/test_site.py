@@ -12,7 +12,7 @@ import damon_core
 from damon_core import COLUMNS, Plugins, hookspecs
 from docs.sphinx.pages import Site, place_of
 from docs.sphinx.reference import GENERATED
-from tests.documentation.collecting import PAGES, ROOT
+from tests.documentation.collecting import ROOT, SITE_PAGES
 
 
 def test_every_page_is_in_the_index() -> None:
@@ -22,7 +22,7 @@ def test_every_page_is_in_the_index() -> None:
         (ROOT / "docs" / target).resolve()
         for target in re.findall(r"^ *- \[[^\]]*\]\(([^)#]+)\)", index, re.MULTILINE)
     }
-    pages = {page for page in PAGES if page not in (ROOT / "README.md", ROOT / "docs/index.md")}
+    pages = {*SITE_PAGES} - {ROOT / "README.md", ROOT / "docs/index.md"}
     assert pages - links == set()
 
 
@@ -105,6 +105,6 @@ def test_site_is_built_without_warnings() -> None:
         cwd=ROOT, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert built.returncode == 0, built.stderr
-    for page in PAGES:
+    for page in SITE_PAGES:
         place = place_of(str(page.relative_to(ROOT)))
         assert (ROOT / f"build/site/html/{place}.html").is_file(), page

@@ -143,6 +143,17 @@ def test_span(tmp_path: Path) -> None:
     assert CsvReader(path).span_us() == (T0 - 1000, T0 + 2000)
 
 
+def test_rows_of_the_readme_can_be_read(tmp_path: Path) -> None:
+    """README.md shows two regions of one aggregation."""
+    readme = (Path(__file__).parents[1] / "README.md").read_text()
+    path = tmp_path / "rows.csv"
+    path.write_text(readme.partition("```text\n")[2].partition("```")[0])
+    (snapshot,) = read(path)
+    assert snapshot.targets[0].name == "redis-server[1234]"
+    assert snapshot.touched_bytes is not None
+    assert snapshot.touched_bytes.tolist() == [40960, 0]
+
+
 def test_an_empty_record(tmp_path: Path) -> None:
     """A header alone is a record without aggregations."""
     path = tmp_path / "out.csv"

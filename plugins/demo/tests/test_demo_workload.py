@@ -24,6 +24,14 @@ PATTERN = Pattern(
 )
 
 
+def test_the_pattern_of_the_readme_is_one() -> None:
+    """README.md has two areas in two phases."""
+    readme = (Path(__file__).parents[1] / "README.md").read_text()
+    pattern = Pattern.from_json(readme.partition("```json\n")[2].partition("```")[0])
+    assert [area.name for area in pattern.areas] == ["a", "b"]
+    assert len(pattern.phases) == 2
+
+
 def mappings(pid: int) -> dict[tuple[int, int], dict[str, str]]:
     """Return `/proc/PID/smaps` by start and end, each mapping's first line as `maps`."""
     found: dict[tuple[int, int], dict[str, str]] = {}

@@ -10,7 +10,7 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
     ExportMetricsServiceRequest,
 )
 
-from damon_core import Clock, Context, HookContext, Intervals, Measure, VirtualClock, hookimpl
+from damon_core import Clock, Context, Intervals, Measure, VirtualClock
 from damon_core.testing import Recorder, ScriptedMemory, ScriptedRegion
 
 MIB = 1 << 20
@@ -21,9 +21,9 @@ class Labelled(ScriptedMemory):
 
     def __init__(self, labels: Mapping[str, Mapping[str, str]], checks: int | None) -> None:
         regions = [ScriptedRegion(0, 3 * MIB, 1.0), ScriptedRegion(3 * MIB, 8 * MIB, 0.0)]
-        super().__init__(dict.fromkeys(labels, regions), checks)
-        self._labels = labels
-        self.left_out = {"unreadable": 3}
+        super().__init__(
+            dict.fromkeys(labels, regions), checks, labels=labels, left_out={"unreadable": 3}
+        )
 
     def measures(self, _context: object) -> list[Measure]:
         """Return two numbers of the part's own."""
@@ -31,11 +31,6 @@ class Labelled(ScriptedMemory):
             Measure("memory_scripts", 7, "Scripts.", {"kind": "test"}, counter=True),
             Measure("memory_load_seconds", 0.5, "How long it took.", of_context=False),
         ]
-
-    @hookimpl(trylast=True)
-    def describe_regions(self, context: HookContext) -> None:
-        for target in context.targets:
-            target.labels = dict(self._labels[target.name])
 
 
 @pytest.fixture

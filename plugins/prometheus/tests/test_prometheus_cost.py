@@ -3,14 +3,14 @@
 import logging
 from collections.abc import Callable
 from email.message import Message
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 from damon_prometheus import Listener, PrometheusCallback, exposition
 
 from damon_core import Context, HookContext, Measure, Stats
 from damon_core.metrics import SnapshotValues
-from damon_core.testing import Recorder, run, run_virtual
+from damon_core.testing import Recorder, ScriptedMemory, run, run_virtual
 
 Make = Callable[..., Context]
 MakeListener = Callable[..., Listener]
@@ -190,14 +190,9 @@ def test_a_measure_called_like_a_metric(
 
 def test_targets_left_out(make_context: Make, make_listener: MakeListener, values: Values) -> None:
     """By reason, as the primitive counts them."""
-    from damon_core.testing import ScriptedMemory
-
-    class Partial(ScriptedMemory):
-        left_out: ClassVar[dict[str, int]] = {"unreadable": 3, "limit": 0}
-
     listener, found = make_listener(), dict[str, float]()
     run_virtual(
-        Partial({}),
+        ScriptedMemory({}, left_out={"unreadable": 3, "limit": 0}),
         PrometheusCallback(listener=listener),
         Recorder(after_aggregation=lambda _context: found.update(values(listener))),
         aggregations=1,

@@ -6,7 +6,6 @@ import subprocess
 from collections.abc import Callable, Iterable
 from email.message import Message
 from pathlib import Path
-from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -19,7 +18,6 @@ from damon_core import (
     BLOCK_BYTES,
     BLOCK_PAGES,
     Context,
-    HookContext,
     IdleAges,
     Microseconds,
     Owner,
@@ -72,23 +70,20 @@ def test_working_set(scraped: Callable[..., dict[str, float]]) -> None:
     assert scraped()['damon_working_set_bytes{context="db",target="one"}'] == 3 * MIB
 
 
-class Exact(ScriptedMemory):
-    """Memory of which every page is known: 3 pages are accessed all the time, 5 aren't."""
-
-    left_out: ClassVar[dict[str, int]] = {"unreadable": 1}
-
-    def __init__(self) -> None:
-        region = ScriptedRegion(0, BLOCK_BYTES, heat=1.0)
-        super().__init__({"one": [region], "two": [region]}, checks=20)
-
-    @hookimpl
-    def describe_regions(self, context: HookContext) -> None:
-        periods = np.zeros((1, BLOCK_PAGES), dtype=np.uint8)
-        periods[0, :8] = [13] * 3 + [30] * 5
-        for target in context.targets:
-            target.page_map = PageMap.of_periods(
-                np.array([0]), periods, shortest=13, longest=20, watched_us=60_000_000
-            )
+def exact() -> ScriptedMemory:
+    """Return memory of which every page is known: 3 pages are accessed all the time, 5 aren't."""
+    periods = np.zeros((1, BLOCK_PAGES), dtype=np.uint8)
+    periods[0, :8] = [13] * 3 + [30] * 5
+    every_page = PageMap.of_periods(
+        np.array([0]), periods, shortest=13, longest=20, watched_us=60_000_000
+    )
+    names = ("one", "two")
+    return ScriptedMemory(
+        {name: [ScriptedRegion(0, BLOCK_BYTES, heat=1.0)] for name in names},
+        checks=20,
+        page_maps=dict.fromkeys(names, every_page),
+        left_out={"unreadable": 1},
+    )
 
 
 def touched(
@@ -102,7 +97,7 @@ def touched(
         def after_aggregation(self) -> None:
             found.update(values(listener))
 
-    run_virtual(Exact(), PrometheusCallback(options, listener), Scrape(), aggregations=1)
+    run_virtual(exact(), PrometheusCallback(options, listener), Scrape(), aggregations=1)
     return {name: value for name, value in found.items() if name.startswith("damon_touched")}
 
 
@@ -600,7 +595,7 @@ def test_readme_lists_all_metrics(make_context: Make, make_listener: MakeListene
             scrape(context)
 
     options = PrometheusOptions(windows=(Microseconds(1),))
-    run_virtual(Exact(), PrometheusCallback(options, listener), Scrape(), aggregations=1)
+    run_virtual(exact(), PrometheusCallback(options, listener), Scrape(), aggregations=1)
     old = make_snapshot({"p": [RegionRow(0, 4096, kinds={"huge": 4096})]}, stale_us={"p": 2})
     late = Followed(old, 0, (None,), {}, late_after_us=1)
     note(snapshot_metrics("db", PrometheusOptions(), late).values())

@@ -25,12 +25,10 @@ from damon_core import (
     BLOCK_PAGES,
     Area,
     Context,
-    HookContext,
     Intervals,
     PageMap,
     TargetSnapshot,
     Toll,
-    hookimpl,
 )
 from damon_core.testing import ScriptedMemory, ScriptedRegion, run_virtual
 
@@ -55,21 +53,13 @@ def picture_of(context: Context, history: History) -> Picture:
     return Watcher(context, history).look()
 
 
-class Exact(ScriptedMemory):
-    """Memory of which every page is known: 3 pages are accessed all the time, 5 aren't."""
-
-    @hookimpl
-    def describe_regions(self, context: HookContext) -> None:
-        periods = np.zeros((1, BLOCK_PAGES), dtype=np.uint8)
-        periods[0, :8] = [13] * 3 + [18] * 5
-        context.targets[0].page_map = PageMap.of_periods(
-            np.array([0]), periods, shortest=13, longest=19, watched_us=1
-        )
-
-
 def test_spectrum_is_at_the_end_of_the_head() -> None:
     """Where every page is known: what is accessed within the shortest times."""
-    memory = Exact({"t": [ScriptedRegion(0, 2 * MIB, heat=1.0)]})
+    periods = np.zeros((1, BLOCK_PAGES), dtype=np.uint8)
+    periods[0, :8] = [13] * 3 + [18] * 5
+    every_page = PageMap.of_periods(np.array([0]), periods, shortest=13, longest=19, watched_us=1)
+    regions = [ScriptedRegion(0, 2 * MIB, heat=1.0)]
+    memory = ScriptedMemory({"t": regions}, page_maps={"t": every_page})
     history = History()
     context = run_virtual(memory, history, aggregations=1)
     assert cost_line(context, history).endswith(
