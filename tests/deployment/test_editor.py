@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from damon_core.testing import eventually
 from tests.documentation.collecting import blocks
 
 ROOT = Path(__file__).parents[2]
@@ -67,11 +68,14 @@ class Editor:
         before, _, after = text.partition("|")
         self.open(before + after)
         place = {"line": before.count("\n"), "character": len(before.rpartition("\n")[2])}
-        found = self._ask(
-            "textDocument/completion",
-            {"textDocument": {"uri": self.path.as_uri()}, "position": place},
-        )
-        items = found["items"] if isinstance(found, dict) else found or []
+        asked = {"textDocument": {"uri": self.path.as_uri()}, "position": place}
+
+        def propose() -> list[dict[str, Any]]:
+            found = self._ask("textDocument/completion", asked)
+            items: list[dict[str, Any]] = found["items"] if isinstance(found, dict) else found or []
+            return items
+
+        items = eventually(propose)  # before the schema is read, nothing is
         return {each["label"]: json.dumps(each.get("documentation", "")) for each in items}
 
     def underlined(self, text: str) -> list[tuple[int, str]]:

@@ -5,7 +5,6 @@ import io
 import os
 import re
 from collections.abc import Iterator, Mapping
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +16,6 @@ from damon_core.testing import eventually, free_port
 from tests.documentation.collecting import PAGES, ROOT, Block, blocks, shows
 from tests.workers import Worker
 
-#: How long examples may wait, in seconds.
-_WAIT_S = "0.5"
 #: What examples have where readers put what is theirs.
 _PID, _CGROUP, _PORT = r"\b1234\b", "system.slice/redis-server.service", r"\b9464\b"
 
@@ -34,7 +31,9 @@ def _pages() -> list[Any]:
         tried = [block for block in blocks(page) if _is_tried(block)]
         needs = {need for block in tried for need in block.needs}
         if tried:
-            marks = [pytest.mark.needs(*sorted(needs))] if needs else []
+            marks: list[Any] = [pytest.mark.needs(*sorted(needs))] if needs else []
+            if needs:  # where it is emulated, everything is imported slowly
+                marks.append(pytest.mark.slow_in_lab)
             found.append(pytest.param(page, id=str(page.relative_to(ROOT)), marks=marks))
     return found
 
@@ -49,7 +48,7 @@ def test_python_runs(
     with contextlib.ExitStack() as stack:
         for block in filter(_is_tried, blocks(page)):
             code = _as_of_a_reader(block.text, stack, request)
-            names: dict[str, Any] = {"__name__": "documentation"}
+            names = {"__name__": "documentation", "wait_for_a_result": _wait_for_a_result}
             exec(compile(block.marks.get("before", ""), f"{block} (before)", "exec"), names)
             printed = io.StringIO()
             with contextlib.redirect_stdout(printed), _ended(names):
@@ -60,7 +59,7 @@ def test_python_runs(
 
 def _as_of_a_reader(code: str, stack: contextlib.ExitStack, request: pytest.FixtureRequest) -> str:
     """Return an example with what readers have to choose, and without long waits."""
-    code = re.sub(r"\.wait\(\d+\)", f".wait({_WAIT_S})", code)
+    code = re.sub(r"(\w+)\.wait\(\d+\)", r"wait_for_a_result(\1)", code)
     if re.search(_PORT, code):
         code = re.sub(_PORT, str(free_port()), code)
     if re.search(_PID, code) or _CGROUP in code:
@@ -85,8 +84,9 @@ def _cgroup_of(pid: int) -> Iterator[Path]:
         folder.rmdir()
 
 
-def _has_a_result(context: Context) -> bool:
-    return context.snapshot is not None or not context.running
+def _wait_for_a_result(context: Context) -> None:
+    """Wait until a context has its first aggregation, or has ended."""
+    eventually(lambda: context.snapshot is not None or not context.running)
 
 
 @contextlib.contextmanager
@@ -98,7 +98,7 @@ def _ended(names: Mapping[str, Any]) -> Iterator[None]:
         contexts = [each for each in names.values() if isinstance(each, Context)]
         for context in contexts:
             if context.running:
-                eventually(partial(_has_a_result, context))
+                _wait_for_a_result(context)
                 stop(context)
         for context in contexts:
             context.close()
