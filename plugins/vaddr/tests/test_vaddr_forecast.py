@@ -2,7 +2,7 @@
 
 import re
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 import pytest
@@ -10,6 +10,7 @@ from damon_vaddr import (
     PidSource,
     Process,
     ProcessForecast,
+    ProcessTable,
     VaddrOptions,
     forecast,
     forecast_processes,
@@ -39,6 +40,38 @@ def process(pages: int, mappings: int = 1, largest_pages: int | None = None) -> 
     return ProcessForecast(
         "p[1]", 1, pages * PAGE_SIZE_BYTES, mappings, largest * PAGE_SIZE_BYTES, 50
     )
+
+
+class Crowd:
+    """A source of real processes that adds one at a time."""
+
+    def __init__(self, *pids: int) -> None:
+        self._left, self._table = list(pids), ProcessTable()
+
+    @property
+    def has_more(self) -> bool:
+        return bool(self._left)
+
+    def start(self) -> None: ...
+
+    def processes(self) -> Collection[Process]:
+        self._table.add(self._left.pop(0))
+        return list(self._table)
+
+    def take_ended(self) -> Collection[Process]:
+        return ()
+
+    def finished(self) -> bool:
+        return False
+
+    def close(self) -> None:
+        self._table.close()
+
+
+def test_all_of_many_processes_count(start_program: Start) -> None:
+    """Though a source adds some at a time, while it is monitored."""
+    pids = [start_program(_TOUCHED).pid for _ in range(3)]
+    assert [each.pid for each in forecast_processes(Crowd(*pids))] == pids
 
 
 @pytest.fixture

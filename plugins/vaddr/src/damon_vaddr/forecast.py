@@ -55,7 +55,10 @@ def forecast_processes(source: ProcessSource) -> list[ProcessForecast]:
     unreadable: dict[str, list[str]] = defaultdict(list)
     try:
         source.start()
-        for process in source.processes():
+        processes = source.processes()
+        while getattr(source, "has_more", False):  # Of many it adds some at a time.
+            processes = source.processes()
+        for process in processes:
             try:
                 found.append(_of_process(process))
             except PermissionError:
