@@ -4,6 +4,7 @@ import ast
 import inspect
 import re
 from collections.abc import Iterator
+from types import GenericAlias
 
 import damon_core
 from damon_core import hookspecs
@@ -79,5 +80,7 @@ def _documented(name: str, value: object, module: str = "damon_core") -> Iterato
         yield from (f".. autofunction:: {full}", "")
     elif inspect.ismodule(value):
         yield from (f".. automodule:: {full}", "   :members:", "")
+    elif isinstance(value, GenericAlias):  # whose docstring is that of the class
+        yield from (f".. py:data:: {full}", "", f"   A type: ``{value.__origin__.__name__}``.", "")
     else:
         yield from (f".. autodata:: {full}", "   :no-value:", "")
