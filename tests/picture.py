@@ -42,7 +42,7 @@ def picture() -> str:
     packages = _layers(None)
     core = _layers("damon_core")
     assert packages.pop() == ["damon_core"]
-    lines = ["```mermaid", "flowchart TB"]
+    lines = ["<!-- run by: tests/test_forge.py -->", "```mermaid", "flowchart TB"]
     lines += ['    subgraph packages["packages, in plugins"]']
     lines += [*_nodes("p", packages, "        "), "    end", '    subgraph core["damon_core"]']
     lines += [*_nodes("c", core, "        "), "    end"]

@@ -155,6 +155,7 @@ def test_callback_of_the_documentation_that_asks_for_pages() -> None:
     assert callback.found == {"t": (2, [BLOCK_BYTES + 6 * 4096])}
 
 
+@pytest.mark.checkout
 @pytest.mark.parametrize("page", _pages_with(_links), ids=_ids)
 def test_links_are_valid(page: Path) -> None:
     """Every relative link points to a file that exists."""

@@ -4,11 +4,11 @@ The linters ask nothing of the network, here: what needs it, such as whether a h
 version, is checked where the workflows run.
 """
 
+import importlib.util
 import os
 import re
 import subprocess
 import sys
-import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +16,17 @@ import pytest
 import yaml
 
 from tests import picture
+from tests.release.notes import notes
 
 ROOT = Path(__file__).parents[1]
 FORGE = ROOT / ".github"
 WORKFLOWS = sorted((FORGE / "workflows").glob("*.yml"))
+#: What new packages begin with.
+TEMPLATE = ROOT / "plugins/author/src/damon_author/template/project"
+NEW_PACKAGES = TEMPLATE / ".github/workflows/ci.yml"
 CHOOSER = FORGE / "ISSUE_TEMPLATE" / "config.yml"
 FORMS = sorted(set(CHOOSER.parent.glob("*.yml")) - {CHOOSER})
+EXAMPLES = sorted(ROOT.glob("examples/*/.github/workflows/*.yml"))
 PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("tests/**/*.md")]
 
 
@@ -45,14 +50,14 @@ def lint(
 @pytest.mark.slow
 def test_actionlint_has_no_complaint() -> None:
     """Syntax, expressions, inputs of actions."""
-    done = lint("actionlint", *WORKFLOWS)
+    done = lint("actionlint", *WORKFLOWS, NEW_PACKAGES)
     assert (done.returncode, done.stdout + done.stderr) == (0, "")
 
 
 @pytest.mark.slow
 def test_zizmor_has_no_complaint() -> None:
     """Pins, permissions, injection, credentials that are left: also what is only suspicious."""
-    done = lint("zizmor", "--offline", "--pedantic", "--no-progress", FORGE)
+    done = lint("zizmor", "--offline", "--pedantic", "--no-progress", FORGE, NEW_PACKAGES)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -72,7 +77,7 @@ def test_the_linters_find_what_they_are_for(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("schema", "files"),
     [
-        ("github-workflows", WORKFLOWS),
+        ("github-workflows", [*WORKFLOWS, NEW_PACKAGES]),
         ("github-issue-forms", FORMS),
         ("github-issue-config", [CHOOSER]),
         ("dependabot", [FORGE / "dependabot.yml"]),
@@ -94,12 +99,36 @@ def test_hooks_of_git_are_valid_and_pass(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_the_lowest_python_that_packages_are_for_is_tested() -> None:
-    """With those after it."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    tested = workflow("ci.yml")["jobs"]["tests"]["strategy"]["matrix"]["python"]
-    assert project["requires-python"] == f">={tested[0]}"
-    assert len(tested) > 1
+@pytest.mark.checkout
+@pytest.mark.parametrize(
+    ("project", "tests"),
+    [
+        (ROOT / "pyproject.toml", FORGE / "workflows" / "ci.yml"),
+        (TEMPLATE / "pyproject.toml.jinja", NEW_PACKAGES),
+    ],
+    ids=["this repository", "new packages"],
+)
+def test_the_pythons_that_packages_are_for_are_tested(project: Path, tests: Path) -> None:
+    """Each that is named, and the lowest that can install them; others before they are named."""
+    text = project.read_text()
+    named = re.findall(r'"Programming Language :: Python :: (3\.\d+)"', text)
+    (lowest,) = re.findall(r'^requires-python = ">=(.*)"$', text, re.MULTILINE)
+    (matrix,) = re.findall(r"^        python: (\[.*\])$", tests.read_text(), re.MULTILINE)
+    tested = yaml.safe_load(matrix)
+    assert set(named) <= set(tested)
+    assert named[0] == tested[0] == lowest
+
+
+@pytest.mark.checkout
+def test_hashes_of_new_packages_are_renewed_too() -> None:
+    """Dependabot looks below the root only where the folder is named."""
+    (actions,) = [
+        each
+        for each in yaml.safe_load((FORGE / "dependabot.yml").read_text())["updates"]
+        if each["package-ecosystem"] == "github-actions"
+    ]
+    others = [f"/{path.parent.relative_to(ROOT)}" for path in (NEW_PACKAGES, *EXAMPLES)]
+    assert actions["directories"] == ["/", *others]
 
 
 def test_what_is_published_is_what_was_tested() -> None:
@@ -109,6 +138,22 @@ def test_what_is_published_is_what_was_tested() -> None:
     assert signing == {"publish"}
     assert [step for step in jobs["publish"]["steps"] if "run" in step] == []
     assert any("make release-check" in step.get("run", "") for step in jobs["build"]["steps"])
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
+def test_modules_that_workflows_run_are_there(path: Path) -> None:
+    """As scripts: nobody tries a release before there is one."""
+    modules = re.findall(r"python -m (tests\.[\w.]+)", path.read_text())
+    assert [each for each in modules if importlib.util.find_spec(each) is None] == []
+
+
+def test_notes_of_a_release_are_what_the_changelog_says_of_it() -> None:
+    """Without its heading, and without other versions."""
+    newer = "# Changelog\n\n## 1.10 (2027)\n\nc\n\n"
+    changelog = f"{newer}## 1.1 (2026)\n\n### Added\n\n- b\n\n## 1.0 (2025)\na\n"
+    assert notes(changelog, "1.1") == "### Added\n\n- b"
+    assert notes(changelog, "1.0") == "a"
+    assert notes(changelog, "2.0") is None
 
 
 def targets() -> set[str]:

@@ -17,7 +17,15 @@ from packaging.utils import canonicalize_name
 
 from tests.release.building import build, copy, tracked_files
 from tests.release.checking import check
-from tests.release.packages import EVERYTHING, FOLDERS, ROOT, VERSION, project_file, requirements
+from tests.release.packages import (
+    EVERYTHING,
+    FOLDERS,
+    ROOT,
+    VERSION,
+    development_requirements,
+    project_file,
+    requirements,
+)
 
 pytestmark = pytest.mark.checkout
 
@@ -155,6 +163,11 @@ def test_uv_takes_all_packages_from_here() -> None:
     """A package that isn't in `tool.uv.sources` would come from an index."""
     sources = project_file("damon-core")["tool"]["uv"]["sources"]
     assert sources == {name: {"workspace": True} for name in FOLDERS}
+
+
+def test_groups_of_dependencies_include_others() -> None:
+    """What the documentation needs, tests need, too."""
+    assert set(development_requirements("docs")) < set(development_requirements())
 
 
 def test_the_core_needs_little() -> None:

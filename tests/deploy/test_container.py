@@ -59,6 +59,7 @@ def test_the_manifests_call_it_as_it_is_made() -> None:
     assert image["newTag"] == (ROOT / "VERSION").read_text().strip()
 
 
+@pytest.mark.checkout
 def test_only_what_is_installed_is_sent_to_the_builder() -> None:
     """No tests, nothing of git, no virtual environment."""
     first, *rules = [each for each in IGNORED.splitlines() if not each.startswith("#")]

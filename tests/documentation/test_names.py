@@ -89,6 +89,7 @@ def prose(page: Path) -> list[str]:
     return [code for line in lines for code in re.findall(r"`([^`]+)`", line.split("|")[-2])]
 
 
+@pytest.mark.checkout
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_names_are_in_the_code(page: Path) -> None:
     """Whatever looks like a name of a function, an option, a metric or a column."""

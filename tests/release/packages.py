@@ -48,7 +48,13 @@ def modules(name: str) -> list[Path]:
     return [FOLDERS[name] / folder for folder in wheel["packages"]]
 
 
-def development_requirements() -> list[str]:
-    """Return what tests need besides the packages, as the group `dev` has it."""
-    groups: dict[str, list[str]] = project_file("damon-core")["dependency-groups"]
-    return groups["dev"]
+def development_requirements(group: str = "dev") -> list[str]:
+    """Return what tests need besides the packages: a group, with those that it includes."""
+    groups: dict[str, list[str | dict[str, str]]] = project_file("damon-core")["dependency-groups"]
+    found = []
+    for each in groups[group]:
+        if isinstance(each, str):
+            found.append(each)
+        else:
+            found += development_requirements(each["include-group"])
+    return found

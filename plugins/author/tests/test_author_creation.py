@@ -105,6 +105,28 @@ def test_it_is_made_for_the_series_of_the_core(tmp_path: Path) -> None:
         assert expected in tomllib.loads(text)["project"]["dependencies"]
 
 
+@pytest.mark.needs("git")
+def test_what_newer_templates_do_differently_is_a_patch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the README has it: what the author has written stays."""
+    assert new("rain", "--callback").exit_code == 0
+    package = tmp_path / "damon-rain"
+    project = package / "pyproject.toml"
+    project.write_text(f"{project.read_text()}# mine\n")
+    command = project.read_text().splitlines()[0].partition(": damon ")[2].split()
+
+    assert new(*command[2:], "--directory", "old").exit_code == 0
+    monkeypatch.setattr("damon_author.creation._series", lambda: "0.2")
+    assert new(*command[2:], "--directory", "new").exit_code == 0
+    patch = tmp_path / "newer.patch"
+    with patch.open("wb") as file:
+        subprocess.run(["git", "diff", "--no-index", "old", "new"], stdout=file, check=False)
+    subprocess.run(["git", "apply", "-p2", "--reject", patch], cwd=package, check=True)
+    assert '"damon-core>=0.2,<0.3"' in project.read_text()
+    assert project.read_text().endswith("# mine\n")
+
+
 def test_a_new_repository_is_no_obstacle(tmp_path: Path) -> None:
     """A folder with nothing but ``.git``, as of a clone."""
     (tmp_path / "mine" / ".git").mkdir(parents=True)
