@@ -24,6 +24,8 @@ FOREIGN = frozenset(
         "promote_resource_attributes", "process_cpu_seconds_total", "process_open_fds",
         # pytest, towncrier, uv
         "--junitxml", "--content", "--all-packages",
+        # The kernel's DAMON
+        "core_filters", "damon_region_aggregated", "refresh_ms",
         # Docker and Grafana
         "--build-arg", "--cap-add", "--user", "grafana_dashboard",
         # Examples

@@ -12,6 +12,9 @@ from attrs import frozen
 GUEST = "DAMON_LAB_GUEST"
 
 
+_KDAMONDS = "/sys/kernel/mm/damon/admin/kdamonds"
+
+
 @frozen
 class KernelNeed:
     """A feature of the kernel that a test needs.
@@ -44,16 +47,22 @@ def _has_readable_page_tables() -> bool:
     return os.uname().machine == "x86_64" and os.access(types, os.R_OK)
 
 
+def _has_obsolete_targets() -> bool:
+    symbols = Path("/proc/kallsyms").read_bytes()
+    return b" obsolete_target_store" in symbols and os.access(_KDAMONDS, os.W_OK)
+
+
 def _has_damon_filters() -> bool:
     version = tuple(map(int, re.findall(r"\d+", os.uname().release)[:2]))
-    return version >= (6, 14) and os.access("/sys/kernel/mm/damon/admin/kdamonds", os.W_OK)
+    return version >= (6, 14) and os.access(_KDAMONDS, os.W_OK)
 
 
 KERNEL_NEEDS = {
     "idle-page-tracking": KernelNeed(_writable("/sys/kernel/mm/page_idle/bitmap")),
-    "kernel-damon": KernelNeed(_writable("/sys/kernel/mm/damon/admin/kdamonds"), lab_only=True),
+    "kernel-damon": KernelNeed(_writable(_KDAMONDS), lab_only=True),
     "damon-filter": KernelNeed(_has_damon_filters, lab_only=True),
     "damon-stat": KernelNeed(_writable("/sys/module/damon_stat/parameters/enabled"), lab_only=True),
+    "obsolete-target": KernelNeed(_has_obsolete_targets, lab_only=True),
     "memory-cgroup": KernelNeed(_has_memory_controller),
     "page-tables": KernelNeed(_has_readable_page_tables),
     "numa-nodes": KernelNeed(_has_two_nodes),

@@ -414,6 +414,51 @@ def test_processes_come_and_go(program: Start, nothing_left: Left) -> None:
     assert context.error is None
 
 
+@pytest.mark.needs("memory-cgroup", "obsolete-target")
+def test_a_running_kdamond_takes_processes_that_come_and_go(
+    program: Start, nothing_left: Left
+) -> None:
+    """It isn't restarted, so the ages of the others survive, and all are reported as they are."""
+    cgroup = Path("/sys/fs/cgroup/lab-sysfs-changes")
+    cgroup.mkdir()
+    processes = [program(cgroup), program(cgroup), program()]
+    backend = KernelProcesses()
+    primitive = ProcessMemory(CgroupSource(cgroup), backend, name="cgroup")
+
+    def others_are_hot(_: TargetSnapshot) -> bool:
+        assert context.snapshot is not None
+        return all(
+            f"[{process.pid}]" in target.name
+            and overlap(target, process.hot, process.hot + process.size) > 1
+            for process, target in zip(processes[1:], context.snapshot.targets, strict=True)
+        )
+
+    with Context(primitive, intervals=INTERVALS, cpu_budget=None) as context:
+        start(context)
+        after(context, 8)
+        kdamond, before = backend.sampler.kdamond, context.snapshot
+        assert before is not None
+        (cgroup / "cgroup.procs").write_text(str(processes[2].pid))
+        eventually(lambda: len(_names(context)) == 3)
+        after(context, 4)
+        processes[0].process.kill()
+        processes[0].process.wait()
+        eventually(lambda: len(_names(context)) == 2)
+        assert found(context, others_are_hot)
+        assert backend.sampler.kdamond == kdamond
+        target = after(context, 1)
+        assert target.age.max() > before.targets[1].age.max()
+        for process in processes[1:]:
+            (cgroup.parent / "cgroup.procs").write_text(str(process.pid))
+    assert context.error is None
+    cgroup.rmdir()
+
+
+def _names(context: Context) -> list[str]:
+    assert context.snapshot is not None
+    return [target.name for target in context.snapshot.targets]
+
+
 def test_a_process_that_executes_another_program_is_a_new_target(nothing_left: Left) -> None:
     """Monitoring continues with the new name."""
     code = "import os, sys, time; sys.stdin.readline(); os.execlp('sleep', 'sleep', '600')"

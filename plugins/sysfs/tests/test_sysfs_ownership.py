@@ -136,6 +136,10 @@ def test_a_kernel_without_damon(tmp_path: Path) -> None:
     assert "CONFIG_DAMON_SYSFS" in finding.detail
 
 
+#: What kernels have whose kdamonds drop targets without a restart.
+ENDING = "processes that end while it runs"
+
+
 @pytest.fixture
 def found(tree: Tree, proc: Path, tmp_path: Path) -> Callable[[str, str], dict[str, Finding]]:
     """Return a function that probes a kernel of a given version for a primitive.
@@ -186,9 +190,9 @@ def test_missing_operations(found: Callable[[str, str], dict[str, Finding]]) -> 
 @pytest.mark.parametrize(
     ("release", "missing"),
     [
-        ("5.18.0", {"changes while it runs", "results from tried_regions"}),
-        ("6.1.0-50-amd64", {"results from tried_regions"}),
-        ("6.12.107+deb13-amd64", set()),
+        ("5.18.0", {"changes while it runs", "results from tried_regions", ENDING}),
+        ("6.1.0-50-amd64", {"results from tried_regions", ENDING}),
+        ("6.12.107+deb13-amd64", {ENDING}),
         ("7.3.4", set()),
     ],
 )
@@ -210,6 +214,21 @@ def test_the_filter_for_one_cgroup(
     """Linux 6.14 and later have it."""
     findings = found(release, "paddr")
     assert findings["option cgroup: one cgroup's memory"].works is works
+
+
+def test_functions_of_the_kernel_count_more_than_its_version(tree: Tree, proc: Path) -> None:
+    """Distributions have features of later versions, or leave some out."""
+    registry = Registry(tree, proc.parent / "run")
+    (proc / "kallsyms").write_text(
+        "0 t damon_va_young\n0 t damon_sysfs_init\n0 t obsolete_target_store\n"
+    )
+    (proc / "sys/kernel").mkdir(parents=True)
+    (proc / "sys/kernel/osrelease").write_text("6.12.0")
+    findings = {
+        each.name.partition(" (Linux")[0]: each for each in probe(registry=registry, proc=proc)
+    }
+    assert findings[ENDING].works
+    assert not findings["results from tried_regions"].works
 
 
 def test_settings_are_saved_and_restored(tree: Tree) -> None:

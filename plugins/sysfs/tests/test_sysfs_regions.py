@@ -1,13 +1,16 @@
 """Regions made from the kernel's results, and the settings written to its files."""
 
+import os
+
 import attrs
 import numpy as np
 import pytest
+from damon_sysfs.changes import places, region_files, target_files
 from damon_sysfs.events import Table
 from damon_sysfs.idling import Idling
 from damon_sysfs.physical import clip, ranges_of
 from damon_sysfs.processes import to_regions
-from damon_sysfs.sampler import KernelTarget, Plan, region_files
+from damon_sysfs.sampler import KernelTarget, Plan
 
 from damon_core import Intervals, Range, RegionLimits, Regions
 
@@ -81,3 +84,36 @@ def test_directories_are_made_before_their_files() -> None:
         "contexts/0/targets/1/regions/0/start",
         "contexts/0/targets/1/regions/0/end",
     ]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "marked", "unmarked"),
+    [
+        ("ab", "abc", ["a", "b", "c"], ["a", "b", "c"]),
+        ("abc", "ab", ["a", "b"], ["a", "b"]),
+        ("abc", "bc", [None, "b", "c"], None),
+        ("abc", "acd", ["a", None, "c", "d"], None),
+        ("ab", "cd", None, None),
+        ("ab", "ba", None, None),
+        ("ab", "cab", None, None),
+    ],
+)
+def test_targets_that_stay_have_the_same_place_in_a_commit(
+    before: str, after: str, marked: object, unmarked: object
+) -> None:
+    """Kernels that can't mark what goes are restarted, unless the last ones go."""
+    assert places(before, after, can_mark=True) == marked
+    assert places(before, after, can_mark=False) == unmarked
+
+
+def test_a_target_that_goes_is_marked_with_a_process_that_exists() -> None:
+    """The kernel refuses others; new ones have regions to begin with."""
+    assert target_files([None, 4712], {1: [Range(4096, 8192)]}) == {
+        "contexts/0/targets/nr_targets": "2",
+        "contexts/0/targets/0/pid_target": str(os.getpid()),
+        "contexts/0/targets/0/obsolete_target": "Y",
+        "contexts/0/targets/1/pid_target": "4712",
+        "contexts/0/targets/1/regions/nr_regions": "1",
+        "contexts/0/targets/1/regions/0/start": "4096",
+        "contexts/0/targets/1/regions/0/end": "8192",
+    }

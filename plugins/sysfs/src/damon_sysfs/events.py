@@ -98,6 +98,11 @@ class Events:
         own = self.rows["common_pid"] == pid
         return self if own.all() else self[own]
 
+    def since(self, time_ns: int) -> "Events":
+        """Return the events from a time on."""
+        is_new = self.time_ns >= time_ns
+        return self if is_new.all() else self[is_new]
+
     def column(self, name: str) -> _IntColumn:
         """Return a field of all events."""
         column: _IntColumn = self.rows[name].astype(np.int64)

@@ -5,6 +5,8 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from attrs import frozen
+
 from damon_core import Finding, format_duration, format_size
 from damon_sysfs.ownership import TRACING, Registry, find_rivals
 from damon_sysfs.running import Kernel
@@ -29,8 +31,9 @@ def probe(
 ) -> Sequence[Finding]:
     """Report whether the kernel's DAMON exists and is free, and its features for a primitive.
 
-    Features that can't be found without making directories are derived from the kernel's version.
-    The code that uses a feature looks for the feature itself.
+    Directories aren't made for that: where none are there, the names of the kernel's functions show
+    which files it would have, or its version if those are hidden. The code that uses a feature
+    looks for the feature itself.
     """
     registry = registry or Registry()
     tree = registry.tree
@@ -39,20 +42,63 @@ def probe(
         return (Finding(name, False, f"it doesn't exist: {_NEEDS}"),)
     if not os.access(tree.root / "kdamonds/nr_kdamonds", os.R_OK | os.W_OK):
         return (Finding(name, False, "this user may not write to it: run as root"),)
-    version = _version(proc)
+    kernel = _Features.read(proc)
     return (
         Finding(name, True),
         _free(registry, proc),
-        *_operations(registry, proc, primitive),
-        *_results(version, tracing),
+        *_operations(registry, kernel, primitive),
+        *_results(kernel, tracing),
+        *_changes(kernel, primitive),
+        *_filter(kernel, primitive),
+    )
+
+
+@frozen
+class _Features:
+    """What a kernel has, without any directory of a kdamond.
+
+    Attributes:
+        symbols: The names of its functions; empty if they are hidden.
+        version: Its version.
+    """
+
+    symbols: bytes
+    version: tuple[int, ...]
+
+    @classmethod
+    def read(cls, proc: Path) -> "_Features":
+        """Read them."""
+        try:
+            symbols = (proc / "kallsyms").read_bytes()
+        except OSError:
+            symbols = b""
+        return cls(symbols, _version(proc))
+
+    def has(self, function: str, since: tuple[int, int]) -> bool:
+        """Return whether the kernel has a function, which came with a version."""
+        if b" damon_sysfs_" not in self.symbols:
+            return self.version >= since
+        return f" {function}".encode("ascii") in self.symbols
+
+
+def _changes(kernel: _Features, primitive: str) -> Sequence[Finding]:
+    """Report what can change without a restart of the kdamond."""
+    resets = "restarts the kdamond, which resets ages"
+    works = kernel.version >= (5, 19)
+    found = [
         Finding(
             "changes while it runs (Linux 5.19)",
-            version >= (5, 19),
-            "" if version >= (5, 19) else "a change restarts the kdamond, which resets ages",
+            works,
+            "" if works else f"a change {resets}",
             required=False,
-        ),
-        *_filter(version, primitive),
-    )
+        )
+    ]
+    if primitive != "paddr":
+        works = kernel.has("obsolete_target_store", (6, 19))
+        detail = "" if works else f"one that ends {resets}, unless it was the last to come"
+        name = "processes that end while it runs (Linux 6.19)"
+        found.append(Finding(name, works, detail, required=False))
+    return found
 
 
 def probe_running(
@@ -120,7 +166,7 @@ def _free(registry: Registry, proc: Path) -> Finding:
     return Finding("DAMON for this program", not rivals, detail)
 
 
-def _operations(registry: Registry, proc: Path, primitive: str) -> Sequence[Finding]:
+def _operations(registry: Registry, kernel: _Features, primitive: str) -> Sequence[Finding]:
     """Report whether the operations exist: by a context's directory, or the kernel's symbols."""
     if primitive not in _OPERATIONS:
         return ()
@@ -129,18 +175,16 @@ def _operations(registry: Registry, proc: Path, primitive: str) -> Sequence[Find
         works = name in path.read_text(encoding="ascii").split()
         break
     else:
-        try:
-            symbols = (proc / "kallsyms").read_bytes()
-        except OSError:
+        if not kernel.symbols:
             return ()
-        works = f" damon_{name[0]}a_".encode("ascii") in symbols
+        works = f" damon_{name[0]}a_".encode("ascii") in kernel.symbols
     detail = "" if works else f"the kernel needs CONFIG_DAMON_{name.upper()}"
     return (Finding(f"operations '{name}', for {meaning} (Linux 5.18)", works, detail),)
 
 
-def _results(version: tuple[int, ...], tracing: tuple[Path, ...]) -> Sequence[Finding]:
+def _results(kernel: _Features, tracing: tuple[Path, ...]) -> Sequence[Finding]:
     mount = find_tracing(tracing)
-    tried = version >= (6, 2)
+    tried = kernel.has("damon_sysfs_scheme_regions_release", (6, 2))
     traced = f"in {mount}"
     if mount is None:
         traced = "mount tracefs at /sys/kernel/tracing"
@@ -162,9 +206,9 @@ def _results(version: tuple[int, ...], tracing: tuple[Path, ...]) -> Sequence[Fi
     )
 
 
-def _filter(version: tuple[int, ...], primitive: str) -> Sequence[Finding]:
+def _filter(kernel: _Features, primitive: str) -> Sequence[Finding]:
     if primitive != "paddr":
         return ()
-    works = version >= (6, 14)
+    works = kernel.has("sz_ops_filter_passed_show", (6, 14))
     detail = "" if works else "this kernel's filters don't report how much passes them"
     return (Finding("option cgroup: one cgroup's memory (Linux 6.14)", works, detail, False),)

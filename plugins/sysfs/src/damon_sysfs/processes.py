@@ -81,8 +81,9 @@ class KernelProcesses:
     ) -> Collection[ProcessTarget]:
         """Pass changes of targets, intervals and limits on to the kernel.
 
-        A change of the targets restarts the kdamond. It begins with the current regions, but their
-        ages are reset.
+        Targets that come are added to the kdamond that runs, and from Linux 6.19 on those that go
+        are taken away; the others keep their regions. Otherwise a change of the targets restarts
+        the kdamond: it begins with the current regions, but their ages are reset.
 
         Raises:
             PluginError: DAMON isn't free, or this kernel lacks a feature.
@@ -102,16 +103,19 @@ class KernelProcesses:
         self, threads: dict[ProcessTarget, int], intervals: Intervals, limits: RegionLimits
     ) -> None:
         targets = tuple(threads)
-        initial = {}
+        initial, added = {}, {}
         if targets != self._order:
             for number, target in enumerate(targets):
+                start, end = target.regions.start.tolist(), target.regions.end.tolist()
+                ranges = [Range(*pair) for pair in zip(start, end, strict=True)]
                 if self._states[target].has_results:
-                    start, end = target.regions.start.tolist(), target.regions.end.tolist()
-                    initial[number] = [Range(*pair) for pair in zip(start, end, strict=True)]
+                    initial[number] = ranges
+                elif target not in self._order:
+                    added[number] = ranges
         kernel_targets = tuple(KernelTarget(thread) for thread in threads.values())
         self._order = targets
         self._interval_us, self._checks = intervals.aggregation_us, intervals.checks
-        self.sampler.apply(Plan("vaddr", intervals, limits, kernel_targets), initial)
+        self.sampler.apply(Plan("vaddr", intervals, limits, kernel_targets), initial, added)
 
     def check(
         self, targets: Sequence[ProcessTarget], _context: HookContext | None = None

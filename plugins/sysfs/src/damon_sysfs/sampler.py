@@ -5,10 +5,12 @@ import logging
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 from attrs import define, field, frozen
 
 from damon_core import Intervals, PluginError, Range, RegionLimits
+from damon_sysfs.changes import OBSOLETE, places, region_files, target_files
 from damon_sysfs.events import Aggregation
 from damon_sysfs.ownership import TRACING, Claim, Registry, start_time
 from damon_sysfs.spending import Spending
@@ -93,16 +95,6 @@ class Plan:
         return files
 
 
-def region_files(number: int, ranges: Sequence[Range]) -> dict[str, str]:
-    """Return the files of the initial regions of a target, in the order to write them."""
-    folder = f"contexts/0/targets/{number}/regions/"
-    files = {folder + "nr_regions": str(len(ranges))}
-    for region, (start, end) in enumerate(ranges):
-        files[f"{folder}{region}/start"] = str(start)
-        files[f"{folder}{region}/end"] = str(end)
-    return files
-
-
 @define(eq=False)
 class Sampler:
     """Controls one kdamond, from the first targets to `close`.
@@ -120,12 +112,18 @@ class Sampler:
     _results: Trace | TriedRegions | None = field(default=None, init=False)
     _spending: Spending = field(factory=Spending, init=False)
 
-    def apply(self, plan: Plan, initial: Mapping[int, Sequence[Range]]) -> None:
+    def apply(
+        self,
+        plan: Plan,
+        initial: Mapping[int, Sequence[Range]],
+        added: Mapping[int, Sequence[Range]] = MappingProxyType({}),
+    ) -> None:
         """Apply settings to the kdamond; without targets it is switched off.
 
         Args:
             plan: The settings.
             initial: Initial regions of targets after a restart, by the number of the target.
+            added: Those of targets that are added while it runs.
 
         Raises:
             ProcessLookupError: The process of a target has ended.
@@ -137,7 +135,7 @@ class Sampler:
         try:
             if not plan.targets:
                 self._pause()
-            elif not (before is not None and before.targets and self._commit(before, plan)):
+            elif not (before is not None and before.targets and self._commit(before, plan, added)):
                 self._restart(plan, initial)
         except PermissionError as error:
             raise PluginError("kernel", f"{error.strerror}: run as root") from error
@@ -260,17 +258,30 @@ class Sampler:
                 logger.warning("tracing can't be used: %s", error)
         return TriedRegions(self.registry.tree, claim.folder, filtered)
 
-    def _commit(self, before: Plan, plan: Plan) -> bool:
+    def _commit(self, before: Plan, plan: Plan, added: Mapping[int, Sequence[Range]]) -> bool:
         """Change the settings of the running kdamond; return whether that worked."""
         tree, claim, results = self.registry.tree, self._claim, self._results
-        same = [target.pid for target in before.targets] == [t.pid for t in plan.targets]
         is_short = before.intervals.aggregation_us <= _MAX_WAIT_US
-        if not (same and is_short and claim is not None and results is not None):
+        if not (is_short and claim is not None and results is not None):
             return False
+        pids = [target.pid for target in plan.targets]
+        same = [target.pid for target in before.targets] == pids
+        if same:
+            files = {
+                path: value
+                for number, target in enumerate(plan.targets)
+                if target != before.targets[number]
+                for path, value in region_files(number, target.ranges).items()
+            }
+        else:
+            can_mark = tree.has(claim.folder + OBSOLETE)
+            found = places(before.targets, plan.targets, can_mark=can_mark)
+            if found is None or not isinstance(results, Trace):
+                return False
+            moved = {found.index(plan.targets[number]): each for number, each in added.items()}
+            files = target_files([None if each is None else each.pid for each in found], moved)
         tree.write_all(plan.attributes(), claim.folder)
-        for number, target in enumerate(plan.targets):
-            if target != before.targets[number]:
-                tree.write_all(region_files(number, target.ranges), claim.folder)
+        tree.write_all(files, claim.folder)
         try:
             tree.write(claim.folder + "state", "commit")
         except OSError as error:
@@ -281,7 +292,18 @@ class Sampler:
         if not self.registry.is_running(claim):
             return False
         assert claim.kdamond is not None
-        results.follow(claim.kdamond, len(plan.targets), plan.limits.max_regions)
+        if same:
+            results.follow(claim.kdamond, len(plan.targets), plan.limits.max_regions)
+        else:
+            # Up to now results had other numbers of targets.
+            results.follow(
+                claim.kdamond,
+                len(plan.targets),
+                plan.limits.max_regions,
+                since_ns=time.monotonic_ns(),
+            )
+            # Without regions, which the next commit would begin with, and what was marked.
+            tree.write_all(target_files(pids, {}), claim.folder)
         return True
 
     def _error_for(self, plan: Plan, error: OSError) -> Exception:

@@ -153,7 +153,7 @@ class Trace:
         self._instance = Instance(tracing, name)
         self._collector = Collector()
         self._kdamond = -1
-        self._targets = 0
+        self._targets = self._since_ns = 0
 
     @property
     def lost(self) -> int:
@@ -165,15 +165,16 @@ class Trace:
         """Number of aggregations left out because some of their events were lost."""
         return self._collector.missed
 
-    def follow(self, kdamond: int, targets: int, regions: int) -> None:
+    def follow(self, kdamond: int, targets: int, regions: int, since_ns: int = 0) -> None:
         """Read the events of another kdamond from now on.
 
         Args:
             kdamond: The thread id of the kdamond.
             targets: The number of its targets.
             regions: The maximum number of its regions.
+            since_ns: Leave out what is older, on the clock of `time.monotonic_ns`.
         """
-        self._kdamond, self._targets = kdamond, targets
+        self._kdamond, self._targets, self._since_ns = kdamond, targets, since_ns
         self._instance.hold(regions)
         self._instance.listen([kdamond])
         self._collector.forget()
@@ -189,7 +190,7 @@ class Trace:
         while True:
             events, _ = self._instance.read(wait)
             # Events that were written while the filter was set may be those of another thread.
-            events = events.of(self._kdamond)
+            events = events.of(self._kdamond).since(self._since_ns)
             if found := self._collector.take(events, self._targets, closed and not len(events)):
                 return found
             left = until - time.monotonic()

@@ -74,7 +74,7 @@ class TriedRegions:
         self._kdamond = kdamond
         self._columns = (*_COLUMNS, _PASSED) if filtered else _COLUMNS
 
-    def follow(self, kdamond: int, targets: int, regions: int) -> None:
+    def follow(self, kdamond: int, targets: int, regions: int, since_ns: int = 0) -> None:
         """Do nothing; see `Trace.follow`."""
 
     def take(self, timeout: float) -> list[Aggregation]:
