@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 from attrs import evolve
 
-from damon_core.attributes import RegionLimits
+from damon_core.attributes import Intervals, RegionLimits
 from damon_core.clock import VirtualClock
+from damon_core.contract.columns import COLUMNS
 from damon_core.contract.context import HookContext
 from damon_core.contract.forecast import Costs
 from damon_core.contract.measures import Measure
@@ -290,6 +291,14 @@ def _asked(hook: Callable[..., object], context: HookContext) -> object:
 _ATTRIBUTES: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
     "sampling": ("a way of sampling", callable),
     "spent_elsewhere_us": ("microseconds", lambda value: int(value) >= 0),
+    "given_intervals": (
+        "Intervals or None",
+        lambda value: value is None or isinstance(value, Intervals),
+    ),
+    "unknown_columns": (
+        "names of columns",
+        lambda value: not isinstance(value, str) and set(value) <= set(COLUMNS),
+    ),
     "left_out": (
         "a mapping of reasons to counts",
         lambda value: all(
