@@ -1,17 +1,15 @@
 """The columns that ``damon report regions --columns`` can show."""
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from attrs import frozen
 
 from damon_core import COLUMNS, InputError, Snapshot, format_size, label_of
 from damon_report.figures import percent, short_duration
 from damon_report.naming import printable
+from damon_report.region_rows import Row
 from damon_report.tables import Column
-
-if TYPE_CHECKING:
-    from damon_report.regions import Row
 
 
 @frozen
@@ -26,7 +24,7 @@ class RegionColumn:
     """
 
     name: str
-    value: Callable[["Row"], Any]
+    value: Callable[[Row], Any]
     cell: Callable[[Any], str]
     right: bool = True
 
@@ -35,7 +33,7 @@ class RegionColumn:
         """How it stands in a table."""
         return Column(self.name, right=self.right, least=None if self.right else 8)
 
-    def text(self, row: "Row") -> str:
+    def text(self, row: Row) -> str:
         """Return what stands in a table."""
         value = self.value(row)
         return "-" if value is None else self.cell(value)
@@ -67,7 +65,7 @@ def _of_record(name: str) -> RegionColumn:
     """Return a column of records, as it is there."""
     column = COLUMNS[name]
 
-    def value(row: "Row") -> Any:
+    def value(row: Row) -> Any:
         snapshot, target, region = row.origin
         if column.of == "region":
             values = column.get(target)
