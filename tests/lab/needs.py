@@ -1,7 +1,10 @@
 """Kernel needs of tests, and whether this machine meets them."""
 
+import ctypes
+import mmap
 import os
 import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -52,6 +55,18 @@ def _has_obsolete_targets() -> bool:
     return b" obsolete_target_store" in symbols and os.access(_KDAMONDS, os.W_OK)
 
 
+def _has_soft_dirty() -> bool:
+    # What is written for the first time has the bit.
+    with mmap.mmap(-1, mmap.PAGESIZE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as page:
+        page[0] = 1
+        first = ctypes.c_char.from_buffer(page)
+        address = ctypes.addressof(first)
+        del first
+        with open("/proc/self/pagemap", "rb", buffering=0) as pagemap:
+            pagemap.seek(address // mmap.PAGESIZE * 8)
+            return bool(int.from_bytes(pagemap.read(8), sys.byteorder) >> 55 & 1)
+
+
 def _has_damon_filters() -> bool:
     version = tuple(map(int, re.findall(r"\d+", os.uname().release)[:2]))
     return version >= (6, 14) and os.access(_KDAMONDS, os.W_OK)
@@ -64,6 +79,7 @@ KERNEL_NEEDS = {
     "damon-stat": KernelNeed(_writable("/sys/module/damon_stat/parameters/enabled"), lab_only=True),
     "obsolete-target": KernelNeed(_has_obsolete_targets, lab_only=True),
     "memory-cgroup": KernelNeed(_has_memory_controller),
+    "soft-dirty": KernelNeed(_has_soft_dirty),
     "page-tables": KernelNeed(_has_readable_page_tables),
     "numa-nodes": KernelNeed(_has_two_nodes),
     "zram-swap": KernelNeed(_writable("/dev/zram0"), lab_only=True),

@@ -21,3 +21,7 @@ def process(_directory: Path) -> Iterator[Mapping[str, object]]:
 RULES = backend_rules("pagetable", "vaddr", process)
 needs = pytest.mark.needs("root", "page-tables")
 test_backend = needs(pytest.mark.slow(pytest.mark.slow_in_lab(RULES)))
+
+WRITTEN_RULES = backend_rules("written", "vaddr", process)
+needs_bits = pytest.mark.needs("soft-dirty")
+test_written = needs_bits(pytest.mark.slow(pytest.mark.slow_in_lab(WRITTEN_RULES)))

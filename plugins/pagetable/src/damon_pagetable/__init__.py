@@ -6,6 +6,7 @@ from damon_pagetable.flushing import FlushStats
 from damon_pagetable.look import HugePages, Look, accessed, look, resident
 from damon_pagetable.options import PageTableOptions
 from damon_pagetable.tables import PageTables
+from damon_pagetable.written import Written
 
 __all__ = [
     "BpfError",
@@ -18,6 +19,7 @@ __all__ = [
     "PageTableOptions",
     "PageTables",
     "VerifierError",
+    "Written",
     "accessed",
     "look",
     "resident",

@@ -1,9 +1,10 @@
-"""The hook of damon-pagetable: it registers the backend `pagetable`."""
+"""The hook of damon-pagetable: it registers the backends `pagetable` and `written`."""
 
 import logging
 import os
 from collections.abc import Callable, Sequence
 
+from attrs import evolve
 from damon_vaddr import ProcessForecast, reset_us, rivals_finding, walk_costs
 
 from damon_core import (
@@ -20,9 +21,11 @@ from damon_pagetable.btf import VMLINUX, Btf
 from damon_pagetable.errors import BpfError, ObstacleError, VerifierError
 from damon_pagetable.machine import Machine
 from damon_pagetable.options import PageTableOptions
+from damon_pagetable.softdirty import fault_us, has_soft_dirty
 from damon_pagetable.system import Map
 from damon_pagetable.tables import PageTables
 from damon_pagetable.walking import Offsets
+from damon_pagetable.written import Written
 
 logger = logging.getLogger(__name__)
 
@@ -104,9 +107,24 @@ def forecast(targets: Sequence[ProcessForecast]) -> Costs:
     )
 
 
+def probe_written() -> Sequence[Finding]:
+    """Report what seeing writes needs."""
+    works = has_soft_dirty()
+    detail = "" if works else "the kernel needs CONFIG_MEM_SOFT_DIRTY, as Debian's has"
+    return (_clear_refs(), Finding("soft-dirty bits", works, detail))
+
+
+def forecast_written(targets: Sequence[ProcessForecast]) -> Costs:
+    """Return what seeing writes would cost if all memory was written in each aggregation."""
+    costs = forecast(targets)
+    most = max(target.resident_bytes / PAGE_SIZE_BYTES for target in targets)
+    held_us = costs.toll.held_us
+    return evolve(costs, toll=Toll(round(most * fault_us()), held_us, held_us))
+
+
 @hookimpl
 def register_backends(register: Callable[[Backend], None]) -> None:
-    """Register `pagetable`."""
+    """Register `pagetable` and `written`."""
     register(
         Backend(
             "pagetable",
@@ -118,6 +136,19 @@ def register_backends(register: Callable[[Backend], None]) -> None:
             serves=("vaddr", "cgroup"),
             # After the kernel's DAMON and before idle page tracking: docs/benchmarks.md has why.
             preference=15,
+            target_us=_TARGET_US,
+        )
+    )
+    register(
+        Backend(
+            "written",
+            Written,
+            summary="soft-dirty bits: writes alone, to every page; without root",
+            probe=probe_written,
+            forecast=forecast_written,
+            serves=("vaddr", "cgroup"),
+            # It answers another question, so it is never what is chosen by itself.
+            preference=-1,
             target_us=_TARGET_US,
         )
     )

@@ -24,6 +24,8 @@ _HOTTEST = 5
 _TARGETS = 3
 _SPARK_CHARACTERS = 60
 _LABEL = 13
+#: Backends that see writes alone: what of memory was accessed is what was written.
+_SEE_WRITES = ("written",)
 
 
 def show_summary(record: Record, *, by: By | None, as_json: bool) -> None:
@@ -72,7 +74,7 @@ def _show(console: Console, record: Record, context: ContextOverview, info: Cont
     median, most_often, most = sizes.percentiles([50, 95, 100])
     _line(
         console,
-        "working set",
+        "written" if info.backend in _SEE_WRITES else "working set",
         f"median {format_size(median)}, 95% of the time up to {format_size(most_often)}, "
         f"at most {format_size(most)}",
     )
@@ -90,6 +92,8 @@ def _show(console: Console, record: Record, context: ContextOverview, info: Cont
             f"from {format_size(step.before_bytes)} to {format_size(step.after_bytes)}",
         )
     _line(console, "idle", _idle(record, context))
+    if info.backend in _SEE_WRITES:
+        _line(console, "to copy", _to_copy(context))
     if context.uses:
         console.print()
         _show_hottest(console, context)
@@ -129,6 +133,16 @@ def _aggregations(context: ContextOverview) -> str:
     least, most = context.regions
     parts.append(f"{least} regions" if least == most else f"{least} to {most} regions")
     return ", ".join(parts)
+
+
+def _to_copy(context: ContextOverview) -> str:
+    """Return what would have to be copied of memory that only writes change."""
+    sizes, aggregation_us = context.whole.sizes_bytes, context.intervals[-1][1].aggregation_us
+    mean = sizes.mean
+    return (
+        f"{format_size(mean)} by a checkpoint after each aggregation, on average; a live migration "
+        f"has to copy more than {format_size(mean / (aggregation_us / 1e6))} a second to end"
+    )
 
 
 def _targets(context: ContextOverview) -> str:

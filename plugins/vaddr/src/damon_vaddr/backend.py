@@ -30,7 +30,9 @@ class ProcessBackend(Protocol):
     `follows_mappings` is true where `check` itself lays out targets whose mappings have changed:
     then an update reads the mappings of new processes only. The optional method `read_kinds` is
     called before any target is added, where kinds of memory are wanted: then `check` sets the
-    `kinds` of regions, without NUMA nodes. Without it they are estimated from pages.
+    `kinds` of regions, without NUMA nodes. Without it they are estimated from pages. The optional
+    attribute `only_writes` is true where accesses are writes alone: then other backends aren't
+    recommended instead of it.
     """
 
     @property

@@ -95,7 +95,8 @@ class ProcessMemory:
     @property
     def better_backends(self) -> Sequence[str]:
         """What works here and is preferred to the backend."""
-        return self._find_better()
+        # Others would answer another question than one that sees writes alone.
+        return () if getattr(self._backend, "only_writes", False) else self._find_better()
 
     @property
     def leaves_resting_targets_alone(self) -> bool:

@@ -1,0 +1,69 @@
+"""Ranges of pages with categories, as looks."""
+
+import itertools
+
+import numpy as np
+import pytest
+from damon_pagetable.softdirty import has_soft_dirty, look_of, runs_of_entries, windows_of
+from damon_pagetable.walking import Bit
+
+from damon_core import Range
+
+PAGE, BLOCK = 4096, 2 << 20
+PRESENT, HUGE, WRITTEN = 1 << 3, 1 << 6, 1 << 7
+
+
+def ranges(*rows: tuple[int, int, int]) -> "np.ndarray[tuple[int, int], np.dtype[np.uint64]]":
+    """Return ranges of pages by their numbers, with categories."""
+    return np.array([(a * PAGE, b * PAGE, c) for a, b, c in rows], dtype=np.uint64).reshape(-1, 3)
+
+
+def test_pages_in_memory_and_written() -> None:
+    """Over the borders of blocks; what is in no range isn't in memory."""
+    look = look_of(ranges((510, 514, PRESENT), (514, 516, PRESENT | WRITTEN), (2048, 2049, 8)))
+    assert look.blocks.tolist() == [0, BLOCK, 4 * BLOCK]
+    there = np.flatnonzero(look.bits.reshape(-1) & Bit.PRESENT.value)
+    assert there.tolist() == [510, 511, 512, 513, 514, 515, 1024]
+    assert np.flatnonzero(look.bits.reshape(-1) & Bit.ACCESSED.value).tolist() == [514, 515]
+
+
+def test_huge_pages() -> None:
+    """One is written as a whole, and counts once."""
+    look = look_of(ranges((512, 1024, PRESENT | HUGE), (1024, 1536, PRESENT | HUGE | WRITTEN)))
+    assert look.huge.addresses.tolist() == [BLOCK, 2 * BLOCK]
+    assert look.huge.accessed.tolist() == [False, True]
+    assert not len(look.blocks)
+
+
+def test_nothing_is_in_memory() -> None:
+    """A process that is just beginning."""
+    look = look_of(ranges())
+    assert not len(look.blocks)
+    assert not len(look.huge.addresses)
+
+
+def test_entries_of_pagemap_become_ranges() -> None:
+    """Bit 63 says that a page is in memory, bit 55 that it was written; a swapped one may be."""
+    present, written = 1 << 63, 1 << 55
+    entries = np.array([0, present, present, present | written, written, present], np.uint64)
+    assert runs_of_entries(7, entries).tolist() == [
+        [8 * PAGE, 10 * PAGE, PRESENT],
+        [10 * PAGE, 11 * PAGE, PRESENT | WRITTEN],
+        [12 * PAGE, 13 * PAGE, PRESENT],
+    ]
+
+
+@pytest.mark.parametrize(("gibibytes", "parts"), [(0, 1), (1, 1), (3, 3)])
+def test_a_call_walks_a_limited_part(gibibytes: int, parts: int) -> None:
+    """So that the memory map isn't locked for long; together they are the address space."""
+    mappings = [Range(1 << 40, (1 << 40) + (gibibytes << 30))] if gibibytes else []
+    windows = windows_of(mappings)
+    assert len(windows) == parts
+    assert windows[0].start == 0
+    assert windows[-1].end == (1 << 47) - PAGE
+    assert all(a.end == b.start for a, b in itertools.pairwise(windows))
+
+
+def test_detection_clears_nothing() -> None:
+    """It answers, whatever the kernel is."""
+    assert has_soft_dirty() in (True, False)
