@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from damon_pagetable.softdirty import has_soft_dirty, look_of, runs_of_entries, windows_of
 from damon_pagetable.walking import Bit
+from damon_pagetable.written import ClearingSampling
 
-from damon_core import Range
+from damon_core import KernelPolicy, KernelPolicyOptions, Range
 
 PAGE, BLOCK = 4096, 2 << 20
 PRESENT, HUGE, WRITTEN = 1 << 3, 1 << 6, 1 << 7
@@ -62,6 +63,16 @@ def test_a_call_walks_a_limited_part(gibibytes: int, parts: int) -> None:
     assert windows[0].start == 0
     assert windows[-1].end == (1 << 47) - PAGE
     assert all(a.end == b.start for a, b in itertools.pairwise(windows))
+
+
+def test_each_aggregation_begins_with_a_clearing() -> None:
+    """However much that costs: what was written a second time wouldn't be seen without."""
+    sampling = ClearingSampling(KernelPolicy(KernelPolicyOptions()))
+    assert sampling.most_aggregations == 1
+    sampling.set_epoch(60_000_000.0)
+    assert sampling.most_aggregations == 1
+    sampling.choose([])
+    assert sampling.opening
 
 
 def test_detection_clears_nothing() -> None:

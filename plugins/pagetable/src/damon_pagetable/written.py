@@ -6,22 +6,33 @@ from collections.abc import Collection, Sequence
 from attrs import define, field
 from damon_vaddr import ProcessTarget, is_shortage, parse_maps
 
-from damon_core import HookContext, NoOptions, PluginError, Range, SpacedSampling
+from damon_core import (
+    HookContext,
+    NoOptions,
+    PluginError,
+    Range,
+    RegionPolicy,
+    SpacedSampling,
+)
 from damon_pagetable.layout import BestCut, Known
 from damon_pagetable.softdirty import WrittenLooks, clear_soft_dirty, fault_us, has_soft_dirty
 
 
-class _EachAggregation(BestCut):
-    """Makes regions as `BestCut` does; each aggregation begins with a clearing if that can be paid.
+class ClearingSampling(SpacedSampling):
+    """`SpacedSampling` whose epochs are single aggregations: each begins with a clearing.
 
-    In a second aggregation after a clearing nothing shows what was written again.
+    In a second aggregation after a clearing nothing would show what was written again. So it is
+    aggregations that become longer, for all that a clearing costs.
     """
 
-    def describe(self, targets: Sequence[ProcessTarget], now_us: int) -> None:
-        """Cut the pages of all targets into regions."""
-        super().describe(targets, now_us)
-        for target in targets:
-            target.doubtful = True
+    def __init__(self, policy: RegionPolicy) -> None:
+        super().__init__(policy)
+        self.most_aggregations = 1
+
+    def set_epoch(self, epoch_us: float) -> None:
+        """Do nothing but begin an epoch with each aggregation."""
+        super().set_epoch(0.0)
+        self.most_aggregations = 1
 
 
 @define(eq=False)
@@ -31,15 +42,13 @@ class _Files:
     Attributes:
         pagemap: Its pagemap.
         looks: Looks at it.
-        epoch: The number of the epoch in which the bits were cleared; -1 for never.
-        aggregation: The number of the last aggregation when this one began; -1 for never.
+        aggregation: The number of the last aggregation when the bits were cleared; -1 for never.
         maps: Its maps, of which the mappings are:
         mappings: Its mappings.
     """
 
     pagemap: int
     looks: WrittenLooks
-    epoch: int = field(default=-1, init=False)
     aggregation: int = field(default=-1, init=False)
     maps: bytes = field(default=b"", init=False)
     mappings: Sequence[Range] = field(default=(), init=False)
@@ -49,16 +58,16 @@ class Written:
     """Sees writes to every page of processes, and nothing of what is only read.
 
     Everything that results call an access is a write: the working set is what was written. At the
-    beginning of an epoch the bits of a process are cleared, by clear_refs; each look after that
-    finds all pages that were written since. The process pays a fault for the first write to each
-    page: that is in its `toll`, and intervals grow until it loses no more than `max_slowdown`.
+    beginning of an aggregation the bits of a process are cleared, by clear_refs; each look after
+    that finds all pages that were written since. The process pays a fault for the first write to
+    each page: that is in its `toll`, and intervals grow until it loses no more than `max_slowdown`.
 
     Raises:
         PluginError: This kernel has no soft-dirty bits.
     """
 
     name = "written"
-    sampling = SpacedSampling
+    sampling = ClearingSampling
     sees_all_users = False
     #: Others see accesses: none is better.
     only_writes = True
@@ -69,7 +78,7 @@ class Written:
         self._files: dict[ProcessTarget, _Files] = {}
         self._known: dict[ProcessTarget, Known] = {}
         self._fault_us = fault_us()
-        self.layout = _EachAggregation(self._known)
+        self.layout = BestCut(self._known)
 
     def add(self, target: ProcessTarget) -> None:
         """Open the files of a process; raises what `ProcessBackend.add` may raise."""
@@ -81,17 +90,12 @@ class Written:
     def prepare(
         self, targets: Sequence[ProcessTarget], context: HookContext
     ) -> Collection[ProcessTarget]:
-        """Clear the bits of each process once in an epoch."""
+        """Clear the bits of each process at the beginning of an aggregation."""
         number = context.snapshot.number if context.snapshot is not None else 0
         gone = []
         for target in targets:
             files, known = self._files[target], self._known[target]
             if files.aggregation == number:
-                continue
-            if files.epoch == target.epoch:
-                files.aggregation = number
-                known.inference.begin(known.pages, context.clock.now_us())
-                known.pages.settle(known.inference.settled(known.last_us))
                 continue
             try:
                 held_us = clear_soft_dirty(target.process)
@@ -102,7 +106,7 @@ class Written:
                 if not is_shortage(error):
                     raise
                 continue  # Writes add up until a file can be opened again.
-            files.epoch, files.aggregation = target.epoch, number
+            files.aggregation = number
             target.toll = target.toll.with_held(held_us)
             known.pages.clear()
             known.cleared_us, known.first_us = context.clock.now_us(), 0
@@ -131,7 +135,7 @@ class Written:
         known.first_us = known.first_us or known.last_us
         known.since_us = known.since_us or now_us
         known.checks = context.intervals.checks
-        pages = known.pages.add(found, known.last_us, now_us, later=known.inference.later)
+        pages = known.pages.add(found, known.last_us, now_us)
         known.inference.look(pages, known.last_us)
         target.toll = target.toll.with_held(files.looks.longest_us).with_cpu(pages * self._fault_us)
         return True
