@@ -12,6 +12,7 @@ from damon_pagetable.look import Look, Looks, accessed, look, resident
 from damon_pagetable.tables import Bits, PageTables, entry_bytes, table_bytes
 from damon_pagetable.walking import BATCH, Bit, State
 
+from damon_core import Range
 from damon_core.testing import eventually
 from tests.workers import Worker
 
@@ -159,6 +160,16 @@ def test_memory_without_permission_is_still_there(
         "answer = address(area)"
     )
     assert len(between(pages_of(look(tables, pagemap), resident), start, 600)) == 600
+
+
+def test_only_ranges_are_looked_at(tables: PageTables, process: Worker, pagemap: int) -> None:
+    """To the page, in the first look and in those that read the same tables again."""
+    start = process.ask("area = anonymous(2000); answer = address(area)")
+    looks = Looks(tables, pagemap, [Range(start + 300 * 4096, start + 1100 * 4096)])
+    for _ in range(2):
+        pages = pages_of(looks.look(), resident)
+        assert between(pages, start, 2000) == list(range(300, 1100))
+        assert len(pages) == 800
 
 
 def test_memory_that_was_given_back(tables: PageTables, process: Worker, pagemap: int) -> None:

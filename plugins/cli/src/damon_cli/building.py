@@ -28,6 +28,7 @@ _OPTIONS = {
     "primitive.command": "COMMAND",
     "primitive.backend": "--backend",
     "primitive.which": "--kdamond",
+    "primitive.ranges": "--range",
     "sampling_interval": "--sampling",
     "aggregation_interval": "--aggregation",
     "update_interval": "--update",

@@ -70,6 +70,7 @@ class WatchOptions:
         group_by: The label that says which group a process belongs to.
         kinds: Whether to find out which kinds of memory it is.
         kdamond: What kdamonds find that run already: which of them.
+        ranges: The only ranges of addresses that are watched, as START-END.
     """
 
     pid: int | None
@@ -85,6 +86,7 @@ class WatchOptions:
     group_by: str | None = None
     kinds: bool = False
     kdamond: str | None = None
+    ranges: tuple[str, ...] = ()
 
     @property
     def configuration(self) -> Path | None:
@@ -138,6 +140,8 @@ class WatchOptions:
         options: dict[str, object] = {} if self.backend is None else {"backend": self.backend}
         if self.kinds:
             options["kinds"] = True
+        if self.ranges:
+            options["ranges"] = list(self.ranges)
         if self.physical:
             return {"use": "paddr", **options}
         options["descendants"] = self.descendants
@@ -168,7 +172,9 @@ class WatchOptions:
         ]
         of_ours = [("--backend", self.backend is not None), ("--kinds", self.kinds)]
         of_ours += [(flag, key in self.attributes) for key, flag in _WITHOUT_KDAMOND.items()]
+        of_ours.append(("--range", bool(self.ranges)))
         for what, is_watched, flags in (
+            ("--cgroup", bool(self.cgroups), [("--range", bool(self.ranges))]),
             ("--paddr", self.physical, of_processes),
             ("--kdamond", self.kdamond is not None, of_processes + of_ours),
         ):
@@ -263,6 +269,14 @@ _PARAMETERS = (
         help="Watch what the kernel's DAMON finds that runs already (root): all, a number below "
         "kdamonds/, pid:PID of its thread, or a module such as damon_stat.",
     ),
+    click.option(
+        "--range",
+        "ranges",
+        metavar="START-END",
+        multiple=True,
+        help="Watch only this range of addresses, in hexadecimal as in /proc/PID/maps, or in "
+        "/proc/iomem with --paddr; may be repeated.",
+    ),
     click.option("--backend", metavar="NAME", help="Backend [default: best available]."),
     click.option(
         "--kinds",
@@ -356,6 +370,7 @@ def watch_options(function: Callable[..., T]) -> Callable[..., T]:
         group_by: str | None,
         physical: bool,
         kdamond: str | None,
+        ranges: tuple[str, ...],
         command: tuple[str, ...],
         backend: str | None,
         descendants: bool,
@@ -391,6 +406,7 @@ def watch_options(function: Callable[..., T]) -> Callable[..., T]:
             group_by,
             kinds,
             kdamond,
+            ranges,
         )
         return function(*args, watch=watch, **others)
 

@@ -134,7 +134,7 @@ class PageTable:
         self._has_looked_for_rivals = True
         os.close(target.process.open_file("clear_refs", os.O_WRONLY))
         pagemap = target.process.open_kept("pagemap")
-        self._files[target] = _Files(pagemap, Looks(self._tables, pagemap))
+        self._files[target] = _Files(pagemap, Looks(self._tables, pagemap, target.ranges))
         self._known[target] = Known(pagemap)
 
     def _opened(self) -> PageTables:

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from attrs import evolve, frozen
 
+from damon_core import PAGE_SIZE_BYTES, Range
 from damon_pagetable.choosing import Cells
 from damon_pagetable.machine import ENTRIES
 from damon_pagetable.tables import Bits, IntColumn, PageTables, Tables, entry_bytes, table_bytes
@@ -76,9 +77,12 @@ class Looks:
     Args:
         tables: What reads the tables.
         descriptor: The process's `/proc/PID/pagemap`, opened by this program.
+        ranges: The only addresses to look at, ascending; empty for all. A huge page that lies in
+            one in part counts whole.
     """
 
-    def __init__(self, tables: PageTables, descriptor: int) -> None:
+    def __init__(self, tables: PageTables, descriptor: int, ranges: Sequence[Range] = ()) -> None:
+        self._ranges = ranges
         self._tables = tables
         self._descriptor = descriptor
         self._most = math.inf
@@ -104,6 +108,8 @@ class Looks:
             blocks, bits, missed = chosen.tables, read, _NOTHING
         else:
             blocks, bits, missed = _read(self._tables, self._descriptor, 1, chosen.tables)
+        if self._ranges:
+            bits = _within(blocks, bits, self._ranges)
         if chosen.cells is None:
             return Look(blocks, bits, huge[-1], huge[-2], missed)
         used = np.append(huge[-1].accessed, huge[-2].accessed)[chosen.places]
@@ -176,6 +182,8 @@ class Looks:
         for number in range(self._tables.machine.levels, 1, -1):
             addresses, bits, _ = _read(self._tables, self._descriptor, number, addresses)
             level = _Level.of(number, addresses, bits)
+            if self._ranges:
+                level = level.overlapping(self._ranges, entry_bytes(number))
             if number == _HIGHEST_LEAF:
                 level = self._some_units(level)
             levels.append(level)
@@ -247,6 +255,11 @@ class _Level:
         own = leaf & ((found & Bit.SPECIAL.value) == 0)
         return cls(addresses, shape, entries[~leaf], entries[own], place[own])
 
+    def overlapping(self, ranges: Sequence[Range], size_bytes: int) -> "_Level":
+        """Return the level without what no part of is in a range; entries have a size."""
+        below, huge = (_overlap(each, ranges, size_bytes) for each in (self.below, self.huge))
+        return evolve(self, below=self.below[below], huge=self.huge[huge], places=self.places[huge])
+
     def huge_pages(self, bits: Bits) -> HugePages:
         """Return the huge pages and whether each was accessed."""
         if not len(self.places):
@@ -275,6 +288,25 @@ class _Chosen:
 #: The huge pages of each level above the last, from the top down, and the bits of the tables of the
 #: last, if they were read together.
 _Found = tuple[Sequence[HugePages], Bits | None]
+
+
+def _overlap(
+    addresses: IntColumn, ranges: Sequence[Range], size_bytes: int
+) -> npt.NDArray[np.bool_]:
+    """Return whether any part of each piece of memory of a size is in a range."""
+    found = np.zeros(len(addresses), dtype=np.bool_)
+    for low, high in ranges:
+        found |= (addresses < high) & (addresses + size_bytes > low)
+    return found
+
+
+def _within(blocks: IntColumn, bits: Bits, ranges: Sequence[Range]) -> Bits:
+    """Return the bits of blocks, nothing for pages outside ranges."""
+    pages = blocks[:, np.newaxis] + np.arange(ENTRIES) * PAGE_SIZE_BYTES
+    inside = np.zeros(pages.shape, dtype=np.bool_)
+    for low, high in ranges:
+        inside |= (pages >= low) & (pages < high)
+    return np.where(inside, bits, np.uint8(0))
 
 
 def look(tables: PageTables, descriptor: int) -> Look:

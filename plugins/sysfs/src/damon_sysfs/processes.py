@@ -112,10 +112,14 @@ class KernelProcesses:
                     initial[number] = ranges
                 elif target not in self._order:
                     added[number] = ranges
-        kernel_targets = tuple(KernelTarget(thread) for thread in threads.values())
+        kernel_targets = tuple(
+            KernelTarget(thread, target.ranges) for target, thread in threads.items()
+        )
+        # All processes of a context have the same ranges.
+        operations = "fvaddr" if any(target.ranges for target in targets) else "vaddr"
         self._order = targets
         self._interval_us, self._checks = intervals.aggregation_us, intervals.checks
-        self.sampler.apply(Plan("vaddr", intervals, limits, kernel_targets), initial, added)
+        self.sampler.apply(Plan(operations, intervals, limits, kernel_targets), initial, added)
 
     def check(
         self, targets: Sequence[ProcessTarget], _context: HookContext | None = None

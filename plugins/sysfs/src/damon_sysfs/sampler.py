@@ -59,7 +59,7 @@ class Plan:
     """The settings of a kdamond.
 
     Attributes:
-        operations: ``vaddr`` or ``paddr``.
+        operations: ``vaddr``, ``fvaddr`` for fixed ranges of processes, or ``paddr``.
         intervals: The intervals.
         limits: The region limits.
         targets: The targets.
@@ -273,6 +273,8 @@ class Sampler:
                 if target != before.targets[number]
                 for path, value in region_files(number, target.ranges).items()
             }
+        elif plan.operations == "fvaddr":
+            return False
         else:
             can_mark = tree.has(claim.folder + OBSOLETE)
             found = places(before.targets, plan.targets, can_mark=can_mark)

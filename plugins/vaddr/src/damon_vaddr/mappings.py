@@ -126,6 +126,27 @@ def parse_areas(text: bytes) -> tuple[Area, ...]:
     )
 
 
+def clipped(text: bytes, ranges: Sequence[Range]) -> bytes:
+    """Return the parts of a `/proc/PID/maps` that lie in ranges; all of it without any.
+
+    Args:
+        text: The mappings.
+        ranges: The ranges, ascending and disjoint.
+    """
+    if not ranges:
+        return text
+    parts = []
+    for line in text.splitlines():
+        addresses, permissions, offset, rest = line.split(b" ", 3)
+        start, end = (int(address, 16) for address in addresses.split(b"-"))
+        for low, high in ranges:
+            first, last = max(start, low), min(end, high)
+            if first < last:
+                moved = int(offset, 16) + first - start
+                parts.append(b"%08x-%08x %b %08x %b\n" % (first, last, permissions, moved, rest))
+    return b"".join(parts)
+
+
 @frozen
 class SharedMapping:
     """A mapping whose pages belong to a file or to shared memory, not to the process.

@@ -28,8 +28,11 @@ from damon_vaddr.options import (
     GROUP_BY_HELP,
     KINDS_HELP,
     MATCH_HELP,
+    RANGES_HELP,
     GroupBy,
+    check_ranges,
     known_names,
+    parse_ranges,
 )
 from damon_vaddr.primitive import ProcessMemory
 from damon_vaddr.procfs import may_read_others, proc_problem
@@ -68,6 +71,9 @@ class VaddrOptions:
         default=False,
         metadata={"help": "monitor the children, grandchildren and so on as well"},
     )
+    ranges: tuple[str, ...] = field(
+        default=(), validator=check_ranges, metadata={"help": RANGES_HELP}
+    )
     group_by: GroupBy = field(default=NO_GROUP, metadata={"help": GROUP_BY_HELP})
     kinds: bool = field(default=False, metadata={"help": KINDS_HELP})
     backend: BackendOption = field(
@@ -99,6 +105,7 @@ def make_vaddr(options: VaddrOptions, backends: Mapping[str, Backend]) -> Proces
         better_backends=partial(preferred_backends, "vaddr", options.backend, backends),
         group_by=options.group_by,
         kinds=options.kinds,
+        ranges=parse_ranges(options.ranges),
     )
 
 

@@ -19,7 +19,7 @@ from damon_vaddr.descriptors import is_shortage
 from damon_vaddr.identity import GROUP, NO_GROUP, Identities
 from damon_vaddr.kinds import Kinds
 from damon_vaddr.layouts import lay_out
-from damon_vaddr.mappings import Claims, parse_shared
+from damon_vaddr.mappings import Claims, clipped, parse_shared
 from damon_vaddr.presence import Presence
 from damon_vaddr.processes import Process, reason_left_out, why_left_out
 from damon_vaddr.sources import ProcessSource
@@ -51,6 +51,7 @@ class ProcessMemory:
         group_by: The label that says which group a process belongs to, or ``none``: targets have
             its value as their label ``group``.
         kinds: Whether regions have kinds of memory (`damon_vaddr.kinds`).
+        ranges: The only addresses of each process that are monitored, ascending; empty for all.
 
     Attributes:
         sampling: The backend's way of sampling.
@@ -67,7 +68,9 @@ class ProcessMemory:
         group_by: str = NO_GROUP,
         *,
         kinds: bool = False,
+        ranges: Sequence[Range] = (),
     ) -> None:
+        self._ranges = tuple(ranges)
         self._find_better = better_backends
         self.left_out: Mapping[str, int] = {}
         self._group_by = group_by
@@ -248,7 +251,7 @@ class ProcessMemory:
 
     def _add(self, context: HookContext, process: Process, maps: bytes, limit: int) -> None:
         try:
-            target = ProcessTarget(process.label(), process=process)
+            target = ProcessTarget(process.label(), process=process, ranges=self._ranges)
             target.labels = self._labels(process)
             if self._backend.sees_all_users:
                 target.resident.counts_files_whole = True
@@ -310,7 +313,7 @@ class ProcessMemory:
     def _read_maps(self, process: Process) -> bytes:
         """Return a process's maps; empty if it has no memory or may not be read."""
         try:
-            return process.maps()
+            return clipped(process.maps(), self._ranges)
         except ProcessLookupError:
             return b""
         except OSError as error:

@@ -26,6 +26,7 @@ from damon_core import (
     Finding,
     HookContext,
     KindColumns,
+    Range,
     Regions,
     kind_columns,
     validators,
@@ -36,7 +37,7 @@ from damon_vaddr.descriptors import is_shortage
 from damon_vaddr.idling import IDLE_SHARE, IdleWatch
 from damon_vaddr.kinds import of_smaps, shmem_devices, shmem_ranges
 from damon_vaddr.layouts import Mappings, lay_out
-from damon_vaddr.mappings import Mapped, parse_addresses
+from damon_vaddr.mappings import Mapped, clipped, parse_addresses
 from damon_vaddr.rivals import find_rivals, rivals_finding
 from damon_vaddr.smaps import RolledUp, SmapsParser, accessed_bits, rolled_up
 from damon_vaddr.target import ProcessTarget
@@ -65,6 +66,20 @@ def _addresses(headers: Sequence[bytes]) -> tuple[_Column, _Column]:
     lines = b" \n".join(header.rpartition(b"\n")[2] for header in headers)
     start, end, _ = parse_addresses(lines + b" ")
     return start, end
+
+
+def _parts(
+    start: _Column, end: _Column, ranges: Sequence[Range]
+) -> tuple[_Column, _Column, _Column, _FloatColumn]:
+    """Return the parts of mappings in ranges: of which each is, start, end, and its share."""
+    found = []
+    for low, high in ranges:
+        first, last = np.maximum(start, low), np.minimum(end, high)
+        inside = np.flatnonzero(first < last)
+        found.append((inside, first[inside], last[inside]))
+    of, first, last = (np.concatenate(column) for column in zip(*found, strict=True))
+    shares: _FloatColumn = (last - first) / (end - start)[of]
+    return of, first, last, shares
 
 
 def _is_shmem(target: ProcessTarget, headers: Sequence[bytes]) -> npt.NDArray[np.bool_]:
@@ -125,6 +140,8 @@ class _Files:
 
     Attributes:
         row: The index of each mapping's region, by `headers`; len(regions) if there is none.
+        parts: Where only ranges are monitored, which mapping each part in one is of; and
+        shares: Which share of the mapping it is. Then `row` is by parts.
         aggregation: The number of the aggregation that was last prepared; -1 for none.
         checks: The number of checks since then.
         bits: How many accessed bits were set since they were cleared, at the last check.
@@ -144,6 +161,8 @@ class _Files:
     regions: Regions | None = None
     headers: list[bytes] = field(factory=list)
     row: _Column = field(factory=lambda: np.zeros(0, dtype=np.int64))
+    parts: _Column | None = None
+    shares: _FloatColumn = field(factory=lambda: np.zeros(0))
     aggregation: int = -1
     checks: int = 0
     bits: float = 0.0
@@ -155,16 +174,29 @@ class _Files:
     is_shmem: npt.NDArray[np.bool_] | None = None
     kinds: KindColumns | None = None
 
-    def match(self, regions: Regions, headers: list[bytes]) -> None:
+    def match(self, regions: Regions, headers: list[bytes], ranges: Sequence[Range] = ()) -> None:
         """Find the region of each mapping: the last one that it overlaps.
 
         A mapping may have grown, in either direction, since the regions were made.
         """
         start, end = _addresses(headers)
+        if ranges:
+            self.parts, start, end, self.shares = _parts(start, end, ranges)
         row = np.searchsorted(regions.start, end) - 1
         outside = (row < 0) | (start >= regions.end[row])
         row[outside] = len(regions)
         self.regions, self.headers, self.row, self.is_shmem = regions, headers, row, None
+
+    def summed(self, column: _Column | _FloatColumn) -> _FloatColumn:
+        """Return the sum of a column, of a value for each mapping, for each region.
+
+        Of a mapping that lies in a range in part only, its share counts: how much of it was
+        accessed is known of all of it alone.
+        """
+        assert self.regions is not None
+        if self.parts is not None:
+            column = column[self.parts] * self.shares
+        return _sums(self.row, column, self.regions)
 
     def close(self) -> None:
         self.smaps.close()
@@ -186,6 +218,9 @@ class Referenced:
     have in common, so that sums count memory once: `resident_bytes` and `touched_bytes` are those
     above times Pss / Rss of the mapping. A page that is mapped n times counts 1 / n in each
     process, whether the others are monitored or not.
+
+    Where only ranges of a process are monitored, a mapping that lies in one in part counts with its
+    share. Bits of the whole process are cleared all the same.
 
     For `idle_share` of the time the bits aren't cleared for longer than an aggregation, so that
     what has been idle for longer is known. Meanwhile nr_accesses and touched_bytes are those of the
@@ -294,7 +329,7 @@ class Referenced:
         and for what was touched if they are as at the last look at its mappings.
         """
         regions, before = target.regions, files.sums
-        if len(regions) != 1 or regions is not files.regions or before is None:
+        if len(regions) != 1 or regions is not files.regions or before is None or target.ranges:
             return None
         begun_ns = time.thread_time_ns()
         sums = rolled_up(target.process.peek("smaps_rollup"))
@@ -327,29 +362,29 @@ class Referenced:
             is_last = files.checks or context is None or context.intervals.checks == 1
             kinds_text = bytes(text) if self._reads_kinds and is_last else None
         if headers != files.headers and context is not None and target.layout_input.maps:
-            given = evolve(target.layout_input, maps=_maps(headers))
+            maps = clipped(_maps(headers), target.ranges)
+            given = evolve(target.layout_input, maps=maps)
             lay_out(target, given, self.layout, context.limits)
         regions = target.regions
         if regions is not files.regions or headers != files.headers:
-            files.match(regions, headers)
+            files.match(regions, headers, target.ranges)
         if kinds_text is not None:
             if files.is_shmem is None:
                 files.is_shmem = _is_shmem(target, headers)
             of_mappings = of_smaps(kinds_text, rss, pss, huge, files.is_shmem, divided=several)
             columns = {
-                name: np.rint(_sums(files.row, column, regions) * _KIB).astype(np.int64)
+                name: np.rint(files.summed(column) * _KIB).astype(np.int64)
                 for name, column in of_mappings.items()
             }
             most = regions.size_bytes  # a mapping may have grown since
             files.kinds = kind_columns(
                 len(regions), {name: np.minimum(each, most) for name, each in columns.items()}
             )
-        resident = _sums(files.row, rss, regions)
-        seen = _sums(files.row, referenced, regions)
+        resident, seen = files.summed(rss), files.summed(referenced)
         shares = np.minimum(seen / np.maximum(resident, 1), 1.0)
         if several:
-            resident = _sums(files.row, pss, regions)
-            seen = _sums(files.row, referenced * (pss / np.maximum(rss, 1)), regions)
+            resident = files.summed(pss)
+            seen = files.summed(referenced * (pss / np.maximum(rss, 1)))
         bits = accessed_bits(rss, referenced, huge)
         # A mapping that has grown may have more resident bytes than its region has bytes.
         resident_bytes = np.minimum(resident * _KIB, regions.size_bytes)

@@ -32,11 +32,13 @@ class ProcessTarget(Target):
     Attributes:
         process: The process.
         layout_input: What its regions were last made from.
+        ranges: The only addresses that are monitored, ascending; empty for all.
         mapped: With layout `Ranges`: the accessible mappings that don't count in another target.
     """
 
     process: Process = field(kw_only=True)
     layout_input: LayoutInput = field(factory=LayoutInput, kw_only=True, repr=False)
+    ranges: tuple[Range, ...] = field(default=(), kw_only=True)
     mapped: Mapped = field(default=_NOTHING, kw_only=True, repr=False)
     _resident: ResidentEstimate | None = field(default=None, init=False, repr=False)
 
