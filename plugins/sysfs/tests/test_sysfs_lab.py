@@ -32,6 +32,7 @@ from damon_core import (
     IntervalsGoal,
     PluginError,
     Plugins,
+    Range,
     RegionLimits,
     TargetError,
     TargetSnapshot,
@@ -204,6 +205,27 @@ def test_the_hot_area_is_found(program: Start, nothing_left: Left) -> None:
     assert 2 * process.size < target.total_bytes < 64 << 20
     assert target.max_nr_accesses == INTERVALS.checks
     assert nothing_left() == []
+
+
+def test_only_fixed_ranges_are_monitored(program: Start, nothing_left: Left) -> None:
+    """By the operations fvaddr: half of the hot area and half of the cold one."""
+    process = program()
+    half = process.size // 2
+    low, high = sorted((process.hot, process.cold))
+    ranges = [Range(low, low + half), Range(high, high + half)]
+    primitive = ProcessMemory(PidSource([process.pid]), KernelProcesses(), ranges=ranges)
+
+    def is_reported(target: TargetSnapshot) -> bool:
+        hot = overlap(target, process.hot, process.hot + half)
+        return hot > 2 and overlap(target, process.cold, process.cold + half) < 0.2 * hot
+
+    with Context(primitive, intervals=INTERVALS, cpu_budget=None) as context:
+        start(context)
+        assert found(context, is_reported)
+        target = after(context, 1)
+    assert context.error is None
+    assert int(target.size_bytes.sum()) == 2 * half
+    assert overlap(target, low + half, high) == 0
 
 
 def test_a_process_whose_first_thread_exits_is_monitored_on(
