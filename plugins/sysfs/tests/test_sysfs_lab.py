@@ -201,7 +201,6 @@ def test_the_hot_area_is_found(program: Start, nothing_left: Left) -> None:
         start(context)
         assert found(context, is_reported)
         target = after(context, 1)
-        assert context.stats.missed_samples < context.stats.samples
     assert 2 * process.size < target.total_bytes < 64 << 20
     assert target.max_nr_accesses == INTERVALS.checks
     assert nothing_left() == []
