@@ -8,7 +8,6 @@ from pathlib import Path
 
 from attrs import define, field
 from damon_cli.reading import reading_progress
-from damon_parquet.dataset import DatasetReader
 
 from damon_core import (
     COLUMNS,
@@ -101,7 +100,7 @@ class Record(SelfClosing):
     @property
     def hosts(self) -> tuple[str, ...]:
         """The hosts that a dataset has records of; none is known of a record."""
-        return self.reader.hosts if isinstance(self.reader, DatasetReader) else ()
+        return tuple(getattr(self.reader, "hosts", ()))
 
     def json(self) -> dict[str, object]:
         """Return what the JSON of each report says of the record."""
@@ -375,6 +374,9 @@ def _files(path: Path | str, formats: Sequence[RecordFormat]) -> list[Path | str
 def _open(plugins: Plugins, path: Path | str, selection: Selection) -> RecordReader:
     """Open a dataset, of which only partitions are read that are selected, or a record."""
     if isinstance(path, str) or path.is_dir():
+        # Imported here: pyarrow takes as long as a short record, and other formats don't need it.
+        from damon_parquet.dataset import DatasetReader  # noqa: PLC0415
+
         begin, end = selection.begin, selection.end
         return DatasetReader(
             str(path),
