@@ -32,7 +32,7 @@ AGGREGATION_US = 100
 #: 1 PiB.
 MOST_PAGES = 1 << 38
 
-#: Those that a policy keeps: it checks single pages, so it can't know touched or idle bytes, nor kinds.
+#: What a policy doesn't know, as it checks single pages.
 UNKNOWN_COLUMNS = ("touched_bytes", *(span.column for span in IDLE_SPANS), "kinds")
 COLUMNS = [column for column in Regions.__slots__ if column not in UNKNOWN_COLUMNS]
 

@@ -289,7 +289,7 @@ class TestMistakes:
     @pytest.mark.parametrize(
         ("arguments", "line"),
         [
-            ([], "give exactly one of --pid, --cgroup, --match, --paddr and a COMMAND"),
+            ([], "give exactly one of --pid, --cgroup, --match, --paddr, --kdamond and a COMMAND"),
             (["--sampling", "1ms", "x.toml"], "--sampling means nothing with a configuration file"),
             (["x.toml"], "x.toml: can't be read: No such file or directory"),
             (["--", "no-such-program"], "no-such-program"),
