@@ -131,7 +131,7 @@ class Subject:
                 missing = ", ".join(problem.path for problem in error.problems)
                 raise OptionsNeededError(f"it needs options: {missing}") from error
             if not self.options:
-                raise OptionsNeededError(f"it needs options: {one_line(error)}") from error
+                raise OptionsNeededError(f"it needs options: {_without_place(error)}") from error
             raise
 
     def make(self, written: Mapping[str, Any] | None = None) -> Any:
@@ -156,7 +156,7 @@ class Subject:
         except InputError as error:
             if self.options:
                 raise
-            raise OptionsNeededError(f"it needs options: {one_line(error)}") from error
+            raise OptionsNeededError(f"it needs options: {_without_place(error)}") from error
 
     def _with_backend(self, written: Mapping[str, Any]) -> Any:
         """Return the primitive that uses the backend; its options are those of the primitive."""
@@ -174,7 +174,9 @@ class Subject:
         except ConfigError as error:
             if written:
                 raise
-            raise OptionsNeededError(f"its primitive needs options: {one_line(error)}") from error
+            raise OptionsNeededError(
+                f"its primitive needs options: {_without_place(error)}"
+            ) from error
         return primitive.factory(checked, self.plugins.backends(self.primitive))
 
     def clear(self) -> None:
@@ -184,6 +186,11 @@ class Subject:
             if entry.name.isdigit():
                 shutil.rmtree(entry)
         self._made = 0
+
+
+def _without_place(error: InputError) -> str:
+    """Return its text in one line, without the name that options have in messages."""
+    return one_line(error).removeprefix("options: ")
 
 
 def _replaced(value: Any, directory: str) -> Any:

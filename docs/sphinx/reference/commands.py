@@ -8,6 +8,9 @@ from damon_cli.main import main
 
 from docs.sphinx.reference.markdown import code, table
 
+#: Characters of an option with its value that leave room for what it means.
+_LONGEST = 50
+
 
 def commands() -> str:
     """Return every command with its arguments and options."""
@@ -39,9 +42,18 @@ def _about(command: click.Command, context: click.Context, _level: int) -> Itera
     yield from _text(command.help or "")
     options = [each for each in command.get_params(context) if isinstance(each, click.Option)]
     records = [each.get_help_record(context) for each in options if not each.hidden]
-    rows = [(code(record[0]), record[1]) for record in records if record is not None]
+    rows = [_row(*record) for record in records if record is not None]
     yield table(("option", "meaning"), rows)
     yield from _text(command.epilog or "")
+
+
+def _row(option: str, meaning: str) -> tuple[str, str]:
+    """Return a row of the table; many choices are written where there is room for them."""
+    name, _, choices = option.partition(" [")
+    if len(option) <= _LONGEST or "|" not in choices:
+        return code(option), meaning
+    values = ", ".join(choices.rstrip("]").split("|"))
+    return code(name), f"{meaning} One of {values}."
 
 
 def _text(text: str) -> Iterator[str]:
@@ -49,7 +61,10 @@ def _text(text: str) -> Iterator[str]:
     for paragraph in text.strip().split("\n\n"):
         lines = [line.rstrip() for line in paragraph.splitlines()]
         if lines and lines[0] == "\b":
-            yield "\n".join(("```text", *lines[1:], "```")) + "\n"
+            kept = ("" if line == "\b" else line for line in lines[1:])
+            yield "\n".join(("```text", *kept, "```")) + "\n"
+        elif lines and lines[0].startswith("Example: "):
+            yield "\n".join(("```text", " ".join(line.strip() for line in lines), "```")) + "\n"
         elif lines:
             yield _escaped(" ".join(line.strip() for line in lines if line != "\b")) + "\n"
 

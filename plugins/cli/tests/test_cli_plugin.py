@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 
 import pytest
+from attrs import field, frozen
 from click.testing import CliRunner, Result
 from damon_cli.main import main
 
@@ -27,13 +28,21 @@ class Bad(Good):
         context.snapshot.targets[0]  # type: ignore[attr-defined]
 
 
+@frozen
+class Needs:
+    """Options that have to be given."""
+
+    path: str = field(metadata={"help": "a file"})
+
+
 class Package:
-    """Offers both."""
+    """Offers them, and one that needs options."""
 
     @hookimpl
     def register_callbacks(self, register: object) -> None:
         register(Callback("good", Good, summary="does nothing"))  # type: ignore[operator]
         register(Callback("bad", Bad, summary="does wrong"))  # type: ignore[operator]
+        register(Callback("needy", Good, options=Needs))  # type: ignore[operator]
 
 
 def checked(*arguments: str) -> Result:
@@ -86,10 +95,21 @@ def test_what_will_go_is_shown_below_the_table(monkeypatch: pytest.MonkeyPatch) 
     assert "uses the hook 'after_aggregation', which is deprecated since damon-core 0.3" in last
 
 
+def test_a_command_has_rules_too() -> None:
+    """Also one within another, by its distribution."""
+    assert checked("damon-author").output == "command 'plugin new': 5 kept\n"
+
+
+def test_missing_options_are_asked_for() -> None:
+    """Below the table, where it says what can't be checked without."""
+    assert "give options with --options" in checked("needy").output
+
+
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
         (["none"], "damon: nothing called 'none' is installed"),
+        (["needy", "--options", "paht = 'x'"], "damon: --options of callback 'needy': paht: "),
         (["good", "--without", "no-such"], "damon: --without: no rule is called no-such"),
         (["good", "--options", "x ="], "damon: --options: Invalid value"),
     ],

@@ -13,10 +13,20 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from damon_core import InputError, PluginError, Plugins
-from damon_core.testing.conformance import RULES, Outcome, Subject, outcomes, subjects_of
+from damon_cli.commands import all_installed_commands
+from damon_cli.testing import COMMAND_RULES
+from damon_core import ConfigError, InputError, Plugins
+from damon_core.testing.conformance import (
+    RULES,
+    NotCheckedError,
+    Outcome,
+    Subject,
+    outcomes,
+    subjects_of,
+)
 
 _STYLES = {"kept": "green", "broken": "red", "not checked": "yellow"}
+_RULES = {**RULES, "command": COMMAND_RULES}
 #: Characters of a line that isn't broken.
 _UNBROKEN = 10_000
 
@@ -42,13 +52,17 @@ def check_installed(
         options = tomllib.loads(options_text)
     except tomllib.TOMLDecodeError as error:
         raise InputError(f"--options: {error}: write them as in a configuration file") from error
-    known = {rule.name for rules in RULES.values() for rule in rules}
+    known = {rule.name for rules in _RULES.values() for rule in rules}
     if unknown := sorted(set(without) - known):
         raise InputError(f"--without: no rule is called {', '.join(unknown)}")
     found: list[Outcome] = []
     with tempfile.TemporaryDirectory(prefix="damon-check-") as directory:
-        for subject in _subjects(plugins, name, options, Path(directory)):
-            rules = [rule for rule in RULES[subject.kind] if rule.name not in without]
+        subjects = list(_subjects(plugins, name, options, Path(directory)))
+        if options:
+            for subject in subjects:
+                _check_options(subject)
+        for subject in subjects:
+            rules = [rule for rule in _RULES[subject.kind] if rule.name not in without]
             found += outcomes(subject, rules)
     if as_json:
         click.echo(json.dumps([attrs.asdict(each) for each in found], indent=2))
@@ -60,20 +74,43 @@ def check_installed(
 def _subjects(
     plugins: Plugins, name: str, options: dict[str, object], directory: Path
 ) -> Iterator[Subject]:
-    subjects = list(subjects_of(name, plugins, options, directory))
+    commands = [
+        Subject("command", each.name, plugins)
+        for each in all_installed_commands()
+        if name in (each.name, *(offer.package.split(" ")[0] for offer in each.offers))
+    ]
+    subjects = [*subjects_of(name, plugins, options, directory), *commands]
     if subjects:
         yield from subjects
         return
     for info in plugins.infos():
         if info.skipped and name in (*info.name.split(", "), info.package.split(" ")[0]):
             raise InputError(f"'{name}' can't be used: {info.skipped}")
-    # Says what else may be meant, of all kinds.
+    raise InputError(
+        f"nothing called '{name}' is installed: 'damon plugins' lists packages and their parts"
+    )
+
+
+def _check_options(subject: Subject) -> None:
+    """Check given options once: mistakes in them aren't the part's.
+
+    Raises:
+        InputError: They are wrong.
+    """
+    if subject.kind in ("command", "format"):
+        return
+    taking = subject
+    if subject.kind == "backend":  # They are its primitive's.
+        taking = attrs.evolve(subject, kind="primitive", name=subject.primitive)
     try:
-        plugins.callback(name)
-    except PluginError as error:
-        raise InputError(
-            f"nothing called '{name}' is installed: 'damon plugins' lists what is ({error.reason})"
-        ) from error
+        taking.checked(taking.written())
+    except NotCheckedError:
+        pass  # Each rule says what is missing.
+    except ConfigError as error:
+        text = " ".join(str(error).split()).removeprefix("options: ")
+        raise InputError(f"--options of {taking}: {text}") from error
+    finally:
+        taking.clear()
 
 
 def _show(found: Sequence[Outcome], show_all: bool) -> None:
@@ -104,5 +141,7 @@ def _show(found: Sequence[Outcome], show_all: bool) -> None:
         }
         summary = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
         click.echo(f"{part}: {summary}")
+    if any(each.state == "not checked" and "needs options" in each.detail for each in found):
+        click.echo("give options with --options, such as --options 'path = \"{tmp}/rows.csv\"'")
     for line in dict.fromkeys(line for each in found for line in each.deprecations):
         click.echo(f"deprecated: {line}")

@@ -63,11 +63,12 @@ def check(
 ) -> None:
     """Check whether what a package offers keeps the rules of its kind.
 
-    NAME is that of a primitive, a backend (also PRIMITIVE.BACKEND), a policy, a callback or a
-    format, or of an installed distribution: then all that it offers is checked. Where options
-    have to be given, rules that need them aren't checked without.
+    NAME is that of a primitive, a backend (also PRIMITIVE.BACKEND), a policy, a callback, a
+    format or a command, or of an installed distribution: then all that it offers is checked.
+    Where options have to be given, rules that need them aren't checked without.
 
-    The exit code is 1 if a rule is broken, and 2 if nothing of this name is installed.
+    The exit code is 1 if a rule is broken, and 2 if nothing of this name is installed, or
+    the options are wrong.
     """
     from damon_cli.conformance import check_installed
 

@@ -131,13 +131,7 @@ class RunningKdamonds:
     def init(self, context: HookContext) -> None:
         """Find the kdamonds and make a trace instance."""
         self._close()
-        tracing = find_tracing(self._tracing)
-        if tracing is None:
-            raise PluginError(
-                self.name,
-                "results come by tracing, which isn't there for this user: as root, "
-                "mount -t tracefs nodev /sys/kernel/tracing",
-            )
+        tracing = self.find_tracing()
         _clean(tracing)
         instance = f"damon-follow-{os.getpid()}-{time.monotonic_ns()}"
         try:
@@ -234,6 +228,21 @@ class RunningKdamonds:
 
     def _find(self) -> list[RunningKdamond]:
         return [each for each in self._kernel.running() if is_meant(each, self._which)]
+
+    def find_tracing(self) -> Path:
+        """Return where tracing is.
+
+        Raises:
+            PluginError: It isn't there for this user.
+        """
+        tracing = find_tracing(self._tracing)
+        if tracing is None:
+            raise PluginError(
+                self.name,
+                "results come by tracing, which isn't there for this user: as root, "
+                "mount -t tracefs nodev /sys/kernel/tracing",
+            )
+        return tracing
 
     def _nothing(self) -> TargetError:
         """Return the error that says which kdamonds run instead."""

@@ -24,8 +24,11 @@ def make_kdamond(options: KdamondOptions, _backends: Mapping[str, Backend]) -> R
 
     Raises:
         TargetError: No such kdamond runs, and it isn't to be waited for.
+        PluginError: Tracing, by which results come, isn't there for this user.
     """
-    return RunningKdamonds(options.which, waits=options.when_gone == "wait")
+    running = RunningKdamonds(options.which, waits=options.when_gone == "wait")
+    running.find_tracing()  # What is missing is said before a start.
+    return running
 
 
 @hookimpl
