@@ -64,7 +64,8 @@ class Service:
             with urllib.request.urlopen(request, timeout=60) as answer:
                 return answer.status, answer.read().decode()
         except HTTPError as error:
-            return error.code, error.read().decode()
+            with error:
+                return error.code, error.read().decode()
 
     def metric(self, name: str) -> float:
         """Return the value of the only series of a metric."""
