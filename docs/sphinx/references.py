@@ -1,4 +1,6 @@
-"""An extension of Sphinx: names of the public interface lead to it, wherever they are defined."""
+"""An extension of Sphinx: names of the public interface lead to it, wherever they are defined,
+and nothing is described twice.
+"""
 
 from typing import Any
 
@@ -18,7 +20,13 @@ def resolve(app: Any, env: Any, node: Any, content: Any) -> Any:
     )
 
 
+def left_out(_app: Any, _what: str, _name: str, found: Any, skip: bool, _options: Any) -> bool:
+    """Return whether a member has no entry: fields of named tuples are described by their class."""
+    return skip or str(getattr(found, "__doc__", "")).startswith("Alias for field number")
+
+
 def setup(app: Any) -> dict[str, bool]:
     """Register the extension."""
     app.connect("missing-reference", resolve)
+    app.connect("autodoc-skip-member", left_out)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
