@@ -189,8 +189,8 @@ def test_an_error_of_the_thread_is_raised(tmp_path: Path) -> None:
         writer = ParquetWriter(Path({str(path)!r}), RecordInfo("here"))
         writer.write(a_minute(1))
         writer.explain(RecordInfo("here"))
-        resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))
-        writer.write(a_minute(2, 5000))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+        writer.write(a_minute(2, 20_000))
         try:
             writer.write(a_minute(3))
         except DamonError as error:
