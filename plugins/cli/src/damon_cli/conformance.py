@@ -107,7 +107,7 @@ def _check_options(subject: Subject) -> None:
     except NotCheckedError:
         pass  # Each rule says what is missing.
     except ConfigError as error:
-        text = " ".join(str(error).split()).removeprefix("options: ")
+        text = "; ".join(str(each).removeprefix("options: ") for each in error.problems)
         raise InputError(f"--options of {taking}: {text}") from error
     finally:
         taking.clear()
