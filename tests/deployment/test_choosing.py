@@ -144,6 +144,7 @@ def test_more_targets_than_at_first(deployed: Deploy, caplog: pytest.LogCaptureF
     made = deployed(a={"targets": 5, "later": 200})
     assert taken(made) == {"a": "exact"}
     eventually(lambda: len(made.contexts[0].targets) == 205)
+    caplog.clear()
     with caplog.at_level(logging.INFO, "damon_core.deployment"):
         made.tend()
     assert taken(made) == {"a": "rough"}
