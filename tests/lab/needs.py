@@ -51,8 +51,10 @@ def _has_readable_page_tables() -> bool:
 
 
 def _has_obsolete_targets() -> bool:
-    symbols = Path("/proc/kallsyms").read_bytes()
-    return b" obsolete_target_store" in symbols and os.access(_KDAMONDS, os.W_OK)
+    symbols = Path("/proc/kallsyms")  # Not each kernel has it.
+    if not (symbols.exists() and os.access(_KDAMONDS, os.W_OK)):
+        return False
+    return b" obsolete_target_store" in symbols.read_bytes()
 
 
 def _has_soft_dirty() -> bool:
