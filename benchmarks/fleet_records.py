@@ -135,7 +135,7 @@ def duckdb_program(root: Path, query: int) -> str:
 
 def dask_program(root: Path, function: str) -> str:
     """Return a program that calls one of the documented functions with two workers."""
-    (definitions,) = blocks("python")
+    _of_object_stores, definitions = blocks("python")
     return f"""
 {definitions}
 

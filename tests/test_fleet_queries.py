@@ -3,7 +3,6 @@
 import re
 import subprocess
 import sys
-import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,6 @@ from pyarrow import fs
 
 from benchmarks.fleet_records import (
     DATE,
-    DOCUMENT,
     UNITS,
     blocks,
     dask_program,
@@ -167,7 +165,7 @@ def bucket(dataset: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 def definitions() -> dict[str, Any]:
     """Return what the documentation defines for Dask."""
     names: dict[str, Any] = {}
-    (block,) = blocks("python")
+    _of_object_stores, block = blocks("python")
     exec(block, names)
     return names
 
@@ -175,12 +173,9 @@ def definitions() -> dict[str, Any]:
 @pytest.mark.slow
 def test_duckdb_and_dask_s_functions_read_an_object_store(bucket: str, dataset: Path) -> None:
     """As documented, through pyarrow: the numbers are those of the directory."""
-    text = DOCUMENT.read_text(encoding="utf-8")
-    ((lines, url),) = re.findall(
-        r"\n\n((?:    .*\n)+    .*from_uri\(\"(s3:.*?)\"\)(?:\n    .*)+)", text
-    )
+    lines, _for_dask = blocks("python")
     names: dict[str, Any] = {}
-    exec(textwrap.dedent(lines).replace(url, bucket), names)
+    exec(re.sub(r"s3:[^\"]*", bucket, lines), names)
     view, query, *_ = blocks("sql")
     view = re.sub(r"FROM read_parquet\([^;]*\)", "FROM found", view)
     connection = duckdb.connect()

@@ -38,9 +38,15 @@ def records(tmp_path_factory: pytest.TempPathFactory) -> Path:
         np.array([0]), periods, shortest=13, longest=20, watched_us=60_000_000
     )
     name = "redis-server[7]"
+    hot = RegionRow(0, 4 << 12, 180, kinds={"anonymous": 4 << 12})
     snapshots = [
         make_snapshot(
-            {name: [RegionRow(0, 4 << 12, 180), RegionRow(4 << 12, BLOCK_BYTES, age=number)]},
+            {
+                name: [
+                    hot,
+                    RegionRow(4 << 12, BLOCK_BYTES, age=number, kinds={"anonymous": 1 << 20}),
+                ]
+            },
             number=number,
             intervals=Intervals(5_000, 1_000_000, 1_000_000),
             areas={name: [Area(0, BLOCK_BYTES, "[heap]")]},
@@ -58,6 +64,8 @@ def records(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 writer.write(snapshot)
     for name in RECORDS:
         shutil.copy(folder / "record.parquet", folder / name)
+    (folder / "week").mkdir()
+    shutil.copy(folder / "record.parquet", folder / "week")
     shutil.copytree(ROOT / "docs/records", folder, dirs_exist_ok=True)
     return folder
 

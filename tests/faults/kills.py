@@ -143,6 +143,8 @@ def _found(program: _Program, folder: Path, report: bool) -> list[str]:
         path
         for path in sorted(folder.iterdir())
         if path.suffix in (".csv", ".parquet") and not path.name.startswith(".")
+        # Empty is what was created when the kill came, before anything was acknowledged.
+        if path.stat().st_size
     ]
     found = []
     kept: dict[str, set[int]] = {".csv": set(), ".parquet": set()}

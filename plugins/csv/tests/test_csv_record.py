@@ -154,6 +154,14 @@ def test_rows_of_the_readme_can_be_read(tmp_path: Path) -> None:
     assert snapshot.touched_bytes.tolist() == [40960, 0]
 
 
+def test_an_empty_file(tmp_path: Path) -> None:
+    """Such as a kill leaves when it comes before the first row: the error says so."""
+    path = tmp_path / "rows.csv"
+    path.touch()
+    with pytest.raises(InputError, match="is no record of CSV: it is empty: nothing was recorded"):
+        CsvReader(path)
+
+
 def test_an_empty_record(tmp_path: Path) -> None:
     """A header alone is a record without aggregations."""
     path = tmp_path / "out.csv"
@@ -200,7 +208,7 @@ def test_snapshots_before_the_damage_are_right(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"a,b\n1,2\n", b"PAR1", OLD_HEADER.replace(b"age", b"resident_bytes,idle_us")]
+    "content", [b"a,b\n1,2\n", b"PAR1", OLD_HEADER.replace(b"age", b"resident_bytes,idle_us")]
 )
 def test_other_files_are_refused(tmp_path: Path, content: bytes) -> None:
     """One line says what a record begins with."""

@@ -374,7 +374,7 @@ def test_of_a_real_process(start_program: "Callable[..., subprocess.Popen[str]]"
     intervals = Intervals(5_000, 500_000)
     with Context(primitive, [recorder], intervals=intervals, cpu_budget=None) as context:
         start(context)
-        eventually(lambda: _idle_of_largest(recorder) is not None, 180)
+        eventually(lambda: _idle_of_largest(recorder) is not None)
     assert _idle_of_largest(recorder) == pytest.approx(90 * MIB, rel=0.03)
 
 

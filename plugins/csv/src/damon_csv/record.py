@@ -166,6 +166,8 @@ class _Times:
 
 def _why_no_header(line: bytes, names: Sequence[str]) -> str:
     """Return what is wrong with the first line of a file."""
+    if not line:
+        return "it is empty: nothing was recorded"
     for mark, encoding in _MARKS.items():
         if line.startswith(mark):
             return f"it is {encoding}: save it as UTF-8 without a byte order mark (BOM)"
