@@ -12,7 +12,6 @@ import numpy as np
 import pandas as pd
 import pyarrow.compute as pc
 import pytest
-from moto.moto_server.threaded_moto_server import ThreadedMotoServer
 from pyarrow import fs
 
 from benchmarks.fleet_records import (
@@ -23,6 +22,7 @@ from benchmarks.fleet_records import (
     make_dataset,
     rows_of,
 )
+from tests.object_store import BUCKET, object_store
 
 HOSTS = 4
 MIB = 1 << 20
@@ -147,19 +147,9 @@ def test_dask_says_the_same(dataset: Path, tmp_path: Path) -> None:
 @pytest.fixture
 def bucket(dataset: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """Return the URL of the same dataset in an object store."""
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "tests")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "tests")
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    try:
-        _, port = server.get_host_and_port()
-        options = f"endpoint_override=127.0.0.1:{port}&scheme=http&region=us-east-1"
-        creating, _ = fs.FileSystem.from_uri(f"s3://fleet?{options}&allow_bucket_creation=true")
-        creating.create_dir("fleet")
-        fs.copy_files(str(dataset), "fleet/damon", destination_filesystem=creating)
-        yield f"s3://fleet/damon?{options}"
-    finally:
-        server.stop()
+    with object_store(monkeypatch) as (files, options):
+        fs.copy_files(str(dataset), f"{BUCKET}/damon", destination_filesystem=files)
+        yield f"s3://{BUCKET}/damon?{options}"
 
 
 def definitions() -> dict[str, Any]:

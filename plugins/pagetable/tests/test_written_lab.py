@@ -9,9 +9,9 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 from damon_pagetable import Written
-from damon_pagetable.softdirty import WrittenLooks, clear_soft_dirty, fault_us
+from damon_pagetable.softdirty import WrittenLooks, fault_us
 from damon_pagetable.walking import Bit
-from damon_vaddr import PidSource, Process, ProcessMemory, parse_maps
+from damon_vaddr import PidSource, Process, ProcessMemory, clear_soft_dirty_bits, parse_maps
 
 from damon_core import Context, Intervals, TargetSnapshot
 from damon_core.testing import StopAfter, run
@@ -99,7 +99,7 @@ def test_both_ways_of_reading_agree(program: tuple[int, int, int, int]) -> None:
     """PAGEMAP_SCAN and entries of pagemap say the same of what is written all the time."""
     pid, written, read, _ = program
     with contextlib.closing(Process.open(pid)) as process:
-        clear_soft_dirty(process)
+        clear_soft_dirty_bits(process)
         time.sleep(1)
         descriptor = process.open_kept("pagemap")
         mappings = parse_maps(process.maps())

@@ -11,11 +11,10 @@ from damon_parquet.options import ParquetOptions
 from damon_parquet.publishing import publish
 from damon_parquet.store import Store
 from damon_parquet.writer import ParquetWriter
-from moto.moto_server.threaded_moto_server import ThreadedMotoServer
-from pyarrow import fs
 
 from damon_core import Context, DamonError, Intervals, RecordInfo, VirtualClock
 from damon_core.testing import RegionRow, ScriptedMemory, ScriptedRegion, make_snapshot, run
+from tests.object_store import BUCKET, object_store
 
 pytestmark = pytest.mark.slow
 HOUR_US = 3_600_000_000
@@ -24,18 +23,8 @@ HOUR_US = 3_600_000_000
 @pytest.fixture
 def bucket(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[str]:
     """Return the URL of an empty folder in a bucket."""
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "tests")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "tests")
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    try:
-        _, port = server.get_host_and_port()
-        options = f"endpoint_override=127.0.0.1:{port}&scheme=http&region=us-east-1"
-        creating, _ = fs.FileSystem.from_uri(f"s3://fleet?{options}&allow_bucket_creation=true")
-        creating.create_dir("fleet")
-        yield f"s3://fleet/{tmp_path.name}?{options}"
-    finally:
-        server.stop()
+    with object_store(monkeypatch) as (_, options):
+        yield f"s3://{BUCKET}/{tmp_path.name}?{options}"
 
 
 def published(folder: Path, store: Store, hosts: int = 2) -> None:

@@ -226,10 +226,7 @@ class PageTable:
         if not os.pread(files.pagemap, 8, 0):  # Its memory is gone: it ended or called exec.
             return False
         now_us = context.clock.now_us()
-        known.last_us = max(now_us - known.cleared_us, 1)
-        known.first_us = known.first_us or known.last_us
-        known.since_us = known.since_us or now_us
-        known.checks = context.intervals.checks
+        known.note_look(now_us, context.intervals.checks)
         later = known.inference.later
         pages = known.pages.add(found, known.last_us, now_us, later=later)
         blocks = len(found.blocks) + len(found.huge.addresses)

@@ -65,6 +65,13 @@ class Known:
     last_checks: int = field(default=1, init=False)
     inference: Inference = field(factory=Inference, init=False)
 
+    def note_look(self, now_us: int, checks: int) -> None:
+        """Note when its pages were looked at, in an aggregation that stands for so many checks."""
+        self.last_us = max(now_us - self.cleared_us, 1)
+        self.first_us = self.first_us or self.last_us
+        self.since_us = self.since_us or now_us
+        self.checks = checks
+
     def end(self, now_us: int) -> PageCodes:
         """End an aggregation; return the codes of all pages."""
         return self.inference.end(self.pages, self.last_us, now_us)

@@ -23,7 +23,7 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-from damon_vaddr import Mapped, Process
+from damon_vaddr import Mapped
 
 from damon_core import BLOCK_BYTES, BLOCK_PAGES, PAGE_SIZE_BYTES, Range
 from damon_pagetable.look import HugePages, Look
@@ -72,23 +72,6 @@ def has_soft_dirty() -> bool:
         except OSError:
             return False
     return len(entry) == _ENTRY_BYTES and bool(np.frombuffer(entry, np.uint64)[0] & _SOFT_DIRTY)
-
-
-def clear_soft_dirty(process: Process) -> int:
-    """Clear the soft-dirty bits of a process; return the CPU time of that, in microseconds.
-
-    Raises:
-        ProcessLookupError: The process has ended.
-        PermissionError: The process may not be written to by this user.
-        OSError: Another failure, such as too many open files.
-    """
-    clear_refs = process.open_file("clear_refs", os.O_WRONLY)
-    try:
-        begun_ns = time.thread_time_ns()
-        os.write(clear_refs, _CLEAR_SOFT_DIRTY)
-        return (time.thread_time_ns() - begun_ns) // 1_000
-    finally:
-        os.close(clear_refs)
 
 
 @functools.cache

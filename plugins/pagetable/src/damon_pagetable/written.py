@@ -4,7 +4,7 @@ import os
 from collections.abc import Collection, Sequence
 
 from attrs import define, field
-from damon_vaddr import ProcessTarget, is_shortage, parse_maps
+from damon_vaddr import ProcessTarget, clear_soft_dirty_bits, is_shortage, parse_maps
 
 from damon_core import (
     HookContext,
@@ -15,7 +15,7 @@ from damon_core import (
     SpacedSampling,
 )
 from damon_pagetable.layout import BestCut, Known
-from damon_pagetable.softdirty import WrittenLooks, clear_soft_dirty, fault_us, has_soft_dirty
+from damon_pagetable.softdirty import WrittenLooks, fault_us, has_soft_dirty
 
 
 class ClearingSampling(SpacedSampling):
@@ -98,7 +98,7 @@ class Written:
             if files.aggregation == number:
                 continue
             try:
-                held_us = clear_soft_dirty(target.process)
+                held_us = clear_soft_dirty_bits(target.process)
             except (ProcessLookupError, PermissionError):  # it may no longer be written to
                 gone.append(target)
                 continue
@@ -131,10 +131,7 @@ class Written:
         if not os.pread(files.pagemap, 8, 0):  # Its memory is gone: it ended or called exec.
             return False
         now_us = context.clock.now_us()
-        known.last_us = max(now_us - known.cleared_us, 1)
-        known.first_us = known.first_us or known.last_us
-        known.since_us = known.since_us or now_us
-        known.checks = context.intervals.checks
+        known.note_look(now_us, context.intervals.checks)
         pages = known.pages.add(found, known.last_us, now_us)
         known.inference.look(pages, known.last_us)
         target.toll = target.toll.with_held(files.looks.longest_us).with_cpu(pages * self._fault_us)

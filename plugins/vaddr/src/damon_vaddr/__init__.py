@@ -2,7 +2,7 @@
 
 from damon_vaddr.backend import ProcessBackend
 from damon_vaddr.calibration import WalkCosts, reset_us, walk_costs
-from damon_vaddr.clearing import clear_accessed_bits
+from damon_vaddr.clearing import clear_accessed_bits, clear_soft_dirty_bits
 from damon_vaddr.descriptors import is_shortage
 from damon_vaddr.forecast import ProcessForecast, forecast_processes
 from damon_vaddr.identity import LABELS, NO_GROUP, Identities
@@ -64,6 +64,7 @@ __all__ = [
     "VaddrOptions",
     "WalkCosts",
     "clear_accessed_bits",
+    "clear_soft_dirty_bits",
     "descendants_of",
     "find_rivals",
     "forecast_processes",
