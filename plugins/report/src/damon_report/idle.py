@@ -156,9 +156,7 @@ def show_idle(
     console = new_console()
     if as_json:
         document = {
-            **record.json(),
-            "by": by,
-            "times_us": {snapshot.context: snapshot.time_us for snapshot in snapshots},
+            **record.json_of(snapshots, by),
             "idle": [each.json() for rows in found for each in rows[:limit]],
         }
         echo_json("idle", document)
@@ -182,9 +180,7 @@ def _show_percentiles(
     record.refuse_unknown(by, (each.name for rows in found for each in rows))
     if as_json:
         document = {
-            **record.json(),
-            "by": by,
-            "times_us": {snapshot.context: snapshot.time_us for snapshot in snapshots},
+            **record.json_of(snapshots, by),
             "percentiles": [each.json() for rows in found for each in rows[:limit]],
         }
         echo_json("idle", document)

@@ -145,10 +145,8 @@ def show_kinds(
     record.refuse_unknown(by, (each.name for rows in found for each in rows))
     if as_json:
         document = {
-            **record.json(),
-            "by": by,
+            **record.json_of(snapshots, by),
             "at_least_us": at_least_us,
-            "times_us": {snapshot.context: snapshot.time_us for snapshot in snapshots},
             "kinds": [each.json() for rows in found for each in rows[:limit]],
         }
         echo_json("kinds", document)

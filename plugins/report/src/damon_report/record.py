@@ -106,6 +106,11 @@ class Record(SelfClosing):
         """Return what the JSON of each report says of the record."""
         return {"record": self.name, "filled_in": list(self.info.filled_in)}
 
+    def json_of(self, snapshots: Sequence[Snapshot], by: By) -> dict[str, object]:
+        """Return the same for a report of single aggregations, with their times and grouping."""
+        times_us = {snapshot.context: snapshot.time_us for snapshot in snapshots}
+        return {**self.json(), "by": by, "times_us": times_us}
+
     @property
     def start_us(self) -> int:
         """When the whole record began, Unix microseconds."""

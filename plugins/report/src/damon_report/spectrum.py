@@ -88,9 +88,7 @@ def show_spectrum(
     record.refuse_unknown(by, (each.name for rows in found for each in rows))
     if as_json:
         document = {
-            **record.json(),
-            "by": by,
-            "times_us": {snapshot.context: snapshot.time_us for snapshot in snapshots},
+            **record.json_of(snapshots, by),
             "spectra": [each.json() for rows in found for each in rows[:limit]],
         }
         echo_json("spectrum", document)
