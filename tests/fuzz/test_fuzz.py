@@ -17,6 +17,7 @@ FINDINGS = sorted(Path(__file__).with_name("findings").glob("*/*"))
 CASES = {"config": 60, "parquet": 40, "names": 60, "alert": 100, "csv": 200}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", KINDS)
 def test_every_input_is_read_or_clearly_refused(tmp_path: Path, name: str) -> None:
     """A few cases; ``python -m tests.fuzz`` runs as many as are wanted."""

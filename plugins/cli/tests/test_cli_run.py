@@ -242,6 +242,7 @@ HANGS = "callback: hangs = 'after_aggregation'"
 HANGS_LINE = "damon: context 'a' doesn't stop: callback 'note' has been in after_aggregation for "
 
 
+@pytest.mark.slow
 def test_a_hook_that_hangs_is_left_alone_in_time(
     notes: Path, config: Callable[..., Path], start: Callable[..., subprocess.Popen[str]]
 ) -> None:
@@ -254,6 +255,7 @@ def test_a_hook_that_hangs_is_left_alone_in_time(
     assert err.splitlines()[-1].startswith(HANGS_LINE)
 
 
+@pytest.mark.slow
 def test_others_end_in_order_beside_a_hook_that_hangs(
     notes: Path, config: Callable[..., Path], start: Callable[..., subprocess.Popen[str]]
 ) -> None:
@@ -266,6 +268,7 @@ def test_others_end_in_order_beside_a_hook_that_hangs(
     assert of(notes, "b") == WHOLE
 
 
+@pytest.mark.slow
 def test_a_second_signal_ends_the_waiting(
     notes: Path, config: Callable[..., Path], start: Callable[..., subprocess.Popen[str]]
 ) -> None:
@@ -280,6 +283,7 @@ def test_a_second_signal_ends_the_waiting(
     assert err.splitlines()[-1].startswith(HANGS_LINE)
 
 
+@pytest.mark.slow
 def test_a_release_that_hangs_ends_with_a_signal(
     notes: Path, config: Callable[..., Path], start: Callable[..., subprocess.Popen[str]]
 ) -> None:
@@ -294,6 +298,7 @@ def test_a_release_that_hangs_ends_with_a_signal(
     )
 
 
+@pytest.mark.slow
 def test_a_release_that_hangs_is_left_alone_in_time(config: Callable[..., Path]) -> None:
     """As long as any hook may take once a context is to stop."""
     contexts = config(a="checks = 20\ncallback: hangs = 'release'", stop_timeout="100ms")
@@ -358,6 +363,7 @@ def test_exit_codes_of_a_primitive_that_fails(
     assert of(notes, "a") == ["init", *END]
 
 
+@pytest.mark.slow
 def test_others_go_on(notes: Path, config: Callable[..., Path]) -> None:
     """A context that fails is reported within a second, and the others run to their end."""
     result = run("run", config(a="raises = 'input'", b="checks = 2_500"))
@@ -377,6 +383,7 @@ def test_no_failure_is_hidden_by_another(notes: Path, config: Callable[..., Path
     assert result.stderr.endswith("damon: no memory\n")
 
 
+@pytest.mark.slow
 def test_what_stretches_intervals_is_said(tmp_path: Path) -> None:
     """A budget that allows far fewer checks than configured is worth a line."""
     path = tmp_path / "damon.toml"

@@ -94,6 +94,7 @@ def cgroup() -> Generator[Path, None, None]:
     path.rmdir()
 
 
+@pytest.mark.slow
 class TestRecording:
     def test_by_pid(self, busy: int, tmp_path: Path) -> None:
         """The accesses of a running process are written, row by row."""
@@ -114,7 +115,6 @@ class TestRecording:
         assert "slowed its target down by " in done.stdout
         assert len(done.stdout.splitlines()) == 6
 
-    @pytest.mark.slow
     def test_the_next_command_works(self, busy: int, tmp_path: Path) -> None:
         """What the summary says to type shows the record."""
         output = tmp_path / "it's.parquet"
@@ -129,7 +129,6 @@ class TestRecording:
         assert shown.returncode == 0, shown.stderr
         assert shown.stdout
 
-    @pytest.mark.slow
     def test_parquet_is_what_is_written(self, busy: int, tmp_path: Path) -> None:
         """Without -o it goes to damon.parquet, never over another; it says how it was made."""
         for _ in range(2):
@@ -395,6 +394,7 @@ while True:
 """
 
 
+@pytest.mark.slow
 class TestCtrlC:
     def test_a_command_ends_by_itself(self, tmp_path: Path) -> None:
         """Ctrl-C reaches it as well: it gets the time that it needs, and the summary comes."""

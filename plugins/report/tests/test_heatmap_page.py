@@ -20,7 +20,7 @@ from playwright.sync_api import Browser, FloatRect, Locator, Page, sync_playwrig
 
 from damon_core import Area, Snapshot
 
-pytestmark = pytest.mark.needs("chromium")
+pytestmark = [pytest.mark.needs("chromium"), pytest.mark.slow]
 
 MIB = 1 << 20
 SECOND_US = 1_000_000
@@ -218,7 +218,6 @@ class TestWhatIsShown:
         shown.point(0.2, 0.2)
         assert shown.details("hover")["accessed"].startswith("no data")
 
-    @pytest.mark.slow
     def test_many_targets(self, opened: Open, snapshot: Callable[..., Snapshot]) -> None:
         """The hottest of 300 targets have their own bands, the others share one."""
         targets = {f"worker[{i}]": [(0, 4, 10 if i == 42 else 0)] for i in range(300)}

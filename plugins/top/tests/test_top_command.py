@@ -147,6 +147,7 @@ def gone(pid_file: Path) -> bool:
     return not Path(f"/proc/{pid_file.read_text()}").exists()
 
 
+@pytest.mark.slow
 class TestTerminal:
     @pytest.mark.parametrize("key", ["q", "\x03"], ids=["q", "Ctrl-C"])
     def test_a_command_to_the_end(
@@ -175,7 +176,6 @@ class TestTerminal:
         assert gone(pid_file)
         assert "\x1b[?1049l" in terminal.shown
 
-    @pytest.mark.slow
     def test_a_terminal_that_is_closed(self, terminals: list[Terminal], pid_file: Path) -> None:
         """When ssh breaks off, neither the view nor the command goes on."""
         terminals.append(terminal := Terminal(*busy(pid_file)))
@@ -199,7 +199,6 @@ class TestTerminal:
         assert used <= {"0", "1", "2", "7", "39", "49"}
         assert terminal.shown.isascii()
 
-    @pytest.mark.slow
     def test_the_last_picture_stays_until_it_is_left(
         self, terminals: list[Terminal], pid_file: Path
     ) -> None:
@@ -312,6 +311,7 @@ def _listens(port: int) -> bool:
         return client.connect_ex(("127.0.0.1", port)) == 0
 
 
+@pytest.mark.slow
 class TestBrowser:
     @pytest.fixture
     def port(self) -> Generator[int, None, None]:
