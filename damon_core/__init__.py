@@ -5,6 +5,9 @@ plugins, `damon_core.metrics`, for callbacks that export metrics, and `damon_cor
 `__all__` lists it by reader.
 """
 
+from importlib import import_module
+from typing import TYPE_CHECKING
+
 from damon_core import validators
 from damon_core.attributes import Intervals, IntervalsGoal, RegionLimits
 from damon_core.clock import Clock, Grid, SystemClock, VirtualClock
@@ -40,12 +43,6 @@ from damon_core.contract.registration import (
 from damon_core.contract.reloading import Reloader
 from damon_core.contract.rotation import Rotation, move_aside, moved_aside
 from damon_core.contract.sampling import Sampling, SamplingFactory
-from damon_core.deployment.building import build_contexts
-from damon_core.deployment.forecasting import forecast_context
-from damon_core.deployment.model import Config, ContextConfig, PartConfig
-from damon_core.deployment.reading import check_config, load_config
-from damon_core.deployment.running import Deployment
-from damon_core.deployment.schema import config_schema
 from damon_core.deprecation import DamonDeprecationWarning
 from damon_core.errors import (
     AttributeValueError,
@@ -64,16 +61,6 @@ from damon_core.errors import (
     one_line,
 )
 from damon_core.hookspecs import hookimpl
-from damon_core.loop.context import Context
-from damon_core.loop.forecast import Expected, Limits
-from damon_core.loop.group import start, stop
-from damon_core.loop.sampling import (
-    AccumulatingSampling,
-    DelegatedSampling,
-    PageSampling,
-    RegionSampling,
-    SpacedSampling,
-)
 from damon_core.memory.bounded import (
     OTHER,
     TARGET,
@@ -111,18 +98,8 @@ from damon_core.memory.snapshot import (
 )
 from damon_core.memory.spectrum import SPECTRUM_US, Spectrum
 from damon_core.memory.target import Area, Owner, Target, Toll
-from damon_core.policies.evidence import EvidencePolicy, EvidencePolicyOptions
-from damon_core.policies.kernel import KernelPolicy, KernelPolicyOptions
 from damon_core.programs import why_not_a_program
-from damon_core.registry.backends import (
-    AUTO,
-    BackendOption,
-    backends_of,
-    make_backend,
-    preferred_backends,
-)
 from damon_core.registry.discovery import Plugins
-from damon_core.registry.forecast import BackendForecast, Forecast, make_forecast
 from damon_core.registry.packages import PluginInfo
 from damon_core.stats import CallbackStats, Stats
 from damon_core.units import (
@@ -133,6 +110,77 @@ from damon_core.units import (
     parse_duration,
     parse_size,
 )
+
+# What monitors is imported when it is first used: nobody needs it to read a record, or to look at
+# what is installed, and it takes as long to import as all the rest.
+if TYPE_CHECKING:
+    from damon_core.deployment.building import build_contexts
+    from damon_core.deployment.forecasting import forecast_context
+    from damon_core.deployment.model import Config, ContextConfig, PartConfig
+    from damon_core.deployment.reading import check_config, load_config
+    from damon_core.deployment.running import Deployment
+    from damon_core.deployment.schema import config_schema
+    from damon_core.loop.context import Context
+    from damon_core.loop.forecast import Expected, Limits
+    from damon_core.loop.group import start, stop
+    from damon_core.loop.sampling import (
+        AccumulatingSampling,
+        DelegatedSampling,
+        PageSampling,
+        RegionSampling,
+        SpacedSampling,
+    )
+    from damon_core.policies.evidence import EvidencePolicy, EvidencePolicyOptions
+    from damon_core.policies.kernel import KernelPolicy, KernelPolicyOptions
+    from damon_core.registry.backends import (
+        AUTO,
+        BackendOption,
+        backends_of,
+        make_backend,
+        preferred_backends,
+    )
+    from damon_core.registry.forecast import BackendForecast, Forecast, make_forecast
+else:
+    #: The names of the imports above, by module.
+    _LATER = {
+        "damon_core.deployment.building": ("build_contexts",),
+        "damon_core.deployment.forecasting": ("forecast_context",),
+        "damon_core.deployment.model": ("Config", "ContextConfig", "PartConfig"),
+        "damon_core.deployment.reading": ("check_config", "load_config"),
+        "damon_core.deployment.running": ("Deployment",),
+        "damon_core.deployment.schema": ("config_schema",),
+        "damon_core.loop.context": ("Context",),
+        "damon_core.loop.forecast": ("Expected", "Limits"),
+        "damon_core.loop.group": ("start", "stop"),
+        "damon_core.loop.sampling": (
+            "AccumulatingSampling",
+            "DelegatedSampling",
+            "PageSampling",
+            "RegionSampling",
+            "SpacedSampling",
+        ),
+        "damon_core.policies.evidence": ("EvidencePolicy", "EvidencePolicyOptions"),
+        "damon_core.policies.kernel": ("KernelPolicy", "KernelPolicyOptions"),
+        "damon_core.registry.backends": (
+            "AUTO",
+            "BackendOption",
+            "backends_of",
+            "make_backend",
+            "preferred_backends",
+        ),
+        "damon_core.registry.forecast": ("BackendForecast", "Forecast", "make_forecast"),
+    }
+
+    def __getattr__(name: str) -> object:
+        for module, names in _LATER.items():
+            if name in names:
+                found = globals()[name] = getattr(import_module(module), name)
+                return found
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__})
+
 
 __all__ = [  # noqa: RUF022  # by reader
     # Who builds monitors in Python, from parts (docs/python.md).

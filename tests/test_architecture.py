@@ -103,6 +103,27 @@ def test_public_names_of_damon_cli_are_documented(module: str) -> None:
     assert [each for each in (module, *names) if f"`{each}`" not in text] == []
 
 
+def test_what_is_imported_later_is_what_type_checkers_see() -> None:
+    """A name of the core that is imported when it is used is the one of the import for types."""
+    for_types = [
+        (str(each.module), name.name)
+        for node in ast.parse((CORE / "__init__.py").read_text()).body
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+        for each in node.body
+        if isinstance(each, ast.ImportFrom)
+        for name in each.names
+    ]
+    assert ("damon_core.loop.context", "Context") in for_types
+    found = [getattr(damon_core, name) for _, name in for_types]
+    assert found == [getattr(importlib.import_module(module), name) for module, name in for_types]
+
+
+def test_what_the_core_does_not_have() -> None:
+    """It says so, as any module does."""
+    with pytest.raises(AttributeError, match="module 'damon_core' has no attribute 'Contexts'"):
+        _ = damon_core.Contexts  # type: ignore[attr-defined]
+
+
 # -- the core knows no plugin ----------------------------------------------------------
 
 

@@ -131,7 +131,7 @@ class Regions:
         """Bytes of address space of each region."""
         return self.end - self.start
 
-    def random_pages(self, rng: np.random.Generator) -> IntColumn:
+    def random_pages(self, rng: "np.random.Generator") -> IntColumn:
         """Return the address of one uniformly random page of each region.
 
         Any page of a region of any size can be drawn. The random number of Linux up to 7.1 is

@@ -18,8 +18,6 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, Union, cast, get_args, get_origin
 
 import attrs
-from cattrs import Converter
-from cattrs.errors import StructureHandlerNotFoundError
 
 from damon_core.errors import AttributeValueError, ConfigError, Problem, one_line
 from damon_core.units import (
@@ -85,9 +83,6 @@ def mistake(value: object, allowed: str) -> ValueError:
 def _problems(error: BaseException, path: str) -> list[Problem]:
     if isinstance(error, ConfigError):
         return [Problem(_join(path, problem.path), problem.message) for problem in error.problems]
-    if isinstance(error, StructureHandlerNotFoundError):
-        kind = getattr(error.type_, "__name__", str(error.type_))
-        return [Problem(path, f"its type, {kind}, can't be written: a mistake of the plugin")]
     return [Problem(path, str(error))]
 
 
@@ -123,6 +118,16 @@ def _leaf(kinds: type | tuple[type, ...], allowed: str, convert: Callable[[Any],
             raise mistake(value, f"must be {allowed}") from error
 
     return hook
+
+
+def _unwritable(cls: Any) -> Hook:
+    """Return a hook for a type that nothing else takes."""
+
+    def refuse(_value: object, _type: object) -> object:
+        kind = getattr(cls, "__name__", str(cls))
+        raise ValueError(f"its type, {kind}, can't be written: a mistake of the plugin")
+
+    return refuse
 
 
 #: What columns, files and other programs have room for.
@@ -191,7 +196,10 @@ class _Structuring:
     """
 
     def __init__(self, hooks: Mapping[type, Hook]) -> None:
-        self.converter = Converter()
+        # Reports find out what is installed, too, and have no options to make.
+        from cattrs import Converter  # noqa: PLC0415
+
+        self.converter = Converter(structure_fallback_factory=_unwritable)
         predicates: list[tuple[Callable[[Any], bool], Hook]] = [
             (attrs.has, self._table),
             (_has_origin(Literal), self._literal),

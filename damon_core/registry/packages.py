@@ -193,29 +193,54 @@ def backend_key(primitive: str, backend: str) -> str:
     return f"{primitive}.{backend}"
 
 
+@frozen
+class _Distribution:
+    """What the metadata of a distribution say, parsed once.
+
+    Attributes:
+        name: Its normalized name; empty if it isn't known.
+        origin: Its name and version.
+        requires: What it requires.
+    """
+
+    name: str
+    origin: str
+    requires: tuple[str, ...]
+
+    @classmethod
+    def of(cls, found: metadata.Distribution | None) -> "_Distribution":
+        """Return what is known of a distribution."""
+        if found is None:
+            return cls("", "(unknown)", ())
+        fields = found.metadata
+        requires = tuple(fields.get_all("Requires-Dist") or ())
+        return cls(
+            canonicalize_name(fields["Name"]), f"{fields['Name']} {fields['Version']}", requires
+        )
+
+
 def installed_packages() -> list[Package]:
     """Return the installed packages, the core first. Nothing is imported yet."""
-    by_object: dict[tuple[str, str], Package] = {}
-    entries = [(entry.name, _origin(entry), entry) for entry in metadata.entry_points(group=GROUP)]
+    read = functools.cache(_Distribution.of)  # Most have several entry points.
+    entries = [(entry, read(entry.dist)) for entry in metadata.entry_points(group=GROUP)]
     # The core first: nobody takes its names. Plain names before those of backends: a package
     # is called by its first.
-    entries.sort(key=lambda each: (not _is_core(each[2]), "." in each[0], *each[:2]))
-    for name, origin, entry in entries:
-        known = by_object.get((origin, entry.value))
+    entries.sort(
+        key=lambda each: (each[1].name != CORE, "." in each[0].name, each[0].name, each[1].origin)
+    )
+    by_object: dict[tuple[str, str], Package] = {}
+    for entry, dist in entries:
+        known = by_object.get((dist.origin, entry.value))
         if known is not None:
-            if name not in known.names:
-                known.names.append(name)
+            if entry.name not in known.names:
+                known.names.append(entry.name)
             continue
-        requires = tuple(entry.dist.requires or ()) if entry.dist else ()
-        by_object[origin, entry.value] = Package(
-            [name], origin, entry.load, requires, discovered=True, is_core=_is_core(entry)
+        by_object[dist.origin, entry.value] = Package(
+            [entry.name],
+            dist.origin,
+            entry.load,
+            dist.requires,
+            discovered=True,
+            is_core=dist.name == CORE,
         )
     return list(by_object.values())
-
-
-def _is_core(entry: metadata.EntryPoint) -> bool:
-    return entry.dist is not None and canonicalize_name(entry.dist.name) == CORE
-
-
-def _origin(entry: metadata.EntryPoint) -> str:
-    return f"{entry.dist.name} {entry.dist.version}" if entry.dist else "(unknown)"

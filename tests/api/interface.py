@@ -83,7 +83,7 @@ def _definitions(module: str) -> Mapping[str, ast.stmt | tuple[str, str]]:
     """Return what a module's names stand for: a statement, or a name of another module."""
     source = inspect.getsource(importlib.import_module(module))
     found: dict[str, ast.stmt | tuple[str, str]] = {}
-    for node in ast.parse(source).body:
+    for node in _statements(ast.parse(source).body):
         if isinstance(node, ast.ImportFrom) and node.module:
             found |= {each.asname or each.name: (node.module, each.name) for each in node.names}
         elif isinstance(node, ast.FunctionDef | ast.ClassDef):
@@ -93,6 +93,15 @@ def _definitions(module: str) -> Mapping[str, ast.stmt | tuple[str, str]]:
         elif isinstance(node, ast.Assign):
             found |= {each.id: node for each in node.targets if isinstance(each, ast.Name)}
     return found
+
+
+def _statements(body: Sequence[ast.stmt]) -> Iterator[ast.stmt]:
+    """Yield statements; of those for type checkers alone, too: names that are imported later."""
+    for node in body:
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            yield from node.body
+        else:
+            yield node
 
 
 def _found(module: str, name: str) -> tuple[object, ast.stmt | None]:

@@ -1,15 +1,12 @@
 """Reports of a dataset: hosts and times choose partitions."""
 
 import json
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner
-from damon_csv import CsvWriter
 from damon_parquet.publishing import publish
 from damon_parquet.store import Store
 from damon_parquet.writer import ParquetWriter
@@ -74,17 +71,3 @@ def test_a_record_of_another_host_is_refused(dataset: Path, wss: Run) -> None:
     """It has nothing of what is asked for."""
     found = wss(next(dataset.rglob("*.parquet")), "--host", "db-*")
     assert "is of host" in str(found)
-
-
-@pytest.mark.slow
-def test_a_record_of_another_format_needs_no_pyarrow(tmp_path: Path) -> None:
-    """Its import takes as long as the report of a short record."""
-    path = tmp_path / "a.csv"
-    with CsvWriter(path, RecordInfo()) as writer:
-        writer.write(make_snapshot({"a": [RegionRow(0, 4096, 5)]}))
-    program = (
-        "import sys; from damon_cli.main import main; "
-        f"main(['report', 'wss', {str(path)!r}], standalone_mode=False); "
-        "sys.exit('pyarrow' in sys.modules)"
-    )
-    subprocess.run([sys.executable, "-c", program], check=True, timeout=120)

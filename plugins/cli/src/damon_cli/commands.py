@@ -6,6 +6,7 @@ name: ``"plugin.new"`` is ``damon plugin new``.
 """
 
 import functools
+from collections.abc import Iterable
 from importlib import metadata
 
 import click
@@ -34,12 +35,14 @@ class Offer:
         distribution: The normalized name of the distribution.
         package: The distribution and its version.
         summary: What the distribution is for, in one line.
+        requires: What the distribution requires.
     """
 
     entry: metadata.EntryPoint
     distribution: str
     package: str
     summary: str
+    requires: tuple[str, ...]
 
 
 @frozen
@@ -87,11 +90,11 @@ class InstalledCommand:
         """
         if len(self.offers) > 1:
             raise UnusableCommandError(self._clash())
-        entry = self.offers[0].entry
-        if to_run and (unmet := _unmet_requirements(entry)):
+        (offer,) = self.offers
+        if to_run and (unmet := _unmet_requirements(offer.requires)):
             raise UnusableCommandError(f"{self.package} {unmet}")
         try:
-            command = entry.load()
+            command = offer.entry.load()
         except (Exception, SystemExit) as error:
             import traceback
 
@@ -100,7 +103,8 @@ class InstalledCommand:
             raise UnusableCommandError(f"{self.package} can't be imported: {text}") from error
         if not isinstance(command, click.Command):
             raise UnusableCommandError(
-                f"{self.package} offers {command!r} ({entry.value}), which is not a click command"
+                f"{self.package} offers {command!r} ({offer.entry.value}), which is not a click "
+                "command"
             )
         return command
 
@@ -135,22 +139,28 @@ def all_installed_commands() -> list[InstalledCommand]:
     return [command for group in sorted(groups) for command in installed_commands(group).values()]
 
 
-def _read_metadata(distribution: metadata.Distribution | None) -> tuple[str, str, str]:
-    """Return the normalized name of a distribution, the name with its version, its summary."""
+def _read_metadata(
+    distribution: metadata.Distribution | None,
+) -> tuple[str, str, str, tuple[str, ...]]:
+    """Return the normalized name of a distribution, that with its version, summary, requirements.
+
+    They are parsed here, once: each attribute of a distribution would parse them anew.
+    """
     if distribution is None:
-        return "", "(unknown)", ""
+        return "", "(unknown)", "", ()
     fields = distribution.metadata
     name = fields["Name"]
     (summary,) = fields.get_all("Summary") or ("",)
-    return name.lower().replace("_", "-"), f"{name} {fields['Version']}", summary
+    requires = tuple(fields.get_all("Requires-Dist") or ())
+    return name.lower().replace("_", "-"), f"{name} {fields['Version']}", summary, requires
 
 
-def _unmet_requirements(entry: metadata.EntryPoint) -> str:
+def _unmet_requirements(requires: Iterable[str]) -> str:
     """Return what the package needs that isn't there, in one line; empty if all is.
 
     The core says the same of its plugins, but importing it is what help mustn't wait for.
     """
-    return "; ".join(filter(None, map(_unmet, (entry.dist.requires if entry.dist else None) or ())))
+    return "; ".join(filter(None, map(_unmet, requires)))
 
 
 def _unmet(text: str) -> str:

@@ -14,7 +14,7 @@ import click
 if TYPE_CHECKING:
     from damon_core import Bytes, Microseconds, Plugins
 
-__all__ = ["DURATION", "SHARE", "SIZE", "pass_plugins"]
+__all__ = ["DURATION", "SHARE", "SIZE", "import_numpy", "pass_plugins"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -29,7 +29,7 @@ def pass_plugins(function: "Callable[Concatenate[Plugins, P], T]") -> Callable[P
 
     @functools.wraps(function)
     def command(*args: P.args, **options: P.kwargs) -> T:
-        _import_numpy()
+        import_numpy()
         from damon_core import Plugins
 
         context = click.get_current_context()
@@ -41,11 +41,15 @@ def pass_plugins(function: "Callable[Concatenate[Plugins, P], T]") -> Callable[P
     return command
 
 
-def _import_numpy() -> None:
-    """Import numpy, before damon_core does, without the threads that it starts for large matrices.
+def import_numpy() -> None:
+    """Import numpy without the threads that it starts for large matrices.
 
-    Nothing uses them here. They would keep the capabilities that other threads give up, and what
-    they did wouldn't count as a worker's time. Programs that a command starts have theirs.
+    Nothing uses them here, and starting them takes half as long as all of numpy. They would keep
+    the capabilities that other threads give up, and what they did wouldn't count as a worker's
+    time. Programs that a command starts have theirs.
+
+    Commands call it before they import `damon_core`, or anything else that imports numpy, unless
+    `pass_plugins` or a type of options has done that by then.
     """
     name = "OPENBLAS_NUM_THREADS"
     if name in os.environ:
@@ -70,7 +74,7 @@ class _Duration(click.ParamType):  # type: ignore[type-arg]  # not generic befor
     ) -> "Microseconds":
         if _stays(value, ctx):
             return value  # type: ignore[return-value]  # a default, in microseconds already
-        _import_numpy()
+        import_numpy()
         from damon_core import AttributeValueError, parse_duration
 
         try:
@@ -87,7 +91,7 @@ class _Size(click.ParamType):  # type: ignore[type-arg]
     ) -> "Bytes":
         if _stays(value, ctx):
             return value  # type: ignore[return-value]  # a default, in bytes already
-        _import_numpy()
+        import_numpy()
         from damon_core import AttributeValueError, parse_size
 
         try:

@@ -3,9 +3,10 @@
 import contextlib
 import time
 from collections.abc import Callable, Generator
+from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
 
 __all__ = ["reading_progress"]
 
@@ -28,25 +29,45 @@ def reading_progress(
     Yields:
         A function to call with the time of each aggregation.
     """
-    console = Console(stderr=True)
-    if span_us is None or not console.is_interactive:
+    if span_us is None:
         yield lambda _time_us: None
         return
     begin_us, end_us = span_us
-    columns = TextColumn(what), BarColumn(), TaskProgressColumn(), TimeRemainingColumn()
-    progress = Progress(*columns, console=console, transient=True)
-    task = progress.add_task("", total=max(end_us - begin_us, 1))
     due = time.monotonic() + _PATIENCE_SECONDS
+    shown: tuple[Progress, TaskID] | None = None
 
     def advance(time_us: int) -> None:
-        if not progress.live.is_started:
+        nonlocal shown
+        if shown is None:
             if time.monotonic() < due:
                 return
-            progress.start()
+            shown = _begun(what, max(end_us - begin_us, 1))
+        progress, task = shown
         progress.update(task, completed=time_us - begin_us)
 
     try:
         yield advance
     finally:
-        if progress.live.is_started:
-            progress.stop()
+        if shown is not None and shown[0].live.is_started:
+            shown[0].stop()
+
+
+def _begun(what: str, total: int) -> "tuple[Progress, TaskID]":
+    """Return a display and its only task; it is shown if somebody may look."""
+    # Imported here: short records are read in less time than this takes.
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        Progress,
+        TaskProgressColumn,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    console = Console(stderr=True)
+    columns = TextColumn(what), BarColumn(), TaskProgressColumn(), TimeRemainingColumn()
+    progress = Progress(*columns, console=console, transient=True)
+    task = progress.add_task("", total=total)
+    if console.is_interactive:
+        progress.start()
+    return progress, task

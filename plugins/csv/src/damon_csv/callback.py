@@ -5,7 +5,7 @@ from pathlib import Path
 from attrs import field, frozen
 from attrs.validators import optional
 
-from damon_core import Bytes, Context, Microseconds, Rotation, hookimpl, validators
+from damon_core import Bytes, HookContext, Microseconds, Rotation, hookimpl, validators
 from damon_csv.file import CsvFile
 from damon_csv.rows import format_rows, header
 
@@ -71,14 +71,14 @@ class CsvCallback:
         return CsvFile(options.path, header(), rotation, options.group)
 
     @hookimpl
-    def before_start(self, context: Context) -> None:
+    def before_start(self, context: HookContext) -> None:
         """Open the file."""
         file = self._new_file()
         context.private(self)["file"] = file
         file.open()
 
     @hookimpl
-    def after_aggregation(self, context: Context) -> None:
+    def after_aggregation(self, context: HookContext) -> None:
         """Append the snapshot's rows in one write."""
         snapshot = context.snapshot
         if snapshot is not None and len(snapshot):
@@ -86,7 +86,7 @@ class CsvCallback:
             file.append(format_rows(snapshot), snapshot.time_us)
 
     @hookimpl
-    def before_terminate(self, context: Context) -> None:
+    def before_terminate(self, context: HookContext) -> None:
         """Close the file; there may be none if the context failed before it began."""
         file: CsvFile | None = context.private(self).pop("file", None)
         if file is not None:

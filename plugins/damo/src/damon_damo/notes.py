@@ -5,16 +5,17 @@ and a snapshot what it doesn't have in common with the record. When damo writes 
 anew they are gone.
 """
 
-from typing import Any, TypeVar
+import functools
+from typing import TYPE_CHECKING, Any, TypeVar
 
-import cattrs
 from attrs import field, frozen
 
 from damon_core import Intervals, RecordInfo, Snapshot
 
-KEY = "damon_core"
+if TYPE_CHECKING:
+    from cattrs import Converter
 
-_converter = cattrs.Converter()
+KEY = "damon_core"
 
 _Notes = TypeVar("_Notes", "RecordNotes", "SnapshotNotes")
 
@@ -59,7 +60,7 @@ class SnapshotNotes:
 
 def unstructure(notes: RecordNotes | SnapshotNotes) -> dict[str, Any]:
     """Return notes as JSON's values."""
-    values: dict[str, Any] = _converter.unstructure(notes)
+    values: dict[str, Any] = _converter().unstructure(notes)
     return values
 
 
@@ -91,6 +92,14 @@ def snapshot_notes(snapshot: dict[str, Any], usual: SnapshotNotes) -> SnapshotNo
 
 def _structure(values: Any, kind: type[_Notes]) -> _Notes:
     try:
-        return _converter.structure(values, kind)
+        return _converter().structure(values, kind)
     except Exception as error:  # cattrs wraps whatever went wrong
         raise ValueError(f"unknown notes under the key '{KEY}'") from error
+
+
+@functools.cache
+def _converter() -> "Converter":
+    # Imported here: whoever looks for the format of another record waits for this module, too.
+    from cattrs import Converter  # noqa: PLC0415
+
+    return Converter()

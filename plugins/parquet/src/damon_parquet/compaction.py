@@ -20,8 +20,9 @@ from attrs import evolve, frozen
 
 from damon_core import InputError, RecordInfo
 from damon_parquet.publishing import write_tables
+from damon_parquet.raw import numbers
 from damon_parquet.reader import ParquetReader
-from damon_parquet.snapshots import codes, numbers
+from damon_parquet.snapshots import codes
 from damon_parquet.store import DatasetFile, Progress, Store
 
 logger = logging.getLogger(__name__)

@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from damon_core import DamonError
 from damon_parquet.file import Contents, is_block_whole
+from damon_parquet.raw import numbers
 from damon_parquet.schema import SPARSE
 
 
@@ -115,5 +115,5 @@ class _RowGroup:
 
 def time_span_us(table: pa.Table) -> tuple[int, int]:
     """Return the first and the last time of rows, Unix microseconds."""
-    found = pc.min_max(table["time"].cast(pa.int64())).as_py()
-    return found["min"], found["max"]
+    times = numbers(table, "time")
+    return int(times.min()), int(times.max())

@@ -18,10 +18,10 @@ from damon_core import (
 )
 from damon_parquet.file import read_contents
 from damon_parquet.parts import Part, our_parts
-from damon_parquet.rewritten import rewritten_parts
+from damon_parquet.raw import numbers
 from damon_parquet.rows import KnownAreas
 from damon_parquet.schema import FIELDS, NEW, info_from, schema_of
-from damon_parquet.snapshots import note_areas, numbers, snapshots_of
+from damon_parquet.snapshots import note_areas, snapshots_of
 
 logger = logging.getLogger(__name__)
 
@@ -69,7 +69,7 @@ class ParquetReader(SelfClosing):
         if not self._parts:
             return None
         first = self._parts[0].read(["time", "elapsed_us"]).slice(0, 1)
-        begin_us = first["time"].cast(pa.int64())[0].as_py() - first["elapsed_us"][0].as_py()
+        begin_us = int(numbers(first, "time")[0] - numbers(first, "elapsed_us")[0])
         return begin_us, max(part.span_us()[1] for part in self._parts)
 
     @property
@@ -163,6 +163,9 @@ class ParquetReader(SelfClosing):
         info = info_from(contents.metadata.metadata or {})
         self._finished, self._count = contents.finished, contents.metadata.num_rows
         if contents.blocks is None:
+            # Imported here: it computes with columns, and others needn't wait for what that takes.
+            from damon_parquet.rewritten import rewritten_parts  # noqa: PLC0415
+
             self._parts, missing = rewritten_parts(self._fd, self._path, contents.metadata)
             self._missing = set()  # they are filled in
             lacking = {"idle_us" if name == "idle_since" else name for name in missing}

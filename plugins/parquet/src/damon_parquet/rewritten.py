@@ -17,8 +17,9 @@ from attrs import define, field
 
 from damon_core import DamonError, InputError
 from damon_parquet.parts import Part, open_file, time_span_us
+from damon_parquet.raw import numbers
 from damon_parquet.schema import FIELDS, SPARSE, WITH_PAGES
-from damon_parquet.snapshots import codes, numbers
+from damon_parquet.snapshots import codes
 
 #: Columns that can be filled in.
 _OPTIONAL = ("idle_since", "resident_bytes", "areas", *SPARSE)

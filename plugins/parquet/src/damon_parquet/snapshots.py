@@ -31,7 +31,7 @@ from damon_core import (
     region_mistake,
 )
 from damon_parquet.pages import PagesColumn
-from damon_parquet.raw import raw
+from damon_parquet.raw import nulls, numbers, raw
 from damon_parquet.rows import KnownAreas
 from damon_parquet.schema import AGGREGATION, IDLE, IDLE_AGES, TOLL
 
@@ -47,10 +47,9 @@ def note_areas(read: Read, known: KnownAreas) -> None:
     if areas.null_count == len(areas):
         return
     names = read(["context", "target"])
-    for name, items in zip(
-        names.filter(areas.is_valid()).to_pylist(), areas.drop_null().to_pylist(), strict=True
-    ):
-        known.setdefault(name["context"], {})[name["target"]] = _areas(items)
+    for row, items in _lists_by_row(areas, _areas).items():
+        context, target = (names[name][row].as_py() for name in ("context", "target"))
+        known.setdefault(context, {})[target] = items
 
 
 def snapshots_of(
@@ -214,9 +213,9 @@ def _regions(read: Read, outline: _Outline) -> dict[str, _Column]:
     count = np.diff(outline.rows)
     number, time = (np.repeat(outline.heads[name], count) for name in ("number", "time"))
     columns = {"age": number - numbers(read(["alike_since"]), "alike_since")}
-    since = read(["idle_since"]).column(0).cast(pa.int64()).combine_chunks()
-    columns["idle_us"] = time - raw(since)
-    columns["idle_us"][_flags(since.is_null())] = 0
+    since = read(["idle_since"])
+    columns["idle_us"] = time - numbers(since, "idle_since")
+    columns["idle_us"][nulls(since.column(0).combine_chunks())] = 0
     table = read(["start", "end", "resident_bytes", "nr_accesses"])
     columns["nr_accesses"] = numbers(table, "nr_accesses").astype(np.float64)
     for name in ("start", "end", "resident_bytes"):
@@ -231,7 +230,7 @@ def _touched(
     if "touched_bytes" not in present:
         return np.empty(0), np.zeros(len(outline.rows) - 1, bool)
     column = read(["touched_bytes"]).column(0).combine_chunks()
-    unknown = np.add.reduceat(_flags(column.is_null()), outline.rows[:-1])
+    unknown = np.add.reduceat(nulls(column), outline.rows[:-1])
     return raw(column), unknown == 0
 
 
@@ -246,7 +245,7 @@ def _kinds(
     if "kinds" not in present:
         return kind_columns(0, {}), np.zeros(len(outline.rows) - 1, bool)
     column = read(["kinds"]).column(0).combine_chunks()
-    lengths = np.where(_flags(column.is_null()), 0, np.diff(raw(column.offsets)))
+    lengths = np.where(nulls(column), 0, np.diff(raw(column.offsets)))
     elements = column.flatten()
     names = elements.field("kind").dictionary_encode()
     table = np.full((len(names.dictionary), len(lengths)), UNKNOWN, dtype=np.int64)
@@ -265,7 +264,7 @@ def _tolls(read: Read, present: set[str]) -> dict[int, Toll]:
     if not present & set(TOLL):
         return {}
     table = read(TOLL)
-    rows = np.flatnonzero(_flags(table.column(TOLL[0]).combine_chunks().is_valid()))
+    rows = np.flatnonzero(~nulls(table.column(TOLL[0]).combine_chunks()))
     figures = [numbers(table, name)[rows].tolist() for name in TOLL]
     return {row: Toll(*each) for row, *each in zip(rows.tolist(), *figures, strict=True)}
 
@@ -275,7 +274,7 @@ def _idle(read: Read, present: set[str]) -> dict[str, _Column]:
     columns = {}
     for name in sorted(present.intersection(IDLE)):
         array = read([name]).column(0).combine_chunks()
-        columns[name] = np.where(_flags(array.is_null()), UNKNOWN, raw(array))
+        columns[name] = np.where(nulls(array), UNKNOWN, raw(array))
     return columns
 
 
@@ -291,7 +290,7 @@ def _idle_ages(read: Read, present: set[str]) -> dict[int, IdleAges]:
 def _of_first_rows(read: Read, name: str) -> dict[int, int]:
     """Return the values of a column that targets have in their first rows, by these rows."""
     array = read([name]).column(0).combine_chunks()
-    rows = np.flatnonzero(_flags(array.is_valid()))
+    rows = np.flatnonzero(~nulls(array))
     return dict(zip(rows.tolist(), raw(array)[rows].tolist(), strict=True))
 
 
@@ -317,36 +316,21 @@ def _from_json(text: str) -> Mapping[str, str]:
         raise ValueError(f"labels can't be understood: {text!r:.60}") from error
 
 
-def numbers(table: pa.Table, name: str) -> _Column:
-    """Return a column of numbers or times."""
-    column = table.column(name).combine_chunks()
-    if name == "time":
-        column = column.cast(pa.int64())
-    return raw(column)
-
-
-def _flags(array: pa.Array) -> npt.NDArray[np.bool_]:
-    return raw(array.cast(pa.uint8())).astype(bool)
-
-
 def codes(table: pa.Table, name: str) -> tuple[_Column, list[str]]:
     """Return the numbers of names, -1 for null, and the names."""
     column = table.column(name)
     if not pa.types.is_dictionary(column.type):
         column = column.dictionary_encode()
     column = column.unify_dictionaries().combine_chunks()
-    codes = np.where(_flags(column.indices.is_null()), -1, raw(column.indices))
+    codes = np.where(nulls(column.indices), -1, raw(column.indices))
     return codes, column.dictionary.to_pylist()
 
 
 def _lists_by_row(chunks: pa.ChunkedArray, make: Any) -> dict[int, Any]:
     """Return the lists that there are, by row."""
     column = chunks.combine_chunks()
-    there = column.is_valid()
-    rows = np.flatnonzero(_flags(there)).tolist()
-    return {
-        row: make(items) for row, items in zip(rows, column.filter(there).to_pylist(), strict=True)
-    }
+    rows = np.flatnonzero(~nulls(column)).tolist()
+    return {row: make(column[row].as_py()) for row in rows}
 
 
 def _areas(items: Sequence[dict[str, Any]]) -> tuple[Area, ...]:

@@ -156,13 +156,14 @@ def cut(target: TargetSnapshot, areas: AreaColumns, at: npt.ArrayLike = ()) -> P
         areas: The areas of the same target.
         at: Further addresses to cut at.
     """
-    borders = np.unique(
+    borders = np.sort(
         np.concatenate((target.start, target.end, areas.start, areas.end, np.asarray(at, np.int64)))
     )
     start, end = borders[:-1], borders[1:]
     region = target.start.searchsorted(start, side="right") - 1
-    # A piece before the first region has index -1: the appended end of 0 excludes it.
-    inside = start < np.append(target.end, 0)[region]
+    # A piece before the first region has index -1: the appended end of 0 excludes it. Borders that
+    # are the same have nothing between them (np.unique would import numpy.ma for as much).
+    inside = (start < end) & (start < np.append(target.end, 0)[region])
     start, end, region = start[inside], end[inside], region[inside]
     area = areas.at(start)
     named = area >= 0

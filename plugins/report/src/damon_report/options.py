@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 from click.shell_completion import CompletionItem
-from damon_cli.params import pass_plugins
+from damon_cli.params import import_numpy, pass_plugins
 
 from damon_report.files import DEFAULT_PATH
 from damon_report.groups import GROUPS
@@ -35,6 +35,7 @@ class _MomentType(click.ParamType):  # type: ignore[type-arg]  # not generic bef
     ) -> "Moment":
         if not isinstance(value, str) or (ctx is not None and ctx.resilient_parsing):
             return value  # type: ignore[return-value]  # a moment, or what is only completed
+        import_numpy()
         from damon_core import AttributeValueError, parse_duration
         from damon_report.moments import Moment
 
@@ -223,6 +224,7 @@ def selection_options(function: Callable[..., T]) -> Callable[..., T]:
         end: "Moment | None",
         **own: object,
     ) -> T:
+        import_numpy()
         from damon_report.selection import Selection
 
         selection = Selection(contexts, targets, mappings, addresses, begin, end, hosts)

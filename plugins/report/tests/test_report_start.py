@@ -1,0 +1,95 @@
+"""What the report of a short record waits for besides its own work."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from damon_csv import CsvWriter
+from damon_parquet.writer import ParquetWriter
+
+from damon_core import RecordInfo
+from damon_core.testing import RegionRow, make_snapshot
+
+#: What takes long to import, and no table of a record needs.
+NEEDLESS = {
+    "damon_core.deployment",
+    "damon_core.loop",
+    "damon_core.policies",
+    "matplotlib",
+    "numpy.ma",
+    "numpy.random",
+    "pandas",
+    "psutil",
+    "rich.progress",
+}
+
+_PROGRAM = """
+import atexit, os, sys
+path, *arguments = sys.argv[1:]
+def note():
+    with open(path, "w") as file:
+        print(len(os.listdir("/proc/self/task")), *sys.modules, file=file)
+atexit.register(note)
+from damon_cli.main import main
+main(arguments)
+"""
+
+
+def started(folder: Path, *report: str) -> tuple[int, set[str]]:
+    """Run a report; return the number of its threads, and the modules that it imported."""
+    noted = folder / "noted"
+    subprocess.run(
+        [sys.executable, "-c", _PROGRAM, noted, "report", *report],
+        check=True,
+        timeout=120,
+        stdout=subprocess.DEVNULL,
+    )
+    threads, *modules = noted.read_text().split()
+    assert "damon_report.record" in modules
+    return int(threads), set(modules)
+
+
+@pytest.fixture
+def csv(tmp_path: Path) -> str:
+    """A record of one aggregation."""
+    path = tmp_path / "a.csv"
+    with CsvWriter(path, RecordInfo()) as writer:
+        writer.write(make_snapshot({"a": [RegionRow(0, 4096, 5)]}))
+    return str(path)
+
+
+@pytest.fixture
+def parquet(tmp_path: Path) -> str:
+    """A record of one aggregation."""
+    path = tmp_path / "a.parquet"
+    with ParquetWriter(path, RecordInfo()) as writer:
+        writer.write(make_snapshot({"a": [RegionRow(0, 4096, 5)]}))
+    return str(path)
+
+
+def test_a_table_of_csv(csv: str, tmp_path: Path) -> None:
+    """Neither what monitors, nor what reads other formats."""
+    _, modules = started(tmp_path, "summary", csv)
+    assert modules & (NEEDLESS | {"cattrs", "pyarrow"}) == set()
+
+
+def test_a_table_of_parquet(parquet: str, tmp_path: Path) -> None:
+    """What pyarrow can do besides reading a file takes as long as all of that."""
+    _, modules = started(tmp_path, "summary", parquet)
+    assert modules & (NEEDLESS | {"pyarrow.compute", "pyarrow.dataset"}) == set()
+
+
+@pytest.mark.slow
+def test_a_picture(csv: str, tmp_path: Path) -> None:
+    """Of matplotlib nothing that is for windows."""
+    _, modules = started(tmp_path, "heatmap", csv, "-o", str(tmp_path / "a.png"))
+    # matplotlib has masked arrays.
+    needless = NEEDLESS - {"matplotlib", "numpy.ma"} | {"matplotlib.pyplot", "pyarrow"}
+    assert modules & needless == set()
+
+
+def test_no_threads(csv: str, tmp_path: Path) -> None:
+    """numpy's, for large matrices, take half as long to start as all of numpy."""
+    threads, _ = started(tmp_path, "wss", csv, "--from", "0s")
+    assert threads == 1
