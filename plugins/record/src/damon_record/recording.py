@@ -59,7 +59,7 @@ def record_to(
         writing.writer = begin_record(record_format, output, info)
         with progress(Console(stderr=True), context, for_us) as tick:
             run_contexts([context], for_us=for_us, tick=tick)
-    _summarise(tally, context, output, _next_command(output))
+    _summarise(tally, context, output, _next_step(output))
     if pages and not tally.knows_pages:
         click.echo(
             "no page is in it: "
@@ -67,7 +67,7 @@ def record_to(
         )
 
 
-def _summarise(tally: Tally, context: Context, output: Path, next_command: str) -> None:
+def _summarise(tally: Tally, context: Context, output: Path, next_step: str) -> None:
     stats: Stats = context.stats
     for callback in stats.callbacks.values():
         if callback.failures:
@@ -91,7 +91,7 @@ def _summarise(tally: Tally, context: Context, output: Path, next_command: str) 
         f"{format_size(statistics.median(sizes))}, max {format_size(max(sizes))}",
         f"not accessed in the last aggregation: {idle}",
         f"{tally.rows} rows went to {output}, {format_size(output.stat().st_size)}",
-        f"look at them with: {next_command}",
+        next_step,
     )
     click.echo("\n".join(lines))
 
@@ -134,11 +134,11 @@ def _toll(stats: Stats, targets: int) -> tuple[str, ...]:
     )
 
 
-def _next_command(output: Path) -> str:
-    """Return what to type to see a record."""
+def _next_step(output: Path) -> str:
+    """Return the line that says how to see a record; its end can be typed."""
     path = shlex.quote(str(output))
     if metadata.entry_points(group="damon.commands", name="report"):
-        return f"damon report heatmap {path}"
+        return f"look at them with: damon report heatmap {path}"
     if output.suffix == ".csv":
-        return f"head {path}"
-    return f"damon report heatmap {path}, of damon-report"
+        return f"look at them with: head {path}"
+    return f"look at them, once damon-report is installed, with: damon report heatmap {path}"
