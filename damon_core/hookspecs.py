@@ -29,21 +29,23 @@ what it cost. Once the context was asked to stop, nobody waits for a hook for lo
 needs longer, to deliver what is queued or to end a program, has an attribute ``stop_timeout_us``:
 how long each of its hooks may take then, in microseconds.
 
-Eight attributes of a primitive count besides its hooks. ``sampling`` is its way of sampling: which
+Nine attributes of a primitive count besides its hooks. ``sampling`` is its way of sampling: which
 memory a check looks at, and who looks (`damon_core.contract.sampling`); without it the primitive
 counts the accesses of whole regions itself. ``spent_elsewhere_us`` is the CPU time in microseconds
 that others, such as the kernel, have spent on sampling for the context: it counts as the worker's
 own, for `Stats` and the CPU budget. ``given_intervals`` are the `Intervals` of what samples, where
 the primitive can't choose them: they count instead of those configured, the CPU budget stretches
 them, and no goal tunes them. They may change at any time, and are None as long as they aren't
-known. ``unknown_columns`` are names of `damon_core.COLUMNS` that the primitive doesn't know, such
-as ``("resident_bytes",)``: records say so. ``left_out`` is how many of what it should monitor it
-leaves out now, such as processes that may not be read, by reason: a mapping of words that never
-change to counts, such as ``{"unreadable": 3}``. It is replaced, never changed, so that any thread
-may read it; callbacks find it in `context.left_out`. ``better_backends`` are the names of backends
-that work here and are preferred to the one that was named (`damon_core.preferred_backends`):
-messages about long intervals name them where that would help. ``ends_on_interrupt`` is true while
-something runs that the primitive has started and that Ctrl-C in a terminal reaches too, such as a
+known. ``tuned_intervals`` are the `Intervals` to which what samples has tuned itself, for
+`context.goal`: the context doesn't tune as long as there are some. ``unknown_columns`` are names of
+`damon_core.COLUMNS` that the primitive doesn't know, such as ``("resident_bytes",)``: records say
+so. ``left_out`` is how many of what it should monitor it leaves out now, such as processes that may
+not be read, by reason: a mapping of words that never change to counts, such as
+``{"unreadable": 3}``. It is replaced, never changed, so that any thread may read it; callbacks find
+it in `context.left_out`. ``better_backends`` are the names of backends that work here and are
+preferred to the one that was named (`damon_core.preferred_backends`): messages about long intervals
+name them where that would help. ``ends_on_interrupt`` is true while something runs that the
+primitive has started and that Ctrl-C in a terminal reaches too, such as a
 command: it is left to end by itself, and a second Ctrl-C stops the context.
 ``startup_capabilities`` are the numbers of the Linux capabilities that it doesn't need any more
 once `init` has returned: then the worker gives them up, for itself and programs that it starts, and

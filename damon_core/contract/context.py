@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-from damon_core.attributes import Intervals, RegionLimits
+from damon_core.attributes import Intervals, IntervalsGoal, RegionLimits
 from damon_core.clock import Clock
 from damon_core.contract.measures import Measure
 from damon_core.contract.reloading import Reloader
@@ -30,6 +30,14 @@ class HookContext(Protocol):
     @property
     def intervals(self) -> Intervals:
         """The intervals in force: they may be longer than those configured."""
+
+    @property
+    def goal(self) -> IntervalsGoal | None:
+        """What intervals are tuned to; None if they aren't tuned.
+
+        For what samples and can tune itself: then its primitive has `tuned_intervals`. The shortest
+        sampling interval is one that the CPU budget allows, so it may change at any time.
+        """
 
     @property
     def limits(self) -> RegionLimits:

@@ -195,6 +195,17 @@ class Context:
         return self._configured().intervals
 
     @property
+    def goal(self) -> IntervalsGoal | None:
+        """What intervals are tuned to; None if they aren't tuned.
+
+        While running its shortest sampling interval is one that the CPU budget allows.
+        """
+        kdamond = self.worker.kdamond
+        if self.running and kdamond is not None:
+            return kdamond.goal
+        return self._goal if self._may_choose_intervals() else None
+
+    @property
     def limits(self) -> RegionLimits:
         """The region limits in force."""
         kdamond = self.worker.kdamond
@@ -460,6 +471,7 @@ class Context:
             tolls,
             sampling,
             better_backends=self._better_backends,
+            tuned_elsewhere=self._tuned_elsewhere,
             max_staleness_us=max_us,
             rotates=rotates,
         )
@@ -498,6 +510,18 @@ class Context:
             reason = f"its attribute 'given_intervals' must be Intervals, not {given!r}"
             raise PluginError(self.primitive_name, reason)
         return evolve(attributes, intervals=given)
+
+    def _tuned_elsewhere(self) -> Intervals | None:
+        """Return the intervals to which what samples has tuned itself; None if it doesn't.
+
+        Raises:
+            PluginError: The primitive has something else.
+        """
+        tuned = getattr(self._primitive, "tuned_intervals", None)
+        if tuned is not None and not isinstance(tuned, Intervals):
+            reason = f"its attribute 'tuned_intervals' must be Intervals, not {tuned!r}"
+            raise PluginError(self.primitive_name, reason)
+        return tuned
 
     def _has_more_targets(self) -> bool:
         return bool(getattr(self._primitive, "has_more_targets", False))

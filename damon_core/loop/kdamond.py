@@ -5,7 +5,7 @@ import math
 import threading
 from collections.abc import Callable, Mapping, Sequence
 
-from damon_core.attributes import Attributes, Intervals, RegionLimits
+from damon_core.attributes import Attributes, Intervals, IntervalsGoal, RegionLimits
 from damon_core.clock import Grid
 from damon_core.contract.context import HookContext
 from damon_core.contract.sampling import Sampling
@@ -117,6 +117,11 @@ class Kdamond:
         self._target_cpu_us = 0
         self._slowdown_before = 0.0  # of the last targets, when all had ended
         self._longest_stall_us = 0
+
+    @property
+    def goal(self) -> IntervalsGoal | None:
+        """What intervals are tuned to, for what samples; None if they aren't tuned."""
+        return self._pace.goal
 
     def stop(self) -> None:
         """Ask the run to end, and end its sleep."""

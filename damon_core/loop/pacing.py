@@ -449,6 +449,8 @@ class Pace:
         tolls: Keeps what targets lose within its limits.
         sampling: The way of sampling: it knows how intervals are stretched.
         better_backends: Returns what works here and is preferred to the backend in use.
+        tuned_elsewhere: Returns the intervals to which what samples has tuned itself; None if it
+            doesn't: then they are tuned here.
         max_staleness_us: How long an aggregation should be at most: where the budget needs longer
             ones, and an aggregation may look at a part of the targets, it looks at fewer.
         rotates: Whether it may.
@@ -471,6 +473,7 @@ class Pace:
         sampling: Sampling,
         *,
         better_backends: Callable[[], Sequence[str]] = tuple,
+        tuned_elsewhere: Callable[[], Intervals | None] = lambda: None,
         max_staleness_us: float = math.inf,
         rotates: bool = False,
     ) -> None:
@@ -481,7 +484,11 @@ class Pace:
         self._better_backends = better_backends
         self._tolls = tolls
         self.notices = Notices()
+        self._goal = goal
         self._tuner = GoalTuner(goal) if goal else None
+        self._find_tuned = tuned_elsewhere
+        self._tuned: Intervals | None = None  # elsewhere
+        self._is_chosen = False  # whether these are longer than they would have to be
         self._budget = budget
         self._sampling = sampling
         self._has_epochs = sampling.most_aggregations > 1
@@ -492,6 +499,7 @@ class Pace:
     def change(self, intervals: Intervals) -> None:
         """Replace the configured intervals."""
         self._configured = intervals
+        self._tuned = None
         self._tuned_us = intervals.sampling_us
         if self._tuner is not None:
             self._tuned_us = self._tuner.begin(intervals.sampling_us)
@@ -558,8 +566,12 @@ class Pace:
             self._opened = False
         else:
             self._tolls.aggregated(toll, elapsed_us, self._stretched_by(elapsed_us))
-        if self._tuner is not None and access_share is not None:
-            self._tuned_us = self._tuner.tuned(self._tuned_us, access_share)
+        if self._tuner is not None:
+            self._tuned = self._find_tuned()
+            if self._tuned is not None:
+                self._tuned_us = self._tuned.sampling_us
+            elif access_share is not None:
+                self._tuned_us = self._tuner.tuned(self._tuned_us, access_share)
             self._rebase()
         self._budget.aggregated(cpu_us, elapsed_us, self._base)
         if self._has_epochs:
@@ -592,8 +604,14 @@ class Pace:
         self._budget.end()
 
     def _rebase(self) -> None:
-        """Compute the intervals as they would be without a budget."""
-        self._base = self._configured.with_sampling(self._tuned_us)
+        """Compute the intervals as they would be without a budget.
+
+        What samples and tunes itself is given the shortest that it may choose.
+        """
+        sampling_us = self._tuned_us
+        if self._goal is not None and self._tuned is not None:
+            sampling_us = self._goal.min_sampling_us
+        self._base = self._configured.with_sampling(sampling_us)
 
     def _stretched_by(self, elapsed_us: int) -> float:
         """Return how far the intervals of an aggregation were stretched, if only by its work."""
@@ -606,6 +624,17 @@ class Pace:
     def _factor(self) -> float:
         """How far intervals are stretched."""
         return max(self._budget.factor, self._tolls.factor, 1.0)
+
+    @property
+    def goal(self) -> IntervalsGoal | None:
+        """What intervals are tuned to, with the shortest that the limits allow."""
+        goal = self._goal
+        if goal is None:
+            return None
+        factor = max(self._budget.factor, self._tolls.factor)
+        least_us = max(math.ceil(self._base.sampling_us * factor), goal.min_sampling_us)
+        most_us = max(goal.max_sampling_us, least_us)
+        return evolve(goal, min_sampling_us=least_us, max_sampling_us=most_us)
 
     @property
     def epoch_us(self) -> float:
@@ -629,6 +658,8 @@ class Pace:
             now_us: The time.
         """
         aggregation_us, configured_us = self.wanted.aggregation_us, self._base.aggregation_us
+        if self._is_chosen:
+            configured_us = aggregation_us
         if not self.notices.take(aggregation_us, configured_us, now_us):
             return ""
         if aggregation_us <= configured_us:
@@ -677,7 +708,10 @@ class Pace:
         self.part = 1.0
         if self._rotates:
             factor = self._rotated(factor)
-        stretched = self._sampling.stretched(base, factor)
+        stretched, tuned = self._sampling.stretched(base, factor), self._tuned
+        self._is_chosen = tuned is not None and tuned.sampling_us > stretched.sampling_us
+        if tuned is not None and tuned.sampling_us >= stretched.sampling_us:
+            stretched = tuned
         update_us = max(stretched.update_us, self._budget.update_us)
         self.wanted = evolve(stretched, update_us=update_us)
         self._sampling.set_longest_sleep(_WAKING_US / (_FOR_WAKING * self._budget.allowed))

@@ -295,6 +295,10 @@ _ATTRIBUTES: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
         "Intervals or None",
         lambda value: value is None or isinstance(value, Intervals),
     ),
+    "tuned_intervals": (
+        "Intervals or None",
+        lambda value: value is None or isinstance(value, Intervals),
+    ),
     "unknown_columns": (
         "names of columns",
         lambda value: not isinstance(value, str) and set(value) <= set(COLUMNS),

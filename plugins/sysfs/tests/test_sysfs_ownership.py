@@ -138,6 +138,7 @@ def test_a_kernel_without_damon(tmp_path: Path) -> None:
 
 #: What kernels have whose kdamonds drop targets without a restart.
 ENDING = "processes that end while it runs"
+TUNING = "the kernel's tuning of intervals"
 
 
 @pytest.fixture
@@ -202,9 +203,22 @@ def test_features_are_reported_one_by_one(
     """Without optional features the backend is still usable."""
     findings = found(release, "vaddr")
     tracing = "results from the tracepoint damon_aggregated"
-    assert {name for name in findings if not findings[name].works} == missing | {tracing}
+    # What is tuned is said by tracing, too.
+    missing = missing | {tracing, TUNING}
+    assert {name for name in findings if not findings[name].works} == missing
     # Without tracing, results are only in tried_regions.
     assert usable(findings) is ("results from tried_regions" not in missing)
+
+
+def test_the_kernel_tunes_where_an_event_says_so(tree: Tree, proc: Path, tmp_path: Path) -> None:
+    """Its file is looked for."""
+    tracing = tmp_path / "tracing"
+    (tracing / "instances").mkdir(parents=True)
+    for event in ("damon_aggregated", "damon_monitor_intervals_tune"):
+        (tracing / "events/damon" / event).mkdir(parents=True)
+        (tracing / "events/damon" / event / "format").touch()
+    findings = probe(registry=Registry(tree, tmp_path / "run"), tracing=(tracing,), proc=proc)
+    assert [each.works for each in findings if each.name.startswith(TUNING)] == [True]
 
 
 @pytest.mark.parametrize(("release", "works"), [("6.12.107", False), ("6.14.0", True)])

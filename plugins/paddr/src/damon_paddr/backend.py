@@ -24,7 +24,9 @@ class PhysicalBackend(Protocol):
     which is not an error.
 
     The optional attribute `cpu_us` is the CPU time in microseconds that others, such as the kernel,
-    have spent on sampling for the backend. It counts as the context's.
+    have spent on sampling for the backend. It counts as the context's. The optional attribute
+    `tuned_intervals` are the intervals to which what samples has tuned itself, for `context.goal`;
+    None if it doesn't.
     """
 
     @property

@@ -5,6 +5,7 @@ import logging
 from damon_core import (
     Area,
     HookContext,
+    Intervals,
     Range,
     RegionLimits,
     Regions,
@@ -55,6 +56,12 @@ class PhysicalMemory:
     def spent_elsewhere_us(self) -> int:
         """CPU time that others, such as the kernel, have spent on sampling; 0 if unknown."""
         return int(getattr(self._backend, "cpu_us", 0))
+
+    @property
+    def tuned_intervals(self) -> Intervals | None:
+        """The intervals to which what samples has tuned itself; None if it doesn't."""
+        tuned: Intervals | None = getattr(self._backend, "tuned_intervals", None)
+        return tuned
 
     @hookimpl
     def init(self, context: HookContext) -> None:

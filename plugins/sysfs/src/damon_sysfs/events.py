@@ -132,12 +132,12 @@ class Page:
 
     Attributes:
         events: The events of the wanted kind, in runs.
-        others: The events of another wanted kind, of which there are few.
+        others: The events of another wanted kind, of which there are few, with their times.
         lost: The number of events lost before it.
     """
 
     events: list[Events]
-    others: list[Any]
+    others: list[tuple[int, Any]]
     lost: int
 
 
@@ -169,10 +169,12 @@ def parse_page(page: bytes, form: EventFormat, other: EventFormat | None = None)
             time_ns = int(at_ns[-1])
             position += count * size
             continue
-        if other is not None and page[position] & _LENGTH == other.length:
-            whole = (end - position) // other.row.itemsize
-            others += list(np.frombuffer(page, other.row, min(whole, 1), position))
+        at = position
         skipped, time_ns = _skip(page, position, time_ns)
+        if other is not None and page[at] & _LENGTH == other.length:
+            whole = (end - at) // other.row.itemsize
+            rows = np.frombuffer(page, other.row, min(whole, 1), at)
+            others += [(time_ns, row) for row in rows]
         if not skipped:
             break
         position += skipped

@@ -10,7 +10,7 @@ from attrs import frozen
 from damon_core import Finding, format_duration, format_size
 from damon_sysfs.ownership import TRACING, Registry, find_rivals
 from damon_sysfs.running import Kernel
-from damon_sysfs.trace import find_tracing
+from damon_sysfs.trace import find_tracing, says_what_is_tuned
 from damon_sysfs.tree import NUMBER
 
 _NEEDS = "the kernel needs CONFIG_DAMON_SYSFS, Linux 5.18 or later"
@@ -50,6 +50,7 @@ def probe(
         *_results(kernel, tracing),
         *_changes(kernel, primitive),
         *_filter(kernel, primitive),
+        _tuning(tracing),
     )
 
 
@@ -204,6 +205,13 @@ def _results(kernel: _Features, tracing: tuple[Path, ...]) -> Sequence[Finding]:
             required=False,
         ),
     )
+
+
+def _tuning(tracing: tuple[Path, ...]) -> Finding:
+    mount = find_tracing(tracing)
+    works = mount is not None and says_what_is_tuned(mount)
+    detail = "" if works else "the context tunes them to a goal"
+    return Finding("the kernel's tuning of intervals (Linux 6.17)", works, detail, False)
 
 
 def _filter(kernel: _Features, primitive: str) -> Sequence[Finding]:

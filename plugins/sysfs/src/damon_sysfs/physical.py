@@ -13,6 +13,7 @@ from damon_core import (
     PAGE_SIZE_BYTES,
     DelegatedSampling,
     HookContext,
+    Intervals,
     NoOptions,
     PluginError,
     Range,
@@ -21,6 +22,7 @@ from damon_core import (
     Target,
 )
 from damon_sysfs.events import Table
+from damon_sysfs.goals import GoalKeeper
 from damon_sysfs.idling import Idling
 from damon_sysfs.processes import to_regions
 from damon_sysfs.sampler import Cgroup, KernelTarget, Plan, Sampler
@@ -63,10 +65,16 @@ class KernelMemory:
         self.sampler = sampler or Sampler()
         self._nodes: dict[Target, _Node] = {}
         self._interval_us = self._checks = 0
+        self._goal = GoalKeeper()
         self._flags: int | None = None
         self._rng = np.random.default_rng()
         self._directory: Path | None = None
         self._cgroup: Cgroup | None = None
+
+    @property
+    def tuned_intervals(self) -> Intervals | None:
+        """The intervals that the kernel has chosen for the context's goal; None if it doesn't."""
+        return self.sampler.tuned_intervals
 
     @property
     def cpu_us(self) -> int:
@@ -106,7 +114,9 @@ class KernelMemory:
         kernel_targets = (KernelTarget(None, tuple(ranges)),) if ranges else ()
         intervals = context.intervals
         self._interval_us, self._checks = intervals.aggregation_us, intervals.checks
-        plan = Plan("paddr", intervals, context.limits, kernel_targets, self._find_cgroup())
+        cgroup = self._find_cgroup()
+        goal = self._goal.goal(context.goal, (target.regions for target in targets))
+        plan = Plan("paddr", intervals, context.limits, kernel_targets, cgroup, goal)
         self.sampler.apply(plan, {})
 
     def check(self, targets: Sequence[Target], _context: HookContext | None = None) -> None:
@@ -125,8 +135,9 @@ class KernelMemory:
         for aggregation in aggregations:
             for target, node in self._nodes.items():
                 part = clip(aggregation.tables[0], node.ranges)
+                tuned = self.sampler.tuned_intervals
                 target.regions = node.made = to_regions(
-                    part, node.idling, self._interval_us, self._checks
+                    part, node.idling, self._interval_us, self._checks, tuned
                 )
         if self._cgroup is None:
             for target in self._nodes:

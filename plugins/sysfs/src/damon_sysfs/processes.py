@@ -19,6 +19,7 @@ from damon_core import (
     Regions,
 )
 from damon_sysfs.events import Table
+from damon_sysfs.goals import GoalKeeper, KernelGoal
 from damon_sysfs.idling import Idling
 from damon_sysfs.sampler import KernelTarget, Plan, Sampler
 
@@ -62,6 +63,12 @@ class KernelProcesses:
         self._states: dict[ProcessTarget, _ProcessState] = {}
         self._order: Sequence[ProcessTarget] = ()
         self._interval_us = self._checks = 0
+        self._goal = GoalKeeper()
+
+    @property
+    def tuned_intervals(self) -> Intervals | None:
+        """The intervals that the kernel has chosen for the context's goal; None if it doesn't."""
+        return self.sampler.tuned_intervals
 
     @property
     def cpu_us(self) -> int:
@@ -89,10 +96,11 @@ class KernelProcesses:
             PluginError: DAMON isn't free, or this kernel lacks a feature.
         """
         threads: dict[ProcessTarget, int] = {}
+        goal = self._goal.goal(context.goal, (target.regions for target in targets))
         while True:
             before, threads = threads, _threads(targets)
             try:
-                self._apply(threads, context.intervals, context.limits)
+                self._apply(threads, context.intervals, context.limits, goal)
             except ProcessLookupError:
                 if threads == before:
                     raise
@@ -100,7 +108,11 @@ class KernelProcesses:
                 return [target for target in targets if target not in threads]
 
     def _apply(
-        self, threads: dict[ProcessTarget, int], intervals: Intervals, limits: RegionLimits
+        self,
+        threads: dict[ProcessTarget, int],
+        intervals: Intervals,
+        limits: RegionLimits,
+        goal: KernelGoal | None,
     ) -> None:
         targets = tuple(threads)
         initial, added = {}, {}
@@ -119,7 +131,8 @@ class KernelProcesses:
         operations = "fvaddr" if any(target.ranges for target in targets) else "vaddr"
         self._order = targets
         self._interval_us, self._checks = intervals.aggregation_us, intervals.checks
-        self.sampler.apply(Plan(operations, intervals, limits, kernel_targets), initial, added)
+        plan = Plan(operations, intervals, limits, kernel_targets, goal=goal)
+        self.sampler.apply(plan, initial, added)
 
     def check(
         self, targets: Sequence[ProcessTarget], _context: HookContext | None = None
@@ -142,7 +155,8 @@ class KernelProcesses:
     def _set_regions(self, target: ProcessTarget, table: Table) -> None:
         state = self._states[target]
         state.has_results = True
-        target.regions = to_regions(table, state.idling, self._interval_us, self._checks)
+        tuned = self.sampler.tuned_intervals
+        target.regions = to_regions(table, state.idling, self._interval_us, self._checks, tuned)
 
     def forget(self, target: ProcessTarget) -> None:
         """Close the maps of a process; a target that wasn't added is not an error."""
@@ -170,14 +184,25 @@ def _threads(targets: Sequence[ProcessTarget]) -> dict[ProcessTarget, int]:
     return threads
 
 
-def to_regions(table: Table, idling: Idling, interval_us: int, checks: int) -> Regions:
+def to_regions(
+    table: Table, idling: Idling, interval_us: int, checks: int, tuned: Intervals | None = None
+) -> Regions:
     """Return the kernel's results for one target as regions.
 
     Its counts can be of an aggregation with other intervals, so they are held to `checks`.
+
+    Args:
+        table: The results.
+        idling: The idle times so far.
+        interval_us: The aggregation interval of these results.
+        checks: How many checks it had.
+        tuned: The intervals that the kernel has tuned to since; ages are in theirs.
     """
     regions = Regions(table.start, table.end)
     regions.nr_accesses = np.minimum(table.nr_accesses.astype(np.float64), checks)
     regions.age = table.age
+    if tuned is not None and tuned.aggregation_us != interval_us:
+        regions.age = table.age * tuned.aggregation_us // interval_us
     regions.idle_us = idling.after(table, interval_us)
     if table.passed is not None:
         regions.resident_bytes = table.passed

@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 
 from damon_core import Intervals, PluginError, Range, RegionLimits
 from damon_sysfs.changes import OBSOLETE, places, region_files, target_files
 from damon_sysfs.events import Aggregation
+from damon_sysfs.goals import GOAL, NO_GOAL, KernelGoal, tuned_to
 from damon_sysfs.ownership import TRACING, Claim, Registry, start_time
 from damon_sysfs.spending import Spending
 from damon_sysfs.trace import Trace, find_tracing
@@ -64,6 +65,7 @@ class Plan:
         limits: The region limits.
         targets: The targets.
         cgroup: With ``paddr``, the only memory cgroup whose pages are counted; None for all.
+        goal: What the kernel is to tune the intervals to, if it can; None leaves them.
     """
 
     operations: str
@@ -71,6 +73,7 @@ class Plan:
     limits: RegionLimits
     targets: tuple[KernelTarget, ...]
     cgroup: "Cgroup | None" = None
+    goal: KernelGoal | None = None
 
     def attributes(self) -> dict[str, str]:
         """Return the files of intervals and limits, and their values."""
@@ -111,6 +114,7 @@ class Sampler:
     _claim: Claim | None = field(default=None, init=False)
     _results: Trace | TriedRegions | None = field(default=None, init=False)
     _spending: Spending = field(factory=Spending, init=False)
+    _tunes: bool = field(default=False, init=False)
 
     def apply(
         self,
@@ -132,6 +136,7 @@ class Sampler:
         if plan == self._plan:
             return
         before, self._plan = self._plan, None
+        self._tunes = False
         try:
             if not plan.targets:
                 self._pause()
@@ -142,6 +147,11 @@ class Sampler:
         except OSError as error:
             raise self._error_for(plan, error) from error
         self._plan = plan
+
+    @property
+    def tuned_intervals(self) -> Intervals | None:
+        """The intervals that the kernel has chosen for the goal; None if it doesn't tune."""
+        return self._plan.intervals if self._tunes and self._plan is not None else None
 
     def collect(self) -> list[Aggregation]:
         """Return the aggregations since the last call; wait if there is none yet.
@@ -161,6 +171,8 @@ class Sampler:
         while time.monotonic() < until:
             try:
                 if found := results.take(2 * interval + _LATE_SECONDS):
+                    if self._tunes and (sampling_us := results.tuned_us) is not None:
+                        self._plan = evolve(plan, intervals=tuned_to(plan.intervals, sampling_us))
                     return found
                 if not self.registry.is_running(claim):
                     return []
@@ -235,6 +247,7 @@ class Sampler:
                 )
             files |= STAT_SCHEME
         tree.write_all(files, claim.folder)
+        self._tune(claim, plan)
         if plan.cgroup is not None:
             write_filter(tree, claim.folder, plan.cgroup.path)
         for number, target in enumerate(plan.targets):
@@ -247,6 +260,16 @@ class Sampler:
             if not target.ranges:
                 # A commit would reset the regions to these files; without any it keeps them.
                 tree.write_all(region_files(number, ()), claim.folder)
+
+    def _tune(self, claim: Claim, plan: Plan) -> None:
+        """Write the goal, if the kernel has it and says what it chooses."""
+        tree, results = self.registry.tree, self._results
+        can_tune = isinstance(results, Trace) and results.says_what_is_tuned
+        if can_tune and tree.has(claim.folder + GOAL):
+            self._tunes = plan.goal is not None
+            sampling_us = plan.intervals.sampling_us
+            files = NO_GOAL if plan.goal is None else plan.goal.files(sampling_us)
+            tree.write_all(files, claim.folder)
 
     def _open(self, claim: Claim, filtered: bool) -> Trace | TriedRegions:
         tracing = find_tracing(self.tracing)
@@ -283,6 +306,7 @@ class Sampler:
             moved = {found.index(plan.targets[number]): each for number, each in added.items()}
             files = target_files([None if each is None else each.pid for each in found], moved)
         tree.write_all(plan.attributes(), claim.folder)
+        self._tune(claim, plan)
         tree.write_all(files, claim.folder)
         try:
             tree.write(claim.folder + "state", "commit")

@@ -34,6 +34,15 @@ def find_tracing(mounts: tuple[Path, ...]) -> Path | None:
     return None
 
 
+def says_what_is_tuned(mount: Path) -> bool:
+    """Return whether a kernel tunes intervals, and says to what.
+
+    Args:
+        mount: The mount of tracefs.
+    """
+    return (mount / _TUNED / "format").exists()
+
+
 class Instance:
     """A trace instance with the results of kdamonds, which nobody else reads.
 
@@ -100,8 +109,17 @@ class Instance:
             self._write(f"{event}/filter", wanted)
             self._write(f"{event}/enable", 1)
 
-    def read(self, timeout: float) -> tuple[Events, dict[int, int]]:
+    @property
+    def says_what_is_tuned(self) -> bool:
+        """Whether there are events about tuned intervals."""
+        return self._tuned_format is not None
+
+    def read(self, timeout: float, tuned_since_ns: int = 0) -> tuple[Events, dict[int, int]]:
         """Return new events; wait at most `timeout` seconds if there are none yet.
+
+        Args:
+            timeout: The maximum time to wait, in seconds.
+            tuned_since_ns: Leave out what was tuned earlier, on the clock of `time.monotonic_ns`.
 
         Returns:
             The events, and the sampling interval in microseconds of each kdamond, by its thread,
@@ -120,8 +138,9 @@ class Instance:
                 found = parse_page(page, self._format, self._tuned_format)
                 self.lost += found.lost
                 parts += found.events
-                for row in found.others:
-                    tuned[int(row["common_pid"])] = int(row["sample_us"])
+                for time_ns, row in found.others:
+                    if time_ns >= tuned_since_ns:
+                        tuned[int(row["common_pid"])] = int(row["sample_us"])
         return Events.joined(parts or [Events.none(self._format)]), tuned
 
     def _write(self, name: str, value: object) -> None:
@@ -144,12 +163,18 @@ class Trace:
         tracing: The mount of tracefs.
         name: The name of the instance to make.
 
+    Attributes:
+        tuned_us: The sampling interval in microseconds to which the kernel has tuned the kdamond
+            since it is followed; None if it hasn't.
+
     Raises:
         OSError: The instance can't be made.
         ValueError: This kernel's event has other fields.
     """
 
     def __init__(self, tracing: Path, name: str) -> None:
+        self.tuned_us: int | None = None
+        self._followed_ns = 0
         self._instance = Instance(tracing, name)
         self._collector = Collector()
         self._kdamond = -1
@@ -165,8 +190,13 @@ class Trace:
         """Number of aggregations left out because some of their events were lost."""
         return self._collector.missed
 
+    @property
+    def says_what_is_tuned(self) -> bool:
+        """Whether this kernel says to what it tunes intervals."""
+        return self._instance.says_what_is_tuned
+
     def follow(self, kdamond: int, targets: int, regions: int, since_ns: int = 0) -> None:
-        """Read the events of another kdamond from now on.
+        """Read the events of another kdamond, or one with other settings, from now on.
 
         Args:
             kdamond: The thread id of the kdamond.
@@ -176,8 +206,10 @@ class Trace:
         """
         self._kdamond, self._targets, self._since_ns = kdamond, targets, since_ns
         self._instance.hold(regions)
-        self._instance.listen([kdamond])
+        self._instance.listen([kdamond], tuning=True)
         self._collector.forget()
+        # What was tuned before doesn't count any more.
+        self.tuned_us, self._followed_ns = None, time.monotonic_ns()
 
     def take(self, timeout: float) -> list[Aggregation]:
         """Return the aggregations since the last call; wait if there is none yet.
@@ -188,7 +220,8 @@ class Trace:
         until = time.monotonic() + timeout
         wait, closed = timeout, False
         while True:
-            events, _ = self._instance.read(wait)
+            events, tuned = self._instance.read(wait, self._followed_ns)
+            self.tuned_us = tuned.get(self._kdamond, self.tuned_us)
             # Events that were written while the filter was set may be those of another thread.
             events = events.of(self._kdamond).since(self._since_ns)
             if found := self._collector.take(events, self._targets, closed and not len(events)):

@@ -68,6 +68,7 @@ class TriedRegions:
     """
 
     lost = missed = 0  # the kernel waits for the reader
+    tuned_us = None
 
     def __init__(self, tree: Tree, kdamond: str, filtered: bool = False) -> None:
         self._tree = tree

@@ -25,7 +25,9 @@ class ProcessBackend(Protocol):
     """Detects which memory of processes was accessed. Only the worker calls it.
 
     The optional attribute `cpu_us` is the CPU time in microseconds that others, such as the kernel,
-    have spent on sampling for the backend. It counts as the context's. What sampling costs the
+    have spent on sampling for the backend. It counts as the context's. The optional attribute
+    `tuned_intervals` are the intervals to which what samples has tuned itself, for `context.goal`;
+    None if it doesn't. What sampling costs the
     processes themselves may be added to the `toll` of targets. The optional attribute
     `follows_mappings` is true where `check` itself lays out targets whose mappings have changed:
     then an update reads the mappings of new processes only. The optional method `read_kinds` is

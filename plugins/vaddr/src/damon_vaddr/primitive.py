@@ -9,6 +9,7 @@ from typing import cast
 from damon_core import (
     AccumulatingSampling,
     HookContext,
+    Intervals,
     Range,
     SamplingFactory,
     hookimpl,
@@ -120,6 +121,12 @@ class ProcessMemory:
     def spent_elsewhere_us(self) -> int:
         """CPU time that others, such as the kernel, have spent on sampling; 0 if unknown."""
         return int(getattr(self._backend, "cpu_us", 0))
+
+    @property
+    def tuned_intervals(self) -> Intervals | None:
+        """The intervals to which what samples has tuned itself; None if it doesn't."""
+        tuned: Intervals | None = getattr(self._backend, "tuned_intervals", None)
+        return tuned
 
     @property
     def startup_capabilities(self) -> Collection[int]:
