@@ -14,7 +14,7 @@ DEFAULT_MAX_SLOWDOWN = 0.01
 #: How long a target's memory map may be locked at once by default. A walk of 1 GiB takes 15 to
 #: 25 ms; 50 ms are a delay that people don't notice, and services with a time limit survive. The
 #: longer stalls are, the rarer they have to be, by the square of their length; twice as long ones
-#: take no more than a thousandth of the time (`damon_core.loop.pacing.allowed_share`). With a lower
+#: take no more than a thousandth of the time (`damon_core.loop.tolls.allowed_share`). With a lower
 #: limit, programs of 1 GiB would have an aggregation a minute.
 DEFAULT_MAX_STALL_US = 50_000
 #: How old values may get by default before targets are looked at in turns.

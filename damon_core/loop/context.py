@@ -28,13 +28,15 @@ from damon_core.contract.registration import part_name
 from damon_core.contract.reloading import Reloader
 from damon_core.contract.sampling import SamplingFactory
 from damon_core.errors import NotRunningError, PartError, PluginError, one_line
+from damon_core.loop.budget import BudgetKeeper
 from damon_core.loop.isolation import ContextHooks, OnFailure, WatchedPolicy
 from damon_core.loop.kdamond import Kdamond
-from damon_core.loop.pacing import BudgetKeeper, Pace, TollKeeper
+from damon_core.loop.pacing import Pace
 from damon_core.loop.privileges import drop_capabilities
 from damon_core.loop.rotation import Rotation
 from damon_core.loop.sampling import RegionSampling
 from damon_core.loop.sharing import SharedBudget
+from damon_core.loop.tolls import TollKeeper
 from damon_core.loop.worker import Worker
 from damon_core.memory.labels import NO_LABELS, freeze_labels
 from damon_core.memory.snapshot import Snapshot

@@ -12,8 +12,10 @@ from damon_core.attributes import (
     Intervals,
 )
 from damon_core.contract.forecast import Costs
-from damon_core.loop.pacing import BudgetKeeper, Pace, TollKeeper
+from damon_core.loop.budget import BudgetKeeper
+from damon_core.loop.pacing import Pace
 from damon_core.loop.sharing import SharedBudget
+from damon_core.loop.tolls import TollKeeper
 from damon_core.memory.target import Toll
 from damon_core.policies.evidence import EvidencePolicy
 from damon_core.validators import check, positive, share

@@ -34,15 +34,12 @@ from damon_core import (
     start,
     stop,
 )
+from damon_core.loop.budget import BudgetKeeper
 from damon_core.loop.forecast import expect
-from damon_core.loop.pacing import (
-    BudgetKeeper,
-    GoalTuner,
-    Pace,
-    TollKeeper,
-    allowed_share,
-)
+from damon_core.loop.pacing import Pace
 from damon_core.loop.sharing import SharedBudget
+from damon_core.loop.tolls import TollKeeper, allowed_share
+from damon_core.loop.tuning import GoalTuner
 from damon_core.memory.target import Toll
 from damon_core.policies.kernel import KernelPolicy
 from damon_core.testing import ScriptedMemory, ScriptedRegion, run_virtual
