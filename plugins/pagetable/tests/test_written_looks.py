@@ -1,10 +1,18 @@
 """Ranges of pages with categories, as looks."""
 
 import itertools
+import mmap
 
 import numpy as np
 import pytest
-from damon_pagetable.softdirty import has_soft_dirty, look_of, runs_of_entries, windows_of
+from damon_pagetable import softdirty
+from damon_pagetable.softdirty import (
+    WrittenLooks,
+    has_soft_dirty,
+    look_of,
+    runs_of_entries,
+    windows_of,
+)
 from damon_pagetable.walking import Bit
 from damon_pagetable.written import ClearingSampling
 
@@ -63,6 +71,28 @@ def test_a_call_walks_a_limited_part(gibibytes: int, parts: int) -> None:
     assert windows[0].start == 0
     assert windows[-1].end == (1 << 47) - PAGE
     assert all(a.end == b.start for a, b in itertools.pairwise(windows))
+
+
+@pytest.mark.parametrize("ranges_of_a_call", [1 << 14, 512, 500])
+def test_memory_in_many_pieces_is_found_once(
+    monkeypatch: pytest.MonkeyPatch, ranges_of_a_call: int
+) -> None:
+    """More than the kernel collects at once, and more than a call returns."""
+    monkeypatch.setattr(softdirty, "_RANGES", ranges_of_a_call)
+    with mmap.mmap(-1, 4 * BLOCK, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as area:
+        area.madvise(mmap.MADV_NOHUGEPAGE)
+        area[:: 2 * PAGE] = bytes(2 * BLOCK // PAGE)
+        view = np.frombuffer(area, dtype=np.uint8)
+        start = view.ctypes.data
+        del view
+        with open("/proc/self/pagemap", "rb", buffering=0) as pagemap:
+            looks = WrittenLooks(pagemap.fileno())
+            look = looks.look([Range(start, start + 4 * BLOCK)])
+    addresses = look.blocks[:, np.newaxis] + np.arange(512) * PAGE
+    inside = (addresses >= start) & (addresses < start + 4 * BLOCK)
+    there = (look.bits & Bit.PRESENT.value) != 0
+    assert addresses[inside & there].tolist() == list(range(start, start + 4 * BLOCK, 2 * PAGE))
+    assert not (look.bits & ~np.uint8(Bit.PRESENT.value | Bit.ACCESSED.value)).any()
 
 
 def test_each_aggregation_begins_with_a_clearing() -> None:

@@ -169,7 +169,12 @@ class WrittenLooks:
         begun_ns = time.thread_time_ns()
         count = fcntl.ioctl(self._pagemap, _SCAN, argument)
         self._took(begun_ns)
-        return self._ranges[:count].copy(), _ARGUMENT.unpack(argument)[_WALK_END]
+        ranges = self._ranges[:count].copy()
+        # Linux collects 512 ranges at a time. If the last of these parts ends the walk, the place
+        # where the part before it has ended is left in the argument.
+        if count < len(self._ranges):
+            return ranges, end
+        return ranges, max(int(ranges[-1, 1]), _ARGUMENT.unpack(argument)[_WALK_END])
 
     def _read(self, mappings: Sequence[Range]) -> _Words:
         """Return ranges with categories, from entries of pagemap; it doesn't show huge pages."""
