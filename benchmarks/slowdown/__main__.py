@@ -250,9 +250,10 @@ def turns_row(
             monitors: dict[str, Monitor] = {NAMES[0]: gate}
             if options.peers:
                 monitors |= peers(load.pid)
-            cleared = gate.cleared
+            cleared, lost_us = gate.cleared, gate.lost_us
             found = take_turns(load, monitors, blocks, turn_s)
             clearings = (gate.cleared - cleared) / (2 * blocks * gate.results)
+            account_ms = (gate.lost_us - lost_us) / (2 * blocks * gate.results) / 1_000
         speed = statistics.mean(each.per_s for block in found[NAMES[0]] for each in block.without)
         huge = huge_share(load.pid, case.size_bytes)
     cells = []
@@ -266,6 +267,7 @@ def turns_row(
     if known:
         lost = Lost.of(known).times(turn_s / gate.results)
         cpu = f"{interval(lost.times(1e8 / interval_us))} %"
+    faults = statistics.median(block.more_faults for block in found[NAMES[0]]) / gate.results
     return [
         named(case, huge),
         f"{speed / 1e6:.3g}",
@@ -275,6 +277,8 @@ def turns_row(
         duration(settled.interval_us),
         duration(interval_us),
         *cells,
+        f"{faults:.0f}",
+        f"{account_ms:.2f} ms",
         cpu,
         share(settled.slowdown),
         share(settled.cpu),
@@ -301,7 +305,12 @@ def print_turns(rows: Sequence[Sequence[str]], names: Sequence[str]) -> None:
     print_table(
         "What results take from programs, in turns, and the slow-down by it at the usual budgets: "
         "trimmed means (95 % confidence intervals)",
-        [*columns, "of CPU time", "own account", "CPU", "longest stall"],
+        [
+            *columns,
+            *("faults of a result", "own account of it"),
+            *("of CPU time", "own account"),
+            *("CPU", "longest stall"),
+        ],
         rows,
     )
 

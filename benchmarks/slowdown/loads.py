@@ -88,6 +88,11 @@ def running_s(pid: int) -> float:
     return int(Path(f"/proc/{pid}/schedstat").read_text().split()[0]) / 1e9
 
 
+def page_faults(pid: int) -> int:
+    """Return how many page faults a process has had that read nothing from a disk."""
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[7])
+
+
 def lasting(seconds: float, goes_on: Callable[[], bool]) -> Callable[[], bool]:
     """Return a function that is True for some time, and then as long as another one is."""
     end = time.monotonic() + seconds

@@ -24,7 +24,7 @@ from damon_vaddr import PidSource, ProcessBackend, ProcessMemory
 from benchmarks.clearings import Clearings
 from benchmarks.measure import progress
 from benchmarks.peers import WSS_WAIT_S, clear, referenced, wss
-from benchmarks.slowdown.loads import Load, running_s
+from benchmarks.slowdown.loads import Load, page_faults, running_s
 from damon_core import Context, HookContext, Intervals, hookimpl, start, stop
 
 _RESAMPLES = 2_000
@@ -42,10 +42,12 @@ class Speed:
     Attributes:
         per_s: Operations per second.
         per_cpu_s: Operations per second of its own CPU time; 0 if that isn't known.
+        faults: How many page faults it had.
     """
 
     per_s: float
     per_cpu_s: float
+    faults: int = 0
 
 
 @frozen
@@ -102,6 +104,14 @@ class Block:
         without = sum(each.per_cpu_s for each in self.without)
         return 1 - sum(each.per_cpu_s for each in self.watched) / without if without else None
 
+    @property
+    def more_faults(self) -> float:
+        """How many page faults more it had in a turn with the monitor."""
+        watched, without = (
+            sum(each.faults for each in turns) / 2 for turns in (self.watched, self.without)
+        )
+        return watched - without
+
 
 def _sum(speeds: Sequence[Speed]) -> float:
     return sum(each.per_s for each in speeds)
@@ -130,10 +140,12 @@ class Gate(Monitor):
     Attributes:
         results: How many.
         cleared: How often accessed bits were cleared in all.
+        lost_us: What the program has lost in all, by our account.
     """
 
     results: int
     cleared: int = field(default=0, init=False)
+    lost_us: int = field(default=0, init=False)
     _clearings: Clearings = field(factory=Clearings, init=False)
     _go: threading.Event = field(factory=threading.Event, init=False)
     _ready: threading.Event = field(factory=threading.Event, init=False)
@@ -145,7 +157,8 @@ class Gate(Monitor):
         self.cleared += self._clearings.is_new(context)
 
     @hookimpl
-    def after_aggregation(self) -> bool:
+    def after_aggregation(self, context: HookContext) -> bool:
+        self.lost_us = max((each.toll.cpu_us for each in context.targets), default=0)
         self._left -= 1
         if self._left <= 0:
             self._go.clear()
@@ -295,14 +308,16 @@ def gated(
 def turn(load: Load, monitor: Monitor | None, turn_s: float) -> Speed:
     """Let the program run for a turn, with a monitor that works or with none."""
     operations, began_s, cpu_s = load.operations(), time.monotonic(), running_s(load.pid)
+    faults = page_faults(load.pid)
     if monitor is not None:
         monitor.work()
     time.sleep(turn_s)
     done = load.operations() - operations
     took_s, used_s = time.monotonic() - began_s, running_s(load.pid) - cpu_s
+    faults = page_faults(load.pid) - faults
     if monitor is not None:
         monitor.rest()
-    return Speed(done / took_s, done / used_s if used_s and load.knows_cpu else 0.0)
+    return Speed(done / took_s, done / used_s if used_s and load.knows_cpu else 0.0, faults)
 
 
 def take_turns(

@@ -2,7 +2,6 @@
 
 import os
 import sys
-import time
 from pathlib import Path
 
 import click
@@ -51,7 +50,8 @@ def main(
     try:
         image = kernel or _default_kernel()
         machine = Machine(Kernel.open(image), processors, memory, append, counted)
-        sys.exit(_run(machine, command))
+        with machine:
+            sys.exit(machine.run(command, Path.cwd()))
     except LabError as error:
         sys.exit(f"lab: {error}")
 
@@ -62,20 +62,6 @@ def _default_kernel() -> Path:
     cache = cache_folder()
     cache.mkdir(parents=True, exist_ok=True)
     return own_kernel(cache, lambda what: click.echo(f"lab: {what}", err=True))
-
-
-def _run(machine: Machine, command: tuple[str, ...]) -> int:
-    with machine:
-        machine.start(command, Path.cwd())
-        with machine.output[0].open("rb") as out, machine.output[1].open("rb") as err:
-            while True:
-                running = machine.running()
-                for file, stream in ((out, sys.stdout), (err, sys.stderr)):
-                    stream.buffer.write(file.read())
-                    stream.flush()
-                if not running:
-                    return machine.status()
-                time.sleep(0.05)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -150,6 +151,23 @@ class Machine:
                 stdout=subprocess.DEVNULL,
                 stderr=errors,
             )
+
+    def run(self, command: Sequence[str], folder: Path) -> int:
+        """Run a command, print what it prints as it is written, and return its exit status.
+
+        Raises:
+            LabError: As `start` and `status`.
+        """
+        self.start(command, folder)
+        with self.output[0].open("rb") as out, self.output[1].open("rb") as err:
+            while True:
+                running = self.running()
+                for file, stream in ((out, sys.stdout), (err, sys.stderr)):
+                    stream.buffer.write(file.read())
+                    stream.flush()
+                if not running:
+                    return self.status()
+                time.sleep(0.05)
 
     def running(self) -> bool:
         """Return whether the machine is still on."""

@@ -378,9 +378,10 @@ def test_a_backend_that_only_knows_something() -> None:
     [
         (["--pid", "1", "--cgroup", "x"], "give only one of --pid and --cgroup"),
         (["--pid", "1", "--match", "comm=x"], "give only one of --pid and --cgroup"),
-        (["--max-stall", "5ms"], "limits, --descendants and --exclude need --pid"),
-        (["--descendants"], "limits, --descendants and --exclude need --pid"),
-        (["--exclude", "comm=x"], "limits, --descendants and --exclude need --pid"),
+        (["--max-stall", "5ms"], "limits, --range, --descendants and --exclude need --pid"),
+        (["--range", "1000-2000"], "limits, --range"),
+        (["--descendants"], "limits, --range, --descendants and --exclude need --pid"),
+        (["--exclude", "comm=x"], "limits, --range, --descendants and --exclude need --pid"),
         (["--pid", "1", "--exclude", "comm=x"], "--exclude means nothing without --cgroup"),
         (["--match", "x"], "'x' is not LABEL=PATTERN, such as comm=redis*"),
         (["x.toml", "--match", "comm=x"], "what to monitor and its limits are in FILE"),

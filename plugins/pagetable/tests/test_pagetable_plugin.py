@@ -144,3 +144,15 @@ def test_cost_grows_with_the_memory_of_all_processes(backend: Backend) -> None:
     one = forecast_of(backend, 4 * GIB)
     assert forecast_of(backend, GIB) == pytest.approx(one / 4)
     assert forecast_of(backend, GIB, GIB, GIB, GIB) == pytest.approx(one)
+
+
+def test_of_ranges_less_is_looked_at_and_as_much_cleared(backend: Backend) -> None:
+    """Accessed bits can only be cleared in all of a process."""
+    assert backend.forecast is not None
+    whole, part = (
+        backend.forecast([ProcessForecast("p[1]", 1, GIB, 100, GIB, 50, monitored_bytes=size)])
+        for size in (GIB, GIB // 4)
+    )
+    assert part.facts["look_us"] == pytest.approx(whole.facts["look_us"] / 4, abs=1)
+    assert part.facts["clear_us"] == whole.facts["clear_us"]
+    assert part.toll == whole.toll

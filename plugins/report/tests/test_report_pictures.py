@@ -25,12 +25,13 @@ def open_umask() -> Generator[None, None, None]:
 
 @pytest.mark.usefixtures("open_umask")
 @pytest.mark.parametrize(
-    ("report", "name"), [("heatmap", "a.svg"), ("heatmap", "a.html"), ("wss", "a.svg")]
+    ("report", "name"),
+    [("heatmap", "a.svg"), ("heatmap", "a.html"), ("wss", "a.svg"), ("kinds", "a.svg")],
 )
 def test_a_picture_is_for_its_owner(reports: Any, tmp_path: Path, report: str, name: str) -> None:
     """As the record is: it has addresses and names of mappings."""
-    record = reports.add("r", [make_snapshot({"a": [RegionRow(0, MIB, 5)]}, number=n)
-                               for n in (1, 2)])  # fmt: skip
+    row = RegionRow(0, MIB, 5, kinds={"anonymous": MIB})
+    record = reports.add("r", [make_snapshot({"a": [row]}, number=n) for n in (1, 2)])
     done = reports.run(report, record, "-o", str(tmp_path / name))
     assert done.exit_code == 0, done.output
     assert stat.S_IMODE((tmp_path / name).stat().st_mode) == 0o600

@@ -19,7 +19,7 @@ from damon_vaddr.calibration import WalkCosts
 from damon_vaddr.page_sample import PageSample, sample_pages
 from damon_vaddr.plugin import forecast_vaddr
 
-from damon_core import PAGE_SIZE_BYTES, Costs, TargetError
+from damon_core import PAGE_SIZE_BYTES, Costs, Range, TargetError
 
 Start = Callable[..., "subprocess.Popen[str]"]
 
@@ -242,3 +242,36 @@ def test_what_may_not_be_read_is_a_line_a_reason(
     assert forecast_processes(Source()) == []  # type: ignore[arg-type]
     name = Process(sleeper.pid, 0).label()
     assert caplog.messages == [f"{name}{text}run as root"]
+
+
+#: Touches the first half of 256 MiB, and prints where they are.
+_HALF = """
+import ctypes, mmap, time
+area = mmap.mmap(-1, 256 << 20, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+area.madvise(mmap.MADV_NOHUGEPAGE)
+area[: 128 << 20 : 4096] = b"x" * (32 << 10)
+print(ctypes.addressof(ctypes.c_char.from_buffer(area)))
+time.sleep(600)
+"""
+
+
+@pytest.mark.parametrize(("first", "size", "found_there"), [(0, 4, 4), (126, 4, 2), (0, 256, 128)])
+def test_only_ranges_count_of_the_memory(
+    start_program: Start, first: int, size: int, found_there: int
+) -> None:
+    """What is in memory in them, to the page; of much a sample is looked at."""
+    program = start_program(_HALF)
+    assert program.stdout is not None
+    start = int(program.stdout.readline())
+    ranges = [Range(start + (first << 20), start + (first + size << 20))]
+    (found,) = forecast_processes(Crowd(program.pid), ranges)
+    assert found.resident_bytes > 128 << 20
+    assert found.monitored_bytes == found.facts["in_ranges_bytes"]
+    margin = 0.3 if size > 128 else 0
+    assert found.monitored_bytes == pytest.approx(found_there << 20, rel=margin)
+
+
+def test_a_process_without_memory_in_the_ranges_is_left_out(start_program: Start) -> None:
+    """There is nothing to monitor of it."""
+    program = start_program(_TOUCHED)
+    assert forecast_processes(Crowd(program.pid), [Range(4096, 8192)]) == []

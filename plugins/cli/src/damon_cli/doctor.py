@@ -28,6 +28,14 @@ def _which(command: Callable[..., T]) -> Callable[..., T]:
 )
 @click.argument("file", type=click.Path(path_type=Path), required=False)
 @_which
+@click.option(
+    "--range",
+    "ranges",
+    metavar="START-END",
+    multiple=True,
+    help="Foretell for this range of addresses, in hexadecimal as in /proc/PID/maps; may be "
+    "repeated.",
+)
 @click.option("--descendants", is_flag=True, help="Count child processes or child cgroups, too.")
 @click.option(
     "--cpu-budget",
@@ -59,6 +67,7 @@ def doctor(
     cgroups: tuple[str, ...],
     match: Mapping[str, Sequence[str]],
     exclude: Mapping[str, Sequence[str]],
+    ranges: tuple[str, ...],
     descendants: bool,
     as_json: bool,
     **limits: Any,
@@ -79,7 +88,7 @@ def doctor(
     if pid is not None and (cgroups or match):
         raise click.UsageError("give only one of --pid and --cgroup; --match goes with --cgroup")
     is_given = pid is not None or bool(cgroups or match)
-    others = bool(given or descendants or exclude)
+    others = bool(given or descendants or exclude or ranges)
     if file is not None:
         if is_given or others:
             raise click.UsageError("what to monitor and its limits are in FILE: give no other")
@@ -94,7 +103,7 @@ def doctor(
     if not is_given:
         if others:
             raise click.UsageError(
-                "limits, --descendants and --exclude need --pid, --cgroup or --match"
+                "limits, --range, --descendants and --exclude need --pid, --cgroup or --match"
             )
         from damon_cli.diagnosis import diagnose, diagnose_commands, show
 
@@ -103,7 +112,9 @@ def doctor(
     from damon_cli.forecasting import show_forecast
     from damon_core import Limits, make_forecast
 
-    watch = WatchOptions(pid, cgroups, match, exclude, False, (), None, descendants, {})
+    watch = WatchOptions(
+        pid, cgroups, match, exclude, False, (), None, descendants, {}, ranges=ranges
+    )
     options = watch.primitive()
     use = str(options.pop("use"))
     forecast = make_forecast(plugins, use, options, limits=Limits(**given))

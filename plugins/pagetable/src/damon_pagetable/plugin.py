@@ -87,17 +87,25 @@ def _check_tables() -> None:
 
 
 def forecast(targets: Sequence[ProcessForecast]) -> Costs:
-    """Return what the backend would cost: the clearing most of all."""
+    """Return what the backend would cost: the clearing most of all.
+
+    All of a process is cleared, also if only ranges of it are looked at.
+    """
+    return _forecast(targets, sum(target.monitored_bytes for target in targets))
+
+
+def _forecast(targets: Sequence[ProcessForecast], looked_at_bytes: int) -> Costs:
     costs = walk_costs()
     pages = [target.resident_bytes / PAGE_SIZE_BYTES for target in targets]
+    looked_at = looked_at_bytes / PAGE_SIZE_BYTES
     clear_us = costs.page_us * sum(pages)
-    look_us = _LOOK_PAGE_US * sum(pages)
+    look_us = _LOOK_PAGE_US * looked_at
     most = max(pages)
     held_us = round(costs.page_us * most)
     maps_us = sum(target.maps_us for target in targets)
     return Costs(
         sampling=SpacedSampling,
-        check_us=look_us + _END_PAGE_US * sum(pages),
+        check_us=look_us + _END_PAGE_US * looked_at,
         # With the usual intervals four looks come before the one that each aggregation has.
         opening_us=round(clear_us + 4 * look_us),
         begin_us=maps_us,
@@ -115,8 +123,11 @@ def probe_written() -> Sequence[Finding]:
 
 
 def forecast_written(targets: Sequence[ProcessForecast]) -> Costs:
-    """Return what seeing writes would cost if all memory was written in each aggregation."""
-    costs = forecast(targets)
+    """Return what seeing writes would cost if all memory was written in each aggregation.
+
+    Writes are faults wherever they are, and count: so all of a process is looked at.
+    """
+    costs = _forecast(targets, sum(target.resident_bytes for target in targets))
     most = max(target.resident_bytes / PAGE_SIZE_BYTES for target in targets)
     held_us = costs.toll.held_us
     return evolve(costs, toll=Toll(round(most * fault_us()), held_us, held_us))

@@ -308,6 +308,7 @@ Examples:
   damon report kinds                        # at the end of the record
   damon report kinds --idle 1m              # of what has been idle for a minute
   damon report kinds --by mapping --limit 5
+  damon report kinds --idle 1m -o kinds.png # a picture of them over time
 """
 
 
@@ -325,6 +326,14 @@ Examples:
 )
 @by_option("context")
 @limited(10, "parts of each context")
+@click.option(
+    "-o",
+    "--output",
+    metavar="FILE",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Draw a picture over time instead: .png or .svg.",
+)
+@click.option("--dark", is_flag=True, help="Draw light on dark.")
 def kinds(
     *,
     record: "Record",
@@ -332,6 +341,8 @@ def kinds(
     idle_us: int,
     by: By,
     limit: int | None,
+    output: Path | None,
+    dark: bool,
     as_json: bool,
 ) -> None:
     """Show how much memory of RECORD is anonymous, huge, dirty, swapped, on which node.
@@ -339,6 +350,13 @@ def kinds(
     And how much of that is in use or idle, at one time. The record has to know it: damon record
     --kinds. Of what is idle in a region, each kind has the share that it has of all.
     """
+    if output is not None:
+        if at is not None or as_json:
+            raise click.UsageError("-o draws all of the time: it goes with neither --at nor --json")
+        from damon_report.kinds_picture import draw_kinds
+
+        draw_kinds(record, by=by, at_least_us=idle_us, output=output, dark=dark)
+        return
     from damon_report.kinds import show_kinds
 
     show_kinds(record, at=at, by=by, at_least_us=idle_us, limit=limit, as_json=as_json)

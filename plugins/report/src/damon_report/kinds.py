@@ -112,6 +112,23 @@ def _place(kind: str) -> int:
     return _ORDER.index(kind) if kind in _ORDER else len(_ORDER)
 
 
+def kinds_at(record: Record, at: Moment | None, by: By, at_least_us: int) -> list[list[KindsUse]]:
+    """Return the kinds of memory of a record at one time, of each context.
+
+    Raises:
+        InputError: The record doesn't know them, or no target has the labels of `by`.
+    """
+    snapshots = record.last(at)
+    if not any(snapshot.kind_bytes() for snapshot in snapshots):
+        raise InputError(
+            f"'{record.name}' doesn't know kinds of memory: record it with --kinds, or with "
+            "kinds = true of the primitive"
+        )
+    found = [kinds_of_memory(each, by, record.areas, at_least_us) for each in snapshots]
+    record.refuse_unknown(by, (each.name for rows in found for each in rows))
+    return found
+
+
 def show_kinds(
     record: Record,
     *,
@@ -136,13 +153,7 @@ def show_kinds(
         InputError: The record doesn't know them.
     """
     snapshots = record.last(at)
-    if not any(snapshot.kind_bytes() for snapshot in snapshots):
-        raise InputError(
-            f"'{record.name}' doesn't know kinds of memory: record it with --kinds, or with "
-            "kinds = true of the primitive"
-        )
-    found = [kinds_of_memory(each, by, record.areas, at_least_us) for each in snapshots]
-    record.refuse_unknown(by, (each.name for rows in found for each in rows))
+    found = kinds_at(record, at, by, at_least_us)
     if as_json:
         document = {
             **record.json_of(snapshots, by),

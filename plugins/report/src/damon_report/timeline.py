@@ -72,6 +72,20 @@ class Timeline:
         return _known(self._greatest)
 
 
+class Begins:
+    """When aggregations begin in lines over time: a short gap before one leaves no hole."""
+
+    def __init__(self) -> None:
+        self._ended_us: dict[str, int] = {}
+
+    def of(self, context: str, elapsed_us: int, time_us: int) -> int:
+        """Return when the next aggregation of a context began, by when it ended."""
+        begin_us = time_us - elapsed_us
+        before_us = self._ended_us.get(context, begin_us)
+        self._ended_us[context] = time_us
+        return before_us if 0 < begin_us - before_us < elapsed_us else begin_us
+
+
 def _known(values: "array[float]") -> FloatColumn:
     column = np.array(values)
     column[~np.isfinite(column)] = np.nan

@@ -8,7 +8,7 @@ from damon_report.groups import By
 from damon_report.naming import AreaCache
 from damon_report.record import Record
 from damon_report.shares import bytes_by, labels_by, without_surplus
-from damon_report.timeline import Timeline
+from damon_report.timeline import Begins, Timeline
 
 
 @define(eq=False)
@@ -66,7 +66,7 @@ class WorkingSets:
     ) -> None:
         self.found: dict[tuple[str, str], Series] = {}
         self.most_checks = 0
-        self._ended_us: dict[str, int] = {}
+        self._begins = Begins()
         self._span_us = span_us
         self._by = by
         self._at_least = at_least
@@ -76,11 +76,7 @@ class WorkingSets:
     def add(self, snapshot: Snapshot, areas: AreaCache) -> None:
         """Add an aggregation."""
         self.most_checks = max(self.most_checks, snapshot.max_nr_accesses)
-        from_us = snapshot.time_us - snapshot.elapsed_us
-        before_us = self._ended_us.get(snapshot.context, from_us)
-        self._ended_us[snapshot.context] = snapshot.time_us
-        if 0 < from_us - before_us < snapshot.elapsed_us:
-            from_us = before_us  # A short gap between aggregations leaves no hole in the lines.
+        from_us = self._begins.of(snapshot.context, snapshot.elapsed_us, snapshot.time_us)
         used = snapshot.working_set(self._at_least)
         if self._bandwidth:
             per_second = snapshot.max_nr_accesses * 1e6 / max(snapshot.elapsed_us, 1)

@@ -9,12 +9,19 @@ import time
 from collections import defaultdict
 from collections.abc import Sequence
 
-from attrs import frozen
+from attrs import field, frozen
 
-from damon_core import PAGE_SIZE_BYTES, AccumulatingSampling, Costs, TargetForecast, Toll
+from damon_core import (
+    PAGE_SIZE_BYTES,
+    AccumulatingSampling,
+    Costs,
+    Range,
+    TargetForecast,
+    Toll,
+)
 from damon_vaddr.calibration import reset_us, walk_costs
-from damon_vaddr.mappings import parse_accessible
-from damon_vaddr.page_sample import sample_pages
+from damon_vaddr.mappings import clipped, parse_accessible
+from damon_vaddr.page_sample import resident_within, sample_pages
 from damon_vaddr.processes import Process, why_unreadable
 from damon_vaddr.procfs import read_stat
 from damon_vaddr.sources import ProcessSource
@@ -34,6 +41,7 @@ class ProcessForecast(TargetForecast):
         mappings: How many mappings it has.
         largest_bytes: The size of its largest accessible mapping.
         maps_us: The CPU time that reading its maps took.
+        monitored_bytes: How much of its memory is in the ranges that are monitored.
     """
 
     pid: int
@@ -41,12 +49,25 @@ class ProcessForecast(TargetForecast):
     mappings: int
     largest_bytes: int
     maps_us: int
+    monitored_bytes: int = field(kw_only=True)
+
+    @monitored_bytes.default
+    def _(self) -> int:
+        return self.resident_bytes
 
 
-def forecast_processes(source: ProcessSource) -> list[ProcessForecast]:
+def forecast_processes(
+    source: ProcessSource, ranges: Sequence[Range] = ()
+) -> list[ProcessForecast]:
     """Return what is known of the processes that a source has now; the source is closed.
 
-    Those that end meanwhile are left out, those that may not be read with a warning a reason.
+    Those that end meanwhile are left out, those that may not be read with a warning a reason, and
+    those that have nothing mapped in the ranges.
+
+    Args:
+        source: The source.
+        ranges: The only addresses of each process that would be monitored, ascending; empty for
+            all.
 
     Raises:
         TargetError: What the user named isn't there.
@@ -60,7 +81,7 @@ def forecast_processes(source: ProcessSource) -> list[ProcessForecast]:
             processes = source.processes()
         for process in processes:
             try:
-                found.append(_of_process(process))
+                found += _of_process(process, ranges)
             except PermissionError:
                 unreadable[why_unreadable(process.pid)].append(process.mention())
             except (OSError, ValueError):  # It has ended.
@@ -75,7 +96,8 @@ def forecast_processes(source: ProcessSource) -> list[ProcessForecast]:
     return found
 
 
-def _of_process(process: Process) -> ProcessForecast:
+def _of_process(process: Process, ranges: Sequence[Range]) -> list[ProcessForecast]:
+    """Return what is known of a process, nothing of one that has nothing in the ranges."""
     begun_ns = time.thread_time_ns()
     maps = process.maps()
     maps_us = (time.thread_time_ns() - begun_ns) // 1_000
@@ -83,20 +105,34 @@ def _of_process(process: Process) -> ProcessForecast:
         resident_bytes = int(file.read().split()[1]) * PAGE_SIZE_BYTES
     sizes = [each.end - each.start for each in parse_accessible(maps)]
     mappings = maps.count(b"\n")
-    threads = read_stat(process.pid).threads
-    return ProcessForecast(
-        process.label(),
-        process.pid,
-        resident_bytes,
-        mappings,
-        max(sizes, default=0),
-        maps_us,
-        facts={"resident_bytes": resident_bytes, "mappings": mappings, "threads": threads},
-    )
+    facts = {"resident_bytes": resident_bytes}
+    monitored_bytes = resident_bytes
+    if ranges:
+        within = clipped(maps, ranges)
+        if not within:
+            return []
+        monitored_bytes = min(resident_within(process, parse_accessible(within)), resident_bytes)
+        facts["in_ranges_bytes"] = monitored_bytes
+    facts |= {"mappings": mappings, "threads": read_stat(process.pid).threads}
+    return [
+        ProcessForecast(
+            process.label(),
+            process.pid,
+            resident_bytes,
+            mappings,
+            max(sizes, default=0),
+            maps_us,
+            monitored_bytes=monitored_bytes,
+            facts=facts,
+        )
+    ]
 
 
 def forecast_referenced(targets: Sequence[ProcessForecast]) -> Costs:
-    """Return what the backend `referenced` would cost."""
+    """Return what the backend `referenced` would cost.
+
+    It clears and reads whole processes, also if only ranges of them are monitored.
+    """
     costs = walk_costs()
     clear_us = look_us = 0.0
     toll = Toll()

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from attrs import frozen
 
-from damon_core import PAGE_SIZE_BYTES
+from damon_core import PAGE_SIZE_BYTES, Range
 from damon_vaddr.mappings import parse_accessible
 from damon_vaddr.processes import Process
 
@@ -70,6 +70,33 @@ def sample_pages(pid: int) -> PageSample:
         return PageSample()
     page_us = statistics.median(times_us) if len(times_us) >= _ENOUGH_READS else None
     return PageSample(page_us, min(huge / present, 1.0) if present else 0.0)
+
+
+def resident_within(process: Process, mappings: Sequence[Range]) -> int:
+    """Return how many bytes of some mappings of a process are in memory.
+
+    Of more than 128 MiB a sample is looked at.
+
+    Raises:
+        OSError: The process may not be read, or has ended.
+    """
+    size = sum(end - start for start, end in mappings)
+    reads = [
+        (start, min(end - start, _PAGES_A_READ * PAGE_SIZE_BYTES))
+        for first, end in mappings
+        for start in range(first, end, _PAGES_A_READ * PAGE_SIZE_BYTES)
+    ]
+    if len(reads) > _READS:
+        reads = [(place, _PAGES_A_READ * PAGE_SIZE_BYTES) for place in _places(mappings)]
+    present = looked_at = 0
+    with open(process.open_file("pagemap"), "rb", buffering=0) as pagemap:
+        for address, length in reads:
+            entries = os.pread(
+                pagemap.fileno(), length // PAGE_SIZE_BYTES * 8, address // PAGE_SIZE_BYTES * 8
+            )
+            present += int(np.count_nonzero(np.frombuffer(entries, np.uint64) & _PRESENT))
+            looked_at += length // PAGE_SIZE_BYTES
+    return round(size * present / looked_at) if looked_at else 0
 
 
 def huge_at(pagemap: int, addresses: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_] | None:

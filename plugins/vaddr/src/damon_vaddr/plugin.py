@@ -129,7 +129,7 @@ def forecast_vaddr(options: VaddrOptions) -> Sequence[ProcessForecast]:
         raise TargetError(
             f"command '{options.command[0]}'", "nothing is foretold of a program before it runs"
         )
-    return forecast_processes(_source(options))
+    return forecast_processes(_source(options), parse_ranges(options.ranges))
 
 
 def count_processes(options: VaddrOptions) -> int:
