@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 from attrs import frozen
 
 from damon_parquet.compact import I64, LIST, STRUCT, List, Struct, decode_struct, encode_struct
-from damon_parquet.schema import AGGREGATION, SPARSE
+from damon_parquet.schema import AGGREGATION, IDLE, SPARSE
 
 #: What Parquet files begin and end with.
 MAGIC = b"PAR1"
@@ -36,6 +36,16 @@ _FEW_VALUES = [
 ]
 #: Columns in which what repeats are single bytes of the values.
 _BY_BYTE = ("nr_accesses", "alike_since", "pages.runs.list.element.pages")
+#: Columns whose shortest encoding depends on what is monitored, so it is tried: plain where whole
+#: regions repeat, by byte where values are close to each other.
+_TRIED = ("start", "end", "alike_since", "resident_bytes", "touched_bytes", *IDLE)
+#: Likewise, and a dictionary where there are few values.
+_TRIED_WITH_DICTIONARY = ("nr_accesses", "idle_since")
+_PLAIN, _SPLIT, _DICTIONARY = "PLAIN", "BYTE_STREAM_SPLIT", "RLE_DICTIONARY"
+#: It is tried with so many rows, a small part of a large row group; with fewer than the least it
+#: isn't worth its time.
+_TRIED_ROWS = 1 << 15
+_LEAST_TRIED_ROWS = 1 << 11
 #: Reads as fast as any other level, writes still fast enough, and finds most.
 _LEVEL = 5
 #: No page ends before the row group does: what repeats is found only within a page.
@@ -59,14 +69,48 @@ class RowGroup:
 
 def encode_table(table: pa.Table) -> bytes:
     """Return a Parquet file with one row group, or none if the table is empty."""
+    return _encode(table, _shortest(table))
+
+
+def _shortest(table: pa.Table) -> dict[str, str]:
+    """Return the encodings of columns that aren't always the same, by trying them on some rows."""
+    encodings = dict.fromkeys(_BY_BYTE, _SPLIT)
+    if table.num_rows < _LEAST_TRIED_ROWS:
+        return encodings
+    # From the middle: a recording begins with what isn't usual later.
+    some = table.slice(max(table.num_rows - _TRIED_ROWS, 0) // 2, _TRIED_ROWS)
+    known = [
+        name for name in (*_TRIED, *_TRIED_WITH_DICTIONARY) if some[name].null_count < some.num_rows
+    ]
+    tried = {encoding: _column_bytes(some, known, encoding) for encoding in (_PLAIN, _SPLIT)}
+    few = [name for name in known if name in _TRIED_WITH_DICTIONARY]
+    tried[_DICTIONARY] = _column_bytes(some, few, _DICTIONARY)
+    for name in known:
+        possible = [encoding for encoding, found in tried.items() if name in found]
+        encodings[name] = min(possible, key=lambda encoding: tried[encoding][name])
+    return encodings
+
+
+def _column_bytes(table: pa.Table, names: Sequence[str], encoding: str) -> dict[str, int]:
+    """Return how long columns are in an encoding."""
+    file = _encode(table.select(names), dict.fromkeys(names, encoding))
+    group = pq.read_metadata(pa.BufferReader(file)).row_group(0)
+    columns = [group.column(place) for place in range(group.num_columns)]
+    return {column.path_in_schema: column.total_compressed_size for column in columns}
+
+
+def _encode(table: pa.Table, encodings: dict[str, str]) -> bytes:
+    """Return a Parquet file whose columns have these encodings, the others the usual ones."""
+    by_dictionary = [name for name, each in encodings.items() if each == _DICTIONARY]
+    others = {name: each for name, each in encodings.items() if each != _DICTIONARY}
     sink = pa.BufferOutputStream()
     with pq.ParquetWriter(
         sink,
         table.schema,
         compression="zstd",
         compression_level=_LEVEL,
-        use_dictionary=_FEW_VALUES,
-        column_encoding=dict.fromkeys(_BY_BYTE, "BYTE_STREAM_SPLIT"),
+        use_dictionary=[*_FEW_VALUES, *by_dictionary],
+        column_encoding=others,
         write_statistics=["time", *SPARSE.values()],
         data_page_size=_PAGE_BYTES,
         write_page_checksum=True,
