@@ -8,9 +8,11 @@ import numpy as np
 import numpy.typing as npt
 
 _ENTRY_BYTES = 8
+_HUGE_BYTES = 2 << 20
 #: Bits of /proc/kpageflags: include/uapi/linux/kernel-page-flags.h, and of its hidden part.
 _DIRTY, _LRU, _ANON, _SWAPBACKED = 1 << 4, 1 << 5, 1 << 12, 1 << 14
-_HUGE, _UNEVICTABLE, _MLOCKED = 1 << 17 | 1 << 22, 1 << 18, 1 << 33
+_HEAD, _TAIL, _THP = 1 << 15, 1 << 16, 1 << 22
+_HUGE, _UNEVICTABLE, _MLOCKED = 1 << 17 | _THP, 1 << 18, 1 << 33
 #: What programs and the page cache use has one of these.
 _OF_USERS = _LRU | _ANON | _UNEVICTABLE | 1 << 17
 
@@ -50,11 +52,25 @@ class FrameKinds:
     def of(self, addresses: npt.NDArray[np.int64], page_bytes: int) -> npt.NDArray[np.uint8]:
         """Return of which kinds the frames at physical addresses are."""
         places = (addresses // page_bytes * _ENTRY_BYTES).tolist()
-        flags = [
+        words = [
             int.from_bytes(os.pread(self._descriptor, _ENTRY_BYTES, place), sys.byteorder)
             for place in places
         ]
-        return kinds_of(np.array(flags, dtype=np.uint64))
+        flags = np.array(words, dtype=np.uint64)
+        found = kinds_of(flags)
+        # Newer kernels flag all larger folios of the page cache so, not only those of 2 MiB.
+        for row in np.flatnonzero((flags & np.uint64(_THP)) != 0).tolist():
+            if not self._is_huge(places[row], _HUGE_BYTES // page_bytes):
+                found[row] &= ~np.uint8(_IS_HUGE)
+        return found
+
+    def _is_huge(self, place: int, frames: int) -> bool:
+        """Return whether a frame is in a compound page of 2 MiB, which has one head."""
+        size = frames * _ENTRY_BYTES
+        entries = os.pread(self._descriptor, size, place // size * size)
+        flags = np.frombuffer(entries, dtype=np.uint64)
+        is_head, is_tail = ((flags & np.uint64(bit)) != 0 for bit in (_HEAD, _TAIL))
+        return len(flags) == frames and bool(is_head[0] and is_tail[1:].all())
 
     def close(self) -> None:
         """Close the file."""
