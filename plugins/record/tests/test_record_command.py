@@ -319,6 +319,11 @@ class TestMistakes:
         said = _why_nothing(86_000_000, 100_000)
         assert "one takes 1m26s instead of 100ms, to keep within --cpu-budget; " in said
 
+    def test_nothing_recorded_of_a_running_kdamond(self) -> None:
+        """Its intervals are the kernel's: only waiting helps."""
+        said = _why_nothing(43_200_000, 43_200_000, "a longer --for")
+        assert said.endswith("one takes 43.2s; a longer --for helps")
+
     def test_a_full_disk_ends_the_recording(self, busy: int, tmp_path: Path) -> None:
         """When rows can't be written any more it ends by itself, with exit code 1."""
         output = tmp_path / "out.csv"

@@ -346,14 +346,16 @@ def test_changes_are_committed(program: Start, nothing_left: Left) -> None:
     assert context.error is None
 
 
-def test_a_kdamond_with_long_aggregations_is_restarted(program: Start, nothing_left: Left) -> None:
-    """It would apply a change only after minutes."""
+def test_long_aggregations_delay_no_change(program: Start, nothing_left: Left) -> None:
+    """A kernel that would apply a change only after minutes has its kdamond restarted."""
     sampler = Sampler()
     process = program()
     slow = Intervals(1_000_000, 600_000_000, 600_000_000)
     sampler.apply(plan(process.pid, intervals=slow), {})
+    kdamond = sampler.kdamond
     sampler.apply(plan(process.pid), {})
     assert sampler.collect()
+    assert (sampler.kdamond == kdamond) == (why_unmet("obsolete-target") is None)
     sampler.close()
 
 

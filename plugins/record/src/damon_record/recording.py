@@ -74,7 +74,12 @@ def _summarise(tally: Tally, context: Context, output: Path, next_step: str) -> 
             raise DamonError(f"{output} is not complete: {callback.last_error}")
     sizes = tally.working_sets_bytes
     if not sizes:
-        raise DamonError(_why_nothing(tally.aggregation_us, context.intervals.aggregation_us))
+        in_force_us, configured_us = tally.aggregation_us, context.intervals.aggregation_us
+        # The intervals of a kdamond that runs already are its own.
+        helps = (
+            "a longer --for" if context.primitive_name == "kdamond" else "a shorter --aggregation"
+        )
+        raise DamonError(_why_nothing(in_force_us, configured_us, helps))
     if tally.last is None:
         raise DamonError(
             f"nothing was recorded: in none of {len(sizes)} aggregations was there anything that "
@@ -103,19 +108,22 @@ def _backend(context: Context) -> str:
     return f"the primitive {context.primitive_name}"
 
 
-def _why_nothing(in_force_us: int, configured_us: int) -> str:
+def _why_nothing(
+    in_force_us: int, configured_us: int, helps: str = "a shorter --aggregation"
+) -> str:
     """Return why a record is empty, and what would help.
 
     Args:
         in_force_us: The aggregation interval that was last in force; 0 if there was no check.
         configured_us: The one that was asked for.
+        helps: What helps if that is in force.
     """
     said = "nothing was recorded: the target ended, or the time was over, before "
     if not in_force_us:
         return f"{said}it could be looked at"
     said += "the first aggregation was complete"
     if in_force_us <= configured_us:
-        return f"{said}: one takes {format_duration(in_force_us, 3)}; a shorter --aggregation helps"
+        return f"{said}: one takes {format_duration(in_force_us, 3)}; {helps} helps"
     return (
         f"{said}: one takes {format_duration(in_force_us, 3)} instead of "
         f"{format_duration(configured_us, 3)}, to keep within --cpu-budget; a higher one helps, or "

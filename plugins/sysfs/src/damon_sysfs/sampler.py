@@ -22,8 +22,9 @@ logger = logging.getLogger(__name__)
 
 #: The kernel refuses smaller limits.
 MIN_REGIONS = 3
-#: The kernel applies changes between two aggregations, and the writer waits until then. With a
-#: longer aggregation interval the kdamond is restarted, as it couldn't be stopped during the wait.
+#: The kernel applies changes between two aggregations, newer ones between two checks. The writer
+#: waits until then. If that takes longer than this, the kdamond is restarted: it couldn't be
+#: stopped meanwhile.
 _MAX_WAIT_US = 2_000_000
 #: If results are later than this after two aggregation intervals, check whether the kdamond runs.
 _LATE_SECONDS = 0.2
@@ -284,8 +285,10 @@ class Sampler:
     def _commit(self, before: Plan, plan: Plan, added: Mapping[int, Sequence[Range]]) -> bool:
         """Change the settings of the running kdamond; return whether that worked."""
         tree, claim, results = self.registry.tree, self._claim, self._results
-        is_short = before.intervals.aggregation_us <= _MAX_WAIT_US
-        if not (is_short and claim is not None and results is not None):
+        # Kernels that can mark targets apply changes between two checks.
+        can_mark = claim is not None and tree.has(claim.folder + OBSOLETE)
+        wait_us = before.intervals.sampling_us if can_mark else before.intervals.aggregation_us
+        if claim is None or results is None or wait_us > _MAX_WAIT_US:
             return False
         pids = [target.pid for target in plan.targets]
         same = [target.pid for target in before.targets] == pids
@@ -299,7 +302,6 @@ class Sampler:
         elif plan.operations == "fvaddr":
             return False
         else:
-            can_mark = tree.has(claim.folder + OBSOLETE)
             found = places(before.targets, plan.targets, can_mark=can_mark)
             if found is None or not isinstance(results, Trace):
                 return False
