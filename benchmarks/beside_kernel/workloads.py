@@ -32,3 +32,19 @@ def spinning() -> Pattern:
         phases=(Phase((Touch("hot", every_us=0),), 1_000_000),),
         for_us=FOR_US,
     )
+
+
+def scattered(sweep_us: int) -> Pattern:
+    """Return 20 hot areas of 1 MiB, evenly in 400 MiB."""
+    areas: list[AreaSpec] = []
+    for number in range(20):
+        areas += [AreaSpec(f"cold-{number}", 19 * MIB), AreaSpec(f"hot-{number}", MIB)]
+    hot = tuple(area.name for area in areas if area.name.startswith("hot"))
+    return Pattern(tuple(areas), (Phase(hot, FOR_US),), FOR_US, pause_us=sweep_us)
+
+
+def needle(sweep_us: int) -> Pattern:
+    """Return a hot area of 2 MiB in 800 MiB."""
+    sizes = {"cold-1": 300, "hot": 2, "cold-2": 498}
+    areas = tuple(AreaSpec(name, size * MIB) for name, size in sizes.items())
+    return Pattern(areas, (Phase(("hot",), FOR_US),), FOR_US, pause_us=sweep_us)
