@@ -49,6 +49,7 @@ aggregation_interval = "500ms"
 labels = {{ {labels} }}
 [context.primitive]
 use = "vaddr"
+kinds = true
 {target}
 [[context.callback]]
 use = "prometheus"
