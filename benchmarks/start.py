@@ -64,7 +64,8 @@ def main() -> None:
         rows = []
         for name, command in _COMMANDS.items():
             progress(name)
-            cpu_s(command, folder)  # compiles, and fills the caches
+            if not quick:
+                cpu_s(command, folder)  # compiles, and fills the caches
             result = Comparison.of(
                 partial(cpu_s, command, folder), partial(cpu_s, _BASELINE, folder), runs
             )

@@ -26,7 +26,7 @@ def _ratios(benchmark: str) -> list[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("benchmark", ["loop", "jitter", "scale", "scrape"])
+@pytest.mark.parametrize("benchmark", ["loop", "jitter", "scale", "scrape", "start"])
 def test_benchmark_prints_ratios(benchmark: str) -> None:
     """Each row ends with a ratio to a baseline of the same run."""
     ratios = _ratios(benchmark)
