@@ -19,6 +19,7 @@ HEAD, TAIL = 1 << 15, 1 << 16
         (LRU | DIRTY, {"file", "dirty"}),
         (LRU | ANON | HUGE | MLOCKED, {"anonymous", "dirty", "huge", "locked"}),
         (0, set()),
+        (1 << 7 | ANON, set()),  # an object of the kernel, whose pages may look so
     ],
 )
 def test_a_frame_is_of_kinds(flags: int, expected: set[str]) -> None:
