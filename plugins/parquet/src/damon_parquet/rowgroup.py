@@ -42,9 +42,9 @@ _TRIED = ("start", "end", "alike_since", "resident_bytes", "touched_bytes", *IDL
 #: Likewise, and a dictionary where there are few values.
 _TRIED_WITH_DICTIONARY = ("nr_accesses", "idle_since")
 _PLAIN, _SPLIT, _DICTIONARY = "PLAIN", "BYTE_STREAM_SPLIT", "RLE_DICTIONARY"
-#: It is tried with so many rows, a small part of a large row group; with fewer than the least it
-#: isn't worth its time.
-_TRIED_ROWS = 1 << 15
+#: It is tried with so many rows: with fewer, what repeats less often counts too little. With fewer
+#: than the least it isn't worth its time.
+_TRIED_ROWS = 1 << 17
 _LEAST_TRIED_ROWS = 1 << 11
 #: Reads as fast as any other level, writes still fast enough, and finds most.
 _LEVEL = 5
