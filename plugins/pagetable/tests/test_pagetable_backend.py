@@ -6,14 +6,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import pytest
 from attrs import frozen
 from damon_pagetable import PageTable, PageTables
 from damon_pagetable.errors import VerifierError
-from damon_vaddr import LayoutInput, PidSource, Process, ProcessMemory, ProcessTarget
+from damon_vaddr import LayoutInput, PidSource, Process, ProcessMemory, ProcessTarget, reset_us
 
 from damon_core import (
     Context,
@@ -202,15 +202,26 @@ def test_what_the_process_pays_is_known(busy: Callable[[int, int, int], Busy]) -
     assert target.toll.cpu_us > before.cpu_us
 
 
-class Opened:
-    """A backend with one process."""
+def test_what_is_outside_of_ranges_pays_too(busy: Callable[[int, int, int], Busy]) -> None:
+    """Its bits are cleared, and nobody looks how many are set again: all may be."""
+    program = busy(0, 16_384, 1)
+    range_ = Range(program.address, program.address + PAGE)
+    with Opened(program.pid, [range_]) as (backend, target):
+        context = Context(ProcessMemory(PidSource([program.pid]), backend), intervals=INTERVALS)
+        backend.prepare([target], context)
+        assert target.toll.cpu_us >= 16_000 * reset_us()
 
-    def __init__(self, pid: int) -> None:
+
+class Opened:
+    """A backend with one process, or ranges of it."""
+
+    def __init__(self, pid: int, ranges: Sequence[Range] = ()) -> None:
         self._process = Process.open(pid)
         self._backend = PageTable()
+        self._ranges = tuple(ranges)
 
     def __enter__(self) -> tuple[PageTable, ProcessTarget]:
-        target = ProcessTarget("process", Regions(), process=self._process)
+        target = ProcessTarget("process", Regions(), process=self._process, ranges=self._ranges)
         self._backend.add(target)
         return self._backend, target
 

@@ -15,7 +15,7 @@ from damon_vaddr import (
     reset_us,
 )
 
-from damon_core import HookContext, PluginError, SpacedSampling
+from damon_core import PAGE_SIZE_BYTES, HookContext, PluginError, SpacedSampling
 from damon_pagetable.advice import Adviser
 from damon_pagetable.budget import LookBudget
 from damon_pagetable.errors import ObstacleError, VerifierError
@@ -170,6 +170,9 @@ class PageTable:
                 continue  # Accesses add up until a file can be opened again.
             files.epoch, files.aggregation = target.epoch, number
             target.toll = target.toll.with_held(held_us)
+            if target.ranges:
+                # All may be accessed in the epoch: nobody looks at them.
+                target.toll = target.toll.with_cpu(_pages_outside(target) * self._reset_us)
             if known.last_us and not known.inference.later:
                 files.flushing.end(known.pages.touched_share())
             files.flushing.begin()
@@ -258,3 +261,10 @@ class PageTable:
             self._tables.close()
             self._tables = None
         self._has_looked_for_rivals = False
+
+
+def _pages_outside(target: ProcessTarget) -> int:
+    """Return how many pages of a process aren't in the ranges that are monitored."""
+    resident = target.process.peek("statm").split()[1:2]
+    inside_bytes = int(target.regions.resident_bytes.sum())
+    return max(sum(map(int, resident)) - inside_bytes // PAGE_SIZE_BYTES, 0)
