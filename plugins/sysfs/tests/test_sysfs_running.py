@@ -316,6 +316,27 @@ def test_settings_are_believed_where_the_kernel_tunes_nothing() -> None:
     assert one.intervals.aggregation_us == 400_000
 
 
+def test_aggregations_that_are_left_out_are_no_long_ones() -> None:
+    """While the budget has lengthened intervals, only some are taken."""
+    one = followed(is_exact=False)
+    for time_s in (1, 3, 5):
+        one.take(at(events([(0, 1, 1)]), time_s))
+        one.skip()
+    assert one.intervals.aggregation_us == 400_000
+
+
+def test_memory_has_been_idle_for_its_age_after_a_gap() -> None:
+    """What was accessed in between is known by that alone."""
+    one = followed()
+    found = events([(0, 1, 0)])
+    one.take(at(found, 1))
+    one.skip()
+    found.rows["age"] = 9
+    one.take(at(found, 5))
+    one.fill(one.intervals)
+    assert one.targets[0].regions.idle_us.tolist() == [10 * 400_000]
+
+
 def test_intervals_follow_the_event_of_their_tuning() -> None:
     """The number of checks stays."""
     one = followed(is_exact=False)

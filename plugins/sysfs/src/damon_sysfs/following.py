@@ -47,6 +47,7 @@ class Followed:
         self._idling: dict[int, Idling] = {}
         self._tables: dict[int, tuple[Table, npt.NDArray[np.int64]]] = {}
         self._odd_us = 0
+        self._has_gap = False
         self._is_exact = kdamond.is_exact
         self.intervals = _usable(kdamond.intervals)
         for number in range(len(kdamond.targets)):
@@ -87,6 +88,11 @@ class Followed:
         """Number of aggregations left out because some of their regions were lost."""
         return self._collector.missed
 
+    def skip(self) -> None:
+        """Know that some of its aggregations aren't taken; those under way neither."""
+        self._collector.forget()
+        self._has_gap = True
+
     def take(self, events: Events) -> None:
         """Use its new events, if there are any."""
         targets = len(self.kdamond.targets) or _UNKNOWN_TARGETS
@@ -96,7 +102,7 @@ class Followed:
             self._show(aggregation)
 
     def _show(self, aggregation: Aggregation) -> None:
-        if self.ended_ns is not None:
+        if self.ended_ns is not None and not self._has_gap:
             self._measure((aggregation.time_ns - self.ended_ns) // 1_000)
         self.ended_ns, self.fresh = aggregation.time_ns, True
         unit = self.kdamond.unit_bytes
@@ -104,7 +110,7 @@ class Followed:
         for number, found in aggregation.tables.items():
             table = evolve(found, start=found.start * unit, end=found.end * unit)
             aggregation_us = self.intervals.aggregation_us
-            if number in self._idling:
+            if number in self._idling and not self._has_gap:
                 idle_us = self._idling[number].after(table, aggregation_us)
             else:
                 idling = self._idling[number] = Idling()
@@ -112,6 +118,7 @@ class Followed:
             self._tables[number] = table, idle_us
             if number not in self.targets:
                 self._add(number)
+        self._has_gap = False
 
     def fill(self, in_force: Intervals) -> None:
         """Set the regions of its targets to its last results.

@@ -39,7 +39,8 @@ events = logging.getLogger("damon.events")
 
 #: The names of trace instances, with the pid of the program.
 _INSTANCE = re.compile(r"damon-follow-(\d+)-\d+")
-#: How often to look whether kdamonds still run, and which others do.
+#: How often to look whether kdamonds still run, and which others do: the latter no more often than
+#: there are results, as it takes milliseconds.
 _LOOK_NS, _SEARCH_NS = 1_000_000_000, 5_000_000_000
 #: While results are late, they are looked for this often.
 _LEAST_STEP_US, _MOST_STEP_US = 2_000, 100_000
@@ -63,6 +64,9 @@ class Following(DelegatedSampling):
 
     def rest(self, grid: Grid, intervals: Intervals) -> bool:
         """Sleep until results are due, or for a while; return whether there are some."""
+        if (quiet_us := self._kdamonds.quiet_us(intervals)) > 0:
+            grid.wait(min(quiet_us, self._longest_us))
+            return False
         grid.wait(min(self._kdamonds.due_in_us(), self._longest_us))
         return self._kdamonds.have_results(intervals)
 
@@ -105,6 +109,7 @@ class RunningKdamonds:
         self._followed: list[Followed] = []
         self._looked_ns = self._searched_ns = 0
         self._shown_ns = 0  # when results were last shown
+        self._is_quiet = False
         self._lost = self._missed = 0  # of those that aren't followed any more
         known = self._find()
         if not known and not waits:
@@ -149,7 +154,8 @@ class RunningKdamonds:
         if now_ns - self._looked_ns >= _LOOK_NS:
             self._looked_ns = now_ns
             ended = [each for each in self._followed if not self._kernel.is_running(each.kdamond)]
-            if ended or not self._followed or now_ns - self._searched_ns >= _SEARCH_NS:
+            search_ns = max(_SEARCH_NS, context.intervals.aggregation_us * 1_000)
+            if ended or not self._followed or now_ns - self._searched_ns >= search_ns:
                 self._search(context)
         return bool(self._followed) or self._waits
 
@@ -181,6 +187,33 @@ class RunningKdamonds:
         if len(self._followed) == 1:
             steps = steps[1:]
         return max(min(steps), _LEAST_STEP_US)
+
+    def quiet_us(self, in_force: Intervals) -> int:
+        """Return for how long no results are needed, in microseconds; none are taken meanwhile.
+
+        So that intervals that are longer than those of the kdamonds, as the CPU budget needs, cost
+        less, whatever the kdamonds do.
+
+        Args:
+            in_force: The intervals in force.
+        """
+        if self._instance is None:
+            return 0
+        left_us = 0
+        if self._shown_ns and self._followed:
+            own_us = max(each.intervals.aggregation_us for each in self._followed)
+            next_us = in_force.aggregation_us - (time.monotonic_ns() - self._shown_ns) // 1_000
+            # One that has begun before results are taken again is whole when it ends.
+            left_us = max(next_us - round((1 + _LATE) * own_us), 0)
+        if self._is_quiet != (left_us > 0):
+            self._is_quiet = left_us > 0
+            if self._is_quiet:
+                self._instance.pause()
+                for each in self._followed:
+                    each.skip()
+            else:
+                self._instance.resume()
+        return left_us
 
     def have_results(self, in_force: Intervals) -> bool:
         """Read new results; return whether there are some to show.
@@ -278,6 +311,7 @@ class RunningKdamonds:
         if self._instance is not None and found:
             self._instance.hold(sum(each.max_regions or 1_000 for each in found.values()))
             self._instance.listen([each.pid for each in found.values()], tuning=True)
+            self._is_quiet = False
 
     def _show_targets(self, context: HookContext) -> None:
         """Give the context the targets, without those of kdamonds that say nothing any more."""
@@ -305,6 +339,7 @@ class RunningKdamonds:
         self._missed = self.missed_aggregations
         self._followed = []
         self._looked_ns = self._searched_ns = self._shown_ns = 0
+        self._is_quiet = False
 
 
 def stat_measures(numbers: StatNumbers) -> list[Measure]:

@@ -109,6 +109,14 @@ class Instance:
             self._write(f"{event}/filter", wanted)
             self._write(f"{event}/enable", 1)
 
+    def pause(self) -> None:
+        """Take no results until `resume`; of tuned intervals they are said all the same."""
+        self._write(f"{_EVENT}/enable", 0)
+
+    def resume(self) -> None:
+        """Take results again, of the kdamonds that were named last."""
+        self._write(f"{_EVENT}/enable", 1)
+
     @property
     def says_what_is_tuned(self) -> bool:
         """Whether there are events about tuned intervals."""
