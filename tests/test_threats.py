@@ -92,6 +92,7 @@ def silent(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seen]:
     seen.end()
 
 
+@pytest.mark.slow
 def test_only_this_machine_can_ask_for_metrics(listening: Seen) -> None:
     """Unless another address is configured."""
     listening.addresses()
@@ -112,6 +113,7 @@ def test_metrics_have_no_addresses_of_memory(listening: Seen) -> None:
     assert not [each for each in addresses if f"{each:x}" in text]
 
 
+@pytest.mark.slow
 def test_nothing_listens_and_nothing_is_sent_unasked(silent: Seen) -> None:
     """Without a callback that does."""
     silent.addresses()

@@ -109,6 +109,7 @@ def test_alert_shows_and_is_resolved(alertmanager: str) -> None:
     assert (callback.stats.sent, callback.stats.failed) == (2, 0)
 
 
+@pytest.mark.slow
 def test_alert_outlives_its_first_end_and_expires(alertmanager: str) -> None:
     """Repeats keep a firing alert alive, and it expires when monitoring has ended."""
     with alerting(alertmanager, repeat_us=500_000) as (_, callback):

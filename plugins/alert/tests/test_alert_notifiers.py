@@ -169,6 +169,7 @@ def wait_for_pids(path: Path, count: int) -> list[int]:
     return [int(pid) for pid in path.read_text().split()]
 
 
+@pytest.mark.slow
 def test_program_that_takes_too_long(tmp_path: Path, make_notification: Make) -> None:
     """A program that takes too long is ended with its children, even if it ignores SIGTERM."""
     pids = tmp_path / "pids"

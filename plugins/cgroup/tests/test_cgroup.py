@@ -125,6 +125,7 @@ def test_a_link_to_a_hierarchy_is_followed(
 
 
 @pytest.mark.needs("root")
+@pytest.mark.slow
 def test_a_real_cgroup_is_monitored_to_its_end(real: Path, sleepers: Callable[[], int]) -> None:
     """It may be empty, members come and go, and its removal ends the context, on request."""
     plugins = Plugins({"cgroup": plugin, "vaddr": vaddr_plugin})

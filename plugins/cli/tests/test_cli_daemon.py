@@ -151,6 +151,7 @@ def test_a_log_of_objects(write: Write, start: Start, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("key", ["", "nam = 1"], ids=["a failure", "a mistake"])
+@pytest.mark.slow
 def test_why_it_ends_is_an_object_too(write: Write, start: Start, tmp_path: Path, key: str) -> None:
     """What reads the log understands every line of it."""
     path = write(a=key)
@@ -238,6 +239,7 @@ def test_a_watchdog_of_another_process(monkeypatch: pytest.MonkeyPatch) -> None:
     assert Notifier.of_environment().watchdog_s == 0
 
 
+@pytest.mark.slow
 def test_a_factory_that_hangs(tmp_path: Path) -> None:
     """A signal ends it, and the line says which part was being made."""
     module = tmp_path / "site" / "hanging.py"

@@ -22,6 +22,7 @@ def run(*arguments: str, **others: Any) -> "subprocess.CompletedProcess[str]":
 
 @pytest.mark.parametrize("buffering", [{}, {"PYTHONUNBUFFERED": "1"}], ids=["", "unbuffered"])
 @pytest.mark.parametrize("command", ["--help", "plugins"])
+@pytest.mark.slow
 def test_a_full_disk_is_one_line(
     command: str, buffering: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -34,6 +35,7 @@ def test_a_full_disk_is_one_line(
 
 
 @pytest.mark.parametrize("command", ["--help", "plugins"])
+@pytest.mark.slow
 def test_a_closed_output_is_one_line(command: str) -> None:
     """Not exit code 0 in silence."""
     done = run(command, preexec_fn=lambda: os.close(1))
@@ -42,6 +44,7 @@ def test_a_closed_output_is_one_line(command: str) -> None:
 
 
 @pytest.mark.parametrize("command", ["--help", "plugins"])
+@pytest.mark.slow
 def test_a_pipe_that_nobody_reads_is_silent(command: str) -> None:
     """As with other programs."""
     read, write = os.pipe()

@@ -4,6 +4,8 @@ import subprocess
 import sys
 from collections.abc import Callable
 
+import pytest
+
 _CODE = """
 import time
 from damon_cli.reading import reading_progress
@@ -14,6 +16,7 @@ with reading_progress("reading", (1_000, 2_000)) as advance:
 """
 
 
+@pytest.mark.slow
 def test_what_takes_long_shows_how_far_it_is(in_terminal: Callable[..., str]) -> None:
     """By the time of what was read."""
     shown = in_terminal([sys.executable, "-c", _CODE.format(pause=0.2)])
@@ -26,6 +29,7 @@ def test_what_is_short_shows_nothing(in_terminal: Callable[..., str]) -> None:
     assert in_terminal([sys.executable, "-c", _CODE.format(pause=0)]) == ""
 
 
+@pytest.mark.slow
 def test_nothing_is_shown_elsewhere() -> None:
     """Programs that read the output aren't disturbed."""
     command = [sys.executable, "-c", _CODE.format(pause=0.2)]

@@ -426,6 +426,7 @@ def test_wrong_configuration(tmp_path: Path, notes: Path) -> None:
     assert not notes.exists()
 
 
+@pytest.mark.slow
 def test_a_reader_that_goes_away(tmp_path: Path) -> None:
     """Output into a closed pipe is no traceback."""
     read, write = os.pipe()

@@ -344,6 +344,7 @@ def test_rows_that_wait_are_written_at_the_end(path: Path) -> None:
     assert path.read_bytes() == HEADER + row(1)
 
 
+@pytest.mark.slow
 def test_rows_that_can_wait_no_longer_are_an_error(path: Path) -> None:
     """It says how many aggregations are lost."""
     file, other = CsvFile(path, HEADER), WriterLock(path)

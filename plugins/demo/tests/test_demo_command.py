@@ -93,6 +93,7 @@ def test_too_short_is_reported(tmp_path: Path) -> None:
     assert len(done.stderr.splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_unwritable_output_is_reported(tmp_path: Path) -> None:
     """A file that can't be made is the user's mistake, reported before anything is watched."""
     done = run_demo(tmp_path, "-o", "none/demo.parquet")

@@ -176,6 +176,7 @@ def test_an_executable_and_a_title(collected: Collect) -> None:
     assert resource["process.title"] == "nginx: worker"
 
 
+@pytest.mark.slow
 def test_deliveries_are_charged(make_context: Make, dead_endpoint: str) -> None:
     """What they cost is part of the context's CPU time, and shown in sum."""
     sender, charged = Sender(OtlpOptions(endpoint=dead_endpoint)), list[float]()

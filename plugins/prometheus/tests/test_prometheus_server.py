@@ -22,6 +22,7 @@ MIB = 1 << 20
 
 
 @pytest.mark.needs("prometheus", "openssl")
+@pytest.mark.slow
 def test_real_prometheus(
     make_context: Callable[..., Context],
     get: Callable[..., tuple[str, Message]],

@@ -305,6 +305,7 @@ class TestMistakes:
         assert message in done.stderr
         assert "Traceback" not in done.stderr
 
+    @pytest.mark.slow
     def test_nothing_recorded_is_a_failure(self, tmp_path: Path) -> None:
         """A command that ends before the first aggregation leaves exit code 1 and the reason."""
         done = damon("-o", str(tmp_path / "out.csv"), "--aggregation", "1m", "--", "sleep", "1")
@@ -324,6 +325,7 @@ class TestMistakes:
         said = _why_nothing(43_200_000, 43_200_000, "a longer --for")
         assert said.endswith("one takes 43.2s; a longer --for helps")
 
+    @pytest.mark.slow
     def test_a_full_disk_ends_the_recording(self, busy: int, tmp_path: Path) -> None:
         """When rows can't be written any more it ends by itself, with exit code 1."""
         output = tmp_path / "out.csv"

@@ -92,6 +92,7 @@ def test_what_is_lost_is_told(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.slow
 def test_what_is_kept_whole_is_not_talked_about(tmp_path: Path) -> None:
     """From Parquet to Parquet nothing is lost, and that was looked at."""
     write(tmp_path / "in.parquet", host="here")

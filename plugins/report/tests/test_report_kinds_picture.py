@@ -74,6 +74,7 @@ def test_idle_is_what_was_asked_for(reports: Any, tmp_path: Path) -> None:
     assert "file, idle 10s" in drawn
 
 
+@pytest.mark.slow
 def test_parts_have_panels(reports: Any, tmp_path: Path) -> None:
     """The whole, and the largest; the title says of how many."""
     drawn = texts(reports, tmp_path / "a.svg", snapshots(parts=6), "--by", "mapping")

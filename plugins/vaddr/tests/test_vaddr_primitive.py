@@ -355,6 +355,7 @@ def test_descendants_come_and_go(start_program: StartProgram) -> None:
     assert context.error is None
 
 
+@pytest.mark.slow
 def test_checks_stay_within_the_cpu_budget(hot_and_cold: tuple[int, int, int, int]) -> None:
     """A run takes no more CPU time than the budget and that of a few checks."""
     context = Context(
