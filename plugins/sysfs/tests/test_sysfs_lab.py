@@ -925,9 +925,11 @@ def test_damon_stat_runs_already(nothing_left: Left) -> None:
         assert next(iter(probe_running())).name == "kdamond damon_stat"
         with followed("damon_stat") as context:
             start(context)
-            target = after(context, 1)
-            assert target.name == "damon_stat"
-            assert 0 < target.working_set_bytes() < target.total_bytes
+            assert after(context, 1).name == "damon_stat"
+            # In a machine that does nothing, its few checks at first may find nothing.
+            assert found(
+                context, lambda target: 0 < target.working_set_bytes() < target.total_bytes
+            )
             eventually(lambda: len(context.measures()) > 5, timeout_s=PATIENCE_S)
             names = {measure.name for measure in context.measures()}
         assert context.error is None
