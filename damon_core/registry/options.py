@@ -218,10 +218,10 @@ class _Structuring:
             self.converter.register_structure_hook(cls, leaf)
 
     def _table(self, raw: object, cls: Any) -> object:
-        if not isinstance(raw, Mapping):
-            raise mistake(raw, "must be a table")
         fields = fields_of(cls)
         keys = [key for field in fields for key in _keys(field)]
+        if not isinstance(raw, Mapping):
+            raise mistake(raw, f"must be a table of {', '.join(keys)}" if keys else "must be a table")
         unknown = [
             Problem(str(key), f"unknown key; {nearest(str(key), keys)}")
             for key in raw

@@ -352,7 +352,15 @@ class TestUnreadable:
         ("", ["context: is missing (one or more [[context]] tables)"]),
         ("context = []", ["context: found a list, must have at least one entry"]),
         ("context = 5", ["context: found 5, must be a list"]),
-        ("context = [5]", ["context[0]: found 5, must be a table"]),
+        (
+            "context = [5]",
+            [
+                "context[0]: found 5, must be a table of primitive, policy, callback, name, "
+                "sampling_interval, aggregation_interval, update_interval, min_regions, max_regions, "
+                "intervals_goal, cpu_budget, max_slowdown, max_stall, max_staleness, stop_timeout, "
+                "failure_limit, labels"
+            ],
+        ),
         (
             "[context]\nname = 'x'",
             ["context: found a table, must be a list: in TOML, write [[…]] for each"],
@@ -450,7 +458,10 @@ class TestUnreadable:
         ),
         (
             in_context("intervals_goal = 5"),
-            ["context[0].intervals_goal: found 5, must be a table"],
+            [
+                "context[0].intervals_goal: found 5, must be a table of access_share, aggregations, "
+                "min_sampling, max_sampling"
+            ],
         ),
         (
             in_context("intervals_goal = {min_samplin = '1s', max_sampling = 3}"),

@@ -132,7 +132,7 @@ def test_values(name: str, raw: object, value: object) -> None:
         ("many", 5, "found 5, must be a list"),
         ("many", {"a": 1}, "found a table, must be a list: in TOML, write [[…]] for each"),
         ("table", [1], "found a list, must be a table"),
-        ("inner", "x", "found 'x', must be a table"),
+        ("inner", "x", "found 'x', must be a table of number, text"),
         ("either", [1], "found a list, must be a whole number or a string"),
         (
             "auto",
@@ -185,7 +185,7 @@ def test_unknown_key_with_all_known() -> None:
 
 def test_not_a_table() -> None:
     """Options are a table."""
-    assert mistakes(Inner, 5) == ["found 5, must be a table"]
+    assert mistakes(Inner, 5) == ["found 5, must be a table of number, text"]
 
 
 def test_defaults() -> None:
