@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 # `numpy.unique` imports this at its first call, which would count as what the first check takes.
-import numpy.ma  # noqa: F401
+import numpy.ma
 from attrs import evolve
 
 from damon_core.attributes import Intervals, RegionLimits

@@ -221,7 +221,9 @@ class _Structuring:
         fields = fields_of(cls)
         keys = [key for field in fields for key in _keys(field)]
         if not isinstance(raw, Mapping):
-            raise mistake(raw, f"must be a table of {', '.join(keys)}" if keys else "must be a table")
+            raise mistake(
+                raw, f"must be a table of {', '.join(keys)}" if keys else "must be a table"
+            )
         unknown = [
             Problem(str(key), f"unknown key; {nearest(str(key), keys)}")
             for key in raw

@@ -356,9 +356,9 @@ class TestUnreadable:
             "context = [5]",
             [
                 "context[0]: found 5, must be a table of primitive, policy, callback, name, "
-                "sampling_interval, aggregation_interval, update_interval, min_regions, max_regions, "
-                "intervals_goal, cpu_budget, max_slowdown, max_stall, max_staleness, stop_timeout, "
-                "failure_limit, labels"
+                "sampling_interval, aggregation_interval, update_interval, min_regions, "
+                "max_regions, intervals_goal, cpu_budget, max_slowdown, max_stall, max_staleness, "
+                "stop_timeout, failure_limit, labels"
             ],
         ),
         (
@@ -459,8 +459,8 @@ class TestUnreadable:
         (
             in_context("intervals_goal = 5"),
             [
-                "context[0].intervals_goal: found 5, must be a table of access_share, aggregations, "
-                "min_sampling, max_sampling"
+                "context[0].intervals_goal: found 5, must be a table of access_share, "
+                "aggregations, min_sampling, max_sampling"
             ],
         ),
         (
