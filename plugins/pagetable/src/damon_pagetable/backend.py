@@ -3,24 +3,24 @@
 import logging
 import os
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection
 
 import numpy as np
 from attrs import define, field
 from damon_vaddr import (
+    Process,
     ProcessTarget,
     clear_accessed_bits,
     find_rivals,
-    is_shortage,
     reset_us,
 )
 
 from damon_core import PAGE_SIZE_BYTES, HookContext, PluginError, SpacedSampling
 from damon_pagetable.advice import Adviser
 from damon_pagetable.budget import LookBudget
+from damon_pagetable.clearing import ClearedProcesses, Files
 from damon_pagetable.errors import ObstacleError, VerifierError
 from damon_pagetable.flushing import FlushedProcess, Flusher, FlushStats
-from damon_pagetable.layout import BestCut, Known
 from damon_pagetable.look import Looks
 from damon_pagetable.options import PageTableOptions
 from damon_pagetable.privileges import needed_to_load_only
@@ -36,25 +36,21 @@ _FLUSH_PAGES = 100
 
 
 @define(eq=False)
-class _Files:
-    """The open files of a process.
+class _Files(Files):
+    """The open files of a process. What its pagemap shows isn't read: it leads to the page tables.
 
     Attributes:
-        pagemap: Its pagemap; what it shows isn't read, it leads to the page tables.
         looks: Looks at these.
         epoch: The number of the epoch in which the bits were cleared; -1 for never.
-        aggregation: The number of the last aggregation when this one began; -1 for never.
         flushing: The flushes of its TLB.
     """
 
-    pagemap: int
     looks: Looks
     epoch: int = field(default=-1, init=False)
-    aggregation: int = field(default=-1, init=False)
     flushing: FlushedProcess = field(factory=FlushedProcess, init=False)
 
 
-class PageTable:
+class PageTable(ClearedProcesses[_Files]):
     """Sees accesses to every page of processes, through their own page tables.
 
     At the beginning of an epoch the accessed bits of a process are cleared, by clear_refs. Each
@@ -82,10 +78,9 @@ class PageTable:
         options: PageTableOptions | None = None,
         open_tables: Callable[[], PageTables] = PageTables,
     ) -> None:
+        super().__init__()
         self._open_tables = open_tables
         self._tables: PageTables | None = self._opened()
-        self._files: dict[ProcessTarget, _Files] = {}
-        self._known: dict[ProcessTarget, Known] = {}
         self._has_looked_for_rivals = False
         self._reset_us = reset_us()
         options = options or PageTableOptions()
@@ -94,7 +89,6 @@ class PageTable:
         self._has_witnesses = options.witnesses
         self._budget = LookBudget()
         self._rng = np.random.default_rng()
-        self.layout = BestCut(self._known)
 
     @property
     def startup_capabilities(self) -> Collection[int]:
@@ -132,10 +126,8 @@ class PageTable:
                 "; ".join(rivals),
             )
         self._has_looked_for_rivals = True
-        os.close(target.process.open_file("clear_refs", os.O_WRONLY))
-        pagemap = target.process.open_kept("pagemap")
-        self._files[target] = _Files(pagemap, Looks(self._tables, pagemap, target.ranges))
-        self._known[target] = Known(pagemap)
+        tables = self._tables
+        self._open(target, lambda pagemap: _Files(pagemap, Looks(tables, pagemap, target.ranges)))
 
     def _opened(self) -> PageTables:
         try:
@@ -145,42 +137,22 @@ class PageTable:
                 logger.debug("%s", error.log)
             raise PluginError(self.name, error.message) from error
 
-    def prepare(
-        self, targets: Sequence[ProcessTarget], context: HookContext
-    ) -> Collection[ProcessTarget]:
-        """Clear the accessed bits of each process once in an epoch, those of witnesses else."""
-        number = context.snapshot.number if context.snapshot is not None else 0
-        gone = []
-        for target in targets:
-            files, known = self._files[target], self._known[target]
-            if files.aggregation == number:
-                continue
-            if files.epoch == target.epoch:
-                files.aggregation = number
-                self._begin_later(target, context)
-                continue
-            try:
-                held_us = clear_accessed_bits(target.process)
-            except (ProcessLookupError, PermissionError):  # it may no longer be read
-                gone.append(target)
-                continue
-            except OSError as error:
-                if not is_shortage(error):
-                    raise
-                continue  # Accesses add up until a file can be opened again.
-            files.epoch, files.aggregation = target.epoch, number
-            target.toll = target.toll.with_held(held_us)
-            if target.ranges:
-                # All may be accessed in the epoch: nobody looks at them.
-                target.toll = target.toll.with_cpu(_pages_outside(target) * self._reset_us)
-            if known.last_us and not known.inference.later:
-                files.flushing.end(known.pages.touched_share())
-            files.flushing.begin()
-            known.pages.clear()
-            files.looks.limit(self._most_blocks(files, context))
-            known.cleared_us, known.first_us = context.clock.now_us(), 0
-            known.inference.begin_epoch(known.cleared_us)
-        return gone
+    def _needs_clearing(self, target: ProcessTarget) -> bool:
+        return self._files[target].epoch != target.epoch
+
+    def _clear(self, process: Process) -> int:
+        return clear_accessed_bits(process)
+
+    def _was_cleared(self, target: ProcessTarget, context: HookContext) -> None:
+        files, known = self._files[target], self._known[target]
+        files.epoch = target.epoch
+        if target.ranges:
+            # All may be accessed in the epoch: nobody looks at them.
+            target.toll = target.toll.with_cpu(_pages_outside(target) * self._reset_us)
+        if known.last_us and not known.inference.later:
+            files.flushing.end(known.pages.touched_share())
+        files.flushing.begin()
+        files.looks.limit(self._most_blocks(files, context))
 
     def _begin_later(self, target: ProcessTarget, context: HookContext) -> None:
         """Begin an aggregation that isn't the first one of its epoch."""
@@ -216,12 +188,6 @@ class PageTable:
         total = sum(count or mean for count in all_blocks)
         return self._budget.most_blocks(context) * (files.looks.blocks or mean) / total
 
-    def check(
-        self, targets: Sequence[ProcessTarget], context: HookContext
-    ) -> Collection[ProcessTarget]:
-        """Look at all pages of each process."""
-        return [each for each in targets if not self._look(each, context)]
-
     def _look(self, target: ProcessTarget, context: HookContext) -> bool:
         files, known = self._files[target], self._known[target]
         begun_ns = time.thread_time_ns()
@@ -246,17 +212,9 @@ class PageTable:
         target.toll = target.toll.with_cpu(pages * self._reset_us)
         return True
 
-    def forget(self, target: ProcessTarget) -> None:
-        """Close the files of a process."""
-        files = self._files.pop(target, None)
-        self._known.pop(target, None)
-        if files is not None:
-            os.close(files.pagemap)
-
     def close(self) -> None:
         """Close all files."""
-        for target in list(self._files):
-            self.forget(target)
+        super().close()
         if self._tables is not None:
             self._tables.close()
             self._tables = None

@@ -1,10 +1,10 @@
 """The backend `written`: writes to every page of processes, by soft-dirty bits."""
 
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 
 from attrs import define, field
-from damon_vaddr import ProcessTarget, clear_soft_dirty_bits, is_shortage, parse_maps
+from damon_vaddr import Process, ProcessTarget, clear_soft_dirty_bits, parse_maps
 
 from damon_core import (
     HookContext,
@@ -14,7 +14,7 @@ from damon_core import (
     RegionPolicy,
     SpacedSampling,
 )
-from damon_pagetable.layout import BestCut, Known
+from damon_pagetable.clearing import ClearedProcesses, Files
 from damon_pagetable.softdirty import WrittenLooks, fault_us, has_soft_dirty
 
 
@@ -36,25 +36,21 @@ class ClearingSampling(SpacedSampling):
 
 
 @define(eq=False)
-class _Files:
+class _Files(Files):
     """The open files of a process.
 
     Attributes:
-        pagemap: Its pagemap.
-        looks: Looks at it.
-        aggregation: The number of the last aggregation when the bits were cleared; -1 for never.
+        looks: Looks at its pagemap.
         maps: Its maps, of which the mappings are:
         mappings: Its mappings.
     """
 
-    pagemap: int
     looks: WrittenLooks
-    aggregation: int = field(default=-1, init=False)
     maps: bytes = field(default=b"", init=False)
     mappings: Sequence[Range] = field(default=(), init=False)
 
 
-class Written:
+class Written(ClearedProcesses[_Files]):
     """Sees writes to every page of processes, and nothing of what is only read.
 
     Everything that results call an access is a write: the working set is what was written. At the
@@ -75,49 +71,15 @@ class Written:
     def __init__(self, options: NoOptions | None = None) -> None:
         if not has_soft_dirty():
             raise PluginError(self.name, "the kernel needs CONFIG_MEM_SOFT_DIRTY")
-        self._files: dict[ProcessTarget, _Files] = {}
-        self._known: dict[ProcessTarget, Known] = {}
+        super().__init__()
         self._fault_us = fault_us()
-        self.layout = BestCut(self._known)
 
     def add(self, target: ProcessTarget) -> None:
         """Open the files of a process; raises what `ProcessBackend.add` may raise."""
-        os.close(target.process.open_file("clear_refs", os.O_WRONLY))
-        pagemap = target.process.open_kept("pagemap")
-        self._files[target] = _Files(pagemap, WrittenLooks(pagemap))
-        self._known[target] = Known(pagemap)
+        self._open(target, lambda pagemap: _Files(pagemap, WrittenLooks(pagemap)))
 
-    def prepare(
-        self, targets: Sequence[ProcessTarget], context: HookContext
-    ) -> Collection[ProcessTarget]:
-        """Clear the bits of each process at the beginning of an aggregation."""
-        number = context.snapshot.number if context.snapshot is not None else 0
-        gone = []
-        for target in targets:
-            files, known = self._files[target], self._known[target]
-            if files.aggregation == number:
-                continue
-            try:
-                held_us = clear_soft_dirty_bits(target.process)
-            except (ProcessLookupError, PermissionError):  # it may no longer be written to
-                gone.append(target)
-                continue
-            except OSError as error:
-                if not is_shortage(error):
-                    raise
-                continue  # Writes add up until a file can be opened again.
-            files.aggregation = number
-            target.toll = target.toll.with_held(held_us)
-            known.pages.clear()
-            known.cleared_us, known.first_us = context.clock.now_us(), 0
-            known.inference.begin_epoch(known.cleared_us)
-        return gone
-
-    def check(
-        self, targets: Sequence[ProcessTarget], context: HookContext
-    ) -> Collection[ProcessTarget]:
-        """Look at all pages of each process."""
-        return [each for each in targets if not self._look(each, context)]
+    def _clear(self, process: Process) -> int:
+        return clear_soft_dirty_bits(process)
 
     def _look(self, target: ProcessTarget, context: HookContext) -> bool:
         files, known = self._files[target], self._known[target]
@@ -136,15 +98,3 @@ class Written:
         known.inference.look(pages, known.last_us)
         target.toll = target.toll.with_held(files.looks.longest_us).with_cpu(pages * self._fault_us)
         return True
-
-    def forget(self, target: ProcessTarget) -> None:
-        """Close the files of a process."""
-        files = self._files.pop(target, None)
-        self._known.pop(target, None)
-        if files is not None:
-            os.close(files.pagemap)
-
-    def close(self) -> None:
-        """Close all files."""
-        for target in list(self._files):
-            self.forget(target)
