@@ -9,10 +9,11 @@ from damon_cli.params import DURATION, SIZE, pass_plugins
 from damon_report.files import HEIGHT, IMAGES, PAGE, WIDTH
 from damon_report.groups import By
 from damon_report.options import (
-    MOMENT,
     SHARE,
+    at_option,
     by_option,
     limited,
+    picture_options,
     record_options,
     selection_options,
 )
@@ -105,9 +106,7 @@ Examples:
 
 @report.command(epilog=_REGIONS_EPILOG, short_help="The regions of one aggregation, row by row.")
 @record_options
-@click.option(
-    "--at", metavar="TIME", type=MOMENT, help="The state at this time [default: at the end]."
-)
+@at_option
 @click.option(
     "--sort",
     type=click.Choice(
@@ -219,14 +218,7 @@ Examples:
     help=f"Number of pieces of the time, for --over time [default: {_PIECES}].",
 )
 @limited(20, "rows of each context")
-@click.option(
-    "-o",
-    "--output",
-    metavar="FILE",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="Draw a picture instead: .png or .svg.",
-)
-@click.option("--dark", is_flag=True, help="Draw light on dark.")
+@picture_options
 def wss(
     *,
     record: "Record",
@@ -275,9 +267,7 @@ Examples:
 
 @report.command(epilog=_IDLE_EPILOG, short_help="How much memory is idle, and for how long.")
 @record_options
-@click.option(
-    "--at", metavar="TIME", type=MOMENT, help="The state at this time [default: at the end]."
-)
+@at_option
 @by_option("context")
 @click.option(
     "--percentiles", is_flag=True, help="Show for how long what share of the memory is idle."
@@ -314,9 +304,7 @@ Examples:
 
 @report.command(epilog=_KINDS_EPILOG, short_help="Which kinds of memory are in use, or idle.")
 @record_options
-@click.option(
-    "--at", metavar="TIME", type=MOMENT, help="The state at this time [default: at the end]."
-)
+@at_option
 @click.option(
     "--idle",
     "idle_us",
@@ -326,14 +314,7 @@ Examples:
 )
 @by_option("context")
 @limited(10, "parts of each context")
-@click.option(
-    "-o",
-    "--output",
-    metavar="FILE",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="Draw a picture over time instead: .png or .svg.",
-)
-@click.option("--dark", is_flag=True, help="Draw light on dark.")
+@picture_options
 def kinds(
     *,
     record: "Record",
@@ -372,9 +353,7 @@ Examples:
 
 @report.command(epilog=_SPECTRUM_EPILOG, short_help="How much memory is accessed how often.")
 @record_options
-@click.option(
-    "--at", metavar="TIME", type=MOMENT, help="The state at this time [default: at the end]."
-)
+@at_option
 @by_option("context", ("context", "target", "program"))
 @limited(20)
 def spectrum(

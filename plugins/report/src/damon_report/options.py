@@ -263,6 +263,24 @@ def record_options(function: Callable[..., T]) -> Callable[..., T]:
     return command
 
 
+#: The time of a report of one moment, as `at`.
+at_option = click.option(
+    "--at", metavar="TIME", type=MOMENT, help="The state at this time [default: at the end]."
+)
+
+
+def picture_options(command: Callable[..., T]) -> Callable[..., T]:
+    """Add ``-o`` and ``--dark`` to a command, which gets `output`, None for none, and `dark`."""
+    output = click.option(
+        "-o",
+        "--output",
+        metavar="FILE",
+        type=click.Path(path_type=Path, dir_okay=False),
+        help="Draw a picture over time instead: .png or .svg.",
+    )
+    return output(click.option("--dark", is_flag=True, help="Draw light on dark.")(command))
+
+
 def limited(
     default: int, rows: str = "rows"
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
