@@ -85,6 +85,7 @@ from damon_core.memory.pages import (
     period_of,
 )
 from damon_core.memory.regions import PAGE_SIZE_BYTES, Range, Regions
+from damon_core.memory.reported import Reported
 from damon_core.memory.samples import Samples
 from damon_core.memory.snapshot import (
     Idle,
@@ -204,6 +205,7 @@ __all__ = [  # noqa: RUF022  # by reader
     "PageRuns",
     "Spectrum",
     "SPECTRUM_US",
+    "Reported",
     "bounded_targets",
     "bounded_owners",
     "largest_owners",

@@ -35,7 +35,9 @@ class Column:
     """
 
     name: str
-    dtype: Literal["int64", "float64", "text", "areas", "owners", "labels", "spectrum", "kinds"]
+    dtype: Literal[
+        "int64", "float64", "text", "areas", "owners", "labels", "spectrum", "kinds", "percentiles"
+    ]
     of: Literal["aggregation", "target", "region"]
     meaning: str
     label: str
@@ -248,6 +250,27 @@ COLUMNS: Final[Mapping[str, Column]] = MappingProxyType(
                 "bytes of the target by how often they are accessed; unknown where the backend "
                 "doesn't know every page",
                 "spectra",
+                optional=True,
+            ),
+            Column(
+                "reported_idle_us",
+                "percentiles",
+                "target",
+                "for how long the target's memory hasn't been accessed, from the 0th to the 100th "
+                "percentile, less than 0 for memory in use, microseconds; as something else says, "
+                "such as DAMON_STAT",
+                "idle times that something else has reported",
+                "reported.idle_us",
+                optional=True,
+            ),
+            Column(
+                "reported_bytes_per_second",
+                "int64",
+                "target",
+                "bytes of the target accessed in a second, as something else says, such as "
+                "DAMON_STAT",
+                "bandwidths that something else has reported",
+                "reported.bytes_per_second",
                 optional=True,
             ),
         )

@@ -16,6 +16,7 @@ from damon_core.memory.kinds import SWAPPED, KindColumns, join_kinds, kind_names
 from damon_core.memory.labels import NO_LABELS
 from damon_core.memory.pages import PageMap
 from damon_core.memory.regions import FloatColumn, IntColumn, Regions
+from damon_core.memory.reported import Reported
 from damon_core.memory.spectrum import Spectrum
 from damon_core.memory.target import Area, Owner, Target, Toll
 
@@ -286,6 +287,7 @@ class TargetSnapshot(_Columns):
         stale_us: How old its values were when the aggregation ended, in microseconds: 0 where they
             are of this aggregation, more where it was left out, as the budget doesn't allow all
             targets to be looked at. Its values are those of the last one that looked at it.
+        reported: What something else says of its memory, such as the kernel's DAMON_STAT.
     """
 
     name: str = field(default="", converter=escaped)
@@ -309,6 +311,7 @@ class TargetSnapshot(_Columns):
 
     labels: Mapping[str, str] = NO_LABELS
     stale_us: int = 0
+    reported: Reported = field(factory=Reported, repr=False)
 
     def hottest(self, count: int = 10) -> list[RegionView]:
         """Return up to `count` regions by falling nr_accesses, equal ones by falling age."""
@@ -377,6 +380,7 @@ class TargetRows:
         pages: Returns every page of it, or None.
         labels: What else it is known by.
         stale_us: How old its values are.
+        reported: What something else says of its memory.
     """
 
     name: str
@@ -389,6 +393,7 @@ class TargetRows:
     pages: PageSource = no_pages
     labels: Mapping[str, str] = NO_LABELS
     stale_us: int = 0
+    reported: Reported = field(factory=Reported)
 
 
 def take_snapshot(
@@ -422,6 +427,7 @@ def take_snapshot(
                 no_pages if target.page_map is None else weakref.ref(target.page_map),
                 target.labels,
                 age_us,
+                target.reported,
             )
             for target, age_us in zip(targets, map(stale_us, targets), strict=True)
         ],
@@ -562,6 +568,7 @@ def assemble_snapshot(
                 pages=target.pages,
                 labels=target.labels,
                 stale_us=target.stale_us,
+                reported=target.reported,
                 **views,
             )
         )

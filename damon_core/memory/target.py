@@ -10,6 +10,7 @@ from damon_core.memory.idle import IdleAges
 from damon_core.memory.labels import NO_LABELS, freeze_labels
 from damon_core.memory.pages import PageMap
 from damon_core.memory.regions import Regions
+from damon_core.memory.reported import Reported
 from damon_core.memory.samples import Samples
 from damon_core.validators import printable
 
@@ -115,6 +116,8 @@ class Target:
         toll: What monitoring has cost it; nothing where the primitive doesn't know.
         idle_ages: How old the bytes idle for some spans are in its regions, at the end of the
             aggregation.
+        reported: What something else says of the memory that the primitive passes on, such as the
+            kernel's DAMON_STAT.
         page_map: Every page at the end of the aggregation; a primitive that knows them all leaves
             it in `describe_regions`, and it is dropped after the callbacks.
         labels: What else it is known by, such as its ``unit`` and ``container``. A mapping that is
@@ -136,6 +139,7 @@ class Target:
     samples: Samples | None = field(default=None, init=False)
     toll: Toll = field(factory=Toll, init=False)
     idle_ages: IdleAges = field(factory=IdleAges, init=False)
+    reported: Reported = field(factory=Reported, init=False, repr=False)
     page_map: PageMap | None = field(default=None, init=False, repr=False)
     labels: Mapping[str, str] = field(default=NO_LABELS, converter=freeze_labels, init=False)
     epoch: int = field(default=0, init=False, repr=False)

@@ -15,6 +15,7 @@ from damon_core.memory.kinds import kind_columns, kind_names
 from damon_core.memory.labels import NO_LABELS, freeze_labels
 from damon_core.memory.pages import PageMap
 from damon_core.memory.regions import IntColumn
+from damon_core.memory.reported import Reported
 from damon_core.memory.snapshot import (
     Snapshot,
     TargetRows,
@@ -75,6 +76,7 @@ def make_snapshot(
     labels: Mapping[str, Mapping[str, str]] | None = None,
     page_maps: Mapping[str, PageMap] | None = None,
     stale_us: Mapping[str, int] | None = None,
+    reported: Mapping[str, Reported] | None = None,
 ) -> Snapshot:
     """Return the snapshot of an aggregation with these regions.
 
@@ -94,6 +96,7 @@ def make_snapshot(
         labels: What else they are known by, by their names.
         page_maps: Every page of targets, by their names; the snapshot has them for good.
         stale_us: How old the values of targets are, by their names.
+        reported: What something else says of them, by their names.
     """
     intervals = intervals or Intervals()
     elapsed_us = intervals.aggregation_us if elapsed_us is None else elapsed_us
@@ -141,6 +144,7 @@ def make_snapshot(
                 (idle_ages or {}).get(name, IdleAges()),
                 labels=freeze_labels((labels or {}).get(name, NO_LABELS)),
                 stale_us=(stale_us or {}).get(name, 0),
+                reported=(reported or {}).get(name, Reported()),
                 **_exact((page_maps or {}).get(name)),
             )
             for name, regions in targets.items()
@@ -174,7 +178,17 @@ def assert_same_snapshot(found: Snapshot, expected: Snapshot, *, rtol: float = 0
     """
     for name in ("context", "number", "time_us", "elapsed_us", "intervals", "max_nr_accesses"):
         _assert_equal(name, getattr(found, name), getattr(expected, name))
-    for name in ("name", "areas", "owners", "toll", "idle_ages", "labels", "spectrum", "stale_us"):
+    for name in (
+        "name",
+        "areas",
+        "owners",
+        "toll",
+        "idle_ages",
+        "labels",
+        "spectrum",
+        "stale_us",
+        "reported",
+    ):
         _assert_equal(
             f"the targets' {name}",
             [getattr(target, name) for target in found.targets],

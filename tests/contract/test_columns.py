@@ -18,6 +18,7 @@ from damon_core import (
     IdleAges,
     Intervals,
     Owner,
+    Reported,
     Snapshot,
     Spectrum,
     TargetRows,
@@ -45,6 +46,7 @@ def a_snapshot() -> Snapshot:
         idle_ages=IdleAges(1, 2, 3),
         labels={"a": "b"},
         spectrum=spectrum,
+        reported=Reported((5,) * 101, 4096),
     )
     return assemble_snapshot(
         numbers,
@@ -75,6 +77,7 @@ def test_a_column_is_an_attribute_of_its_type(column: Column) -> None:
             "owners": tuple,
             "labels": Mapping,
             "spectrum": Spectrum,
+            "percentiles": tuple,
         }
         assert isinstance(found, types[column.dtype])
 

@@ -155,7 +155,7 @@ def test_a_reader_says_what_is_filled_in(tmp_path: Path, make: Make, lacks: tupl
         assert set(reader.info.filled_in) == {
             *("number", "idle_us", "resident_bytes", "touched_bytes"),
             *("lost_us", "held_us", "longest_stall_us", "stale_us", "areas", "owners", "labels"),
-            *("spectrum", "kinds"),
+            *("spectrum", "kinds", "reported_idle_us", "reported_bytes_per_second"),
             *(name for span in IDLE_SPANS for name in (span.column, span.age)),
             *lacks,
         }

@@ -35,6 +35,7 @@ from damon_core import (
     Owner,
     RecordInfo,
     RegionLimits,
+    Reported,
     Snapshot,
     Spectrum,
     TargetRows,
@@ -107,6 +108,11 @@ LABELS = st.dictionaries(st.sampled_from(["unit", "pod"]), PRINTABLE).map(freeze
 SPECTRA = st.none() | st.builds(
     Spectrum, st.tuples(*[st.none() | NUMBERS] * len(SPECTRUM_US)), NUMBERS
 )
+REPORTED = st.builds(
+    Reported,
+    st.none() | st.tuples(*[st.integers(-(1 << 62), (1 << 62) - 1)] * 101),
+    st.none() | NUMBERS,
+)
 TOLLS = st.just(Toll()) | st.builds(Toll, NUMBERS, NUMBERS, NUMBERS)
 
 
@@ -127,6 +133,7 @@ def snapshots(draw: st.DrawFn) -> list[Snapshot]:
                 labels=draw(LABELS),
                 spectrum=draw(SPECTRA),
                 stale_us=draw(NUMBERS),
+                reported=draw(REPORTED),
             )
             for name in draw(st.lists(st.sampled_from("abc"), unique=True))
         ]
@@ -235,6 +242,7 @@ def test_files_of_older_versions_are_read(tmp_path: Path) -> None:
         "kinds",
         *("lost_us", "held_us", "longest_stall_us"),
         "spectrum",
+        *("reported_idle_us", "reported_bytes_per_second"),
     )
     pq.write_table(pq.read_table(path).drop(later), path)
     (found,) = read(path)

@@ -52,6 +52,8 @@ LACKING = (
     "owners",
     "labels",
     "spectrum",
+    "reported_idle_us",
+    "reported_bytes_per_second",
 )
 
 #: What comes of values that are missing or of another kind.

@@ -17,6 +17,7 @@ from damon_core import (
     Area,
     Column,
     PageMap,
+    Reported,
     Snapshot,
     Spectrum,
     TargetSnapshot,
@@ -107,6 +108,13 @@ def to_table(
     spectra = [None if each is None else _classes(each.spectrum) for each in targets]
     columns["spectrum"] = _lists(spectra, begins, "spectrum")
     columns["kinds"] = _kinds(parts)
+    said = [Reported() if each is None else each.reported for each in targets]
+    columns["reported_idle_us"] = _lists(
+        [each.idle_us for each in said], begins, "reported_idle_us"
+    )
+    columns["reported_bytes_per_second"] = _of_first_rows(
+        [each.bytes_per_second for each in said], begins
+    )
     schema = SCHEMA
     if maps is not None:
         schema = WITH_PAGES
@@ -224,10 +232,10 @@ def _lists(values: Sequence[Any], begins: _Column, name: str) -> pa.Array:
             mask[begin] = False
             lengths[begin + 1] = len(items)
             flat += items
-    names = [field.name for field in kind.value_type]
-    elements = pa.array(
-        [dict(zip(names, map(_text, item), strict=True)) for item in flat], kind.value_type
-    )
+    if pa.types.is_struct(kind.value_type):
+        names = [field.name for field in kind.value_type]
+        flat = [dict(zip(names, map(_text, item), strict=True)) for item in flat]
+    elements = pa.array(flat, kind.value_type)
     offsets = pa.array(np.cumsum(lengths, dtype=np.int32))
     return pa.ListArray.from_arrays(offsets, elements, type=kind, mask=pa.array(mask))
 

@@ -48,6 +48,7 @@ _TYPES = {
     "owners": pa.list_(pa.field("element", _OWNER, nullable=False)),
     "spectrum": pa.list_(pa.field("element", _CLASS, nullable=False)),
     "kinds": pa.list_(pa.field("element", _KIND, nullable=False)),
+    "percentiles": pa.list_(pa.field("element", pa.int64(), nullable=False)),
 }
 _TIMESTAMP = pa.timestamp("us", tz="UTC")
 
@@ -73,6 +74,8 @@ TOLL = ("lost_us", "held_us", "longest_stall_us")
 #: Bytes idle for the spans, and how old these numbers are, in the same order.
 IDLE = tuple(span.column for span in IDLE_SPANS)
 IDLE_AGES = tuple(span.age for span in IDLE_SPANS)
+#: What something else says of a target.
+REPORTED = ("reported_idle_us", "reported_bytes_per_second")
 _FIRST_ROW = "only in the first row of a target in each aggregation"
 #: What is to be known of others beside their meaning.
 _REMARKS = {
@@ -84,7 +87,7 @@ _REMARKS = {
     "labels": "a JSON object",
     "spectrum": f"those accessed within a time, in microseconds, or null for all that are in "
     f"memory; {_FIRST_ROW}",
-    **dict.fromkeys((*IDLE_AGES, *TOLL), _FIRST_ROW),
+    **dict.fromkeys((*IDLE_AGES, *TOLL, *REPORTED), _FIRST_ROW),
     "stale_us": f"null for 0; {_FIRST_ROW}",
 }
 
@@ -110,7 +113,17 @@ AGGREGATION = tuple(
 )
 
 #: Columns that files of older versions don't have.
-NEW = ("touched_bytes", *IDLE, *IDLE_AGES, *TOLL, "stale_us", "labels", "spectrum", "kinds")
+NEW = (
+    "touched_bytes",
+    *IDLE,
+    *IDLE_AGES,
+    *TOLL,
+    "stale_us",
+    "labels",
+    "spectrum",
+    "kinds",
+    *REPORTED,
+)
 
 #: Columns that may be null.
 NULLABLE = ("target", "idle_since", *NEW, "areas", "owners")
@@ -121,6 +134,7 @@ SPARSE = {name: name for name in NEW} | {
     "owners": "owners.list.element.kind",
     "spectrum": "spectrum.list.element.bytes",
     "kinds": "kinds.list.element.bytes",
+    "reported_idle_us": "reported_idle_us.list.element",
     "pages": "pages.longest",
 }
 

@@ -21,6 +21,7 @@ from damon_core import (
     Intervals,
     KindColumns,
     Owner,
+    Reported,
     Snapshot,
     Spectrum,
     TargetRows,
@@ -33,7 +34,7 @@ from damon_core import (
 from damon_parquet.pages import PagesColumn
 from damon_parquet.raw import nulls, numbers, raw
 from damon_parquet.rows import KnownAreas
-from damon_parquet.schema import AGGREGATION, IDLE, IDLE_AGES, TOLL
+from damon_parquet.schema import AGGREGATION, IDLE, IDLE_AGES, REPORTED, TOLL
 
 #: Reads columns of a row group.
 Read = Callable[[Sequence[str]], pa.Table]
@@ -91,6 +92,7 @@ def snapshots_of(
     tolls, ages = _tolls(read, present), _idle_ages(read, present)
     stale = _of_first_rows(read, "stale_us") if "stale_us" in present else {}
     labels = _labels(read, present, begins[:-1])
+    reported = _reported(read, present)
     intervals: dict[tuple[int, int, int], Intervals] = {}
     for index, (begin, end) in enumerate(pairwise(rows)):
         first, last = outline.places[index], outline.places[index + 1]
@@ -116,6 +118,7 @@ def snapshots_of(
                     spectrum=spectra.get(row),
                     pages=partial(pages.page_map, row),
                     stale_us=stale.get(row, 0),
+                    reported=reported.get(row, Reported()),
                 )
             )
         known[context] = now
@@ -292,6 +295,23 @@ def _of_first_rows(read: Read, name: str) -> dict[int, int]:
     array = read([name]).column(0).combine_chunks()
     rows = np.flatnonzero(~nulls(array))
     return dict(zip(rows.tolist(), raw(array)[rows].tolist(), strict=True))
+
+
+def _reported(read: Read, present: set[str]) -> dict[int, Reported]:
+    """Return what something else says of targets, by their first rows.
+
+    Raises:
+        ValueError: Idle times aren't those of all percentiles.
+    """
+    idle_name, bandwidth_name = REPORTED
+    idle: dict[int, tuple[int, ...]] = {}
+    bandwidths: dict[int, int] = {}
+    if idle_name in present:
+        idle = _lists_by_row(read([idle_name]).column(0), tuple)
+    if bandwidth_name in present:
+        bandwidths = _of_first_rows(read, bandwidth_name)
+    rows = idle.keys() | bandwidths.keys()
+    return {row: Reported(idle.get(row), bandwidths.get(row)) for row in rows}
 
 
 def _labels(

@@ -39,6 +39,8 @@ def by_page(snapshot: Snapshot) -> Snapshot:
             labels=target.labels,
             spectrum=target.spectrum,
             pages=target.page_map,
+            stale_us=target.stale_us,
+            reported=target.reported,
         )
         parts.append((rows, columns))
     return assembled(snapshot, parts)

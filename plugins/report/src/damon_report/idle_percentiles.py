@@ -10,7 +10,8 @@ from damon_core import IDLE_SPANS, UNKNOWN, Snapshot, TargetSnapshot
 from damon_report.figures import short_duration
 from damon_report.groups import By
 from damon_report.naming import FloatColumn, printable
-from damon_report.shares import group_of
+from damon_report.output import note
+from damon_report.shares import reported_of, targets_by
 from damon_report.tables import Column, show_table
 
 PERCENTS = (0, 1, 25, 50, 75, 90, 95, 99, 100)
@@ -27,6 +28,8 @@ class IdlePercentiles:
         idle_us: For each of `PERCENTS` the time for which at most so many of the bytes have been
             idle: at least that long, where it isn't exact.
         exact: Whether each of these is.
+        reported_us: The same times as something else says, such as DAMON_STAT; less than 0 is in
+            use for so long. None if nobody says it of just this memory.
     """
 
     context: str
@@ -34,6 +37,7 @@ class IdlePercentiles:
     total_bytes: int
     idle_us: tuple[int, ...]
     exact: tuple[bool, ...]
+    reported_us: tuple[int, ...] | None = None
 
     def json(self) -> dict[str, object]:
         """Return them as a JSON object, as documented in docs/reports.md."""
@@ -43,6 +47,9 @@ class IdlePercentiles:
             "total_bytes": self.total_bytes,
             "percentiles_us": dict(zip(map(str, PERCENTS), self.idle_us, strict=True)),
             "exact": dict(zip(map(str, PERCENTS), self.exact, strict=True)),
+            "reported_us": None
+            if self.reported_us is None
+            else dict(zip(map(str, PERCENTS), self.reported_us, strict=True)),
         }
 
 
@@ -87,11 +94,8 @@ def idle_percentiles(snapshot: Snapshot, by: By) -> list[IdlePercentiles]:
         snapshot: The snapshot.
         by: What has idle memory: anything but mappings, which are parts of targets.
     """
-    groups: dict[str, list[TargetSnapshot]] = {"": list(snapshot.targets)}
-    if by != "context":
-        for target in snapshot.targets:
-            groups.setdefault(group_of(target, by), []).append(target)
-    found = [_of(snapshot.context, name, targets) for name, targets in groups.items()]
+    groups = targets_by(snapshot, by).items()
+    found = [_of(snapshot.context, name, targets) for name, targets in groups]
     return sorted(found, key=lambda each: (each.name != "", -each.total_bytes))
 
 
@@ -103,6 +107,7 @@ def _of(context: str, name: str, targets: Sequence[TargetSnapshot]) -> IdlePerce
     if not len(order):
         nothing = (0,) * len(PERCENTS)
         return IdlePercentiles(context, name, 0, nothing, (True,) * len(PERCENTS))
+    reported_us = reported_of(targets).idle_us
     up_to = np.cumsum(size[order])
     wanted = np.array(PERCENTS) / 100 * up_to[-1]
     place = order[np.minimum(np.searchsorted(up_to, wanted - 1e-6), len(order) - 1)]
@@ -112,26 +117,39 @@ def _of(context: str, name: str, targets: Sequence[TargetSnapshot]) -> IdlePerce
         round(float(up_to[-1])),
         tuple(int(each) for each in idle_us[place]),
         tuple(bool(each) for each in exact[place]),
+        None if reported_us is None else tuple(reported_us[each] for each in PERCENTS),
     )
 
 
 def show_idle_percentiles(console: Console, rows: Sequence[IdlePercentiles], by: By) -> None:
     """Print a table of idle times."""
     ascii_only = not console.encoding.startswith("utf")
-    columns = [Column(by, least=12)] if by != "context" or not console.is_terminal else []
+    has_reported = any(each.reported_us is not None for each in rows)
+    has_names = by != "context" or not console.is_terminal or has_reported
+    columns = [Column(by, least=12)] if has_names else []
     columns += [
         Column(f"{each}%", right=True, rank=0 if each in {0, 50, 100} else 5 - each // 25)
         for each in PERCENTS
     ]
     at_least = ">=" if ascii_only else "≥"
-    cells = [
-        [
-            *([printable(each.name) or "(all)"] if len(columns) > len(PERCENTS) else []),
-            *(
-                ("" if exact or not idle_us else at_least) + short_duration(idle_us)
-                for idle_us, exact in zip(each.idle_us, each.exact, strict=True)
-            ),
+    cells = []
+    for each in rows:
+        name = printable(each.name) or "(all)"
+        times = [
+            ("" if exact or not idle_us else at_least) + short_duration(idle_us)
+            for idle_us, exact in zip(each.idle_us, each.exact, strict=True)
         ]
-        for each in rows
-    ]
+        cells.append([name, *times] if has_names else times)
+        if each.reported_us is not None:
+            cells.append([f"{name}, reported", *map(_signed_duration, each.reported_us)])
     show_table(console, columns, cells)
+    if has_reported:
+        note(
+            console,
+            "reported: by what has monitored it, such as DAMON_STAT; less than 0: in use for so "
+            "long",
+        )
+
+
+def _signed_duration(us: int) -> str:
+    return f"-{short_duration(-us)}" if us < 0 else short_duration(us)

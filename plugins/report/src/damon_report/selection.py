@@ -118,6 +118,8 @@ def _whole(target: TargetSnapshot) -> _Part:
         labels=target.labels,
         spectrum=target.spectrum,
         pages=target.page_map,
+        stale_us=target.stale_us,
+        reported=target.reported,
     )
     return rows, target.columns()
 
@@ -172,5 +174,6 @@ def _joined(
         labels=target.labels,
         spectrum=None if page_map is None else page_map.spectrum(),
         pages=lambda: page_map,
+        stale_us=target.stale_us,
     )
     return rows, columns

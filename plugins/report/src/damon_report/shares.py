@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable, Sequence
 
 import numpy as np
 
-from damon_core import Snapshot, TargetSnapshot, common_labels, label_of
+from damon_core import Reported, Snapshot, TargetSnapshot, common_labels, label_of
 from damon_report.groups import By
 from damon_report.naming import AreaCache, FloatColumn, IntColumn, cut, without_pid
 
@@ -62,12 +62,23 @@ def group_of(target: TargetSnapshot, by: By) -> str:
     return " ".join(filter(None, (label_of(target, each) for each in by.split(",")))) or UNLABELLED
 
 
+def reported_of(targets: Sequence[TargetSnapshot]) -> Reported:
+    """Return what something else says of the memory of targets; nothing of several together."""
+    return targets[0].reported if len(targets) == 1 else Reported()
+
+
 def labels_by(snapshot: Snapshot, by: By) -> dict[str, dict[str, str]]:
     """Return the labels that all targets of each group have; none for parts of targets."""
-    groups: dict[str, list[TargetSnapshot]] = {}
+    groups = targets_by(snapshot, by).items()
+    return {name: common_labels(targets) for name, targets in groups if name}
+
+
+def targets_by(snapshot: Snapshot, by: By) -> dict[str, list[TargetSnapshot]]:
+    """Return the targets of each group; the first, ``""``, is all of them."""
+    groups = {"": list(snapshot.targets)}
     for target in snapshot.targets if by not in ("context", "mapping") else ():
         groups.setdefault(group_of(target, by), []).append(target)
-    return {name: common_labels(targets) for name, targets in groups.items()}
+    return groups
 
 
 def without_surplus(

@@ -7,7 +7,7 @@ from attrs import asdict
 from rich.console import Console
 from rich.text import Text
 
-from damon_core import ContextInfo, format_size
+from damon_core import ContextInfo, TargetSnapshot, format_size
 from damon_report.figures import percent, short_duration
 from damon_report.groups import GROUPS, By
 from damon_report.idle import BUCKETS_US, idle_memory
@@ -94,6 +94,8 @@ def _show(console: Console, record: Record, context: ContextOverview, info: Cont
     _line(console, "idle", _idle(record, context))
     if info.backend in _SEE_WRITES:
         _line(console, "to copy", _to_copy(context))
+    for target in context.last.targets:
+        _line(console, "reported", _reported(target))
     if context.uses:
         console.print()
         _show_hottest(console, context)
@@ -165,6 +167,21 @@ def _idle(record: Record, context: ContextOverview) -> str:
     return (
         f"{format_size(whole.idle_bytes)} of {format_size(whole.total_bytes)} at the end{by_time}"
     )
+
+
+def _reported(target: TargetSnapshot) -> str:
+    """Return what something else says of a target, such as DAMON_STAT; nothing if none does."""
+    said, figures = target.reported, []
+    if said.idle_us is not None:
+        half_us = said.idle_us[50]
+        figures.append(
+            f"half of the memory in use for {short_duration(-half_us)} or longer"
+            if half_us < 0
+            else f"half of the memory idle for {short_duration(half_us)} or longer"
+        )
+    if said.bytes_per_second is not None:
+        figures.append(f"{format_size(said.bytes_per_second)} accessed a second")
+    return f"{', '.join(figures)}, for {printable(target.name)} at the end" if figures else ""
 
 
 def _show_hottest(console: Console, context: ContextOverview) -> None:

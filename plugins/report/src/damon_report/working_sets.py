@@ -7,7 +7,13 @@ from damon_report.distribution import Distribution
 from damon_report.groups import By
 from damon_report.naming import AreaCache
 from damon_report.record import Record
-from damon_report.shares import bytes_by, labels_by, without_surplus
+from damon_report.shares import (
+    bytes_by,
+    labels_by,
+    reported_of,
+    targets_by,
+    without_surplus,
+)
 from damon_report.timeline import Begins, Timeline
 
 
@@ -20,6 +26,8 @@ class Series:
         name: The name of the part, such as a target or mapping; empty for the whole context.
         sizes_bytes: The distribution of working set sizes over time.
         labels: The labels that all its targets had all the time.
+        reported: The distribution of the bytes accessed a second as something else says, such as
+            DAMON_STAT; empty if nobody does.
         working_set: The working set over time.
         idle: The memory not accessed in the aggregation, over time.
         total: All resident memory over time.
@@ -32,6 +40,7 @@ class Series:
     total: Timeline
     sizes_bytes: Distribution = field(factory=Distribution)
     labels: dict[str, str] | None = None
+    reported: Distribution = field(factory=Distribution)
 
     @property
     def byte_time(self) -> float:
@@ -90,6 +99,15 @@ class WorkingSets:
             for line, value in zip(lines, uses, strict=True):
                 line.add(value, from_us, snapshot.time_us)
         self._add_labels(snapshot)
+        if self._bandwidth:
+            self._add_reported(snapshot)
+
+    def _add_reported(self, snapshot: Snapshot) -> None:
+        for name, targets in targets_by(snapshot, self._by).items():
+            series = self.found.get((snapshot.context, name))
+            reported = reported_of(targets).bytes_per_second
+            if series is not None and reported is not None:
+                series.reported.add(reported, snapshot.elapsed_us)
 
     def _add_labels(self, snapshot: Snapshot) -> None:
         for name, labels in labels_by(snapshot, self._by).items():

@@ -11,6 +11,7 @@ from attrs import frozen
 from rich.console import Console
 
 from damon_core import format_size
+from damon_report.distribution import Distribution
 from damon_report.figures import percent, short_duration
 from damon_report.groups import By
 from damon_report.naming import printable
@@ -171,20 +172,24 @@ def _show_percentiles(console: Console, shown: Sequence[Series], span_us: int, w
         keep[-1] = len(shown) > 1
     else:
         keep[-1] = False
-    rows = [
-        [
-            printable(each.context),
-            printable(each.name) or "(all)",
-            *map(what.cell, each.sizes_bytes.percentiles(PERCENTS)),
-            percent(min(each.sizes_bytes.weight / span_us, 1.0)),
-            sparkline(coarser(each.working_set.mean, _SPARK_CHARACTERS), ascii_only=ascii_only),
-        ]
-        for each in shown
-    ]
+    rows = []
+    for each in shown:
+        name = printable(each.name) or "(all)"
+        line = sparkline(coarser(each.working_set.mean, _SPARK_CHARACTERS), ascii_only=ascii_only)
+        for called, sizes, drawn in (
+            (name, each.sizes_bytes, line),
+            (f"{name}, reported", each.reported, ""),
+        ):
+            if sizes.weight or called == name:
+                row = [printable(each.context), called]
+                row += map(what.cell, sizes.percentiles(PERCENTS))
+                rows.append([*row, percent(min(sizes.weight / span_us, 1.0)), drawn])
     show_table(console, list(compress(columns, keep)), [list(compress(row, keep)) for row in rows])
     if console.is_terminal and len(shown) == 1:
         line = sparkline(shown[0].working_set.mean, ascii_only=ascii_only)
         note(console, f"over time: |{line}|")
+    if any(each.reported.weight for each in shown):
+        note(console, "reported: by what has monitored it, such as DAMON_STAT")
 
 
 def _show_times(console: Console, shown: Sequence[Series], start_us: int, what: _What) -> None:
@@ -242,18 +247,14 @@ def _show_lines(console: Console, shown: Sequence[Series], span_us: int, what: _
 
 
 def _json(series: Series, over: str, what: _What) -> dict[str, object]:
-    sizes = series.sizes_bytes
     document: dict[str, object] = {
         "context": series.context,
         "name": series.name,
         "labels": dict(sorted((series.labels or {}).items())),
-        "time_us": round(sizes.weight),
-        f"mean_{what.unit}": round(sizes.mean),
-        f"percentiles_{what.unit}": {
-            str(each): round(size)
-            for each, size in zip(PERCENTS, sizes.percentiles(PERCENTS), strict=True)
-        },
+        **_distribution(series.sizes_bytes, what),
     }
+    if series.reported.weight:
+        document["reported"] = _distribution(series.reported, what)
     if over == "time":
         document["over_time"] = [
             {
@@ -277,6 +278,17 @@ def _json(series: Series, over: str, what: _What) -> dict[str, object]:
             )
         ]
     return document
+
+
+def _distribution(sizes: Distribution, what: _What) -> dict[str, object]:
+    return {
+        "time_us": round(sizes.weight),
+        f"mean_{what.unit}": round(sizes.mean),
+        f"percentiles_{what.unit}": {
+            str(each): round(size)
+            for each, size in zip(PERCENTS, sizes.percentiles(PERCENTS), strict=True)
+        },
+    }
 
 
 def whole(value: float) -> int | None:

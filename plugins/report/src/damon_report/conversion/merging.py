@@ -338,6 +338,7 @@ def _rows(parts: Sequence[_Part], count: int, end_us: int) -> TargetRows:
         target.spectrum,
         labels=target.labels,
         stale_us=max(each.stale_us for _, each in parts),
+        reported=target.reported,
     )
 
 
