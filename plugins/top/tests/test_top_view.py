@@ -15,11 +15,12 @@ from damon_top.picture import Watcher
 from textual.pilot import Pilot
 
 from damon_core import Context, DamonError, HookContext, Intervals, hookimpl, start
-from damon_core.testing import ScriptedMemory, ScriptedRegion
+from damon_core.testing import ScriptedMemory, ScriptedRegion, eventually
 
 MIB = 1 << 20
 HEAP = 0x5555_0000_0000
 STACK = 0x7FFC_0000_0000
+SHORT = Intervals(50_000, 100_000, 1_000_000)
 
 Make = Callable[..., Context]
 Show = Callable[..., TopApp]
@@ -157,6 +158,23 @@ class TestScreen:
         shown = after(show(Context(object(), [history], name="waiting")))
         assert "waiting (object)" in shown
         assert "TARGET (0)" in shown
+
+    def test_while_the_first_aggregation_lasts(self, show: Show, history: History) -> None:
+        """The view says what it waits for, and how long that may take."""
+        memory = ScriptedMemory({"memory": [ScriptedRegion(0, 1 << 30)]})
+        intervals = Intervals(1_000_000, 3_600_000_000, 3_600_000_000)
+        with Context(memory, [history], intervals=intervals) as context:
+            start(context, exclusive=False)
+            shown = after(show(context))
+        assert "No results yet: the first aggregation has to end; the interval is 1h." in shown
+
+    def test_while_there_is_nothing(self, show: Show, history: History) -> None:
+        """Aggregations without any target are said to be that."""
+        with Context(ScriptedMemory({}), [history], intervals=SHORT) as context:
+            start(context, exclusive=False)
+            eventually(lambda: context.snapshot is not None)
+            shown = after(show(context))
+        assert "There is nothing to monitor now." in shown
 
 
 class TestKeys:
@@ -394,8 +412,7 @@ def running(history: History) -> Any:
     The view's pilot waits, a second each time, for a process that doesn't work all the time.
     """
     memory = ScriptedMemory({"memory": [ScriptedRegion(0, 1 << 30, heat=0.5)]})
-    intervals = Intervals(50_000, 100_000, 1_000_000)
-    with Context(memory, [history], intervals=intervals, cpu_budget=None) as context:
+    with Context(memory, [history], intervals=SHORT, cpu_budget=None) as context:
         start(context, exclusive=False)
         yield context
 

@@ -88,8 +88,9 @@ def _summarise(tally: Tally, context: Context, output: Path, next_step: str) -> 
     idle = f"{format_size(tally.last.idle_bytes())} of {format_size(tally.last.total_bytes)}"
     if not output.exists():
         raise DamonError(f"{output} is gone: somebody else has removed it")
+    aggregations = "1 aggregation" if len(sizes) == 1 else f"{len(sizes)} aggregations"
     lines = (
-        f"{len(sizes)} aggregations in {tally.elapsed_us / 1e6:.1f} s, targets: "
+        f"{aggregations} in {tally.elapsed_us / 1e6:.1f} s, targets: "
         f"{len(tally.targets)}, {stats.samples} checks, {stats.missed_samples} missed",
         *_toll(stats, len(tally.targets)),
         f"working set: min {format_size(min(sizes))}, median "

@@ -56,6 +56,16 @@ def head_lines(
     return first.append("\n" + second)
 
 
+def why_nothing(picture: Picture) -> str:
+    """Return why there is no target to show; empty if what ended the context says it."""
+    if not picture.running:
+        return ""
+    if picture.snapshot is None:
+        interval = format_duration(picture.intervals.aggregation_us, 3)
+        return f"No results yet: the first aggregation has to end; the interval is {interval}."
+    return "There is nothing to monitor now."
+
+
 def _spectrum(spectrum: Spectrum | None) -> list[str]:
     """Return how much memory is accessed within the shortest times that are known."""
     if spectrum is None:

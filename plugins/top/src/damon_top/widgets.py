@@ -13,6 +13,7 @@ from textual.widget import Widget
 
 from damon_core import TargetSnapshot, format_size
 from damon_top.folding import HeatGrid, row_edges, still_fit
+from damon_top.lines import why_nothing
 from damon_top.picture import Picture
 from damon_top.tables import area_names, cut, padded
 
@@ -139,8 +140,10 @@ class HeatMap(Widget):
     def render(self) -> Text:
         """Return the map with its heading, the addresses and the time."""
         target, picture, size = self._target, self._picture, self.size
-        if picture is None or target is None or size.height < 3:
+        if picture is None or size.height < 3:
             return Text("")
+        if target is None:
+            return Text(why_nothing(picture))
         if self._drawn is None or self._drawn[0] != size:
             self._drawn = size, self._draw(picture, target, *size)
         return self._drawn[1]
