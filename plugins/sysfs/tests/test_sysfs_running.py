@@ -212,8 +212,8 @@ def test_doctor_says_what_damon_stat_has_found(files: KernelFiles) -> None:
     stat(files, 81, estimated_memory_bandwidth="17592186", memory_idle_ms_percentiles=idle)
     *_, numbers = probe_running(kernel=kernel(files), tracing=())
     assert numbers.detail == (
-        "at most idle: 25 % of memory in use, 50 % of memory 50s, 75 % of memory 1m15s; "
-        "16.8 MiB accessed in a second"
+        "idle: 50 % of memory for 50s or longer, 25 % of memory for 1m15s or longer; "
+        "16.8 MiB accessed a second"
     )
 
 

@@ -9,7 +9,7 @@ from attrs import frozen
 
 from damon_core import Finding, format_duration, format_size
 from damon_sysfs.ownership import TRACING, Registry, find_rivals
-from damon_sysfs.running import Kernel
+from damon_sysfs.running import STAT, Kernel
 from damon_sysfs.trace import find_tracing, says_what_is_tuned
 from damon_sysfs.tree import NUMBER
 
@@ -124,23 +124,20 @@ def probe_running(
 
 def _stat_finding(kernel: Kernel) -> Sequence[Finding]:
     """Report what DAMON_STAT says, if it runs."""
-    if not any(each.module == "damon_stat" for each in kernel.running()):
+    if not any(each.module == STAT for each in kernel.running()):
         return ()
     name, numbers = "numbers of DAMON_STAT", kernel.stat_numbers()
     if numbers is None:
         detail = "they are for root only, and come some seconds after it was switched on"
         return (Finding(name, False, detail, required=False),)
+    longest = [(percent, numbers.idle_ms[100 - percent]) for percent in (75, 50, 25)]
     idle = ", ".join(
-        f"{percent} % of memory {_idle(numbers.idle_ms[percent])}"
-        for percent in (25, 50, 75)
-        if percent < len(numbers.idle_ms)
+        f"{percent} % of memory for {format_duration(idle_ms * 1_000, 2)} or longer"
+        for percent, idle_ms in longest
+        if idle_ms > 0
     )
-    bandwidth = f"{format_size(numbers.bandwidth_bytes_per_s)} accessed in a second"
-    return (Finding(name, True, f"at most idle: {idle}; {bandwidth}"),)
-
-
-def _idle(idle_ms: int) -> str:
-    return "in use" if idle_ms < 0 else format_duration(idle_ms * 1_000, 2)
+    bandwidth = f"{format_size(numbers.bandwidth_bytes_per_s)} accessed a second"
+    return (Finding(name, True, f"idle: {idle or 'less than 25 % of memory'}; {bandwidth}"),)
 
 
 def _version(proc: Path) -> tuple[int, ...]:
@@ -159,7 +156,7 @@ def _free(registry: Registry, proc: Path) -> Finding:
         path = registry.tree.root / NUMBER
         rivals = [f"another program has made {number} kdamonds, which are off: write 0 to {path}"]
     elif rivals:
-        rivals.append("what they find: damon record --kdamond all")
+        rivals.append("to watch what it finds: damon record --kdamond all")
     detail = "; ".join(rivals)
     if not rivals and record.claims:
         pids = sorted({claim.pid for claim in record.claims})

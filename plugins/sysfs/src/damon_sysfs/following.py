@@ -18,6 +18,9 @@ _UNKNOWN_TARGETS = 1 << 30
 #: Where nobody says what intervals are in force, what aggregations take is believed if it differs
 #: by more than this, twice in a row: the kernel itself takes longer than it should.
 _DIFFERENT = 1.5
+#: It has fallen silent when no results have come for twice its interval, and for this long: on a
+#: busy machine they come late.
+_LEAST_SILENCE_US = 10_000_000
 #: How often changes of the targets are looked for.
 _UPDATE_US = 1_000_000
 
@@ -75,7 +78,7 @@ class Followed:
         """
         if self.ended_ns is None:
             return False
-        longest_us = 2 * max(self.intervals.aggregation_us, aggregation_us)
+        longest_us = max(2 * max(self.intervals.aggregation_us, aggregation_us), _LEAST_SILENCE_US)
         return now_ns - self.ended_ns > longest_us * 1_000
 
     @property

@@ -10,7 +10,7 @@ import os
 import re
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -24,6 +24,7 @@ from damon_core import (
     Measure,
     PluginError,
     RegionPolicy,
+    Reported,
     Sampling,
     Target,
     TargetError,
@@ -31,7 +32,7 @@ from damon_core import (
 )
 from damon_sysfs.following import Followed, common_intervals
 from damon_sysfs.ownership import TRACING
-from damon_sysfs.running import Kernel, RunningKdamond, StatNumbers, is_meant
+from damon_sysfs.running import STAT, Kernel, RunningKdamond, StatNumbers, is_meant
 from damon_sysfs.trace import PAUSE_SECONDS, Instance, find_tracing
 
 logger = logging.getLogger(__name__)
@@ -84,6 +85,8 @@ class RunningKdamonds:
         waits: Whether to wait for others when the last of them has ended.
         kernel: Where the kernel shows them.
         tracing: The directories where tracefs may be mounted.
+        instance: Makes the trace instance, of the mount of tracefs and its name.
+        now_ns: The clock of that instance.
 
     Raises:
         TargetError: There is none, and it isn't to be waited for.
@@ -99,16 +102,21 @@ class RunningKdamonds:
         waits: bool = False,
         kernel: Kernel | None = None,
         tracing: tuple[Path, ...] = TRACING,
+        instance: Callable[[Path, str], Instance] = Instance,
+        now_ns: Callable[[], int] = time.monotonic_ns,
     ) -> None:
         self._which = which
         self._waits = waits
         self._kernel = kernel or Kernel()
         self._tracing = tracing
+        self._make_instance = instance
+        self._now_ns = now_ns
         self._identities = Identities()
         self._instance: Instance | None = None
         self._followed: list[Followed] = []
         self._looked_ns = self._searched_ns = 0
         self._shown_ns = 0  # when results were last shown
+        self._has_shown = False  # whether there was anything in what was shown last
         self._is_quiet = False
         self._lost = self._missed = 0  # of those that aren't followed any more
         known = self._find()
@@ -138,19 +146,21 @@ class RunningKdamonds:
         self._close()
         tracing = self.find_tracing()
         _clean(tracing)
-        instance = f"damon-follow-{os.getpid()}-{time.monotonic_ns()}"
+        name = f"damon-follow-{os.getpid()}-{time.monotonic_ns()}"
         try:
-            self._instance = Instance(tracing, instance)
+            self._instance = self._make_instance(tracing, name)
         except (OSError, ValueError) as error:
             raise PluginError(self.name, f"tracing can't be used: {error}") from error
         self._search(context)
-        if not self._followed and not self._waits:
-            raise self._nothing()
+        if not self._followed:
+            if not self._waits:
+                raise self._nothing()
+            self._say_that_it_waits(context)
 
     @hookimpl
     def target_valid(self, context: HookContext) -> bool:
         """Drop kdamonds that have ended, look for others; return whether there may be results."""
-        now_ns = time.monotonic_ns()
+        now_ns = self._now_ns()
         if now_ns - self._looked_ns >= _LOOK_NS:
             self._looked_ns = now_ns
             ended = [each for each in self._followed if not self._kernel.is_running(each.kdamond)]
@@ -162,10 +172,12 @@ class RunningKdamonds:
     @hookimpl
     def check_accesses(self, context: HookContext) -> None:
         """Set the regions of targets to the last results."""
-        self._shown_ns = time.monotonic_ns()
+        self._shown_ns = self._now_ns()
         for each in self._followed:
             each.fill(context.intervals)
         self._show_targets(context)
+        self._has_shown = bool(context.targets)
+        self._pass_on_numbers()
 
     @hookimpl
     def cleanup(self) -> None:
@@ -174,7 +186,7 @@ class RunningKdamonds:
 
     def due_in_us(self) -> int:
         """Return how long it takes at least until results are due, in microseconds."""
-        now_ns = time.monotonic_ns()
+        now_ns = self._now_ns()
         steps = [_MOST_STEP_US]
         for each in self._followed:
             if each.is_pending:
@@ -202,7 +214,7 @@ class RunningKdamonds:
         left_us = 0
         if self._shown_ns and self._followed:
             own_us = max(each.intervals.aggregation_us for each in self._followed)
-            next_us = in_force.aggregation_us - (time.monotonic_ns() - self._shown_ns) // 1_000
+            next_us = in_force.aggregation_us - (self._now_ns() - self._shown_ns) // 1_000
             # One that has begun before results are taken again is whole when it ends.
             left_us = max(next_us - round((1 + _LATE) * own_us), 0)
         if self._is_quiet != (left_us > 0):
@@ -230,8 +242,9 @@ class RunningKdamonds:
             each.take(found.of(each.kdamond.pid))
         fresh = [each for each in self._followed if each.fresh]
         if not fresh:
-            return False
-        elapsed_us = (time.monotonic_ns() - self._shown_ns) // 1_000
+            # What was shown last is over: that is shown, too.
+            return self._has_shown and not self._speaking(in_force)
+        elapsed_us = (self._now_ns() - self._shown_ns) // 1_000
         own_us = max(each.intervals.aggregation_us for each in self._followed)
         if self._shown_ns and elapsed_us < in_force.aggregation_us - own_us * _LATE:
             return False
@@ -254,10 +267,19 @@ class RunningKdamonds:
                 counter=True,
             ),
         ]
-        if any(each.kdamond.module == "damon_stat" for each in list(self._followed)):
+        if any(each.kdamond.module == STAT for each in list(self._followed)):
             numbers = self._kernel.stat_numbers()
             found += [] if numbers is None else stat_measures(numbers)
         return found
+
+    def _pass_on_numbers(self) -> None:
+        """Give the target of DAMON_STAT what that says of it."""
+        for each in self._followed:
+            if each.kdamond.module == STAT:
+                numbers = self._kernel.stat_numbers()
+                reported = Reported() if numbers is None else numbers.reported()
+                for target in each.targets.values():
+                    target.reported = reported
 
     def _find(self) -> list[RunningKdamond]:
         return [each for each in self._kernel.running() if is_meant(each, self._which)]
@@ -288,8 +310,9 @@ class RunningKdamonds:
 
     def _search(self, context: HookContext) -> None:
         """Follow the kdamonds that run now; those that are known stay, with what they know."""
-        self._searched_ns = time.monotonic_ns()
+        self._searched_ns = self._now_ns()
         known = {each.kdamond.identity: each for each in self._followed}
+        known_before = set(known)
         found = {each.identity: each for each in self._find()}
         for identity, each in known.items():
             if identity in found:
@@ -306,22 +329,29 @@ class RunningKdamonds:
                     "%s: its intervals aren't known; 20 checks an aggregation are assumed", one
                 )
             known[identity] = Followed(one, self._identities)
+        if self._followed and not found and self._waits:
+            self._say_that_it_waits(context)
         self._followed = [known[identity] for identity in found]
         self._show_targets(context)
         if self._instance is not None and found:
             self._instance.hold(sum(each.max_regions or 1_000 for each in found.values()))
-            self._instance.listen([each.pid for each in found.values()], tuning=True)
-            self._is_quiet = False
+            if found.keys() != known_before:
+                self._instance.listen([each.pid for each in found.values()], tuning=True)
+                self._is_quiet = False
+
+    def _say_that_it_waits(self, context: HookContext) -> None:
+        what = "any kdamond" if self._which == "all" else f"kdamond '{self._which}'"
+        logger.warning("context '%s' waits for %s, which isn't running", context.name, what)
+
+    def _speaking(self, in_force: Intervals) -> list[Followed]:
+        """Return the kdamonds that haven't fallen silent."""
+        now_ns, aggregation_us = self._now_ns(), in_force.aggregation_us
+        return [each for each in self._followed if not each.is_silent(now_ns, aggregation_us)]
 
     def _show_targets(self, context: HookContext) -> None:
         """Give the context the targets, without those of kdamonds that say nothing any more."""
-        now_ns, aggregation_us = time.monotonic_ns(), context.intervals.aggregation_us
-        targets = [
-            target
-            for each in self._followed
-            if not each.is_silent(now_ns, aggregation_us)
-            for target in each.targets.values()
-        ]
+        speaking = self._speaking(context.intervals)
+        targets = [target for each in speaking for target in each.targets.values()]
         context.targets[:] = _named_apart(targets)
         self.given_intervals = common_intervals(self._followed) or self.given_intervals
 
@@ -339,7 +369,7 @@ class RunningKdamonds:
         self._missed = self.missed_aggregations
         self._followed = []
         self._looked_ns = self._searched_ns = self._shown_ns = 0
-        self._is_quiet = False
+        self._has_shown = self._is_quiet = False
 
 
 def stat_measures(numbers: StatNumbers) -> list[Measure]:
@@ -352,7 +382,6 @@ def stat_measures(numbers: StatNumbers) -> list[Measure]:
             {"percentile": str(percent)},
         )
         for percent in _PERCENTILES
-        if percent < len(numbers.idle_ms)
     ]
     found.append(
         Measure(

@@ -39,7 +39,7 @@ def register_primitives(register: Callable[[Primitive], None]) -> None:
             "kdamond",
             make_kdamond,
             KdamondOptions,
-            "What the kernel's DAMON finds that runs already, such as DAMON_STAT",
+            "What a kernel DAMON finds that runs already, such as DAMON_STAT",
             probe=probe_running,
         )
     )

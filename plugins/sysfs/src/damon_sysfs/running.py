@@ -12,16 +12,20 @@ from pathlib import Path
 from attrs import field, frozen
 from damon_vaddr import kernel_threads, read_stat
 
-from damon_core import AttributeValueError, Intervals, format_duration
+from damon_core import AttributeValueError, Intervals, Reported, format_duration
 from damon_sysfs.tree import Tree
 
 PROC = Path("/proc")
 MODULES = Path("/sys/module")
 THREADS = r"kdamond\.\d+"
+#: The module that monitors the machine, and says what it finds.
+STAT = "damon_stat"
 #: What a kdamond does that nobody has told otherwise: DAMON_STAT begins with it, too.
 _SAMPLING_US, _AGGREGATION_US, _UPDATE_US = 5_000, 100_000, 60_000_000
 #: DAMON_STAT has this many checks in an aggregation, however its intervals are tuned.
 STAT_CHECKS = _AGGREGATION_US // _SAMPLING_US
+#: From the 0th to the 100th.
+_PERCENTILES = 101
 _CONTEXT = "contexts/0/"
 _ATTRIBUTES = _CONTEXT + "monitoring_attrs/"
 
@@ -136,17 +140,19 @@ class Kernel:
 
         It does so every five seconds.
         """
-        if self._text("damon_stat", "enabled") != "Y":
+        if self._text(STAT, "enabled") != "Y":
             return None
-        bandwidth = self._number("damon_stat", "estimated_memory_bandwidth")
+        bandwidth = self._number(STAT, "estimated_memory_bandwidth")
         try:
-            text = self._text("damon_stat", "memory_idle_ms_percentiles")
+            text = self._text(STAT, "memory_idle_ms_percentiles")
             percentiles = tuple(map(int, text.split(",")))
         except ValueError:
             return None
-        if bandwidth is None or not any((bandwidth, *percentiles)):
+        if bandwidth is None or len(percentiles) != _PERCENTILES:
             return None
-        aggregation_us = self._number("damon_stat", "aggr_interval_us")
+        if not any((bandwidth, *percentiles)):
+            return None
+        aggregation_us = self._number(STAT, "aggr_interval_us")
         return StatNumbers(percentiles, bandwidth, aggregation_us)
 
     def _started(self, pid: int) -> int:
@@ -206,7 +212,7 @@ class Kernel:
         sampling_us = self._number(module, "sample_interval")
         aggregation_us = self._number(module, "aggr_interval")
         is_exact = self._text(module, "autotune_monitoring_intervals") != "Y"
-        if module == "damon_stat":
+        if module == STAT:
             # Linux 6.18 and later say it, some seconds after it was switched on.
             aggregation_us = self._number(module, "aggr_interval_us")
             is_exact = bool(aggregation_us)
@@ -244,7 +250,8 @@ class StatNumbers:
 
     Attributes:
         idle_ms: How long memory has been idle, in milliseconds, from the 0th to the 100th
-            percentile. Linux 6.18 and later have negative ones: memory that is in use, for so long.
+            percentile: 101 numbers. Linux 6.18 and later have negative ones: memory that is in use,
+            for so long.
         bandwidth_bytes_per_s: Its estimate of how much memory is accessed in a second.
         aggregation_us: Its aggregation interval; None where it doesn't say.
     """
@@ -252,6 +259,10 @@ class StatNumbers:
     idle_ms: tuple[int, ...]
     bandwidth_bytes_per_s: int
     aggregation_us: int | None = None
+
+    def reported(self) -> Reported:
+        """Return what records keep of them."""
+        return Reported(tuple(each * 1_000 for each in self.idle_ms), self.bandwidth_bytes_per_s)
 
 
 def _module_of(pid: int, modules: Mapping[str, int | None], *, alone: bool) -> str:
