@@ -279,7 +279,9 @@ class Kdamond:
             return "aggregation", self.intervals.aggregation_us
         if call.hook == "update":
             return "update", self.intervals.update_us
-        return "sampling", self._sampling.step_us(self.intervals)
+        step_us = self._sampling.step_us(self.intervals)
+        # Where something else samples, an iteration takes an aggregation.
+        return "sampling" if step_us < self.intervals.aggregation_us else "aggregation", step_us
 
     def _spent_us(self) -> int:
         """Return the processor time since the last call, kernel time included."""

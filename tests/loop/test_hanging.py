@@ -14,9 +14,13 @@ import pytest
 from damon_core import (
     Context,
     DamonError,
+    DelegatedSampling,
     Intervals,
+    Regions,
     StopTimeoutError,
+    Target,
     VirtualClock,
+    hookimpl,
     start,
     stop,
 )
@@ -39,7 +43,7 @@ BEFORE = [
     "reset_aggregated",
     "update",
 ]
-SLOW = "callback 'slow' took"
+SLOW = "'slow' took"
 
 
 class Hang:
@@ -256,6 +260,35 @@ def test_shorter_delays_are_the_machines(caplog: pytest.LogCaptureFixture) -> No
     intervals = Intervals(1_000, 5_000, 10_000)
     run_virtual(Recorder(), slow(99_000), intervals=intervals, aggregations=3)
     assert lines(caplog) == []
+
+
+class Elsewhere:
+    """A primitive that something else samples for, whose first iteration takes 5 s to begin."""
+
+    name = "slow"
+    sampling = DelegatedSampling
+
+    @hookimpl
+    def init(self, context: Context) -> None:
+        context.targets.append(Target("all", Regions([0], [1 << 20])))
+
+    @hookimpl
+    def prepare_access_checks(self, context: Context) -> None:
+        assert isinstance(context.clock, VirtualClock)
+        if not context.stats.aggregations:
+            context.clock.advance(5_000_000)
+
+
+def test_where_something_else_samples_an_iteration_takes_an_aggregation(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """So that is the interval which the message names; no check of it was missed."""
+    with caplog.at_level(logging.INFO):
+        run_virtual(Elsewhere(), intervals=SECONDS, aggregations=2)
+    assert lines(caplog) == [
+        "context 'context': primitive 'slow' took 5s in prepare_access_checks, longer than the "
+        "aggregation interval (1s)"
+    ]
 
 
 # -- why a context stops -----------------------------------------------------------------

@@ -31,7 +31,6 @@ _FEW_VALUES = [
     "owners.list.element.name",
     "spectrum.list.element.within_us",
     "kinds.list.element.kind",
-    "reported_idle_us.list.element",
     "reported_bytes_per_second",
     "pages.runs.list.element.period",
     "pages.runs.list.element.idle_us",
