@@ -210,6 +210,20 @@ def test_features_are_reported_one_by_one(
     assert usable(findings) is ("results from tried_regions" not in missing)
 
 
+@pytest.mark.parametrize(
+    ("primitive", "less"),
+    [("vaddr", "only one process, at a higher cost"), ("paddr", "at a higher")],
+)
+def test_what_lacks_without_tracing_is_that_of_the_primitive(
+    found: Callable[[str, str], dict[str, Finding]], primitive: str, less: str
+) -> None:
+    """Physical memory is one target, whatever its size."""
+    traced = found("6.12.107+deb13-amd64", primitive)[
+        "results from the tracepoint damon_aggregated"
+    ]
+    assert traced.detail.startswith(f"without it {less}")
+
+
 def test_the_kernel_tunes_where_an_event_says_so(tree: Tree, proc: Path, tmp_path: Path) -> None:
     """Its file is looked for."""
     tracing = tmp_path / "tracing"

@@ -47,7 +47,7 @@ def probe(
         Finding(name, True),
         _free(registry, proc),
         *_operations(registry, kernel, primitive),
-        *_results(kernel, tracing),
+        *_results(kernel, tracing, primitive),
         *_changes(kernel, primitive),
         *_filter(kernel, primitive),
         _tuning(tracing),
@@ -180,14 +180,15 @@ def _operations(registry: Registry, kernel: _Features, primitive: str) -> Sequen
     return (Finding(f"operations '{name}', for {meaning} (Linux 5.18)", works, detail),)
 
 
-def _results(kernel: _Features, tracing: tuple[Path, ...]) -> Sequence[Finding]:
+def _results(kernel: _Features, tracing: tuple[Path, ...], primitive: str) -> Sequence[Finding]:
     mount = find_tracing(tracing)
     tried = kernel.has("damon_sysfs_scheme_regions_release", (6, 2))
     traced = f"in {mount}"
     if mount is None:
         traced = "mount tracefs at /sys/kernel/tracing"
         if tried:
-            traced = f"without it only one process, at a higher cost: {traced}"
+            less = "" if primitive == "paddr" else "only one process, "
+            traced = f"without it {less}at a higher cost: {traced}"
     return (
         Finding(
             "results from the tracepoint damon_aggregated (Linux 5.17)",
