@@ -6,9 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from attrs import field, frozen
 from damon_sysfs.events import EventFormat, Events
 from damon_sysfs.observing import RunningKdamonds
-from damon_sysfs.running import Kernel
+from damon_sysfs.running import Kernel, RunningKdamond
 from damon_sysfs.trace import Instance
 from damon_sysfs.tree import Tree
 
@@ -93,6 +94,17 @@ class Keep:
         return context.clock.now_us() >= self._until_us
 
 
+@frozen
+class BusyKernel(Kernel):
+    """A kernel of which a machine notes when somebody looks for kdamonds."""
+
+    machine: "Machine" = field(kw_only=True)
+
+    def running(self) -> list[RunningKdamond]:
+        self.machine.search()
+        return super().running()
+
+
 class Machine:
     """A machine with DAMON_STAT, and a context that watches it.
 
@@ -110,6 +122,16 @@ class Machine:
         self.clock = CpuClock()
         self.trace = VirtualTrace(self.clock)
         self.keep = Keep(seconds * SECOND)
+        self.searched_us: list[int] = []  # when somebody looked for kdamonds
+        self.search_us = 0  # what that costs
+        self.start_at_search = 0  # when to switch it on
+
+    def search(self) -> None:
+        """Let somebody look for kdamonds."""
+        self.searched_us.append(self.clock.now_us())
+        self.clock.work(self.search_us)
+        if len(self.searched_us) == self.start_at_search:
+            self.start(PID)
 
     def start(self, pid: int, **numbers: str) -> None:
         """Switch DAMON_STAT on."""
@@ -124,11 +146,10 @@ class Machine:
 
     def watch(self, cpu_budget: float | None, *, waits: bool = False) -> Context:
         """Watch it until the time is over."""
+        folders = Tree(self.files.sys / "admin"), self.files.proc, self.files.sys / "module"
         kdamonds = RunningKdamonds(
             waits=waits,
-            kernel=Kernel(
-                Tree(self.files.sys / "admin"), self.files.proc, self.files.sys / "module"
-            ),
+            kernel=BusyKernel(*folders, machine=self),
             tracing=(self.files.root / "tracing",),
             instance=lambda _mount, _name: self.trace,
             now_ns=lambda: self.clock.now_us() * 1_000,
@@ -162,6 +183,25 @@ def test_the_cpu_budget_holds(tmp_path: Path, cpu_budget: float) -> None:
     machine = Machine(tmp_path, seconds=240)
     context = machine.watch(cpu_budget)
     assert 0.5 * cpu_budget < context.stats.cpu_us / machine.clock.now_us() <= cpu_budget
+
+
+def test_searches_are_rarer_where_they_cost_much(tmp_path: Path) -> None:
+    """As on a machine with thousands of threads of the kernel: 0.2 % of a processor."""
+    machine = Machine(tmp_path, seconds=90)
+    machine.search_us = 40_000
+    machine.watch(0.05)
+    # The first two are those of the beginning.
+    assert np.diff(machine.searched_us[1:]).min() >= 20 * SECOND
+
+
+def test_one_that_is_waited_for_is_found_within_half_a_minute(tmp_path: Path) -> None:
+    """However much searches cost."""
+    machine = Machine(tmp_path, seconds=1)
+    machine.search_us = SECOND
+    machine.stop()
+    machine.start_at_search = 8
+    machine.watch(None, waits=True)
+    assert np.diff(machine.searched_us).max() < 32 * SECOND
 
 
 def test_ages_and_idle_times_are_right_after_a_pause(tmp_path: Path) -> None:

@@ -43,6 +43,9 @@ _INSTANCE = re.compile(r"damon-follow-(\d+)-\d+")
 #: How often to look whether kdamonds still run, and which others do: the latter no more often than
 #: there are results, as it takes milliseconds.
 _LOOK_NS, _SEARCH_NS = 1_000_000_000, 5_000_000_000
+#: Each search looks at all threads of the kernel, thousands on a large machine: the share of a
+#: processor that it may take, unless searches would be too far apart.
+_SEARCH_SHARE, _MOST_SEARCH_NS = 0.002, 30_000_000_000
 #: While results are late, they are looked for this often.
 _LEAST_STEP_US, _MOST_STEP_US = 2_000, 100_000
 #: Of several kdamonds, those are waited for that are late by this part of their interval.
@@ -115,6 +118,7 @@ class RunningKdamonds:
         self._instance: Instance | None = None
         self._followed: list[Followed] = []
         self._looked_ns = self._searched_ns = 0
+        self._search_cost_us = 0  # CPU time of the last search
         self._shown_ns = 0  # when results were last shown
         self._has_shown = False  # whether there was anything in what was shown last
         self._is_quiet = False
@@ -164,8 +168,7 @@ class RunningKdamonds:
         if now_ns - self._looked_ns >= _LOOK_NS:
             self._looked_ns = now_ns
             ended = [each for each in self._followed if not self._kernel.is_running(each.kdamond)]
-            search_ns = max(_SEARCH_NS, context.intervals.aggregation_us * 1_000)
-            if ended or not self._followed or now_ns - self._searched_ns >= search_ns:
+            if ended or now_ns - self._searched_ns >= self._search_every_ns(context.intervals):
                 self._search(context)
         return bool(self._followed) or self._waits
 
@@ -281,6 +284,11 @@ class RunningKdamonds:
                 for target in each.targets.values():
                     target.reported = reported
 
+    def _search_every_ns(self, in_force: Intervals) -> float:
+        """Return how long after a search the next is due."""
+        least_ns = max(_SEARCH_NS, in_force.aggregation_us * 1_000) if self._followed else _LOOK_NS
+        return max(least_ns, min(self._search_cost_us * 1_000 / _SEARCH_SHARE, _MOST_SEARCH_NS))
+
     def _find(self) -> list[RunningKdamond]:
         return [each for each in self._kernel.running() if is_meant(each, self._which)]
 
@@ -313,7 +321,9 @@ class RunningKdamonds:
         self._searched_ns = self._now_ns()
         known = {each.kdamond.identity: each for each in self._followed}
         known_before = set(known)
+        before_us = context.clock.cpu_us()
         found = {each.identity: each for each in self._find()}
+        self._search_cost_us = context.clock.cpu_us() - before_us
         for identity, each in known.items():
             if identity in found:
                 each.refresh(found[identity])
