@@ -109,6 +109,9 @@ class _Boot:
             value["nodeid"] = self._name(value["nodeid"])
             value["location"] = self._place(value["location"])
             report = hook.pytest_report_from_serializable(config=self.session.config, data=value)
+            # Where and why a test was skipped: JSON has no tuples, and pytest wants one.
+            if isinstance(report.longrepr, list):
+                report.longrepr = tuple(report.longrepr)
             self._log_report(report)
         else:
             log = hook.pytest_runtest_logstart if kind == "start" else hook.pytest_runtest_logfinish

@@ -40,6 +40,10 @@ PROJECT = {
             pass
 
         @pytest.mark.needs("kernel-damon")
+        def test_skipped_inside():
+            pytest.skip("for a reason")
+
+        @pytest.mark.needs("kernel-damon")
         def test_power_fails():
             Path("/proc/sysrq-trigger").write_text("b")
 
@@ -118,7 +122,7 @@ def test_there_is_swap_during_a_test_that_needs_it(zram_swap: Path) -> None:
 
 @pytest.mark.needs("lab")
 def test_results_of_the_lab_are_reported_here(tmp_path: Path) -> None:
-    """A pass, a failure with traceback and output, an unmet need, and the end of the machine."""
+    """A pass, a failure with traceback and output, a skip, an unmet need, the machine's end."""
     for name, text in PROJECT.items():
         (tmp_path / name).write_text("\n".join(line[8:] for line in text.splitlines()))
     environment = os.environ | {KERNELS: os.environ[KERNELS].split(os.pathsep)[0]}
@@ -132,7 +136,8 @@ def test_results_of_the_lab_are_reported_here(tmp_path: Path) -> None:
         timeout=600,
         check=False,
     )
-    assert "3 failed, 1 passed, 1 skipped" in done.stdout, done.stdout + done.stderr
+    assert "3 failed, 1 passed, 2 skipped" in done.stdout, done.stdout + done.stderr
+    assert "for a reason" in done.stdout
     assert "AssertionError: assert 'damon-lab' == 'elsewhere'" in done.stdout
     assert "printed inside" in done.stdout
     assert "FAILED test_inside.py::test_power_fails - " in done.stdout
