@@ -18,10 +18,9 @@ import numpy.typing as npt
 from damon_parquet.reader import ParquetReader
 from damon_parquet.rowgroup import encode_table
 from damon_parquet.rows import to_table
-from damon_report.conversion.merging import Merger
 
 from benchmarks.measure import print_table, progress
-from damon_core import Snapshot, rounded_counts
+from damon_core import Snapshot, SnapshotMerger, rounded_counts
 
 EVERY_US = {"1s": 1_000_000, "2s": 2_000_000, "5s": 5_000_000}
 #: As in files: a row group has so many rows at most.
@@ -31,7 +30,7 @@ DAY_US = 86_400_000_000
 
 def merged(snapshots: Iterable[Snapshot], every_us: int) -> Iterator[Snapshot]:
     """Yield aggregations put together as ``damon convert --every`` does."""
-    merger = Merger(every_us)
+    merger = SnapshotMerger(every_us)
     for snapshot in snapshots:
         yield from merger.add(snapshot)
     yield from merger.rest()

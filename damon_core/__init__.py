@@ -115,6 +115,7 @@ from damon_core.units import (
 # What monitors is imported when it is first used: nobody needs it to read a record, or to look at
 # what is installed, and it takes as long to import as all the rest.
 if TYPE_CHECKING:
+    from damon_core.contract.totals import RecordTotals
     from damon_core.deployment.building import build_contexts
     from damon_core.deployment.forecasting import forecast_context
     from damon_core.deployment.model import Config, ContextConfig, PartConfig
@@ -131,6 +132,7 @@ if TYPE_CHECKING:
         RegionSampling,
         SpacedSampling,
     )
+    from damon_core.memory.merging import SnapshotMerger
     from damon_core.policies.evidence import EvidencePolicy, EvidencePolicyOptions
     from damon_core.policies.kernel import KernelPolicy, KernelPolicyOptions
     from damon_core.registry.backends import (
@@ -144,6 +146,7 @@ if TYPE_CHECKING:
 else:
     #: The names of the imports above, by module.
     _LATER = {
+        "damon_core.contract.totals": ("RecordTotals",),
         "damon_core.deployment.building": ("build_contexts",),
         "damon_core.deployment.forecasting": ("forecast_context",),
         "damon_core.deployment.model": ("Config", "ContextConfig", "PartConfig"),
@@ -160,6 +163,7 @@ else:
             "RegionSampling",
             "SpacedSampling",
         ),
+        "damon_core.memory.merging": ("SnapshotMerger",),
         "damon_core.policies.evidence": ("EvidencePolicy", "EvidencePolicyOptions"),
         "damon_core.policies.kernel": ("KernelPolicy", "KernelPolicyOptions"),
         "damon_core.registry.backends": (
@@ -306,6 +310,8 @@ __all__ = [  # noqa: RUF022  # by reader
     "assemble_snapshot",
     "join_columns",
     "region_mistake",
+    "SnapshotMerger",
+    "RecordTotals",
     "Rotation",
     "move_aside",
     "moved_aside",

@@ -17,6 +17,7 @@ from damon_core import (
     Intervals,
     Microseconds,
     RecordFormat,
+    RecordTotals,
     RegionLimits,
     VirtualClock,
     hookimpl,
@@ -129,6 +130,45 @@ def test_contexts_share_rotated_files(tmp_path: Path) -> None:
     run_each(*[ParquetCallback(options)] * 4)
     wanted = [(f"context {index}", number) for index in range(4) for number in range(1, 51)]
     assert recorded(tmp_path) == wanted
+
+
+def test_longer_aggregations_add_up_to_what_was_seen(tmp_path: Path) -> None:
+    """Checks, times and accesses are those of a record of each, to the last incomplete second."""
+    exact, longer = tmp_path / "exact.parquet", tmp_path / "longer.parquet"
+    context = Context(
+        busy(57),
+        [
+            ParquetCallback(ParquetOptions(exact)),
+            ParquetCallback(ParquetOptions(longer, every=Microseconds(1_000_000))),
+        ],
+        limits=RegionLimits(4, 4),
+        clock=VirtualClock(),
+    )
+    run(context)
+    with ParquetReader(exact) as before, ParquetReader(longer) as after:
+        found = list(after.snapshots())
+        assert [each.max_nr_accesses for each in found] == [200] * 5 + [140]
+        totals = RecordTotals.of(before.snapshots())
+        assert totals.byte_checks > 0
+        assert totals.differences(RecordTotals.of(found), after.info, shortened=True) == []
+
+
+def test_contexts_share_a_file_of_longer_aggregations(tmp_path: Path) -> None:
+    """The last one to end writes what isn't complete of all of them."""
+    path = tmp_path / "out.parquet"
+    callback = ParquetCallback(ParquetOptions(path, every=Microseconds(1_000_000)))
+    run_each(callback, callback)
+    with ParquetReader(path) as reader:
+        checks: dict[str, int] = {}
+        for each in reader.snapshots():
+            checks[each.context] = checks.get(each.context, 0) + each.max_nr_accesses
+    assert checks == {"context 0": 1_000, "context 1": 1_000}
+
+
+def test_every_page_is_not_kept_of_longer_aggregations(tmp_path: Path) -> None:
+    """To ask for both is refused."""
+    with pytest.raises(InputError, match="can't be set with pages"):
+        ParquetOptions(tmp_path / "out.parquet", pages=True, every=Microseconds(1_000_000))
 
 
 def test_a_directory_that_comes_back_is_written_again(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from damon_parquet import store
 from damon_parquet.callback import ParquetCallback
 from damon_parquet.compaction import compact
 from damon_parquet.dataset import DatasetReader
+from damon_parquet.downsampling import downsample
 from damon_parquet.exchange import exchange
 from damon_parquet.options import ParquetOptions
 from damon_parquet.publishing import Publisher, publish
@@ -31,6 +32,7 @@ from damon_core import (
     Intervals,
     Microseconds,
     RecordInfo,
+    RecordTotals,
     Snapshot,
     VirtualClock,
     moved_aside,
@@ -485,6 +487,90 @@ def test_compaction_leaves_later_days_alone(dataset: Path) -> None:
     """Those that are still written."""
     compact(Store(str(dataset)), last="2026-11-26")
     assert len(files(dataset)) == 6
+
+
+class TestLongerAggregations:
+    """`downsample`: a dataset of them beside another, which stays."""
+
+    @staticmethod
+    def made(dataset: Path, every_us: int = 4 * HOUR_US) -> tuple[Path, int]:
+        """Make one; return it and how many partitions were made."""
+        into = dataset.parent / "longer"
+        done = downsample(Store(str(dataset)), Store(str(into)), every_us)
+        assert not done.failed
+        return into, done.partitions
+
+    def test_each_day_adds_up_to_the_same(self, dataset: Path) -> None:
+        """Checks, times and accesses are those of the dataset, which is as it was."""
+        before = files(dataset)
+        into, _ = self.made(dataset)
+        assert files(dataset) == before
+        assert files(into) == [
+            f"host={host}/date={date}/day.parquet"
+            for host in ("web-1", "web-2")
+            for date in ("2026-11-26", "2026-11-27")
+        ]
+        exact, longer = snapshots_of(dataset), snapshots_of(into)
+        assert len(longer) < len(exact)
+        totals = RecordTotals.of(exact)
+        assert totals.byte_checks > 0
+        assert totals.differences(RecordTotals.of(longer), RecordInfo(), shortened=True) == []
+
+    def test_what_is_made_is_not_made_again(self, dataset: Path) -> None:
+        """Unless more arrives; then it is made anew of all of it."""
+        self.made(dataset)
+        assert self.made(dataset)[1] == 0
+        late = written(dataset.parent / "late.parquet", taken(BEGIN_US + 20 * HOUR_US))
+        publish(late, Store(str(dataset)))
+        into, partitions = self.made(dataset)
+        assert partitions == 1
+        checks = RecordTotals.of(snapshots_of(into)).checks
+        assert checks == RecordTotals.of(snapshots_of(dataset)).checks
+
+    def test_what_came_late_does_not_replace_what_is_gone(
+        self, dataset: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """The longer ones have more than what is left of a day: they stay."""
+        into, _ = self.made(dataset)
+        day = "host=web-1/date=2026-11-26"
+        before = (into / day / "day.parquet").read_bytes()
+        shutil.rmtree(dataset / day)
+        late = written(dataset.parent / "late.parquet", taken(BEGIN_US + 20 * HOUR_US))
+        publish(late, Store(str(dataset)))
+        done = downsample(Store(str(dataset)), Store(str(into)), 4 * HOUR_US)
+        assert (done.partitions, done.failed) == (0, 1)
+        assert "or of more than are left" in caplog.text
+        assert (into / day / "day.parquet").read_bytes() == before
+
+    def test_a_kill_at_any_time_counts_nothing_twice(
+        self, dataset: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The next run makes what is missing."""
+
+        class KilledError(BaseException):
+            pass
+
+        def put(*_: object) -> None:
+            raise KilledError
+
+        with monkeypatch.context() as patched:
+            patched.setattr(Store, "put", put)
+            with pytest.raises(KilledError):
+                self.made(dataset)
+        into, partitions = self.made(dataset)
+        assert partitions == 4
+        checks = RecordTotals.of(snapshots_of(into)).checks
+        assert checks == RecordTotals.of(snapshots_of(dataset)).checks
+
+    def test_a_broken_file_keeps_only_its_partition(
+        self, dataset: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """It is named, and the others are made."""
+        broken = dataset / "host=web-1/date=2026-11-26/broken.parquet"
+        broken.write_bytes(b"PAR1")
+        done = downsample(Store(str(dataset)), Store(str(dataset.parent / "longer")), HOUR_US)
+        assert (done.partitions, done.failed) == (3, 1)
+        assert "broken.parquet' is no record" in caplog.text
 
 
 def test_hosts_with_strange_names(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import os
 import tempfile
 import threading
 import time
+from collections.abc import Iterable
 
 from attrs import evolve
 
@@ -13,6 +14,8 @@ from damon_core import (
     InputError,
     RecordInfo,
     Rotation,
+    Snapshot,
+    SnapshotMerger,
     hookimpl,
     output_path,
 )
@@ -32,7 +35,7 @@ class ParquetCallback:
     One object may serve several contexts: all that run at a time write one file. Several objects
     can't share a path. A file that is there before is moved aside, and so is one whose time is up
     (`ParquetOptions.rotate_every`). With `ParquetOptions.dataset` files go there once they are
-    complete.
+    complete. With `ParquetOptions.every` aggregations are put together as by `SnapshotMerger`.
 
     Raises:
         InputError: The directory doesn't exist, or the file can't be written.
@@ -47,6 +50,8 @@ class ParquetCallback:
         self._rotation = Rotation(every_us=every_us, keep=options.keep)
         self._group = options.group
         self._pages = options.pages
+        self._every_us = options.every
+        self._merger: SnapshotMerger | None = None
         self._path = output_path(options.path)
         directory = self._path.parent
         if not directory.is_dir():
@@ -76,6 +81,8 @@ class ParquetCallback:
             if not self._contexts:
                 self._info = evolve(RecordInfo.here(), pages=self._pages)
                 self._written = None
+                if self._every_us is not None:
+                    self._merger = SnapshotMerger(self._every_us)
             writer = self._writer or self._open(time.time_ns() // 1000)
             self._contexts.add(context)
             contexts = (*self._info.contexts, ContextInfo.of(context))
@@ -91,32 +98,59 @@ class ParquetCallback:
             # Without a file: its opening failed, and that was reported.
             if context not in self._contexts:
                 return
-            try:
-                if self._writer is not None and self._is_rotation_due(snapshot.time_us):
-                    self._rotate(self._writer, snapshot.time_us)
-            finally:
-                # A row group that was lost with the old file mustn't cost more than itself.
-                writer = self._writer or self._open(snapshot.time_us)
-                if self._begun_us is None:
-                    self._begun_us = snapshot.time_us
-                writer.write(snapshot)
+            if self._merger is None:
+                self._write(snapshot)
+            else:
+                self._write_all(self._merger.add(snapshot))
 
     @hookimpl
     def before_terminate(self, context: Context) -> None:
         """Complete the file with the last context."""
         with self._lock:
             self._contexts.discard(context)
-            if self._writer is None or self._contexts:
-                return
-            writer, self._writer = self._writer, None
-            if self._publisher is None:
-                writer.close()
+            if self._contexts:
                 return
             try:
-                writer.close(aside_us=time.time_ns() // 1000)
+                if self._merger is not None:
+                    self._write_all(self._merger.rest())
             finally:
-                self._publisher.wake()
-                self._publisher.close(_PUBLISHED_WITHIN_S)
+                self._complete()
+
+    def _complete(self) -> None:
+        """Complete the last file."""
+        writer, self._writer = self._writer, None
+        if writer is None:
+            return
+        if self._publisher is None:
+            writer.close()
+            return
+        try:
+            writer.close(aside_us=time.time_ns() // 1000)
+        finally:
+            self._publisher.wake()
+            self._publisher.close(_PUBLISHED_WITHIN_S)
+
+    def _write_all(self, snapshots: Iterable[Snapshot]) -> None:
+        """Write each, whatever becomes of the others; then raise the first failure."""
+        failure: Exception | None = None
+        for snapshot in snapshots:
+            try:
+                self._write(snapshot)
+            except Exception as error:  # it is raised below
+                failure = failure or error
+        if failure is not None:
+            raise failure
+
+    def _write(self, snapshot: Snapshot) -> None:
+        try:
+            if self._writer is not None and self._is_rotation_due(snapshot.time_us):
+                self._rotate(self._writer, snapshot.time_us)
+        finally:
+            # A row group that was lost with the old file mustn't cost more than itself.
+            writer = self._writer or self._open(snapshot.time_us)
+            if self._begun_us is None:
+                self._begun_us = snapshot.time_us
+            writer.write(snapshot)
 
     def _open(self, now_us: int) -> ParquetWriter:
         writer = self._writer = ParquetWriter(

@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 
 #: What compacted files are called, in the dataset of the others and in one that has only such.
 _NAME = "compacted"
-_ONLY_NAME = "day.parquet"
+ONLY_NAME = "day.parquet"
 #: About so many rows are put together at a time, which bounds memory …
 _SLICE_ROWS = 1 << 18
 #: … but not those of less time.
@@ -118,14 +118,23 @@ def _compact_partition(store: Store, files: Sequence[DatasetFile], into: Store |
         ]
         folder = Path(opened.enter_context(tempfile.TemporaryDirectory(prefix="damon-")))
         whole = folder / "whole.parquet"
-        write_tables(whole, _info(readers), _merged(readers))
+        put_together(readers, whole)
         if into is None:
             store.replace(files, whole, DatasetFile(host, date, _free_name(files)))
         else:
-            into.put(whole, DatasetFile(host, date, _ONLY_NAME))
-            into.discard([each for each in before if each.name != _ONLY_NAME])
+            into.put(whole, DatasetFile(host, date, ONLY_NAME))
+            into.discard([each for each in before if each.name != ONLY_NAME])
             store.discard(files)
         return whole.stat().st_size
+
+
+def put_together(readers: Sequence[ParquetReader], path: Path) -> None:
+    """Write the aggregations of several records to one, each once, in the order of time.
+
+    Raises:
+        DamonError: It can't be written, or one is damaged.
+    """
+    write_tables(path, _info(readers), _merged(readers))
 
 
 def _free_name(files: Sequence[DatasetFile]) -> str:

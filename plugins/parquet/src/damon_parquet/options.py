@@ -22,6 +22,16 @@ def _divides_a_day(
         raise AttributeValueError(attribute.name, format_duration(value), allowed)
 
 
+def _without_pages(
+    instance: "ParquetOptions",
+    attribute: "Attribute[Microseconds | None]",
+    value: Microseconds | None,
+) -> None:
+    if instance.pages and value is not None:
+        allowed = "can't be set with pages: every page isn't kept of longer aggregations"
+        raise AttributeValueError(attribute.name, format_duration(value), allowed)
+
+
 @frozen
 class ParquetOptions:
     """Options of the callback ``parquet``.
@@ -33,6 +43,7 @@ class ParquetOptions:
         group: A group that may read the file. None: only its owner may.
         dataset: A directory or URL: completed files go there, partitioned by host and date.
         pages: Whether to keep every page, where the backend knows them.
+        every: Put the aggregations of each such time together to one. None: keep each.
     """
 
     path: Path = field(
@@ -61,4 +72,9 @@ class ParquetOptions:
     pages: bool = field(
         default=False,
         metadata={"help": "keep every page, where the backend knows them"},
+    )
+    every: Microseconds | None = field(
+        default=None,
+        validator=[optional(validators.positive), _without_pages],
+        metadata={"help": "put the aggregations of each such time together to one"},
     )

@@ -40,6 +40,7 @@ class DatasetFile:
         date: The day, in UTC, in which they ended, such as ``2026-11-26``.
         name: Its name in this partition.
         size_bytes: How long it is.
+        modified_ns: When it came there, Unix nanoseconds by the clock of the store.
         folder: The folder of the dataset that it is in; by default its partition.
     """
 
@@ -47,6 +48,7 @@ class DatasetFile:
     date: str
     name: str
     size_bytes: int = field(default=0, order=False)
+    modified_ns: int = field(default=0, order=False, kw_only=True)
     folder: str = field()
 
     @folder.default
@@ -141,7 +143,13 @@ class Store:
         for each in found:
             match = _FILE.fullmatch(each.path[len(self._root) :].strip("/"))
             if match and each.type == fs.FileType.File and not match[3].startswith((".", "_")):
-                yield DatasetFile(unquote(match[1]), match[2], match[3], each.size)
+                yield DatasetFile(
+                    unquote(match[1]),
+                    match[2],
+                    match[3],
+                    each.size,
+                    modified_ns=each.mtime_ns or 0,
+                )
 
     def left_over(self, hosts: Sequence[str] = (), last: str | None = None) -> list[DatasetFile]:
         """Return the files that compactions which were killed have left beside their partitions.
@@ -165,12 +173,18 @@ class Store:
                     if (last is None or date <= last) and (
                         not hosts or any(fnmatchcase(host, pattern) for pattern in hosts)
                     ):
-                        found += [
-                            DatasetFile(
-                                host, date, each.name, each.stat().st_size, where + entry.name
+                        for each in Path(entry.path).glob("[!.]*.parquet"):
+                            status = each.stat()
+                            found.append(
+                                DatasetFile(
+                                    host,
+                                    date,
+                                    each.name,
+                                    status.st_size,
+                                    where + entry.name,
+                                    modified_ns=status.st_mtime_ns,
+                                )
                             )
-                            for each in Path(entry.path).glob("[!.]*.parquet")
-                        ]
         return sorted(found)
 
     def _places_beside(self) -> list[tuple[str, str]]:

@@ -66,6 +66,7 @@ Examples:
   damon compact /srv/damon
   damon compact 's3://bucket/damon?region=eu-central-1' --host 'web-*'
   damon compact s3://bucket/incoming --into s3://bucket/days
+  damon compact --every 10s s3://bucket/days --into s3://bucket/longer
 """
 
 
@@ -86,8 +87,20 @@ Examples:
     metavar="DATASET",
     help="Move them to this dataset, where each host and day is one file at any time.",
 )
+@click.option(
+    "--every",
+    "every_us",
+    metavar="TIME",
+    type=DURATION,
+    help="Make aggregations of each such time in --into, such as 10s; DATASET stays.",
+)
 def compact(
-    *, dataset: str, hosts: tuple[str, ...], last: "datetime | None", into: str | None
+    *,
+    dataset: str,
+    hosts: tuple[str, ...],
+    last: "datetime | None",
+    into: str | None,
+    every_us: int | None,
 ) -> None:
     """Put the files of each host and day in DATASET, a directory or URL, together to one.
 
@@ -95,4 +108,4 @@ def compact(
     """
     from damon_record.compacting import compact_dataset
 
-    compact_dataset(dataset, hosts, None if last is None else f"{last:%Y-%m-%d}", into)
+    compact_dataset(dataset, hosts, None if last is None else f"{last:%Y-%m-%d}", into, every_us)

@@ -6,13 +6,18 @@ from datetime import UTC, datetime, timedelta
 import click
 from damon_cli.reading import reading_progress
 from damon_parquet.compaction import compact
+from damon_parquet.downsampling import downsample
 from damon_parquet.store import Store
 
 from damon_core import InputError, format_size
 
 
 def compact_dataset(
-    location: str, hosts: Sequence[str], last: str | None, into: str | None = None
+    location: str,
+    hosts: Sequence[str],
+    last: str | None,
+    into: str | None = None,
+    every_us: int | None = None,
 ) -> None:
     """Put the files of each partition together, and print what became of them.
 
@@ -21,21 +26,32 @@ def compact_dataset(
         hosts: Names or patterns of hosts; none: all.
         last: The last day, such as ``2026-11-26``; None: yesterday, which nobody writes any more.
         into: The directory or URL of a dataset that they are moved to; None: they stay.
+        every_us: How long aggregations are in `into`, to be made of those that stay; None: as they
+            are.
 
     Raises:
-        InputError: A dataset can't be read, or both are one.
+        InputError: A dataset can't be read, both are one, or there is no other for longer ones.
     """
+    if every_us is not None and into is None:
+        raise InputError("--every needs --into, another dataset: what they are made of stays")
     if last is None:
         last = f"{datetime.now(UTC) - timedelta(days=1):%Y-%m-%d}"
     store, target = Store(location), None if into is None else Store(into)
     if target is not None and target.location.rstrip("/") == store.location.rstrip("/"):
         raise InputError(f"'{into}' is the dataset itself: name another, or leave --into out")
     with reading_progress("compacting", (0, 1_000)) as advance:
-        done = compact(
-            store, hosts, last, lambda now, of: advance(1_000 * now // max(of, 1)), target
-        )
+
+        def progress(now: int, of: int) -> None:
+            advance(1_000 * now // max(of, 1))
+
+        if every_us is not None and target is not None:
+            done = downsample(store, target, every_us, hosts=hosts, last=last, advance=progress)
+        else:
+            done = compact(store, hosts, last, progress, target)
     if not done.partitions and not done.failed:
         several = "has several files" if into is None else "has a file"
+        if every_us is not None:
+            several = f"has a file that isn't in '{into}'"
         click.echo(f"nothing to do: no host and day up to {last} {several}")
         return
     files = "1 file" if done.files == 1 else f"{done.files} files"

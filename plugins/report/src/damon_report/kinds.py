@@ -15,6 +15,7 @@ from damon_report.record import Record
 from damon_report.shares import bytes_by, labels_by
 from damon_report.tables import Column, new_console, show_table
 from damon_report.times import since_start
+from damon_report.words import Words
 
 #: What all of the memory is called in tables, beside its kinds.
 _ALL = "all in memory"
@@ -166,23 +167,25 @@ def show_kinds(
     for snapshot, rows in zip(snapshots, found, strict=True):
         when = since_start(snapshot.time_us, record.start_us)
         heading(console, f"{printable(snapshot.context)}: {when}")
-        _show(console, rows[:limit], by, at_least_us)
+        _show(console, rows[:limit], by, at_least_us, Words.of(record.info))
         if limit and len(rows) > limit:
             note(console, f"{len(rows) - limit} more: --limit 0 shows all")
         note(console, "kinds overlap: what is anonymous may be huge, and is on a node")
 
 
-def _show(console: Console, rows: Sequence[KindsUse], by: By, at_least_us: int) -> None:
-    idle = f"idle {short_duration(at_least_us)}" if at_least_us else "idle"
+def _show(
+    console: Console, rows: Sequence[KindsUse], by: By, at_least_us: int, words: Words
+) -> None:
+    idle = f"{words.idle} {short_duration(at_least_us)}" if at_least_us else words.idle
     names = by != "context"
     columns = [
         *([Column(by, least=12)] if names else []),
         Column("kind"),
         Column("bytes", right=True),
         Column("share", right=True),
-        Column("working set", right=True),
+        Column(words.working_set, right=True),
         Column(idle, right=True),
-        Column("of idle", right=True),
+        Column(f"of {words.idle}", right=True),
     ]
     cells = []
     for part in rows:

@@ -17,6 +17,7 @@ from damon_report.output import check_picture
 from damon_report.panels import COLOURS, Panels, Style, legend_beside, middle_s
 from damon_report.record import Record
 from damon_report.timeline import Timeline
+from damon_report.words import Words
 
 _PIECES = 600
 #: How many contexts or parts are drawn at most.
@@ -52,7 +53,8 @@ def draw_kinds(record: Record, *, by: By, at_least_us: int, output: Path, dark: 
     check_picture(output)
     drawn, count = kinds_over_time(record, by, at_least_us, pieces=_PIECES, most=_PARTS)
     panels = Panels([3, 2] * len(drawn), 5 * len(drawn), dark=dark)
-    idle = f"idle {short_duration(at_least_us)}" if at_least_us else "idle"
+    words = Words.of(record.info)
+    idle = f"{words.idle} {short_duration(at_least_us)}" if at_least_us else words.idle
     for series, upper, lower in zip(drawn, panels.axes[::2], panels.axes[1::2], strict=True):
         middle = middle_s(series.total[""], record)
         _draw_memory(upper, middle, series, idle, panels.style)

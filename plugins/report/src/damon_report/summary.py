@@ -7,7 +7,7 @@ from attrs import asdict
 from rich.console import Console
 from rich.text import Text
 
-from damon_core import ContextInfo, TargetSnapshot, format_size
+from damon_core import ContextInfo, RecordInfo, TargetSnapshot, format_size
 from damon_report.figures import percent, short_duration
 from damon_report.groups import GROUPS, By
 from damon_report.idle import BUCKETS_US, idle_memory
@@ -18,14 +18,13 @@ from damon_report.record import Record
 from damon_report.tables import DECORATION, Column, bar, new_console, show_table
 from damon_report.timeline import coarser, sparkline
 from damon_report.times import local_time
+from damon_report.words import Words, sees_writes
 from damon_report.wss import PERCENTS
 
 _HOTTEST = 5
 _TARGETS = 3
 _SPARK_CHARACTERS = 60
 _LABEL = 13
-#: Backends that see writes alone: what of memory was accessed is what was written.
-_SEE_WRITES = ("written",)
 
 
 def show_summary(record: Record, *, by: By | None, as_json: bool) -> None:
@@ -74,7 +73,7 @@ def _show(console: Console, record: Record, context: ContextOverview, info: Cont
     median, most_often, most = sizes.percentiles([50, 95, 100])
     _line(
         console,
-        "written" if info.backend in _SEE_WRITES else "working set",
+        "written" if sees_writes(info.backend) else "working set",
         f"median {format_size(median)}, 95% of the time up to {format_size(most_often)}, "
         f"at most {format_size(most)}",
     )
@@ -91,14 +90,14 @@ def _show(console: Console, record: Record, context: ContextOverview, info: Cont
             f"{verb} most {short_duration(step.time_us - record.start_us)} after the start: "
             f"from {format_size(step.before_bytes)} to {format_size(step.after_bytes)}",
         )
-    _line(console, "idle", _idle(record, context))
-    if info.backend in _SEE_WRITES:
+    _line(console, "not written" if sees_writes(info.backend) else "idle", _idle(record, context))
+    if sees_writes(info.backend):
         _line(console, "to copy", _to_copy(context))
     for target in context.last.targets:
         _line(console, "reported", _reported(target))
     if context.uses:
         console.print()
-        _show_hottest(console, context)
+        _show_hottest(console, context, Words.of(RecordInfo(contexts=(info,))))
 
 
 def _intervals(record: Record, context: ContextOverview) -> str:
@@ -184,18 +183,18 @@ def _reported(target: TargetSnapshot) -> str:
     return f"{', '.join(figures)}, for {printable(target.name)} at the end" if figures else ""
 
 
-def _show_hottest(console: Console, context: ContextOverview) -> None:
+def _show_hottest(console: Console, context: ContextOverview, words: Words) -> None:
     ascii_only = not console.encoding.startswith("utf")
     plain = context.uses_of in GROUPS
     columns = [
         Column(
             f"hottest {context.uses_of}s" if plain else f"hottest by {context.uses_of}", least=16
         ),
-        Column("working set", right=True),
+        Column(words.working_set, right=True),
         Column("of", right=True),
         Column("frequency", right=True),
         *([Column("", rank=DECORATION)] if console.is_terminal else []),
-        Column("idle", right=True),
+        Column(words.idle, right=True),
     ]
     hottest = sorted(context.uses.items(), key=lambda each: -each[1].accessed_bytes)[:_HOTTEST]
     rows: list[list[Text | str]] = [

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from attrs import frozen
+from attrs import evolve, frozen
 from rich.console import Console
 
 from damon_core import format_size
@@ -20,6 +20,7 @@ from damon_report.record import Record
 from damon_report.tables import DECORATION, Column, bar, new_console, show_table
 from damon_report.timeline import coarser, sparkline
 from damon_report.times import local_time
+from damon_report.words import Words
 from damon_report.working_sets import Series, working_sets
 
 #: The percentiles of the report.
@@ -111,6 +112,8 @@ def show_working_sets(
     pieces = pieces if over == "time" else 2 * _SPARK_CHARACTERS
     chosen = in_order(working_sets(record, by, at_least, pieces, bandwidth=bandwidth))
     what = _BANDWIDTH if bandwidth else _SIZE
+    if not bandwidth and (words := Words.of(record.info)) != Words():
+        what = evolve(what, singular=words.working_sets, plural=words.working_sets)
     shown = first_of_each(chosen, limit)
     if as_json:
         document = {

@@ -11,6 +11,7 @@ from damon_report.figures import short_duration
 from damon_report.naming import FloatColumn, base_name, printable, shortened
 from damon_report.panels import COLOURS, Panels, Style, legend_beside, middle_s
 from damon_report.record import Record
+from damon_report.words import Words
 from damon_report.working_sets import Series
 
 #: Maximum number of layers, for the largest parts; the others are drawn as one layer.
@@ -29,19 +30,20 @@ def draw(record: Record, found: Iterable[Series], path: Path, *, dark: bool) -> 
         InputError: The file can't be written.
     """
     wholes = sorted((each for each in found if not each.name), key=lambda each: -each.byte_time)
-    drawn = wholes[:_CONTEXTS]
+    drawn, words = wholes[:_CONTEXTS], Words.of(record.info)
     panels = Panels([3, 2] * len(drawn), 5 * len(drawn), dark=dark)
     for whole, upper, lower in zip(drawn, panels.axes[::2], panels.axes[1::2], strict=True):
         members = [each for each in found if each.context == whole.context and each.name]
         middle = middle_s(whole.working_set, record)
         _draw_working_set(upper, middle, whole, members, panels.style)
-        _draw_memory(lower, middle, whole, panels.style)
+        upper.set_ylabel(words.working_set)
+        _draw_memory(lower, middle, whole, words, panels.style)
         if len(drawn) > 1:
             panels.title(upper, printable(whole.context))
     begin_us, end_us = record.span_us()
     left_out = f", the largest {len(drawn)} of {len(wholes)} contexts" if wholes[_CONTEXTS:] else ""
-    what = f"{_what(record, found)}: working set over {short_duration(end_us - begin_us)}{left_out}"
-    panels.save(record, what, path)
+    what = f"{_what(record, found)}: {words.working_set} over {short_duration(end_us - begin_us)}"
+    panels.save(record, what + left_out, path)
 
 
 def _what(record: Record, found: Iterable[Series]) -> str:
@@ -79,7 +81,6 @@ def _draw_working_set(
             texts = ["\n".join(texts), ""]
         for size, text in zip((high, median), texts, strict=True):
             _mark(panel, size, text, style)
-    panel.set_ylabel("working set")
 
 
 def _mark(panel: Axes, size: float, text: str, style: Style) -> None:
@@ -96,9 +97,11 @@ def _mark(panel: Axes, size: float, text: str, style: Style) -> None:
     )
 
 
-def _draw_memory(panel: Axes, middle: FloatColumn, whole: Series, style: Style) -> None:
+def _draw_memory(
+    panel: Axes, middle: FloatColumn, whole: Series, words: Words, style: Style
+) -> None:
     """Draw the idle memory and all memory."""
-    panel.fill_between(middle, whole.idle.mean, color=style.idle, linewidth=0, label="idle")
+    panel.fill_between(middle, whole.idle.mean, color=style.idle, linewidth=0, label=words.idle)
     panel.plot(middle, whole.total.mean, color=style.front, linewidth=1.2, label="all memory")
     legend_beside(panel)
-    panel.set_ylabel("idle")
+    panel.set_ylabel(words.idle)

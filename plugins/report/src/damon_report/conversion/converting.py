@@ -7,11 +7,18 @@ from pathlib import Path
 import click
 from attrs import evolve
 
-from damon_core import DamonError, InputError, Plugins, Snapshot, format_of, format_size
+from damon_core import (
+    DamonError,
+    InputError,
+    Plugins,
+    RecordTotals,
+    Snapshot,
+    SnapshotMerger,
+    format_of,
+    format_size,
+)
 from damon_report.conversion.losses import losses
-from damon_report.conversion.merging import Merger
 from damon_report.conversion.splitting import Split, SplitWriter
-from damon_report.conversion.totals import Totals, totals_of
 from damon_report.record import Record, open_record
 from damon_report.selection import Selection
 
@@ -54,7 +61,7 @@ def convert_records(
             )
         merges = every_us is not None or most_regions is not None
         info = evolve(record.info, pages=record.info.pages and not merges)
-        before, after, sample = Totals(), Totals(), list[Snapshot]()
+        before, after, sample = RecordTotals(), RecordTotals(), list[Snapshot]()
         count = {"read": 0, "written": 0, "rows": 0}
         writer = opened.enter_context(SplitWriter(output_format, output, info, split))
         try:
@@ -84,7 +91,7 @@ def convert_records(
         readers = [opened.enter_context(output_format.read(path)) for path in writer.paths]
         lost = losses(info, sample, readers[0])
         kept = readers[0].info
-        after = totals_of(each for reader in readers for each in reader.snapshots())
+        after = RecordTotals.of(each for reader in readers for each in reader.snapshots())
     wrong = before.differences(after, kept, shortened=merges)
     if wrong:
         raise DamonError(
@@ -95,7 +102,7 @@ def convert_records(
         click.echo(f"{output_format.name} doesn't keep: {', '.join(lost)}")
 
 
-def _counted(record: Record, totals: Totals, count: dict[str, int]) -> Iterator[Snapshot]:
+def _counted(record: Record, totals: RecordTotals, count: dict[str, int]) -> Iterator[Snapshot]:
     """Yield the chosen part of each aggregation, and add it up."""
     for snapshot in record.snapshots(keep_pages=True, doing="converting"):
         totals.add(snapshot)
@@ -111,13 +118,13 @@ def _shortened(
         yield from snapshots
         return
     # Without a time each aggregation is one by itself.
-    merger = Merger(every_us or 1, most_regions)
+    merger = SnapshotMerger(every_us or 1, most_regions)
     for snapshot in snapshots:
         yield from merger.add(snapshot)
     yield from merger.rest()
 
 
-def _compared(before: Totals, after: Totals) -> str:
+def _compared(before: RecordTotals, after: RecordTotals) -> str:
     """Return what reading the result has shown."""
     share = before.deviation(after)
     accesses = "accesses are the same" if not share else f"accesses to {max(share, 1e-6):.2g}"

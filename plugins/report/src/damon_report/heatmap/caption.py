@@ -1,6 +1,6 @@
 """The caption above a heat map: what was recorded, when and how."""
 
-from attrs import frozen
+from attrs import field, frozen
 
 from damon_core import RecordInfo, format_size
 from damon_report.figures import short_duration
@@ -8,6 +8,7 @@ from damon_report.heatmap.grid import Heat
 from damon_report.heatmap.places import TargetKey
 from damon_report.heatmap.scales import mean
 from damon_report.times import local_time
+from damon_report.words import Words
 
 
 @frozen
@@ -17,10 +18,12 @@ class Caption:
     Attributes:
         title: The target, or the number of targets.
         lines: When and how the record was made, and the mean working set.
+        words: What accesses are called.
     """
 
     title: str
     lines: tuple[str, ...]
+    words: Words = field(factory=Words)
 
 
 def caption(heat: Heat, info: RecordInfo, aggregations: int) -> Caption:
@@ -29,16 +32,16 @@ def caption(heat: Heat, info: RecordInfo, aggregations: int) -> Caption:
         {part.key for band in heat.layout.bands for part in band.parts},
         key=lambda key: (key.context, key.target),
     )
-    sizes = heat.working_set_bytes()
+    sizes, words = heat.working_set_bytes(), Words.of(info)
     working_set = (
-        f"working set {format_size(mean(sizes))} of {format_size(mean(heat.total_bytes()))} "
-        f"in memory, on average"
+        f"{words.working_set} {format_size(mean(sizes))} of "
+        f"{format_size(mean(heat.total_bytes()))} in memory, on average"
     )
     when = (
         f"{local_time(heat.begin_us)}, {short_duration(heat.span_us)}, "
         f"{aggregations:,} aggregations{_where(info)}"
     )
-    return Caption(_title(keys), (when, working_set))
+    return Caption(_title(keys), (when, working_set), words)
 
 
 def _title(keys: list[TargetKey]) -> str:

@@ -42,6 +42,6 @@ def save(
         with picture_file(path) as file:
             file.write(text.encode())
     else:
-        heat, caption = measure(image.room(height), image.columns(width))
+        heat, caption = measure(image.room(width, height), image.columns(width))
         with picture_file(path) as file:
             image.draw(heat, caption, width=width, dark=dark, file=file, kind=path.suffix[1:])

@@ -18,6 +18,7 @@ from damon_report.heatmap.scales import (
 )
 from damon_report.naming import base_name, shortened
 from damon_report.times import time_ticks
+from damon_report.words import Words, capitalized
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -28,11 +29,18 @@ if TYPE_CHECKING:
 _DPI = 160
 _FONT = 7.0
 _LINE = 17
-#: Pixels at the sides of the heat: names and sizes, addresses.
-_LEFT, _RIGHT = 330, 190
-#: Pixels on the left for names.
-_NAME = 205
-_TOP, _BOTTOM, _BETWEEN, _WORKING_SET = 112, 84, 26, 110
+#: Pixels at the sides of the heat, at least and at most: names and sizes, addresses.
+_LEFT, _RIGHT = (220, 330), (120, 190)
+#: Pixels on the left for sizes.
+_SIZE = 125
+#: Pixels beside all texts, on the left and on the right.
+_MARGIN = 24
+_TITLE, _CAPTION_LINE, _NOTE_LINE = 54, 21, 16
+_BELOW_CAPTION, _BOTTOM, _BETWEEN, _WORKING_SET = 16, 84, 26, 110
+#: Pixels of the scale: its bar, and all of it where it has lines of its own.
+_SCALE, _SCALE_THICK, _SCALE_HEIGHT = 300, 13, 50
+#: Below this width of a picture the scale is below the caption; in less heat texts are shorter.
+_WIDE, _WIDE_HEAT = 1_300, 600
 _GAP = 5
 #: Pixels above the name of a group that isn't the first, and below each.
 _ABOVE, _BELOW = 10, 3
@@ -53,9 +61,10 @@ LIGHT = Style("#ffffff", "#16181d", "#6a6f7a", "#e3e5ea", "#b5325a")
 DARK = Style("#1f2129", "#eceef2", "#a3a8b4", "#3d414c", "#fb9b06")
 
 
-def room(height: int) -> Room:
-    """Return the room for bands in a picture with this maximum height in pixels."""
-    heat = max(height - _TOP - _BOTTOM - _BETWEEN - _WORKING_SET, 4 * _LINE)
+def room(width: int, height: int) -> Room:
+    """Return the room for bands in a picture with this width and maximum height in pixels."""
+    around = _Frame.of(Caption("", ("", "")), _note(no_data=True), width)
+    heat = max(height - around.top - around.bottom - _BETWEEN - _WORKING_SET, 4 * _LINE)
     # Few enough that half of the room is left for giving larger bands more height.
     bands = max(int(heat / (2 * _LINE + _GAP)), 2)
     return Room(heat - _GAP * bands, _LINE, _heading(first=False), bands=bands)
@@ -67,7 +76,69 @@ def _heading(first: bool) -> int:
 
 def columns(width: int) -> int:
     """Return the number of pieces of time in a picture with this width in pixels."""
-    return max(width - _LEFT - _RIGHT, 50)
+    return max(width - _left(width) - _right(width), 50)
+
+
+def _left(width: int) -> int:
+    least, most = _LEFT
+    return max(min(round(0.22 * width), most), least)
+
+
+def _right(width: int) -> int:
+    least, most = _RIGHT
+    return max(min(round(0.13 * width), most), least)
+
+
+def _note(*, no_data: bool) -> str:
+    """Return the text below a heat map."""
+    return (
+        "Bands with more memory are higher, but not in proportion; how much it was at most is "
+        "beside the names. Unmapped addresses between bands are left out."
+    ) + (" Grey: no data." if no_data else "")
+
+
+@frozen
+class _Frame:
+    """A picture around its heat map: texts above and below, broken into lines that fit its width.
+
+    Attributes:
+        width: Pixels of the picture.
+        words: What accesses are called.
+        lines: Those of the caption.
+        note: Those below.
+        beside: Whether the scale is beside the caption, and not below it.
+    """
+
+    width: int
+    words: Words
+    lines: tuple[str, ...]
+    note: tuple[str, ...]
+    beside: bool
+
+    @classmethod
+    def of(cls, caption: Caption, note: str, width: int) -> "_Frame":
+        """Return those of a caption and a note."""
+        beside = width - _right(width) - _SCALE - 2 * _MARGIN
+        fits = all(_width(line) <= beside - _MARGIN for line in caption.lines) and width >= _WIDE
+        most = beside - _MARGIN if fits else width - 2 * _MARGIN
+        return cls(
+            width,
+            caption.words,
+            tuple(broken for line in caption.lines for broken in _broken(line, most)),
+            tuple(_broken(note, width - _left(width) - _MARGIN, _FONT - 1)),
+            fits,
+        )
+
+    @property
+    def top(self) -> int:
+        """Pixels above the heat map."""
+        above = _TITLE + _CAPTION_LINE * len(self.lines) + _BELOW_CAPTION
+        return above if self.beside else above + _SCALE_HEIGHT
+
+    @property
+    def bottom(self) -> int:
+        """Pixels below the working set."""
+        return _BOTTOM + _NOTE_LINE * (len(self.note) - 1)
 
 
 def draw(
@@ -104,14 +175,17 @@ def _figure(heat: Heat, caption: Caption, width: int, style: Style) -> "Figure":
     from matplotlib.figure import Figure  # noqa: PLC0415
 
     heat_height = _heat_height(heat)
-    height = _TOP + heat_height + _BETWEEN + _WORKING_SET + _BOTTOM
+    note = _note(no_data=bool(np.isnan(heat.frequency).any()))
+    frame = _Frame.of(caption, note, width)
+    left, top = _left(width), frame.top
+    height = top + heat_height + _BETWEEN + _WORKING_SET + frame.bottom
     figure = Figure(figsize=(width / _DPI, height / _DPI), dpi=_DPI)
 
-    def axes(top: float, size: float) -> "Axes":
+    def axes(above: float, size: float) -> "Axes":
         made = figure.add_axes(
             (
-                _LEFT / width,
-                1 - (top + size) / height,
+                left / width,
+                1 - (above + size) / height,
                 columns(width) / width,
                 size / height,
             )
@@ -123,22 +197,21 @@ def _figure(heat: Heat, caption: Caption, width: int, style: Style) -> "Figure":
         made.tick_params(colors=style.text, length=3, width=0.6, labelsize=_FONT)
         return made
 
-    cells = axes(_TOP, heat_height)
-    _draw_heat(cells, heat, heat_height, style)
-    below = axes(_TOP + heat_height + _BETWEEN, _WORKING_SET)
-    _draw_working_set(below, heat, columns(width), style)
-    _write_caption(figure, caption, width, height, style)
-    _draw_scale(figure, width, height, style)
-    figure.text(
-        _LEFT / width,
-        10 / height,
-        "Bands with more memory are higher, but not in proportion; how much it was at most is "
-        "beside the names. Unmapped addresses between bands are left out."
-        + (" Grey: no data." if np.isnan(heat.frequency).any() else ""),
-        color=style.faint,
-        fontsize=_FONT - 1,
-        va="bottom",
-    )
+    cells = axes(top, heat_height)
+    _draw_heat(cells, heat, heat_height, frame, style)
+    below = axes(top + heat_height + _BETWEEN, _WORKING_SET)
+    _draw_working_set(below, heat, frame, style)
+    _write_caption(figure, caption.title, frame, height, style)
+    _draw_scale(figure, frame, height, style)
+    for number, line in enumerate(reversed(frame.note)):
+        figure.text(
+            left / width,
+            (10 + number * _NOTE_LINE) / height,
+            line,
+            color=style.faint,
+            fontsize=_FONT - 1,
+            va="bottom",
+        )
     return figure
 
 
@@ -164,7 +237,7 @@ def _heat_height(heat: Heat) -> int:
     return height
 
 
-def _draw_heat(axes: "Axes", heat: Heat, height: float, style: Style) -> None:
+def _draw_heat(axes: "Axes", heat: Heat, height: float, frame: _Frame, style: Style) -> None:
     colours = _colours().with_extremes(bad=style.not_seen)
     axes.set_ylim(height, 0)
     axes.set_yticks([])
@@ -173,7 +246,7 @@ def _draw_heat(axes: "Axes", heat: Heat, height: float, style: Style) -> None:
     for number, group in enumerate(heat.layout.groups):
         if group.name:
             top += _heading(number == 0)
-            _write_group(axes, heat, group, row, bottom=top - _BELOW, style=style)
+            _write_group(axes, heat, group, row, bottom=top - _BELOW, frame=frame, style=style)
         for band in group.bands:
             top += _gap(band)
             bottom = top + band.height
@@ -186,7 +259,7 @@ def _draw_heat(axes: "Axes", heat: Heat, height: float, style: Style) -> None:
                 vmin=0,
                 vmax=1,
             )
-            _write_band(axes, band, style, top=top, bottom=bottom, right=heat.columns)
+            _write_band(axes, band, frame, style, top=top, bottom=bottom, right=heat.columns)
             top = bottom
             row += band.rows
     axes.set_xlim(0, heat.columns)
@@ -194,12 +267,24 @@ def _draw_heat(axes: "Axes", heat: Heat, height: float, style: Style) -> None:
 
 
 def _write_group(
-    axes: "Axes", heat: Heat, group: Group, row: int, *, bottom: float, style: Style
+    axes: "Axes",
+    heat: Heat,
+    group: Group,
+    row: int,
+    *,
+    bottom: float,
+    frame: _Frame,
+    style: Style,
 ) -> None:
     rows = sum(band.rows for band in group.bands)
     hot, total = mean(heat.working_set_bytes(row, rows)), mean(heat.total_bytes(row, rows))
+    room = columns(frame.width)
+    sizes = f"{frame.words.working_set} {format_size(hot)} of {format_size(total)}"
+    if room >= _WIDE_HEAT:
+        sizes += " in memory, on average"
     axes.annotate(
-        shortened(group.name, 60),
+        # Bold letters are wider.
+        _fitting(group.name, (room - _width(sizes) - _MARGIN) / 1.15),
         (0, bottom),
         color=style.text,
         weight="bold",
@@ -207,7 +292,7 @@ def _write_group(
         annotation_clip=False,
     )
     axes.annotate(
-        f"working set {format_size(hot)} of {format_size(total)} in memory, on average",
+        sizes,
         (heat.columns, bottom),
         color=style.faint,
         va="bottom",
@@ -217,7 +302,14 @@ def _write_group(
 
 
 def _write_band(
-    axes: "Axes", band: Band, style: Style, *, top: float, bottom: float, right: int
+    axes: "Axes",
+    band: Band,
+    frame: _Frame,
+    style: Style,
+    *,
+    top: float,
+    bottom: float,
+    right: int,
 ) -> None:
     def write(text: str, x: float, y: float, shift: float, ha: str, **looks: object) -> None:
         axes.annotate(
@@ -231,10 +323,11 @@ def _write_band(
         )
 
     middle = (top + bottom) / 2
-    name = _fitting(base_name(band.name))
+    left = _left(frame.width)
+    name = _fitting(base_name(band.name), left - _SIZE)
     colour = style.faint if band.rest else style.text
     points = 72 / _DPI
-    write(name, 0, middle, (24 - _LEFT) * points, "left", color=colour, va="center_baseline")
+    write(name, 0, middle, (_MARGIN - left) * points, "left", color=colour, va="center_baseline")
     size = format_size(band.resident_bytes)
     write(size, 0, middle, -4, "right", color=style.faint, va="center_baseline")
     if len(band.parts) > 1:
@@ -246,25 +339,41 @@ def _write_band(
         write(f"{part.end:x}", right, top, 4, "left", va="top", **looks)
 
 
-def _fitting(name: str) -> str:
-    """Return a name, shortened to the width available for names: letters differ in width."""
+def _fitting(name: str, pixels: float, size: float = _FONT) -> str:
+    """Return a name, shortened to a width: letters differ in width."""
+    most = len(name)
+    while most > 1 and _width(shortened(name, most), size) > pixels:
+        most -= 1
+    return _plain(shortened(name, most))
+
+
+def _broken(text: str, pixels: float, size: float = _FONT) -> list[str]:
+    """Return a text as lines of a width; a word that is wider has a line by itself."""
+    lines = [""]
+    for word in text.split():
+        longer = f"{lines[-1]} {word}".lstrip()
+        if lines[-1] and _width(longer, size) > pixels:
+            lines.append(word)
+        else:
+            lines[-1] = longer
+    return lines
+
+
+def _plain(text: str) -> str:
+    """Return a text in which a $ doesn't start a mathematical formula."""
+    return text.replace("$", r"\$")
+
+
+def _width(text: str, size: float = _FONT) -> float:
+    """Return the width of a text in pixels; its size is in points."""
     from matplotlib.textpath import TextPath  # noqa: PLC0415
 
-    if not name.strip():
-        return name  # an empty text has no extents
-    most = len(name)
-    # A $ in a name must not start a mathematical formula.
-    while (
-        TextPath((0, 0), text := shortened(name, most).replace("$", r"\$"), size=_FONT)
-        .get_extents()
-        .width
-        > _NAME * 72 / _DPI
-    ):
-        most -= 1
-    return text
+    if not text.strip():
+        return 0.0  # an empty text has no extents
+    return float(TextPath((0, 0), _plain(text), size=size).get_extents().width) * _DPI / 72
 
 
-def _draw_working_set(axes: "Axes", heat: Heat, width: int, style: Style) -> None:
+def _draw_working_set(axes: "Axes", heat: Heat, frame: _Frame, style: Style) -> None:
     sizes = heat.working_set_bytes()
     times = np.arange(heat.columns + 1)
     # Steps: each column's size lasts as long as the column.
@@ -278,16 +387,16 @@ def _draw_working_set(axes: "Axes", heat: Heat, width: int, style: Style) -> Non
     axes.set_yticks([0, limit / 2, limit], ["0", _short(limit / 2), _short(limit)])
     axes.grid(axis="y", color=style.faint, alpha=0.35, linewidth=0.5)
     axes.annotate(
-        "Working set",
+        capitalized(frame.words.working_set),
         (0, 0.5),
         xycoords="axes fraction",
-        xytext=((24 - _LEFT) * 72 / _DPI, 0),
+        xytext=((_MARGIN - _left(frame.width)) * 72 / _DPI, 0),
         textcoords="offset points",
         color=style.text,
         va="center",
         annotation_clip=False,
     )
-    ticks = time_ticks(heat.span_us, max(width // 90, 2))
+    ticks = time_ticks(heat.span_us, max(columns(frame.width) // 90, 2))
     axes.set_xticks(
         [us / heat.span_us * heat.columns for us, _ in ticks], [label for _, label in ticks]
     )
@@ -311,26 +420,33 @@ def _round_up(size_bytes: float) -> float:
 
 
 def _write_caption(
-    figure: "Figure", caption: Caption, width: int, height: float, style: Style
+    figure: "Figure", title: str, frame: _Frame, height: float, style: Style
 ) -> None:
-    left = 24 / width
+    width = frame.width
+    left = _MARGIN / width
+    room = width - 2 * _MARGIN - (_right(width) + _SCALE if frame.beside else 0)
     figure.text(
         left,
         1 - 18 / height,
-        shortened(caption.title, 64),
+        _fitting(title, room / 1.15, _FONT + 4),
         color=style.text,
         fontsize=_FONT + 4,
         weight="bold",
         va="top",
     )
-    for number, line in enumerate(caption.lines):
-        figure.text(left, 1 - (54 + 21 * number) / height, line, color=style.faint, va="top")
+    for number, line in enumerate(frame.lines):
+        top = _TITLE + _CAPTION_LINE * number
+        figure.text(left, 1 - top / height, _plain(line), color=style.faint, va="top")
 
 
-def _draw_scale(figure: "Figure", width: int, height: float, style: Style) -> None:
-    size, thick = 300, 13
+def _draw_scale(figure: "Figure", frame: _Frame, height: float, style: Style) -> None:
+    width = frame.width
+    if frame.beside:
+        left, bottom = width - _right(width) - _SCALE, 52
+    else:
+        left, bottom = _left(width), frame.top - 32
     axes = figure.add_axes(
-        ((width - _RIGHT - size) / width, 1 - 52 / height, size / width, thick / height)
+        (left / width, 1 - bottom / height, _SCALE / width, _SCALE_THICK / height)
     )
     axes.imshow(
         np.linspace(0, 1, 256)[np.newaxis], aspect="auto", extent=(0, 1, 0, 1), cmap=_colours()
@@ -340,4 +456,6 @@ def _draw_scale(figure: "Figure", width: int, height: float, style: Style) -> No
     axes.set_yticks([])
     axes.set_xticks([tick**GAMMA for tick in TICKS], [f"{tick:.0%}" for tick in TICKS])
     axes.tick_params(colors=style.text, length=2, width=0.6, labelsize=_FONT - 1, pad=1)
-    axes.set_title("share of checks with an access", color=style.text, fontsize=_FONT, pad=3)
+    axes.set_title(
+        f"share of checks with {frame.words.access}", color=style.text, fontsize=_FONT, pad=3
+    )

@@ -310,7 +310,8 @@
     context.textBaseline = "middle";
     context.fillStyle = css("--text");
     context.textAlign = "left";
-    context.fillText(selection ? "Working set of the selected rows" : "Working set", 0, (8 + bottom) / 2 + (selection ? 18 : 0), LEFT - 90);
+    const title = data.words.working_set[0].toUpperCase() + data.words.working_set.slice(1);
+    context.fillText(selection ? `${title} in the selected rows` : title, 0, (8 + bottom) / 2 + (selection ? 18 : 0), LEFT - 90);
     context.textAlign = "right";
     context.fillStyle = faint;
     for (const part of [0, 0.5, 1]) {
@@ -404,8 +405,8 @@
       ["addresses", one ? `${hex(parts[0].start)}-${hex(parts[0].end)} (${size(rowBytes[r])})` : `${parts.length} ranges (${size(rowBytes[r])})`],
       ["mapping", listed(parts.map((part) => part.name)) || "without a name"],
       ["target", listed(parts.map((part) => part.target)) || item.group],
-      ["accessed", code === UNKNOWN ? "no data: not mapped, or not recorded" : `in ${percent((code / MOST) ** 2)} of the checks`],
-      ["bytes", known ? `${size(shareOf(resident[at]) * rowBytes[r])} in memory, ${size(shareOf(touched[at]) * rowBytes[r])} of it accessed in an aggregation` : "not recorded"],
+      [data.words.accessed, code === UNKNOWN ? "no data: not mapped, or not recorded" : `in ${percent((code / MOST) ** 2)} of the checks`],
+      ["bytes", known ? `${size(shareOf(resident[at]) * rowBytes[r])} in memory, ${size(shareOf(touched[at]) * rowBytes[r])} of it ${data.words.accessed} in an aggregation` : "not recorded"],
     ]);
   }
 
@@ -456,9 +457,9 @@
       ["addresses", `${hex(low)}-${hex(high)}, ${size(bytes)} of them mapped`],
       ["mappings", listed(parts.map((part) => base(part.name))) || "without names"],
       ["targets", targets],
-      ["working set", `${size(mean)} on average, ${size(sizes.reduce((a, b) => Math.max(a, b), 0))} at most`],
-      ["idle all the time", `${size(idle)} of ${size(inMemory)} in memory`],
-      ["accessed", weight ? `in ${percent(heat / weight)} of the checks, on average` : "no data"],
+      [data.words.working_set, `${size(mean)} on average, ${size(sizes.reduce((a, b) => Math.max(a, b), 0))} at most`],
+      [`${data.words.idle} all the time`, `${size(idle)} of ${size(inMemory)} in memory`],
+      [data.words.accessed, weight ? `in ${percent(heat / weight)} of the checks, on average` : "no data"],
     ]);
     $("command").textContent = command(parts);
   }

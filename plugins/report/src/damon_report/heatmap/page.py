@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from attrs import asdict
 from damon_cli.heat import heat_colour
 
 from damon_report.heatmap import image
@@ -19,6 +20,7 @@ from damon_report.heatmap.folding import FloatGrid
 from damon_report.heatmap.grid import Heat
 from damon_report.heatmap.layout import Band, Room
 from damon_report.heatmap.scales import GAMMA
+from damon_report.words import capitalized
 
 #: The resolution for zooming: four times what a screen shows at once.
 ROOM = Room(1_200, 17, 30, bands=30)
@@ -45,6 +47,8 @@ def page(
         "THEME": ' data-theme="dark"' if dark else "",
         "TITLE": escapes.escape(caption.title),
         "LINES": "\n".join(f"<p>{escapes.escape(line)}</p>" for line in caption.lines),
+        "ACCESS": caption.words.access,
+        "WORKING_SET": capitalized(caption.words.working_set),
         "PICTURE": _picture(heat, caption, dark),
         # Escaped, so that no text of a record can end the script element.
         "DATA": json.dumps(data, separators=(",", ":")).replace("<", "\\u003c"),
@@ -79,6 +83,7 @@ def _data(
     return {
         "title": caption.title,
         "lines": caption.lines,
+        "words": asdict(caption.words),
         "records": [str(record) for record in records],
         "record_begin_us": record_begin_us,
         "begin_us": heat.begin_us,

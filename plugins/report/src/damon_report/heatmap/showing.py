@@ -106,8 +106,8 @@ def _show(record: Record, width: int | None, height: int | None) -> None:
     for line in above.lines:
         console.print(Text(printable(line)))
     for text in (
-        *terminal.lines(heat, label=label, colour=colour),
-        terminal.working_set_line(heat, label=label, ascii_only=ascii_only),
+        *terminal.lines(heat, label=label, colour=colour, words=above.words),
+        terminal.working_set_line(heat, label=label, ascii_only=ascii_only, words=above.words),
         terminal.key(heat, colour),
     ):
         console.print(text, crop=False, no_wrap=True, overflow="ignore")

@@ -14,6 +14,7 @@ from damon_report.heatmap.scales import mean, shown
 from damon_report.naming import base_name, printable, shortened
 from damon_report.timeline import coarser, sparkline
 from damon_report.times import time_ticks
+from damon_report.words import Words
 
 #: Characters before the heat.
 _LABEL, _LEAST_HEAT = 30, 20
@@ -37,6 +38,7 @@ def lines(
     *,
     label: int,
     colour: bool,
+    words: Words = Words(),  # noqa: B008  # frozen
     marks: Sequence[tuple[int, str]] = (),
 ) -> list[Text]:
     """Return the lines of a heat map with its labels and its scale of time.
@@ -45,6 +47,7 @@ def lines(
         heat: The cells; a column is a character wide.
         label: Number of characters before the heat.
         colour: Whether to use colours instead of characters.
+        words: What accesses are called.
         marks: Moments (Unix microseconds) with texts to write above them.
     """
     result = []
@@ -55,7 +58,7 @@ def lines(
     for group in heat.layout.groups:
         rows = sum(band.rows for band in group.bands)
         if group.name:
-            result.append(_heading(group.name, heat, row, rows, label))
+            result.append(_heading(group.name, heat, row, rows, label=label, words=words))
         for band in group.bands:
             cells = shown(heat.frequency[:, row : row + band.rows]).T
             left = _labels(band, label)
@@ -78,11 +81,17 @@ def key(heat: Heat, colour: bool) -> Text:
     return line
 
 
-def working_set_line(heat: Heat, *, label: int, ascii_only: bool) -> Text:
+def working_set_line(
+    heat: Heat,
+    *,
+    label: int,
+    ascii_only: bool,
+    words: Words = Words(),  # noqa: B008  # frozen
+) -> Text:
     """Return a line with the working set over time, and its largest size."""
     sizes = heat.working_set_bytes()
     largest = float(np.nanmax(sizes, initial=0.0))
-    before = f"working set <= {format_size(largest)} "
+    before = f"{words.working_set} <= {format_size(largest)} "
     if len(before) > label:
         before = f"<= {format_size(largest)} "
     return Text(f"{before:<{label}}") + sparkline(
@@ -112,9 +121,9 @@ def _labels(band: Band, label: int) -> list[str]:
     return [first, *[" " * label] * (band.height - 2), f"{address:<{label}}"]
 
 
-def _heading(name: str, heat: Heat, row: int, rows: int, label: int) -> Text:
+def _heading(name: str, heat: Heat, row: int, rows: int, *, label: int, words: Words) -> Text:
     hot, total = mean(heat.working_set_bytes(row, rows)), mean(heat.total_bytes(row, rows))
-    sizes = f"working set {format_size(hot)} of {format_size(total)}"
+    sizes = f"{words.working_set} {format_size(hot)} of {format_size(total)}"
     width = label + heat.columns
     left = shortened(printable(name), max(width - len(sizes) - 2, 8))
     return Text.assemble((left, "bold"), f"{sizes:>{max(width - len(left), 0)}}")

@@ -1,18 +1,20 @@
 """What the aggregations of a record add up to: the same before and after a conversion."""
 
 from collections.abc import Iterable
+from typing import Self
 
 import numpy as np
 from attrs import define, field
 
-from damon_core import RecordInfo, Snapshot
+from damon_core.contract.provenance import RecordInfo
+from damon_core.memory.snapshot import Snapshot
 
 #: Fractions of accesses are kept to 1 %, rounded by half of that at most.
 _FRACTIONS = 0.005
 
 
 @define
-class Totals:
+class RecordTotals:
     """Sums over aggregations that have regions; formats may leave out the others.
 
     Attributes:
@@ -32,6 +34,14 @@ class Totals:
     fractions: bool = False
     slack: int = 0
     _exact: int = field(default=0, init=False)
+
+    @classmethod
+    def of(cls, snapshots: Iterable[Snapshot]) -> Self:
+        """Return the sums over aggregations."""
+        totals = cls()
+        for snapshot in snapshots:
+            totals.add(snapshot)
+        return totals
 
     def add(self, snapshot: Snapshot) -> None:
         """Add an aggregation."""
@@ -57,7 +67,7 @@ class Totals:
         """All accesses."""
         return self._exact + self.accesses
 
-    def differences(self, other: "Totals", info: RecordInfo, *, shortened: bool) -> list[str]:
+    def differences(self, other: "RecordTotals", info: RecordInfo, *, shortened: bool) -> list[str]:
         """Return what isn't the same in a record that was made of this one.
 
         Args:
@@ -81,14 +91,6 @@ class Totals:
             )
         return found
 
-    def deviation(self, other: "Totals") -> float:
+    def deviation(self, other: "RecordTotals") -> float:
         """Return the share by which accesses differ."""
         return abs(other.byte_checks - self.byte_checks) / max(self.byte_checks, 1.0)
-
-
-def totals_of(snapshots: Iterable[Snapshot]) -> Totals:
-    """Return the totals of aggregations."""
-    totals = Totals()
-    for snapshot in snapshots:
-        totals.add(snapshot)
-    return totals

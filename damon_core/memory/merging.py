@@ -7,16 +7,11 @@ import numpy as np
 import numpy.typing as npt
 from attrs import evolve
 
-from damon_core import (
-    IDLE_SPANS,
-    UNKNOWN,
-    Area,
-    Intervals,
-    Snapshot,
-    TargetRows,
-    TargetSnapshot,
-    assemble_snapshot,
-)
+from damon_core.attributes import Intervals
+from damon_core.memory.idle import IDLE_SPANS, UNKNOWN
+from damon_core.memory.kinds import kind_columns, kind_names
+from damon_core.memory.snapshot import Snapshot, TargetRows, TargetSnapshot, assemble_snapshot
+from damon_core.memory.target import Area
 
 _Ints = npt.NDArray[np.int64]
 _Floats = npt.NDArray[np.float64]
@@ -24,26 +19,35 @@ _Flags = npt.NDArray[np.bool_]
 
 #: Checks that stand for more than so many times the time of others aren't added to them.
 _MOST_STRETCHED = 2
+#: So many are put together before more come, which bounds memory however long an interval is.
+_MOST_PENDING = 256
+#: What a column of a kind of memory is called in a `_Table`.
+_KIND = "kind "
 
 
-class Merger:
+class SnapshotMerger:
     """Puts together the aggregations of a context that end within the same interval.
 
     Intervals begin at whole multiples of their length, in UTC, so those of several records are the
     same. One is divided where the sampling interval becomes more than twice as long or as short:
     the checks before and after stand for too different times to be added.
 
+    Checks, times and the accesses of each byte are added up, so their totals stay the same. What is
+    resident, and of which kind, is the mean over the checks. Ages, idle times, owners and names of
+    mappings are those of the end. What was touched is what was in the aggregation in which that was
+    most: whether it was other memory in others isn't known. Every page isn't kept.
+
     Args:
         every_us: How long intervals are.
-        most_regions: How many regions an aggregation may have; None: as many as those had at most
-            that it is made of.
+        most_regions: How many regions an aggregation may have: the most similar neighbours are
+            joined. None: as many as those had at most that it is made of.
     """
 
     def __init__(self, every_us: int, most_regions: int | None = None) -> None:
         self._every_us = every_us
         self._most_regions = most_regions
         self._interval: int | None = None
-        self._pending: dict[str, list[Snapshot]] = {}
+        self._pending: dict[str, _Pending] = {}
         self._numbers: dict[str, int] = {}
 
     def add(self, snapshot: Snapshot) -> Iterator[Snapshot]:
@@ -52,46 +56,72 @@ class Merger:
         interval = (snapshot.time_us - 1) // self._every_us
         before = self._pending.get(snapshot.context)
         # All of them, so that none comes after a later one of another context.
-        if interval != self._interval or (before and not _alike(before, snapshot)):
+        if interval != self._interval or (before and not before.is_like(snapshot)):
             yield from self.rest()
         self._interval = interval
-        self._pending.setdefault(snapshot.context, []).append(snapshot)
+        if snapshot.context not in self._pending:
+            self._pending[snapshot.context] = _Pending(self._most_regions)
+        self._pending[snapshot.context].add(snapshot)
 
     def rest(self) -> Iterator[Snapshot]:
         """Yield what isn't complete yet, in the order of its time."""
         pending, self._pending = self._pending, {}
-        for snapshots in sorted(pending.values(), key=lambda each: each[-1].time_us):
+        whole = [each.snapshots() for each in pending.values()]
+        for snapshots in sorted(whole, key=lambda each: each[-1].time_us):
             context = snapshots[0].context
             number = self._numbers[context] = self._numbers.get(context, 0) + 1
             yield merged(snapshots, number, self._most_regions)
 
 
-def _alike(before: Sequence[Snapshot], snapshot: Snapshot) -> bool:
-    """Return whether the checks of an aggregation can be added to those before.
+class _Pending:
+    """The aggregations of a context within an interval: the last ones, and those before together.
 
-    They stand for about the same time, and are of the same bytes (see `_pieces`).
+    `_levels` holds them from the last ones to those that were put together most often.
     """
-    first = next((each for each in before if len(each)), before[0])
-    shorter, longer = sorted(each.intervals.sampling_us for each in (first, snapshot))
-    return longer <= _MOST_STRETCHED * shorter and (
-        not len(first)
-        or not len(snapshot)
-        or (first.touched_bytes is None) == (snapshot.touched_bytes is None)
-    )
+
+    def __init__(self, most_regions: int | None) -> None:
+        self._most_regions = most_regions
+        self._levels: list[list[Snapshot]] = [[]]
+        self._first: Snapshot | None = None
+
+    def add(self, snapshot: Snapshot) -> None:
+        if self._first is None or not len(self._first):
+            self._first = snapshot
+        self._levels[0].append(snapshot)
+        for number, level in enumerate(self._levels):
+            if len(level) < _MOST_PENDING:
+                return
+            if number + 1 == len(self._levels):
+                self._levels.append([])
+            self._levels[number + 1].append(merged(level, 1, self._most_regions))
+            level.clear()
+
+    def snapshots(self) -> list[Snapshot]:
+        """Return them, in the order of their time."""
+        return [each for level in reversed(self._levels) for each in level]
+
+    def is_like(self, snapshot: Snapshot) -> bool:
+        """Return whether the checks of an aggregation can be added to those before.
+
+        They stand for about the same time, and are of the same bytes (see `_pieces`).
+        """
+        first = self._first
+        assert first is not None
+        shorter, longer = sorted(each.intervals.sampling_us for each in (first, snapshot))
+        return longer <= _MOST_STRETCHED * shorter and (
+            not len(first)
+            or not len(snapshot)
+            or (first.touched_bytes is None) == (snapshot.touched_bytes is None)
+        )
 
 
 def merged(snapshots: Sequence[Snapshot], number: int, most_regions: int | None = None) -> Snapshot:
-    """Return aggregations of one context as a single one.
-
-    The accesses of each byte are added up, and so are checks and times. What is resident is the
-    mean over the checks. Ages, idle times, owners and names of mappings are those of the end. What
-    was touched is what was in the aggregation in which that was most: whether it was other memory
-    in others isn't known. Every page isn't kept.
+    """Return aggregations of one context as a single one, as `SnapshotMerger` puts them together.
 
     Args:
         snapshots: In the order of their time, at least one.
         number: The number of the new aggregation.
-        most_regions: As in `Merger`.
+        most_regions: As in `SnapshotMerger`.
     """
     last = snapshots[-1]
     if most_regions is None:
@@ -105,9 +135,11 @@ def merged(snapshots: Sequence[Snapshot], number: int, most_regions: int | None 
     for snapshot in snapshots:
         for target in snapshot.targets:
             targets.setdefault(target.name, []).append((snapshot, target))
+    kinds = list(dict.fromkeys(kind for each in snapshots for kind in kind_names(each.kinds)))
     tables = []
     for index, parts in enumerate(targets.values()):
         pieces = _pieces(parts, checks, intervals, last.time_us, knows_touched=knows_touched)
+        pieces |= {_KIND + kind: _of_kind(parts, kind, pieces, checks) for kind in kinds}
         pieces["target"] = np.full(len(pieces["start"]), index)
         tables.append(pieces)
     counts: list[int] = []
@@ -215,6 +247,33 @@ def _idle_bytes(part: _Part, name: str, start: _Ints, size: _Floats) -> _Floats:
     return found
 
 
+def _of_kind(parts: Sequence[_Part], kind: str, pieces: _Table, checks: int) -> _Floats:
+    """Return bytes of a kind: the mean over the checks of which it is known; below 0 if of none."""
+    start = pieces["start"]
+    size = (pieces["end"] - start).astype(np.float64)
+    sums, unknown = np.zeros(len(start)), np.zeros(len(start))
+    for snapshot, target in parts:
+        region = target.start.searchsorted(start, side="right") - 1
+        # Of memory that isn't there, 0 bytes are of a kind, which is known.
+        there = np.flatnonzero(start < np.append(target.end, 0)[region])
+        if target.kinds is None or kind not in kind_names(target.kinds):
+            unknown[there] += snapshot.max_nr_accesses
+            continue
+        region = region[there]
+        column = target.kinds[kind][region]
+        unknown[there[column == UNKNOWN]] += snapshot.max_nr_accesses
+        share = size[there] / target.size_bytes[region]
+        sums[there] += np.maximum(column, 0) * share * snapshot.max_nr_accesses
+    known = checks - unknown
+    return np.where(known > 0, sums / np.maximum(known, 1), float(UNKNOWN))
+
+
+def _optional(table: _Table) -> list[str]:
+    """Return the names of columns of bytes that may be unknown."""
+    kinds = [name for name in table if name.startswith(_KIND)]
+    return ["touched", *(span.column for span in IDLE_SPANS), *kinds]
+
+
 def _rate(table: _Table) -> _Floats:
     """Return the accesses of a byte."""
     rate: _Floats = table["accesses"] / np.maximum(table["basis"], 1e-9)
@@ -242,7 +301,7 @@ def _joined(table: _Table, first: _Ints) -> _Table:
     }
     for name in ("basis", "accesses", "resident"):
         joined[name] = np.add.reduceat(table[name], first)
-    for name in ("touched", *(span.column for span in IDLE_SPANS)):
+    for name in _optional(table):
         known = np.minimum.reduceat(table[name], first) >= 0
         joined[name] = np.where(known, np.add.reduceat(table[name], first), float(UNKNOWN))
     return joined
@@ -260,7 +319,7 @@ def _without_needless_borders(table: _Table) -> _Table:
         table["idle_us"],
         *(
             np.where(table[name] < 0, -1.0, table[name] / size)
-            for name in ("resident", "touched", *(span.column for span in IDLE_SPANS))
+            for name in ("resident", *_optional(table))
         ),
     ):
         same &= column[1:] == column[:-1]
@@ -297,7 +356,7 @@ def _columns(table: _Table, checks: int) -> _Table:
     size = table["end"] - table["start"]
     # Upwards, so that no byte has more accesses than there were checks; but not for what is a whole
     # number but for the last digits of a division.
-    resident_bytes = np.minimum(np.ceil(table["resident"] - 1e-6).astype(np.int64), size)
+    resident_bytes = _upwards(table["resident"], size)
     basis = np.where(table["touched"] >= 0, resident_bytes, size).astype(np.float64)
     rate = np.where(basis > 0, table["accesses"] / np.maximum(basis, 1.0), 0.0)
     whole = np.round(rate)
@@ -321,7 +380,19 @@ def _columns(table: _Table, checks: int) -> _Table:
         if (bytes_ >= 0).any():
             whole_bytes = np.minimum(np.floor(bytes_).astype(np.int64), size)
             columns[span.column] = np.where(bytes_ >= 0, whole_bytes, UNKNOWN)
+    kinds = {
+        name.removeprefix(_KIND): np.where(column >= 0, _upwards(column, size), UNKNOWN)
+        for name, column in table.items()
+        if name.startswith(_KIND)
+    }
+    if kinds:
+        columns["kinds"] = kind_columns(len(size), kinds)
     return columns
+
+
+def _upwards(bytes_: _Floats, most: _Ints) -> _Ints:
+    """Return whole bytes, rounded up, but not for the last digits of a division."""
+    return np.minimum(np.ceil(bytes_ - 1e-6).astype(np.int64), most)
 
 
 def _rows(parts: Sequence[_Part], count: int, end_us: int) -> TargetRows:

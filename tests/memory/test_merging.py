@@ -1,13 +1,23 @@
 """Aggregations put together: what adds up to the same, and what is that of the end."""
 
+import math
+
 import numpy as np
 import pytest
-from damon_report.conversion.merging import Merger, merged
-from damon_report.conversion.totals import totals_of
 from hypothesis import given
 from hypothesis import strategies as st
 
-from damon_core import Area, IdleAges, Intervals, Snapshot
+from damon_core import (
+    UNKNOWN,
+    Area,
+    IdleAges,
+    Intervals,
+    RecordTotals,
+    Snapshot,
+    SnapshotMerger,
+)
+from damon_core.memory import merging
+from damon_core.memory.merging import merged
 from damon_core.testing import RegionRow, assert_possible, make_snapshot
 
 PAGE = 4096
@@ -61,8 +71,8 @@ class TestTotals:
         assert_possible(whole)
         assert whole.elapsed_us == sum(each.elapsed_us for each in parts)
         assert whole.max_nr_accesses == sum(each.max_nr_accesses for each in parts)
-        # `totals_of` leaves out aggregations without regions, as formats do.
-        before, after = totals_of(parts), totals_of([whole])
+        # `RecordTotals` leaves out aggregations without regions, as formats do.
+        before, after = RecordTotals.of(parts), RecordTotals.of([whole])
         assert after.byte_checks == pytest.approx(before.byte_checks, rel=1e-9)
 
     @given(snapshots())
@@ -78,8 +88,8 @@ class TestTotals:
         """Neighbours become one with their mean, until there are few enough or no neighbours."""
         whole, fewer = merged(parts, 1, most_regions=1_000), merged(parts, 1, most_regions=most)
         assert_possible(fewer)
-        assert totals_of([fewer]).byte_checks == pytest.approx(
-            totals_of([whole]).byte_checks, rel=1e-9, abs=1e-6
+        assert RecordTotals.of([fewer]).byte_checks == pytest.approx(
+            RecordTotals.of([whole]).byte_checks, rel=1e-9, abs=1e-6
         )
         touching = any(
             (target.start[1:] == target.end[:-1]).any() for target in fewer.targets if len(target)
@@ -164,7 +174,7 @@ def test_idle_bytes_are_as_old_as_they_are() -> None:
 class TestIntervals:
     def test_they_begin_at_whole_multiples(self) -> None:
         """So that those of several records are the same; the end of one belongs to it."""
-        merger = Merger(SECOND_US)
+        merger = SnapshotMerger(SECOND_US)
         begin_us = 1_700_000_000 * SECOND_US
         done: list[Snapshot] = []
         for number in range(1, 31):
@@ -180,7 +190,7 @@ class TestIntervals:
 
     def test_checks_of_other_lengths_are_not_added_up(self) -> None:
         """What stands for four times the time would count as little as the others."""
-        merger = Merger(60 * SECOND_US)
+        merger = SnapshotMerger(60 * SECOND_US)
         slow = Intervals(20_000, 400_000, SECOND_US)
         rows = {"a": [RegionRow(0, PAGE, 1)]}
         parts = [make_snapshot(rows, number=1), make_snapshot(rows, number=2)]
@@ -194,7 +204,7 @@ class TestIntervals:
 
     def test_contexts_stay_apart_and_in_order(self) -> None:
         """An interval ends for all of them at once."""
-        merger = Merger(SECOND_US)
+        merger = SnapshotMerger(SECOND_US)
         rows = {"a": [RegionRow(0, PAGE, 1)]}
         begin_us = 1_700_000_000 * SECOND_US
         done: list[Snapshot] = []
@@ -206,3 +216,62 @@ class TestIntervals:
         done += merger.rest()
         assert [each.time_us for each in done] == sorted(each.time_us for each in done)
         assert [each.context for each in done] == ["web", "db", "web", "db", "db", "web"]
+
+    @pytest.mark.parametrize("most", [2, 3])
+    def test_long_ones_are_put_together_as_they_come(
+        self, monkeypatch: pytest.MonkeyPatch, most: int
+    ) -> None:
+        """So that memory is bounded; it adds up to the same as all at once."""
+        monkeypatch.setattr(merging, "_MOST_PENDING", most)
+        merger = SnapshotMerger(3600 * SECOND_US)
+        rng = np.random.default_rng(1)
+        parts = [
+            make_snapshot(
+                {"a": [RegionRow(0, PAGE, int(rng.integers(20))), RegionRow(PAGE, 3 * PAGE, 7)]},
+                number=number,
+                time_us=1_700_002_800 * SECOND_US + number * 100_000,
+            )
+            for number in range(1, 30)
+        ]
+        assert not [found for each in parts for found in merger.add(each)]
+        (whole,) = merger.rest()
+        once = merged(parts, 1)
+        assert whole.elapsed_us == once.elapsed_us
+        assert whole.max_nr_accesses == once.max_nr_accesses
+        assert whole.nr_accesses.tolist() == once.nr_accesses.tolist()
+        assert whole.age.tolist() == once.age.tolist()
+
+
+class TestKinds:
+    def test_they_are_the_mean_over_checks(self) -> None:
+        """As what is resident is, of which they are parts; what isn't there has none."""
+        parts = [
+            make_snapshot(
+                {"a": [RegionRow(0, 4 * PAGE, 1, kinds={"anonymous": 4 * PAGE, "huge": 0})]}
+            ),
+            make_snapshot(
+                {"a": [RegionRow(0, 4 * PAGE, 1, kinds={"anonymous": 2 * PAGE, "huge": PAGE})]},
+                number=2,
+            ),
+            make_snapshot({}, number=3),
+        ]
+        whole = merged(parts, 1)
+        assert whole.kind_bytes() == {"anonymous": 2 * PAGE, "huge": math.ceil(PAGE / 3)}
+
+    def test_those_that_are_not_known_at_times_are_the_mean_of_when_they_are(self) -> None:
+        """Unknown isn't nothing."""
+        parts = [
+            make_snapshot({"a": [RegionRow(0, 4 * PAGE, 1, kinds={"anonymous": 4 * PAGE})]}),
+            make_snapshot({"a": [RegionRow(0, 4 * PAGE, 1)]}, number=2),
+        ]
+        assert merged(parts, 1).kind_bytes() == {"anonymous": 4 * PAGE}
+
+    def test_those_that_were_never_known_stay_unknown(self) -> None:
+        """Of another target."""
+        rows = {
+            "a": [RegionRow(0, PAGE, 1, kinds={"anonymous": PAGE})],
+            "b": [RegionRow(0, PAGE, 1)],
+        }
+        whole = merged([make_snapshot(rows), make_snapshot(rows, number=2)], 1)
+        assert whole.kinds is not None
+        assert whole.kinds["anonymous"].tolist() == [PAGE, UNKNOWN]
