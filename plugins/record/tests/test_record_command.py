@@ -315,6 +315,13 @@ class TestMistakes:
             "helps\n"
         )
 
+    @pytest.mark.slow
+    def test_that_nothing_may_be_recorded_is_said_at_once(self, tmp_path: Path) -> None:
+        """Who records a kernel's DAMON with long intervals needn't wait to learn it."""
+        options = ["--aggregation", "1m", "--for", "1s"]
+        done = damon("-o", str(tmp_path / "out.csv"), *options, "--", "sleep", "60")
+        assert "one aggregation takes 1m, longer than --for 1s: there may be" in done.stderr
+
     def test_nothing_recorded_because_of_the_budget(self) -> None:
         """The interval in force is named, and what would change it."""
         said = _why_nothing(86_000_000, 100_000)

@@ -1,5 +1,6 @@
 """The work of ``damon record``."""
 
+import logging
 import shlex
 import statistics
 from importlib import metadata
@@ -27,6 +28,8 @@ from damon_record.display import progress
 from damon_record.tally import Tally
 from damon_record.writing import Writing
 
+logger = logging.getLogger(__name__)
+
 
 def record_to(
     output: Path, plugins: Plugins, watch: WatchOptions, for_us: int | None, *, pages: bool
@@ -53,6 +56,14 @@ def record_to(
         )
     writing, tally = Writing(), Tally()
     context = watch.build(plugins, [writing, tally], "record")
+    aggregation_us = context.intervals.aggregation_us
+    if for_us is not None and for_us < aggregation_us:
+        # Of a kdamond that runs already, one may end in this time, but has begun before.
+        logger.warning(
+            "one aggregation takes %s, longer than --for %s: there may be nothing to record",
+            format_duration(aggregation_us, 3),
+            format_duration(for_us, 3),
+        )
     with closing_contexts([context]):
         # Before the context starts: no command is started for a file that can't be written.
         info = evolve(RecordInfo.here([context]), pages=pages)
