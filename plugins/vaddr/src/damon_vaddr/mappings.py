@@ -237,6 +237,7 @@ class Mapped:
     end: _IntColumn = field(factory=lambda: np.zeros(0, dtype=np.int64))
     _borders: _IntColumn = field(init=False, repr=False)
     _below: _IntColumn = field(init=False, repr=False)
+    _inside: npt.NDArray[np.bool_] = field(init=False, repr=False)
 
     @_borders.default
     def _all_borders(self) -> _IntColumn:
@@ -251,6 +252,12 @@ class Mapped:
         sizes = self.end - self.start
         below = sizes.cumsum()
         return np.append(0, np.column_stack((below - sizes - self.start, below)).ravel())
+
+    @_inside.default
+    def _after_odd_numbers_of_borders(self) -> npt.NDArray[np.bool_]:
+        """Whether an address is in a range, by the number of borders up to it."""
+        inside: npt.NDArray[np.bool_] = np.arange(len(self._borders) + 1) % 2 == 1
+        return inside
 
     @classmethod
     def of(cls, ranges: Sequence[Range]) -> "Mapped":
@@ -267,8 +274,10 @@ class Mapped:
 
     def holds(self, addresses: _IntColumn) -> npt.NDArray[np.bool_]:
         """Return whether each address is mapped; faster than `holding`."""
-        # After an odd number of borders the address is in a range.
-        return (self._borders.searchsorted(addresses, side="right") & 1).astype(np.bool_)
+        inside: npt.NDArray[np.bool_] = self._inside[
+            self._borders.searchsorted(addresses, side="right")
+        ]
+        return inside
 
     def at(self, offsets: _IntColumn) -> _IntColumn:
         """Return the address of each byte, given by the number of mapped bytes below it."""
