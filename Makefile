@@ -21,7 +21,9 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
-PLUGINS := $(patsubst %/,%,$(dir $(wildcard plugins/*/pyproject.toml)))
+# What has to be compiled: `make demo` does without, and so do other tests where there is no compiler.
+COMPILED := plugins/idle-native
+PLUGINS := $(filter-out $(COMPILED),$(patsubst %/,%,$(dir $(wildcard plugins/*/pyproject.toml))))
 
 .PHONY: demo test test-slow lint format docs lab changelog picture hooks release-check clean
 
@@ -39,7 +41,7 @@ lint: .venv/installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/lint-imports
+	PYTHONPATH=$(COMPILED)/src $(BIN)/lint-imports
 
 # What lint can repair.
 format: .venv/installed-dev
@@ -73,16 +75,21 @@ lab: .venv/installed-dev
 	touch $@
 
 # Groups of dependencies are known to pip since 25.1.
-.venv/installed-dev: .venv/installed pyproject.toml
+.venv/installed-dev: .venv/installed pyproject.toml $(wildcard $(COMPILED)/*.* $(COMPILED)/c/*)
 	$(BIN)/pip install --quiet --disable-pip-version-check --upgrade "pip>=25.1"
 	$(BIN)/pip install --quiet --disable-pip-version-check --group dev
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable ./$(COMPILED) || \
+		echo "$(COMPILED) can't be compiled, so its tests are skipped: it needs a C compiler and" \
+			"Python's headers (Debian: gcc libc6-dev python3-dev)" >&2
 	touch $@
 
 # All packages, built, checked, installed without the checkout, and tested there (DIST=folder keeps what
-# was built, WHEELHOUSE=folder has the wheels of others, so that no index is asked).
+# was built, WHEELHOUSE=folder has the wheels of others, so that no index is asked, WHEELS=folder those of
+# what is compiled, made elsewhere for many machines).
 release-check: .venv/installed-dev
 	$(BIN)/python -m tests.release $(if $(DIST),--dist "$(DIST)") \
-		$(if $(WHEELHOUSE),--wheelhouse "$(WHEELHOUSE)") -- $(TESTS)
+		$(if $(WHEELHOUSE),--wheelhouse "$(WHEELHOUSE)") \
+		$(if $(WHEELS),--compiled "$(WHEELS)") -- $(TESTS)
 
 clean:
 	rm -rf .venv .coverage .pytest_cache .mypy_cache .ruff_cache .hypothesis

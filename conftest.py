@@ -6,6 +6,7 @@ A test whose needs aren't met is skipped with the reason. With DAMON_TEST_SKIPS=
 """
 
 import contextlib
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -24,6 +25,10 @@ pytest_plugins = ["tests.lab.plugin", "tests.workers"]
 settings.register_profile("patient", deadline=None)
 settings.load_profile("patient")
 
+_NEEDS_COMPILER = (
+    "needs damon-idle-native: apt-get install gcc libc6-dev python3-dev; rm .venv/installed-dev; "
+    "make .venv/installed-dev"
+)
 _HINTS = {
     "alertmanager": "prometheus-alertmanager",
     "promtool": "prometheus",
@@ -37,6 +42,8 @@ def _missing(need: str) -> str | None:
         return None if os.geteuid() == 0 else "needs root: run the tests as root"
     if need in KERNEL_NEEDS:
         return why_unmet(need)
+    if need == "idle-helper":
+        return None if importlib.util.find_spec("damon_idle_native") else _NEEDS_COMPILER
     if need == "lab":
         return None if os.environ.get("DAMON_LAB_KERNELS") else "needs the lab: run make lab"
     program = {"alertmanager": "prometheus-alertmanager"}.get(need, need)

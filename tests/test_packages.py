@@ -18,6 +18,7 @@ from packaging.utils import canonicalize_name
 from tests.release.building import build, copy, tracked_files
 from tests.release.checking import check
 from tests.release.packages import (
+    COMPILED,
     EVERYTHING,
     FOLDERS,
     ROOT,
@@ -33,7 +34,7 @@ MINOR = [int(part) for part in VERSION.split(".")[:2]]
 
 #: What is the same everywhere.
 SAME = [
-    ("build-system",),
+    ("build-system", "build-backend"),
     ("project", "dynamic"),
     ("project", "readme"),
     ("project", "requires-python"),
@@ -115,6 +116,15 @@ def test_projects_agree(path: tuple[str, ...]) -> None:
     assert {name for name in FOLDERS if value(name) != value("damon-core")} == set()
 
 
+def test_only_what_is_compiled_needs_more_to_be_built() -> None:
+    """Hatch, and for compiled modules what runs the compiler; a release builds with the same."""
+    needed = {name: project_file(name)["build-system"]["requires"] for name in FOLDERS}
+    common = needed["damon-core"]
+    assert {name for name in FOLDERS if needed[name][: len(common)] != common} == set()
+    assert {name for name in FOLDERS if len(needed[name]) > len(common)} == COMPILED
+    assert {each for name in FOLDERS for each in needed[name]} <= set(development_requirements())
+
+
 def test_keywords_begin_alike() -> None:
     """A package may add keywords to the core's."""
     common = project_file("damon-core")["project"]["keywords"]
@@ -152,11 +162,11 @@ def test_ranges_of_other_packages_agree() -> None:
 
 
 def test_one_name_brings_all_packages() -> None:
-    """`pip install "damon-cli[all]"`, which needs no list of packages to be read."""
+    """`pip install "damon-cli[all]"`, without a list of packages to be read, or a compiler."""
     package, extra = EVERYTHING
     texts = project_file(package)["project"]["optional-dependencies"][extra]
     named = {Requirement(text).name for text in texts}
-    assert named | {package, "damon-core"} == set(FOLDERS)
+    assert named | {package, "damon-core"} == set(FOLDERS) - COMPILED
 
 
 def test_uv_takes_all_packages_from_here() -> None:
@@ -197,9 +207,10 @@ def call(*args: str | Path, cwd: Path) -> str:
 
 
 @pytest.mark.slow
+@pytest.mark.needs("idle-helper")
 def test_distributions_pass_the_checks_of_a_release(checkout: Path, tmp_path: Path) -> None:
-    """Of the core, and of a package: `make release-check` does it with all, and installs them."""
-    names = ["damon-core", "damon-cli"]
+    """Of the core, a package, and a compiled one; `make release-check` does it with all of them."""
+    names = ["damon-core", "damon-cli", *COMPILED]
     build(names, checkout, tmp_path)
     check(names, tmp_path)
 

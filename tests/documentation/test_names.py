@@ -23,7 +23,7 @@ FOREIGN = frozenset(
         "ReadWritePaths", "IPAddressAllow", "FileMetaData", "--enable-feature",
         "promote_resource_attributes", "process_cpu_seconds_total", "process_open_fds",
         # pytest, towncrier, uv
-        "--junitxml", "--content", "--all-packages",
+        "--junitxml", "--content", "--all-packages", "--no-install-package",
         # The kernel's DAMON
         "core_filters", "damon_region_aggregated", "refresh_ms",
         # Docker and Grafana

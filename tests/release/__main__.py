@@ -25,6 +25,11 @@ _FOLDER = click.Path(path_type=Path, file_okay=False, resolve_path=True)
     type=click.Path(path_type=Path, file_okay=False, resolve_path=True, exists=True),
     help="A folder with the wheels of others: then no index is asked.",
 )
+@click.option(
+    "--compiled",
+    type=click.Path(path_type=Path, file_okay=False, resolve_path=True, exists=True),
+    help="A folder with the wheels of compiled packages, made elsewhere for many machines.",
+)
 @click.option("--fill", type=_FOLDER, help="Only fill this folder with the wheels of others.")
 @click.option(
     "--select",
@@ -34,8 +39,10 @@ _FOLDER = click.Path(path_type=Path, file_okay=False, resolve_path=True)
 )
 @click.argument("tests", nargs=-1)
 def main(
+    *,
     dist: Path | None,
     wheelhouse: Path | None,
+    compiled: Path | None,
     fill: Path | None,
     select: str,
     tests: tuple[str, ...],
@@ -49,23 +56,27 @@ def main(
             fetch(fill)
             return
         with tempfile.TemporaryDirectory(prefix="damon-release-") as scratch:
-            _release(Path(scratch), dist, wheelhouse, ["-m", select, *tests])
+            _release(Path(scratch), dist, wheelhouse, compiled, ["-m", select, *tests])
     except ReleaseError as error:
         click.echo(f"release: {error}", err=True)
         sys.exit(1)
 
 
 def _release(
-    scratch: Path, dist: Path | None, wheelhouse: Path | None, pytest_arguments: list[str]
+    scratch: Path,
+    dist: Path | None,
+    wheelhouse: Path | None,
+    compiled: Path | None,
+    pytest_arguments: list[str],
 ) -> None:
     source, dist = scratch / "source", dist or scratch / "dist"
     if dist.exists() and any(dist.iterdir()):
         raise ReleaseError(f"{dist} isn't empty: remove it, or name another folder")
     copy(tracked_files(), source)
-    build(FOLDERS, source, dist)
+    build(FOLDERS, source, dist, compiled)
     click.echo(f"built: wheel and source distribution of {len(FOLDERS)} packages, {VERSION}")
     check(FOLDERS, dist)
-    click.echo("checked: twine, check-wheel-contents, metadata, what each file has")
+    click.echo("checked: twine, check-wheel-contents, abi3audit, metadata, what each file has")
 
     installation = Installation(scratch / "installation", wheelhouse)
     installation.install_everything(dist)

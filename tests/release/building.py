@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from tests.release.packages import FOLDERS, ROOT
+from tests.release.packages import COMPILED, FOLDERS, ROOT
 from tests.release.programs import run
 
 
@@ -24,13 +24,15 @@ def copy(files: Iterable[Path], folder: Path) -> None:
         shutil.copy2(ROOT / file, folder / file, follow_symlinks=False)
 
 
-def build(names: Iterable[str], source: Path, dist: Path) -> None:
+def build(names: Iterable[str], source: Path, dist: Path, compiled: Path | None = None) -> None:
     """Build packages: the wheel of the source distribution, so that this one is complete.
 
     Args:
         names: The packages.
         source: A copy of the checkout with what git knows, and nothing else.
         dist: The folder that gets the files.
+        compiled: A folder with the wheels of compiled packages, made elsewhere for many machines;
+            without it they are made for this one.
 
     Raises:
         ReleaseError: One can't be built.
@@ -39,7 +41,11 @@ def build(names: Iterable[str], source: Path, dist: Path) -> None:
     def build_one(name: str) -> None:
         folder = source / FOLDERS[name].relative_to(ROOT)
         build = (sys.executable, "-m", "build", "--no-isolation", "--outdir", dist)
-        run(*build, folder, cwd=source)
+        elsewhere = compiled is not None and name in COMPILED
+        run(*build, *(["--sdist"] if elsewhere else []), folder, cwd=source)
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         list(pool.map(build_one, names))
+    if compiled is not None:
+        for path in compiled.glob("*.whl"):
+            shutil.copy2(path, dist)

@@ -9,8 +9,10 @@ from email.message import Message
 from pathlib import Path, PurePosixPath
 
 from packaging.requirements import Requirement
+from packaging.tags import sys_tags
+from packaging.utils import parse_wheel_filename
 
-from tests.release.packages import FOLDERS, VERSION, modules, project_file
+from tests.release.packages import COMPILED, FOLDERS, VERSION, modules, project_file
 from tests.release.programs import ReleaseError, run
 
 #: What is in each source distribution besides the code.
@@ -20,12 +22,29 @@ _SOURCE = {"LICENSE", "PKG-INFO", "README.md", "pyproject.toml"}
 _MEANT = {
     "damon-author": ["W002"],  # What a new package begins with has the licence, too.
     "damon-core": ["W009"],  # Its plugin of pytest is a module beside it.
+    "damon-idle-native": ["W102"],  # What is compiled isn't in the source.
 }
 
 
+def wheels(name: str, dist: Path) -> list[Path]:
+    """Return the files of a package's wheels: one, or for compiled modules one for each machine."""
+    start = f"{name.replace('-', '_')}-{VERSION}"
+    if name not in COMPILED:
+        return [dist / f"{start}-py3-none-any.whl"]
+    return sorted(dist.glob(f"{start}-cp311-abi3-*.whl"))
+
+
 def wheel(name: str, dist: Path) -> Path:
-    """Return the file of a package's wheel."""
-    return dist / f"{name.replace('-', '_')}-{VERSION}-py3-none-any.whl"
+    """Return the file of a package's wheel for this machine.
+
+    Raises:
+        ReleaseError: There is none.
+    """
+    here = set(sys_tags())
+    for path in wheels(name, dist):
+        if parse_wheel_filename(path.name)[3] & here:
+            return path
+    raise ReleaseError(f"{name}: {dist} has no wheel for this machine")
 
 
 def source_distribution(name: str, dist: Path) -> Path:
@@ -40,13 +59,15 @@ def check(names: Iterable[str], dist: Path) -> None:
         ReleaseError: A file is missing or superfluous, or one of them isn't right.
     """
     names = list(names)
-    expected = {function(name, dist) for name in names for function in (wheel, source_distribution)}
+    expected = {source_distribution(name, dist) for name in names}
+    expected |= {path for name in names for path in (*wheels(name, dist), wheel(name, dist))}
     if found := expected ^ set(dist.iterdir()):
         raise ReleaseError(f"missing or superfluous: {', '.join(sorted(map(str, found)))}")
     run(sys.executable, "-m", "twine", "check", "--strict", *sorted(expected), cwd=dist)
     for name in names:
         _check_wheel_contents(name, dist)
-        if mistakes := [*wheel_mistakes(name, dist), *source_mistakes(name, dist)]:
+        mistakes = [each for path in wheels(name, dist) for each in wheel_mistakes(name, path)]
+        if mistakes := [*mistakes, *source_mistakes(name, dist)]:
             raise ReleaseError("\n".join(f"{name}: {mistake}" for mistake in mistakes))
 
 
@@ -59,12 +80,14 @@ def _check_wheel_contents(name: str, dist: Path) -> None:
         command += ["--package", folder]
     if meant := _MEANT.get(name):
         command += ["--ignore", ",".join(meant)]
-    run(*command, wheel(name, dist), cwd=dist)
+    run(*command, *wheels(name, dist), cwd=dist)
+    if name in COMPILED:
+        run(program.with_name("abi3audit"), "--strict", *wheels(name, dist), cwd=dist)
 
 
-def wheel_mistakes(name: str, dist: Path) -> list[str]:
+def wheel_mistakes(name: str, path: Path) -> list[str]:
     """Return what is wrong with a wheel: its metadata, types, licence."""
-    with zipfile.ZipFile(wheel(name, dist)) as archive:
+    with zipfile.ZipFile(path) as archive:
         files = set(archive.namelist())
         info = f"{name.replace('-', '_')}-{VERSION}.dist-info"
         metadata = email.message_from_bytes(archive.read(f"{info}/METADATA"))

@@ -13,6 +13,7 @@ from tests.release.checking import wheel
 from tests.release.packages import (
     EVERYTHING,
     FOLDERS,
+    OPTIONAL,
     VERSION,
     development_requirements,
     requirements,
@@ -80,7 +81,7 @@ class Installation:
         run(*pip, *arguments, cwd=self._folder, environment=others)
 
     def install_everything(self, dist: Path) -> None:
-        """Install all packages by the one name, as a user does.
+        """Install all packages by the one name, and those that are optional, as a user does.
 
         Raises:
             ReleaseError: They can't be installed together, or one isn't among them.
@@ -91,7 +92,7 @@ class Installation:
         constraints.write_text("".join(lines))
         package, extra = EVERYTHING
         everything = f"{package}[{extra}] @ {wheel(package, dist).as_uri()}"
-        self.pip_install("--constraint", constraints, everything)
+        self.pip_install("--constraint", constraints, everything, *OPTIONAL)
         self.run("python", "-m", "pip", "check")
 
     def run(self, program: str, *arguments: str | Path, cwd: Path | None = None) -> str:

@@ -13,8 +13,12 @@ FOLDERS = {"damon-core": ROOT} | {
     for path in sorted((ROOT / "plugins").glob("*/pyproject.toml"))
 }
 VERSION = (ROOT / "VERSION").read_text().strip()
-#: The package and its extra that bring all others.
+#: Those with compiled modules.
+COMPILED = {name for name, folder in FOLDERS.items() if (folder / "hatch_build.py").exists()}
+#: The package and its extra that bring all others, but those that are compiled.
 EVERYTHING = ("damon-cli", "all")
+#: What brings these.
+OPTIONAL = ("damon-idle[native]",)
 
 
 def project_file(name: str) -> dict[str, Any]:

@@ -15,6 +15,7 @@ import psutil
 import pytest
 from damon_cgroup import CgroupSource
 from damon_idle import IdleOptions, PhysicalIdle, ProcessIdle
+from damon_idle.helper import Helper, find_helper
 from damon_vaddr import (
     LayoutInput,
     Mapped,
@@ -58,10 +59,11 @@ class Check(Protocol):
     def __call__(self, addresses: Sequence[int], meanwhile: str = "") -> str: ...
 
 
-@pytest.fixture
-def backend() -> Iterator[ProcessIdle]:
-    """Return a backend that doesn't flush TLBs."""
-    made = ProcessIdle(IdleOptions(flush_tlb=False))
+@pytest.fixture(params=["python", pytest.param("helper", marks=pytest.mark.needs("idle-helper"))])
+def backend(request: pytest.FixtureRequest) -> Iterator[ProcessIdle]:
+    """Return a backend that doesn't flush TLBs: with checks in Python, and by the helper."""
+    helper = Helper() if request.param == "python" else find_helper()
+    made = ProcessIdle(IdleOptions(flush_tlb=False), helper=helper)
     yield made
     made.close()
 

@@ -58,16 +58,19 @@ class Frames:
     Args:
         path: The file, in the format of `/proc/kpageflags`.
 
+    Attributes:
+        descriptor: Its file descriptor.
+
     Raises:
         OSError: The file can't be opened.
     """
 
     def __init__(self, path: Path = Path("/proc/kpageflags")) -> None:
-        self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        self.descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
 
     def flags(self, frames: IntColumn) -> WordColumn:
         """Return the flags of ascending frames; `NOPAGE` for those that don't exist."""
-        flags, readable = Places.of(frames, _NEAR).read(self._descriptor)
+        flags, readable = Places.of(frames, _NEAR).read(self.descriptor)
         return flags if readable is None else np.where(readable, flags, NOPAGE)
 
     def heads(self, frames: IntColumn) -> Heads | None:
@@ -126,4 +129,4 @@ class Frames:
 
     def close(self) -> None:
         """Close the file."""
-        os.close(self._descriptor)
+        os.close(self.descriptor)

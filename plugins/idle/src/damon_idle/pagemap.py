@@ -32,13 +32,16 @@ class Pagemap:
     Args:
         process: The process.
 
+    Attributes:
+        descriptor: Its file descriptor.
+
     Raises:
         ProcessLookupError: The process has ended.
         OSError: The file can't be opened.
     """
 
     def __init__(self, process: Process) -> None:
-        self._descriptor = process.open_kept("pagemap", os.O_RDONLY)
+        self.descriptor = process.open_kept("pagemap", os.O_RDONLY)
 
     def read(self, addresses: IntColumn) -> WordColumn | None:
         """Return the entries of ascending addresses.
@@ -55,19 +58,19 @@ class Pagemap:
 
     def read_at(self, places: Places) -> WordColumn | None:
         """Return the entries at places, or None, as `read` does."""
-        entries, readable = places.read(self._descriptor)
+        entries, readable = places.read(self.descriptor)
         return entries if readable is None else None
 
     def read_range(self, addresses: Range) -> WordColumn:
         """Return the entries of all pages in a range of addresses; none if the memory is gone."""
         return read_range(
-            self._descriptor,
+            self.descriptor,
             Range(addresses.start // PAGE_SIZE_BYTES, addresses.end // PAGE_SIZE_BYTES),
         )
 
     def close(self) -> None:
         """Close the file."""
-        os.close(self._descriptor)
+        os.close(self.descriptor)
 
 
 def present(entries: WordColumn) -> BoolColumn:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from damon_core import Backend, Costs, Finding, PageSampling, TargetForecast, hookimpl
+from damon_idle.helper import probe_helper
 from damon_idle.opening import probe_frames, probe_marks
 from damon_idle.options import IdleOptions
 from damon_idle.physical import PhysicalIdle
@@ -14,6 +15,11 @@ _SUMMARY = "idle page tracking: single pages; needs root and CONFIG_IDLE_PAGE_TR
 def probe() -> Sequence[Finding]:
     """Report whether this kernel and user have what the backend needs."""
     return (*probe_marks(), probe_frames())
+
+
+def probe_for_processes() -> Sequence[Finding]:
+    """Report the same, and what checks the pages of processes."""
+    return (*probe(), probe_helper())
 
 
 def forecast(_targets: Sequence[TargetForecast]) -> Costs:
@@ -34,7 +40,7 @@ def register_backends(register: Callable[[Backend], None]) -> None:
             ProcessIdle,
             IdleOptions,
             _SUMMARY,
-            probe=probe,
+            probe=probe_for_processes,
             forecast=forecast,
             serves=("vaddr", "cgroup"),
             preference=10,

@@ -17,6 +17,7 @@ from damon_core import Range
 IntColumn = npt.NDArray[np.int64]
 BoolColumn = npt.NDArray[np.bool_]
 WordColumn = npt.NDArray[np.uint64]
+ByteColumn = npt.NDArray[np.uint8]
 
 WORD_BYTES = 8
 
@@ -24,6 +25,11 @@ WORD_BYTES = 8
 def as_word(value: int) -> WordColumn:
     """Return a constant for operations with columns of words."""
     return np.array(value, dtype=np.uint64)
+
+
+def as_byte(value: int) -> ByteColumn:
+    """Return a constant for operations with columns of bytes."""
+    return np.array(value, dtype=np.uint8)
 
 
 def as_number(value: int) -> IntColumn:
