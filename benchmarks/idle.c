@@ -4,7 +4,7 @@
  * call where the backend does so. The process is idle, so no page has to be checked again. Prints
  * the CPU time of a round in nanoseconds.
  *
- * Usage: idle PID ROUNDS ADDRESS...   (addresses ascending)
+ * Usage: idle BITMAP PID ROUNDS ADDRESS...   (addresses ascending)
  */
 #include <fcntl.h>
 #include <stdint.h>
@@ -88,24 +88,24 @@ static long long cpu_ns(void)
 
 int main(int argc, char **argv)
 {
-	int pagemap, bitmap, pages = argc - 3, number, run;
+	int pagemap, bitmap, pages = argc - 4, number, run;
 	struct calls entries, flags, *marks;
 	uint64_t *frames, *places, word;
 	long rounds, round;
 	long long begin;
 	char path[64];
 
-	if (argc < 4 || (rounds = atol(argv[2])) < 1) {
-		fprintf(stderr, "usage: idle PID ROUNDS ADDRESS...\n");
+	if (argc < 5 || (rounds = atol(argv[3])) < 1) {
+		fprintf(stderr, "usage: idle BITMAP PID ROUNDS ADDRESS...\n");
 		return 2;
 	}
-	snprintf(path, sizeof(path), "/proc/%s/pagemap", argv[1]);
+	snprintf(path, sizeof(path), "/proc/%s/pagemap", argv[2]);
 	pagemap = open_at(path, O_RDONLY);
-	bitmap = open_at("/sys/kernel/mm/page_idle/bitmap", O_RDWR);
+	bitmap = open_at(argv[1], O_RDWR);
 	frames = calloc(pages, sizeof(*frames));
 	places = calloc(pages, sizeof(*places));
 	for (number = 0; number < pages; number++)
-		places[number] = strtoull(argv[number + 3], NULL, 10) / 4096;
+		places[number] = strtoull(argv[number + 4], NULL, 10) / 4096;
 	entries = plan(pagemap, places, pages, 32);
 	for (number = 0; number < pages; number++) {
 		if (pread(pagemap, &word, 8, places[number] * 8) != 8) {

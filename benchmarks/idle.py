@@ -1,10 +1,12 @@
-"""The CPU time of the backend `idle` per check, compared with bare C.
+"""The CPU time of the backend `idle` per check, in Python and compiled, compared with bare C.
 
 The baseline is benchmarks/idle.c: the same kernel calls on the same pages, with neighbours joined
 in the same way, and their results ignored. It needs idle page tracking, so it runs in the lab:
-`python -m tests.lab -- .venv/bin/python -m benchmarks.idle`, which compiles the C program.
+`python -m tests.lab -- .venv/bin/python -m benchmarks.idle`, which compiles the C program. With
+--marks-in-file it runs anywhere as root: a file stands for the bitmap, and marks cost less.
 """
 
+import argparse
 import itertools
 import mmap
 import os
@@ -19,15 +21,17 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 from damon_idle import IdleOptions, ProcessIdle
+from damon_idle.bitmap import BITMAP
+from damon_idle.helper import Helper, find_helper
+from damon_idle.marking import Marking
 from damon_vaddr import Mapped, PidSource, Process, ProcessMemory, ProcessTarget, parse_maps
 
-from benchmarks.measure import Comparison, is_quick, print_table, progress
+from benchmarks.measure import Comparison, print_table, progress
 from benchmarks.referenced import Size, Timer, UnwaitingClock, process_of
 from damon_core import Context, RegionLimits, Samples, Target, start
 
 MIB = 1 << 20
 Pages = npt.NDArray[np.int64]
-BITMAP = Path("/sys/kernel/mm/page_idle/bitmap")
 #: Checks before those that are measured.
 WARM_UP = 5
 
@@ -41,22 +45,21 @@ def addresses_in(pid: int, pages: int) -> Pages:
     return np.random.default_rng(1).choice(every, pages, replace=False)
 
 
-def c_us(program: Path, pid: int, addresses: list[str], checks: int) -> float:
+def c_us(program: Path, bitmap: Path, pid: int, addresses: list[str], checks: int) -> float:
     """Return the CPU time per round of the C program, microseconds."""
-    done = subprocess.run(
-        [program, str(pid), str(checks), *addresses], stdout=subprocess.PIPE, check=True, text=True
-    )
+    command: list[str | Path] = [program, bitmap, str(pid), str(checks), *addresses]
+    done = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True)
     return int(done.stdout) / 1_000
 
 
-def backend_us(pid: int, sets: Sequence[Pages], checks: int) -> float:
+def backend_us(bitmap: Path, helper: Helper, pid: int, sets: Sequence[Pages], checks: int) -> float:
     """Return the CPU time per check of the backend alone, microseconds.
 
     Two sets of pages take turns, so that no mark remains from the check before.
     """
     process = Process.open(pid)
     target = ProcessTarget("benchmark", process=process, mapped=Mapped.of(process.mappings()))
-    backend = ProcessIdle(IdleOptions(flush_tlb=False))
+    backend = ProcessIdle(IdleOptions(flush_tlb=False), lambda: Marking(bitmap), helper)
     backend.add(target)
     try:
         for number in range(checks + WARM_UP):
@@ -88,9 +91,10 @@ class GivenPages:
     def adapt(self, targets: Sequence[Target]) -> None: ...
 
 
-def worker_us(pid: int, sets: Sequence[Pages], checks: int) -> float:
+def worker_us(bitmap: Path, helper: Helper, pid: int, sets: Sequence[Pages], checks: int) -> float:
     """Return the CPU time per iteration of a whole context, microseconds."""
-    primitive = ProcessMemory(PidSource([pid]), ProcessIdle(IdleOptions(flush_tlb=False)))
+    backend = ProcessIdle(IdleOptions(flush_tlb=False), lambda: Marking(bitmap), helper)
+    primitive = ProcessMemory(PidSource([pid]), backend)
     timer = Timer(checks + WARM_UP + 1)
     with Context(
         primitive, [timer], clock=UnwaitingClock(), cpu_budget=None, policy=GivenPages(sets)
@@ -102,44 +106,62 @@ def worker_us(pid: int, sets: Sequence[Pages], checks: int) -> float:
     return (timer.times_ns[-1] - timer.times_ns[WARM_UP]) / checks / 1_000
 
 
+def arguments() -> argparse.Namespace:
+    """Return what the command line says."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--quick", action="store_true", help="a test, not a measurement")
+    parser.add_argument(
+        "--marks-in-file", action="store_true", help="an ordinary file in place of the bitmap"
+    )
+    return parser.parse_args()
+
+
 def main() -> None:
-    quick = is_quick(__doc__)
+    given = arguments()
     compiler = shutil.which("cc")
     if compiler is None:
         print("skipped: there is no C compiler (cc) for the baseline: apt-get install gcc")
         return
-    if not os.access(BITMAP, os.W_OK):
+    if os.geteuid() != 0 or not (given.marks_in_file or os.access(BITMAP, os.W_OK)):
         print("skipped: needs root and idle page tracking: run it in the lab, tests/lab/README.md")
         return
-    runs, checks = (1, 2) if quick else (9, 40)
+    runs, checks = (1, 2) if given.quick else (9, 40)
+    helpers = {"in Python": Helper()}
+    if find_helper().mark is None:
+        print("without the rows of compiled checks: damon-idle-native isn't installed\n")
+    else:
+        helpers["compiled"] = find_helper()
     rows = []
     size = Size(64 * MIB, 10)
     with tempfile.TemporaryDirectory() as directory, process_of(size) as pid:
+        bitmap = BITMAP
+        if given.marks_in_file:
+            bitmap = Path(directory) / "bitmap"
+            with bitmap.open("wb") as file:
+                file.truncate((1 << 46) // mmap.PAGESIZE // 8)
         program = Path(directory) / "idle"
         source = Path(__file__).with_suffix(".c")
         subprocess.run([compiler, "-O2", "-o", program, source], check=True)
         for pages in (10, 30, 100, 1_000):
             addresses = addresses_in(pid, 2 * pages)
             sets = [np.sort(part) for part in np.split(addresses, 2)]
-            texts = [str(page) for page in sets[0].tolist()]
+            baseline = partial(
+                c_us, program, bitmap, pid, [str(page) for page in sets[0].tolist()], checks
+            )
             for what, measure in (("backend", backend_us), ("whole worker", worker_us)):
-                progress(f"{pages} pages, {what}")
-                result = Comparison.of(
-                    partial(measure, pid, sets, checks),
-                    partial(c_us, program, pid, texts, checks),
-                    runs,
-                )
-                rows.append(
-                    [
-                        f"{pages} pages, {what}",
-                        f"{result.figure:.0f}",
-                        f"{result.baseline:.0f}",
-                        result.ratio,
-                    ]
-                )
+                for how, helper in helpers.items():
+                    name = f"{pages} pages, {what}, {how}"
+                    progress(name)
+                    figure = partial(measure, bitmap, helper, pid, sets, checks)
+                    result = Comparison.of(figure, baseline, runs)
+                    least = min(result.figures) / min(result.baselines)
+                    us = (f"{each:.0f}" for each in (result.figure, result.baseline))
+                    rows.append([name, *us, f"{least:.2f}", result.ratio])
     print_table(
         f"CPU time per check of {size} (medians of {runs} runs of {checks} checks)",
-        ["", "Python, us", "bare C, us", "ratio"],
+        ["", "us", "bare C, us", "least to least", "ratio"],
         rows,
     )
 

@@ -77,13 +77,21 @@ def test_referenced_without_a_compiler_says_what_to_do(tmp_path: Path) -> None:
     ]
 
 
-@pytest.mark.needs("gcc")
+@pytest.mark.needs("gcc", "idle-helper")
 @pytest.mark.needs("idle-page-tracking")
 def test_idle_prints_ratios_to_c() -> None:
-    """Each row ends with a ratio to the C program of the same run."""
+    """Each row, of Python and of compiled checks, ends with a ratio to the C program."""
     ratios = _ratios("idle")
-    assert len(ratios) == 8
+    assert len(ratios) == 16
     assert all(re.match(r"\d", ratio) for ratio in ratios)
+
+
+@pytest.mark.slow
+@pytest.mark.needs("gcc", "idle-helper", "root")
+def test_idle_runs_with_a_file_in_place_of_the_bitmap() -> None:
+    """Where the kernel has no idle page tracking."""
+    rows = rows_of("idle", "--marks-in-file")
+    assert len([row for row in rows if "compiled" in row[0]]) == 8
 
 
 @pytest.mark.slow
