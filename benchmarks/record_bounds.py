@@ -1,10 +1,10 @@
 """How long a day of records is, as it is and with longer aggregations, and how short it could be.
 
-Each RECORD is written anew as Parquet, in memory, and extrapolated to a day. The bounds are
-entropies: what a coder needs at least that keeps counts and borders exactly. It predicts each count
-from the one before at the same place, and knows how often each follows which; borders take what
-says which of them stay, and the distance of new ones to the nearest before, in pages. Ages, idle
-times and sizes come on top of that.
+Each RECORD, or each of three simulated ones of `benchmarks.records`, is written anew as Parquet, in
+memory, and extrapolated to a day. The bounds are entropies: what a coder needs at least that keeps
+counts and borders exactly. It predicts each count from the one before at the same place, and knows
+how often each follows which; borders take what says which of them stay, and the distance of new
+ones to the nearest before, in pages. Ages, idle times and sizes come on top of that.
 """
 
 import argparse
@@ -20,9 +20,12 @@ from damon_parquet.rowgroup import encode_table
 from damon_parquet.rows import to_table
 
 from benchmarks.measure import print_table, progress
+from benchmarks.records import CASES, snapshots_of
 from damon_core import Snapshot, SnapshotMerger, rounded_counts
 
 EVERY_US = {"1s": 1_000_000, "2s": 2_000_000, "5s": 5_000_000}
+#: What is simulated if no record is given.
+SIMULATED = ("500 of 1 000 areas hot", "Zipf of 100", "Zipf of 1 000")
 #: As in files: a row group has so many rows at most.
 GROUP_ROWS = 1 << 19
 DAY_US = 86_400_000_000
@@ -80,18 +83,30 @@ def bounds_bytes(snapshots: Sequence[Snapshot]) -> tuple[float, float]:
     return (joint - first) * both.shape[1] / count, (which + where) / count
 
 
+def named(records: Sequence[Path], seconds: int) -> Iterator[tuple[str, list[Snapshot]]]:
+    """Yield what records are called, and their aggregations; of simulated ones so many seconds."""
+    for path in records:
+        progress(path.name)
+        with ParquetReader(path) as reader:
+            yield path.stem, list(reader.snapshots())
+    if not records:
+        for case in CASES:
+            if case.name in SIMULATED:
+                progress(case.name)
+                yield case.name, snapshots_of(case, seconds)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         prog="benchmarks.record_bounds",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("records", metavar="RECORD", nargs="+", type=Path)
+    parser.add_argument("records", metavar="RECORD", nargs="*", type=Path)
+    parser.add_argument("--quick", action="store_true", help="2 s of each: a test")
+    options = parser.parse_args()
     rows = []
-    for path in parser.parse_args().records:
-        progress(path.name)
-        with ParquetReader(path) as reader:
-            snapshots = list(reader.snapshots())
+    for name, snapshots in named(options.records, 2 if options.quick else 40):
         regions = sum(map(len, snapshots)) / len(snapshots)
         days = DAY_US / sum(each.elapsed_us for each in snapshots)
         counts, borders = (
@@ -101,7 +116,7 @@ def main() -> None:
         sizes += [file_bytes([*merged(snapshots, every_us)]) for every_us in EVERY_US.values()]
         rows.append(
             [
-                path.stem,
+                name,
                 f"{regions:.0f}",
                 counts,
                 borders,

@@ -84,19 +84,21 @@ class Keep:
 
     @hookimpl
     def after_aggregation(self, context: Context) -> None:
-        snapshot = context.snapshot
-        assert snapshot is not None
-        late_us = int(abs(self._rng.normal(0, 200)))
-        idle_us = np.where(snapshot.idle_us > 0, snapshot.idle_us + late_us, 0)
-        self.snapshots.append(
-            evolve(
-                snapshot,
-                time_us=snapshot.time_us + late_us,
-                elapsed_us=snapshot.elapsed_us + late_us,
-                idle_us=idle_us,
-                targets=tuple(evolve(each, idle_us=idle_us) for each in snapshot.targets),
-            )
-        )
+        assert context.snapshot is not None
+        self.snapshots.append(with_jitter(context.snapshot, self._rng))
+
+
+def with_jitter(snapshot: Snapshot, rng: np.random.Generator) -> Snapshot:
+    """Return the snapshot of a virtual clock as a real one has it: a little late."""
+    late_us = int(abs(rng.normal(0, 200)))
+    idle_us = np.where(snapshot.idle_us > 0, snapshot.idle_us + late_us, 0)
+    return evolve(
+        snapshot,
+        time_us=snapshot.time_us + late_us,
+        elapsed_us=snapshot.elapsed_us + late_us,
+        idle_us=idle_us,
+        targets=tuple(evolve(each, idle_us=idle_us) for each in snapshot.targets),
+    )
 
 
 def snapshots_of(case: Case, seconds: int) -> list[Snapshot]:

@@ -34,6 +34,7 @@ as pgbench -q -i -s 12 bench 2>"$folder/pgbench"
 damon record --kinds --descendants --pid "$(head -n 1 "$folder/data/postmaster.pid")" \
     --backend referenced --max-regions 10000 --cpu-budget 25% --aggregation 1s --for 60s -o "$record" &
 damon=$!
+until [ -e "$record" ]; do kill -0 "$damon"; sleep 0.2; done
 sleep 4
 as pgbench -n -S -c 4 -T 15 bench >"$folder/pgbench"
 cat >"$folder/sort.sql" <<END

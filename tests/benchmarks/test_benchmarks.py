@@ -61,6 +61,26 @@ def test_reports_beside_damo_print_ratios() -> None:
     assert len(ratios) == 6
 
 
+@pytest.mark.slow
+def test_record_bounds_prints_how_long_a_day_is() -> None:
+    """Of each simulated record: bounds, as it is, and with longer aggregations."""
+    rows = rows_of("record_bounds")[2:]
+    assert [row[0] for row in rows] == ["500 of 1 000 areas hot", "Zipf of 100", "Zipf of 1 000"]
+    for row in rows:
+        assert len(row) == 8
+        assert all(re.fullmatch(r"\d+ MB", cell) for cell in row[2:])
+
+
+@pytest.mark.slow
+def test_record_day_prints_what_is_lost() -> None:
+    """Its size, what reports of it take, and how far longer aggregations are off."""
+    rows = rows_of("record_day", timeout_s=300)
+    assert [row[1] for row in rows if row[0] == "0.01 h"]
+    assert [row[0] for row in rows].count("report heatmap of 5s") == 1
+    errors = next(row for row in rows if row[0] == "error of frequencies")
+    assert all(re.fullmatch(r"\d+\.\d\d%", cell) for cell in errors[1:3])
+
+
 def test_referenced_without_a_compiler_says_what_to_do(tmp_path: Path) -> None:
     """Without a compiler the benchmark is skipped; one line names the package to install."""
     done = subprocess.run(

@@ -16,6 +16,7 @@ from damon_core import Context, Intervals, Owner, Plugins, TargetSnapshot, start
 
 MIB = 1 << 20
 CGROUPS = Path("/sys/fs/cgroup")
+NODES = Path("/sys/devices/system/node")
 BLOCKS = Path("/sys/devices/system/memory")
 INTERVALS = Intervals(sampling_us=200_000, aggregation_us=2_000_000, update_us=1_000_000)
 
@@ -69,7 +70,7 @@ def run_in_cgroup() -> Iterator[Run]:
 @pytest.fixture
 def machine() -> Iterator[Context]:
     """Return a running context that monitors the whole machine with the backend `idle`."""
-    options = PaddrOptions(backend="idle")
+    options = PaddrOptions(backend="idle", kinds=True)
     primitive = make_paddr(options, Plugins.discover().backends("paddr"))
     with Context(primitive, intervals=INTERVALS, cpu_budget=None) as context:
         start(context)
@@ -87,6 +88,13 @@ def after(context: Context, aggregations: int) -> dict[str, TargetSnapshot]:
         time.sleep(0.1)
     assert context.snapshot is not None
     return {target.name: target for target in context.snapshot.targets}
+
+
+def of_node(name: str) -> dict[str, int]:
+    """Return the counters of a node, in bytes, by name."""
+    lines = (NODES / name / "meminfo").read_text().splitlines()
+    fields = [line.replace(":", "").split() for line in lines]
+    return {field[2]: int(field[3]) << 10 for field in fields if field[-1] == "kB"}
 
 
 def owners(target: TargetSnapshot) -> dict[str, Owner]:
@@ -110,6 +118,21 @@ def test_the_busy_cgroup_is_found(run_in_cgroup: Run, machine: Context) -> None:
     assert still.working_set_bytes < 0.3 * still.total_bytes
     for name, node in (("/damon-busy", node0), ("/damon-still", node1)):
         assert name not in owners(node) or owners(node)[name].total_bytes < 8 * MIB
+
+
+@pytest.mark.needs("root", "idle-page-tracking", "memory-cgroup", "numa-nodes")
+def test_kinds_of_each_node_are_those_of_the_kernel(run_in_cgroup: Run, machine: Context) -> None:
+    """Each node has as much anonymous memory, and of files, as its meminfo says."""
+    run_in_cgroup("damon-still", 192, "still", 0)
+    run_in_cgroup("damon-busy", 64, "busy", 1)
+    targets = after(machine, 20)
+    for node, ranges in MachineMemory().nodes().items():
+        name = f"node{node}"
+        kinds = targets[name].kind_bytes()
+        known = of_node(name)
+        slack = 0.08 * size_bytes(ranges)
+        assert abs(kinds["anonymous"] - known["AnonPages"]) < slack
+        assert abs(kinds["file"] + kinds["shmem"] - known["FilePages"]) < slack
 
 
 @pytest.mark.needs("root", "idle-page-tracking")

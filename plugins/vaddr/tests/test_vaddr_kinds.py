@@ -13,7 +13,7 @@ from damon_vaddr import LayoutInput, PidSource, Process, ProcessMemory, ProcessT
 from damon_vaddr.kinds import Kinds, nodes_online, of_smaps, shmem_ranges
 from damon_vaddr.mappings import mapping_regions, parse_maps
 
-from damon_core import Context, Snapshot, kind_names
+from damon_core import Context, RegionLimits, Snapshot, kind_names
 from damon_core.testing import StopAfter, run
 
 StartProgram = Callable[..., "subprocess.Popen[str]"]
@@ -67,10 +67,17 @@ def of_kernel(pid: int, file: str, name: str) -> int:
     return int(found[1]) * 1024
 
 
-def snapshot_of(pid: int) -> Snapshot:
+def snapshot_of(pid: int, limits: RegionLimits = RegionLimits()) -> Snapshot:  # noqa: B008
     """Return what the backend `referenced` finds."""
     memory = ProcessMemory(PidSource([pid]), Referenced(), kinds=True)
-    context = Context(memory, [StopAfter(2)], cpu_budget=None, max_slowdown=None, max_stall_us=None)
+    context = Context(
+        memory,
+        [StopAfter(2)],
+        limits=limits,
+        cpu_budget=None,
+        max_slowdown=None,
+        max_stall_us=None,
+    )
     run(context)
     assert context.snapshot is not None
     return context.snapshot
@@ -106,6 +113,26 @@ def test_smaps_has_what_the_kernel_says(program: "subprocess.Popen[str]") -> Non
     assert found["dirty"] == sum(of_kernel(pid, "smaps_rollup", name) for name in dirty)
     assert found["locked"] == 4 * MIB
     assert found["swapped"] == of_kernel(pid, "status", "VmSwap")
+
+
+def test_mappings_of_other_kinds_that_are_joined_are_of_all_of_them(
+    program: "subprocess.Popen[str]",
+) -> None:
+    """With fewer regions than mappings a region has the bytes of each kind that are in it."""
+    pid = program.pid
+    snapshot = snapshot_of(pid, RegionLimits(3, 3))
+    (target,) = snapshot.targets
+    assert len(target) <= 3
+    assert target.kinds is not None
+    found = snapshot.kind_bytes()
+    assert found["anonymous"] == of_kernel(pid, "status", "RssAnon")
+    assert found["shmem"] == of_kernel(pid, "status", "RssShmem")
+    others = found["anonymous"] + found["shmem"]
+    assert found["file"] == of_kernel(pid, "smaps_rollup", "Rss") - others
+    mixed = (target.kinds["anonymous"] > 0) & (target.kinds["file"] > 0)
+    assert mixed.any()
+    whole = sum(target.kinds[kind] for kind in ("anonymous", "shmem", "file"))
+    np.testing.assert_array_equal(whole, target.resident_bytes)
 
 
 def test_memory_is_on_some_node(program: "subprocess.Popen[str]") -> None:
