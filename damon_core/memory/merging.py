@@ -21,6 +21,8 @@ _Flags = npt.NDArray[np.bool_]
 _MOST_STRETCHED = 2
 #: So many are put together before more come, which bounds memory however long an interval is.
 _MOST_PENDING = 256
+#: Of so many pairs of neighbours one is joined before costs are looked at anew.
+_AT_ONCE = 4
 #: What a column of a kind of memory is called in a `_Table`.
 _KIND = "kind "
 
@@ -340,7 +342,9 @@ def _fewer(table: _Table, most: int) -> _Table:
         cost = basis[left] * basis[right] / (basis[left] + basis[right])
         cost *= (rate[left] - rate[right]) ** 2
         begins = np.ones(len(table["start"]), np.bool_)
-        for place in candidates[np.argsort(cost, kind="stable")][: 2 * surplus].tolist():
+        # Not more at once: what is left of a place then has no neighbour but across a border.
+        cheapest = np.argsort(cost, kind="stable")[: max(len(candidates) // _AT_ONCE, 1)]
+        for place in candidates[cheapest].tolist():
             # Each takes part in one joining at a time: afterwards it is another.
             if begins[place] and begins[place + 1] and begins[min(place + 2, len(begins) - 1)]:
                 begins[place + 1] = False

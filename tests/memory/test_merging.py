@@ -105,6 +105,16 @@ class TestTotals:
         np.testing.assert_array_equal(counts, counts.round())
 
 
+def test_the_most_similar_are_joined_first() -> None:
+    """Of three alike and another, the three become one: no border between others is lost for it."""
+    rows = [RegionRow(page * PAGE, (page + 1) * PAGE, 20, page) for page in range(3)]
+    rows.append(RegionRow(3 * PAGE, 4 * PAGE, 0))
+    parts = [make_snapshot({"a": rows}, number=number) for number in (1, 2)]
+    whole = merged(parts, 1, most_regions=2)
+    assert (whole.start // PAGE).tolist() == [0, 3]
+    assert whole.nr_accesses.tolist() == [40, 0]
+
+
 def test_a_byte_has_the_sum_of_its_accesses() -> None:
     """Of regions with other borders, between all of these."""
     parts = [

@@ -360,7 +360,9 @@ class Referenced:
         with memoryview(self._buffer)[:size] as text:
             headers, rss, pss, referenced, huge = self._parser.parse(text)
             is_last = files.checks or context is None or context.intervals.checks == 1
-            kinds_text = bytes(text) if self._reads_kinds and is_last else None
+            # Where other checks are missed there is no last one: better early than unknown.
+            is_wanted = is_last or files.kinds is None or headers != files.headers
+            kinds_text = bytes(text) if self._reads_kinds and is_wanted else None
         if headers != files.headers and context is not None and target.layout_input.maps:
             maps = clipped(_maps(headers), target.ranges)
             given = evolve(target.layout_input, maps=maps)
