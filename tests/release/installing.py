@@ -90,9 +90,11 @@ class Installation:
         constraints = self._folder / "constraints.txt"
         lines = [f"{name} @ {wheel(name, dist).as_uri()}\n" for name in FOLDERS]
         constraints.write_text("".join(lines))
-        package, extra = EVERYTHING
-        everything = f"{package}[{extra}] @ {wheel(package, dist).as_uri()}"
-        self.pip_install("--constraint", constraints, everything, *OPTIONAL)
+        wanted = [
+            f"{package}[{extra}] @ {wheel(package, dist).as_uri()}"
+            for package, extra in (EVERYTHING, *OPTIONAL)
+        ]
+        self.pip_install("--constraint", constraints, *wanted)
         self.run("python", "-m", "pip", "check")
 
     def run(self, program: str, *arguments: str | Path, cwd: Path | None = None) -> str:

@@ -17,8 +17,8 @@ VERSION = (ROOT / "VERSION").read_text().strip()
 COMPILED = {name for name, folder in FOLDERS.items() if (folder / "hatch_build.py").exists()}
 #: The package and its extra that bring all others, but those that are compiled.
 EVERYTHING = ("damon-cli", "all")
-#: What brings these.
-OPTIONAL = ("damon-idle[native]",)
+#: Packages and their extras that bring these.
+OPTIONAL = (("damon-idle", "native"),)
 
 
 def project_file(name: str) -> dict[str, Any]:
