@@ -22,7 +22,7 @@ from damon_prometheus.options import PrometheusOptions
 from damon_record.command import record
 from damon_sim.options import SimOptions
 from damon_sim.patterns import Moving, RandomPages, Stairs, Uniform, Zigzag, Zone
-from damon_sysfs.options import KdamondOptions
+from damon_sysfs.options import KdamondOptions, KernelOptions
 from damon_top.command import top
 from damon_vaddr.plugin import VaddrOptions
 from damon_vaddr.referenced import ReferencedOptions
@@ -109,7 +109,8 @@ PAGES: list[tuple[str, int, type]] = [
     ("plugins/sim/README.md", 2, Moving),
     ("plugins/sim/README.md", 3, RandomPages),
     ("plugins/sim/README.md", 4, Uniform),
-    ("plugins/sysfs/README.md", 0, KdamondOptions),
+    ("plugins/sysfs/README.md", 0, KernelOptions),
+    ("plugins/sysfs/README.md", 1, KdamondOptions),
     ("plugins/vaddr/README.md", 0, VaddrOptions),
 ]
 

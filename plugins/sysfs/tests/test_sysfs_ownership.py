@@ -139,6 +139,7 @@ def test_a_kernel_without_damon(tmp_path: Path) -> None:
 #: What kernels have whose kdamonds drop targets without a restart.
 ENDING = "processes that end while it runs"
 TUNING = "the kernel's tuning of intervals"
+PAGES = "option checks: pages that the policy chooses"
 
 
 @pytest.fixture
@@ -203,8 +204,8 @@ def test_features_are_reported_one_by_one(
     """Without optional features the backend is still usable."""
     findings = found(release, "vaddr")
     tracing = "results from the tracepoint damon_aggregated"
-    # What is tuned is said by tracing, too.
-    missing = missing | {tracing, TUNING}
+    # What is tuned is said by tracing, too, and counts of pages come by it.
+    missing = missing | {tracing, TUNING, PAGES}
     assert {name for name in findings if not findings[name].works} == missing
     # Without tracing, results are only in tried_regions.
     assert usable(findings) is ("results from tried_regions" not in missing)

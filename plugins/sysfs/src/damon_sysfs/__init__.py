@@ -1,9 +1,18 @@
 """The kernel's DAMON: as the backend `kernel`, controlled; as the primitive `kdamond`, watched."""
 
 from damon_sysfs.observing import RunningKdamonds
-from damon_sysfs.options import KdamondOptions
+from damon_sysfs.options import KdamondOptions, KernelOptions
+from damon_sysfs.pages import KernelPages
 from damon_sysfs.physical import KernelMemory
 from damon_sysfs.processes import KernelProcesses
 from damon_sysfs.sampler import Sampler
 
-__all__ = ["KdamondOptions", "KernelMemory", "KernelProcesses", "RunningKdamonds", "Sampler"]
+__all__ = [
+    "KdamondOptions",
+    "KernelMemory",
+    "KernelOptions",
+    "KernelPages",
+    "KernelProcesses",
+    "RunningKdamonds",
+    "Sampler",
+]

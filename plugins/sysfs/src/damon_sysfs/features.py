@@ -13,6 +13,9 @@ from damon_sysfs.running import STAT, Kernel
 from damon_sysfs.trace import find_tracing, says_what_is_tuned
 from damon_sysfs.tree import NUMBER
 
+#: Kernels that have this function take a commit in between two checks, not at the end of an
+#: aggregation, and the writer doesn't wait for longer.
+_BETWEEN_CHECKS = "obsolete_target_store", (6, 19)
 _NEEDS = "the kernel needs CONFIG_DAMON_SYSFS, Linux 5.18 or later"
 #: The operations that each primitive needs, and their targets.
 _OPERATIONS = {
@@ -50,6 +53,7 @@ def probe(
         *_results(kernel, tracing, primitive),
         *_changes(kernel, primitive),
         *_filter(kernel, primitive),
+        *_pages(kernel, tracing, primitive),
         _tuning(tracing),
     )
 
@@ -95,7 +99,7 @@ def _changes(kernel: _Features, primitive: str) -> Sequence[Finding]:
         )
     ]
     if primitive != "paddr":
-        works = kernel.has("obsolete_target_store", (6, 19))
+        works = kernel.has(*_BETWEEN_CHECKS)
         detail = "" if works else f"one that ends {resets}, unless it was the last to come"
         name = "processes that end while it runs (Linux 6.19)"
         found.append(Finding(name, works, detail, required=False))
@@ -203,6 +207,16 @@ def _results(kernel: _Features, tracing: tuple[Path, ...], primitive: str) -> Se
             required=False,
         ),
     )
+
+
+def _pages(kernel: _Features, tracing: tuple[Path, ...], primitive: str) -> Sequence[Finding]:
+    """Report whether the kernel can be given other pages as often as it checks them."""
+    if primitive == "paddr":
+        return ()
+    works = find_tracing(tracing) is not None and kernel.has(*_BETWEEN_CHECKS)
+    detail = "" if works else "each choice takes a tenth of a second, and tracing"
+    name = "option checks: pages that the policy chooses (Linux 6.19)"
+    return (Finding(name, works, detail, required=False),)
 
 
 def _tuning(tracing: tuple[Path, ...]) -> Finding:

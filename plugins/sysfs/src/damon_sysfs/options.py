@@ -1,4 +1,4 @@
-"""The options of the primitive `kdamond`."""
+"""The options of the primitive `kdamond`, and of the backend `kernel` for processes."""
 
 import re
 from typing import Any, Literal
@@ -31,4 +31,17 @@ class KdamondOptions:
     when_gone: Literal["end", "wait"] = field(
         default="end",
         metadata={"help": "when the last of them has ended, or none runs: end, or wait for others"},
+    )
+
+
+@frozen
+class KernelOptions:
+    """The options of `kernel` for processes."""
+
+    checks: Literal["regions", "pages"] = field(
+        default="regions",
+        metadata={
+            "help": "what the kernel checks: regions that it forms itself, or pages that the "
+            "policy chooses"
+        },
     )

@@ -2,12 +2,26 @@
 
 from collections.abc import Callable, Mapping, Sequence
 
-from damon_core import Backend, Costs, DelegatedSampling, Primitive, TargetForecast, hookimpl
+from damon_core import (
+    Backend,
+    Costs,
+    DelegatedSampling,
+    NoOptions,
+    Primitive,
+    TargetForecast,
+    hookimpl,
+)
 from damon_sysfs.features import probe, probe_running
 from damon_sysfs.observing import RunningKdamonds
-from damon_sysfs.options import KdamondOptions
+from damon_sysfs.options import KdamondOptions, KernelOptions
+from damon_sysfs.pages import KernelPages
 from damon_sysfs.physical import KernelMemory
 from damon_sysfs.processes import KernelProcesses
+
+
+def make_processes(options: KernelOptions) -> KernelProcesses | KernelPages:
+    """Make the backend of processes."""
+    return KernelPages() if options.checks == "pages" else KernelProcesses()
 
 
 def forecast(_targets: Sequence[TargetForecast]) -> Costs:
@@ -48,11 +62,15 @@ def register_primitives(register: Callable[[Primitive], None]) -> None:
 @hookimpl
 def register_backends(register: Callable[[Backend], None]) -> None:
     """Register `kernel` for processes and for physical memory."""
-    for factory, serves in ((KernelProcesses, ("vaddr", "cgroup")), (KernelMemory, ("paddr",))):
+    for factory, options, serves in (
+        (make_processes, KernelOptions, ("vaddr", "cgroup")),
+        (KernelMemory, NoOptions, ("paddr",)),
+    ):
         register(
             Backend(
                 "kernel",
                 factory,
+                options,
                 summary="the kernel's DAMON samples; needs root and CONFIG_DAMON_SYSFS",
                 probe=probe,
                 forecast=forecast,

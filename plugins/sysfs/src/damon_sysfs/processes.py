@@ -38,13 +38,6 @@ class _ProcessState:
     idling: Idling = field(factory=Idling)
     has_results: bool = False
 
-    def memory_is_gone(self) -> bool:
-        """Return whether its memory is gone, because it has ended or called exec."""
-        try:
-            return not os.pread(self.maps, 1, 0)
-        except ProcessLookupError:
-            return True
-
 
 class KernelProcesses:
     """Monitors processes with the kernel's DAMON (operations ``vaddr``).
@@ -98,7 +91,7 @@ class KernelProcesses:
         threads: dict[ProcessTarget, int] = {}
         goal = self._goal.goal(context.goal, (target.regions for target in targets))
         while True:
-            before, threads = threads, _threads(targets)
+            before, threads = threads, threads_of(targets)
             try:
                 self._apply(threads, context.intervals, context.limits, goal)
             except ProcessLookupError:
@@ -143,9 +136,9 @@ class KernelProcesses:
             PluginError: Another program has switched the kdamond off, or it reports nothing.
         """
         aggregations = self.sampler.collect() if self._order else []
-        gone = [target for target in targets if self._states[target].memory_is_gone()]
+        gone = [target for target in targets if memory_is_gone(self._states[target].maps)]
         if self._order and not aggregations and len(gone) < len(self._order):
-            raise PluginError("kernel", "another program has switched the kdamond off")
+            raise switched_off()
         for aggregation in aggregations:
             for number, target in enumerate(self._order):
                 if number in aggregation.tables:
@@ -172,7 +165,24 @@ class KernelProcesses:
         self.sampler.close()
 
 
-def _threads(targets: Sequence[ProcessTarget]) -> dict[ProcessTarget, int]:
+def switched_off() -> PluginError:
+    """Return the error of a kdamond that has ended though its processes haven't."""
+    return PluginError("kernel", "another program has switched the kdamond off")
+
+
+def memory_is_gone(maps: int) -> bool:
+    """Return whether the memory of a process is gone, because it has ended or called exec.
+
+    Args:
+        maps: The file descriptor of its `/proc/PID/maps`.
+    """
+    try:
+        return not os.pread(maps, 1, 0)
+    except ProcessLookupError:
+        return True
+
+
+def threads_of(targets: Sequence[ProcessTarget]) -> dict[ProcessTarget, int]:
     """Return the thread of each process that shows its memory; without those that have ended.
 
     The kernel finds no memory by the pid of a process whose first thread has exited.

@@ -14,6 +14,7 @@ from damon_sysfs.changes import OBSOLETE, places, region_files, target_files
 from damon_sysfs.events import Aggregation
 from damon_sysfs.goals import GOAL, NO_GOAL, KernelGoal, tuned_to
 from damon_sysfs.ownership import TRACING, Claim, Registry, start_time
+from damon_sysfs.replacing import IntColumn, PageFiles, page_ranges
 from damon_sysfs.spending import Spending
 from damon_sysfs.trace import Trace, find_tracing
 from damon_sysfs.tried import STAT_SCHEME, TriedRegions, write_filter
@@ -116,6 +117,7 @@ class Sampler:
     _results: Trace | TriedRegions | None = field(default=None, init=False)
     _spending: Spending = field(factory=Spending, init=False)
     _tunes: bool = field(default=False, init=False)
+    _pages: PageFiles | None = field(default=None, init=False)
 
     def apply(
         self,
@@ -138,6 +140,7 @@ class Sampler:
             return
         before, self._plan = self._plan, None
         self._tunes = False
+        self._close_pages()
         try:
             if not plan.targets:
                 self._pause()
@@ -148,6 +151,77 @@ class Sampler:
         except OSError as error:
             raise self._error_for(plan, error) from error
         self._plan = plan
+
+    def claim(self) -> None:
+        """Claim a kdamond for `check_pages`, ahead of the first targets.
+
+        Raises:
+            PluginError: DAMON isn't free, or tracing can't be used.
+        """
+        try:
+            _, results = self._take(filtered=False)
+        except PermissionError as error:
+            raise PluginError("kernel", f"{error.strerror}: run as root") from error
+        except OSError as error:
+            raise PluginError("kernel", f"the kernel refuses: {error}") from error
+        if not isinstance(results, Trace):
+            reason = "checks of pages need tracing: mount tracefs at /sys/kernel/tracing"
+            raise PluginError("kernel", reason)
+
+    def check_pages(self, plan: Plan, pages: Sequence[IntColumn]) -> None:
+        """Let the kdamond check single pages, others than before.
+
+        As long as nothing else changes, only that is written and committed. The kernel takes it in
+        at the end of an aggregation, whose counts are then gone: those of the next are right. If
+        the kdamond has ended, `collect` says so.
+
+        Args:
+            plan: The settings, with operations ``fvaddr`` and targets without ranges.
+            pages: The pages of each target, of which none is beside another.
+
+        Raises:
+            ProcessLookupError: The process of a target has ended.
+            PluginError: DAMON isn't free, or this kernel lacks a feature.
+        """
+        try:
+            self._check_pages(plan, pages)
+        except PluginError:
+            claim = self._claim
+            if claim is None or claim.kdamond is None or self.registry.is_running(claim):
+                raise
+
+    def _check_pages(self, plan: Plan, pages: Sequence[IntColumn]) -> None:
+        files, claim, before = self._pages, self._claim, self._plan
+        if plan == before and claim is not None and files is not None and files.fits(pages):
+            self._plan = None
+            try:
+                files.write(pages)
+                self.registry.tree.write(claim.folder + "state", "commit")
+            except OSError as error:
+                raise self._error_for(plan, error) from error
+            self._plan = plan
+            return
+        is_same = before is not None and before.targets == plan.targets
+        if is_same and plan.targets and claim is not None and not self.registry.is_running(claim):
+            self._plan = None  # as `collect` is to say
+            return
+        targets = tuple(
+            evolve(target, ranges=page_ranges(column))
+            for target, column in zip(plan.targets, pages, strict=True)
+        )
+        self.apply(evolve(plan, targets=targets), {})
+        self._plan = None
+        if self._claim is not None and targets:
+            try:
+                self._pages = PageFiles(self.registry.tree.root / self._claim.folder, pages)
+            except OSError as error:
+                raise self._error_for(plan, error) from error
+        self._plan = plan
+
+    def _close_pages(self) -> None:
+        if self._pages is not None:
+            self._pages.close()
+        self._pages = None
 
     @property
     def tuned_intervals(self) -> Intervals | None:
@@ -210,6 +284,7 @@ class Sampler:
             OSError: The kernel refuses.
         """
         self._spending.close()
+        self._close_pages()
         claim, self._claim, self._plan = self._claim, None, None
         results, self._results = self._results, None
         if results is not None and (results.lost or results.missed):
@@ -231,14 +306,19 @@ class Sampler:
         if self._claim is not None:
             self.registry.stop(self._claim)
 
-    def _restart(self, plan: Plan, initial: Mapping[int, Sequence[Range]]) -> None:
-        tree = self.registry.tree
+    def _take(self, *, filtered: bool) -> "tuple[Claim, Trace | TriedRegions]":
+        """Return the claim and what reads its results, which are made at the first call."""
         if self._claim is None:
             self._claim = self.registry.take()
-        claim = self._claim
+        if self._results is None:
+            self._results = self._open(self._claim, filtered)
+        return self._claim, self._results
+
+    def _restart(self, plan: Plan, initial: Mapping[int, Sequence[Range]]) -> None:
+        tree = self.registry.tree
+        claim, results = self._take(filtered=plan.cgroup is not None)
         self.registry.clear(claim)
         files = plan.files()
-        results = self._results = self._results or self._open(claim, plan.cgroup is not None)
         if isinstance(results, TriedRegions):
             if len(plan.targets) > 1:
                 raise PluginError(
