@@ -1,9 +1,8 @@
 """The kernel's DAMON as a checker of single pages for our policy, beside its own regions.
 
-With operations `fvaddr` and regions of one page each, none beside another, a kdamond neither
-splits nor merges them: each has the count of its page. So the policy `evidence` can choose the
-pages, and a commit replaces them. Costs are CPU time of the kdamond and of this program, each a
-share of one core.
+Compared are the two ways of the backend `kernel`, in contexts; and pages that stay for an
+aggregation, so that each has a count. Costs are CPU time of the kdamond and of this program, each
+a share of one core.
 
 It boots the lab's machine (tests/lab/README.md), whose time goes by the instructions that it
 executes. There another process empties the emulated TLB, as in `benchmarks.beside_kernel`.
@@ -23,7 +22,7 @@ from benchmarks.beside_kernel.__main__ import delay, total
 from benchmarks.beside_kernel.answers import NOTICED_F1, MonitorRun, Score
 from benchmarks.beside_kernel.monitors import Plan
 from benchmarks.beside_kernel.workloads import FOR_US, MIB, moving, needle, scattered, three_areas
-from benchmarks.kernel_checks.monitors import KernelRegions, PolicyChecks
+from benchmarks.kernel_checks.monitors import Backend, PolicyChecks
 from benchmarks.kernel_checks.pages import Cost
 from benchmarks.measure import print_table, progress
 from damon_core import Intervals
@@ -31,23 +30,22 @@ from tests.lab.needs import GUEST
 
 #: Checks are as rare as in `benchmarks.beside_kernel`, as emulation is slow.
 SAMPLING_US = 100_000
-#: How many pages are checked at a time, so that the kdamond takes as much CPU time as with its own
-#: regions: of those that stay for an aggregation, and of those that are replaced after a check.
-PAGES, PAGES_ONCE = 40, 24
-#: How many times as often the kernel checks where it may take as much CPU time as ours.
-OFTEN = 4
+#: How many times as often its own regions are checked, where they may take more CPU time.
+OFTEN = 8
+#: How many times as often pages are checked, where they may take no more than regions.
+RARELY = 0.4
 
 
-def shorter(intervals: Intervals, often: int) -> Intervals:
-    """Return intervals that are as many times shorter."""
+def shorter(intervals: Intervals, often: float) -> Intervals:
+    """Return intervals that are so many times shorter."""
     sampling_us, aggregation_us = intervals.sampling_us, intervals.aggregation_us
-    return Intervals(sampling_us // often, aggregation_us // often, intervals.update_us)
+    return Intervals(int(sampling_us / often), int(aggregation_us / often), intervals.update_us)
 
 
 def measure(options: argparse.Namespace) -> None:
     """Print a table of each pattern."""
     intervals = Intervals(SAMPLING_US, 20 * SAMPLING_US, 200 * SAMPLING_US)
-    sweep_us = 4 * SAMPLING_US // (5 * OFTEN)
+    sweep_us = SAMPLING_US // 5
     hot_us = (3 if options.quick else 8) * intervals.aggregation_us
     still_s = (4 if options.quick else 12) * intervals.aggregation_us / 1e6
     moves_s = 2.05 * hot_us / 1e6
@@ -65,21 +63,22 @@ def measure(options: argparse.Namespace) -> None:
         if options.only not in title:
             continue
         plan = Plan(pattern, intervals, seconds)
-        monitors: dict[str, KernelRegions | PolicyChecks] = {
-            "kernel's regions": KernelRegions(),
-            f"kernel's regions, {OFTEN} times as often": KernelRegions(OFTEN),
-            "our pages, 19 checks each": PolicyChecks(PAGES, 19),
-            "our pages, counted as 4 checks": PolicyChecks(PAGES, 19, weight=4),
-            "our pages, 1 check each": PolicyChecks(PAGES_ONCE, 1),
+        monitors: dict[str, Backend | PolicyChecks] = {
+            "regions": Backend("regions"),
+            f"regions, {OFTEN} times as often": Backend("regions", OFTEN),
+            "pages": Backend("pages"),
+            f"pages, {RARELY:g} times as often": Backend("pages", RARELY),
+            "pages, 19 checks each": PolicyChecks(19),
+            "pages, counted as 4 checks": PolicyChecks(19, weight=4),
         }
+        monitors = {name: each for name, each in monitors.items() if options.monitors in name}
         names = list(monitors)
         runs: dict[str, list[MonitorRun]] = {name: [] for name in monitors}
         for run in range(options.runs):
             for name in names:
                 progress(f"{title}, run {run + 1} of {options.runs}: {name}")
                 monitor = monitors[name]
-                often = monitor.often if isinstance(monitor, KernelRegions) else 1
-                each = evolve(plan, intervals=shorter(intervals, often))
+                each = evolve(plan, intervals=shorter(intervals, monitor.often))
                 runs[name].append(each.watch(monitor))
             names.reverse()
         print_table(
@@ -129,6 +128,9 @@ def main() -> None:
         "--quick", action="store_true", help="short runs of each: a test, not a measurement"
     )
     parser.add_argument("--only", default="", metavar="TEXT", help="only patterns with this text")
+    parser.add_argument(
+        "--monitors", default="", metavar="TEXT", help="only monitors with this text"
+    )
     parser.add_argument("--runs", type=int, default=2, help="runs of each monitor [2]")
     parser.add_argument("--kernel", help="kernel image to boot  [default: the lab's own]")
     options = parser.parse_args()

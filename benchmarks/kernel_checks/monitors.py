@@ -1,82 +1,87 @@
 """The monitors: the kernel's DAMON with its own regions, and with pages that our policy chooses."""
 
 import statistics
-import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 from attrs import define, field
-from damon_sysfs.events import Aggregation
-from damon_sysfs.sampler import KernelTarget, Sampler
-from damon_sysfs.sampler import Plan as Settings
+from damon_sysfs import KernelProcesses
+from damon_sysfs.pages import KernelPages
+from damon_vaddr import PidSource, ProcessMemory
 from damon_vaddr.mappings import parse_maps, range_regions
 
 from benchmarks.beside_kernel.answers import Answer
-from benchmarks.beside_kernel.monitors import LIMITS, Plan
+from benchmarks.beside_kernel.monitors import LIMITS, Keep, Plan
 from benchmarks.beside_kernel.workloads import FOR_US
 from benchmarks.kernel_checks.counting import CountingPolicy
 from benchmarks.kernel_checks.pages import Cost, Meter, Pages
-from damon_core import Intervals, Regions
+from damon_core import Context, Intervals, Regions, start
 from damon_core.memory.target import Target
 from damon_core.policies.evidence import EvidencePolicyOptions
 
+#: How many pages are checked at a time, so that the kdamond takes as much CPU time as with its own
+#: regions.
+PAGES = 40
 #: Since Linux 6.14 the kernel has this function, and takes a commit in at the next check. Before,
 #: it does so when an aggregation ends, whose counts of replaced pages are then gone.
 _COMMITS_AT_ONCE = b" damon_call\n"
 
 
-class KernelRegions:
-    """The kernel's DAMON with its own regions.
+class Backend:
+    """A context with a backend, without a CPU budget.
 
     Args:
+        checks: The backend's option: ``pages`` or ``regions``.
         often: How many times as often as planned it checks.
 
     Attributes:
         costs: What each run cost.
     """
 
-    def __init__(self, often: int = 1) -> None:
+    def __init__(self, checks: str, often: float = 1) -> None:
+        self.checks = checks
         self.often = often
         self.costs: list[Cost] = []
 
     def __call__(self, pid: int, plan: Plan) -> tuple[int, list[Answer]]:
         """Monitor a process as planned; return the CPU time and the answers."""
-        intervals = plan.intervals
-        checks = intervals.checks
-        answers, counts = [], []
-        with Meter(self.costs) as meter:
-            sampler = meter.sampler
-            sampler.apply(Settings("vaddr", intervals, LIMITS, (KernelTarget(pid),)), {})
-            begin_ns = meter.began_ns
-            for each in _aggregations(sampler, plan.seconds):
-                table = each.tables[0]
-                frequency = np.minimum(table.nr_accesses / checks, 1)
-                times = (meter.unix_us(begin_ns), meter.unix_us(each.time_ns))
-                answers.append(Answer(*times, checks, table.start, table.end, frequency))
-                # Regions are cut in two after that, unless they are many.
-                halves = len(table.start) <= LIMITS.max_regions // 2
-                counts.append(len(table.start) * (1 + halves))
-                begin_ns = each.time_ns
-            meter.regions = statistics.mean(counts)
-        return meter.cpu_us, answers
+        backend = (KernelPages if self.checks == "pages" else KernelProcesses)()
+        keep = Keep()
+        with Context(
+            ProcessMemory(PidSource([pid]), backend),
+            [keep],
+            intervals=plan.intervals,
+            limits=LIMITS,
+            cpu_budget=None,
+            max_slowdown=None,
+            max_stall_us=None,
+        ) as context:
+            start(context)
+            context.wait(plan.seconds)
+            if context.error is not None:
+                raise context.error
+            cpu_us, kdamond_us = context.stats.cpu_us, backend.cpu_us
+        wall_us = plan.seconds * 1e6
+        regions = statistics.mean(len(each.start) for each in keep.answers)
+        self.costs.append(Cost(kdamond_us / wall_us, (cpu_us - kdamond_us) / wall_us, regions))
+        return cpu_us, keep.answers
 
 
 @define
 class PolicyChecks:
-    """The policy `evidence` with the kernel's DAMON as a checker of pages.
+    """The policy `evidence` with pages that stay for an aggregation, so that each has a count.
 
     Attributes:
-        pages: How many pages are checked at a time.
         checks: How often each is checked before it is replaced.
         weight: As how many checks the policy counts them.
         costs: What each run cost.
+        often: How many times as often as planned it checks.
     """
 
-    pages: int
     checks: int
     weight: int = 1
     costs: list[Cost] = field(factory=list)
+    often: float = field(default=1, init=False)
 
     def __call__(self, pid: int, plan: Plan) -> tuple[int, list[Answer]]:
         """Monitor a process as planned; return the CPU time and the answers."""
@@ -88,11 +93,11 @@ class PolicyChecks:
         rounds = max(1, plan.intervals.checks // (round_checks if at_once else 2 * round_checks))
         maps = Path(f"/proc/{pid}/maps").read_bytes()
         target = Target("workload", range_regions(Regions(), parse_maps(maps), LIMITS))
-        chosen = EvidencePolicyOptions(checks_per_interval=self.pages)
+        chosen = EvidencePolicyOptions(checks_per_interval=PAGES)
         policy = CountingPolicy(chosen, target, self.weight)
         answers = []
         with Meter(self.costs) as meter:
-            pages = Pages(meter, pid, intervals, self.pages, at_once=at_once)
+            pages = Pages(meter, pid, intervals, PAGES, at_once=at_once)
             begin_ns, until_ns = meter.began_ns, meter.began_ns + int(plan.seconds * 1e9)
             while begin_ns < until_ns:
                 for _ in range(rounds):
@@ -112,8 +117,7 @@ class PolicyChecks:
                 answers.append(Answer(*times, rounds, regions.start, regions.end, frequency))
                 regions.reset_aggregated()
                 begin_ns = end_ns
-            meter.regions = self.pages
-            pages.close()
+            meter.regions = PAGES
         return meter.cpu_us, answers
 
 
@@ -122,10 +126,3 @@ def _commits_at_once() -> bool:
         return _COMMITS_AT_ONCE in Path("/proc/kallsyms").read_bytes()
     except FileNotFoundError:  # the lab's own kernel, which is old enough
         return False
-
-
-def _aggregations(sampler: Sampler, seconds: float) -> Iterator[Aggregation]:
-    """Yield the aggregations of a kdamond for some time."""
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
-        yield from sampler.collect()

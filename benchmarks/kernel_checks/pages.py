@@ -1,17 +1,16 @@
 """A kdamond that checks single pages."""
 
-import os
 import time
 from types import TracebackType
 from typing import Self
 
 import numpy as np
 from attrs import frozen
-from damon_sysfs.ownership import Registry
+from damon_sysfs.replacing import apart
 from damon_sysfs.sampler import KernelTarget, Plan, Sampler
 
 from benchmarks.beside_kernel.monitors import LIMITS
-from damon_core import PAGE_SIZE_BYTES, Intervals, Range
+from damon_core import Intervals
 from damon_core.memory.regions import IntColumn
 
 
@@ -34,8 +33,7 @@ class Meter:
     """A kdamond, and the CPU time that it and this program take in a ``with`` block."""
 
     def __init__(self, costs: list[Cost]) -> None:
-        self.registry = Registry()
-        self.sampler = Sampler(self.registry)
+        self.sampler = Sampler()
         self.regions = 0.0
         self.cpu_us = 0
         self._costs = costs
@@ -64,9 +62,7 @@ class Meter:
 
 
 class Pages:
-    """A kdamond that checks a fixed number of pages, and others after each commit.
-
-    Descriptors of the files are kept, as opening them takes longer than writing them.
+    """A kdamond that checks pages, and others after each commit.
 
     Args:
         meter: The kdamond.
@@ -79,67 +75,26 @@ class Pages:
     def __init__(
         self, meter: Meter, pid: int, intervals: Intervals, number: int, *, at_once: bool
     ) -> None:
-        self._meter, self._pid, self._intervals = meter, pid, intervals
-        self._number, self._at_once = number, at_once
-        self._files: list[int] = []
-        self._folder = ""
-        self._written: IntColumn = np.zeros(0, dtype=np.int64)
+        self._sampler = meter.sampler
+        self._plan = Plan("fvaddr", intervals, LIMITS, (KernelTarget(pid),))
+        self._number, self._without_counts = number, 0
+        self._at_once = at_once
 
     def counts(self, wanted: IntColumn) -> tuple[int, IntColumn]:
         """Return when checks of these pages ended, and how many of each saw an access."""
-        pages = without_neighbours(wanted, self._number)
-        if self._files:
-            self._replace(pages)
-            without_counts = 0 if self._at_once else 1
-        else:
-            self._start(pages)
-            without_counts = 0
-        self._written = pages
+        pages = apart(np.unique(wanted), self._number)
+        self._sampler.check_pages(self._plan, [pages])
+        left_out = self._without_counts
+        self._without_counts = 0 if self._at_once else 1
         while True:
             found = [
                 each
-                for each in self._meter.sampler.collect()
+                for each in self._sampler.collect()
                 if np.array_equal(each.tables[0].start, pages)
             ]
-            if len(found) > without_counts:
-                each = found[without_counts]
+            if len(found) > left_out:
+                each = found[left_out]
                 # A page beside another has the count of that one.
                 place = np.searchsorted(pages, wanted, side="right") - 1
                 return each.time_ns, each.tables[0].nr_accesses[place]
-            without_counts -= len(found)
-
-    def _start(self, pages: IntColumn) -> None:
-        ranges = tuple(Range(page, page + PAGE_SIZE_BYTES) for page in pages.tolist())
-        settings = Plan("fvaddr", self._intervals, LIMITS, (KernelTarget(self._pid, ranges),))
-        self._meter.sampler.apply(settings, {})
-        registry = self._meter.registry
-        self._folder = registry.read().claims[0].folder
-        regions = registry.tree.root / self._folder / "contexts/0/targets/0/regions"
-        self._files = [
-            os.open(regions / str(number) / name, os.O_WRONLY | os.O_CLOEXEC)
-            for number in range(self._number)
-            for name in ("start", "end")
-        ]
-
-    def _replace(self, pages: IntColumn) -> None:
-        for number in (pages != self._written).nonzero()[0].tolist():
-            page = int(pages[number])
-            os.pwrite(self._files[2 * number], b"%d" % page, 0)
-            os.pwrite(self._files[2 * number + 1], b"%d" % (page + PAGE_SIZE_BYTES), 0)
-        self._meter.registry.tree.write(self._folder + "state", "commit")
-
-    def close(self) -> None:
-        """Close the files."""
-        for file in self._files:
-            os.close(file)
-
-
-def without_neighbours(wanted: IntColumn, number: int) -> IntColumn:
-    """Return the pages without those beside others, and pages behind them up to a number."""
-    step = 2 * PAGE_SIZE_BYTES
-    pages: list[int] = []
-    for page in np.unique(wanted).tolist():
-        if not pages or page >= pages[-1] + step:
-            pages.append(page)
-    missing = np.arange(1, number - len(pages) + 1)
-    return np.append(np.array(pages), pages[-1] + step * missing)
+            left_out -= len(found)

@@ -26,7 +26,9 @@ def _ratios(benchmark: str) -> list[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("benchmark", ["loop", "jitter", "scale", "scrape", "start"])
+@pytest.mark.parametrize(
+    "benchmark", ["loop", "jitter", "kernel_checks.native", "scale", "scrape", "start"]
+)
 def test_benchmark_prints_ratios(benchmark: str) -> None:
     """Each row ends with a ratio to a baseline of the same run."""
     ratios = _ratios(benchmark)

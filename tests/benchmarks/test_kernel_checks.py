@@ -1,21 +1,11 @@
-"""How the benchmark of the kernel's checks chooses pages, and counts for the policy."""
-
-import numpy as np
+"""How the benchmark of the kernel's checks counts for the policy."""
 
 from benchmarks.kernel_checks.counting import CountingPolicy
-from benchmarks.kernel_checks.pages import without_neighbours
 from damon_core import PAGE_SIZE_BYTES, Regions
 from damon_core.memory.target import Target
 from damon_core.policies.evidence import EvidencePolicyOptions
 
 PAGE = PAGE_SIZE_BYTES
-
-
-def test_no_page_is_beside_another() -> None:
-    """Of adjacent pages the first is checked; pages behind the last make up the number."""
-    wanted = np.array([1, 2, 3, 3, 8]) * PAGE
-    pages = without_neighbours(wanted, 5)
-    assert (pages // PAGE).tolist() == [1, 3, 8, 10, 12]
 
 
 def test_a_count_is_a_frequency() -> None:
