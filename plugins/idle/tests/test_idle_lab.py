@@ -47,6 +47,7 @@ pytestmark = pytest.mark.needs("idle-page-tracking")
 PAGE = 4096
 HUGE = 2 << 20
 CGROUPS = Path("/sys/fs/cgroup")
+NEEDS_HELPER = pytest.mark.needs("idle-helper")
 
 
 StartWorker = Callable[[], Worker]
@@ -59,7 +60,10 @@ class Check(Protocol):
     def __call__(self, addresses: Sequence[int], meanwhile: str = "") -> str: ...
 
 
-@pytest.fixture(params=["python", pytest.param("helper", marks=pytest.mark.needs("idle-helper"))])
+# Both ways take twice as long in emulation: one test does that in CI, too.
+@pytest.fixture(
+    params=["python", pytest.param("helper", marks=[NEEDS_HELPER, pytest.mark.slow_in_lab])]
+)
 def backend(request: pytest.FixtureRequest) -> Iterator[ProcessIdle]:
     """Return a backend that doesn't flush TLBs: with checks in Python, and by the helper."""
     helper = Helper() if request.param == "python" else find_helper()
@@ -574,6 +578,9 @@ def test_lost_privileges_are_an_error(tmp_path: Path) -> None:
     assert "CAP_SYS_ADMIN is missing" in second
 
 
+@pytest.mark.parametrize(
+    "backend", ["python", pytest.param("helper", marks=NEEDS_HELPER)], indirect=True
+)
 def test_one_check_of_all_kinds_of_pages_of_several_processes(
     backend: ProcessIdle, start_worker: StartWorker, target_of: TargetOf
 ) -> None:

@@ -20,7 +20,10 @@ NUMBER = "kdamonds/nr_kdamonds"
 #: Files of a kdamond that are not settings.
 _NO_SETTINGS = {"state", "pid"}
 #: While one writer is active, the kernel refuses others with EBUSY: they try again for this long.
-_RETRY_SECONDS = 2.0
+_WRITE_SECONDS = 2.0
+#: And readers, for longer: nothing else refuses them, and to make all directories takes seconds on
+#: a slow machine.
+_READ_SECONDS = 30.0
 _PAUSE_SECONDS = 0.005
 
 _Result = TypeVar("_Result")
@@ -42,7 +45,11 @@ class Tree:
         Raises:
             OSError: The file doesn't exist or can't be read.
         """
-        return _retrying(lambda: (self.root / path).read_text(encoding="ascii").strip())
+
+        def read() -> str:
+            return (self.root / path).read_text(encoding="ascii").strip()
+
+        return _retrying(read, _READ_SECONDS)
 
     def write(self, path: str, value: object) -> None:
         """Write a value to a file.
@@ -59,7 +66,7 @@ class Tree:
             finally:
                 os.close(descriptor)
 
-        _retrying(write)
+        _retrying(write, _WRITE_SECONDS)
 
     def write_all(self, files: Mapping[str, object], below: str = "") -> None:
         """Write values to files, in the order of the mapping."""
@@ -118,9 +125,9 @@ class Tree:
                     self.write(path, value)
 
 
-def _retrying(action: Callable[[], _Result]) -> _Result:
+def _retrying(action: Callable[[], _Result], seconds: float) -> _Result:
     """Call `action`, and again for a while if the kernel is busy with another writer."""
-    until = time.monotonic() + _RETRY_SECONDS
+    until = time.monotonic() + seconds
     while True:
         try:
             return action()
