@@ -2,12 +2,12 @@
 
 import logging
 import math
-import threading
 import time
 from collections.abc import Callable
 
 from attrs import define, field
 
+from damon_cli.events import SignalEvent
 from damon_cli.notify import Notifier
 from damon_cli.session import closing_contexts, running_contexts
 from damon_core import Config, Context, DamonError, Deployment, InputError
@@ -38,7 +38,7 @@ class Daemon:
     deployment: Deployment
     load: Callable[[], Config]
     notifier: Notifier = field(factory=Notifier)
-    _stop: threading.Event = field(factory=threading.Event, init=False)
+    _stop: SignalEvent = field(factory=SignalEvent, init=False)
 
     def run(self, config: Config, for_us: int | None = None) -> None:
         """Run, beginning with a configuration that was read.

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager, suppress
 
+from damon_cli.events import SignalEvent
 from damon_core import (
     Context,
     DamonError,
@@ -56,7 +57,7 @@ def _close_all(contexts: Sequence[Context]) -> list[str]:
     """Stop and close contexts; return what fails or hangs, without what was reported before."""
     known = [context for context in contexts if isinstance(context.error, StopTimeoutError)]
     lines = []
-    give_up = threading.Event()
+    give_up = SignalEvent()
     with _on_stop_signals(lambda _: give_up.set()):
         _stop_all(contexts, give_up)
         for context in reversed(contexts):
@@ -130,7 +131,7 @@ def run_contexts(
         DamonError: The first context that failed, failed; raised after all have ended. It is what
             the context failed with, or says so in one line.
     """
-    stop_event = threading.Event()
+    stop_event = SignalEvent()
     deadline = None if for_us is None else time.monotonic() + for_us / 1e6
     with running_contexts(contexts, stop_event.set, cpu_budget) as reported:
         while any(context.running for context in contexts) and not stop_event.is_set():
@@ -160,7 +161,8 @@ def running_contexts(
     Args:
         contexts: The contexts, not running; others may be added later.
         stop: Called by the handler of SIGINT, SIGTERM and, unless it is ignored, SIGHUP (when
-            entered in the main thread); it has to bring about the end. A second signal ends the
+            entered in the main thread); it has to bring about the end, without a lock that the main
+            thread may hold. A second signal ends the
             waiting for hooks that hang. A Ctrl-C that reaches a command that is monitored, too,
             lets it end by itself; it doesn't count as the first signal.
         cpu_budget: The share of one processor for all together, as `damon_core.start` has it.
@@ -261,9 +263,9 @@ class _Stopping:
     """
 
     def __init__(self, stop: Callable[[], None], contexts: Sequence[Context]) -> None:
-        self.interrupted = threading.Event()
-        self.asked = threading.Event()
-        self.give_up = threading.Event()
+        self.interrupted = SignalEvent()
+        self.asked = SignalEvent()
+        self.give_up = SignalEvent()
         self._stop = stop
         self._contexts = contexts
 
