@@ -8,24 +8,21 @@ which every store does at once.
 """
 
 import contextlib
-import logging
 import tempfile
 from collections.abc import Iterator, Sequence
-from itertools import groupby
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-from attrs import evolve, frozen
+from attrs import evolve
 
-from damon_core import InputError, RecordInfo
+from damon_core import RecordInfo
+from damon_parquet.partitions import Compaction, one_by_one, partitions_of
 from damon_parquet.publishing import write_tables
 from damon_parquet.raw import numbers
 from damon_parquet.reader import ParquetReader
 from damon_parquet.snapshots import codes
 from damon_parquet.store import DatasetFile, Progress, Store
-
-logger = logging.getLogger(__name__)
 
 #: What compacted files are called, in the dataset of the others and in one that has only such.
 _NAME = "compacted"
@@ -34,25 +31,6 @@ ONLY_NAME = "day.parquet"
 _SLICE_ROWS = 1 << 18
 #: … but not those of less time.
 _SLICE_US = 60_000_000
-
-
-@frozen
-class Compaction:
-    """What a compaction did.
-
-    Attributes:
-        partitions: How many partitions it put together.
-        files: How many files they had.
-        before_bytes: How long these were together.
-        after_bytes: How long those are that replace them.
-        failed: How many partitions stay as they are, as a file of theirs can't be read.
-    """
-
-    partitions: int = 0
-    files: int = 0
-    before_bytes: int = 0
-    after_bytes: int = 0
-    failed: int = 0
 
 
 def compact(
@@ -76,34 +54,12 @@ def compact(
         DamonError: A file can't be written; what was done before stays done.
     """
     with store.compacting():
-        everything = sorted([*store.files(hosts, last=last), *store.left_over(hosts, last)])
-        by_partition = groupby(everything, lambda file: (file.host, file.date))
         partitions = [
             files
-            for _, group in by_partition
-            if len(files := list(group)) > 1
-            or into is not None
-            or any(file.is_left_over for file in files)
+            for files in partitions_of(store, hosts, last)
+            if len(files) > 1 or into is not None or any(file.is_left_over for file in files)
         ]
-        done = Compaction()
-        for number, files in enumerate(partitions):
-            advance(number, len(partitions))
-            try:
-                after_bytes = _compact_partition(store, files, into)
-            except InputError as error:
-                # One file of ten thousand must not keep the others.
-                logger.error("%s; '%s' stays as it is", error.message, files[0].folder)
-                done = evolve(done, failed=done.failed + 1)
-                continue
-            done = evolve(
-                done,
-                partitions=done.partitions + 1,
-                files=done.files + len(files),
-                before_bytes=done.before_bytes + sum(file.size_bytes for file in files),
-                after_bytes=done.after_bytes + after_bytes,
-            )
-        advance(len(partitions), len(partitions))
-    return done
+        return one_by_one(partitions, lambda files: _compact_partition(store, files, into), advance)
 
 
 def _compact_partition(store: Store, files: Sequence[DatasetFile], into: Store | None) -> int:

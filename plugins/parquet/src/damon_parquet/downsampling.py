@@ -5,27 +5,18 @@ more of it arrives, and nothing is counted twice, whenever this is interrupted.
 """
 
 import contextlib
-import logging
 import tempfile
 from collections.abc import Iterator, Sequence
-from itertools import groupby
 from pathlib import Path
 
 from attrs import evolve
 
-from damon_core import (
-    DamonError,
-    InputError,
-    RecordTotals,
-    Snapshot,
-    SnapshotMerger,
-)
-from damon_parquet.compaction import ONLY_NAME, Compaction, put_together
+from damon_core import DamonError, InputError, RecordTotals, Snapshot, SnapshotMerger
+from damon_parquet.compaction import ONLY_NAME, put_together
+from damon_parquet.partitions import Compaction, one_by_one, partitions_of
 from damon_parquet.reader import ParquetReader
 from damon_parquet.store import DatasetFile, Progress, Store
 from damon_parquet.writer import ParquetWriter
-
-logger = logging.getLogger(__name__)
 
 
 def downsample(
@@ -54,42 +45,30 @@ def downsample(
         DamonError: A file can't be written; what was done before stays done.
     """
     with store.compacting(), into.compacting():
-        everything = sorted([*store.files(hosts, last=last), *store.left_over(hosts, last)])
-        by_partition = groupby(everything, lambda file: (file.host, file.date))
-        partitions = [(key, list(files)) for key, files in by_partition]
-        done = Compaction()
-        for number, (key, files) in enumerate(partitions):
-            advance(number, len(partitions))
-            before = into.partition(*key)
-            made_ns = min((file.modified_ns for file in before), default=0)
-            if all(file.modified_ns < made_ns for file in files):
-                continue
-            try:
-                after_bytes = _downsample_partition(store, files, into, before, every_us)
-            except InputError as error:
-                # One file of ten thousand must not keep the others.
-                logger.error("%s; '%s' stays as it is", error.message, files[0].folder)
-                done = evolve(done, failed=done.failed + 1)
-                continue
-            done = evolve(
-                done,
-                partitions=done.partitions + 1,
-                files=done.files + len(files),
-                before_bytes=done.before_bytes + sum(file.size_bytes for file in files),
-                after_bytes=done.after_bytes + after_bytes,
-            )
-        advance(len(partitions), len(partitions))
-    return done
+        partitions = [
+            files
+            for files in partitions_of(store, hosts, last)
+            if not _is_done(files, into.partition(files[0].host, files[0].date))
+        ]
+        return one_by_one(
+            partitions, lambda files: _downsample_partition(store, files, into, every_us), advance
+        )
+
+
+def _is_done(files: Sequence[DatasetFile], made: Sequence[DatasetFile]) -> bool:
+    """Return whether what was made of a partition is newer than all of its files."""
+    made_ns = min((file.modified_ns for file in made), default=0)
+    return all(file.modified_ns < made_ns for file in files)
 
 
 def _downsample_partition(
     store: Store,
     files: Sequence[DatasetFile],
     into: Store,
-    before: Sequence[DatasetFile],
     every_us: int,
 ) -> int:
     """Make a partition of longer aggregations, and return how long its file is."""
+    host, date = files[0].host, files[0].date
     with contextlib.ExitStack() as opened:
         readers = [
             opened.enter_context(ParquetReader(opened.enter_context(store.local(file))))
@@ -109,7 +88,7 @@ def _downsample_partition(
             wrong = totals.differences(after, reader.info, shortened=True)
         if wrong:
             raise DamonError(f"'{files[0].folder}' would add up to {', '.join(wrong)}")
-        for file in before:
+        for file in into.partition(host, date):
             with ParquetReader(opened.enter_context(into.local(file))) as reader:
                 checks = RecordTotals.of(reader.snapshots()).checks
             if file.name != ONLY_NAME or checks > after.checks:
@@ -117,7 +96,7 @@ def _downsample_partition(
                     f"'{file.path}' in '{into.location}' has {checks} checks, here are "
                     f"{after.checks}: it isn't made of these files, or of more than are left"
                 )
-        into.put(longer, DatasetFile(files[0].host, files[0].date, ONLY_NAME))
+        into.put(longer, DatasetFile(host, date, ONLY_NAME))
         return longer.stat().st_size
 
 
