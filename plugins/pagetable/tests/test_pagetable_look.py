@@ -47,8 +47,8 @@ def accessed_after(
 ) -> list[int]:
     """Return which small pages from an address on looks find accessed after statements.
 
-    A kernel that watches the machine's memory for itself clears single bits now and then, so
-    pages that weren't seen are tried again: what is seen only grows, up to what is accessed.
+    A kernel that watches the machine's memory for itself clears single bits now and then. Pages
+    that weren't seen are tried again: what is seen only grows, up to what is accessed.
     """
     seen: set[int] = set()
     for _ in range(5):
