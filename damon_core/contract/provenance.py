@@ -71,6 +71,8 @@ class RecordInfo:
             that keep this say so also of a record that was converted.
         pages: Whether it has every page of targets, where the backend knew them
             (`TargetSnapshot.page_map`); a writer whose format can keep them does if this is set.
+        every_us: The time whose aggregations were put together to one (`SnapshotMerger`); None if
+            they are as they were monitored, or that isn't known.
     """
 
     host: str = ""
@@ -80,6 +82,7 @@ class RecordInfo:
     contexts: tuple[ContextInfo, ...] = ()
     filled_in: tuple[str, ...] = ()
     pages: bool = False
+    every_us: int | None = None
 
     @classmethod
     def here(cls, contexts: Sequence[HookContext] = ()) -> Self:
@@ -92,6 +95,25 @@ class RecordInfo:
             program=f"damon-core {metadata.version('damon-core')}",
             contexts=tuple(ContextInfo.of(context) for context in contexts),
         ).without(unknown)
+
+    @classmethod
+    def of_all(cls, infos: Sequence[Self]) -> Self:
+        """Return the information of several records that are read as one.
+
+        It is that of the last one, with the contexts and lacking columns of all. `every_us` is
+        None unless it is the same in all.
+
+        Args:
+            infos: Of each, in the order of time; at least one.
+        """
+        contexts = {context.name: context for info in infos for context in info.contexts}
+        whole = evolve(
+            infos[-1],
+            contexts=tuple(contexts.values()),
+            pages=any(info.pages for info in infos),
+            every_us=infos[-1].every_us if len({info.every_us for info in infos}) == 1 else None,
+        )
+        return whole.without(name for info in infos for name in info.filled_in)
 
     def without(self, columns: Iterable[str]) -> Self:
         """Return the information of the same record where these columns are filled in, too."""

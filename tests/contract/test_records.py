@@ -93,6 +93,13 @@ def test_what_a_format_does_not_keep_is_added_to_what_is_filled_in() -> None:
     assert info.filled_in == ("age", "resident_bytes")
 
 
+def test_several_records_have_one_length_or_none_is_known() -> None:
+    """Of their aggregations."""
+    short, longer = RecordInfo(every_us=1), RecordInfo(every_us=2)
+    assert RecordInfo.of_all([longer, longer]).every_us == 2
+    assert RecordInfo.of_all([short, longer]).every_us is None
+
+
 def test_what_is_open_is_closed_at_the_end_of_with() -> None:
     """Whatever ends it."""
 

@@ -148,6 +148,7 @@ def test_longer_aggregations_add_up_to_what_was_seen(tmp_path: Path) -> None:
     with ParquetReader(exact) as before, ParquetReader(longer) as after:
         found = list(after.snapshots())
         assert [each.max_nr_accesses for each in found] == [200] * 5 + [140]
+        assert (before.info.every_us, after.info.every_us) == (None, 1_000_000)
         totals = RecordTotals.of(before.snapshots())
         assert totals.byte_checks > 0
         assert totals.differences(RecordTotals.of(found), after.info, shortened=True) == []

@@ -27,6 +27,7 @@ from damon_parquet.writer import ParquetWriter
 from damon_core import (
     AttributeValueError,
     Context,
+    ContextInfo,
     DamonError,
     InputError,
     Intervals,
@@ -74,7 +75,8 @@ def taken(
 
 def written(path: Path, snapshots: list[Snapshot], host: str = "web-1") -> Path:
     """Write a record."""
-    with ParquetWriter(path, RecordInfo(host=host)) as writer:
+    info = RecordInfo(host=host, contexts=(ContextInfo("db"),))
+    with ParquetWriter(path, info) as writer:
         for snapshot in snapshots:
             writer.write(snapshot)
     return path
@@ -541,6 +543,56 @@ class TestLongerAggregations:
         assert (done.partitions, done.failed) == (0, 1)
         assert "or of more than are left" in caplog.text
         assert (into / day / "day.parquet").read_bytes() == before
+
+    def test_another_length_is_refused(self, dataset: Path) -> None:
+        """Also where all days are there: they are of the length that they were made with."""
+        into, _ = self.made(dataset)
+        before = {path: path.read_bytes() for path in into.rglob("*.parquet")}
+        with pytest.raises(InputError, match="was made with --every 4h, not 2h: put other len"):
+            self.made(dataset, 2 * HOUR_US)
+        assert {path: path.read_bytes() for path in into.rglob("*.parquet")} == before
+
+    def test_files_that_don_t_say_their_length_are_added_to(self, dataset: Path) -> None:
+        """Such as of older versions."""
+        into = dataset.parent / "longer"
+        old = written(dataset.parent / "old.parquet", taken(BEGIN_US - DAY_US))
+        Store(str(into)).put(old, DatasetFile("web-1", "2026-11-25", "day.parquet"))
+        assert self.made(dataset)[1] == 4
+
+    def test_what_is_longer_already_is_refused(
+        self, dataset: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """Nothing shorter can be made of it."""
+        into, _ = self.made(dataset)
+        done = downsample(Store(str(into)), Store(str(dataset.parent / "hours")), HOUR_US)
+        assert (done.partitions, done.failed) == (0, 4)
+        assert "has aggregations of 4h, which can't be made shorter: 1h" in caplog.text
+
+    def test_what_they_were_made_of_is_not_moved_to_them(
+        self, dataset: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """By a compaction without a length: both would count."""
+        into, _ = self.made(dataset)
+        before = files(dataset)
+        done = compact(Store(str(dataset)), into=Store(str(into)))
+        assert (done.partitions, done.failed) == (0, 4)
+        assert "has aggregations of 4h of the same time" in caplog.text
+        assert files(dataset) == before
+
+    def test_one_length_after_another_is_moved(self, tmp_path: Path) -> None:
+        """As of a callback whose `every` was changed at noon."""
+        store, into = Store(str(tmp_path / "fleet")), Store(str(tmp_path / "days"))
+        for hour, every_us in ((0, HOUR_US), (12, None)):
+            path = tmp_path / f"{hour}.parquet"
+            info = RecordInfo(host="web-1", contexts=(ContextInfo("db"),), every_us=every_us)
+            with ParquetWriter(path, info) as writer:
+                for snapshot in taken(BEGIN_US + hour * HOUR_US):
+                    writer.write(snapshot)
+            publish(path, store)
+            assert compact(store, into=into).partitions == 1
+        with DatasetReader(str(tmp_path / "days")) as reader:
+            assert reader.info.every_us is None
+            assert len(list(reader.snapshots())) == 2 * len(taken())
 
     def test_a_kill_at_any_time_counts_nothing_twice(
         self, dataset: Path, monkeypatch: pytest.MonkeyPatch

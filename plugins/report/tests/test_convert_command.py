@@ -223,6 +223,15 @@ class TestParts:
         before = sum(float(each.nr_accesses.sum()) for each in read(Path("in.parquet")))
         assert sum(10 * float(each.nr_accesses.sum()) for each in found) == before
 
+    def test_a_longer_interval_is_known_of_the_result(self, run: Callable[..., Result]) -> None:
+        """So shorter ones are refused, instead of left as they are."""
+        run("--every", "1s", "in.parquet", "out.parquet")
+        run("out.parquet", "same.parquet")
+        done = run("--every", "500ms", "same.parquet", "shorter.parquet")
+        assert done.exit_code == 2
+        assert "has aggregations of 1s, which --every 500ms can't make shorter" in done.output
+        assert not Path("shorter.parquet").exists()
+
     def test_fewer_regions(self, run: Callable[..., Result], tmp_path: Path) -> None:
         """Without a longer interval each aggregation stays."""
         rows = [RegionRow(n * 4096, (n + 1) * 4096, n) for n in range(10)]

@@ -79,7 +79,7 @@ class ParquetCallback:
         """Open the file, or join the contexts that write it."""
         with self._lock:
             if not self._contexts:
-                self._info = evolve(RecordInfo.here(), pages=self._pages)
+                self._info = evolve(RecordInfo.here(), pages=self._pages, every_us=self._every_us)
                 self._written = None
                 if self._every_us is not None:
                     self._merger = SnapshotMerger(self._every_us)

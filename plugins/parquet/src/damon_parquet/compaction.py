@@ -14,9 +14,8 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-from attrs import evolve
 
-from damon_core import RecordInfo
+from damon_core import InputError, RecordInfo, format_duration
 from damon_parquet.partitions import Compaction, one_by_one, partitions_of
 from damon_parquet.publishing import write_tables
 from damon_parquet.raw import numbers
@@ -74,6 +73,8 @@ def _compact_partition(store: Store, files: Sequence[DatasetFile], into: Store |
         ]
         folder = Path(opened.enter_context(tempfile.TemporaryDirectory(prefix="damon-")))
         whole = folder / "whole.parquet"
+        if into is not None:
+            _refuse_same_time(into, readers[: len(files)], readers[len(files) :])
         put_together(readers, whole)
         if into is None:
             store.replace(files, whole, DatasetFile(host, date, _free_name(files)))
@@ -84,13 +85,45 @@ def _compact_partition(store: Store, files: Sequence[DatasetFile], into: Store |
         return whole.stat().st_size
 
 
+def _refuse_same_time(
+    into: Store, moved: Sequence[ParquetReader], there: Sequence[ParquetReader]
+) -> None:
+    """Refuse to move aggregations to where longer ones are that were made of them.
+
+    Together they would be counted twice. One after the other, as when `every` of a callback was
+    changed, they are moved.
+
+    Raises:
+        InputError: It is so.
+    """
+    for longer in there:
+        for reader in moved:
+            every_us, span_us, longer_us = longer.info.every_us, reader.span_us(), longer.span_us()
+            contexts, others = (
+                {context.name for context in each.info.contexts} for each in (reader, longer)
+            )
+            if (
+                every_us is not None
+                and every_us != reader.info.every_us
+                and span_us is not None
+                and longer_us is not None
+                and max(span_us[0], longer_us[0]) < min(span_us[1], longer_us[1])
+                and contexts & others
+            ):
+                raise InputError(
+                    f"'{into.location}' has aggregations of {format_duration(every_us)} of the "
+                    "same time, made of these or others: name another dataset"
+                )
+
+
 def put_together(readers: Sequence[ParquetReader], path: Path) -> None:
     """Write the aggregations of several records to one, each once, in the order of time.
 
     Raises:
         DamonError: It can't be written, or one is damaged.
     """
-    write_tables(path, _info(readers), _merged(readers))
+    info = RecordInfo.of_all([reader.info for reader in readers])
+    write_tables(path, info, _merged(readers))
 
 
 def _free_name(files: Sequence[DatasetFile]) -> str:
@@ -100,15 +133,6 @@ def _free_name(files: Sequence[DatasetFile]) -> str:
     while (name := f"{_NAME}-{number}.parquet") in taken:
         number += 1
     return name
-
-
-def _info(readers: Sequence[ParquetReader]) -> RecordInfo:
-    infos = [reader.info for reader in readers]
-    contexts = {context.name: context for info in infos for context in info.contexts}
-    whole = evolve(
-        infos[-1], contexts=tuple(contexts.values()), pages=any(info.pages for info in infos)
-    )
-    return whole.without(name for info in infos for name in info.filled_in)
 
 
 def _merged(readers: Sequence[ParquetReader]) -> Iterator[pa.Table]:

@@ -71,21 +71,12 @@ class DatasetReader(SelfClosing):
     @property
     def info(self) -> RecordInfo:
         """What is known of the last record, with the contexts and lacking columns of all."""
-        infos = [each.info for each in self._files] or [RecordInfo()]
-        contexts = {
-            name: evolve(context, name=name)
-            for each in self._files
-            for context in each.info.contexts
-            for name in (f"{each.file.host}/{context.name}",)
-        }
+        infos = [_info_of_host(each) for each in self._files] or [RecordInfo()]
         hosts = self.hosts
-        whole = evolve(
-            infos[-1],
+        return evolve(
+            RecordInfo.of_all(infos),
             host=", ".join(hosts) if len(hosts) <= 3 else f"{len(hosts)} hosts",
-            contexts=tuple(contexts.values()),
-            pages=any(info.pages for info in infos),
         )
-        return whole.without(name for info in infos for name in info.filled_in)
 
     @property
     def hosts(self) -> tuple[str, ...]:
@@ -170,6 +161,13 @@ def _snapshots(
         yield from reader.snapshots(begin_us, end_us)
     except DamonError as error:
         logger.warning("%s; the report covers the rest", error.message)
+
+
+def _info_of_host(known: _Known) -> RecordInfo:
+    contexts = (
+        evolve(context, name=f"{known.file.host}/{context.name}") for context in known.info.contexts
+    )
+    return evolve(known.info, contexts=tuple(contexts))
 
 
 def _day(time_us: int | None) -> str | None:

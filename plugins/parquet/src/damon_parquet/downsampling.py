@@ -7,11 +7,19 @@ more of it arrives, and nothing is counted twice, whenever this is interrupted.
 import contextlib
 import tempfile
 from collections.abc import Iterator, Sequence
+from itertools import groupby
 from pathlib import Path
 
 from attrs import evolve
 
-from damon_core import DamonError, InputError, RecordTotals, Snapshot, SnapshotMerger
+from damon_core import (
+    DamonError,
+    InputError,
+    RecordTotals,
+    Snapshot,
+    SnapshotMerger,
+    format_duration,
+)
 from damon_parquet.compaction import ONLY_NAME, put_together
 from damon_parquet.partitions import Compaction, one_by_one, partitions_of
 from damon_parquet.reader import ParquetReader
@@ -41,17 +49,44 @@ def downsample(
         advance: Is called with how many partitions are done, and of how many.
 
     Raises:
-        InputError: One of the datasets is compacted by another program.
+        InputError: One of the datasets is compacted by another program, or aggregations in `into`
+            are of another length.
         DamonError: A file can't be written; what was done before stays done.
     """
     with store.compacting(), into.compacting():
+        made = into.files(may_be_missing=True)
+        _refuse_other_length(into, made, every_us)
+        by_day = {day: list(its) for day, its in groupby(made, lambda file: (file.host, file.date))}
         partitions = [
             files
             for files in partitions_of(store, hosts, last)
-            if not _is_done(files, into.partition(files[0].host, files[0].date))
+            if not _is_done(files, by_day.get((files[0].host, files[0].date), []))
         ]
         return one_by_one(
             partitions, lambda files: _downsample_partition(store, files, into, every_us), advance
+        )
+
+
+def _refuse_other_length(into: Store, made: Sequence[DatasetFile], every_us: int) -> None:
+    """Refuse to add aggregations of another length to a dataset.
+
+    All of it was made with the same, so one file is asked: the newest, as others may be of a
+    version that didn't say.
+
+    Raises:
+        InputError: They are of another.
+    """
+    if not made:
+        return
+    newest = max(made, key=lambda file: file.modified_ns)
+    found_us = None
+    # One that can't be read keeps only its own day from being made.
+    with contextlib.suppress(InputError), into.local(newest) as path, ParquetReader(path) as reader:
+        found_us = reader.info.every_us
+    if found_us is not None and found_us != every_us:
+        raise InputError(
+            f"'{into.location}' was made with --every {format_duration(found_us)}, not "
+            f"{format_duration(every_us)}: put other lengths into another dataset"
         )
 
 
@@ -76,10 +111,11 @@ def _downsample_partition(
         ]
         folder = Path(opened.enter_context(tempfile.TemporaryDirectory(prefix="damon-")))
         whole, longer = folder / "whole.parquet", folder / "longer.parquet"
+        _refuse_longer(files, readers, every_us)
         put_together(readers, whole)
         totals = RecordTotals()
         with ParquetReader(whole) as reader:
-            info = evolve(reader.info, pages=False)
+            info = evolve(reader.info, pages=False, every_us=every_us)
             with ParquetWriter(longer, info) as writer:
                 for snapshot in _merged(reader, totals, every_us):
                     writer.write(snapshot)
@@ -98,6 +134,23 @@ def _downsample_partition(
                 )
         into.put(longer, DatasetFile(host, date, ONLY_NAME))
         return longer.stat().st_size
+
+
+def _refuse_longer(
+    files: Sequence[DatasetFile], readers: Sequence[ParquetReader], every_us: int
+) -> None:
+    """Refuse files whose aggregations are longer than what is to be made of them.
+
+    Raises:
+        InputError: One has such.
+    """
+    for file, reader in zip(files, readers, strict=True):
+        its_us = reader.info.every_us
+        if its_us is not None and its_us > every_us:
+            raise InputError(
+                f"'{file.path}' has aggregations of {format_duration(its_us)}, which can't be made "
+                f"shorter: {format_duration(every_us)}"
+            )
 
 
 def _merged(reader: ParquetReader, totals: RecordTotals, every_us: int) -> Iterator[Snapshot]:

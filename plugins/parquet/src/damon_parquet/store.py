@@ -96,6 +96,8 @@ class Store:
         hosts: Sequence[str] = (),
         first: str | None = None,
         last: str | None = None,
+        *,
+        may_be_missing: bool = False,
     ) -> list[DatasetFile]:
         """Return the files of partitions, sorted by host, date and name.
 
@@ -103,6 +105,7 @@ class Store:
             hosts: Only those of hosts with one of these names or patterns; none: all.
             first: Only those of this day and later.
             last: Only those of this day and before.
+            may_be_missing: Whether there are simply none if there is no such directory.
 
         Raises:
             InputError: The dataset can't be read.
@@ -110,19 +113,19 @@ class Store:
         try:
             folders = [
                 each
-                for each in self._listed(self._root)
+                for each in self._listed(self._root, may_be_missing=may_be_missing)
                 if (host := _value(each.base_name, "host")) is not None
                 and (not hosts or any(fnmatchcase(host, pattern) for pattern in hosts))
             ]
             days = [
                 each
                 for folder in folders
-                for each in self._listed(folder.path)
+                for each in self._listed(folder.path, may_be_missing=True)
                 if (day := _value(each.base_name, "date")) is not None
                 and (first is None or day >= first)
                 and (last is None or day <= last)
             ]
-            found = [each for day in days for each in self._listed(day.path)]
+            found = [each for day in days for each in self._listed(day.path, may_be_missing=True)]
         except (OSError, pa.ArrowException) as error:
             raise InputError(f"'{self.location}' can't be read: {_reason(error)}") from error
         return sorted(self._records(found))
@@ -135,7 +138,7 @@ class Store:
         """
         folder = f"{self._root}/{DatasetFile(host, date, '').folder}"
         try:
-            return sorted(self._records(self._listed(folder)))
+            return sorted(self._records(self._listed(folder, may_be_missing=True)))
         except (OSError, pa.ArrowException) as error:
             raise InputError(f"'{self.location}' can't be read: {_reason(error)}") from error
 
@@ -353,8 +356,8 @@ class Store:
                 raise InputError(f"'{file.path}' can't be read: {reason}") from error
             yield copy
 
-    def _listed(self, folder: str) -> list[fs.FileInfo]:
-        selector = fs.FileSelector(folder, allow_not_found=folder != self._root)
+    def _listed(self, folder: str, *, may_be_missing: bool) -> list[fs.FileInfo]:
+        selector = fs.FileSelector(folder, allow_not_found=may_be_missing)
         return list(self._fs.get_file_info(selector))
 
     def _put_local(self, source: Path, target: Path) -> None:

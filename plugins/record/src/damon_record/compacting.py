@@ -56,9 +56,10 @@ def compact_dataset(
         return
     files = "1 file" if done.files == 1 else f"{done.files} files"
     places = "a host's day" if done.partitions == 1 else f"{done.partitions} hosts and days"
-    click.echo(
-        f"{files} of {places} became {done.partitions}: "
-        f"{format_size(done.before_bytes)} became {format_size(done.after_bytes)}"
-    )
+    if done.partitions:
+        click.echo(
+            f"{files} of {places} became {done.partitions}: "
+            f"{format_size(done.before_bytes)} became {format_size(done.after_bytes)}"
+        )
     if done.failed:
         raise click.exceptions.Exit(1)

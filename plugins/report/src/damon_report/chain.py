@@ -5,7 +5,7 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from attrs import evolve, frozen
+from attrs import frozen
 
 from damon_core import DamonError, InputError, RecordInfo, RecordReader, SelfClosing, Snapshot
 from damon_report.times import local_time
@@ -65,13 +65,7 @@ class Chain(SelfClosing):
     def info(self) -> RecordInfo:
         """The metadata of the last record, with the contexts and lacking columns of all records."""
         infos = [part.reader.info for part in self._parts] or [self._all[0].info]
-        contexts = {context.name: context for info in infos for context in info.contexts}
-        whole = evolve(
-            infos[-1],
-            contexts=tuple(contexts.values()),
-            pages=any(info.pages for info in infos),
-        )
-        return whole.without(name for info in infos for name in info.filled_in)
+        return RecordInfo.of_all(infos)
 
     def span_us(self) -> tuple[int, int] | None:
         """Return when the first record begins and the last one ends, Unix microseconds."""

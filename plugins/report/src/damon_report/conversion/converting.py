@@ -14,6 +14,7 @@ from damon_core import (
     RecordTotals,
     Snapshot,
     SnapshotMerger,
+    format_duration,
     format_of,
     format_size,
 )
@@ -60,7 +61,17 @@ def convert_records(
                 "other: choose one with --host"
             )
         merges = every_us is not None or most_regions is not None
-        info = evolve(record.info, pages=record.info.pages and not merges)
+        its_us = record.info.every_us
+        if every_us is not None and its_us is not None and its_us > every_us:
+            raise InputError(
+                f"'{record.name}' has aggregations of {format_duration(its_us)}, which --every "
+                f"{format_duration(every_us)} can't make shorter"
+            )
+        info = evolve(
+            record.info,
+            pages=record.info.pages and not merges,
+            every_us=its_us if every_us is None else every_us,
+        )
         before, after, sample = RecordTotals(), RecordTotals(), list[Snapshot]()
         count = {"read": 0, "written": 0, "rows": 0}
         writer = opened.enter_context(SplitWriter(output_format, output, info, split))

@@ -15,6 +15,7 @@ _INFO: dict[str, Callable[[RecordInfo], Any]] = {
     "the command line": lambda info: info.command,
     "the program's version": lambda info: info.program,
     "how contexts were monitored": lambda info: info.contexts,
+    "how long aggregations were made": lambda info: info.every_us,
 }
 
 
