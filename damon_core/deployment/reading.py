@@ -4,7 +4,7 @@ import codecs
 import functools
 import os
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, cast, get_args
 
@@ -83,6 +83,7 @@ def check_config(
     problems += _names_taken(raw.get("context"))
     if config is not None:
         problems += _paths_taken(config)
+        problems += _differences(config)
     if problems or config is None:
         raise ConfigError(source, problems)
     contexts = (
@@ -136,20 +137,54 @@ def _paths_taken(config: Config) -> list[Problem]:
     """Return the files that more than one callback writes, unless each of them shares its own."""
     problems = []
     taken: dict[str, tuple[str, Any]] = {}
+    for place, _, callback in _callbacks(config):
+        for option in fields(cast(Any, type(callback.options))):
+            writes = option.metadata.get("writes")
+            if writes is None:
+                continue
+            path = str(getattr(callback.options, option.name))
+            how = None if writes == "alone" else callback.part.name
+            first, its = taken.setdefault(os.path.realpath(path), (place, how))
+            if first != place and (how is None or how != its):
+                message = f"'{path}' is written by {first} already: give each its own"
+                problems.append(Problem(f"{place}.{option.name}", message))
+    return problems
+
+
+def _differences(config: Config) -> list[Problem]:
+    """Return the options of what several callbacks share, where they aren't the same in all."""
+    problems = []
+    known: dict[tuple[str, ...], tuple[str, str, object]] = {}
+    for place, context, callback in _callbacks(config):
+        options = callback.options
+        for option in fields(cast(Any, type(options))):
+            shared_by: tuple[str, ...] = option.metadata.get("same_with", ())
+            which = [getattr(options, each) for each in shared_by]
+            # A port of 0 is another one each time, and nothing isn't shared.
+            if not which or not all(which):
+                continue
+            value = getattr(options, option.name)
+            key = (callback.part.name, option.name, *map(_as_written, which))
+            first, its_context, its_value = known.setdefault(key, (place, context.name, value))
+            if value != its_value:
+                message = (
+                    f"context '{context.name}' and context '{its_context}' ({first}) have the same "
+                    f"{' and '.join(shared_by)}, but differ in this: make it the same"
+                )
+                problems.append(Problem(f"{place}.{option.name}", message))
+    return problems
+
+
+def _as_written(value: object) -> str:
+    """Return a value as text; a path as the file that it leads to."""
+    return os.path.realpath(value) if isinstance(value, Path) else repr(value)
+
+
+def _callbacks(config: Config) -> Iterator[tuple[str, ContextConfig, PartConfig[Any]]]:
+    """Yield each callback: its place, its context and how it is configured."""
     for number, context in enumerate(config.contexts):
         for index, callback in enumerate(context.callbacks):
-            for option in fields(cast(Any, type(callback.options))):
-                writes = option.metadata.get("writes")
-                if writes is None:
-                    continue
-                path = str(getattr(callback.options, option.name))
-                place = f"context[{number}].callback[{index}]"
-                how = None if writes == "alone" else callback.part.name
-                first, its = taken.setdefault(os.path.realpath(path), (place, how))
-                if first != place and (how is None or how != its):
-                    message = f"'{path}' is written by {first} already: give each its own"
-                    problems.append(Problem(f"{place}.{option.name}", message))
-    return problems
+            yield f"context[{number}].callback[{index}]", context, callback
 
 
 def _names_taken(contexts: object) -> list[Problem]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -287,3 +288,52 @@ def test_a_type_that_cannot_be_written() -> None:
     """It is the plugin's mistake, and said to be."""
     with pytest.raises(ConfigError, match=r"what: .*Strange, can't be written: a mistake of the"):
         options_of(StrangeOptions, what="x")
+
+
+# -- what callbacks share ----------------------------------------------------------------
+
+
+@frozen
+class Shared:
+    path: Path = Path("x")
+    port: int = 5
+    mode: str = field(default="", metadata={"same_with": ("path", "port")})
+
+
+def differences(*callbacks: dict[str, object]) -> list[str]:
+    """Return the mistakes in a configuration of contexts "0", "1" … with a callback each."""
+
+    class Offering:
+        @hookimpl
+        def register_callbacks(self, register: Callable[[Callback], None]) -> None:
+            register(Callback("x", make_right, Shared))
+
+    plugins = Plugins({"package": Package(), "other": Offering()})
+    tables = [
+        {"name": str(number), "primitive": {"use": "seeing"}, "callback": [{"use": "x", **each}]}
+        for number, each in enumerate(callbacks)
+    ]
+    try:
+        check_config({"context": tables}, plugins)
+    except ConfigError as error:
+        return [str(each) for each in error.problems]
+    return []
+
+
+def test_options_of_what_is_shared_must_be_the_same() -> None:
+    """Both contexts and the option are named, however the path is written."""
+    assert differences({"mode": "a"}, {"mode": "a"}, {"mode": "b", "path": "./y/../x"}) == [
+        "context[2].callback[0].mode: context '2' and context '0' (context[0].callback[0]) have "
+        "the same path and port, but differ in this: make it the same"
+    ]
+
+
+@pytest.mark.parametrize("other", [{"path": "y"}, {"port": 6}])
+def test_options_of_what_is_not_shared_may_differ(other: dict[str, object]) -> None:
+    """Of each a single one."""
+    assert differences({"mode": "a"}, {"mode": "b", **other}) == []
+
+
+def test_zero_is_not_shared() -> None:
+    """Such as a port that is another one each time."""
+    assert differences({"mode": "a", "port": 0}, {"mode": "b", "port": 0}) == []

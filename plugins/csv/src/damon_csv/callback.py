@@ -26,22 +26,31 @@ class CsvOptions:
     rotate_size: Bytes | None = field(
         default=None,
         validator=optional(validators.positive),
-        metadata={"help": "begin a new file before this one would get longer"},
+        metadata={
+            "help": "begin a new file before this one would get longer",
+            "same_with": ("path",),
+        },
     )
     rotate_every: Microseconds | None = field(
         default=None,
         validator=optional(validators.positive),
-        metadata={"help": "begin a new file at each whole multiple of this, in UTC"},
+        metadata={
+            "help": "begin a new file at each whole multiple of this, in UTC",
+            "same_with": ("path",),
+        },
     )
     keep: int | None = field(
         default=None,
         validator=optional(validators.between(1, 1_000_000)),
-        metadata={"help": "how many files that were moved aside to keep"},
+        metadata={"help": "how many files that were moved aside to keep", "same_with": ("path",)},
     )
     group: str | None = field(
         default=None,
         validator=optional(validators.group),
-        metadata={"help": "a group that may read the file; by default only its owner may"},
+        metadata={
+            "help": "a group that may read the file; by default only its owner may",
+            "same_with": ("path",),
+        },
     )
 
     def __attrs_post_init__(self) -> None:

@@ -11,6 +11,7 @@ import weakref
 from collections.abc import Hashable
 from typing import Any
 
+from attrs import fields
 from prometheus_client import CollectorRegistry, ProcessCollector
 
 from damon_core import InputError
@@ -154,16 +155,18 @@ class SharedListeners:
         _, address = resolve(options)
         known = self._listeners.get(address) if options.port else None
         if known is not None and known.is_open:
-            ours, theirs = options, known.options
-            if (ours.tls, ours.authentication, ours.reload) != (
-                theirs.tls,
-                theirs.authentication,
-                theirs.reload,
-            ):
+            # The configuration's check can't know that two names are of one address.
+            differing = [
+                each.name
+                for each in fields(ListenerOptions)
+                if each.metadata.get("same_with")
+                and getattr(options, each.name) != getattr(known.options, each.name)
+            ]
+            if differing:
                 raise InputError(
                     f"{_host(address[0])}:{options.port}: two contexts share this listener but "
-                    "differ in tls, authentication or reload: make them the same, or give one of "
-                    "them another port"
+                    f"differ in {' and '.join(differing)}: make it the same, or give one of them "
+                    "another port"
                 )
             return known
         listener = Listener(options)

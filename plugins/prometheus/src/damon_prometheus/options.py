@@ -9,6 +9,8 @@ from damon_core import Microseconds, validators
 from damon_core.metrics import MetricsOptions
 
 DEFAULT_STALE_AFTER = Microseconds(120_000_000)
+#: The options that contexts share a listener by.
+_LISTENER = ("address", "port")
 
 
 def _user(_instance: object, _attribute: "Attribute[str]", value: str) -> None:
@@ -70,22 +72,34 @@ class ListenerOptions:
         metadata={"help": "Port to listen on; 0: any free one"},
     )
     tls: TlsOptions | None = field(
-        default=None, metadata={"help": "Serve HTTPS: certificate_file and key_file"}
+        default=None,
+        metadata={"help": "Serve HTTPS: certificate_file and key_file", "same_with": _LISTENER},
     )
     bearer_token_file: Path | None = field(
-        default=None, metadata={"help": "Demand the bearer token in this file"}
+        default=None,
+        metadata={"help": "Demand the bearer token in this file", "same_with": _LISTENER},
     )
     bearer_token_variable: str | None = field(
         default=None,
         validator=optional(validators.printable),
-        metadata={"help": "Demand the bearer token in this environment variable"},
+        metadata={
+            "help": "Demand the bearer token in this environment variable",
+            "same_with": _LISTENER,
+        },
     )
     basic_auth: BasicAuthOptions | None = field(
-        default=None, metadata={"help": "Demand basic authentication: user and password_file"}
+        default=None,
+        metadata={
+            "help": "Demand basic authentication: user and password_file",
+            "same_with": _LISTENER,
+        },
     )
     reload: bool = field(
         default=False,
-        metadata={"help": "Let clients have the configuration read again: POST /-/reload"},
+        metadata={
+            "help": "Let clients have the configuration read again: POST /-/reload",
+            "same_with": _LISTENER,
+        },
     )
 
     def __attrs_post_init__(self) -> None:
