@@ -252,6 +252,14 @@ class TestSummary:
         ]
         assert (main["gaps"], main["gaps_us"]) == (0, 0)
 
+    def test_a_late_aggregation_misses_nothing(
+        self, reports: Any, snapshot: Callable[..., Snapshot]
+    ) -> None:
+        """It has all checks of its interval, and took half as long again."""
+        late = attrs.evolve(snapshot(1, {"a": [(0, 10, 10)]}), elapsed_us=SECOND_US * 3 // 2)
+        (main,) = parsed(reports.run("summary", reports.add("late", [late]), "--json"))["contexts"]
+        assert main["missed_checks"] == 0
+
     def test_at_a_glance(self, reports: Any, snapshot: Callable[..., Snapshot]) -> None:
         """The summary shows gaps, missed checks, changes of intervals and of the working set."""
         fast = Intervals(50_000, SECOND_US, SECOND_US)

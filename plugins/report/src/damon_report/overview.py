@@ -43,7 +43,7 @@ class ContextOverview:
         name: The context's name.
         aggregations: Number of aggregations.
         checks: Number of checks.
-        missed_checks: Number of further checks that the intervals demanded.
+        missed_checks: Number of further checks that were due in aggregations that lack some.
         gaps: Number of gaps between one aggregation and the next.
         gaps_us: Total duration of the gaps.
         intervals: Pairs of a time and the intervals in force from then on.
@@ -83,8 +83,11 @@ class ContextOverview:
                 self.intervals.append((snapshot.time_us - snapshot.elapsed_us, snapshot.intervals))
         self.aggregations += 1
         self.checks += snapshot.max_nr_accesses
-        expected = snapshot.elapsed_us // snapshot.intervals.sampling_us
-        self.missed_checks += max(expected - snapshot.max_nr_accesses, 0)
+        # With all checks of its interval an aggregation may still be late, as where one look at the
+        # end stands for all of them: then nothing was missed.
+        if snapshot.max_nr_accesses < snapshot.intervals.checks:
+            expected = snapshot.elapsed_us // snapshot.intervals.sampling_us
+            self.missed_checks += max(expected - snapshot.max_nr_accesses, 0)
         least, most = self.regions
         self.regions = min(least, len(snapshot)), max(most, len(snapshot))
         if len(snapshot) or not most:
