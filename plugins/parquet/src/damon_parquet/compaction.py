@@ -39,7 +39,7 @@ def compact(
     advance: Progress = lambda _done, _of: None,
     into: Store | None = None,
 ) -> Compaction:
-    """Put the files of each partition that has several together to one.
+    """Put the files of each partition that has several together into one.
 
     Args:
         store: The dataset.

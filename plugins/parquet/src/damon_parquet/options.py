@@ -43,7 +43,7 @@ class ParquetOptions:
         group: A group that may read the file. None: only its owner may.
         dataset: A directory or URL: completed files go there, partitioned by host and date.
         pages: Whether to keep every page, where the backend knows them.
-        every: Put the aggregations of each such time together to one. None: keep each.
+        every: Put the aggregations of each such time together into one. None: keep each.
     """
 
     path: Path = field(
@@ -76,5 +76,5 @@ class ParquetOptions:
     every: Microseconds | None = field(
         default=None,
         validator=[optional(validators.positive), _without_pages],
-        metadata={"help": "put the aggregations of each such time together to one"},
+        metadata={"help": "put the aggregations of each such time together into one"},
     )

@@ -102,7 +102,7 @@ def compact(
     into: str | None,
     every_us: int | None,
 ) -> None:
-    """Put the files of each host and day in DATASET, a directory or URL, together to one.
+    """Put the files of each host and day in DATASET, a directory or URL, together into one.
 
     It may be interrupted, and run again, at any time; one compaction of a dataset at a time.
     """

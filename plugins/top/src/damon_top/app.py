@@ -43,28 +43,30 @@ _NOTE_S = 5.0
 
 RowT = TypeVar("RowT", TargetRow, RegionRow)
 
+# Lines of keys fit into 80 columns; paragraphs are one line each, and wrapped where they are shown.
 _HELP = """\
 damon top shows which memory is really used, as it is now.
 
-up, down       select a target, or a region      tab      from table to table
-left, right    the context before or after       s        another order
-/              only lines with a text            p space  pause, go on
-+  -           longer, shorter sampling interval a        alerts and messages
-?              this help                         q        end
+up, down     select a target, or a region      tab      another table
+left, right  the context before or after       s        another order
+/            only lines with a text            p space  pause, go on
++  -         longer, shorter sampling interval a        alerts, messages
+?            this help                         q        end
 
 Keys for lines act on the table whose heading is marked.
 
-Working set: bytes accessed in the last aggregation. Idle: bytes that were not.
-Heat map: addresses up, time across. Each line has as many bytes of resident
-memory; what is not mapped or was never touched is left out. The colour or
-character is the share of checks that found an access; grey, or ~, where there
-was no memory then.
-Regions: how often each was accessed, and for how long that has been so.
-Intervals: sampling, aggregation, update; in brackets those that were asked for.
-CPU, slowdown: what monitoring costs, of what it may cost: itself, and the
-target. Stall: how long the target's memory map was locked at most. View: what
-this view costs.
-"""
+""" + "\n".join(
+    (
+        "Working set: bytes accessed in the last aggregation. Idle: bytes that were not.",
+        "Heat map: addresses up, time across. Each line has as many bytes of resident memory; what "
+        "is not mapped or was never touched is left out. The colour or character is the share of "
+        "checks that found an access; grey, or ~, where there was no memory then.",
+        "Regions: how often each was accessed, and for how long that has been so.",
+        "Intervals: sampling, aggregation, update; in brackets those that were asked for.",
+        "CPU, slowdown: what monitoring costs, of what it may cost: itself, and the target. Stall: "
+        "how long the target's memory map was locked at most. View: what this view costs.",
+    )
+)
 
 
 class TextScreen(ModalScreen[None]):

@@ -31,7 +31,7 @@ Examples:
     "every_us",
     metavar="TIME",
     type=DURATION,
-    help="Put the aggregations of each such time together to one, such as 10s.",
+    help="Put the aggregations of each such time together into one, such as 10s.",
 )
 @click.option(
     "--max-regions",
