@@ -307,6 +307,19 @@ def test_many_tables_in_any_order(tables: PageTables, process: Worker, pagemap: 
     assert pages.tolist() == order.tolist()
 
 
+def test_fewer_tables_in_a_run(process: Worker, pagemap: int) -> None:
+    """What is read is the same."""
+    block = process.ask("small = anonymous(4096); answer = address(small)")
+    addresses = block + np.arange(5) * table_bytes(1)
+    opened = PageTables(most=1)
+    try:
+        found = opened.read(pagemap, 1, addresses)
+    finally:
+        opened.close()
+    assert found.states[1:].tolist() == [State.READ] * 4
+    assert (found.bits[1:] & Bit.PRESENT).all()
+
+
 def test_kernel_s_half_of_the_top_table_stays_unknown(tables: PageTables, pagemap: int) -> None:
     """Nothing about the kernel's own memory is returned."""
     _, bits = tables.read(pagemap, tables.machine.levels, np.zeros(1, dtype=np.int64))

@@ -10,6 +10,7 @@ from damon_pagetable import LayoutError, PageTable, PageTableOptions, VerifierEr
 from damon_pagetable import plugin as package
 from damon_pagetable.btf import Btf
 from damon_pagetable.machine import Machine
+from damon_pagetable.walking import Offsets
 from damon_vaddr import ProcessForecast
 from damon_vaddr import plugin as vaddr
 
@@ -61,6 +62,17 @@ def test_all_that_is_needed_is_here(backend: Backend) -> None:
     ]
 
 
+@pytest.mark.needs("root", "page-tables")
+def test_types_of_the_kernel_are_read_once(
+    backend: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They stay while it runs, and going through them takes longer than most of the probe."""
+    PageTable().close()
+    monkeypatch.delattr(Btf, "of_kernel")
+    assert all(finding.works for finding in backend.findings("vaddr") if finding.required)
+    PageTable().close()
+
+
 def last_of(findings: Sequence[Finding]) -> Finding:
     """Return the last step, the only one that doesn't work."""
     assert [finding.works for finding in findings] == [True] * (len(findings) - 1) + [False]
@@ -82,10 +94,10 @@ def test_another_architecture_is_the_first_obstacle(
 def test_kernel_without_types(backend: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
     """The option that it needs is named."""
 
-    def fail() -> Btf:
+    def fail() -> Offsets:
         raise LayoutError("the kernel needs CONFIG_DEBUG_INFO_BTF")
 
-    monkeypatch.setattr(Btf, "of_kernel", fail)
+    monkeypatch.setattr(Offsets, "of_kernel", fail)
     finding = last_of(backend.findings("vaddr"))
     assert finding == Finding(
         "/sys/kernel/btf/vmlinux", False, "the kernel needs CONFIG_DEBUG_INFO_BTF"
@@ -98,7 +110,7 @@ def test_verifier_that_says_no(
 ) -> None:
     """One line for everybody; the log for those who ask."""
 
-    def fail() -> None:
+    def fail(**_: int) -> None:
         raise VerifierError("the kernel's verifier rejects a program", 13, "R0 !read_ok")
 
     monkeypatch.setattr(package, "PageTables", fail)

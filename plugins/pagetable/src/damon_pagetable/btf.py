@@ -67,6 +67,7 @@ class Btf:
         self._words = memoryview(data)[begin : begin + types_size].cast("I")
         self._names = data[size + names : size + names + names_size]
         self._places = [0]  # of each type known so far, by its number; 0 is void
+        self._structures: dict[int, int] = {}  # the places of those known so far, by name
         self._next = 0  # the place of the first type that isn't known yet
 
     @classmethod
@@ -105,13 +106,10 @@ class Btf:
     def _find(self, structure: str) -> int:
         """Return the place of a structure with a name."""
         name = self._name(structure)
-        number = 1
-        while number < len(self._places) or self._go_on():
-            place = self._places[number]
-            if self._words[place] == name and self._kind(place) == _STRUCT:
-                return place
-            number += 1
-        raise LayoutError(f"the kernel's BTF has no struct {structure}")
+        while name not in self._structures:
+            if not self._go_on():
+                raise LayoutError(f"the kernel's BTF has no struct {structure}")
+        return self._structures[name]
 
     def _go_on(self) -> bool:
         """Find the next type that wasn't known; return whether there is one."""
@@ -119,14 +117,17 @@ class Btf:
         if place + _TYPE_WORDS > len(words):
             return False
         info = words[place + 1]
+        kind = info >> 24 & 0x1F
         try:
-            fixed, each = _MORE_WORDS[info >> 24 & 0x1F]
+            fixed, each = _MORE_WORDS[kind]
         except KeyError:
             raise LayoutError("the kernel's BTF has a type of an unknown kind") from None
         self._next = place + _TYPE_WORDS + fixed + each * (info & 0xFFFF)
         if self._next > len(words):
             raise LayoutError("the kernel's BTF is cut off")
         self._places.append(place)
+        if kind == _STRUCT:
+            self._structures.setdefault(words[place], place)
         return True
 
     def _kind(self, place: int) -> int:

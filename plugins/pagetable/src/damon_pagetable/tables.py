@@ -10,7 +10,6 @@ import numpy as np
 import numpy.typing as npt
 
 from damon_pagetable import walking
-from damon_pagetable.btf import Btf
 from damon_pagetable.errors import LayoutError, ObstacleError
 from damon_pagetable.machine import ENTRIES, INDEX_BITS, PAGE_SHIFT, Machine
 from damon_pagetable.system import Calls, Map, Program
@@ -56,22 +55,28 @@ class PageTables:
     process, in which a pattern is looked for: so nothing is read of others before it is certain
     that what is read are page tables.
 
+    Args:
+        most: How many tables to read in a run of a program, at most: with fewer the programs are
+            verified sooner.
+
     Raises:
         ObstacleError: Page tables can't be read here; the message says why.
         OSError: Too many files are open.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, most: int = walking.BATCH) -> None:
         self.machine = Machine.here()
-        self._offsets = Offsets.of(Btf.of_kernel())
+        self._offsets = Offsets.of_kernel()
+        self._batches = {
+            level: min(walking.batch_of(level), most) for level in range(1, self.machine.levels + 1)
+        }
         with ExitStack() as opened:
             self._shared = opened.enter_context(
                 Map(walking.SHARED_BYTES, "damon_tables", mapped=True)
             )
             self._scratch = opened.enter_context(Map(walking.TABLE_BYTES, "damon_scratch"))
             self._programs = {
-                level: opened.enter_context(self._load(level))
-                for level in range(1, self.machine.levels + 1)
+                level: opened.enter_context(self._load(level)) for level in self._batches
             }
             memory = self._shared.view()
             window, offsets = walking.WINDOW, (walking.ADDRESSES, walking.STATES)
@@ -85,12 +90,17 @@ class PageTables:
 
     def _load(self, level: int) -> Program:
         code = walking.walk(
-            level, self.machine, self._offsets, self._shared.descriptor, self._scratch.descriptor
+            level,
+            self.machine,
+            self._offsets,
+            shared=self._shared.descriptor,
+            scratch=self._scratch.descriptor,
+            batch=self._batches[level],
         )
         return Program(code, f"damon_level_{level}")
 
     def _prepared(self, level: int) -> Calls:
-        batch = walking.batch_of(level)
+        batch = self._batches[level]
         programs = [self._programs[level]] * (walking.WINDOW // batch)
         calls = Calls(programs, len(walking.ARGUMENTS))
         calls.arguments[:, walking.FIRST] = np.arange(0, walking.WINDOW, batch)
@@ -122,7 +132,7 @@ class PageTables:
         total = len(addresses)
         states: States = np.empty(total, dtype=np.uint64)
         bits = np.empty((total, ENTRIES), dtype=np.uint8)
-        calls, batch = self._calls[level], walking.batch_of(level)
+        calls, batch = self._calls[level], self._batches[level]
         calls.arguments[:, walking.DESCRIPTOR] = descriptor
         for first in range(0, total, walking.WINDOW):
             count = min(total - first, walking.WINDOW)
@@ -153,7 +163,7 @@ class PageTables:
             return lambda: self._read_parts(descriptor, parts)
         programs, arguments, first = [], [], 0
         for level, addresses in parts:
-            batch = walking.batch_of(level)
+            batch = self._batches[level]
             for begin in range(0, len(addresses), batch):
                 count = min(len(addresses) - begin, batch)
                 programs.append(self._programs[level])

@@ -30,6 +30,7 @@ Frames beyond the end of memory are never followed, whatever an entry says: all 
 direct map.
 """
 
+import functools
 from enum import IntEnum, IntFlag
 
 from attrs import frozen
@@ -125,13 +126,25 @@ class Offsets:
             top_table=btf.offset("mm_struct", "pgd"),
         )
 
+    @classmethod
+    @functools.cache
+    def of_kernel(cls) -> "Offsets":
+        """Find the offsets in the running kernel, once: they stay while it runs.
+
+        Raises:
+            LayoutError: The kernel has no type information, or a structure isn't as expected.
+        """
+        return cls.of(Btf.of_kernel())
+
 
 def batch_of(level: int) -> int:
     """Return how many tables of a level are read in a run, at most."""
     return BATCH if level == 1 else BATCH_ABOVE
 
 
-def walk(level: int, machine: Machine, offsets: Offsets, shared: int, scratch: int) -> bytes:
+def walk(
+    level: int, machine: Machine, offsets: Offsets, *, shared: int, scratch: int, batch: int
+) -> bytes:
     """Return the program that reads tables of a level.
 
     Its arguments are the number of the open file, which addresses are to be read, by the number of
@@ -144,13 +157,14 @@ def walk(level: int, machine: Machine, offsets: Offsets, shared: int, scratch: i
         offsets: Where the kernel keeps them.
         shared: The descriptor of a map of `SHARED_BYTES`, for addresses and results.
         scratch: The descriptor of a map of `TABLE_BYTES` that nobody else sees.
+        batch: How many tables are read in a run, at most.
     """
     code = Assembler()
     code.alu(R6, "=", R1)
     _find_top_table(code, offsets)
     code.alu(R7, "=", 0)
     code.label("next table")
-    code.jump_if(R7, ">=", batch_of(level), "done")
+    code.jump_if(R7, ">=", batch, "done")
     _argument(code, R1, COUNT)
     code.jump_if(R7, ">=", R1, "done")
     _place(code, R1, shared, ADDRESSES, 8)
