@@ -260,6 +260,15 @@ def test_functions_of_the_kernel_count_more_than_its_version(tree: Tree, proc: P
     assert not findings["results from tried_regions"].works
 
 
+def test_functions_of_the_kernel_are_listed_once(tree: Tree, proc: Path) -> None:
+    """That takes the kernel longer than all else, and `damon doctor` asks for three primitives."""
+    registry = Registry(tree, proc.parent / "run")
+    (proc / "kallsyms").write_text("0 t damon_va_young\n0 t damon_sysfs_init\n")
+    first = probe(registry=registry, proc=proc)
+    (proc / "kallsyms").unlink()
+    assert probe(registry=registry, proc=proc) == first
+
+
 def test_settings_are_saved_and_restored(tree: Tree) -> None:
     """Even in directories of kdamonds that are off."""
     name = "kdamonds/0/contexts/nr_contexts"

@@ -1,5 +1,6 @@
 """The probe: the features of this machine's kernel DAMON, found without writing anything."""
 
+import functools
 import os
 import re
 from collections.abc import Sequence
@@ -16,7 +17,14 @@ from damon_sysfs.tree import NUMBER
 #: Kernels that have this function take a commit in between two checks, not at the end of an
 #: aggregation, and the writer doesn't wait for longer.
 _BETWEEN_CHECKS = "obsolete_target_store", (6, 19)
+_TRIED_REGIONS = "damon_sysfs_scheme_regions_release", (6, 2)
+_PASSED = "sz_ops_filter_passed_show", (6, 14)
 _NEEDS = "the kernel needs CONFIG_DAMON_SYSFS, Linux 5.18 or later"
+#: How functions of the interface, and those of operations, begin.
+_SYSFS = "damon_sysfs_"
+_BEGIN = {"vaddr": "damon_va_", "paddr": "damon_pa_"}
+#: Functions, and beginnings of functions, that say what a kernel has.
+_FUNCTIONS = (_SYSFS, *_BEGIN.values(), _BETWEEN_CHECKS[0], _TRIED_REGIONS[0], _PASSED[0])
 #: The operations that each primitive needs, and their targets.
 _OPERATIONS = {
     "vaddr": ("vaddr", "processes"),
@@ -63,27 +71,37 @@ class _Features:
     """What a kernel has, without any directory of a kdamond.
 
     Attributes:
-        symbols: The names of its functions; empty if they are hidden.
+        functions: Which of `_FUNCTIONS` it has; None if it hides its functions.
         version: Its version.
     """
 
-    symbols: bytes
+    functions: frozenset[str] | None
     version: tuple[int, ...]
 
     @classmethod
     def read(cls, proc: Path) -> "_Features":
         """Read them."""
-        try:
-            symbols = (proc / "kallsyms").read_bytes()
-        except OSError:
-            symbols = b""
-        return cls(symbols, _version(proc))
+        return cls(_functions(proc), _version(proc))
 
     def has(self, function: str, since: tuple[int, int]) -> bool:
         """Return whether the kernel has a function, which came with a version."""
-        if b" damon_sysfs_" not in self.symbols:
+        if self.functions is None or _SYSFS not in self.functions:
             return self.version >= since
-        return f" {function}".encode("ascii") in self.symbols
+        return function in self.functions
+
+
+@functools.cache
+def _functions(proc: Path) -> frozenset[str] | None:
+    """Return which of `_FUNCTIONS` the kernel has; None if it hides them.
+
+    They stay as long as it runs, as DAMON can't be a module; and it takes some 40 ms to list all of
+    its functions.
+    """
+    try:
+        symbols = (proc / "kallsyms").read_bytes()
+    except OSError:
+        return None
+    return frozenset(name for name in _FUNCTIONS if f" {name}".encode("ascii") in symbols)
 
 
 def _changes(kernel: _Features, primitive: str) -> Sequence[Finding]:
@@ -177,16 +195,16 @@ def _operations(registry: Registry, kernel: _Features, primitive: str) -> Sequen
         works = name in path.read_text(encoding="ascii").split()
         break
     else:
-        if not kernel.symbols:
+        if kernel.functions is None:
             return ()
-        works = f" damon_{name[0]}a_".encode("ascii") in kernel.symbols
+        works = _BEGIN[name] in kernel.functions
     detail = "" if works else f"the kernel needs CONFIG_DAMON_{name.upper()}"
     return (Finding(f"operations '{name}', for {meaning} (Linux 5.18)", works, detail),)
 
 
 def _results(kernel: _Features, tracing: tuple[Path, ...], primitive: str) -> Sequence[Finding]:
     mount = find_tracing(tracing)
-    tried = kernel.has("damon_sysfs_scheme_regions_release", (6, 2))
+    tried = kernel.has(*_TRIED_REGIONS)
     traced = f"in {mount}"
     if mount is None:
         traced = "mount tracefs at /sys/kernel/tracing"
@@ -229,6 +247,6 @@ def _tuning(tracing: tuple[Path, ...]) -> Finding:
 def _filter(kernel: _Features, primitive: str) -> Sequence[Finding]:
     if primitive != "paddr":
         return ()
-    works = kernel.has("sz_ops_filter_passed_show", (6, 14))
+    works = kernel.has(*_PASSED)
     detail = "" if works else "this kernel's filters don't report how much passes them"
     return (Finding("option cgroup: one cgroup's memory (Linux 6.14)", works, detail, False),)
