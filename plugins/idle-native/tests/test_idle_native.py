@@ -1,6 +1,5 @@
 """The compiled check: results are Python's, whatever files say; wrong arguments are refused."""
 
-import functools
 import os
 from collections.abc import Callable, Sequence
 from random import Random
@@ -103,12 +102,9 @@ class Scene:
         return Change(Memory(entries, flags, words, self.ends(len(entries))), used)
 
 
-helper = functools.cache(find_helper)
-
-
 def native(marking: Marking, pages: Pages) -> Check:
     """Mark by the helper that is installed."""
-    return helper().mark_pages(marking, pages)
+    return find_helper().mark_pages(marking, pages)
 
 
 @pytest.mark.parametrize("seed", range(0, 400, 40))
@@ -132,7 +128,7 @@ def test_the_results_of_many_pages_are_those_of_python() -> None:
 @pytest.fixture
 def mark() -> Callable[..., Any]:
     """Return the function of the module."""
-    function = helper().mark
+    function = find_helper().mark
     assert function is not None
     return function
 
@@ -163,7 +159,7 @@ def test_arguments_of_no_use_are_errors(
 @given(addresses=st.lists(st.integers(-(1 << 63), (1 << 63) - 1), max_size=50))
 def test_no_address_does_harm(addresses: list[int]) -> None:
     """Neither in any order nor outside of what a process can have: then its memory is gone."""
-    function: Any = helper().mark
+    function: Any = find_helper().mark
     with open("/dev/null", "r+b") as nothing:
         check = function(
             nothing.fileno(), nothing.fileno(), [(nothing.fileno(), np.array(addresses, np.int64))]

@@ -2,7 +2,7 @@
 
 import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -13,8 +13,9 @@ Install = Callable[..., None]
 
 
 @pytest.fixture
-def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
+def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install]:
     """Return what installs a helper: the only ones found are those."""
+    find_helper.cache_clear()
     # Whatever else is installed isn't found, and neither is what this environment has of helpers.
     monkeypatch.setattr(sys, "path", [str(tmp_path)])
 
@@ -31,7 +32,8 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
         entry = f"[damon_idle.helper]\n{name} = {module}:{value}\n"
         (info / "entry_points.txt").write_text(entry)
 
-    return add
+    yield add
+    find_helper.cache_clear()
 
 
 def test_without_a_helper_checks_are_in_python(install: Install) -> None:
@@ -49,6 +51,14 @@ def test_the_installed_helper_is_found(install: Install) -> None:
     assert helper.mark is sys.modules["t_helper_found"].mark
     assert (helper.package, helper.problem) == ("t-helper-found 1.2", "")
     assert probe_helper().detail == "t-helper-found 1.2"
+
+
+def test_a_helper_is_looked_for_once(install: Install, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A deployment may have a thousand backends, and all packages are looked through."""
+    install("t-helper-once")
+    found = find_helper()
+    monkeypatch.setattr(sys, "path", [])
+    assert find_helper() is found
 
 
 @pytest.mark.parametrize(

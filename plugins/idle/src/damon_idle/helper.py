@@ -11,6 +11,7 @@ the descriptor of its pagemap, and its ascending addresses, a column of 64-bit i
 stay open until the check was looked at. If the kernel hides page frames, it raises PermissionError.
 """
 
+import functools
 from collections.abc import Callable, Sequence
 from importlib.metadata import EntryPoint, entry_points
 from typing import cast
@@ -60,8 +61,12 @@ class Helper:
             raise frames_hidden() from error
 
 
+@functools.cache
 def find_helper() -> Helper:
-    """Import the helper that is installed, if there is one."""
+    """Import the helper that is installed, if there is one.
+
+    It is looked for once: that takes some 20 ms, and each backend of a deployment needs it.
+    """
     found = list(entry_points(group=GROUP))
     package = " and ".join(sorted(map(_package, found)))
     if not found:
