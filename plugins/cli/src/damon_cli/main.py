@@ -11,6 +11,7 @@ from typing import IO, Any
 import click
 
 from damon_cli.commands import UnusableCommandError
+from damon_cli.garbage import searched_seldom
 from damon_cli.groups import InstalledGroup
 from damon_cli.streams import is_of_output, prepare_output, why_unwritten
 
@@ -99,6 +100,7 @@ def main(context: click.Context, verbose: bool) -> None:
     """Which memory is a program really using? Data access monitoring for Linux."""
     from damon_cli.logs import log_to_stderr
 
+    context.with_resource(searched_seldom())
     # Python would search all modules and classes for garbage once more before it ends, which takes
     # as long as a tenth of a second; what has to be closed, commands close themselves.
     atexit.register(gc.freeze)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager, suppress
 
 from damon_cli.events import SignalEvent
+from damon_cli.garbage import searched_as_usual
 from damon_core import (
     Context,
     DamonError,
@@ -155,6 +156,8 @@ def running_contexts(
 ) -> Generator[set[Context], None, None]:
     """Run contexts as one group while inside; stop them in order when it is left.
 
+    Garbage is searched for as Python does by itself, but nothing that was there before.
+
     The calling thread gives up the capabilities that the contexts needed only to start, so they
     can't be started again; unless `begin` starts them, which may do so later, too.
 
@@ -180,7 +183,7 @@ def running_contexts(
     reported: set[Context] = set()
     stopping = _Stopping(stop, contexts)
     give_up = stopping.give_up
-    with _on_stop_signals(stopping.handle, on_reload):
+    with searched_as_usual(), _on_stop_signals(stopping.handle, on_reload):
         try:
             if begin is None:
                 start(*contexts, cpu_budget=cpu_budget)

@@ -1,6 +1,5 @@
 """``damon report``: its reports and their options. What a report does is imported when it runs."""
 
-import gc
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -27,8 +26,6 @@ if TYPE_CHECKING:
 
 #: Default number of pieces of the time.
 _PIECES = 30
-#: How many new objects Python searches for garbage at a time, instead of hundreds.
-_OBJECTS = 100_000
 
 _EPILOG = """\b
 Examples:
@@ -64,14 +61,8 @@ class _Reports(click.Group):
     epilog=_EPILOG,
     short_help="Show what a record holds: working sets, idle memory, heat maps",
 )
-@click.pass_context
-def report(context: click.Context) -> None:
+def report() -> None:
     """Analyse a record: which memory is hot, which is idle, and since when."""
-    # A short report makes modules and classes above all, and keeps them to its end: to search them
-    # for garbage again and again takes a tenth of its time.
-    before = gc.get_threshold()
-    context.call_on_close(lambda: gc.set_threshold(*before))
-    gc.set_threshold(_OBJECTS, *before[1:])
 
 
 _SUMMARY_EPILOG = """\b
