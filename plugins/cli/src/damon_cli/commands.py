@@ -118,9 +118,20 @@ def installed_commands(within: str = "") -> dict[str, InstalledCommand]:
     Args:
         within: Those of this command; by default those of ``damon`` itself.
     """
+    return _commands(within, metadata.entry_points(group=GROUP))
+
+
+def all_installed_commands() -> list[InstalledCommand]:
+    """Return all commands, those of ``damon`` itself first."""
+    entries = metadata.entry_points(group=GROUP)
+    groups = {entry.name.rpartition(".")[0] for entry in entries}
+    return [command for group in sorted(groups) for command in _commands(group, entries).values()]
+
+
+def _commands(within: str, entries: metadata.EntryPoints) -> dict[str, InstalledCommand]:
     read = functools.cache(_read_metadata)  # Several commands may be of one distribution.
     found: dict[str, list[Offer]] = {}
-    for entry in metadata.entry_points(group=GROUP):
+    for entry in entries:
         group, _, name = entry.name.rpartition(".")
         if group == within:
             found.setdefault(name, []).append(Offer(entry, *read(entry.dist)))
@@ -131,12 +142,6 @@ def installed_commands(within: str = "") -> dict[str, InstalledCommand]:
         called = f"{within} {name}".strip()
         commands[name] = InstalledCommand(called, tuple(own or offers))
     return commands
-
-
-def all_installed_commands() -> list[InstalledCommand]:
-    """Return all commands, those of ``damon`` itself first."""
-    groups = {entry.name.rpartition(".")[0] for entry in metadata.entry_points(group=GROUP)}
-    return [command for group in sorted(groups) for command in installed_commands(group).values()]
 
 
 def _read_metadata(
