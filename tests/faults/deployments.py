@@ -102,6 +102,7 @@ def _deployments(plugins: Plugins, target: Target) -> Iterator[Deployment]:
     primitives = [name for info in infos for name in info.primitives]
     for primitive in primitives:
         options, missing = _options_of(primitive, target)
+        missing = missing or _missing_of(plugins, primitive)
         backends = plugins.backends(primitive)
         if not backends:
             yield _pair(primitive, ("primitive", primitive), primitive, options, missing=missing)
@@ -120,6 +121,15 @@ def _deployments(plugins: Plugins, target: Target) -> Iterator[Deployment]:
         record += ("--max-slowdown", "100%", "--max-stall", "1h")
         output = ("-o", f"own{each.suffixes[0]}")
         yield Deployment(f"format {each.name}", (*record, *output), "", ("format", each.name))
+
+
+def _missing_of(plugins: Plugins, primitive: str) -> str:
+    """Return what a primitive lacks on this machine, empty if nothing."""
+    return "; ".join(
+        f"{finding.name} ({finding.detail})"
+        for finding in plugins.primitive(primitive).probe()
+        if finding.required and not finding.works
+    )
 
 
 def _options_of(primitive: str, target: Target) -> tuple[dict[str, Any], str]:

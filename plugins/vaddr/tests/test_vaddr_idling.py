@@ -371,8 +371,16 @@ def test_of_a_real_process(start_program: "Callable[..., subprocess.Popen[str]]"
     program.stdout.readline()
     recorder = Recorder()
     primitive = ProcessMemory(PidSource([program.pid]), Referenced())
-    intervals = Intervals(5_000, 500_000)
-    with Context(primitive, [recorder], intervals=intervals, cpu_budget=None) as context:
+    context = Context(
+        primitive,
+        [recorder],
+        intervals=Intervals(5_000, 500_000),
+        cpu_budget=None,
+        # On a busy machine these would keep it from looking often enough.
+        max_slowdown=None,
+        max_stall_us=None,
+    )
+    with context:
         start(context)
         eventually(lambda: _idle_of_largest(recorder) is not None)
     assert _idle_of_largest(recorder) == pytest.approx(90 * MIB, rel=0.03)
