@@ -73,9 +73,9 @@ def test_an_idle_page_is_idle_until_it_is_accessed() -> None:
 
         os.pwrite(bitmap.fileno(), struct.pack("Q", bit), offset)
         assert idle()
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 300
         while idle():
-            assert time.monotonic() < deadline, "accesses weren't detected within 30 s"
+            assert time.monotonic() < deadline, "accesses weren't detected within 300 s"
             # Another process has to run in between, to empty the emulated TLB.
             subprocess.run(["true"], check=True)
             assert area[0] == ord("x")

@@ -44,7 +44,7 @@ def monitored(pid, without):
         memory = ProcessMemory(PidSource([pid]), PageTable())
         intervals = Intervals(50_000, 200_000, 200_000)
         context = Context(memory, [note, StopAfter(1)], intervals=intervals)
-        run(context, timeout_s=5)
+        run(context, timeout_s=300)
     except (DamonError, AssertionError) as error:
         return [0, str(error), ""]
     return [context.snapshot.total_bytes, "", note.sets]
