@@ -8,6 +8,7 @@
 # make changelog
 #             the next version's part of the changelog
 # make docs   the documentation as a site, in build/site/html
+# make wheels all packages but what has to be compiled, in dist, for pip elsewhere
 # make lab    the tests that need a kernel of their own, in small virtual machines
 #             (TESTS="plugins/vaddr/tests -k idle", KERNEL=path; see tests/lab/README.md)
 # make picture
@@ -25,10 +26,11 @@ BIN := .venv/bin
 COMPILED := plugins/idle-native
 PLUGINS := $(filter-out $(COMPILED),$(patsubst %/,%,$(dir $(wildcard plugins/*/pyproject.toml))))
 
-.PHONY: demo test test-slow lint format docs lab changelog picture hooks release-check clean
+.PHONY: demo test test-slow lint format docs wheels lab changelog picture hooks release-check clean
 
 demo: .venv/installed
 	$(BIN)/damon demo
+	@printf '\nIn this clone damon is %s; after `. %s` it is damon.\n' $(BIN)/damon $(BIN)/activate
 
 # One more than there are processors: tests of real programs wait for them.
 JOBS := 3
@@ -54,6 +56,10 @@ changelog: .venv/installed-dev
 
 docs: .venv/installed-dev
 	$(BIN)/python -m docs.sphinx
+
+# Packages for other environments, as long as they aren't on PyPI.
+wheels: .venv/installed
+	$(BIN)/pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist . $(addprefix ./,$(PLUGINS))
 
 # The picture of the architecture in CONTRIBUTING.md, of what lint checks.
 picture: .venv/installed-dev

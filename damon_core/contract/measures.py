@@ -28,7 +28,7 @@ class Measure:
             ``_total`` behind that of a counter.
         value: The number.
         help: What it is, as a sentence.
-        labels: What tells it from others of the same name. All of a name have the same ones.
+        labels: What distinguishes it from others of the same name, which have the same labels.
         counter: Whether it only grows, from 0 on; otherwise it is a state.
         of_context: Whether it is one of the context. Otherwise it is one of the whole program,
             and several contexts give the same.

@@ -71,7 +71,7 @@ class _Part:
         options: The attrs class of the options. Its fields' types and validators say what is
             allowed; use `Microseconds` and `Bytes` for durations and sizes.
         summary: One line for listings.
-        probe: Tells what of it works on this machine and what is missing, for ``damon doctor``.
+        probe: Shows what of it works on this machine and what is missing, for ``damon doctor``.
 
     Raises:
         ValueError: The name has other characters.

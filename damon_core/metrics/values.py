@@ -37,7 +37,7 @@ class Value:
     Attributes:
         instrument: The metric.
         value: It.
-        labels: What tells it from others of the context.
+        labels: What distinguishes it from others of the context.
     """
 
     instrument: Instrument

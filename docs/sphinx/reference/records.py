@@ -10,17 +10,14 @@ def columns() -> str:
     """Return the columns of records, and how Parquet has them."""
     rows = [
         (
-            code(name),
+            code(name) if field == name else f"{code(name)}, in Parquet {code(field)}",
             column.of,
-            column.dtype,
-            code(field) if field != name else "",
-            "yes" if column.optional else "",
+            f"{column.dtype} or unknown" if column.optional else column.dtype,
             column.meaning,
         )
         for (name, column), field in zip(COLUMNS.items(), FIELDS, strict=True)
     ]
-    titles = ("column", "one for each", "values", "in Parquet", "may be unknown", "meaning")
-    return table(titles, rows)
+    return table(("column", "one for each", "values", "meaning"), rows)
 
 
 def formats() -> str:

@@ -304,7 +304,7 @@ class TopApp(App[None]):
             self._act()
 
     def on_descendant_focus(self) -> None:
-        """Tell the order and the filter of the table that has the focus now."""
+        """Show the order and the filter of the table that has the focus now."""
         if self._pictures:
             self._show_keys()
 
