@@ -39,11 +39,6 @@ def one_region() -> ScriptedMemory:
     return ScriptedMemory({"process": [ScriptedRegion(MIB, 3 * MIB, heat=1.0)]})
 
 
-def no_regions() -> ScriptedMemory:
-    """Return memory of a target without regions, beside one that has some."""
-    return ScriptedMemory({"empty": [], "process": regions_of(3)})
-
-
 def only_empty() -> ScriptedMemory:
     """Return memory of one target, without regions."""
     return ScriptedMemory({"empty": []})
