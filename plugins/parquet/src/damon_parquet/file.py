@@ -35,7 +35,6 @@ from damon_core import (
     let_read,
     move_aside,
 )
-from damon_parquet.compact import Struct, decode_struct, encode_struct
 from damon_parquet.rowgroup import (
     MAGIC,
     RowGroup,
@@ -52,6 +51,7 @@ from damon_parquet.rowgroup import (
     without_groups,
 )
 from damon_parquet.schema import MEANINGS_KEY, metadata_of, schema_of
+from damon_parquet.thrift import Struct, decode_struct, encode_struct
 
 logger = logging.getLogger(__name__)
 

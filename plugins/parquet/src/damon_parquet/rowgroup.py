@@ -7,8 +7,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from attrs import frozen
 
-from damon_parquet.compact import I64, LIST, STRUCT, List, Struct, decode_struct, encode_struct
 from damon_parquet.schema import AGGREGATION, IDLE, SPARSE
+from damon_parquet.thrift import I64, LIST, STRUCT, List, Struct, decode_struct, encode_struct
 
 #: What Parquet files begin and end with.
 MAGIC = b"PAR1"

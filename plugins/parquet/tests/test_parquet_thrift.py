@@ -5,8 +5,8 @@ import io
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from damon_parquet.compact import decode_struct, encode_struct
 from damon_parquet.rowgroup import split
+from damon_parquet.thrift import decode_struct, encode_struct
 from hypothesis import given
 from hypothesis import strategies as st
 
