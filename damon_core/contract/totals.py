@@ -25,6 +25,7 @@ class RecordTotals:
         resident: Resident bytes times checks.
         fractions: Whether some accesses aren't whole numbers.
         slack: By how much `resident` may differ where they are rounded: a byte a region.
+        knows_touched: Whether all that is in memory was looked at, in some aggregation.
     """
 
     elapsed_us: int = 0
@@ -33,7 +34,10 @@ class RecordTotals:
     resident: int = 0
     fractions: bool = False
     slack: int = 0
+    knows_touched: bool = field(default=False, init=False)
     _exact: int = field(default=0, init=False)
+    _all_exact: int = field(default=0, init=False)
+    _all_accesses: float = field(default=0.0, init=False)
 
     @classmethod
     def of(cls, snapshots: Iterable[Snapshot]) -> Self:
@@ -53,19 +57,27 @@ class RecordTotals:
         self.slack += len(snapshot) * snapshot.max_nr_accesses
         for target in snapshot.targets:
             touched = target.touched_bytes is not None
-            size = target.resident_bytes if touched else target.size_bytes
+            self.knows_touched |= touched
             whole = target.nr_accesses == np.round(target.nr_accesses)
             # Whole ones are added as whole numbers, which are exact at any length.
             counts = np.where(whole, target.nr_accesses, 0).astype(np.int64)
+            rest = np.where(whole, 0, target.nr_accesses)
+            self.fractions |= not whole.all()
+            size = target.resident_bytes if touched else target.size_bytes
             self._exact += int((size * counts).sum())
-            if not whole.all():
-                self.fractions = True
-                self.accesses += float((size * target.nr_accesses)[~whole].sum())
+            self.accesses += float((size * rest).sum())
+            self._all_exact += int((target.size_bytes * counts).sum())
+            self._all_accesses += float((target.size_bytes * rest).sum())
 
     @property
     def byte_checks(self) -> float:
         """All accesses."""
         return self._exact + self.accesses
+
+    @property
+    def all_byte_checks(self) -> float:
+        """All accesses if they count for every byte of a region, resident or not."""
+        return self._all_exact + self._all_accesses
 
     def differences(self, other: "RecordTotals", info: RecordInfo, *, shortened: bool) -> list[str]:
         """Return what isn't the same in a record that was made of this one.
@@ -85,12 +97,19 @@ class RecordTotals:
         if "resident_bytes" not in info.filled_in and surplus > slack:
             found.append(f"{other.resident} resident byte-checks, not {self.resident}")
         most = _FRACTIONS if self.fractions or other.fractions else 0.0
-        if abs(self.byte_checks - other.byte_checks) > most * self.byte_checks:
-            found.append(
-                f"{other.byte_checks:.0f} byte-checks of accesses, not {self.byte_checks:.0f}"
-            )
+        ours, theirs = self._accesses(other)
+        if abs(ours - theirs) > most * ours:
+            found.append(f"{theirs:.0f} byte-checks of accesses, not {ours:.0f}")
         return found
 
     def deviation(self, other: "RecordTotals") -> float:
         """Return the share by which accesses differ."""
-        return abs(other.byte_checks - self.byte_checks) / max(self.byte_checks, 1.0)
+        ours, theirs = self._accesses(other)
+        return abs(theirs - ours) / max(ours, 1.0)
+
+    def _accesses(self, other: "RecordTotals") -> tuple[float, float]:
+        """Return the accesses of both, counted of the same bytes."""
+        if self.knows_touched == other.knows_touched:
+            return self.byte_checks, other.byte_checks
+        # One of them can't tell what was in memory.
+        return self.all_byte_checks, other.all_byte_checks

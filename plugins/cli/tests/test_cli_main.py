@@ -152,6 +152,11 @@ class TestExitCodes:
             (DamonError("no space"), 1, "damon: no space\n"),
             (BusyError("x is running", ["x"]), 1, "damon: x is running\n"),
             (
+                OSError(36, "File name too long", "x"),
+                2,
+                "damon: 'x' can't be used: File name too long\n",
+            ),
+            (
                 ZeroDivisionError("division\nby zero"),
                 1,
                 "damon: internal error: ZeroDivisionError: division by zero "

@@ -3,15 +3,16 @@
 import contextlib
 import copy
 import json
+import os
 import random
 import zlib
 from pathlib import Path
 from typing import Any
 
 import pytest
-from damon_damo import DamoReader
+from damon_damo import DamoReader, DamoWriter
 
-from damon_core import DamonError, Snapshot
+from damon_core import DamonError, InputError, RecordInfo, Snapshot
 
 MIB = 1 << 20
 
@@ -189,3 +190,24 @@ def test_whatever_stands_anywhere_it_is_one_line(path: Path, seed: int) -> None:
     with contextlib.suppress(DamonError):
         for snapshot in read(path, document):
             assert snapshot.max_nr_accesses >= 1
+
+
+def test_a_pipe_is_refused(path: Path) -> None:
+    """At once: nobody may ever write to it."""
+    os.mkfifo(path)
+    with pytest.raises(InputError, match="is not a regular file"):
+        DamoReader(path)
+
+
+def test_a_directory_is_not_moved_aside(path: Path) -> None:
+    """Nor is anything else that isn't a file: it is refused before anything is recorded."""
+    path.mkdir()
+    with pytest.raises(InputError, match="is not a regular file: choose another path"):
+        DamoWriter(path, RecordInfo())
+    assert path.is_dir()
+
+
+def test_a_name_that_is_too_long_is_refused_at_the_beginning(tmp_path: Path) -> None:
+    """Until the record is whole its file has a longer one."""
+    with pytest.raises(InputError, match="File name too long"):
+        DamoWriter(tmp_path / f"{'a' * 245}.json", RecordInfo())

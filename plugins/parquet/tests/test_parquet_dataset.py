@@ -485,6 +485,47 @@ def test_a_broken_file_keeps_only_its_partition_from_compaction(
     assert len(files(dataset)) == 3 + 3
 
 
+@pytest.mark.parametrize("other", ["./fleet/", "link"])
+def test_a_dataset_is_not_moved_into_itself(
+    dataset: Path, other: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However it is written: what was put there would be removed with what it was made of."""
+    before = files(dataset)
+    monkeypatch.chdir(dataset.parent)
+    Path("link").symlink_to(dataset)
+    with pytest.raises(InputError, match="is the dataset itself"):
+        compact(Store(str(dataset)), into=Store(other))
+    with pytest.raises(InputError, match="is the dataset itself"):
+        downsample(Store(str(dataset)), Store(other), HOUR_US)
+    assert files(dataset) == before
+
+
+def test_a_dataset_of_two_places_is_not_emptied(
+    dataset: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where nobody can tell that they are one, as an object store under two names."""
+    days = dataset.parent / "days"
+    compact(Store(str(dataset)), into=Store(str(days)))
+    before = snapshots_of(days)
+    monkeypatch.setattr(Store, "place", property(id))
+    compact(Store(str(days)), into=Store(str(days)))
+    assert [each.time_us for each in snapshots_of(days)] == [each.time_us for each in before]
+
+
+@pytest.mark.parametrize("name", ["", "days\udcff"])
+def test_a_name_that_no_dataset_has(name: str) -> None:
+    """Neither this directory nor an internal error."""
+    with pytest.raises(InputError, match=r"is empty|isn't UTF-8"):
+        Store(name)
+
+
+def test_names_of_files_that_are_no_text(dataset: Path) -> None:
+    """Of somebody else's: it is said what is in the way."""
+    (dataset / "host=a\udcff").mkdir()
+    with pytest.raises(InputError, match="names aren't UTF-8"):
+        Store(str(dataset)).files()
+
+
 def test_compaction_leaves_later_days_alone(dataset: Path) -> None:
     """Those that are still written."""
     compact(Store(str(dataset)), last="2026-11-26")

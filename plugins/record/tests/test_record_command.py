@@ -294,6 +294,8 @@ class TestMistakes:
             (["--sampling", "1s", "--aggregation", "100ms"], "shorter than the sampling interval"),
             (["--min-regions", "20", "--max-regions", "10"], "must not be below min_regions"),
             (["--sampling", "5"], "write a duration"),
+            (["--for", "0s"], "'0s' is not above 0"),
+            (["--cgroup", ""], "--cgroup is empty"),
             (["--cpu-budget", "5 cores"], "'5 cores' is not a share above 0%, up to 100%"),
             (["--backend", "nonsense"], "nonsense"),
         ],

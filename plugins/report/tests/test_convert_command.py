@@ -211,6 +211,20 @@ class TestParts:
         assert "has no target 'web*'; its targets are: redis[7]" in done.output
         assert not Path("out.parquet").exists()
 
+    def test_no_mapping_that_is_chosen(self, run: Callable[..., Result]) -> None:
+        """Which is known only at the end: then nothing was written."""
+        done = run("--mapping", "nope", "in.parquet", "out.parquet")
+        assert done.exit_code == 2
+        assert "has no mapping 'nope'; its mappings are: [heap]" in done.output
+        assert not Path("out.parquet").exists()
+
+    @pytest.mark.parametrize("option", ["--every", "--split-every", "--split-size"])
+    def test_no_time_and_no_size(self, run: Callable[..., Result], option: str) -> None:
+        """Of these a conversion can't be."""
+        done = run(option, "0s" if "every" in option else "0", "in.parquet", "out.parquet")
+        assert done.exit_code == 2
+        assert "is not above 0" in done.output
+
     def test_a_longer_interval(self, run: Callable[..., Result]) -> None:
         """The accesses are those of all checks."""
         done = run("--every", "1s", "in.parquet", "out.parquet")

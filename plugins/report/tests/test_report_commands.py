@@ -423,6 +423,12 @@ class TestMistakes:
         """The message lists the possible endings."""
         assert "must end in .png or .svg" in refused(reports.run("wss", two, "-o", "x.gif"))
 
+    def test_a_record_without_a_name(self, reports: Any) -> None:
+        """As of a variable that isn't set; it doesn't mean all of this directory."""
+        result = reports.run("wss", "")
+        assert result.exit_code == 2
+        assert "the name is empty: name a record" in result.stderr
+
     @pytest.mark.parametrize("value", ["10x", "2026-99-99", ""])
     def test_no_time(self, reports: Any, two: str, value: str) -> None:
         """The option refuses an invalid time."""

@@ -4,6 +4,7 @@ Nothing but click is imported before a command is called: help and completion co
 """
 
 import atexit
+import errno
 import gc
 import sys
 from typing import IO, Any
@@ -84,6 +85,8 @@ def _failure(error: Exception) -> click.ClickException:
         return _Mistake(error.message)
     if isinstance(error, DamonError):
         return _Failure(error.message)
+    if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+        return _Mistake(f"'{error.filename}' can't be used: {error.strerror}")
     logging.getLogger(__name__).debug("internal error", exc_info=error)
     return _Failure(f"internal error: {one_line(error)} (damon --verbose shows where)")
 

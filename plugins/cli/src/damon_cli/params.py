@@ -14,7 +14,15 @@ import click
 if TYPE_CHECKING:
     from damon_core import Bytes, Microseconds, Plugins
 
-__all__ = ["DURATION", "SHARE", "SIZE", "import_numpy", "pass_plugins"]
+__all__ = [
+    "DURATION",
+    "POSITIVE_DURATION",
+    "POSITIVE_SIZE",
+    "SHARE",
+    "SIZE",
+    "import_numpy",
+    "pass_plugins",
+]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -69,6 +77,9 @@ def _stays(value: object, ctx: click.Context | None) -> bool:
 class _Duration(click.ParamType):  # type: ignore[type-arg]  # not generic before click 8.4
     name = "duration"
 
+    def __init__(self, *, positive: bool = False) -> None:
+        self._positive = positive
+
     def convert(
         self, value: object, param: click.Parameter | None, ctx: click.Context | None
     ) -> "Microseconds":
@@ -78,13 +89,19 @@ class _Duration(click.ParamType):  # type: ignore[type-arg]  # not generic befor
         from damon_core import AttributeValueError, parse_duration
 
         try:
-            return parse_duration(str(value))
+            duration_us = parse_duration(str(value))
         except AttributeValueError as error:
             self.fail(error.message, param, ctx)
+        if self._positive and not duration_us:
+            self.fail(f"{value!r} is not above 0: write a time such as '10s'", param, ctx)
+        return duration_us
 
 
 class _Size(click.ParamType):  # type: ignore[type-arg]
     name = "size"
+
+    def __init__(self, *, positive: bool = False) -> None:
+        self._positive = positive
 
     def convert(
         self, value: object, param: click.Parameter | None, ctx: click.Context | None
@@ -95,9 +112,12 @@ class _Size(click.ParamType):  # type: ignore[type-arg]
         from damon_core import AttributeValueError, parse_size
 
         try:
-            return parse_size(str(value))
+            size_bytes = parse_size(str(value))
         except AttributeValueError as error:
             self.fail(error.message, param, ctx)
+        if self._positive and not size_bytes:
+            self.fail(f"{value!r} is not above 0: write a size such as '64MiB'", param, ctx)
+        return size_bytes
 
 
 class _Share(click.ParamType):  # type: ignore[type-arg]
@@ -120,7 +140,11 @@ class _Share(click.ParamType):  # type: ignore[type-arg]
 
 #: A duration like ``5ms``; the command gets microseconds.
 DURATION = _Duration()
+#: The same, but not of 0.
+POSITIVE_DURATION = _Duration(positive=True)
 #: A size like ``64MiB``; the command gets bytes.
 SIZE = _Size()
+#: The same, but not of 0.
+POSITIVE_SIZE = _Size(positive=True)
 #: A share like ``5%`` or ``0.05``; the command gets a number above 0 and at most 1.
 SHARE = _Share()

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from damon_cli.params import DURATION, pass_plugins
+from damon_cli.params import POSITIVE_DURATION, pass_plugins
 
 if TYPE_CHECKING:
     from damon_core import Plugins
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     short_help="Run the contexts of a configuration file",
 )
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--for", "for_us", type=DURATION, help="Stop after this time, such as 30s.")
+@click.option("--for", "for_us", type=POSITIVE_DURATION, help="Stop after this time, such as 30s.")
 @click.option(
     "--strict",
     is_flag=True,

@@ -123,6 +123,8 @@ class WatchOptions:
             click.UsageError: Not exactly one thing to watch was given, or an option that it
                 doesn't have.
         """
+        if "" in self.cgroups:
+            raise click.UsageError("--cgroup is empty: give the path of a cgroup, or a pattern")
         single = [
             self.pid is not None,
             self.physical,

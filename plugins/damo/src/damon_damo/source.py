@@ -2,6 +2,7 @@
 
 import codecs
 import os
+import stat
 import zlib
 from pathlib import Path
 
@@ -23,7 +24,11 @@ class Source(SelfClosing):
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            # A pipe would keep it waiting.
+            self._fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+            if not stat.S_ISREG(os.fstat(self._fd).st_mode):
+                self.close()
+                raise InputError(f"'{path}' is not a regular file: copy it to one")
             self._begin = os.pread(self._fd, 2, 0)
         except OSError as error:
             raise InputError(f"'{path}' can't be read: {error.strerror}") from error

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import stat
 import tempfile
 import time
 import zlib
@@ -68,10 +69,13 @@ class DamoWriter(SelfClosing):
 
     def __init__(self, path: Path, info: RecordInfo) -> None:
         self._path = output_path(path)
+        # Not a name that damo or we would take for a record.
+        self._unfinished = self._path.with_name(f".{self._path.name}.{os.getpid()}.unfinished")
         self._info = info
         self._records: dict[tuple[str, str], _Record] = {}
         self._contexts: dict[str, int] = {}
         try:
+            self._check()
             # Open until close.
             self._aside = tempfile.TemporaryFile(dir=self._path.parent)  # noqa: SIM115
         except OSError as error:
@@ -105,8 +109,7 @@ class DamoWriter(SelfClosing):
         """
         if self._aside.closed:
             return
-        # Not a name that damo or we would take for a record.
-        unfinished = self._path.with_name(f".{self._path.name}.{os.getpid()}.unfinished")
+        unfinished = self._unfinished
         try:
             with self._aside, open(unfinished, "xb", opener=_private) as file:
                 self._write_all(file)
@@ -120,6 +123,19 @@ class DamoWriter(SelfClosing):
         finally:
             with contextlib.suppress(OSError):
                 unfinished.unlink()
+
+    def _check(self) -> None:
+        """See whether the file can be made when all has been recorded.
+
+        Raises:
+            InputError: Something else is there.
+            OSError: It can't be.
+        """
+        if os.path.lexists(self._path) and not stat.S_ISREG(os.lstat(self._path).st_mode):
+            raise InputError(f"'{self._path}' is not a regular file: choose another path")
+        # Its name is longer than that of the file.
+        os.close(_private(str(self._unfinished), os.O_WRONLY | os.O_CREAT | os.O_EXCL))
+        self._unfinished.unlink()
 
     def _begin(self, snapshot: Snapshot, target: str) -> _Record:
         intervals = snapshot.intervals

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 from click.core import ParameterSource
-from damon_cli.params import DURATION, pass_plugins
+from damon_cli.params import POSITIVE_DURATION, pass_plugins
 
 if TYPE_CHECKING:
     from damon_core import Plugins
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 @click.option(
     "--for",
     "for_us",
-    type=DURATION,
+    type=POSITIVE_DURATION,
     default="20s",
     show_default=True,
     help="How long to watch.",

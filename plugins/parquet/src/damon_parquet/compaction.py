@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 
 from damon_core import InputError, RecordInfo, format_duration
-from damon_parquet.partitions import Compaction, one_by_one, partitions_of
+from damon_parquet.partitions import Compaction, one_by_one, partitions_of, refuse_itself
 from damon_parquet.publishing import write_tables
 from damon_parquet.raw import numbers
 from damon_parquet.reader import ParquetReader
@@ -49,9 +49,11 @@ def compact(
         into: Move all partitions to this dataset, where each is one file at any time.
 
     Raises:
-        InputError: The dataset is compacted by another program.
+        InputError: The dataset is compacted by another program, or `into` is the same.
         DamonError: A file can't be written; what was done before stays done.
     """
+    if into is not None:
+        refuse_itself(store, into)
     with store.compacting():
         partitions = [
             files
@@ -81,7 +83,9 @@ def _compact_partition(store: Store, files: Sequence[DatasetFile], into: Store |
         else:
             into.put(whole, DatasetFile(host, date, ONLY_NAME))
             into.discard([each for each in before if each.name != ONLY_NAME])
-            store.discard(files)
+            # What has been put there may be one of them: the stores may be the same by two names.
+            there = store.partition(host, date)
+            store.discard([each for each in files if each.is_left_over or each in there])
         return whole.stat().st_size
 
 

@@ -21,7 +21,7 @@ from damon_core import (
     format_duration,
 )
 from damon_parquet.compaction import ONLY_NAME, put_together
-from damon_parquet.partitions import Compaction, one_by_one, partitions_of
+from damon_parquet.partitions import Compaction, one_by_one, partitions_of, refuse_itself
 from damon_parquet.reader import ParquetReader
 from damon_parquet.store import DatasetFile, Progress, Store
 from damon_parquet.writer import ParquetWriter
@@ -49,10 +49,11 @@ def downsample(
         advance: Is called with how many partitions are done, and of how many.
 
     Raises:
-        InputError: One of the datasets is compacted by another program, or aggregations in `into`
-            are of another length.
+        InputError: One of the datasets is compacted by another program, both are the same, or
+            aggregations in `into` are of another length.
         DamonError: A file can't be written; what was done before stays done.
     """
+    refuse_itself(store, into)
     with store.compacting(), into.compacting():
         made = into.files(may_be_missing=True)
         _refuse_other_length(into, made, every_us)

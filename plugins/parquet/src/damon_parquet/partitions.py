@@ -37,6 +37,16 @@ def partitions_of(store: Store, hosts: Sequence[str], last: str | None) -> list[
     return [list(files) for _, files in groupby(everything, lambda file: (file.host, file.date))]
 
 
+def refuse_itself(store: Store, into: Store) -> None:
+    """Refuse to move what a dataset has to itself: the files would be removed after that.
+
+    Raises:
+        InputError: Both are the same.
+    """
+    if into.place == store.place:
+        raise InputError(f"'{into.location}' is the dataset itself: name another, or none")
+
+
 def one_by_one(
     partitions: Sequence[Sequence[DatasetFile]],
     compact: Callable[[Sequence[DatasetFile]], int],

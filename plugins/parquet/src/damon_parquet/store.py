@@ -76,10 +76,12 @@ class Store:
         group: A group that may read files in a directory; None: only their owner may.
 
     Raises:
-        InputError: There is no such file system.
+        InputError: There is no such file system, or the name can't be one of a dataset.
     """
 
     def __init__(self, location: str, group: str | None = None) -> None:
+        if not location:
+            raise InputError("the name of a dataset is empty: give a directory or URL")
         self.location = location
         self._group = group
         try:
@@ -87,9 +89,22 @@ class Store:
                 self._fs, self._root = fs.FileSystem.from_uri(location)
             else:
                 self._fs, self._root = fs.LocalFileSystem(), str(Path(location).absolute())
+            self._root.encode()
+        except UnicodeError as error:
+            raise InputError(f"'{location}' can't be used: its name isn't UTF-8") from error
         except (OSError, ValueError, pa.ArrowException) as error:
             raise InputError(f"'{location}' can't be used: {_reason(error)}") from error
         self._is_local = isinstance(self._fs, fs.LocalFileSystem)
+
+    @property
+    def place(self) -> tuple[object, ...]:
+        """What is equal for two of the same dataset, however their locations are written."""
+        if self._is_local:
+            with contextlib.suppress(OSError):
+                found = Path(self._root).stat()
+                return found.st_dev, found.st_ino
+            return (os.path.realpath(self._root),)
+        return self._fs, self._root.strip("/")
 
     def files(
         self,
@@ -126,7 +141,7 @@ class Store:
                 and (last is None or day <= last)
             ]
             found = [each for day in days for each in self._listed(day.path, may_be_missing=True)]
-        except (OSError, pa.ArrowException) as error:
+        except (OSError, UnicodeError, pa.ArrowException) as error:
             raise InputError(f"'{self.location}' can't be read: {_reason(error)}") from error
         return sorted(self._records(found))
 
@@ -139,7 +154,7 @@ class Store:
         folder = f"{self._root}/{DatasetFile(host, date, '').folder}"
         try:
             return sorted(self._records(self._listed(folder, may_be_missing=True)))
-        except (OSError, pa.ArrowException) as error:
+        except (OSError, UnicodeError, pa.ArrowException) as error:
             raise InputError(f"'{self.location}' can't be read: {_reason(error)}") from error
 
     def _records(self, found: Sequence[fs.FileInfo]) -> Iterator[DatasetFile]:
@@ -431,6 +446,8 @@ def _sync(folder: Path) -> None:
 
 
 def _reason(error: BaseException) -> str:
+    if isinstance(error, UnicodeError):
+        return "it has files whose names aren't UTF-8"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     return str(error).partition("\n")[0]

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from damon_cli.params import DURATION, pass_plugins
+from damon_cli.params import POSITIVE_DURATION, pass_plugins
 from damon_cli.watching import WatchOptions, watch_options
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ Examples:
     type=click.Path(path_type=Path),
     help="Write to this file; its ending says the format, such as .csv.",
 )
-@click.option("--for", "for_us", type=DURATION, help="Stop after this time, such as 10s.")
+@click.option("--for", "for_us", type=POSITIVE_DURATION, help="Stop after this time, such as 10s.")
 @click.option(
     "--pages",
     is_flag=True,
@@ -91,7 +91,7 @@ Examples:
     "--every",
     "every_us",
     metavar="TIME",
-    type=DURATION,
+    type=POSITIVE_DURATION,
     help="Make aggregations of each such time in --into, such as 10s; DATASET stays.",
 )
 def compact(

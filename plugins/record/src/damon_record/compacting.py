@@ -37,8 +37,6 @@ def compact_dataset(
     if last is None:
         last = f"{datetime.now(UTC) - timedelta(days=1):%Y-%m-%d}"
     store, target = Store(location), None if into is None else Store(into)
-    if target is not None and target.location.rstrip("/") == store.location.rstrip("/"):
-        raise InputError(f"'{into}' is the dataset itself: name another, or leave --into out")
     with reading_progress("compacting", (0, 1_000)) as advance:
 
         def progress(now: int, of: int) -> None:

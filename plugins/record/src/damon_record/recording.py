@@ -94,7 +94,7 @@ def _summarise(tally: Tally, context: Context, output: Path, next_step: str) -> 
     if tally.last is None:
         raise DamonError(
             f"nothing was recorded: in none of {len(sizes)} aggregations was there anything that "
-            "could be monitored; warnings above say why"
+            "could be monitored: nothing matched, or warnings above say why"
         )
     idle = f"{format_size(tally.last.idle_bytes())} of {format_size(tally.last.total_bytes)}"
     if not output.exists():

@@ -140,6 +140,10 @@ class _RecordType(click.Path):
         param: click.Parameter | None,
         ctx: click.Context | None,
     ) -> Any:
+        if not str(value):
+            self.fail(
+                "the name is empty: name a record, or '.' for all of this directory", param, ctx
+            )
         return value if "://" in str(value) else super().convert(value, param, ctx)
 
 

@@ -1,5 +1,6 @@
 """Output other than tables: JSON, lines of text, and files of pictures."""
 
+import errno
 import json
 import os
 from collections.abc import Generator
@@ -11,7 +12,7 @@ import click
 from rich.console import Console
 from rich.text import Text
 
-from damon_core import PRIVATE_MODE, InputError, output_path
+from damon_core import PRIVATE_MODE, DamonError, InputError, output_path
 from damon_report.files import IMAGES
 
 
@@ -41,13 +42,17 @@ def picture_file(path: Path) -> Generator[IO[bytes], None, None]:
 
     Raises:
         InputError: The file can't be written, or `output_path` refuses it.
+        DamonError: The disk is full, or fails.
     """
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
         with open(os.open(output_path(path), flags, PRIVATE_MODE), "wb") as file:
             yield file
     except OSError as error:
-        raise InputError(f"can't write '{path}': {error.strerror or error}") from error
+        message = f"can't write '{path}': {error.strerror or error}"
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
+            raise DamonError(message) from error
+        raise InputError(message) from error
 
 
 def heading(console: Console, text: str) -> None:

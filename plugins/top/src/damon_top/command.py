@@ -4,7 +4,7 @@ import re
 from typing import TYPE_CHECKING
 
 import click
-from damon_cli.params import DURATION, pass_plugins
+from damon_cli.params import POSITIVE_DURATION, pass_plugins
 from damon_cli.watching import WatchOptions, watch_options
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def _labels(_context: click.Context, _parameter: click.Parameter, text: str) -> 
 @click.option(
     "--refresh",
     "refresh_us",
-    type=DURATION,
+    type=POSITIVE_DURATION,
     default="1s",
     show_default=True,
     help="Time between two looks, and that of a column of the heat map.",

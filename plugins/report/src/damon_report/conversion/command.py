@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from damon_cli.params import DURATION, SIZE, pass_plugins
+from damon_cli.params import POSITIVE_DURATION, POSITIVE_SIZE, pass_plugins
 
 from damon_report.options import RECORD, selection_options
 
@@ -30,7 +30,7 @@ Examples:
     "--every",
     "every_us",
     metavar="TIME",
-    type=DURATION,
+    type=POSITIVE_DURATION,
     help="Put the aggregations of each such time together into one, such as 10s.",
 )
 @click.option(
@@ -44,14 +44,14 @@ Examples:
     "--split-every",
     "split_us",
     metavar="TIME",
-    type=DURATION,
+    type=POSITIVE_DURATION,
     help="Begin a new file at each whole multiple of this time, in UTC.",
 )
 @click.option(
     "--split-size",
     "split_bytes",
     metavar="SIZE",
-    type=SIZE,
+    type=POSITIVE_SIZE,
     help="Begin a new file once one has this size.",
 )
 @pass_plugins

@@ -84,12 +84,15 @@ def convert_records(
                     sample.append(snapshot)
             writer.close()
         except (DamonError, OSError) as error:
-            if isinstance(error, InputError) and not count["written"]:
+            # What was chosen may turn out not to be there only at the end.
+            if isinstance(error, InputError) and not count["rows"]:
                 writer.discard()
                 raise
+            there = [path for path in writer.paths if path.exists()]
+            if not there:  # a format that makes the file at the end
+                raise DamonError(f"{error}; nothing was written") from error
             raise DamonError(
-                f"{error}; {_names(writer.paths)} has the {count['written']} aggregations before "
-                "that"
+                f"{error}; {_names(there)} has the {count['written']} aggregations before that"
             ) from error
     written = f"{count['written']} aggregations"
     if merges:
