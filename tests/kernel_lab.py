@@ -19,36 +19,6 @@ PATIENCE_S = 300
 INTERVALS = Intervals(20_000, 400_000, 1_000_000)
 LIMITS = RegionLimits()
 
-#: Maps a hot and a cold area with a gap in between, prints their addresses, and reads the hot one.
-#: During the short sleep translations leave the TLB; accesses through the TLB wouldn't set accessed
-#: bits.
-PROGRAM = """
-import ctypes, mmap, sys, threading, time
-SIZE = 8 << 20
-areas = []
-for _ in range(3):
-    area = mmap.mmap(-1, SIZE)
-    area.madvise(mmap.MADV_NOHUGEPAGE)
-    areas.append(area)
-def address(area):
-    return ctypes.addressof(ctypes.c_char.from_buffer(area))
-areas.sort(key=address)
-hot, gap, cold = areas
-gap.close()
-for area in (hot, cold):
-    area[::4096] = b"x" * (SIZE // 4096)
-print(address(hot), address(cold), SIZE, flush=True)
-def work():
-    while True:
-        hot[::4096]
-        time.sleep(0.01)
-if sys.argv[1:] == ["leave"]:  # the first thread exits at the first line
-    threading.Thread(target=work).start()
-    sys.stdin.readline()
-    ctypes.CDLL(None).pthread_exit(None)
-work()
-"""
-
 KDAMONDS = Path("/sys/kernel/mm/damon/admin/kdamonds")
 INSTANCES = Path("/sys/kernel/tracing/instances")
 #: The event with which kernels that tune intervals say so.

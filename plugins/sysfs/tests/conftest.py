@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from damon_sysfs.tree import Tree
 
-from tests.kernel_lab import INSTANCES, KDAMONDS, PROGRAM, Program, Start
+from tests.hot_and_cold import program_of_two_areas
+from tests.kernel_lab import INSTANCES, KDAMONDS, Program, Start
 
 
 @pytest.fixture
@@ -24,7 +25,12 @@ def program() -> Iterator[Start]:
     def start(cgroup: Path | None = None, leave: bool = False) -> Program:
         enter = f"open({str(cgroup / 'cgroup.procs')!r}, 'w').write('0')\n" if cgroup else ""
         process = subprocess.Popen(
-            [sys.executable, "-c", enter + PROGRAM, *(["leave"] if leave else [])],
+            [
+                sys.executable,
+                "-c",
+                enter + program_of_two_areas(0.01),
+                *(["leave"] if leave else []),
+            ],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

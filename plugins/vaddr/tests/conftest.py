@@ -9,29 +9,7 @@ import pytest
 from damon_vaddr import read_stat
 
 from damon_core.testing import eventually
-
-#: Maps a hot and a cold area, prints their addresses, and keeps reading the hot one. During the
-#: short sleep translations leave the TLB; accesses through the TLB wouldn't set accessed bits.
-_HOT_AND_COLD = """
-import ctypes, mmap, time
-SIZE = 8 << 20
-areas = []
-for _ in range(3):  # the unmapped middle one keeps the other two apart
-    area = mmap.mmap(-1, SIZE)
-    area.madvise(mmap.MADV_NOHUGEPAGE)
-    areas.append(area)
-def address(area):
-    return ctypes.addressof(ctypes.c_char.from_buffer(area))
-areas.sort(key=address)
-hot, gap, cold = areas
-gap.close()
-for area in (hot, cold):
-    area[::4096] = b"x" * (SIZE // 4096)
-print(address(hot), address(cold), SIZE, flush=True)
-while True:
-    hot[::4096]
-    time.sleep(0.001)
-"""
+from tests.hot_and_cold import program_of_two_areas
 
 #: Its first thread exits; the other maps and touches 8 MiB for each line that it reads.
 _WITHOUT_FIRST_THREAD = """
@@ -91,7 +69,7 @@ def without_first_thread(start_program: StartProgram) -> "subprocess.Popen[str]"
 @pytest.fixture
 def hot_and_cold(start_program: StartProgram) -> tuple[int, int, int, int]:
     """Return a busy process's pid, the addresses of its hot and cold area, and their size."""
-    program = start_program(_HOT_AND_COLD)
+    program = start_program(program_of_two_areas(0.001))
     assert program.stdout is not None
     hot, cold, size = map(int, program.stdout.readline().split())
     return program.pid, hot, cold, size
