@@ -10,9 +10,6 @@ from pathlib import Path
 
 from attrs import define
 
-#: The programs, installed beside this Python.
-DAMO, DAMON = (str(Path(sys.executable).with_name(name)) for name in ("damo", "damon"))
-
 #: Runs a command, passes SIGINT on, and writes down its cost. A program's peak memory starts from
 #: that of the program that starts it, so this one has to be small.
 _LAUNCHER = """

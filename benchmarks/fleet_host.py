@@ -8,7 +8,6 @@ contexts say of themselves in their metrics; its memory, threads and open files;
 are that are served; and how long a scrape takes. Needs root, and cgroups that may be made here.
 """
 
-import argparse
 import os
 import re
 import statistics
@@ -25,7 +24,7 @@ from tempfile import TemporaryDirectory
 from attrs import define, frozen
 from damon_cgroup import hierarchies
 
-from benchmarks.measure import print_table, progress
+from benchmarks.measure import command_line, print_table, progress
 from benchmarks.programs import DAMON, compiled, line_of, started
 from damon_core.testing import free_port
 
@@ -242,9 +241,7 @@ def _row(process: "subprocess.Popen[bytes]", port: int, seconds: int) -> list[st
 
 def main() -> None:
     """Measure each kind of configuration and print a row for each."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_line("fleet_host", __doc__)
     parser.add_argument("--cgroups", type=int, nargs="+", default=[50, 200, 500])
     parser.add_argument("--processes", type=int, default=4, help="in each cgroup (default: 4)")
     parser.add_argument("--mib", type=int, default=2, help="of each process (default: 2)")
@@ -253,7 +250,6 @@ def main() -> None:
     parser.add_argument("--backend", default="referenced")
     parser.add_argument("--keys", default="", help="keys at the head of the configuration file")
     parser.add_argument("--log", type=Path, default=Path("/dev/null"), help="of damon run")
-    parser.add_argument("--quick", action="store_true", help="a test, not a measurement")
     options = parser.parse_args()
     if options.quick:
         options.cgroups, options.seconds = [3], BEGINNING_S + 5

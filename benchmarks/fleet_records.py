@@ -7,7 +7,6 @@ is a program of its own; its time is beside its CPU time, and the memory is the 
 process. Queries are those of docs/fleet.md.
 """
 
-import argparse
 import json
 import re
 import subprocess
@@ -23,7 +22,7 @@ from damon_parquet.file import RowGroupFile
 from damon_parquet.schema import SCHEMA
 from damon_parquet.store import DatasetFile
 
-from benchmarks.measure import print_table, progress
+from benchmarks.measure import command_line, print_table, progress
 from benchmarks.programs import DAMON
 from damon_core import ContextInfo, RecordInfo
 
@@ -186,11 +185,8 @@ def measured(name: str, command: Sequence[str | Path]) -> list[str]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_line("fleet_records", __doc__, "ten hosts")
     parser.add_argument("--hosts", type=int, default=1_000, help="how many hosts to simulate")
-    parser.add_argument("--quick", action="store_true", help="ten hosts: a test, no measurement")
     parser.add_argument("--folder", type=Path, help="make the dataset there, and leave it")
     options = parser.parse_args()
     hosts = 10 if options.quick else options.hosts

@@ -26,7 +26,7 @@ from damon_idle.helper import Helper, find_helper
 from damon_idle.marking import Marking
 from damon_vaddr import Mapped, PidSource, Process, ProcessMemory, ProcessTarget, parse_maps
 
-from benchmarks.measure import Comparison, print_table, progress
+from benchmarks.measure import Comparison, command_line, print_table, progress
 from benchmarks.referenced import Size, Timer, UnwaitingClock, process_of
 from damon_core import Context, RegionLimits, Samples, Target, start
 
@@ -108,10 +108,7 @@ def worker_us(bitmap: Path, helper: Helper, pid: int, sets: Sequence[Pages], che
 
 def arguments() -> argparse.Namespace:
     """Return what the command line says."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--quick", action="store_true", help="a test, not a measurement")
+    parser = command_line("idle", __doc__)
     parser.add_argument(
         "--marks-in-file", action="store_true", help="an ordinary file in place of the bitmap"
     )

@@ -149,7 +149,7 @@ def of_threads(count: int, seconds: float) -> Spread:
 
 
 def main() -> None:
-    runs, seconds = (1, 0.5) if is_quick(__doc__) else (7, 3.0)
+    runs, seconds = (1, 0.5) if is_quick("jitter", __doc__) else (7, 3.0)
     baseline_of = {
         "1 context": "1 bare thread",
         "3 contexts": "3 bare threads",

@@ -5,7 +5,6 @@ compressed: a usual record of this size would cover months. Whole commands are m
 the start of Python.
 """
 
-import argparse
 import tempfile
 import time
 from collections.abc import Iterator
@@ -15,8 +14,9 @@ import numpy as np
 from attrs import evolve
 from damon_parquet.writer import ParquetWriter
 
-from benchmarks.commands import DAMON, run
-from benchmarks.measure import print_table, progress
+from benchmarks.commands import run
+from benchmarks.measure import command_line, print_table, progress
+from benchmarks.programs import DAMON
 from damon_core import Intervals, RecordInfo, Snapshot, TargetRows, assemble_snapshot
 
 REGIONS = 1_000
@@ -80,17 +80,14 @@ def record(path: Path, size_bytes: int) -> int:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        prog="benchmarks.long_record",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command_line("long_record", __doc__, "0.05 GB")
     parser.add_argument("--gb", type=float, default=10.0, help="size of the record, 10^9 bytes")
     parser.add_argument("--folder", type=Path, help="folder for the record; default: /tmp")
     options = parser.parse_args()
+    size_gb = 0.05 if options.quick else options.gb
     with tempfile.TemporaryDirectory(dir=options.folder) as name:
         folder = Path(name)
-        sizes = {"whole": int(options.gb * 1e9), "tenth": int(options.gb * 1e8)}
+        sizes = {"whole": int(size_gb * 1e9), "tenth": int(size_gb * 1e8)}
         for record_name, size_bytes in sizes.items():
             progress(f"writing {size_bytes / 1e9:g} GB")
             begin = time.monotonic()
@@ -118,7 +115,7 @@ def main() -> None:
                 ]
             )
         print_table(
-            f"A record of {options.gb:g} GB and one of a tenth of it (one run of each)",
+            f"A record of {size_gb:g} GB and one of a tenth of it (one run of each)",
             ["", "CPU, s", "of a tenth", "ratio", "peak, MiB", "of a tenth", "ratio"],
             rows,
         )

@@ -77,7 +77,7 @@ def bare_us(regions: int, samples: int, aggregate: bool) -> float:
 
 
 def main() -> None:
-    runs, samples = (1, 20) if is_quick(__doc__) else (15, 100)
+    runs, samples = (1, 20) if is_quick("loop", __doc__) else (15, 100)
     rows = []
     for aggregate in (False, True):
         for regions in (10, 100, 1_000):

@@ -69,15 +69,28 @@ def percentile(values: Sequence[float], percent: float) -> float:
     return ordered[max(0, int(rank) - 1)]
 
 
-def is_quick(description: str | None) -> bool:
-    """Return whether the command line of a benchmark asks for a quick run."""
+def command_line(
+    name: str, description: str | None, quick: str = "short runs"
+) -> argparse.ArgumentParser:
+    """Return what reads the command line of a benchmark; it knows `--quick`.
+
+    Args:
+        name: The name of the benchmark, that of its module.
+        description: What it measures.
+        quick: What it does with `--quick`.
+    """
     parser = argparse.ArgumentParser(
-        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog=f"python -m benchmarks.{name}",
+        description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument(
-        "--quick", action="store_true", help="one short run of each: a test, not a measurement"
-    )
-    return bool(parser.parse_args().quick)
+    parser.add_argument("--quick", action="store_true", help=f"{quick}: a test, not a measurement")
+    return parser
+
+
+def is_quick(name: str, description: str | None) -> bool:
+    """Return whether the command line of a benchmark that has no other option asks for a test."""
+    return bool(command_line(name, description, "one short run of each").parse_args().quick)
 
 
 def progress(text: str) -> None:

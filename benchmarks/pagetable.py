@@ -262,7 +262,7 @@ def region_rows(pages: int, runs: int) -> Iterator[list[str]]:
 
 
 def main() -> None:
-    quick = is_quick(__doc__)
+    quick = is_quick("pagetable", __doc__)
     compiler = shutil.which("cc")
     if compiler is None:
         print("skipped: there is no C compiler (cc) for the baseline: apt-get install gcc")

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-#: The command, installed beside this Python.
-DAMON = str(Path(sys.executable).with_name("damon"))
+#: The commands, installed beside this Python.
+DAMO, DAMON = (str(Path(sys.executable).with_name(name)) for name in ("damo", "damon"))
 
 
 def compiled(source: Path, folder: Path) -> Path:

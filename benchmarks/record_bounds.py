@@ -7,7 +7,6 @@ how often each follows which; borders take what says which of them stay, and the
 ones to the nearest before, in pages. Ages, idle times and sizes come on top of that.
 """
 
-import argparse
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -19,7 +18,7 @@ from damon_parquet.reader import ParquetReader
 from damon_parquet.rowgroup import encode_table
 from damon_parquet.rows import to_table
 
-from benchmarks.measure import print_table, progress
+from benchmarks.measure import command_line, print_table, progress
 from benchmarks.records import CASES, snapshots_of
 from damon_core import Snapshot, SnapshotMerger, rounded_counts
 
@@ -97,13 +96,8 @@ def named(records: Sequence[Path], seconds: int) -> Iterator[tuple[str, list[Sna
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        prog="benchmarks.record_bounds",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command_line("record_bounds", __doc__, "2 s of each")
     parser.add_argument("records", metavar="RECORD", nargs="*", type=Path)
-    parser.add_argument("--quick", action="store_true", help="2 s of each: a test")
     options = parser.parse_args()
     rows = []
     for name, snapshots in named(options.records, 2 if options.quick else 40):

@@ -10,7 +10,6 @@ Python.
 What longer aggregations lose is compared over the first hour, with the record and with the pattern.
 """
 
-import argparse
 import sys
 import tempfile
 import time
@@ -25,8 +24,9 @@ from damon_parquet.writer import ParquetWriter
 from damon_sim import SimulatedMemory
 
 from benchmarks.accuracy.runs import make_policy
-from benchmarks.commands import DAMON, run
-from benchmarks.measure import print_table, progress
+from benchmarks.commands import run
+from benchmarks.measure import command_line, print_table, progress
+from benchmarks.programs import DAMON
 from benchmarks.records import AREA_BYTES, with_jitter
 from damon_core import (
     Context,
@@ -239,14 +239,9 @@ def show_commands(path: Path, longer: Path, every: str) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        prog="benchmarks.record_day",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command_line("record_day", __doc__, "half a minute")
     parser.add_argument("--hours", type=float, default=24.0, help="of virtual time; default: 24")
     parser.add_argument("--every", default="5s", metavar="TIME", help="default: 5s")
-    parser.add_argument("--quick", action="store_true", help="half a minute: a test")
     parser.add_argument("--of", type=Path, metavar="FILE", help="of a record that was made before")
     options = parser.parse_args()
     hours = 0.01 if options.quick else options.hours

@@ -186,7 +186,7 @@ def append_costs(appends: int, directory: Path) -> list[list[str]]:
 
 
 def main() -> None:
-    quick = is_quick(__doc__)
+    quick = is_quick("records", __doc__)
     with tempfile.TemporaryDirectory() as directory:
         rows = []
         for case in CASES:

@@ -124,7 +124,7 @@ def worker_us(pid: int, checks: int) -> float:
 
 
 def main() -> None:
-    quick = is_quick(__doc__)
+    quick = is_quick("referenced", __doc__)
     compiler = shutil.which("cc")
     if compiler is None:
         print("skipped: there is no C compiler (cc) for the baseline: apt-get install gcc")

@@ -5,7 +5,6 @@ moves. Each area is a mapping. They are replayed by `damon replay`, which is mon
 process is, with the intervals of the record; both are compared in cells of addresses and time.
 """
 
-import argparse
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -13,7 +12,7 @@ from pathlib import Path
 from damon_report.replaying.scoring import compare_replay
 from damon_report.selection import Selection
 
-from benchmarks.measure import print_table, progress
+from benchmarks.measure import command_line, print_table, progress
 from damon_core import Intervals, Plugins, RecordInfo, Snapshot, format_of
 from damon_core.testing import RegionRow, make_snapshot
 
@@ -54,9 +53,8 @@ def snapshots(pattern: str, count: int) -> Iterator[Snapshot]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = command_line("replay", __doc__, "short records")
     parser.add_argument("--backend", default="auto", help="how replays are monitored")
-    parser.add_argument("--quick", action="store_true", help="short records: a test")
     options = parser.parse_args()
     plugins = Plugins.discover()
     rows = []

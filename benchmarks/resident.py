@@ -139,7 +139,7 @@ def measured(layout: Layout, aggregations: int) -> list[str]:
 
 
 def main() -> None:
-    quick = is_quick(__doc__)
+    quick = is_quick("resident", __doc__)
     aggregations = 3 if quick else SETTLED
     rows = []
     for layout in LAYOUTS[1:3] if quick else LAYOUTS:

@@ -243,7 +243,7 @@ def compare_steps(policies: Sequence[str], runs: int, steps: int) -> None:
 
 
 def main() -> None:
-    quick = is_quick(__doc__)
+    quick = is_quick("scale", __doc__)
     for policy in POLICIES:
         compare_sizes(policy, *((1, 2) if quick else (5, 200)))
     compare_steps(POLICIES, *((1, 1) if quick else (45, 5)))

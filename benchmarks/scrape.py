@@ -101,7 +101,7 @@ def measure(targets: int, regions: int, runs: int) -> Result:
 
 def main() -> None:
     """Measure contexts of few and of many targets, and print a table."""
-    quick = is_quick(__doc__)
+    quick = is_quick("scrape", __doc__)
     rows = []
     for targets, regions in [(1, 1_000), (20, 50), (400, 20)]:
         progress(f"{targets} targets of {regions} regions")

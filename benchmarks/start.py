@@ -20,9 +20,9 @@ from attrs import frozen
 from damon_csv import CsvWriter
 from damon_parquet.writer import ParquetWriter
 
-from benchmarks.commands import DAMON, run
+from benchmarks.commands import run
 from benchmarks.measure import Comparison, is_quick, print_table, progress
-from benchmarks.programs import started
+from benchmarks.programs import DAMON, started
 from benchmarks.records import CASES, snapshots_of
 from damon_core import RecordInfo
 
@@ -151,7 +151,7 @@ def compared(command: list[str], folder: Path, runs: int) -> list[str]:
 
 
 def main() -> None:
-    quick = is_quick(__doc__)
+    quick = is_quick("start", __doc__)
     runs, seconds = (1, 1) if quick else (9, 10)
     names = (_TABLE, _IMAGE, _RUN) if quick else tuple(_COMMANDS)
     # Users' modules are compiled when they are installed; compiling ours takes a fifth of a table.
@@ -171,8 +171,8 @@ def main() -> None:
     load, *_ = os.getloadavg()
     print_table(
         f"Wall and CPU time of commands, for a record of {seconds} s and {count} rows "
-        f"(seconds; {runs} alternating runs; monitors by the backend {backend}; a load of {load:.0f} "
-        f"on {os.cpu_count()} processors)",
+        f"(seconds; {runs} alternating runs; monitors take the backend {backend}; a load of "
+        f"{load:.0f} on {os.cpu_count()} processors)",
         ["", "wall least", "median", "CPU least", "median", "numpy alone", "ratio of CPU"],
         rows,
     )

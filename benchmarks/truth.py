@@ -10,7 +10,7 @@ right, and the column "unsure" shows how much that is.
 Only the mappings of the workload count: the pages of the C library, the log and the stack don't.
 """
 
-import argparse
+import math
 import os
 import statistics
 import subprocess
@@ -24,7 +24,7 @@ import numpy as np
 import numpy.typing as npt
 from attrs import frozen
 
-from benchmarks.measure import print_table, progress
+from benchmarks.measure import command_line, print_table, progress
 from benchmarks.peers import Look, cadvisor, referenced, wss
 from benchmarks.programs import DAMON, compiled, line_of, started
 from damon_core import PAGE_SIZE_BYTES, Plugins, Range, Snapshot, format_duration, format_of
@@ -206,9 +206,14 @@ class Error:
             float(true.mean()),
             float((high - low).mean()),
             float(said.mean()),
-            float(off.sum() / max(true.sum(), 1.0)),
-            float(off.max() / max(true.max(), 1.0)),
+            _share(off.sum(), true.sum()),
+            _share(off.max(), true.max()),
         )
+
+
+def _share(part: float, whole: float) -> float:
+    """Return a part as a share: not a number if nothing of it was in use."""
+    return float(part / whole) if whole else math.nan
 
 
 class Process:
@@ -310,11 +315,13 @@ def measured(load: Load, program: Path, folder: Path, backend: str) -> list[str]
         percent(ours.off),
         percent(ours.worst),
         *(percent(error.off) for error in theirs),
-        percent(never_cleared / max(ours.true_bytes, 1) - 1),
+        percent(_share(never_cleared, ours.true_bytes) - 1),
     ]
 
 
 def percent(share: float) -> str:
+    if math.isnan(share):
+        return "-"
     return f"{share * 100:.1f} %" if share < 10 else f"{share * 100:.0f} %"
 
 
@@ -355,14 +362,7 @@ def measure_all(loads: Sequence[Load], backend: str) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        prog="benchmarks.truth",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument(
-        "--quick", action="store_true", help="short runs: a test, not a measurement"
-    )
+    parser = command_line("truth", __doc__)
     parser.add_argument(
         "--only", metavar="TEXT", default="", help="only loads with this text, such as '4 GiB'"
     )

@@ -9,7 +9,6 @@ It needs soft-dirty bits, and page tables by BPF, so it runs in the lab (tests/l
 Debian's kernel. `-o FOLDER` keeps the records: `reads.parquet` and `writes.parquet`.
 """
 
-import argparse
 import os
 import random
 import shutil
@@ -25,7 +24,7 @@ from pathlib import Path
 import numpy as np
 from attrs import frozen
 
-from benchmarks.measure import print_table, progress
+from benchmarks.measure import command_line, print_table, progress
 from benchmarks.programs import DAMON
 from damon_core import Plugins, Snapshot, format_of, format_size
 from tests.lab.errors import LabError
@@ -236,12 +235,7 @@ def in_the_lab(arguments: Sequence[str], output: Path | None) -> int:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        prog="benchmarks.writes",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--quick", action="store_true", help="short: a test, not a measurement")
+    parser = command_line("writes", __doc__, "short")
     parser.add_argument("-o", "--output", type=Path, metavar="FOLDER", help="keep the records here")
     options = parser.parse_args()
     if GUEST not in os.environ:

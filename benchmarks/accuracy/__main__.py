@@ -7,7 +7,6 @@ that of random sampling. Where there are more areas than max_regions, the best r
 that may report only as many: their rates are the true means.
 """
 
-import argparse
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
@@ -22,7 +21,7 @@ from benchmarks.accuracy.summary import (
     policies_with_aims,
     table,
 )
-from benchmarks.measure import print_table, progress
+from benchmarks.measure import command_line, print_table, progress
 from damon_core import InputError
 
 AGGREGATIONS = 60
@@ -34,11 +33,7 @@ SEEDS = (11, 12, 13, 14)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.accuracy",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command_line("accuracy", __doc__, "one short run of each")
     parser.add_argument("--seeds", type=_numbers, default=SEEDS, help="such as 11,12")
     parser.add_argument("--patterns", type=_names, help="only these, such as zones,zipf")
     parser.add_argument(
@@ -56,9 +51,6 @@ def main() -> None:
         action="store_true",
         help="patterns in which all rates change all the time, or with more hot pieces than "
         "regions, also with other numbers of checks",
-    )
-    parser.add_argument(
-        "--quick", action="store_true", help="one short run of each: a test, not a measurement"
     )
     parser.add_argument(
         "-o", "--output", type=Path, metavar="DIR", help="also draw pictures into this directory"

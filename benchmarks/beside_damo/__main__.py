@@ -5,7 +5,6 @@ until the record is a complete file, without the start. It needs a kernel whose 
 so it boots the lab's machine (tests/lab/README.md).
 """
 
-import argparse
 import os
 import signal
 import statistics
@@ -21,8 +20,9 @@ import psutil
 from attrs import frozen
 from damon_damo import DamoReader
 
-from benchmarks.commands import DAMO, Command, run, running
-from benchmarks.measure import print_table, progress
+from benchmarks.commands import Command, run, running
+from benchmarks.measure import command_line, print_table, progress
+from benchmarks.programs import DAMO
 from tests.lab.needs import GUEST
 
 #: Maps one area of memory and uses a little of it now and then: the emulated processor is slow.
@@ -219,14 +219,7 @@ def guest(quick: bool, sizes: list[int], runs: int) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        prog="benchmarks.beside_damo",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument(
-        "--quick", action="store_true", help="one short run of each: a test, not a measurement"
-    )
+    parser = command_line("beside_damo", __doc__, "one short run of each")
     parser.add_argument("--runs", type=int, default=3, help="number of runs of each")
     parser.add_argument(
         "--regions", type=int, nargs="+", default=[10, 100, 1000], help="numbers of regions"

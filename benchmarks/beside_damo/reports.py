@@ -13,8 +13,9 @@ import numpy as np
 from damon_damo import DamoWriter
 from damon_sim import SimulatedMemory, Zone, Zones
 
-from benchmarks.commands import DAMO, DAMON, Command, run
+from benchmarks.commands import Command, run
 from benchmarks.measure import is_quick, print_table, progress
+from benchmarks.programs import DAMO, DAMON
 from damon_core import (
     Bytes,
     Context,
@@ -172,7 +173,7 @@ def measure(aggregations: int, runs: int, folder: Path) -> None:
 
 def main() -> None:
     # Half a minute and five minutes: typical recordings.
-    plans = ((30, 1),) if is_quick(__doc__) else ((300, 3), (3_000, 1))
+    plans = ((30, 1),) if is_quick("beside_damo.reports", __doc__) else ((300, 3), (3_000, 1))
     for aggregations, runs in plans:
         with tempfile.TemporaryDirectory() as name:
             measure(aggregations, runs, Path(name))

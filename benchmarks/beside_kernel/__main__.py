@@ -5,7 +5,6 @@ first with one processor, then with two, and measures inside it what works on it
 the kernel's DAMON on the lab's own, `pagetable` and the kernel's DAMON on Debian's.
 """
 
-import argparse
 import os
 import statistics
 import subprocess
@@ -24,7 +23,7 @@ from benchmarks.beside_kernel.monitors import (
     pagetable,
 )
 from benchmarks.beside_kernel.workloads import moving, spinning, three_areas
-from benchmarks.measure import print_table, progress
+from benchmarks.measure import command_line, print_table, progress
 from damon_core import Intervals
 from tests.lab.needs import GUEST, KERNEL_NEEDS
 
@@ -188,14 +187,7 @@ def two_processors(quick: bool, sampling_us: int, runs: int) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        prog="benchmarks.beside_kernel",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument(
-        "--quick", action="store_true", help="one short run of each: a test, not a measurement"
-    )
+    parser = command_line("beside_kernel", __doc__, "one short run of each")
     parser.add_argument("--only", type=int, choices=(1, 2), help="only with this many processors")
     parser.add_argument(
         "--sampling-ms", type=int, default=50, help="sampling interval; aggregations are 20 of it"

@@ -15,7 +15,8 @@ from damon_pagetable import PageTable
 from damon_vaddr import PidSource, ProcessBackend, ProcessMemory
 
 from benchmarks.beside_kernel.answers import Answer, MonitorRun
-from damon_core import Context, Intervals, RegionLimits, TargetSnapshot, hookimpl, start
+from benchmarks.contexts import run_for, unlimited
+from damon_core import Context, Intervals, RegionLimits, TargetSnapshot, hookimpl
 from tests.lab.kernel_damon import KernelDamon
 
 LIMITS = RegionLimits(min_regions=10, max_regions=1000)
@@ -141,19 +142,9 @@ def pagetable(pid: int, plan: Plan) -> tuple[int, list[Answer]]:
 def _ours(make_backend: Callable[[], ProcessBackend]) -> Monitor:
     def watch(pid: int, plan: Plan) -> tuple[int, list[Answer]]:
         keep = Keep()
-        with Context(
-            ProcessMemory(PidSource([pid]), make_backend()),
-            [keep],
-            intervals=plan.intervals,
-            limits=LIMITS,
-            cpu_budget=None,
-            max_slowdown=None,
-            max_stall_us=None,
-        ) as context:
-            start(context)
-            context.wait(plan.seconds)
-            if context.error is not None:
-                raise context.error
+        memory = ProcessMemory(PidSource([pid]), make_backend())
+        with unlimited(memory, [keep], intervals=plan.intervals, limits=LIMITS) as context:
+            run_for(context, plan.seconds)
             cpu_us = context.stats.cpu_us
         return cpu_us, keep.answers
 

@@ -24,7 +24,7 @@ from benchmarks.beside_kernel.monitors import Plan
 from benchmarks.beside_kernel.workloads import FOR_US, MIB, moving, needle, scattered, three_areas
 from benchmarks.kernel_checks.monitors import Backend, PolicyChecks
 from benchmarks.kernel_checks.pages import Cost
-from benchmarks.measure import print_table, progress
+from benchmarks.measure import command_line, print_table, progress
 from damon_core import Intervals
 from tests.lab.needs import GUEST
 
@@ -119,14 +119,7 @@ def _cells(runs: Sequence[MonitorRun], costs: Sequence[Cost]) -> list[str]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        prog="benchmarks.kernel_checks",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument(
-        "--quick", action="store_true", help="short runs of each: a test, not a measurement"
-    )
+    parser = command_line("kernel_checks", __doc__, "short runs of each")
     parser.add_argument("--only", default="", metavar="TEXT", help="only patterns with this text")
     parser.add_argument(
         "--monitors", default="", metavar="TEXT", help="only monitors with this text"

@@ -13,9 +13,10 @@ from damon_vaddr.mappings import parse_maps, range_regions
 from benchmarks.beside_kernel.answers import Answer
 from benchmarks.beside_kernel.monitors import LIMITS, Keep, Plan
 from benchmarks.beside_kernel.workloads import FOR_US
+from benchmarks.contexts import run_for, unlimited
 from benchmarks.kernel_checks.counting import CountingPolicy
 from benchmarks.kernel_checks.pages import Cost, Meter, Pages
-from damon_core import Context, Intervals, Regions, start
+from damon_core import Intervals, Regions
 from damon_core.memory.target import Target
 from damon_core.policies.evidence import EvidencePolicyOptions
 
@@ -47,19 +48,9 @@ class Backend:
         """Monitor a process as planned; return the CPU time and the answers."""
         backend = (KernelPages if self.checks == "pages" else KernelProcesses)()
         keep = Keep()
-        with Context(
-            ProcessMemory(PidSource([pid]), backend),
-            [keep],
-            intervals=plan.intervals,
-            limits=LIMITS,
-            cpu_budget=None,
-            max_slowdown=None,
-            max_stall_us=None,
-        ) as context:
-            start(context)
-            context.wait(plan.seconds)
-            if context.error is not None:
-                raise context.error
+        memory = ProcessMemory(PidSource([pid]), backend)
+        with unlimited(memory, [keep], intervals=plan.intervals, limits=LIMITS) as context:
+            run_for(context, plan.seconds)
             cpu_us, kdamond_us = context.stats.cpu_us, backend.cpu_us
         wall_us = plan.seconds * 1e6
         regions = statistics.mean(len(each.start) for each in keep.answers)

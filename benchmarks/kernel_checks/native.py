@@ -22,8 +22,9 @@ from damon_sysfs.sampler import Plan
 from damon_sysfs.tree import Tree
 from damon_vaddr import PidSource, ProcessMemory
 
+from benchmarks.contexts import run_for
 from benchmarks.measure import Comparison, is_quick, print_table, progress
-from damon_core import PAGE_SIZE_BYTES, Context, Intervals, Range, RegionLimits, start
+from damon_core import PAGE_SIZE_BYTES, Context, Intervals, Range, RegionLimits
 
 FORMAT = EventFormat.parse(
     (Path(__file__).parents[2] / "plugins/sysfs/tests/data/format").read_text()
@@ -132,16 +133,13 @@ def taken_us(checks: str, pid: int, first: int, seconds: float) -> float:
             limits=RegionLimits(10, 1000),
             cpu_budget=None,
         ) as context:
-            start(context)
-            context.wait(seconds)
-            if context.error is not None:
-                raise context.error
+            run_for(context, seconds)
             stats = context.stats
     return (stats.cpu_us - sampler.taken_us) / stats.aggregations
 
 
 def main() -> None:
-    quick = is_quick(__doc__)
+    quick = is_quick("kernel_checks.native", __doc__)
     seconds, runs = (2.0, 1) if quick else (20.0, 5)
     program = [sys.executable, "-c", _PROGRAM]
     with subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:

@@ -23,7 +23,7 @@ from damon_pagetable import PageTable, PageTableOptions
 from damon_vaddr import ProcessBackend
 
 from benchmarks.beside_kernel.monitors import stirred
-from benchmarks.measure import print_table, progress
+from benchmarks.measure import command_line, print_table, progress
 from benchmarks.page_accuracy.monitor import monitored
 from benchmarks.page_accuracy.patterns import EACH, Pattern, patterns, running
 from benchmarks.page_accuracy.scores import Counts, Judge, Often, Score, spectrum
@@ -162,14 +162,7 @@ def measure(
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        prog="benchmarks.page_accuracy",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument(
-        "--quick", action="store_true", help="short runs: a test, not a measurement"
-    )
+    parser = command_line("page_accuracy", __doc__)
     parser.add_argument(
         "--only", metavar="TEXT", default="", help="only patterns with this text, such as 'Zipf'"
     )

@@ -8,6 +8,7 @@ from attrs import define, field, frozen
 from damon_vaddr import PidSource, ProcessBackend, ProcessMemory
 
 from benchmarks.clearings import Clearings
+from benchmarks.contexts import unlimited
 from damon_core import Context, HookContext, Intervals, PageMap, Snapshot, hookimpl, start, stop
 
 #: A time that isn't known exactly: between these two, in nanoseconds of CLOCK_MONOTONIC.
@@ -115,16 +116,11 @@ def monitored(
     """
     keep = Keep()
     primitive = ProcessMemory(PidSource([pid]), backend)
-    usual = Context(primitive, [keep])
-    unlimited = Context(
-        primitive,
-        [keep],
-        intervals=intervals,
-        cpu_budget=None,
-        max_slowdown=None,
-        max_stall_us=None,
-    )
-    with usual if intervals is None else unlimited as context:
+    if intervals is None:
+        made = Context(primitive, [keep])
+    else:
+        made = unlimited(primitive, [keep], intervals=intervals)
+    with made as context:
         start(context)
         began_s = time.monotonic()
         context.wait(seconds)

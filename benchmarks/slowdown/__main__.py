@@ -29,7 +29,7 @@ import numpy as np
 from attrs import define, field
 from damon_vaddr import ProcessBackend
 
-from benchmarks.measure import print_table, progress
+from benchmarks.measure import command_line, print_table, progress
 from benchmarks.programs import compiled
 from benchmarks.slowdown.cases import CASES, GIB, QUICK, START_S, Case, running
 from benchmarks.slowdown.estimates import Pair, confidence, percentile_us
@@ -348,14 +348,7 @@ def print_results(results: Sequence[Measured]) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        prog="benchmarks.slowdown",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument(
-        "--quick", action="store_true", help="short runs: a test, not a measurement"
-    )
+    parser = command_line("slowdown", __doc__)
     parser.add_argument(
         "--only",
         metavar="TEXT",

@@ -22,6 +22,7 @@ from attrs import define, field, frozen
 from damon_vaddr import PidSource, ProcessBackend, ProcessMemory
 
 from benchmarks.clearings import Clearings
+from benchmarks.contexts import unlimited
 from benchmarks.measure import progress
 from benchmarks.peers import WSS_WAIT_S, clear, referenced, wss
 from benchmarks.slowdown.loads import Load, page_faults, running_s
@@ -285,14 +286,8 @@ def gated(
     aggregation_us = min(interval_us, part_us)
     gate = Gate(max(part_us // aggregation_us, 1))
     intervals = Intervals(aggregation_us=aggregation_us)
-    with Context(
-        ProcessMemory(PidSource([pid]), backend),
-        [gate],
-        intervals=intervals,
-        cpu_budget=None,
-        max_slowdown=None,
-        max_stall_us=None,
-    ) as context:
+    memory = ProcessMemory(PidSource([pid]), backend)
+    with unlimited(memory, [gate], intervals=intervals) as context:
         start(context)
         gate.rest()
         try:

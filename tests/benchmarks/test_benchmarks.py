@@ -37,6 +37,18 @@ def test_benchmark_prints_ratios(benchmark: str) -> None:
 
 
 @pytest.mark.slow
+def test_each_benchmark_has_a_quick_run() -> None:
+    """As the documentation says of all of them."""
+    text = (ROOT / "docs/benchmarks.md").read_text()
+    names = sorted(set(re.findall(r"^\$ python -m benchmarks\.([\w.]+)", text, re.MULTILINE)))
+    assert len(names) > 20
+    for name in names:
+        command = [sys.executable, "-m", f"benchmarks.{name}", "--help"]
+        shown = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+        assert "--quick" in shown.stdout, name
+
+
+@pytest.mark.slow
 def test_resident_reports_what_is_in_memory() -> None:
     """In each row the sum reported is that of the truth."""
     rows = rows_of("resident")

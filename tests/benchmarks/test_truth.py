@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.truth import Error, Load, Log, Window
+from benchmarks.truth import Error, Load, Log, Window, percent
 from tests.benchmarks.quick import rows_of
 
 MIB = 1 << 20
@@ -31,6 +31,12 @@ def test_a_part_of_a_sweep_has_its_chunks(log: Log) -> None:
     """Those that were begun but not ended in the window may have been touched in it."""
     window = Window((11_500, 11_500), (13_000, 13_000), 0)
     assert log.touched(window) == (2 * PAGE, 66 * PAGE)
+
+
+def test_of_nothing_there_is_no_share(log: Log) -> None:
+    """What is reported although nothing was in use isn't some percent too much."""
+    error = Error.of([Window((6_500, 6_500), (9_000, 9_000), PAGE)], log)
+    assert (percent(error.off), percent(error.worst)) == ("-", "-")
 
 
 def test_nothing_is_touched_between_sweeps(log: Log) -> None:
