@@ -428,3 +428,35 @@ def test_the_command_writes_the_page(
         np.sum([band["rows"] for group in data["groups"] for band in group["bands"]])
         == (data["rows"])
     )
+
+
+def test_no_frame_has_the_pixels_of_another_size(opened: Open, snapshots: list[Snapshot]) -> None:
+    """They would be distorted: what comes after a change of size and before it is painted."""
+    shown = opened(html(snapshots))
+    # Called after the page's own, before the same frame is painted.
+    seen = shown.page.evaluate_handle(
+        """() => {
+            const seen = [], map = document.getElementById("map");
+            new ResizeObserver(() => {
+                const box = map.getBoundingClientRect();
+                seen.push([map.width, Math.round(box.width * devicePixelRatio)]);
+            }).observe(document.getElementById("plot"));
+            return seen;
+        }"""
+    )
+    for width in (600, 1000, 700):
+        shown.page.set_viewport_size({"width": width, "height": 900})
+        shown.view()
+    sizes = seen.json_value()
+    assert len({drawn for drawn, _ in sizes}) > 1
+    assert all(drawn == box for drawn, box in sizes)
+
+
+def test_a_narrow_page_shows_more_map_than_names(opened: Open, snapshots: list[Snapshot]) -> None:
+    """As on a phone: its middle is a cell of the first half."""
+    shown = opened(html(snapshots))
+    shown.page.set_viewport_size({"width": 400, "height": 900})
+    shown.view()
+    box = shown.box()
+    shown.page.mouse.move(box["x"] + box["width"] / 2, box["y"] + 20)
+    assert shown.details("hover")["mapping"] == "/usr/lib/lib<script>.so"

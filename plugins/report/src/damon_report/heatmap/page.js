@@ -117,7 +117,7 @@
   let selection = null;   // {c0, c1, r0, r1}, ends not included
   let dragging = null;
   let moving = false;
-  const LEFT = 250, RIGHT = 112, map = $("map"), chart = $("below");
+  const map = $("map"), chart = $("below");
   const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
   const stops = data.colours.map((c) => [1, 3, 5].map((i) => parseInt(c.slice(i, i + 2), 16)));
@@ -140,6 +140,15 @@
   }
 
   // -- drawing ------------------------------------------------------------------------
+
+  // Beside the map: names and sizes of bands, and addresses; where there is less room, less of them.
+  let LEFT = 250, RIGHT = 112, names = 160, hasSizes = true;
+  function makeRoom(width) {
+    LEFT = width < 700 ? Math.max(84, Math.round(width * 0.34)) : 250;
+    RIGHT = width < 700 ? 6 : 112;
+    hasSizes = width >= 500;
+    names = LEFT - (hasSizes ? 90 : 8);
+  }
 
   let plot = { width: 1, height: 1 };
   const xOf = (column) => LEFT + ((column - view.x0) / (view.x1 - view.x0)) * plot.width;
@@ -210,14 +219,16 @@
       }
       if (middle - lastName < 13) continue;
       lastName = middle;
+      // Of a band at the edge, too, the name is whole.
+      const nameAt = Math.min(Math.max(middle, 7), plot.height - 7);
       const bytes = size(item.band.resident_bytes);
       context.textAlign = "left";
       context.fillStyle = item.band.rest ? faint : text;
-      context.fillText(short(context, base(item.band.name), LEFT - 90), 0, middle);
+      context.fillText(short(context, base(item.band.name), names), 0, nameAt);
       context.textAlign = "right";
       context.fillStyle = faint;
-      context.fillText(bytes, LEFT - 8, middle);
-      if (item.band.parts.length > 1 || bottom - top < 11) continue;
+      if (hasSizes) context.fillText(bytes, LEFT - 8, nameAt);
+      if (RIGHT < 112 || item.band.parts.length > 1 || bottom - top < 11) continue;
       context.textAlign = "left";
       context.font = "11px 'DejaVu Sans Mono', monospace";
       // The addresses at the edges of the visible part.
@@ -311,7 +322,12 @@
     context.fillStyle = css("--text");
     context.textAlign = "left";
     const title = data.words.working_set[0].toUpperCase() + data.words.working_set.slice(1);
-    context.fillText(selection ? `${title} in the selected rows` : title, 0, (8 + bottom) / 2 + (selection ? 18 : 0), LEFT - 90);
+    const lines = selection ? [title, "in the selected rows"] : [title];
+    // Beside the sizes of the axis where both have room, otherwise over the curve.
+    const at = hasSizes ? 0 : LEFT + 6, first = hasSizes ? (8 + bottom) / 2 - 8 * (lines.length - 1) : 12;
+    const room = hasSizes ? names : plot.width - 6;
+    const writeTitle = () => lines.forEach((text, number) => context.fillText(short(context, text, room), at, first + 16 * number));
+    if (hasSizes) writeTitle();
     context.textAlign = "right";
     context.fillStyle = faint;
     for (const part of [0, 0.5, 1]) {
@@ -348,9 +364,13 @@
       context.stroke();
     }
     context.restore();
+    context.fillStyle = css("--text");
+    if (!hasSizes) {
+      context.textAlign = "left";
+      writeTitle();
+    }
     context.textAlign = "center";
     context.textBaseline = "top";
-    context.fillStyle = css("--text");
     for (const [us, label] of ticks(usOf(view.x0), usOf(view.x1), Math.max(2, plot.width / 80))) {
       const x = xOf((us / spanUs) * columns);
       context.fillRect(x, bottom, 1, 4);
@@ -376,6 +396,7 @@
 
   function draw() {
     const { context, width, height: tall, ratio } = canvas2d(map);
+    makeRoom(width);
     plot = { width: Math.max(width - LEFT - RIGHT, 1), height: tall };
     drawCells(context, ratio);
     drawLabels(context);
@@ -593,7 +614,8 @@
   dark.addEventListener("change", redraw);
   map.setAttribute("aria-label", `Heat map of ${data.title}: time across, addresses up. ${data.lines.join(". ")}.`);
   document.querySelector("main").hidden = false;
-  new ResizeObserver(redraw).observe($("plot"));
+  // At once, before anything is painted: a frame with the old pixels in the new size is distorted.
+  new ResizeObserver(draw).observe($("plot"));
   showCursor();
   showSelection();
   draw();
