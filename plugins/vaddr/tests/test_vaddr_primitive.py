@@ -292,6 +292,20 @@ def test_a_command_is_monitored_to_its_end() -> None:
     assert source.exit_status == 0
 
 
+def test_a_command_is_mapped_when_it_has_started() -> None:
+    """Twenty starts, as what is found depends on who is faster."""
+    source = CommandSource(["sleep", "600"])
+    found = []
+    for _ in range(20):
+        source.start()
+        try:
+            (process,) = source.processes()
+            found.append(b"/sleep" in process.maps())
+        finally:
+            source.close()
+    assert found == [True] * 20
+
+
 def test_a_process_that_executes_another_program_is_a_new_target(
     start_program: StartProgram,
 ) -> None:

@@ -1,6 +1,8 @@
 """Sources of processes to monitor: given pids or a command to start, and their descendants."""
 
+import os
 import subprocess
+import time
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
@@ -14,6 +16,9 @@ from damon_vaddr.processes import (
     why_left_out,
 )
 from damon_vaddr.selection import Descendants, Patterns
+
+#: For how long a command that was started is waited for until its program is mapped, in seconds.
+_MAPPED_S = 1.0
 
 
 class ProcessSource(Protocol):
@@ -174,6 +179,7 @@ class CommandSource(_Followed):
         except OSError as error:
             reason = error.strerror or str(error)
             raise TargetError(f"command '{self._command[0]}'", reason) from error
+        _wait_until_mapped(self._popen.pid)
         try:
             self._table.add(self._popen.pid)
         except OSError as error:
@@ -217,3 +223,23 @@ class CommandSource(_Followed):
             raise DamonError(
                 f"command '{self._command[0]}' (pid {self._popen.pid}) doesn't end after SIGKILL"
             ) from error
+
+
+def _wait_until_mapped(pid: int) -> None:
+    """Wait until a program that is being executed is mapped; a busy machine may take a while.
+
+    `Popen` returns when the kernel closes the old program's files. Only then the process gets its
+    new name and mappings: who looks too early finds a stack and nothing else. The auxiliary vector
+    (getauxval(3)) is written last.
+    """
+    deadline_s = time.monotonic() + _MAPPED_S
+    while time.monotonic() < deadline_s:
+        try:
+            with open(f"/proc/{pid}/auxv", "rb") as vector:
+                if any(vector.read()):
+                    return
+        except OSError:
+            return  # whoever monitors it says why
+        if os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None:
+            return
+        time.sleep(0.001)
