@@ -106,6 +106,15 @@ class TestBytes:
         made = heat([one], 1, 1, Place(0, MIB, "low"), Place(3 * MIB, 4 * MIB, "high"))
         assert made.resident_bytes.T[:, 0].tolist() == [MIB / 2, MIB / 2]
 
+    def test_what_has_no_name_yet_is_shown(self, snapshot: Make) -> None:
+        """Regions outside of all areas are memory that was mapped since names were read."""
+        first = snapshot(1, {"a": [(0, 1, 0), (2, 4, 5)]}, areas={"a": (Area(0, MIB, "low"),)})
+        areas = {"a": (Area(0, MIB, "low"), Area(2 * MIB, 4 * MIB, "new"))}
+        second = snapshot(2, {"a": [(0, 1, 0), (2, 4, 5)]}, areas=areas)
+        made = heat([first, second], 2, 1, Place(0, MIB, "low"), Place(2 * MIB, 4 * MIB, "new"))
+        assert made.working_set_bytes().tolist() == [2 * MIB, 2 * MIB]
+        assert shown(made.frequency) == [[0.5, 0.5], [0, 0]]
+
     def test_a_target_without_regions_has_no_bytes(self, snapshot: Make) -> None:
         """While its context is recorded, a target without regions has a working set of 0."""
         snapshots = [snapshot(1, {"b": [(0, 4, 10)]}), snapshot(2, {"a": [(0, 4, 10)]})]

@@ -50,6 +50,29 @@ class Folding:
         inside += self._below[index]
         return inside
 
+    def overlap(self, start: IntColumn, end: IntColumn) -> npt.NDArray[np.bool_]:
+        """Return of each range whether a part of it is in an area; there is at least one area."""
+        last = self._start.searchsorted(end) - 1
+        found: npt.NDArray[np.bool_] = (last >= 0) & (self._start[last] + self._size[last] > start)
+        return found
+
+
+def mapped_areas(target: TargetSnapshot, named: Folding) -> tuple[Area, ...]:
+    """Return the areas of a target, and as areas without a name what else is in memory.
+
+    Names are read now and then, so what was mapped since isn't in an area yet. A region that
+    overlaps areas is in these, and the rest of it is a hole; one that overlaps none is memory.
+
+    Args:
+        target: The regions.
+        named: The areas of the target, at least one.
+    """
+    outside = ~named.overlap(target.start, target.end) & (target.resident_bytes > 0)
+    if not outside.any():
+        return named.areas
+    ranges = zip(target.start[outside].tolist(), target.end[outside].tolist(), strict=True)
+    return tuple(sorted((*named.areas, *(Area(start, end, "") for start, end in ranges))))
+
 
 def region_sums(
     target: TargetSnapshot, folding: Folding, addresses: IntColumn, mapped: IntColumn

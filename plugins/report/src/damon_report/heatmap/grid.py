@@ -17,6 +17,7 @@ from damon_report.heatmap.folding import (
     FloatGrid,
     Folding,
     IntColumn,
+    mapped_areas,
     region_sums,
 )
 from damon_report.heatmap.layout import Layout
@@ -92,7 +93,8 @@ class _TargetRows:
         starts: The index in `addresses` of each range's start.
         ends: The index in `addresses` of each range's end.
         rows: The row of the layout that each range belongs to.
-        folding: The target's mapped areas.
+        named: The target's areas.
+        folding: All that is mapped, also what has no name yet.
         mapped: The mapped bytes below each of `addresses`.
     """
 
@@ -100,6 +102,7 @@ class _TargetRows:
     starts: IntColumn
     ends: IntColumn
     rows: IntColumn
+    named: Folding
     folding: Folding
     mapped: IntColumn
 
@@ -114,13 +117,17 @@ class _TargetRows:
             places[len(starts) :],
             rows,
             no_areas,
+            no_areas,
             no_areas.mapped_below(addresses),
         )
 
     def sums(self, target: TargetSnapshot) -> FloatGrid:
         """Return the sums over each range, one row for each kind of sum."""
-        if target.areas is not self.folding.areas:
-            self.folding = Folding(target.areas)
+        if target.areas is not self.named.areas:
+            self.named = Folding(target.areas)
+        areas = mapped_areas(target, self.named) if target.areas else ()
+        if areas is not self.folding.areas:
+            self.folding = self.named if areas is self.named.areas else Folding(areas)
             self.mapped = self.folding.mapped_below(self.addresses)
         below = region_sums(target, self.folding, self.addresses, self.mapped)
         sums: FloatGrid = below.take(self.ends, axis=1) - below.take(self.starts, axis=1)
