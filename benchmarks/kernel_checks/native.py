@@ -19,7 +19,6 @@ from damon_sysfs import KernelPages, KernelProcesses, Sampler
 from damon_sysfs.events import Aggregation, Collector, EventFormat, Events, parse_page
 from damon_sysfs.replacing import IntColumn, PageFiles
 from damon_sysfs.sampler import Plan
-from damon_sysfs.tree import Tree
 from damon_vaddr import PidSource, ProcessMemory
 
 from benchmarks.contexts import run_for
@@ -56,10 +55,9 @@ class StandIn(Sampler):
     def __init__(self, folder: Path, first: int) -> None:
         super().__init__()
         self.taken_us = 0
-        self._tree = Tree(folder)
+        self._folder = folder
         self._trace = folder / "trace"
-        self._state = folder / "state"
-        self._state.touch()
+        (folder / "state").touch()
         edges = np.linspace(first, first + SIZE_BYTES, REGIONS + 1).astype(np.int64)
         self._regions = edges // PAGE_SIZE_BYTES * PAGE_SIZE_BYTES
         self._first = first
@@ -82,13 +80,13 @@ class StandIn(Sampler):
         """Write pages as for a kdamond."""
         if self._files is None or not self._files.fits(pages):
             for region in range(len(pages[0])):
-                folder = self._tree.root / f"contexts/0/targets/0/regions/{region}"
+                folder = self._folder / f"contexts/0/targets/0/regions/{region}"
                 folder.mkdir(parents=True, exist_ok=True)
                 for name in ("start", "end"):
                     (folder / name).touch()
-            self._files = PageFiles(self._tree.root, pages)
+            self._files = PageFiles(self._folder, pages)
         self._files.write(pages)
-        self._tree.write("state", "commit")
+        self._files.commit()
         self._checked = pages
 
     def collect(self) -> list[Aggregation]:

@@ -53,6 +53,7 @@ def test_pages_make_up_the_number_where_none_is_wanted() -> None:
 def region_files(root: Path, *numbers: int) -> dict[tuple[int, int, str], Path]:
     """Make the files of so many regions of each target, and return them."""
     files = {}
+    (root / "state").touch()
     for target, number in enumerate(numbers):
         for region in range(number):
             folder = root / f"contexts/0/targets/{target}/regions/{region}"

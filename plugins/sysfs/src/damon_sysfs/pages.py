@@ -12,9 +12,19 @@ import time
 from collections.abc import Collection, Sequence
 
 import numpy as np
+import numpy.typing as npt
+from attrs import frozen
 from damon_vaddr import ProcessTarget, Ranges
 
-from damon_core import Grid, HookContext, Intervals, NoOptions, PageSampling, PluginError, Target
+from damon_core import (
+    Grid,
+    HookContext,
+    Intervals,
+    NoOptions,
+    PageSampling,
+    PluginError,
+    Target,
+)
 from damon_sysfs.events import Aggregation
 from damon_sysfs.processes import memory_is_gone, switched_off, threads_of
 from damon_sysfs.replacing import IntColumn, apart
@@ -22,7 +32,7 @@ from damon_sysfs.sampler import KernelTarget, Plan, Sampler
 
 #: The longest sampling interval of the kernel: a commit waits for its end, and can't be stopped.
 #: Where checks are to be rarer, the kernel makes several, of which the first counts.
-_LONGEST_US = 1_000_000
+LONGEST_US = 1_000_000
 #: The aggregation after a commit that has the counts of new pages.
 _WITH_COUNTS = 2
 #: Which targets execute another program, or lose their first thread, is asked of one after the
@@ -32,7 +42,7 @@ _ASKED_EVERY_S = 0.1
 _MOST_OTHERS = 100
 
 
-def _step_us(intervals: Intervals) -> int:
+def step_us(intervals: Intervals) -> int:
     """Return the time from one check to the next."""
     return min(2 * intervals.sampling_us, intervals.aggregation_us)
 
@@ -42,13 +52,26 @@ class ReplacedPages(PageSampling):
 
     def step_us(self, intervals: Intervals) -> int:
         """Return two sampling intervals, or an aggregation interval if that is shorter."""
-        return _step_us(intervals)
+        return step_us(intervals)
 
     def observe(self, targets: Sequence[Target], grid: Grid, intervals: Intervals) -> int:
         """Let the policy use what was found, and the grid follow the kernel; return 1."""
         checks = super().observe(targets, grid, intervals)
         grid.follow()
         return checks
+
+
+@frozen(eq=False)
+class _Chosen:
+    """What is checked of one target.
+
+    Attributes:
+        pages: The pages that the kernel checks.
+        mapped: Which of the samples are mapped.
+    """
+
+    pages: IntColumn
+    mapped: npt.NDArray[np.bool_]
 
 
 class KernelPages:
@@ -71,7 +94,9 @@ class KernelPages:
         self._maps: dict[ProcessTarget, int] = {}
         self._threads: dict[ProcessTarget, int] = {}  # of those that the kernel checks
         self._most: dict[ProcessTarget, int] = {}  # pages so far
-        self._checked: dict[ProcessTarget, IntColumn] = {}  # the pages that it checks
+        self._checked: dict[ProcessTarget, _Chosen] = {}
+        self._plan: Plan | None = None
+        self._planned: tuple[object, ...] = ()  # what that plan is for
         self._asked: Sequence[ProcessTarget] = ()  # whether their memory is still there
         self._turn, self._asked_s = 0, 0.0
 
@@ -102,14 +127,15 @@ class KernelPages:
         Raises:
             PluginError: DAMON isn't free, or this kernel lacks a feature.
         """
-        pages = {target: self._apart(target) for target in targets}
+        chosen = {target: self._choose(target) for target in targets}
         self._asked = self._ask(targets)
         if list(self._threads) != list(targets) or self._is_outdated():
             self._threads = threads_of(targets)
         while True:
-            now = {target: pages[target] for target in self._threads}
+            now = {target: chosen[target] for target in self._threads}
+            pages = [each.pages for each in now.values()]
             try:
-                self.sampler.check_pages(self._plan(context), list(now.values()))
+                self.sampler.check_pages(self._plan_for(context), pages)
             except ProcessLookupError:
                 before, self._threads = self._threads, threads_of(targets)
                 if self._threads == before:
@@ -118,20 +144,25 @@ class KernelPages:
                 self._checked = now
                 return [target for target in targets if target not in self._threads]
 
-    def _apart(self, target: ProcessTarget) -> IntColumn:
+    def _choose(self, target: ProcessTarget) -> _Chosen:
         """Return pages to check, as many as before: a commit of another number takes longer."""
         assert target.samples is not None
         addresses = target.samples.addresses
-        wanted = addresses[target.mapped.holds(addresses)]
-        pages = apart(wanted, max(self._most.get(target, 0), 1))
+        mapped = target.mapped.holds(addresses)
+        pages = apart(addresses[mapped], max(self._most.get(target, 0), 1))
         self._most[target] = len(pages)
-        return pages
+        return _Chosen(pages, mapped)
 
-    def _plan(self, context: HookContext) -> Plan:
-        sampling_us = min(max(_step_us(context.intervals) // 2, 1), _LONGEST_US)
-        intervals = Intervals(sampling_us, sampling_us, context.intervals.update_us)
-        targets = tuple(KernelTarget(thread) for thread in self._threads.values())
-        return Plan("fvaddr", intervals, context.limits, targets)
+    def _plan_for(self, context: HookContext) -> Plan:
+        """Return the settings of the kdamond, which are mostly those of the last check."""
+        wanted = context.intervals, context.limits, *self._threads.values()
+        if self._plan is None or wanted != self._planned:
+            sampling_us = min(max(step_us(context.intervals) // 2, 1), LONGEST_US)
+            intervals = Intervals(sampling_us, sampling_us, context.intervals.update_us)
+            targets = tuple(KernelTarget(thread) for thread in self._threads.values())
+            self._plan = Plan("fvaddr", intervals, context.limits, targets)
+            self._planned = wanted
+        return self._plan
 
     def check(
         self, targets: Sequence[ProcessTarget], _context: HookContext | None = None
@@ -142,16 +173,15 @@ class KernelPages:
             PluginError: Another program has switched the kdamond off, or it reports nothing.
         """
         found = self._result() if self._threads else None
-        for number, (target, pages) in enumerate(self._checked.items()):
+        for number, (target, chosen) in enumerate(self._checked.items()):
             samples = target.samples
             assert samples is not None
             if found is None:
                 samples.known[:] = False
                 continue
-            mapped = target.mapped.holds(samples.addresses)
-            place = np.searchsorted(pages, samples.addresses, side="right") - 1
-            is_checked = mapped & (pages[place] == samples.addresses)
-            samples.known = is_checked | ~mapped
+            place = chosen.pages.searchsorted(samples.addresses, side="right") - 1
+            is_checked = chosen.mapped & (chosen.pages[place] == samples.addresses)
+            samples.known = is_checked | ~chosen.mapped
             samples.accessed = is_checked & (found.tables[number].nr_accesses[place] > 0)
         asked = [target for target in targets if found is None or target in self._asked]
         gone = [target for target in asked if memory_is_gone(self._maps[target])]
@@ -162,8 +192,9 @@ class KernelPages:
     def _result(self) -> Aggregation | None:
         """Return the aggregation with the counts of the pages; None if the kdamond has ended."""
         found, others = 0, 0
+        pages = [each.pages.tobytes() for each in self._checked.values()]
         while aggregations := self.sampler.collect():
-            those = [each for each in aggregations if _has(each, self._checked.values())]
+            those = [each for each in aggregations if _has(each, pages)]
             found += len(those)
             others += len(aggregations) - len(those)
             if found >= _WITH_COUNTS:
@@ -202,9 +233,10 @@ class KernelPages:
         self.sampler.close()
 
 
-def _has(aggregation: Aggregation, pages: Collection[IntColumn]) -> bool:
-    """Return whether an aggregation is of these pages of its targets."""
-    return len(aggregation.tables) == len(pages) and all(
-        number in aggregation.tables and np.array_equal(aggregation.tables[number].start, column)
+def _has(aggregation: Aggregation, pages: Sequence[bytes]) -> bool:
+    """Return whether an aggregation is of these pages of its targets, as bytes of columns."""
+    tables = aggregation.tables
+    return len(tables) == len(pages) and all(
+        number in tables and tables[number].start.tobytes() == column
         for number, column in enumerate(pages)
     )

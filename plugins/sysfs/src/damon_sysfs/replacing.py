@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from damon_core import PAGE_SIZE_BYTES, Range
+from damon_sysfs.tree import retrying
 
 IntColumn = npt.NDArray[np.int64]
 
@@ -42,7 +43,7 @@ def page_ranges(pages: IntColumn) -> tuple[Range, ...]:
 
 
 class PageFiles:
-    """The files of the regions of a kdamond's targets, of one page each.
+    """The files of the regions of a kdamond's targets, of one page each, and of its state.
 
     Args:
         kdamond: The directory of the kdamond.
@@ -63,6 +64,7 @@ class PageFiles:
         self._open: list[tuple[int, int]] = []
         self._closing = contextlib.ExitStack()
         with contextlib.ExitStack() as opened:
+            self._state = _opened(kdamond / "state", opened)
             for start, end in self._paths[:_MOST_OPEN]:
                 self._open.append((_opened(start, opened), _opened(end, opened)))
             self._closing = opened.pop_all()
@@ -83,6 +85,14 @@ class PageFiles:
                 self._write(first + region, int(after[region]))
             self._pages[target] = after
             first += len(after)
+
+    def commit(self) -> None:
+        """Have the kernel take in what was written.
+
+        Raises:
+            OSError: The kernel refuses.
+        """
+        retrying(lambda: os.pwrite(self._state, b"commit\n", 0))
 
     def _write(self, region: int, page: int) -> None:
         start, end = b"%d" % page, b"%d" % (page + PAGE_SIZE_BYTES)

@@ -196,7 +196,7 @@ class Sampler:
             self._plan = None
             try:
                 files.write(pages)
-                self.registry.tree.write(claim.folder + "state", "commit")
+                files.commit()
             except OSError as error:
                 raise self._error_for(plan, error) from error
             self._plan = plan

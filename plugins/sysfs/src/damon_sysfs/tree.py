@@ -49,7 +49,7 @@ class Tree:
         def read() -> str:
             return (self.root / path).read_text(encoding="ascii").strip()
 
-        return _retrying(read, _READ_SECONDS)
+        return retrying(read, _READ_SECONDS)
 
     def write(self, path: str, value: object) -> None:
         """Write a value to a file.
@@ -66,7 +66,7 @@ class Tree:
             finally:
                 os.close(descriptor)
 
-        _retrying(write, _WRITE_SECONDS)
+        retrying(write)
 
     def write_all(self, files: Mapping[str, object], below: str = "") -> None:
         """Write values to files, in the order of the mapping."""
@@ -125,8 +125,12 @@ class Tree:
                     self.write(path, value)
 
 
-def _retrying(action: Callable[[], _Result], seconds: float) -> _Result:
-    """Call `action`, and again for a while if the kernel is busy with another writer."""
+def retrying(action: Callable[[], _Result], seconds: float = _WRITE_SECONDS) -> _Result:
+    """Call `action`, and again for some seconds if the kernel is busy with another writer.
+
+    Raises:
+        OSError: What `action` raised last.
+    """
     until = time.monotonic() + seconds
     while True:
         try:
