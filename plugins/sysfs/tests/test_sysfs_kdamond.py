@@ -35,6 +35,7 @@ class VirtualTrace(Instance):
     lost = 0
 
     def __init__(self, clock: CpuClock) -> None:
+        self.lose = 0  # aggregations that are to lack a region
         self.written = self.pauses = 0
         self._clock = clock
         self._left: list[Events] = []
@@ -74,7 +75,9 @@ class VirtualTrace(Instance):
                 rows["start"] = np.arange(REGIONS) << 20
                 rows["end"] = rows["start"] + (1 << 20)
                 rows["age"] = end
-                self._left.append(Events(np.full(REGIONS, end * EVERY_US * 1_000), rows))
+                self.lose, lost = max(self.lose - 1, 0), min(self.lose, 1)
+                time_ns = np.full(REGIONS - lost, end * EVERY_US * 1_000)
+                self._left.append(Events(time_ns, rows[lost:]))
         self._until_us = now_us
 
 
@@ -183,6 +186,31 @@ def test_the_cpu_budget_holds(tmp_path: Path, cpu_budget: float) -> None:
     machine = Machine(tmp_path, seconds=240)
     context = machine.watch(cpu_budget)
     assert 0.5 * cpu_budget < context.stats.cpu_us / machine.clock.now_us() <= cpu_budget
+
+
+@pytest.mark.parametrize("cpu_budget", [None, 0.005, 0.05])
+def test_no_check_is_missed_where_the_budget_leaves_aggregations_out(
+    tmp_path: Path, cpu_budget: float | None
+) -> None:
+    """The kdamond has made them, and nobody has asked for them."""
+    machine = Machine(tmp_path, seconds=60)
+    assert machine.watch(cpu_budget).stats.missed_samples == 0
+
+
+def test_intervals_are_stretched_to_whole_aggregations(tmp_path: Path) -> None:
+    """So a record doesn't look as if checks had been missed: what passed is what was in force."""
+    machine = Machine(tmp_path, seconds=60)
+    machine.watch(0.05)
+    last = machine.keep.snapshots[-1]
+    assert last.elapsed_us == last.intervals.aggregation_us > EVERY_US
+
+
+def test_checks_of_lost_aggregations_are_missed(tmp_path: Path) -> None:
+    """As some of their regions are."""
+    machine = Machine(tmp_path, seconds=5)
+    machine.trace.lose = 3
+    context = machine.watch(None)
+    assert context.stats.missed_samples == 3 * context.intervals.checks
 
 
 def test_searches_are_rarer_where_they_cost_much(tmp_path: Path) -> None:

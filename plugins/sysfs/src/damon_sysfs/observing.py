@@ -6,6 +6,7 @@ trace instance.
 
 import contextlib
 import logging
+import math
 import os
 import re
 import time
@@ -61,6 +62,7 @@ class Following(DelegatedSampling):
         super().__init__(policy)
         self._kdamonds = kdamonds
         self._longest_us = _MOST_STEP_US
+        self._lost = kdamonds.missed_aggregations  # so far
 
     def set_longest_sleep(self, sleep_us: float) -> None:
         """Wake about this often, to see whether the kdamonds still run."""
@@ -77,6 +79,22 @@ class Following(DelegatedSampling):
     def is_complete(self, began_us: int, grid: Grid, intervals: Intervals) -> bool:
         """Return True: results are those of whole aggregations."""
         return True
+
+    def aggregate(
+        self, targets: Sequence[Target], checks: int, elapsed_us: int, intervals: Intervals
+    ) -> None:
+        """Count the checks of aggregations whose results were lost: kdamonds miss none.
+
+        More time than an aggregation takes may have passed for other reasons: some were left out
+        for the CPU budget, or there was no kdamond.
+        """
+        lost = self._kdamonds.missed_aggregations
+        self.missed_checks += (lost - self._lost) * intervals.checks
+        self._lost = lost
+
+    def stretched(self, intervals: Intervals, factor: float) -> Intervals:
+        """Return whole multiples of the kdamond's intervals: results come when those end."""
+        return super().stretched(intervals, math.ceil(factor))
 
 
 class RunningKdamonds:
