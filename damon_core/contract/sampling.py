@@ -38,6 +38,10 @@ the context's policy and returns the `Sampling` of one run. Five come with the c
   passes on `context.intervals` and `context.limits`. Its `check_accesses` may wait for results
   that are a little late. A stop ends the sleep without `check_accesses`: an aggregation that is
   cut short has no results.
+
+A primitive whose way depends on the context has a method ``choose_sampling(context, policy)``
+instead, which returns it. It is called once, when the context is made, with its intervals and
+limits as they are configured, and with the policy that was given; None for the usual one.
 """
 
 from collections.abc import Callable, Sequence

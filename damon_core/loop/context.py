@@ -22,12 +22,13 @@ from damon_core.attributes import (
     RegionLimits,
 )
 from damon_core.clock import Clock, SystemClock
+from damon_core.contract.context import HookContext
 from damon_core.contract.measures import Measure
 from damon_core.contract.policy import RegionPolicy
 from damon_core.contract.registration import part_name
 from damon_core.contract.reloading import Reloader
 from damon_core.contract.sampling import SamplingFactory
-from damon_core.errors import NotRunningError, PartError, PluginError, one_line
+from damon_core.errors import DamonError, NotRunningError, PartError, PluginError, one_line
 from damon_core.loop.budget import BudgetKeeper
 from damon_core.loop.isolation import ContextHooks, OnFailure, WatchedPolicy
 from damon_core.loop.kdamond import Kdamond
@@ -155,7 +156,9 @@ class Context:
         self.primitive_name = part_name(primitive)
         self.backend_name = str(getattr(primitive, "backend_name", ""))
         self._primitive = primitive
-        self._make_sampling = _sampling_factory(primitive)
+        self._policy_name = ""  # until the way of sampling is known
+        self.worker = Worker(name, self._new_run, stop_timeout_us)
+        self._make_sampling = _sampling_factory(primitive, self, policy)
         try:
             self._policy_name = self._make_sampling(self._policy).policy_name
         except (Exception, SystemExit) as error:
@@ -169,7 +172,6 @@ class Context:
             clock=self._clock,
             on_failure=on_failure,
         )
-        self.worker = Worker(name, self._new_run, stop_timeout_us)
 
     def __repr__(self) -> str:
         return f"<Context {self.name!r} {'running' if self.running else 'not running'}>"
@@ -532,17 +534,31 @@ class Context:
         return int(getattr(self._primitive, "spent_elsewhere_us", 0))
 
 
-def _sampling_factory(primitive: object) -> SamplingFactory:
+def _sampling_factory(
+    primitive: object, context: HookContext, policy: RegionPolicy | None
+) -> SamplingFactory:
     """Return the way in which a primitive wants to be sampled.
 
     Raises:
-        PluginError: Its attribute ``sampling`` is something else.
+        DamonError: What its `choose_sampling` raised on purpose.
+        PluginError: That failed otherwise, or its way of sampling is something else.
     """
-    factory = getattr(primitive, "sampling", RegionSampling)
+    origin, choose = "attribute 'sampling'", getattr(primitive, "choose_sampling", None)
+    if choose is None:
+        factory = getattr(primitive, "sampling", RegionSampling)
+    else:
+        origin = "method 'choose_sampling'"
+        try:
+            factory = choose(context, policy)
+        except DamonError:
+            raise
+        except (Exception, SystemExit) as error:
+            reason = f"its {origin} fails: {one_line(error)}"
+            raise PluginError(part_name(primitive), reason) from error
     if not callable(factory):
+        what = "be" if choose is None else "return"
         raise PluginError(
             part_name(primitive),
-            f"its attribute 'sampling' must be a way of sampling such as PageSampling, "
-            f"not {factory!r}",
+            f"its {origin} must {what} a way of sampling such as PageSampling, not {factory!r}",
         )
     return cast(SamplingFactory, factory)

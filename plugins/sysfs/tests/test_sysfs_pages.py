@@ -7,8 +7,9 @@ from typing import Literal, cast
 
 import numpy as np
 import pytest
-from damon_sysfs import KernelOptions, KernelPages, KernelProcesses
+from damon_sysfs import ChosenByContext, KernelOptions, KernelPages, KernelProcesses
 from damon_sysfs.events import Aggregation, Table
+from damon_sysfs.pages import ReplacedPages
 from damon_sysfs.plugin import make_processes
 from damon_sysfs.replacing import IntColumn, PageFiles, apart
 from damon_sysfs.sampler import Plan, Sampler
@@ -16,18 +17,23 @@ from damon_vaddr import Mapped, Process, ProcessTarget
 
 from damon_core import (
     PAGE_SIZE_BYTES,
+    Context,
     EvidencePolicy,
     HookContext,
     Intervals,
     PluginError,
     Range,
     RegionLimits,
+    Regions,
     Samples,
+    Target,
+    VirtualClock,
+    hookimpl,
 )
-from damon_core.testing import sleeping_program
+from damon_core.testing import run, sleeping_program
 
 PAGE = PAGE_SIZE_BYTES
-CHOICES = [("pages", KernelPages), ("regions", KernelProcesses)]
+CHOICES = [("pages", KernelPages), ("regions", KernelProcesses), ("auto", ChosenByContext)]
 
 
 def pages(*numbers: int) -> IntColumn:
@@ -255,6 +261,65 @@ def test_a_check_takes_two_sampling_intervals(
     assert backend.sampling(EvidencePolicy()).step_us(intervals) == step_us
 
 
+def seen(accessed: Sequence[bool], lost_us: int = 0) -> Context:
+    """Return a context after aggregations in which one page was looked at with these results.
+
+    Args:
+        accessed: Whether each look found it accessed.
+        lost_us: How long each look takes.
+    """
+
+    class Memory:
+        """A page that the policy is given."""
+
+        name = "memory"
+        sampling = ReplacedPages
+
+        def __init__(self) -> None:
+            self.looks = iter(accessed)
+
+        @hookimpl
+        def init(self, context: HookContext) -> None:
+            context.targets.append(Target("page", Regions([PAGE], [2 * PAGE])))
+
+        @hookimpl
+        def target_valid(self, context: HookContext) -> bool:
+            return context.stats.samples < 2 * len(accessed)
+
+        @hookimpl
+        def check_accesses(self, context: HookContext) -> None:
+            clock.advance(lost_us)
+            (target,) = context.targets
+            assert target.samples is not None
+            target.samples.accessed[:] = next(self.looks)
+
+    clock = VirtualClock()
+    intervals = Intervals(5_000, 100_000, 1_000_000)
+    with Context(Memory(), intervals=intervals, clock=clock, cpu_budget=None) as context:
+        run(context)
+    return context
+
+
+def test_a_look_stands_for_two_checks() -> None:
+    """So counts are out of as many checks as there are sampling intervals; ages are right."""
+    snapshot = seen([True] * 30).snapshot
+    assert snapshot is not None
+    assert snapshot.max_nr_accesses == 20
+    assert snapshot.targets[0].nr_accesses.tolist() == [20]
+    assert snapshot.targets[0].age.tolist() == [2]
+
+
+def test_checks_that_a_report_calls_missed_are_missed() -> None:
+    """Where looks take longer than they should: what intervals demand, less what was made."""
+    context = seen([True] * 20, lost_us=20_000)
+    snapshot = context.snapshot
+    assert snapshot is not None
+    demanded = snapshot.elapsed_us // snapshot.intervals.sampling_us
+    missed = demanded - snapshot.max_nr_accesses
+    assert missed > 0
+    assert context.stats.missed_samples == missed * context.stats.aggregations
+
+
 def test_a_process_that_has_ended_is_left_out(backend: KernelPages, sampler: Scripted) -> None:
     """The others are checked."""
     stays = watched(backend, os.getpid(), 1)
@@ -314,7 +379,7 @@ def test_a_target_that_was_added_after_the_commit_has_no_results(
 
 @pytest.mark.parametrize(("checks", "backend"), CHOICES)
 def test_what_the_kernel_checks_can_be_chosen(
-    checks: Literal["pages", "regions"], backend: type
+    checks: Literal["auto", "pages", "regions"], backend: type
 ) -> None:
-    """Pages that the policy chooses, or its own regions."""
+    """Pages that the policy chooses, its own regions, or what suits the context."""
     assert type(make_processes(KernelOptions(checks))) is backend

@@ -1,18 +1,30 @@
 """Backends with delegated sampling: what the primitive passes to them and takes from them."""
 
+import os
 import subprocess
 from collections.abc import Collection, Sequence
 
 import numpy as np
-from damon_vaddr import FirstRanges, PidSource, ProcessMemory, ProcessTarget
+import pytest
+from damon_vaddr import (
+    CommandSource,
+    FirstRanges,
+    PidSource,
+    ProcessMemory,
+    ProcessSource,
+    ProcessTarget,
+)
 
 from damon_core import (
     Context,
     DelegatedSampling,
     HookContext,
     Intervals,
+    PageSampling,
     RegionLimits,
+    RegionPolicy,
     Regions,
+    SamplingFactory,
 )
 from damon_core.testing import Recorder, run_virtual
 
@@ -26,7 +38,7 @@ class Elsewhere:
         prepared: The number of targets, intervals and limits of each `prepare`.
     """
 
-    sampling = DelegatedSampling
+    sampling: SamplingFactory = DelegatedSampling
     layout = FirstRanges()
     sees_all_users = False
 
@@ -109,3 +121,64 @@ def test_a_process_with_new_memory_is_a_new_target(
     name = context.targets[0].name
     assert backend.events == [f"add {name}", f"forget {name}", f"add {name}", "close"]
     assert np.all(context.targets[0].regions.start > 0)
+
+
+class Here(Elsewhere):
+    """A backend that is given pages."""
+
+    sampling = PageSampling
+
+
+class Either(Elsewhere):
+    """A backend that samples a single process by pages.
+
+    Attributes:
+        was_single: What it was told of each context.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.was_single: list[bool] = []
+
+    def for_context(
+        self, _context: HookContext, _policy: RegionPolicy | None, *, is_single: bool
+    ) -> Elsewhere:
+        self.was_single.append(is_single)
+        return Here() if is_single else self
+
+
+def test_a_backend_may_choose_its_way_for_a_context(sleeper: "subprocess.Popen[str]") -> None:
+    """Another backend takes its place."""
+    context = Context(ProcessMemory(PidSource([sleeper.pid]), Either()), max_slowdown=None)
+    assert context.policy_name == "evidence"
+
+
+def test_it_chooses_anew_for_another_context(sleeper: "subprocess.Popen[str]") -> None:
+    """It is asked itself, not what it has returned."""
+    backend = Either()
+    primitive = ProcessMemory(PidSource([sleeper.pid]), backend)
+    for _ in range(2):
+        Context(primitive)
+    assert backend.was_single == [True, True]
+
+
+def sources(pid: int) -> list[tuple[ProcessSource, bool]]:
+    """Return sources, and whether each has one process and never another."""
+    return [
+        (PidSource([pid, pid]), True),
+        (PidSource([pid], descendants=True), False),
+        (PidSource([pid, os.getpid()]), False),
+        (CommandSource(["true"]), True),
+        (CommandSource(["true"], descendants=True), False),
+    ]
+
+
+@pytest.mark.parametrize("number", range(5))
+def test_it_is_told_whether_there_is_one_process(
+    sleeper: "subprocess.Popen[str]", number: int
+) -> None:
+    """Neither another named one, nor descendants."""
+    source, is_single = sources(sleeper.pid)[number]
+    backend = Either()
+    Context(ProcessMemory(source, backend))
+    assert backend.was_single == [is_single]

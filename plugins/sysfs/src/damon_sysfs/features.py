@@ -1,5 +1,6 @@
 """The probe: the features of this machine's kernel DAMON, found without writing anything."""
 
+import contextlib
 import functools
 import os
 import re
@@ -10,15 +11,18 @@ from attrs import frozen
 
 from damon_core import Finding, format_duration, format_size
 from damon_sysfs.ownership import TRACING, Registry, find_rivals
-from damon_sysfs.running import STAT, Kernel
+from damon_sysfs.running import PROC, STAT, Kernel
 from damon_sysfs.trace import find_tracing, says_what_is_tuned
-from damon_sysfs.tree import NUMBER
+from damon_sysfs.tree import NUMBER, Tree
 
 #: Kernels that have this function take a commit in between two checks, not at the end of an
 #: aggregation, and the writer doesn't wait for longer.
 _BETWEEN_CHECKS = "obsolete_target_store", (6, 19)
 _TRIED_REGIONS = "damon_sysfs_scheme_regions_release", (6, 2)
 _PASSED = "sz_ops_filter_passed_show", (6, 14)
+_PAGES_NEED_TRACING = "pages need tracing: mount tracefs at /sys/kernel/tracing"
+#: The version since which there are operations ``fvaddr``: no function of the kernel shows it.
+_FIXED_RANGES = (5, 19)
 _NEEDS = "the kernel needs CONFIG_DAMON_SYSFS, Linux 5.18 or later"
 #: How functions of the interface, and those of operations, begin.
 _SYSFS = "damon_sysfs_"
@@ -227,13 +231,35 @@ def _results(kernel: _Features, tracing: tuple[Path, ...], primitive: str) -> Se
     )
 
 
+def lacks_for_pages(tree: Tree, tracing: tuple[Path, ...], proc: Path = PROC) -> str:
+    """Return what this kernel lacks to check pages that are replaced; empty if nothing.
+
+    Args:
+        tree: The directories of kdamonds.
+        tracing: The directories where tracefs may be mounted.
+        proc: The mount of procfs.
+    """
+    if find_tracing(tracing) is None:
+        return _PAGES_NEED_TRACING
+    has_ranges = _version(proc) >= _FIXED_RANGES
+    for path in tree.root.glob("kdamonds/*/contexts/0/avail_operations"):
+        with contextlib.suppress(OSError):  # removed in the meantime
+            has_ranges = "fvaddr" in path.read_text(encoding="ascii").split()
+            break
+    return "" if has_ranges else "this kernel has no operations 'fvaddr'"
+
+
 def _pages(kernel: _Features, tracing: tuple[Path, ...], primitive: str) -> Sequence[Finding]:
     """Report whether the kernel can be given other pages as often as it checks them."""
     if primitive == "paddr":
         return ()
-    works = find_tracing(tracing) is not None and kernel.has(*_BETWEEN_CHECKS)
-    detail = "" if works else "each choice takes a tenth of a second, and tracing"
     name = "option checks: pages that the policy chooses (Linux 6.19)"
+    if find_tracing(tracing) is None:
+        return (Finding(name, False, _PAGES_NEED_TRACING, required=False),)
+    works = kernel.has(*_BETWEEN_CHECKS)
+    detail = "by themselves for one process, rare checks and a CPU budget that allows them"
+    if not works:
+        detail = f"each choice takes a tenth of a second; {detail}"
     return (Finding(name, works, detail, required=False),)
 
 

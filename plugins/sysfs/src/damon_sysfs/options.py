@@ -38,10 +38,10 @@ class KdamondOptions:
 class KernelOptions:
     """The options of `kernel` for processes."""
 
-    checks: Literal["regions", "pages"] = field(
-        default="regions",
+    checks: Literal["auto", "regions", "pages"] = field(
+        default="auto",
         metadata={
             "help": "what the kernel checks: regions that it forms itself, or pages that the "
-            "policy chooses"
+            "policy chooses; auto: pages where they are better and affordable"
         },
     )

@@ -23,6 +23,7 @@ from damon_core import (
     NoOptions,
     PageSampling,
     PluginError,
+    RegionPolicy,
     Target,
 )
 from damon_sysfs.events import Aggregation
@@ -48,17 +49,51 @@ def step_us(intervals: Intervals) -> int:
 
 
 class ReplacedPages(PageSampling):
-    """Pages are replaced in one sampling interval, and checked in the next; the kernel's clock."""
+    """Pages are replaced in one sampling interval, and checked in the next; the kernel's clock.
+
+    So what is found stands for both: counts are out of as many checks as with other backends.
+    """
+
+    def __init__(self, policy: RegionPolicy) -> None:
+        super().__init__(policy)
+        self._looks = 0  # of the running aggregation
+        self._last = 1, 1  # looks and checks of the last aggregation
 
     def step_us(self, intervals: Intervals) -> int:
         """Return two sampling intervals, or an aggregation interval if that is shorter."""
         return step_us(intervals)
 
+    def rest(self, grid: Grid, intervals: Intervals) -> bool:
+        """Sleep until the next look is due; what is missed is known when an aggregation ends."""
+        grid.wait(self.step_us(intervals))
+        return True
+
     def observe(self, targets: Sequence[Target], grid: Grid, intervals: Intervals) -> int:
-        """Let the policy use what was found, and the grid follow the kernel; return 1."""
-        checks = super().observe(targets, grid, intervals)
+        """Let the policy use what was found, and the grid follow the kernel; return the checks."""
+        self._looks += super().observe(targets, grid, intervals)
         grid.follow()
-        return checks
+        return _stands_for(intervals)
+
+    def aggregate(
+        self, targets: Sequence[Target], checks: int, elapsed_us: int, intervals: Intervals
+    ) -> None:
+        """Let the policy complete the regions, which knows of looks, and count in checks.
+
+        Checks are missed where the kernel's results are late, as the grid follows them.
+        """
+        looks, (last_looks, last_checks) = self._looks, self._last
+        for target in targets:
+            target.regions.rescale_accesses(last_checks, last_looks)
+        super().aggregate(targets, looks, elapsed_us, intervals)
+        for target in targets:
+            target.regions.rescale_counters(looks, checks)
+        self._looks, self._last = 0, (looks, checks)
+        self.missed_checks += max(elapsed_us // intervals.sampling_us - checks, 0)
+
+
+def _stands_for(intervals: Intervals) -> int:
+    """Return for how many checks a look at the pages stands."""
+    return max(step_us(intervals) // intervals.sampling_us, 1)
 
 
 @frozen(eq=False)

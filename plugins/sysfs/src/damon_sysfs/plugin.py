@@ -11,6 +11,7 @@ from damon_core import (
     TargetForecast,
     hookimpl,
 )
+from damon_sysfs.choosing import ChosenByContext
 from damon_sysfs.features import probe, probe_running
 from damon_sysfs.observing import RunningKdamonds
 from damon_sysfs.options import KdamondOptions, KernelOptions
@@ -21,6 +22,8 @@ from damon_sysfs.processes import KernelProcesses
 
 def make_processes(options: KernelOptions) -> KernelProcesses | KernelPages:
     """Make the backend of processes."""
+    if options.checks == "auto":
+        return ChosenByContext()
     return KernelPages() if options.checks == "pages" else KernelProcesses()
 
 
@@ -28,8 +31,9 @@ def forecast(_targets: Sequence[TargetForecast]) -> Costs:
     """Return what is known of the cost, which isn't that of an aggregation."""
     return Costs(
         sampling=DelegatedSampling,
-        note="the kernel samples a page a region, whatever the size of the memory; intervals grow "
-        "with the number of regions",
+        note="the kernel samples a page a region, whatever the size of the memory, or pages that "
+        "the policy chooses, of one process where the CPU budget allows; intervals grow with the "
+        "number of regions",
     )
 
 

@@ -34,7 +34,10 @@ class ProcessBackend(Protocol):
     called before any target is added, where kinds of memory are wanted: then `check` sets the
     `kinds` of regions, without NUMA nodes. Without it they are estimated from pages. The optional
     attribute `only_writes` is true where accesses are writes alone: then other backends aren't
-    recommended instead of it.
+    recommended instead of it. The optional method `for_context` is for backends that sample in
+    several ways: it is called as ``for_context(context, policy, is_single=…)`` when a context is
+    made, with the policy that was given, None for the usual one, and whether one process is
+    monitored, and never another. It returns the backend that this context uses.
     """
 
     @property

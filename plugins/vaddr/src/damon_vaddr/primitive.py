@@ -11,6 +11,7 @@ from damon_core import (
     HookContext,
     Intervals,
     Range,
+    RegionPolicy,
     SamplingFactory,
     hookimpl,
     part_name,
@@ -81,7 +82,7 @@ class ProcessMemory:
         self.name = name
         self.backend_name = part_name(backend)
         self._source = source
-        self._backend = backend
+        self._given_backend = self._backend = backend
         self.sampling: SamplingFactory = backend.sampling
         self._warned: set[int] = set()
         self._renamed = 0  # how many of the targets, in turn
@@ -95,6 +96,15 @@ class ProcessMemory:
             self._kinds = Kinds(exact=read_kinds is not None)
             if read_kinds is not None:
                 read_kinds()
+
+    def choose_sampling(self, context: HookContext, policy: RegionPolicy | None) -> SamplingFactory:
+        """Return the backend's way of sampling; the backend may choose it for the context."""
+        for_context = getattr(self._given_backend, "for_context", None)
+        if for_context is not None:
+            is_single = bool(getattr(self._source, "is_single", False))
+            self._backend = for_context(context, policy, is_single=is_single)
+            self.sampling = self._backend.sampling
+        return self.sampling
 
     @property
     def better_backends(self) -> Sequence[str]:

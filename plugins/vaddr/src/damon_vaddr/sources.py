@@ -27,7 +27,8 @@ class ProcessSource(Protocol):
     Each run of the context calls `start` at its beginning and `close` at its end. After `processes`
     an attribute ``left_out`` says how many it leaves out, by the words of `REASONS`; without one it
     is none. A source that knows labels of a process has a method ``labels``, which is given it:
-    these win over those that are found. A source whose `close` waits for something has an attribute
+    these win over those that are found. One that has one process and never another has a true
+    attribute ``is_single``. A source whose `close` waits for something has an attribute
     ``stop_timeout_us``: how long that may take, in microseconds.
     """
 
@@ -102,6 +103,9 @@ class PidSource(_Followed):
         descendants: Whether their children, grandchildren and so on are monitored as well.
         exclude: What is left out of these; nothing by default.
 
+    Attributes:
+        is_single: Whether there is one process, and never another.
+
     Raises:
         TargetError: One of the processes doesn't exist, has no memory, or may not be read.
     """
@@ -115,6 +119,7 @@ class PidSource(_Followed):
             process = open_named(pid)
             self._started[pid] = process.started
             process.close()
+        self.is_single = not descendants and len(self._started) == 1
 
     def start(self) -> None:
         """Open the processes.
@@ -144,6 +149,7 @@ class CommandSource(_Followed):
 
     Attributes:
         stop_timeout_us: How long `close` may take: both signals need a grace.
+        is_single: Whether there is one process, and never another.
         exit_status: The exit status of the last run's command, negative for a signal; None before.
 
     Raises:
@@ -163,6 +169,7 @@ class CommandSource(_Followed):
         self.stop_timeout_us = round(2e6 * grace) + 5_000_000
         self._popen: subprocess.Popen[bytes] | None = None
         self.exit_status: int | None = None
+        self.is_single = not descendants
         program = self._command[0] if self._command else ""
         if reason := why_not_a_program(program):
             raise TargetError(f"command '{program}'", reason)
