@@ -65,6 +65,7 @@ def build_context(
     place: str = "context[0]",
     backends: KnownBackends | None = None,
     on_part: Callable[[str], object] = _ignore,
+    waited: bool = False,
 ) -> Context:
     """Make one context of a configuration, as `build_contexts` makes all.
 
@@ -77,6 +78,8 @@ def build_context(
         place: Where the context stands in it.
         backends: The backends of the plugins, whose probes other contexts may have asked before.
         on_part: Called with which part is about to be made, and with "" when it is.
+        waited: Whether only its targets were missing before. As long as they are, callbacks aren't
+            made: these are known to be right, and would open files and ports only to close them.
 
     Raises:
         ConfigError: Parts can't be used here as configured; the error lists all of them.
@@ -84,7 +87,7 @@ def build_context(
     """
     with ExitStack() as made:
         known = backends or KnownBackends(plugins.backends)
-        building = _Building(source, known, made, on_part=on_part)
+        building = _Building(source, known, made, on_part=on_part, waited=waited)
         context = building.context(config, place, callbacks, make_clock())
         if context is None:
             raise ConfigError(source, building.problems)
@@ -102,6 +105,7 @@ class _Building:
         made: Releases every part that was made.
         problems: The mistakes so far.
         on_part: As `build_context` has it.
+        waited: As `build_context` has it.
     """
 
     source: str
@@ -109,6 +113,7 @@ class _Building:
     made: ExitStack
     problems: list[Problem] = field(factory=list)
     on_part: Callable[[str], object] = _ignore
+    waited: bool = False
 
     def context(
         self, config: ContextConfig, path: str, callbacks: Sequence[object], clock: Clock
@@ -117,6 +122,8 @@ class _Building:
         known = len(self.problems)
         backends = self.backends.of(config.primitive.part.name)
         primitive = self._part(config.primitive, f"{path}.primitive", backends)
+        if self.waited and len(self.problems) > known:
+            return None
         own = [
             self._part(each, f"{path}.callback[{number}]")
             for number, each in enumerate(config.callbacks)

@@ -307,6 +307,7 @@ class Deployment:
                 place=member.place,
                 backends=self._backends,
                 on_part=self._note_part,
+                waited=member.waits,
             )
         except ConfigError as error:
             member.waits = False

@@ -10,6 +10,7 @@ import pytest
 from attrs import evolve, field, frozen
 
 from damon_core import (
+    Callback,
     Config,
     ConfigError,
     Deployment,
@@ -123,6 +124,35 @@ def test_waiting_is_said_once(
     assert [record.message for record in caplog.records if record.levelno > logging.INFO] == [
         "context 'a' waits for its target: file 'a': not there"
     ]
+
+
+def test_callbacks_are_not_made_while_a_target_is_waited_for(tmp_path: Path) -> None:
+    """They would open files and ports, once a second: at the start, and when it has come."""
+    made: list[object] = []
+
+    def make(_options: object) -> object:
+        made.append(SimpleNamespace())
+        return made[-1]
+
+    @hookimpl
+    def register_callbacks(register: Callable[[Callback], None]) -> None:
+        register(Callback("note", make))
+
+    note = SimpleNamespace(register_callbacks=register_callbacks)
+    memory = SimpleNamespace(register_primitives=register_primitives)
+    plugins = Plugins({"memory": memory, "note": note})
+    primitive = {"use": "memory", "file": str(tmp_path / "a")}
+    context = {"primitive": primitive, "callback": [{"use": "note"}]}
+    deployment = Deployment(plugins)
+    deployment.apply(check_config({"context": [context]}, plugins))
+    deployment.tend()
+    assert (len(made), list(deployment.waiting)) == (1, ["context"])
+    (tmp_path / "a").touch()
+    deployment.tend()
+    assert (len(made), names(deployment)) == (2, ["context"])
+    for each in deployment.contexts:
+        with each:
+            pass
 
 
 def test_a_target_that_will_not_come(deployment: Deployment, config: Make, tmp_path: Path) -> None:
