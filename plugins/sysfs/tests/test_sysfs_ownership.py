@@ -236,6 +236,23 @@ def test_the_kernel_tunes_where_an_event_says_so(tree: Tree, proc: Path, tmp_pat
     assert [each.works for each in findings if each.name.startswith(TUNING)] == [True]
 
 
+@pytest.mark.parametrize(("release", "slow"), [("6.12.107", True), ("6.19.0", False)])
+def test_it_is_said_when_pages_are_chosen(
+    tree: Tree, proc: Path, tmp_path: Path, release: str, slow: bool
+) -> None:
+    """And where each choice takes long, if they are used all the same."""
+    (tmp_path / "tracing/instances").mkdir(parents=True)
+    (tmp_path / "tracing/events/damon/damon_aggregated").mkdir(parents=True)
+    (tmp_path / "tracing/events/damon/damon_aggregated/format").touch()
+    (proc / "sys/kernel").mkdir(parents=True)
+    (proc / "sys/kernel/osrelease").write_text(release)
+    registry = Registry(tree, tmp_path / "run")
+    findings = probe(registry=registry, tracing=(tmp_path / "tracing",), proc=proc)
+    (pages,) = [each for each in findings if each.name.startswith(PAGES)]
+    assert pages.detail.startswith("chosen for one process")
+    assert ("takes a tenth of a second" in pages.detail) is slow
+
+
 @pytest.mark.parametrize(("release", "works"), [("6.12.107", False), ("6.14.0", True)])
 def test_the_filter_for_one_cgroup(
     found: Callable[[str, str], dict[str, Finding]], release: str, works: bool

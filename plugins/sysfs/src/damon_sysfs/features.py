@@ -257,9 +257,9 @@ def _pages(kernel: _Features, tracing: tuple[Path, ...], primitive: str) -> Sequ
     if find_tracing(tracing) is None:
         return (Finding(name, False, _PAGES_NEED_TRACING, required=False),)
     works = kernel.has(*_BETWEEN_CHECKS)
-    detail = "by themselves for one process, rare checks and a CPU budget that allows them"
+    detail = "chosen for one process, rare checks and a CPU budget that allows them"
     if not works:
-        detail = f"each choice takes a tenth of a second; {detail}"
+        detail += "; each choice takes a tenth of a second"
     return (Finding(name, works, detail, required=False),)
 
 
