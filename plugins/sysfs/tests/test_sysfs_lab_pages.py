@@ -210,7 +210,8 @@ def test_pages_are_chosen_for_one_process_and_rare_checks() -> None:
     backends = Plugins.discover().backends("vaddr")
     with running() as program:
         primitive = make_vaddr(VaddrOptions(program.process.pid, backend="kernel"), backends)
-        with Context(primitive, intervals=Intervals(100_000, 2_000_000, 10_000_000)) as context:
+        intervals = Intervals(100_000, 2_000_000, 10_000_000)
+        with Context(primitive, intervals=intervals, cpu_budget=None) as context:
             assert context.policy_name == "evidence"
             start(context)
             eventually(lambda: context.stats.aggregations >= 1, PATIENCE_S)
