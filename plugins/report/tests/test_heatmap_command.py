@@ -189,6 +189,7 @@ class TestMistakes:
         [
             (("-o", "heat.gif"), "must end in .png or .svg for a picture, or .html for a page"),
             (("--dark",), "--dark has no effect without a picture or page"),
+            (("--width", "10001", "-o", "heat.png"), "a picture has at most 10000 pixels"),
             (("--json", "-o", "heat.png"), "leave out -o"),
             (("-o", "heat.html", "--width", "900"), "leave out --width and --height"),
             (("-o", "heat.png", "--width", "90"), "a picture must have at least 800 by 400 pixels"),

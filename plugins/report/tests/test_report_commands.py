@@ -423,6 +423,12 @@ class TestMistakes:
         """The message lists the possible endings."""
         assert "must end in .png or .svg" in refused(reports.run("wss", two, "-o", "x.gif"))
 
+    def test_dark_without_a_picture(self, reports: Any, two: str) -> None:
+        """It would have no effect."""
+        result = reports.run("wss", two, "--dark")
+        assert result.exit_code == 2
+        assert "--dark has no effect without a picture: add -o FILE" in result.stderr
+
     def test_a_record_without_a_name(self, reports: Any) -> None:
         """As of a variable that isn't set; it doesn't mean all of this directory."""
         result = reports.run("wss", "")

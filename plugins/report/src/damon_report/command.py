@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 from damon_cli.params import DURATION, SIZE, pass_plugins
 
-from damon_report.files import HEIGHT, IMAGES, PAGE, WIDTH
+from damon_report.files import HEIGHT, IMAGES, MOST_PIXELS, PAGE, WIDTH
 from damon_report.groups import By
 from damon_report.options import (
     SHARE,
@@ -241,6 +241,8 @@ def wss(
 
     if bandwidth and (output is not None or at_least > 1):
         raise click.UsageError("--bandwidth goes with neither -o nor --at-least")
+    if dark and output is None:
+        raise click.UsageError("--dark has no effect without a picture: add -o FILE")
     if output is not None:
         draw_working_sets(record, by=by, at_least=at_least, output=output, dark=dark)
         return
@@ -338,6 +340,8 @@ def kinds(
 
         draw_kinds(record, by=by, at_least_us=idle_us, output=output, dark=dark)
         return
+    if dark:
+        raise click.UsageError("--dark has no effect without a picture: add -o FILE")
     from damon_report.kinds import show_kinds
 
     show_kinds(record, at=at, by=by, at_least_us=idle_us, limit=limit, as_json=as_json)
@@ -499,4 +503,6 @@ def heatmap(
         return
     if as_json:
         raise click.UsageError("--json is printed to the standard output: leave out -o")
+    if max(width or 0, height or 0) > MOST_PIXELS:
+        raise click.UsageError(f"a picture has at most {MOST_PIXELS} pixels of width and of height")
     save_heatmap(record, output, width=width, height=height, dark=dark)

@@ -55,6 +55,8 @@ def replay(
         return
     if as_json:
         raise click.UsageError("--json has no effect without --score")
+    if backend != "auto":
+        raise click.UsageError("--backend has no effect without --score")
     from damon_report.replaying.playing import replay_record
 
     replay_record(plugins, path, selection)
