@@ -85,7 +85,7 @@ def measure(options: argparse.Namespace) -> None:
             f"{title}: {SAMPLING_US / 1e3:g} ms, {intervals.aggregation_us / 1e3:g} ms;"
             f" {options.runs} alternating runs of {seconds:g} s; noticed: F1 of {NOTICED_F1}",
             COLUMNS,
-            [[name, *_cells(each, monitors[name].costs)] for name, each in runs.items()],
+            [[name, *cells_of(each, monitors[name].costs)] for name, each in runs.items()],
         )
         sys.stdout.flush()
 
@@ -103,12 +103,14 @@ COLUMNS = [
 ]
 
 
-def _cells(runs: Sequence[MonitorRun], costs: Sequence[Cost]) -> list[str]:
+def cells_of(runs: Sequence[MonitorRun], costs: Sequence[Cost]) -> list[str]:
+    """Return the cells of a monitor, of its runs and what they cost."""
     f1 = [run.score().f1 for run in runs]
     half = sum((run.score(run.elapsed_us // 2) for run in runs), Score())
     return [
         f"{statistics.median(f1):.3f} ({min(f1):.3f} to {max(f1):.3f})",
-        f"{half.f1:.3f}",
+        # A quick run may have no answer in its second half.
+        f"{half.f1:.3f}" if half.all else "-",
         f"{total(runs).error:.3f}",
         delay(runs),
         f"{statistics.median(cost.regions for cost in costs):.0f}",

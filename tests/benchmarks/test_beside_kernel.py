@@ -7,6 +7,8 @@ from damon_demo.truth import AreaPlace, PhaseRun, Truth
 from damon_demo.workload import Touch
 
 from benchmarks.beside_kernel.answers import Answer, MonitorRun, Score
+from benchmarks.kernel_checks.__main__ import cells_of
+from benchmarks.kernel_checks.pages import Cost
 
 MIB = 1 << 20
 #: Of an area of 10 MiB, the first half is hot for 4 s, then the second for 4 s.
@@ -59,6 +61,13 @@ def test_an_answer_without_hot_memory_has_no_precision() -> None:
     """Its recall and F1 are 0."""
     score = Score.of(answer(1), TRUTH)
     assert (score.precision, score.recall, score.f1) == (None, 0.0, 0.0)
+
+
+def test_a_short_run_may_have_no_answer_in_its_second_half() -> None:
+    """Then the table of `kernel_checks` has no score of it."""
+    run = run_of(answer(1, (100.0, 105.0)))
+    whole, half, *_ = cells_of([run], [Cost(0.1, 0.1, 10)])
+    assert (whole, half) == ("1.000 (1.000 to 1.000)", "-")
 
 
 def test_an_aggregation_with_a_change_has_no_score() -> None:
