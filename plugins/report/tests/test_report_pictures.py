@@ -31,11 +31,12 @@ def open_umask() -> Generator[None, None, None]:
     [("heatmap", "a.svg"), ("heatmap", "a.html"), ("wss", "a.svg"), ("kinds", "a.svg")],
 )
 def test_a_picture_is_for_its_owner(reports: Any, tmp_path: Path, report: str, name: str) -> None:
-    """As the record is: it has addresses and names of mappings."""
+    """As the record is: it has addresses and names of mappings. Its name is said."""
     row = RegionRow(0, MIB, 5, kinds={"anonymous": MIB})
     record = reports.add("r", [make_snapshot({"a": [row]}, number=n) for n in (1, 2)])
     done = reports.run(report, record, "-o", str(tmp_path / name))
     assert done.exit_code == 0, done.output
+    assert done.stderr == f"wrote {tmp_path / name}\n"
     assert stat.S_IMODE((tmp_path / name).stat().st_mode) == 0o600
 
 

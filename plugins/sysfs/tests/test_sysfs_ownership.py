@@ -121,6 +121,23 @@ def test_the_probe_reports_rivals_and_writes_nothing(
     assert {path: path.stat().st_mtime_ns for path in files} == times
 
 
+@pytest.mark.parametrize("traced", [False, True])
+def test_a_rival_may_be_watched_where_there_is_tracing(
+    tree: Tree, proc: Path, tmp_path: Path, traced: bool
+) -> None:
+    """By which the results of a running kdamond come."""
+    switch_on(tree, 0, 4711)
+    if traced:
+        (tmp_path / "tracing/instances").mkdir(parents=True)
+        (tmp_path / "tracing/events/damon/damon_aggregated").mkdir(parents=True)
+        (tmp_path / "tracing/events/damon/damon_aggregated/format").touch()
+    findings = probe(
+        registry=Registry(tree, tmp_path / "run"), tracing=(tmp_path / "tracing",), proc=proc
+    )
+    (free,) = [finding for finding in findings if finding.name == "DAMON for this program"]
+    assert ("damon record --kdamond all" in free.detail) is traced
+
+
 def test_directories_of_others_make_it_unusable(tree: Tree, proc: Path, tmp_path: Path) -> None:
     """The program that made them may switch them on at any time."""
     findings = probe(registry=Registry(tree, tmp_path / "run"), proc=proc)

@@ -244,7 +244,10 @@ def wss(
     if dark and output is None:
         raise click.UsageError("--dark has no effect without a picture: add -o FILE")
     if output is not None:
+        if as_json:
+            raise click.UsageError("--json is printed to the standard output: leave out -o")
         draw_working_sets(record, by=by, at_least=at_least, output=output, dark=dark)
+        click.echo(f"wrote {output}", err=True)
         return
     show_working_sets(
         record,
@@ -339,6 +342,7 @@ def kinds(
         from damon_report.kinds_picture import draw_kinds
 
         draw_kinds(record, by=by, at_least_us=idle_us, output=output, dark=dark)
+        click.echo(f"wrote {output}", err=True)
         return
     if dark:
         raise click.UsageError("--dark has no effect without a picture: add -o FILE")

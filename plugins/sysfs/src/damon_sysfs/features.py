@@ -60,7 +60,7 @@ def probe(
     kernel = _Features.read(proc)
     return (
         Finding(name, True),
-        _free(registry, proc),
+        _free(registry, tracing, proc),
         *_operations(registry, kernel, primitive),
         *_results(kernel, tracing, primitive),
         *_changes(kernel, primitive),
@@ -174,14 +174,14 @@ def _version(proc: Path) -> tuple[int, ...]:
     return tuple(map(int, re.findall(r"\d+", release)[:2]))
 
 
-def _free(registry: Registry, proc: Path) -> Finding:
+def _free(registry: Registry, tracing: tuple[Path, ...], proc: Path) -> Finding:
     record = registry.read()
     rivals = find_rivals(registry.tree, record, proc)
     if not rivals and record.before is None and (number := registry.tree.number()):
         # They are off, but their owner may be about to switch them on.
         path = registry.tree.root / NUMBER
         rivals = [f"another program has made {number} kdamonds, which are off: write 0 to {path}"]
-    elif rivals:
+    elif rivals and find_tracing(tracing) is not None:
         rivals.append("to watch what it finds: damon record --kdamond all")
     detail = "; ".join(rivals)
     if not rivals and record.claims:
