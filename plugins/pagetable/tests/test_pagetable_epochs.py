@@ -436,3 +436,13 @@ def test_doubt_ends_when_accesses_are_regular() -> None:
     simulation.epoch(4)
     simulation.epoch(1)
     assert not simulation.target.doubtful
+
+
+def test_a_map_isn_t_empty_where_less_than_half_of_a_period_is_touched() -> None:
+    """Too much is nearer to the truth than nothing at all."""
+    hot = np.arange(PAGES) < 1_600
+    some = hot & (np.random.default_rng(1).random(PAGES) < 0.3)
+    simulation = Simulation(changing(1_001 * SECOND, lambda _, __: hot, lambda _, __: some))
+    for number in range(4):
+        simulation.aggregation(first=not number)
+        assert np.count_nonzero(simulation.touched_pages() & some) > 300

@@ -126,10 +126,14 @@ def test_what_is_used_stays_touched(watched: Watched) -> None:
 
 
 def test_what_isn_t_used_any_more_is_cold(watched: Watched) -> None:
-    """But for a cell that is hot in part: it is judged by the part with the witnesses."""
+    """But for cells that are hot in part: they are judged by the part with the witnesses.
+
+    They have some 110 pages. One has the end of the hot pages, another that of the area, with pages
+    of Python's own behind it.
+    """
     watched.aggregation(use(0, 1_000))
-    assert watched.aggregation(use(0, 300))[0] == pytest.approx(300, abs=150)
-    assert watched.aggregation(use(0, 300))[0] == pytest.approx(300, abs=150)
+    assert watched.aggregation(use(0, 300))[0] == pytest.approx(300, abs=250)
+    assert watched.aggregation(use(0, 300))[0] == pytest.approx(300, abs=250)
 
 
 def test_what_is_used_again_is_new(watched: Watched) -> None:

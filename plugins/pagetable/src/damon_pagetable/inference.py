@@ -160,8 +160,9 @@ class Inference:
         if abs(again - known) > _PRECISION * self._level:
             by_period = [pages.count(period, period) for period in range(1, NEW)]
             self.weights = _weights(by_period, again)
-            # The map can't divide a period: it has about as much as is touched.
-            excess = np.abs(np.cumsum(by_period[:longest]) - again)
+            # The map can't divide a period: it has about as much as is touched, but not nothing.
+            shown = np.cumsum(by_period[:longest])
+            excess = np.where((shown == 0) & (again > 0), np.inf, np.abs(shown - again))
             longest = int(np.flatnonzero(excess == excess.min())[-1]) + 1
         self._level = again + new
         typical = min(self.typical, longest)
