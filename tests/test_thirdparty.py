@@ -77,9 +77,9 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Installation:
     wheels = call(sys.executable, "-c", _BUILD, folder, *folders, cwd=folder).stdout.split()
     venv.create(folder / "venv")
     python = folder / "venv" / "bin" / "python"
-    place = Path(
-        call(python, "-c", "import site; print(*site.getsitepackages())", cwd=folder).stdout.strip()
-    )
+    # Debian's Python has several folders of packages; this is the one of the environment.
+    purelib = "import sysconfig; print(sysconfig.get_path('purelib'))"
+    place = Path(call(python, "-c", purelib, cwd=folder).stdout.strip())
     for entry in Path(sysconfig.get_path("purelib")).iterdir():
         if not re.match(r"(_editable_impl_|__editable__|pytest_)?_?damon|.*\.pth$", entry.name):
             (place / entry.name).symlink_to(entry)
