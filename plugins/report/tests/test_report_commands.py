@@ -423,9 +423,12 @@ class TestMistakes:
         """The message lists the possible endings."""
         assert "must end in .png or .svg" in refused(reports.run("wss", two, "-o", "x.gif"))
 
-    def test_a_picture_isn_t_json(self, reports: Any, two: str) -> None:
-        """One of both would be left out."""
-        assert reports.run("wss", two, "-o", "x.png", "--json").exit_code == 2
+    @pytest.mark.parametrize("options", [["--json"], ["--over", "time"], ["--pieces", "5"]])
+    def test_what_a_picture_has_no_use_for(
+        self, reports: Any, two: str, options: list[str]
+    ) -> None:
+        """It would be left out."""
+        assert reports.run("wss", two, "-o", "x.png", *options).exit_code == 2
 
     def test_dark_without_a_picture(self, reports: Any, two: str) -> None:
         """It would have no effect."""

@@ -244,8 +244,10 @@ def wss(
     if dark and output is None:
         raise click.UsageError("--dark has no effect without a picture: add -o FILE")
     if output is not None:
-        if as_json:
-            raise click.UsageError("--json is printed to the standard output: leave out -o")
+        if over != "percentiles" or pieces is not None or as_json:
+            raise click.UsageError(
+                "-o draws all of the time: it goes with none of --over, --pieces and --json"
+            )
         draw_working_sets(record, by=by, at_least=at_least, output=output, dark=dark)
         click.echo(f"wrote {output}", err=True)
         return
